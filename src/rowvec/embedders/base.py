@@ -1,0 +1,42 @@
+"""What turns text into vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from rowvec.types import Embedded, Fingerprint, Vector
+
+
+class Embedder(Protocol):
+    """A model, ready to answer. Safe to call from `concurrency` threads at once."""
+
+    fingerprint: Fingerprint
+    concurrency: int
+    """How many `embed` calls are worth making at once."""
+    chunk_texts: int
+    """At most so many texts in one `embed` call."""
+    chunk_tokens: int
+    """At most about so many tokens in one `embed` call."""
+    billed: bool
+    """Each call costs money: its answer is committed as soon as it arrives."""
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        """Vectors of shape (len(texts), dimension), in the order of `texts`.
+
+        Raises:
+            EmbedderUnavailable: try again later.
+            TextRefused: one of the texts is refused; the caller halves the batch to find it.
+            EmbedderError: no text will be embedded until something is mended.
+        """
+        ...
+
+    def embed_query(self, text: str) -> Vector:
+        """The vector of a search query, shape (dimension,)."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text as this model counts them, special tokens and truncation included."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,103 @@
+"""Everything rowvec raises on purpose.
+
+    RowvecError
+    ├── ConfigError                 the file, an option or an argument is wrong
+    │   └── MissingExtraError       an optional dependency is not installed
+    ├── SourceError                 reading rows
+    │   └── SourceUnavailable       (transient)
+    ├── EmbedderError               turning text into vectors
+    │   ├── EmbedderUnavailable     (transient)
+    │   │   └── RateLimited         (transient) wait `retry_after` seconds, then go on
+    │   ├── TextRefused             the batch was refused because of a text in it: halve it
+    │   └── BudgetExceeded          the next request would pass --max-cost
+    ├── StoreError                  keeping or searching vectors
+    │   ├── StoreUnavailable        (transient)
+    │   ├── Locked                  another sync of this pipeline is at work
+    │   └── DeletionGuard           the sync would delete more than half of the vectors
+    └── SearchError                 a query, filter or limit that cannot be answered
+
+An error marked transient may pass when tried again; every other one will not. A message says what
+is wrong, where, and what to do about it, in that order; it never holds a password or a key.
+"""
+
+from __future__ import annotations
+
+
+class RowvecError(Exception):
+    """Root of the tree. `hint` is the one thing to do about it, shown on a line of its own."""
+
+    transient = False
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class ConfigError(RowvecError):
+    pass
+
+
+class MissingExtraError(ConfigError):
+    """`rowvec[extra]` is needed and not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs the {extra!r} extra, which is not installed.",
+            hint=f"pip install 'rowvec[{extra}]'",
+        )
+
+
+class SourceError(RowvecError):
+    pass
+
+
+class SourceUnavailable(SourceError):
+    transient = True
+
+
+class EmbedderError(RowvecError):
+    pass
+
+
+class EmbedderUnavailable(EmbedderError):
+    transient = True
+
+
+class RateLimited(EmbedderUnavailable):
+    """The service asks to wait. `retry_after` is in seconds, None when it did not say."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TextRefused(EmbedderError):
+    pass
+
+
+class BudgetExceeded(EmbedderError):
+    pass
+
+
+class StoreError(RowvecError):
+    pass
+
+
+class StoreUnavailable(StoreError):
+    transient = True
+
+
+class Locked(StoreError):
+    pass
+
+
+class DeletionGuard(StoreError):
+    pass
+
+
+class SearchError(RowvecError):
+    pass

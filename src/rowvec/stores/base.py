@@ -1,0 +1,145 @@
+"""What a store of vectors can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from rowvec.filters import Filter
+from rowvec.types import (
+    Check,
+    Column,
+    ColumnType,
+    Failure,
+    Fingerprint,
+    Key,
+    Ranked,
+    Report,
+    Run,
+    Stored,
+    Vector,
+    WriteBatch,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """The vector table a pipeline needs."""
+
+    pipeline: str
+    key: str
+    key_type: ColumnType
+    dimension: int
+    metadata: tuple[Column, ...] = ()
+    language: str | None = "english"
+    """Of the keyword index: a text search configuration such as `english`, `russian` or `simple`; None for no index."""
+    fingerprint: Fingerprint | None = None
+    recipe: str = ""
+    """Hash of the settings that turn a row into text: when it changes, the plan says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """What a store already holds for a pipeline."""
+
+    exists: bool
+    rows: int = 0
+    fingerprint: Fingerprint | None = None
+    recipe: str = ""
+
+
+class Store(Protocol):
+    """Vectors beside the hashes of what they were made from.
+
+    Writing methods are called from one thread; `lookup`, `vectors_of_texts` and `keys` may be called
+    from another one at the same time. Every method raises StoreUnavailable when the database does not
+    answer and StoreError when it refuses.
+    """
+
+    where: str
+    """Database and table for messages, without a password."""
+
+    def ledger(self) -> Ledger:
+        """Look without changing anything; works before `prepare`."""
+        ...
+
+    def prepare(self, spec: TableSpec) -> None:
+        """Create what is missing, or check that what exists is a rowvec table of this shape.
+
+        Raises:
+            StoreError: no vector extension, no permission, another dimension, another key or metadata
+                type, or a table that rowvec did not make.
+        """
+        ...
+
+    def checks(self, spec: TableSpec) -> list[Check]:
+        """The lines that `rowvec check` prints for this store."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the pipeline's lock for the length of a sync.
+
+        Raises:
+            Locked: somebody else holds it; the message says who and since when.
+        """
+        ...
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        """Hashes and past failures of those keys that are known."""
+        ...
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+        """Vectors already stored for identical texts."""
+        ...
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        """Up to `limit` keys in the store's own order, `after` excluded; vectors and failures alike."""
+        ...
+
+    def count(self) -> int:
+        """Rows in the vector table and rows known only as failures."""
+        ...
+
+    def write(self, batch: WriteBatch) -> int:
+        """Carry out one batch in one transaction.
+
+        An entry is written only where the ledger still holds `Entry.expected`. Returns the number of entries
+        left out because it did not.
+        """
+        ...
+
+    def begin_run(self) -> int: ...
+
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+        """Bring the record of a run up to date; `outcome` "running" while it works."""
+        ...
+
+    def runs(self, limit: int = 10) -> list[Run]:
+        """Latest first. A run whose process died is shown as "lost"."""
+        ...
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        """Rows that could not be embedded, latest first."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """rows, failures, stale, truncated, bytes, extension version, index: what `rowvec status` shows."""
+        ...
+
+    def vector(self, key: Key) -> Vector | None:
+        """The stored vector of a row."""
+        ...
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        """Keys by falling similarity (cosine, negative distance or inner product, as the metric says)."""
+        ...
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
+        ...
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,253 @@
+"""The words of rowvec as frozen values. Nothing here does I/O or imports a backend."""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+
+Key: TypeAlias = int | str | UUID
+Vector: TypeAlias = npt.NDArray[np.float32]
+"""Shape (dimension,)."""
+Vectors: TypeAlias = npt.NDArray[np.float32]
+"""Shape (texts, dimension)."""
+
+
+class ColumnType(enum.StrEnum):
+    """What a column holds, the same word for every source and store."""
+
+    INTEGER = "integer"
+    NUMBER = "number"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    DATE = "date"
+    TIME = "time"
+    TIMESTAMP = "timestamp"
+    UUID = "uuid"
+    JSON = "json"
+    ARRAY = "array"
+    BYTES = "bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    name: str
+    type: ColumnType
+
+
+class Row(NamedTuple):
+    """One source row. `values` holds every column that was read, the key column too."""
+
+    key: Key
+    values: Mapping[str, Any]
+
+
+class Document(NamedTuple):
+    """What is embedded and stored for one row. The hashes are 16 bytes each."""
+
+    key: Key
+    text: str
+    metadata: tuple[Any, ...]
+    """One value per metadata column of the store, in the store's order."""
+    text_hash: bytes
+    row_hash: bytes
+
+
+class Stored(NamedTuple):
+    """What the ledger says of one key."""
+
+    text_hash: bytes | None
+    """None where there is no vector: the row is only known as a failure, or its vector was set to null."""
+    row_hash: bytes | None
+    failure: PastFailure | None = None
+
+
+class PastFailure(NamedTuple):
+    text_hash: bytes
+    attempts: int
+    next_try: dt.datetime
+
+
+class Kind(enum.StrEnum):
+    INSERT = "insert"
+    EMBED = "embed"
+    UPDATE = "update"
+    DELETE = "delete"
+    UNCHANGED = "unchanged"
+    FAILED = "failed"
+    EMPTY = "empty"
+
+
+class Reason(enum.StrEnum):
+    """Why a row is in the plan, in the words a user reads."""
+
+    NEW = "new row"
+    TEXT_CHANGED = "text changed"
+    RECIPE_CHANGED = "text settings changed"
+    MODEL_CHANGED = "model changed"
+    VECTOR_MISSING = "vector missing"
+    FORCED = "forced"
+    RETRY = "failed before, tried again"
+    METADATA_CHANGED = "metadata changed"
+    GONE = "gone from the source"
+    EMPTY_TEXT = "empty text"
+    WAITING = "failed before, next try later"
+    SAME = "unchanged"
+
+
+class Change(NamedTuple):
+    kind: Kind
+    reason: Reason
+    document: Document
+    before: Stored | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that could not be embedded."""
+
+    key: Key
+    error: str
+    attempts: int
+    failed_at: dt.datetime
+    next_try: dt.datetime
+    text_hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Everything that decides which vector a text gets. Two equal fingerprints give equal vectors."""
+
+    kind: str
+    model: str
+    revision: str
+    dimension: int
+    pooling: str = ""
+    normalized: bool = True
+    prompt: str = ""
+    max_tokens: int | None = None
+    overflow: str = "truncate"
+    precision: str = "float32"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+class Embedded(NamedTuple):
+    """One answer of an embedder."""
+
+    vectors: Vectors
+    tokens: int
+    truncated: int = 0
+    """How many of the texts were longer than the model's window."""
+    cost: float = 0.0
+    """US dollars."""
+    estimated: bool = False
+    """True when the service did not say how many tokens it billed."""
+
+
+class Entry(NamedTuple):
+    """A document with the vector to store for it, and the text hash the ledger held when it was planned."""
+
+    document: Document
+    vector: Vector
+    expected: bytes | None
+    truncated: bool = False
+
+
+@dataclass(slots=True)
+class WriteBatch:
+    """What one transaction of a store does, all of it or nothing."""
+
+    entries: list[Entry] = field(default_factory=list)
+    updates: list[Document] = field(default_factory=list)
+    deletes: list[Key] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.entries) + len(self.updates) + len(self.deletes) + len(self.failures)
+
+
+@dataclass(slots=True)
+class Report:
+    """The counts of one plan or sync. Also what a run record keeps."""
+
+    read: int = 0
+    inserted: int = 0
+    embedded: int = 0
+    updated: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    empty: int = 0
+    failed: int = 0
+    waiting: int = 0
+    reused: int = 0
+    """Rows that got the vector of an identical text and cost no embedding."""
+    texts: int = 0
+    """Texts sent to the embedder, each of them once."""
+    truncated: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    cost_estimated: bool = False
+    conflicts: int = 0
+    """Writes left out because somebody else had changed the row's vector meanwhile."""
+    last_key: Key | None = None
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def written(self) -> int:
+        return self.inserted + self.embedded + self.updated + self.deleted
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["last_key"] = self.last_key if isinstance(self.last_key, int | None) else str(self.last_key)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The record of one sync."""
+
+    id: int
+    pipeline: str
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    outcome: str
+    """running, done, failed, interrupted, or lost (its process died)."""
+    report: Mapping[str, Any]
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `rowvec check`: what was looked at, whether it is right, and what mends it."""
+
+    what: str
+    ok: bool
+    detail: str = ""
+    fix: str | None = None
+
+
+class Hit(NamedTuple):
+    key: Key
+    score: float
+    metadata: Mapping[str, Any]
+    parts: Mapping[str, float | None] | None = None
+
+
+class Ranked(NamedTuple):
+    """A store's answer to one search."""
+
+    keys: Sequence[Key]
+    scores: Sequence[float]
+    exact: bool
+    """Every matching row was compared; False for an answer from an approximate index."""
+    complete: bool
+    """There are min(limit, matching rows) keys."""
