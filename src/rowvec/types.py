@@ -170,9 +170,12 @@ class WriteBatch:
     updates: list[Document] = field(default_factory=list)
     deletes: list[Key] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    recovered: list[Key] = field(default_factory=list)
+    """Rows that failed before and are as they should be again, without a new vector."""
 
     def __len__(self) -> int:
-        return len(self.entries) + len(self.updates) + len(self.deletes) + len(self.failures)
+        counts = len(self.entries), len(self.updates), len(self.deletes), len(self.failures), len(self.recovered)
+        return sum(counts)
 
 
 @dataclass(slots=True)

@@ -65,8 +65,19 @@ class Store(Protocol):
         """Look without changing anything; works before `prepare`."""
         ...
 
+    def attach(self, spec: TableSpec) -> bool:
+        """Use what exists as it stands, for looking; nothing is created or changed.
+
+        Returns False when there is nothing to look up: no table, or none of this fingerprint yet.
+        """
+        ...
+
     def prepare(self, spec: TableSpec) -> None:
         """Create what is missing, or check that what exists is a rowvec table of this shape.
+
+        Where the vectors were made by another fingerprint, a new generation is opened beside them, or the one
+        that a former sync began is taken up: `lookup`, `keys`, `count`, `vectors_of_texts` and `write` then
+        speak of it, and searches go on with the old one until `complete`.
 
         Raises:
             StoreError: no vector extension, no permission, another dimension, another key or metadata
@@ -108,6 +119,10 @@ class Store(Protocol):
         An entry is written only where the ledger still holds `Entry.expected`. Returns the number of entries
         left out because it did not.
         """
+        ...
+
+    def complete(self, spec: TableSpec) -> None:
+        """A sync has compared every row with `spec`: its recipe and its generation are now the live ones."""
         ...
 
     def begin_run(self) -> int: ...

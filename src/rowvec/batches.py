@@ -1,0 +1,71 @@
+"""Embedding one batch of texts so that a bad text costs itself and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from rowvec.embedders.base import Embedder
+from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
+from rowvec.types import Embedded, Vector
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of the texts of one batch: a vector or an error each, in their order."""
+
+    vectors: list[Vector | EmbedderError] = field(default_factory=list)
+    tokens: int = 0
+    truncated: int = 0
+    cost: float = 0.0
+    estimated: bool = False
+
+
+def embed_batch(embedder: Embedder, texts: Sequence[str]) -> Answer:
+    """Embed `texts`; a batch refused because of a text in it is halved until that text stands alone.
+
+    Raises:
+        EmbedderUnavailable: the service does not answer, for any text.
+        EmbedderError: nothing can be embedded until something is mended.
+    """
+    answer = Answer()
+    _embed(embedder, texts, answer)
+    return answer
+
+
+def _embed(embedder: Embedder, texts: Sequence[str], answer: Answer) -> None:
+    try:
+        result = embedder.embed(texts)
+        _check_shape(result, len(texts), embedder.fingerprint.dimension)
+    except TextRefused as error:
+        if len(texts) == 1:
+            answer.vectors.append(error)
+            return
+        middle = len(texts) // 2
+        _embed(embedder, texts[:middle], answer)
+        _embed(embedder, texts[middle:], answer)
+        return
+    answer.tokens += result.tokens
+    answer.truncated += result.truncated
+    answer.cost += result.cost
+    answer.estimated |= result.estimated
+    answer.vectors.extend(_checked(vector) for vector in result.vectors)
+
+
+def _check_shape(result: Embedded, texts: int, dimension: int) -> None:
+    shape = result.vectors.shape
+    if shape != (texts, dimension):
+        raise EmbedderUnavailable(
+            f"The embedder answered with vectors of shape {shape} where {(texts, dimension)} was due.",
+            hint="Check that embedder.model and embedder.dimensions are what the service serves.",
+        )
+
+
+def _checked(vector: Vector) -> Vector | EmbedderError:
+    if not np.isfinite(vector).all():
+        return EmbedderError("The embedder gave a vector with NaN or infinite numbers for this text.")
+    if not vector.any():
+        return EmbedderError("The embedder gave a vector of zeros for this text.")
+    return vector

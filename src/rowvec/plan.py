@@ -1,0 +1,69 @@
+"""The difference between the source and the ledger, decided without any I/O."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rowvec.types import Change, Document, Key, Kind, Reason, Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What decides beside a row and its hashes."""
+
+    now: dt.datetime
+    force: bool = False
+    """Embed again even what has not changed."""
+    retry: bool = False
+    """Try failed rows again before their time."""
+    recipe_changed: bool = False
+    """The text settings are not those that the ledger was filled with."""
+    model_changed: bool = False
+    """A new generation is being filled: every row that it lacks is there because the model changed."""
+
+
+def plan(documents: Iterable[Document], stored: Mapping[Key, Stored], circumstances: Circumstances) -> list[Change]:
+    """One change for each document, in the documents' order.
+
+    `stored` holds what the ledger knows of their keys. Rows that are in the ledger and in no document are not
+    seen here: a sweep finds them when every document has passed.
+    """
+    return [_change(document, stored.get(document.key), circumstances) for document in documents]
+
+
+def _change(document: Document, before: Stored | None, at: Circumstances) -> Change:
+    if not document.text:
+        kind = Kind.DELETE if before is not None else Kind.EMPTY
+        return Change(kind, Reason.EMPTY_TEXT, document, before)
+    if before is None:
+        return Change(Kind.INSERT, _reason_new(at), document, before)
+
+    reason = _reason_to_embed(document, before, at)
+    if reason is None:
+        if before.row_hash != document.row_hash:
+            return Change(Kind.UPDATE, Reason.METADATA_CHANGED, document, before)
+        return Change(Kind.UNCHANGED, Reason.SAME, document, before)
+
+    failure = before.failure
+    if failure is not None and failure.text_hash == document.text_hash:
+        if failure.next_try > at.now and not (at.retry or at.force):
+            return Change(Kind.FAILED, Reason.WAITING, document, before)
+        reason = Reason.RETRY
+    known = before.text_hash is not None or before.row_hash is not None
+    return Change(Kind.EMBED if known else Kind.INSERT, reason, document, before)
+
+
+def _reason_to_embed(document: Document, before: Stored, at: Circumstances) -> Reason | None:
+    if at.force:
+        return Reason.FORCED
+    if before.text_hash is None:
+        return Reason.VECTOR_MISSING if before.row_hash is not None else _reason_new(at)
+    if before.text_hash != document.text_hash:
+        return Reason.RECIPE_CHANGED if at.recipe_changed else Reason.TEXT_CHANGED
+    return None
+
+
+def _reason_new(at: Circumstances) -> Reason:
+    return Reason.MODEL_CHANGED if at.model_changed else Reason.NEW

@@ -1,0 +1,164 @@
+"""The dry run: what a sync would do, why, and what it would cost. Nothing is written."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rowvec.embedders.base import Embedder
+from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, planned_pages
+from rowvec.types import Change, Document, Key, Kind, Reason
+
+EXAMPLES = 5
+COUNTED_TEXTS = 20_000
+"""Up to so many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a sync would do now."""
+
+    rows: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Key]] = field(default_factory=dict)
+    """A few keys for each reason."""
+    texts: int = 0
+    """Texts that would be embedded, identical ones once."""
+    tokens: int = 0
+    tokens_counted: bool = True
+    """False when `tokens` is extrapolated from the first texts."""
+    truncated: int = 0
+    filled: Counter[str] = field(default_factory=Counter)
+    """How many rows have something in each text column."""
+    samples: list[Document] = field(default_factory=list)
+    deletion_guard: bool = False
+    """The sync would stop before deleting: more than half of the vectors would go."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
+            "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
+            "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
+            "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
+            "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
+        }  # fmt: skip
+
+
+def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threading.Event | None = None) -> Preview:
+    """Compare source and ledger as a sync would, without writing, locking or embedding.
+
+    Raises:
+        SourceError, StoreError: the rows or the ledger cannot be read.
+    """
+    options = options or Options()
+    stop = stop or threading.Event()
+    ledger = pipeline.store.ledger()
+    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    at = circumstances(pipeline, ledger, options)
+    result = Preview()
+    seen: set[bytes] = set()
+    lengths = _TokenCount(pipeline.embedder)
+    matched = 0
+    for page in planned_pages(pipeline, at, options, stop, ledger_exists=known):
+        matched += page.known
+        _tally(result, page, pipeline.text_columns)
+        lengths.add(_texts_to_embed(pipeline, page, seen, reuse=known and not options.force))
+    result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
+    result.tokens_counted = lengths.exact
+    if known and options.whole:
+        _add_missing(result, pipeline, pipeline.store.count(), matched, stop)
+    return result
+
+
+def _tally(result: Preview, page: Page, text_columns: Sequence[str]) -> None:
+    result.rows += len(page.rows)
+    for change in page.changes:
+        _count(result, change.kind, change.reason, change.document.key)
+        if change.kind in (Kind.INSERT, Kind.EMBED) and len(result.samples) < EXAMPLES:
+            result.samples.append(change.document)
+    for failure in page.failures:
+        _count(result, Kind.FAILED, failure.error, failure.key)
+    for name in text_columns:
+        result.filled[name] += sum(row.values.get(name) not in (None, "") for row in page.rows)
+
+
+def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
+    result.kinds[kind] += 1
+    result.reasons[reason] += 1
+    if kind is not Kind.UNCHANGED:
+        examples = result.examples.setdefault(reason, [])
+        if len(examples) < EXAMPLES:
+            examples.append(key)
+
+
+def _texts_to_embed(pipeline: Pipeline, page: Page, seen: set[bytes], *, reuse: bool) -> list[str]:
+    """Texts of the page that no former text and no stored vector covers."""
+    wanted: dict[bytes, Change] = {
+        change.document.text_hash: change
+        for change in page.changes
+        if change.kind in (Kind.INSERT, Kind.EMBED) and change.document.text_hash not in seen
+    }
+    seen.update(wanted)
+    stored = pipeline.store.vectors_of_texts(list(wanted)) if wanted and reuse else {}
+    return [change.document.text for text_hash, change in wanted.items() if text_hash not in stored]
+
+
+def _add_missing(result: Preview, pipeline: Pipeline, present: int, matched: int, stop: threading.Event) -> None:
+    missing = present - matched
+    if missing <= 0 or pipeline.keep_missing:
+        return
+    result.kinds[Kind.DELETE] += missing
+    result.reasons[Reason.GONE] += missing
+    result.deletion_guard = missing > present / 2
+    examples = result.examples.setdefault(Reason.GONE, [])
+    for keys in missing_keys(pipeline, stop):
+        examples.extend(keys[: EXAMPLES - len(examples)])
+        if len(examples) >= EXAMPLES:
+            return
+
+
+class _TokenCount:
+    """Tokens of the texts to embed: all of them where they cost money, else a large sample."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._counted = 0
+        self._counted_tokens = 0
+        self._counted_truncated = 0
+        self.texts = 0
+
+    def add(self, texts: Sequence[str]) -> None:
+        self.texts += len(texts)
+        if not self._embedder.billed:
+            texts = texts[: COUNTED_TEXTS - self._counted]
+        if not texts:
+            return
+        window = self._embedder.fingerprint.max_tokens
+        tokens = self._embedder.count_tokens(texts)
+        self._counted += len(tokens)
+        self._counted_tokens += sum(tokens)
+        self._counted_truncated += sum(window is not None and count >= window for count in tokens)
+
+    @property
+    def exact(self) -> bool:
+        return self._counted == self.texts
+
+    @property
+    def _scale(self) -> float:
+        return self.texts / self._counted if self._counted else 1.0
+
+    @property
+    def tokens(self) -> int:
+        return round(self._counted_tokens * self._scale)
+
+    @property
+    def truncated(self) -> int:
+        return round(self._counted_truncated * self._scale)
+
+
+def _plain(key: Key) -> int | str:
+    return key if isinstance(key, int) else str(key)

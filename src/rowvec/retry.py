@@ -1,0 +1,32 @@
+"""Trying again what may pass: the one policy for sources and stores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tenacity
+
+from rowvec.errors import RowvecError
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds after which an unreachable database ends the run."""
+
+
+def is_transient(error: BaseException) -> bool:
+    return isinstance(error, RowvecError) and error.transient
+
+
+def patiently(stop: threading.Event, work: Callable[..., T], *args: Any, patience: float = PATIENCE) -> T:
+    """Call `work(*args)` until it passes, a terminal error comes, `patience` seconds are over or `stop` is set."""
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(is_transient),
+        wait=tenacity.wait_random_exponential(multiplier=0.2, max=10),
+        stop=tenacity.stop_any(tenacity.stop_after_delay(patience), tenacity.stop_when_event_set(stop)),
+        sleep=tenacity.sleep_using_event(stop),
+        reraise=True,
+    )
+    return retrying(work, *args)

@@ -1,0 +1,131 @@
+"""Connections to PostgreSQL, and the one seam where its driver's errors become rowvec's."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from pgvector.psycopg import register_vector
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+
+CONNECT_TIMEOUT = 10
+OLDEST_GOOD_PGVECTOR = (0, 8, 4)
+
+
+def describe(url: str) -> str:
+    """User, host, port and database of a connection string, never its password."""
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        return "the store's database"
+    host = parts.get("host") or "localhost"
+    if str(host).startswith("/"):
+        return f"the embedded PostgreSQL ({host})"
+    return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
+
+
+def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
+    """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
+
+    Args:
+        purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
+
+    Raises:
+        StoreUnavailable: no answer. StoreError: refused.
+    """
+    name = f"rowvec {purpose} {socket.gethostname()} pid {os.getpid()}"[:63]
+    where = describe(url)
+    with translated(where):
+        try:
+            connection = psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=CONNECT_TIMEOUT)
+        except psycopg.OperationalError as error:
+            raise _connect_error(where, error) from None
+        connection.execute("set time zone 'UTC'")
+        use_vectors(connection)
+    return connection
+
+
+def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
+    """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
+    found = connection.execute(
+        "select e.extversion, n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace"
+        " where e.extname = 'vector'"
+    ).fetchone()
+    if found is None:
+        return None
+    version, schema = found
+    connection.execute(
+        "select set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), false)", [schema]
+    )
+    register_vector(connection)
+    return str(version)
+
+
+def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
+    """The one row of a statement that always gives one."""
+    row = cursor.fetchone()
+    assert row is not None
+    return tuple(row)
+
+
+def version_tuple(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
+    try:
+        yield
+    except RowvecError:
+        raise
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreError(
+            f"No permission in {where}: {_first_line(error)}",
+            hint="Grant the role what is missing, or let an administrator run `rowvec check` once.",
+        ) from error
+    except psycopg.errors.DiskFull as error:
+        raise StoreError(
+            f"The disk of {where} is full: {_first_line(error)}", hint="Free space, then run it again."
+        ) from error
+    except psycopg.errors.QueryCanceled as error:
+        raise StoreUnavailable(f"{where} cancelled a statement: {_first_line(error)}") from error
+    except (
+        psycopg.OperationalError,
+        psycopg.InterfaceError,
+        psycopg.errors.SerializationFailure,
+        psycopg.errors.DeadlockDetected,
+    ) as error:
+        raise StoreUnavailable(f"{where} does not answer: {_first_line(error)}") from error
+    except psycopg.Error as error:
+        raise StoreError(f"{where} refused a statement: {_first_line(error)}") from error
+
+
+def _connect_error(where: str, error: psycopg.OperationalError) -> RowvecError:
+    text = _first_line(error)
+    if "password authentication failed" in text or "no password supplied" in text:
+        return StoreError(
+            f"{where} refused the user name or password.", hint="Check store.url, or the variable it names."
+        )
+    if "does not exist" in text:
+        return StoreError(f"{where}: {text}", hint="Create it, or correct store.url.")
+    return StoreUnavailable(f"{where} does not answer: {text}", hint="Is the server running, and store.url right?")
+
+
+def _first_line(error: BaseException) -> str:
+    return (
+        str(error).strip().splitlines()[-1 if "connection failed" in str(error) else 0]
+        if str(error).strip()
+        else type(error).__name__
+    )
+
+
+def qualified(schema: str, table: str) -> sql.Identifier:
+    return sql.Identifier(schema, table)

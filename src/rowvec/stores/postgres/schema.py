@@ -1,0 +1,297 @@
+"""The vector table and rowvec's own tables: made where missing, checked where they exist."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.connect import qualified, use_vectors
+from rowvec.types import ColumnType
+
+SQL_TYPES = {
+    ColumnType.INTEGER: "bigint",
+    ColumnType.NUMBER: "double precision",
+    ColumnType.DECIMAL: "numeric",
+    ColumnType.BOOLEAN: "boolean",
+    ColumnType.TEXT: "text",
+    ColumnType.DATE: "date",
+    ColumnType.TIME: "time without time zone",
+    ColumnType.TIMESTAMP: "timestamp with time zone",
+    ColumnType.UUID: "uuid",
+    ColumnType.JSON: "jsonb",
+    ColumnType.ARRAY: "jsonb",
+    ColumnType.BYTES: "bytea",
+}
+KEY_TYPES = {ColumnType.INTEGER: "bigint", ColumnType.TEXT: "text", ColumnType.UUID: "uuid"}
+EQUIVALENT = {
+    "bigint": {"bigint", "integer", "smallint"},
+    "text": {"text", "character varying", "character"},
+    "double precision": {"double precision", "real", "numeric"},
+    "numeric": {"numeric", "double precision"},
+    "timestamp with time zone": {"timestamp with time zone", "timestamp without time zone"},
+    "jsonb": {"jsonb", "json"},
+}
+OWN_COLUMNS = {
+    "text_hash": "bytea",
+    "row_hash": "bytea",
+    "truncated": "boolean not null default false",
+    "created_at": "timestamp with time zone not null default now()",
+    "updated_at": "timestamp with time zone not null default now()",
+}
+
+BOOKKEEPING = """
+create schema if not exists rowvec;
+create table if not exists rowvec.generations (
+    scope text not null,
+    state text not null check (state in ('live', 'building', 'previous')),
+    pipeline text not null,
+    fingerprint jsonb not null,
+    recipe text not null,
+    created_at timestamp with time zone not null default now(),
+    changed_at timestamp with time zone not null default now(),
+    primary key (scope, state)
+);
+create table if not exists rowvec.runs (
+    id bigint generated always as identity primary key,
+    scope text not null,
+    pipeline text not null,
+    started_at timestamp with time zone not null default now(),
+    ended_at timestamp with time zone,
+    outcome text not null default 'running',
+    report jsonb not null default '{}',
+    error text
+);
+create index if not exists runs_scope on rowvec.runs (scope, id desc);
+create table if not exists rowvec.failures (
+    scope text not null,
+    key text not null,
+    error text not null,
+    attempts integer not null,
+    failed_at timestamp with time zone not null,
+    next_try timestamp with time zone not null,
+    text_hash bytea not null,
+    primary key (scope, key)
+);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The vector table, split and quoted once."""
+
+    schema: str
+    table: str
+
+    @classmethod
+    def parse(cls, name: str) -> Names:
+        schema, dot, table = name.rpartition(".")
+        return cls(schema if dot else "public", table)
+
+    @property
+    def sql(self) -> sql.Identifier:
+        return qualified(self.schema, self.table)
+
+    @property
+    def scope(self) -> str:
+        return f"{self.schema}.{self.table}"
+
+    @property
+    def next(self) -> Names:
+        """The generation that is being filled."""
+        return Names(self.schema, f"{self.table}__next")
+
+    @property
+    def previous(self) -> Names:
+        """The generation that was live before."""
+        return Names(self.schema, f"{self.table}__previous")
+
+
+def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
+    return connection.execute("select to_regclass(%s)", [names.sql.as_string(connection)]).fetchone() != (None,)
+
+
+def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create: bool) -> str:
+    """The version of pgvector, installed in the database first if it is available and `create` says so.
+
+    Raises:
+        StoreError: the server lacks pgvector, or the role may not install it.
+    """
+    version = use_vectors(connection)
+    if version is not None:
+        return version
+    available = connection.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
+    if available is None:
+        raise StoreError(
+            f"The server of {where} has no pgvector: the extension `vector` is not among those it can install.",
+            hint="Install pgvector there (Debian: postgresql-<version>-pgvector), or leave store.url out: rowvec brings its own.",
+        )
+    if create:
+        try:
+            connection.execute("create extension if not exists vector")
+        except psycopg.errors.InsufficientPrivilege:
+            create = False
+        except psycopg.errors.UniqueViolation:
+            pass  # Another process created it at the same moment.
+    if not create:
+        raise StoreError(
+            f"{where} has pgvector, but it is not installed in this database, and this role may not do it.",
+            hint="Let a superuser run once: CREATE EXTENSION vector;",
+        )
+    version = use_vectors(connection)
+    assert version is not None
+    return version
+
+
+def ensure_bookkeeping(connection: psycopg.Connection[Any]) -> None:
+    if connection.execute("select to_regclass('rowvec.failures')").fetchone() != (None,):
+        return
+    with connection.transaction():
+        # `if not exists` still races with another process that creates the same objects.
+        connection.execute("select pg_advisory_xact_lock(hashtextextended('rowvec.bookkeeping', 0))")
+        connection.execute(BOOKKEEPING)
+
+
+def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str) -> None:
+    key_type = KEY_TYPES[spec.key_type] + (' collate "C"' if spec.key_type is ColumnType.TEXT else "")
+    columns = [
+        sql.SQL("{} {} primary key").format(sql.Identifier(spec.key), sql.SQL(key_type)),
+        sql.SQL("embedding {}").format(sql.SQL(f"{storage}({spec.dimension})")),
+        *(sql.SQL("{} {}").format(sql.Identifier(name), sql.SQL(kind)) for name, kind in OWN_COLUMNS.items()),
+        *(sql.SQL("{} {}").format(sql.Identifier(c.name), sql.SQL(SQL_TYPES[c.type])) for c in spec.metadata),
+    ]
+    if not connection.execute("select 1 from pg_namespace where nspname = %s", [names.schema]).fetchone():
+        connection.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(names.schema)))
+    connection.execute(sql.SQL("create table {} ({})").format(names.sql, sql.SQL(", ").join(columns)))
+    connection.execute(
+        sql.SQL("create index {} on {} (text_hash)").format(sql.Identifier(text_index(names)), names.sql)
+    )
+
+
+def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
+    if not table_exists(connection, names):
+        return True
+    return connection.execute(sql.SQL("select 1 from {} limit 1").format(names.sql)).fetchone() is None
+
+
+def drop_table(connection: psycopg.Connection[Any], names: Names) -> None:
+    connection.execute(sql.SQL("drop table if exists {}").format(names.sql))
+
+
+def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) -> None:
+    """Give a vector table and its index another name; readers wait for the end of the transaction only."""
+    connection.execute(sql.SQL("alter table {} rename to {}").format(old.sql, sql.Identifier(new.table)))
+    connection.execute(
+        sql.SQL("alter index if exists {} rename to {}").format(
+            qualified(old.schema, text_index(old)), sql.Identifier(text_index(new))
+        )
+    )
+
+
+def text_index(names: Names) -> str:
+    return f"{names.table}_text_hash"
+
+
+def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> None:
+    """Check an existing table against what the pipeline needs and add the columns that are missing.
+
+    Raises:
+        StoreError: it is another kind of table, or of another shape.
+    """
+    found = check_shape(connection, names, spec, where)
+    wanted = {**OWN_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in spec.metadata}}
+    missing = {name: kind for name, kind in wanted.items() if name not in found}
+    for name, kind in missing.items():
+        connection.execute(
+            sql.SQL("alter table {} add column {} {}").format(names.sql, sql.Identifier(name), sql.SQL(kind))
+        )
+    if "row_hash" in missing or "text_hash" in missing:
+        connection.execute(
+            sql.SQL("create index if not exists {} on {} (text_hash)").format(
+                sql.Identifier(text_index(names)), names.sql
+            )
+        )
+    elif missing:
+        # The new metadata columns are empty: no row's metadata is current any more.
+        connection.execute(sql.SQL("update {} set row_hash = null").format(names.sql))
+
+
+def table_columns(connection: psycopg.Connection[Any], names: Names) -> dict[str, str]:
+    """Name and type of each column, types as `format_type` gives them."""
+    return dict(
+        connection.execute(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute"
+            " where attrelid = to_regclass(%s) and attnum > 0 and not attisdropped",
+            [names.sql.as_string(connection)],
+        ).fetchall()
+    )
+
+
+def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> dict[str, str]:
+    """The columns of an existing table, after a check that the pipeline can keep its vectors there.
+
+    Raises:
+        StoreError: it is another kind of table, or of another shape.
+    """
+    found = table_columns(connection, names)
+    vector_type = found.get("embedding", "").rpartition(".")[2]
+    if spec.key not in found or not vector_type.startswith(("vector", "halfvec")):
+        raise StoreError(
+            f"{names.scope} in {where} is not a table of vectors: it has no column {spec.key!r} beside a vector"
+            f" column 'embedding' (it has {', '.join(sorted(found)[:8])}).",
+            hint="Name another table in store.table; rowvec creates it.",
+        )
+    if not _fits(found[spec.key], KEY_TYPES[spec.key_type]):
+        raise StoreError(
+            f"The key {spec.key!r} of {names.scope} is {found[spec.key]}, but the source's key is {spec.key_type}.",
+            hint="Name another table in store.table, or correct source.key.",
+        )
+    dimension = vector_type.partition("(")[2].rstrip(")")
+    if dimension and int(dimension) != spec.dimension:
+        raise StoreError(
+            f"{names.scope} holds vectors of {dimension} dimensions, but the model gives {spec.dimension}.",
+            hint="Use the model that filled it, or name another table in store.table.",
+        )
+    unique = connection.execute(
+        "select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]"
+        " where i.indrelid = to_regclass(%s) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null"
+        " and a.attname = %s",
+        [names.sql.as_string(connection), spec.key],
+    ).fetchone()
+    if unique is None:
+        raise StoreError(
+            f"The key {spec.key!r} of {names.scope} in {where} has no unique index.",
+            hint=f"Run once: ALTER TABLE {names.scope} ADD PRIMARY KEY ({spec.key});",
+        )
+    for column in spec.metadata:
+        if column.name in OWN_COLUMNS or column.name in (spec.key, "embedding"):
+            raise StoreError(f"The metadata column {column.name!r} has the name of one of rowvec's own columns.")
+        if column.name in found and not _fits(found[column.name], SQL_TYPES[column.type]):
+            raise StoreError(
+                f"The column {column.name!r} of {names.scope} is {found[column.name]},"
+                f" but the source's is {column.type}.",
+                hint=f'Drop the column there, or take "{column.name}" out of store.metadata.',
+            )
+    return found
+
+
+def check_may_create(connection: psycopg.Connection[Any], names: Names, where: str) -> None:
+    """Raises StoreError when the role may not create the table."""
+    row = connection.execute(
+        "select coalesce((select has_schema_privilege(oid, 'create') from pg_namespace where nspname = %s),"
+        " has_database_privilege(current_database(), 'create'))",
+        [names.schema],
+    ).fetchone()
+    if row != (True,):
+        raise StoreError(
+            f"The role may not create {names.scope} in {where}.",
+            hint=f"Grant it: GRANT CREATE, USAGE ON SCHEMA {names.schema} TO <role>;",
+        )
+
+
+def _fits(found: str, wanted: str) -> bool:
+    return found.partition("(")[0] in EQUIVALENT.get(wanted, {wanted})

@@ -1,0 +1,388 @@
+"""Vectors in PostgreSQL with pgvector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from rowvec.errors import Locked, StoreError, StoreUnavailable
+from rowvec.filters import Filter
+from rowvec.steps import Step, reached
+from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.postgres import schema
+from rowvec.stores.postgres.bookkeeping import Bookkeeping
+from rowvec.stores.postgres.connect import (
+    OLDEST_GOOD_PGVECTOR,
+    connect,
+    describe,
+    single,
+    translated,
+    use_vectors,
+    version_tuple,
+)
+from rowvec.stores.postgres.writes import Writer
+from rowvec.types import Check, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
+
+Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+DISTANCE = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+
+
+class PostgresStore:
+    """The table `schema.table` of one database; see stores.base.Store for the contract.
+
+    Args:
+        url: a libpq URL or key=value string.
+        metric: "cosine", "l2" or "ip".
+        storage: "vector" (4 bytes a number) or "halfvec" (2 bytes).
+        create_extension: install pgvector in the database when it is available and missing.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        table: str,
+        *,
+        pipeline: str,
+        metric: str = "cosine",
+        storage: str = "vector",
+        create_extension: bool = True,
+    ) -> None:
+        self._url = url
+        self._live = schema.Names.parse(table)
+        self._target = self._live
+        self._metric = metric
+        self._storage = storage
+        self._create_extension = create_extension
+        self._books = Bookkeeping(self._live.scope, pipeline)
+        self._pipeline = pipeline
+        self._spec: TableSpec | None = None
+        self._writer: Writer | None = None
+        self._connections: dict[str, Connection] = {}
+        self._locked = False
+        self.where = f"{self._live.scope} in {describe(url)}"
+
+    # Connections
+
+    def _connection(self, purpose: str) -> Connection:
+        """The connection for "read" or "sync". The lock lives on the second: when it breaks, so does the lock."""
+        found = self._connections.get(purpose)
+        if found is None or found.closed:
+            found = connect(self._url, f"{purpose} {self._pipeline}"[:30])
+            self._connections[purpose] = found
+            if purpose == "sync" and self._locked:
+                self._acquire(found)
+        return found
+
+    def _run(self, purpose: str, work: Callable[[Connection], T]) -> T:
+        connection = self._connection(purpose)
+        try:
+            with translated(self.where):
+                return work(connection)
+        except StoreUnavailable:
+            if connection.broken:
+                connection.close()
+            raise
+
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        return self._run("read", work)
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
+        return self._run("sync", work)
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    # The table
+
+    @property
+    def spec(self) -> TableSpec:
+        if self._spec is None:
+            raise StoreError(f"{self.where} was not prepared.")
+        return self._spec
+
+    @property
+    def _key(self) -> sql.Identifier:
+        return sql.Identifier(self.spec.key)
+
+    def ledger(self) -> Ledger:
+        def look(connection: Connection) -> Ledger:
+            if not schema.table_exists(connection, self._live):
+                return Ledger(exists=False)
+            rows = single(connection.execute(sql.SQL("select count(*) from {}").format(self._live.sql)))[0]
+            return Ledger(True, rows, *(self._books.live(connection) or (None, "")))
+
+        return self._read(look)
+
+    def attach(self, spec: TableSpec) -> bool:
+        def look(connection: Connection) -> bool:
+            live = self._books.live(connection)
+            same = live is None or spec.fingerprint in (None, live[0])
+            building = not same and self._books.building(connection) == spec.fingerprint
+            self._aim(spec, self._live.next if building else self._live)
+            return (same or building) and schema.table_exists(connection, self._target)
+
+        return self._read(look)
+
+    def _aim(self, spec: TableSpec, target: schema.Names) -> None:
+        self._spec = spec
+        self._target = target
+        self._writer = Writer(target, spec, self._storage)
+
+    def prepare(self, spec: TableSpec) -> None:
+        def make(connection: Connection) -> None:
+            schema.ensure_extension(connection, self.where, create=self._create_extension)
+            schema.ensure_bookkeeping(connection)
+            with connection.transaction():
+                connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self._live.scope])
+                self._aim(spec, self._generation_table(connection, spec))
+                if schema.table_exists(connection, self._target):
+                    schema.adopt_table(connection, self._target, spec, self.where)
+                else:
+                    schema.create_table(connection, self._target, spec, self._storage)
+
+        self._write(make)
+
+    def _generation_table(self, connection: Connection, spec: TableSpec) -> schema.Names:
+        """Where vectors of this fingerprint belong: the live table, or the next one beside it."""
+        assert spec.fingerprint is not None
+        live = self._books.live(connection)
+        if live is None or live[0] == spec.fingerprint or schema.is_empty(connection, self._live):
+            if live is not None and live[0] != spec.fingerprint:
+                schema.drop_table(connection, self._live)
+            self._books.set_generation(connection, "live", spec.fingerprint, live[1] if live else spec.recipe)
+            return self._live
+        if self._books.building(connection) != spec.fingerprint:
+            schema.drop_table(connection, self._live.next)
+            self._books.set_generation(connection, "building", spec.fingerprint, spec.recipe)
+        return self._live.next
+
+    def complete(self, spec: TableSpec) -> None:
+        def finish(connection: Connection) -> None:
+            assert spec.fingerprint is not None
+            with connection.transaction():
+                if self._target != self._live:
+                    schema.drop_table(connection, self._live.previous)
+                    schema.rename_table(connection, self._live, self._live.previous)
+                    schema.rename_table(connection, self._target, self._live)
+                    self._books.promote(connection)
+                self._books.set_generation(connection, "live", spec.fingerprint, spec.recipe)
+
+        self._write(finish)
+        self._aim(spec, self._live)
+
+    def checks(self, spec: TableSpec) -> list[Check]:
+        def look(connection: Connection) -> list[Check]:
+            lines = [Check("store", True, f"connected to {describe(self._url)}")]
+            version = schema.ensure_extension(connection, self.where, create=self._create_extension)
+            old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
+            newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
+            fix = f"Update pgvector to {newest} or newer, then: ALTER EXTENSION vector UPDATE;" if old else None
+            lines.append(Check("pgvector", not old, version, fix))
+            live = self._books.live(connection)
+            if not schema.table_exists(connection, self._live):
+                schema.check_may_create(connection, self._live, self.where)
+                lines.append(Check("table", True, f"{self._live.scope} will be created"))
+            elif live is not None and live[0] != spec.fingerprint:
+                lines.append(
+                    Check("table", True, f"{self._live.scope} is of another model; sync builds the new one beside it")
+                )
+            else:
+                schema.check_shape(connection, self._live, spec, self.where)
+                lines.append(Check("table", True, f"{self._live.scope} fits: {spec.dimension} dimensions"))
+            return lines
+
+        return self._read(look)
+
+    # The lock
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        self._write(self._acquire)
+        self._locked = True
+        try:
+            yield
+        finally:
+            self._locked = False
+            connection = self._connections.get("sync")
+            if connection is not None and not connection.closed and not connection.broken:
+                connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [self._live.scope])
+
+    def _acquire(self, connection: Connection) -> None:
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._live.scope]).fetchone()
+        if row == (True,):
+            return
+        holder = self._holder(connection)
+        raise Locked(
+            f"Another sync of {self._live.scope} is at work" + (f": {holder}." if holder else "."),
+            hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
+        )
+
+    def _holder(self, connection: Connection) -> str | None:
+        found = connection.execute(
+            "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
+            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1"
+            " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
+            [self._live.scope],
+        ).fetchone()
+        return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
+
+    # The ledger
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        statement = sql.SQL(
+            "select {key}, case when embedding is null then null else text_hash end, row_hash"
+            " from {table} where {key} = any(%s)"
+        ).format(key=self._key, table=self._target.sql)
+
+        def look(connection: Connection) -> dict[Key, Stored]:
+            rows = connection.execute(statement, [list(keys)], binary=True).fetchall()
+            found: dict[Key, Stored] = {key: Stored(text, row) for key, text, row in rows}
+            past = self._books.past_failures(connection, keys)
+            if past:
+                for key in keys:
+                    failure = past.get(str(key))
+                    if failure is not None:
+                        known = found.get(key) or Stored(None, None)
+                        found[key] = known._replace(failure=failure)
+            return found
+
+        return self._read(look)
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+        statement = sql.SQL(
+            "select distinct on (text_hash) text_hash, embedding from {}"
+            " where text_hash = any(%s) and embedding is not null"
+        ).format(self._target.sql)
+        rows = self._read(lambda c: c.execute(statement, [list(hashes)], binary=True).fetchall())
+        return {text_hash: as_array(vector) for text_hash, vector in rows}
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        bound = sql.SQL("where key > %s") if after is not None else sql.SQL("")
+        statement = sql.SQL("select key from ({all}) known {bound} order by key limit %s").format(
+            all=self._known(), bound=bound
+        )
+        values = [self._live.scope, limit] if after is None else [self._live.scope, after, limit]
+        return [key for (key,) in self._read(lambda c: c.execute(statement, values).fetchall())]
+
+    def count(self) -> int:
+        statement = sql.SQL("select count(*) from ({}) known").format(self._known())
+        return int(self._read(lambda c: single(c.execute(statement, [self._live.scope])))[0])
+
+    def _known(self) -> sql.Composed:
+        """Every key of the table, and those that are known as failures only."""
+        return sql.SQL(
+            "select {key} as key from {table} union all"
+            " select f.key::{type} from rowvec.failures f where scope = %s"
+            " and not exists (select from {table} t where t.{key} = f.key::{type})"
+        ).format(key=self._key, table=self._target.sql, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]))
+
+    def write(self, batch: WriteBatch) -> int:
+        writer = self._writer
+        assert writer is not None
+
+        def work(connection: Connection) -> int:
+            with connection.transaction():
+                written = writer.write_entries(connection, batch.entries) if batch.entries else []
+                if batch.updates:
+                    writer.write_metadata(connection, batch.updates)
+                if batch.deletes:
+                    writer.delete(connection, batch.deletes)
+                well = [entry.document.key for entry in written] + batch.deletes + batch.recovered
+                self._books.clear_failures(connection, well)
+                if batch.failures:
+                    self._books.add_failures(connection, batch.failures)
+                reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
+            reached(Step.DELETE_AFTER_COMMIT if batch.deletes else Step.WRITE_AFTER_COMMIT)
+            return len(batch.entries) - len(written)
+
+        return self._write(work)
+
+    # Runs and failures
+
+    def begin_run(self) -> int:
+        return self._write(self._books.begin_run)
+
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+        reached(Step.BEFORE_RUN_RECORD)
+        self._write(lambda c: self._books.save_run(c, run, report, outcome, error))
+        reached(Step.AFTER_RUN_RECORD)
+
+    def runs(self, limit: int = 10) -> list[Run]:
+        return self._read(lambda c: self._books.runs(c, limit, locked=self._holder(c) is not None))
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
+
+    def status(self) -> Mapping[str, Any]:
+        table = self._live.sql
+
+        def look(connection: Connection) -> dict[str, Any]:
+            row = single(
+                connection.execute(
+                    sql.SQL(
+                        "select count(*) filter (where embedding is not null), count(*) filter (where truncated),"
+                        " pg_total_relation_size(%s::regclass) from {}"
+                    ).format(table),
+                    [table.as_string(connection)],
+                )
+            )
+            failed = single(
+                connection.execute(
+                    sql.SQL(
+                        "select count(*), count(*) filter (where exists (select"
+                        " from {table} t where t.{key}::text = f.key))"
+                        " from rowvec.failures f where scope = %s"
+                    ).format(table=table, key=self._key),
+                    [self._live.scope],
+                )
+            )
+            version = use_vectors(connection)
+            return {
+                "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed[0], "stale": failed[1],
+                "pgvector": version, "totals": self._books.totals(connection),
+            }  # fmt: skip
+
+        return self._read(look)
+
+    # Search
+
+    def vector(self, key: Key) -> Vector | None:
+        statement = sql.SQL("select embedding from {} where {} = %s").format(self._live.sql, self._key)
+        row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
+        return None if row is None or row[0] is None else as_array(row[0])
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        operator = sql.SQL(DISTANCE[self._metric])
+        statement = sql.SQL(
+            "select {key}, embedding {op} %s as distance from {table} where embedding is not null"
+            " order by distance, {key} limit %s"
+        ).format(key=self._key, op=operator, table=self._live.sql)
+        value: Any = np.asarray(vector, dtype=np.float32)
+        rows = self._read(lambda c: c.execute(statement, [value, limit], binary=True).fetchall())
+        scores = [1 - distance if self._metric == "cosine" else -distance for _, distance in rows]
+        return Ranked([key for key, _ in rows], scores, exact=True, complete=True)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        raise StoreError("This store has no keyword index yet.")
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        names = [column.name for column in self.spec.metadata]
+        statement = sql.SQL("select {} from {} where {} = any(%s)").format(
+            sql.SQL(", ").join(map(sql.Identifier, [self.spec.key, *names])), self._live.sql, self._key
+        )
+        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+
+def as_array(value: Any) -> Vector:
+    """pgvector's Vector or HalfVector as float32."""
+    return np.asarray(value.to_numpy(), dtype=np.float32)

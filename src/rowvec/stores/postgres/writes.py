@@ -1,0 +1,141 @@
+"""Writing a batch: COPY into a staging table, then set-based statements."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import psycopg
+from pgvector import HalfVector
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES, Names
+from rowvec.types import ColumnType, Document, Entry, Key
+
+Connection = psycopg.Connection[Any]
+_stages = itertools.count(1)
+
+
+class Writer:
+    """The statements that bring rows of one vector table up to date, all inside the caller's transaction."""
+
+    def __init__(self, names: Names, spec: TableSpec, storage: str) -> None:
+        self.names = names
+        self.spec = spec
+        self.storage = storage
+        self.key = sql.Identifier(spec.key)
+        self.metadata = [sql.Identifier(column.name) for column in spec.metadata]
+        # A name of its own for each table that one connection writes to.
+        self.stage = sql.Identifier("pg_temp", f"rowvec_stage_{next(_stages)}")
+        self._adapt = [_adapter(column.type) for column in spec.metadata]
+
+    def write_entries(self, connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
+        """Insert or update rows with their vectors; return the entries that were written.
+
+        A row whose hash is neither the expected one nor already the new one belongs to a newer write: it
+        stays. The second case makes a repeated write, after a lost acknowledgement, count as done.
+        """
+        self._copy(connection, ((e.document, e.vector, e.truncated, e.expected) for e in entries))
+        own = [sql.Identifier(name) for name in ("embedding", "text_hash", "row_hash", "truncated")] + self.metadata
+        updated = connection.execute(
+            sql.SQL(
+                "update {table} t set {assign}, updated_at = now() from {stage} s where t.{key} = s.{key}"
+                " and (t.text_hash is not distinct from s.expected or t.text_hash = s.text_hash"
+                " or t.embedding is null) returning t.{key}"
+            ).format(table=self.names.sql, assign=_assign(own), stage=self.stage, key=self.key)
+        ).fetchall()
+        columns = sql.SQL(", ").join([self.key, *own])
+        inserted = connection.execute(
+            sql.SQL(
+                "insert into {table} ({columns}) select {columns} from {stage} on conflict do nothing returning {key}"
+            ).format(table=self.names.sql, columns=columns, stage=self.stage, key=self.key)
+        ).fetchall()
+        if len(updated) + len(inserted) == len(entries):
+            return list(entries)
+        written = {key for (key,) in updated} | {key for (key,) in inserted}
+        return [entry for entry in entries if entry.document.key in written]
+
+    def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> None:
+        """Update metadata alone, where the row still holds the vector of this text."""
+        self._copy(connection, ((document, None, False, None) for document in documents))
+        connection.execute(
+            sql.SQL(
+                "update {table} t set {assign}, updated_at = now() from {stage} s"
+                " where t.{key} = s.{key} and t.text_hash = s.text_hash"
+            ).format(
+                table=self.names.sql,
+                assign=_assign([sql.Identifier("row_hash"), *self.metadata]),
+                stage=self.stage,
+                key=self.key,
+            )
+        )
+
+    def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
+        connection.execute(sql.SQL("delete from {} where {} = any(%s)").format(self.names.sql, self.key), [list(keys)])
+
+    def _copy(self, connection: Connection, rows: Iterable[tuple[Document, Any, bool, bytes | None]]) -> None:
+        connection.execute(self._stage_sql())
+        wrap: Callable[[Any], Any] = HalfVector if self.storage == "halfvec" else _same
+        types = [
+            KEY_TYPES[self.spec.key_type], self.storage, "bytea", "bytea", "bool", "bytea",
+            *(_COPY_TYPES.get(column.type, SQL_TYPES[column.type]) for column in self.spec.metadata),
+        ]  # fmt: skip
+        with (
+            connection.cursor() as cursor,
+            cursor.copy(sql.SQL("copy {} from stdin (format binary)").format(self.stage)) as copy,
+        ):
+            copy.set_types(types)
+            for document, vector, truncated, expected in rows:
+                metadata = [adapt(value) for adapt, value in zip(self._adapt, document.metadata, strict=True)]
+                copy.write_row(
+                    (document.key, None if vector is None else wrap(vector), document.text_hash, document.row_hash,
+                     truncated, expected, *metadata)
+                )  # fmt: skip
+
+    def _stage_sql(self) -> sql.Composed:
+        # Made from the table itself, so that text keys keep its collation; the casts serve adopted tables.
+        columns = [
+            sql.SQL("{}::{}").format(self.key, sql.SQL(KEY_TYPES[self.spec.key_type])),
+            sql.SQL("embedding, text_hash, row_hash, truncated, text_hash as expected"),
+            *(
+                sql.SQL("{0}::{1} as {0}").format(sql.Identifier(c.name), sql.SQL(SQL_TYPES[c.type]))
+                for c in self.spec.metadata
+            ),
+        ]
+        return sql.SQL(
+            "create temp table if not exists {stage} on commit delete rows as select {columns} from {table}"
+            " with no data; truncate {stage}"
+        ).format(columns=sql.SQL(", ").join(columns), table=self.names.sql, stage=self.stage)
+
+
+_COPY_TYPES = {
+    ColumnType.NUMBER: "float8",
+    ColumnType.TIMESTAMP: "timestamptz",
+    ColumnType.TIME: "time",
+    ColumnType.BOOLEAN: "bool",
+}
+
+
+def _assign(columns: Sequence[sql.Identifier]) -> sql.Composed:
+    return sql.SQL(", ").join(sql.SQL("{0} = s.{0}").format(column) for column in columns)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _adapter(kind: ColumnType) -> Callable[[Any], Any]:
+    if kind in (ColumnType.JSON, ColumnType.ARRAY):
+        return lambda value: None if value is None else Jsonb(value)
+    if kind is ColumnType.TIMESTAMP:
+        return _aware
+    return _same
+
+
+def _aware(value: dt.datetime | None) -> dt.datetime | None:
+    """A time without an offset is taken as UTC."""
+    return value.replace(tzinfo=dt.UTC) if value is not None and value.tzinfo is None else value

@@ -1,0 +1,152 @@
+"""Reading a pipeline's rows page by page, and planning each page against the ledger."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from rowvec.embedders.base import Embedder
+from rowvec.errors import SourceError
+from rowvec.plan import Circumstances, plan
+from rowvec.retry import patiently
+from rowvec.sources.base import Selection, Source
+from rowvec.steps import Step, reached
+from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.types import Change, Document, Failure, Key, Row, Stored
+
+PAGE_BYTES = 16 * 2**20
+"""Text in one page of rows: wide rows make smaller pages, so that memory does not follow them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One declared mapping, its parts put together."""
+
+    name: str
+    source: Source
+    to_document: Callable[[Row], Document]
+    text_columns: tuple[str, ...]
+    embedder: Embedder
+    store: Store
+    spec: TableSpec
+    keep_missing: bool = False
+    """`on_missing = "keep"`: rows gone from the source keep their vector."""
+    page_size: int = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may ask of one plan or sync."""
+
+    selection: Selection | None = None
+    limit: int | None = None
+    force: bool = False
+    retry_failed: bool = False
+    """Only rows that failed before, whether their next try is due or not."""
+    allow_delete: bool = False
+    """Go on although more than half of the vectors would be deleted."""
+    after: Key | None = None
+    until: Key | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Every row is looked at, so that what is missing from the source can be told."""
+        bounds = (self.selection, self.limit, self.after, self.until)
+        return all(bound is None for bound in bounds) and not self.retry_failed
+
+
+@dataclass(slots=True)
+class Page:
+    """The changes of one page of rows, and the rows that could not be made a document."""
+
+    changes: list[Change]
+    known: int
+    """How many of the page's keys the ledger holds."""
+    failures: list[Failure] = field(default_factory=list)
+    rows: Sequence[Row] = ()
+
+
+def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circumstances:
+    return Circumstances(
+        now=dt.datetime.now(dt.UTC),
+        force=options.force,
+        retry=options.retry_failed,
+        recipe_changed=ledger.exists and ledger.recipe != pipeline.spec.recipe,
+        model_changed=ledger.rows > 0 and ledger.fingerprint not in (None, pipeline.spec.fingerprint),
+    )
+
+
+def planned_pages(
+    pipeline: Pipeline, at: Circumstances, options: Options, stop: threading.Event, *, ledger_exists: bool = True
+) -> Iterator[Page]:
+    """Read, render, look up and plan; one page of rows is in hand at a time."""
+    for rows in _pages(pipeline, options, stop):
+        reached(Step.AFTER_READ)
+        keys = [row.key for row in rows]
+        stored = patiently(stop, pipeline.store.lookup, keys) if ledger_exists else {}
+        documents: list[Document] = []
+        failures: list[Failure] = []
+        for row in rows:
+            try:
+                documents.append(pipeline.to_document(row))
+            except SourceError as error:
+                failures.append(new_failure(row.key, error, b"", stored.get(row.key), at.now))
+        yield Page(plan(documents, stored, at), len(stored), failures, rows)
+
+
+def _pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:
+    """Pages of the chosen rows; a broken connection costs a wait, not the run."""
+    left = options.limit
+    after = options.after
+    size = pipeline.page_size
+    selection = options.selection
+    if options.retry_failed and selection is None:
+        selection = Selection(keys=tuple(sorted((f.key for f in pipeline.store.failures()), key=str)))
+        if not selection.keys:
+            return
+    while not stop.is_set() and left != 0:
+        wanted = size if left is None else min(size, left)
+
+        rows = patiently(stop, _one_page, pipeline.source, wanted, selection, after, options.until)
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].key
+        left = None if left is None else left - len(rows)
+        sample = rows[:: max(1, len(rows) // 50)]
+        width = sum(map(_width, sample)) / len(sample)
+        size = max(1, min(pipeline.page_size, int(PAGE_BYTES / max(width, 1))))
+
+
+def _one_page(
+    source: Source, size: int, selection: Selection | None, after: Key | None, until: Key | None
+) -> list[Row]:
+    return next(iter(source.pages(size, selection=selection, after=after, until=until)), [])
+
+
+def _width(row: Row) -> int:
+    return sum(len(value) for value in row.values.values() if isinstance(value, str | bytes))
+
+
+def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | None, now: dt.datetime) -> Failure:
+    """The failure of one row, its next try later each time: a minute, four, sixteen … at most a day."""
+    past = before.failure if before is not None else None
+    attempts = 1 + (past.attempts if past is not None and past.text_hash == text_hash else 0)
+    delay = min(dt.timedelta(minutes=4 ** min(attempts - 1, 8)), dt.timedelta(days=1))
+    return Failure(key, str(error), attempts, now, now + delay, text_hash)
+
+
+def missing_keys(pipeline: Pipeline, stop: threading.Event, size: int = 5000) -> Iterator[list[Key]]:
+    """Keys of the ledger that the source does not hold now, page by page; asked of the source itself."""
+    after: Key | None = None
+    while not stop.is_set():
+        keys = patiently(stop, pipeline.store.keys, after, size)
+        if not keys:
+            return
+        after = keys[-1]
+        existing = patiently(stop, pipeline.source.existing, keys)
+        gone = [key for key in keys if key not in existing]
+        if gone:
+            yield gone

@@ -1,0 +1,375 @@
+"""Carrying out a plan: read, embed and write, overlapped, with bounded memory.
+
+One thread reads and plans pages, `embedder.concurrency` threads embed batches, and the calling thread
+writes. Every decision is taken in the calling thread, from one queue of events, so there is no shared
+state to guard. What has been embedded is committed every few seconds, or as it arrives where it cost
+money; a process that is killed repeats at most that.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Literal
+
+from rowvec.batches import Answer, embed_batch
+from rowvec.errors import DeletionGuard, EmbedderError, EmbedderUnavailable, RowvecError
+from rowvec.plan import Circumstances
+from rowvec.retry import patiently
+from rowvec.steps import Step, reached
+from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, new_failure, planned_pages
+from rowvec.types import Change, Entry, Kind, Report, Vector, WriteBatch
+
+COMMIT_SECONDS = 2.0
+COMMIT_ROWS = 2000
+WINDOW_TEXTS = 2048
+"""Texts that are sorted by length together, so that a batch holds texts of like length."""
+WINDOW_BYTES = 16 * 2**20
+DEAD_AFTER = 3
+"""So many batches in a row without an answer mean that the service is down, not that the batches are bad."""
+
+Progress = Callable[[Report], None]
+Outcome = Literal["done", "failed", "interrupted"]
+Event = Page | BaseException | tuple[list[Change], Future[Answer]]
+"""What the calling thread hears of: a page, the end of reading by an error, an answered batch."""
+
+
+def sync(
+    pipeline: Pipeline,
+    options: Options | None = None,
+    *,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Make the vectors of a pipeline match its rows.
+
+    Args:
+        progress: called in this thread after every event with the counts so far.
+        stop: when set, the batches in hand are finished and written, then the run ends as interrupted.
+
+    Raises:
+        Locked: another sync of this pipeline is at work.
+        DeletionGuard: more than half of the vectors would be deleted.
+        SourceError, EmbedderError, StoreError: what ended the run; everything embedded before is kept.
+    """
+    options = options or Options()
+    store = pipeline.store
+    before = store.ledger()
+    store.prepare(pipeline.spec)
+    with store.lock():
+        run = store.begin_run()
+        work = _Sync(pipeline, options, circumstances(pipeline, before, options), progress, stop or threading.Event())
+        try:
+            work.carry_out()
+        except BaseException as error:
+            # What ended the run is what the user must see, even where its record cannot be written.
+            outcome: Outcome = "failed" if isinstance(error, Exception) else "interrupted"
+            text = error.message if isinstance(error, RowvecError) else type(error).__name__
+            try:
+                store.save_run(run, work.report, outcome, text)
+            except RowvecError as record_error:
+                error.add_note(f"The record of the run could not be written: {record_error.message}")
+            raise
+        interrupted = stop is not None and stop.is_set()
+        if options.whole and not interrupted:
+            store.complete(pipeline.spec)
+        store.save_run(run, work.report, "interrupted" if interrupted else "done")
+    return work.report
+
+
+class _Sync:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        options: Options,
+        at: Circumstances,
+        progress: Progress | None,
+        stop: threading.Event,
+    ) -> None:
+        self.pipeline = pipeline
+        self.options = options
+        self.at = at
+        self.report = Report()
+        self.progress = progress
+        self.stop = stop
+        self.abort = threading.Event()
+        self.events: queue.Queue[Event | None] = queue.Queue()
+        self.room = threading.Semaphore(1)
+        self.owed_room = 0
+        self.buffer: list[Change] = []
+        self.buffer_bytes = 0
+        self.waiting: dict[bytes, list[Change]] = {}
+        """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
+        self.ready: dict[bytes, Vector] = {}
+        """Vectors embedded but not yet committed, for identical texts that come meanwhile."""
+        self.batch = WriteBatch()
+        self.committed_at = time.monotonic()
+        self.in_flight = 0
+        self.unanswered = 0
+        self.matched = 0
+
+    def carry_out(self) -> None:
+        present = patiently(self.stop, self.pipeline.store.count) if self.options.whole else 0
+        with self._reader(), self._pool() as pool:
+            try:
+                self._loop(pool)
+            except Exception:
+                self.abort.set()
+                self._finish_in_flight()
+                raise
+        if self.options.whole and not self.stop.is_set():
+            self._sweep(present)
+
+    @contextmanager
+    def _reader(self) -> Iterator[None]:
+        def read() -> None:
+            try:
+                for page in planned_pages(self.pipeline, self.at, self.options, self.abort):
+                    self.events.put(page)
+                    while not self.room.acquire(timeout=0.1) and not self.abort.is_set():
+                        pass
+                self.events.put(None)
+            except BaseException as error:
+                self.events.put(error)
+
+        thread = threading.Thread(target=read, name="rowvec-reader", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.abort.set()
+            thread.join()
+
+    @contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor]:
+        pool = ThreadPoolExecutor(self.pipeline.embedder.concurrency, thread_name_prefix="rowvec-embed")
+        try:
+            yield pool
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _loop(self, pool: ThreadPoolExecutor) -> None:
+        reading = True
+        while reading or self.in_flight or self.buffer:
+            self._submit(pool, flush=not reading)
+            if not reading and not self.in_flight:
+                continue
+            event = self.events.get()
+            if self.stop.is_set():
+                self.abort.set()
+            if event is None:
+                reading = False
+            elif isinstance(event, BaseException):
+                raise event
+            elif isinstance(event, Page):
+                self._take_page(event)
+            else:
+                self._take_answer(*event)
+            self._commit_when_due()
+            if self.progress is not None:
+                self.progress(self.report)
+        self._commit()
+
+    # Pages
+
+    def _take_page(self, page: Page) -> None:
+        report = self.report
+        report.read += len(page.rows)
+        report.last_key = page.rows[-1].key
+        self.matched += page.known
+        for failure in page.failures:
+            self.batch.failures.append(failure)
+            report.failed += 1
+        wanted = [change for change in page.changes if self._sort_out(change)]
+        known = self._stored_vectors(wanted)
+        for change in wanted:
+            text_hash = change.document.text_hash
+            vector = known.get(text_hash)
+            if vector is None:
+                vector = self.ready.get(text_hash)
+            if vector is not None:
+                self._add_entry(change, vector, reused=True)
+            elif text_hash in self.waiting:
+                self.waiting[text_hash].append(change)
+            else:
+                self.waiting[text_hash] = [change]
+                self.buffer.append(change)
+                self.buffer_bytes += len(change.document.text)
+        self.owed_room += 1
+        self._make_room()
+
+    def _sort_out(self, change: Change) -> bool:
+        """Count a change and deal with it, unless it needs a vector: then say so."""
+        report = self.report
+        kind = change.kind
+        if kind is Kind.UNCHANGED:
+            report.unchanged += 1
+            if change.before is not None and change.before.failure is not None:
+                self.batch.recovered.append(change.document.key)
+            return False
+        reasons = report.reasons
+        reasons[change.reason] = reasons.get(change.reason, 0) + 1
+        if kind is Kind.UPDATE:
+            self.batch.updates.append(change.document)
+            report.updated += 1
+        elif kind is Kind.DELETE:
+            self.batch.deletes.append(change.document.key)
+            report.deleted += 1
+            report.empty += 1
+        elif kind is Kind.EMPTY:
+            report.empty += 1
+        elif kind is Kind.FAILED:
+            report.waiting += 1
+        return kind in (Kind.INSERT, Kind.EMBED)
+
+    def _stored_vectors(self, changes: list[Change]) -> dict[bytes, Vector]:
+        """Vectors of identical texts that are stored already; they cost nothing."""
+        if not changes or self.at.force:
+            return {}
+        hashes = list({change.document.text_hash for change in changes})
+        return patiently(self.abort, self.pipeline.store.vectors_of_texts, hashes)
+
+    def _make_room(self) -> None:
+        while self.owed_room and len(self.buffer) < WINDOW_TEXTS and self.buffer_bytes < WINDOW_BYTES:
+            self.owed_room -= 1
+            self.room.release()
+
+    # Batches
+
+    def _submit(self, pool: ThreadPoolExecutor, *, flush: bool) -> None:
+        """Keep every embedding thread busy; one batch waits in line as soon as the window is full."""
+        if self.stop.is_set():
+            # Texts that were not sent are forgotten: the next sync finds them again.
+            self.buffer.clear()
+        full = len(self.buffer) >= WINDOW_TEXTS or self.buffer_bytes >= WINDOW_BYTES
+        wanted = self.pipeline.embedder.concurrency + (flush or full)
+        if self.buffer and self.in_flight < wanted:
+            self.buffer.sort(key=lambda change: len(change.document.text))
+        while self.buffer and self.in_flight < wanted:
+            chunk = self._cut_chunk()
+            self.in_flight += 1
+            future = pool.submit(_embed_chunk, self.pipeline, [change.document.text for change in chunk])
+            future.add_done_callback(partial(self._answered, chunk))
+        self.buffer_bytes = self.buffer_bytes if self.buffer else 0
+        self._make_room()
+
+    def _answered(self, chunk: list[Change], future: Future[Answer]) -> None:
+        self.events.put((chunk, future))
+
+    def _cut_chunk(self) -> list[Change]:
+        """The longest texts that were gathered, as many as one call of the embedder should get."""
+        embedder = self.pipeline.embedder
+        chunk: list[Change] = []
+        size = 0
+        # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
+        while self.buffer and len(chunk) < embedder.chunk_texts:
+            size += len(self.buffer[-1].document.text) // 4 + 1
+            if chunk and size > embedder.chunk_tokens:
+                break
+            chunk.append(self.buffer.pop())
+            self.buffer_bytes -= len(chunk[-1].document.text)
+        return chunk
+
+    def _take_answer(self, chunk: list[Change], future: Future[Answer]) -> None:
+        self.in_flight -= 1
+        self.report.texts += len(chunk)
+        try:
+            answer = future.result()
+        except EmbedderUnavailable as error:
+            self.unanswered += 1
+            if self.unanswered >= DEAD_AFTER:
+                raise
+            answer = Answer([error] * len(chunk))
+        else:
+            self.unanswered = 0
+        self.report.tokens += answer.tokens
+        self.report.cost += answer.cost
+        self.report.cost_estimated |= answer.estimated
+        self.report.truncated += answer.truncated
+        for change, vector in zip(chunk, answer.vectors, strict=True):
+            sharing = self.waiting.pop(change.document.text_hash)
+            if isinstance(vector, EmbedderError):
+                for one in sharing:
+                    self._add_failure(one, vector)
+                continue
+            self.ready[change.document.text_hash] = vector
+            for index, one in enumerate(sharing):
+                self._add_entry(one, vector, reused=index > 0)
+        if self.pipeline.embedder.billed:
+            self._commit()
+
+    def _add_entry(self, change: Change, vector: Vector, *, reused: bool) -> None:
+        expected = change.before.text_hash if change.before is not None else None
+        self.batch.entries.append(Entry(change.document, vector, expected))
+        self.report.reused += reused
+        if change.kind is Kind.INSERT:
+            self.report.inserted += 1
+        else:
+            self.report.embedded += 1
+
+    def _add_failure(self, change: Change, error: EmbedderError) -> None:
+        document = change.document
+        now = dt.datetime.now(dt.UTC)
+        self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
+        self.report.failed += 1
+
+    def _finish_in_flight(self) -> None:
+        """After an error: keep what the batches in hand still bring, in order not to pay for it again."""
+        self.buffer.clear()
+        while self.in_flight:
+            event = self.events.get()
+            if isinstance(event, tuple):
+                try:
+                    self._take_answer(*event)
+                except EmbedderError:
+                    continue
+        self._commit()
+
+    # Writing
+
+    def _commit_when_due(self) -> None:
+        if len(self.batch) >= COMMIT_ROWS or time.monotonic() - self.committed_at >= COMMIT_SECONDS:
+            self._commit()
+
+    def _commit(self) -> None:
+        self.committed_at = time.monotonic()
+        if not len(self.batch):
+            return
+        batch = self.batch
+        self.batch = WriteBatch()
+        self.report.conflicts += patiently(self.abort, self.pipeline.store.write, batch)
+        self.ready.clear()
+
+    # Rows gone from the source
+
+    def _sweep(self, present: int) -> None:
+        """Delete what is in the ledger and not in the source; `present` counts the ledger before this run."""
+        missing = present - self.matched
+        if missing <= 0 or self.pipeline.keep_missing:
+            return
+        if missing > present / 2 and not self.options.allow_delete:
+            raise DeletionGuard(
+                f"{missing:,} of the {present:,} rows in {self.pipeline.store.where} are gone from the source:"
+                " more than half. Nothing was deleted.",
+                hint="If that is right, run it again with --allow-delete; if not, look at the source and its `where`.",
+            )
+        for keys in missing_keys(self.pipeline, self.stop):
+            patiently(self.abort, self.pipeline.store.write, WriteBatch(deletes=keys))
+            self.report.deleted += len(keys)
+            reasons = self.report.reasons
+            reasons["gone from the source"] = reasons.get("gone from the source", 0) + len(keys)
+            if self.progress is not None:
+                self.progress(self.report)
+
+
+def _embed_chunk(pipeline: Pipeline, texts: list[str]) -> Answer:
+    reached(Step.BEFORE_EMBED)
+    answer = embed_batch(pipeline.embedder, texts)
+    reached(Step.AFTER_EMBED)
+    return answer
