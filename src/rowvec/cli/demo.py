@@ -1,0 +1,145 @@
+"""`rowvec demo`: the main job on rows that every machine has, the docstrings of Python's own standard library."""
+
+from __future__ import annotations
+
+import ast
+import sqlite3
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from rowvec import assemble
+from rowvec.cli import progress, show, work
+from rowvec.preview import preview
+from rowvec.search import semantic
+from rowvec.stream import Pipeline
+from rowvec.sync import sync
+from rowvec.types import Report
+
+QUESTIONS = (
+    "wait for several threads to finish",
+    "turn a date into text",
+    "compare two files and show the differences",
+)
+LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "ensurepip", "turtledemo", "pydoc_data"}
+
+CONFIG = """\
+# Made by `rowvec demo`. Every key, with its default: rowvec init
+[pipelines.docstrings]
+source   = {{ kind = "sql", url = "sqlite:///stdlib.db", table = "docstrings", key = "id" }}
+text     = {{ template = "{{{{ name }}}} {{{{ signature }}}}\\n{{{{ text }}}}" }}
+embedder = {{ kind = "local", model = "{model}", precision = "int8" }}
+store    = {{ kind = "postgres", metadata = ["name", "kind", "module"] }}
+"""
+
+
+def run(folder: Path, model: str | None) -> int:
+    """Returns the exit code."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = write_table(folder / "stdlib.db")
+    config = folder / "rowvec.toml"
+    model = str(Path(model).resolve()) if model and Path(model).exists() else model
+    config.write_text(CONFIG.format(model=model or "sentence-transformers/all-MiniLM-L6-v2"), encoding="utf-8")
+    show.line(f"1. {rows:,} rows: docstrings of this Python's standard library, in {folder / 'stdlib.db'}")
+    show.line(f"   The pipeline is in {config}; the vectors go to an embedded PostgreSQL beside it.")
+
+    with assemble.opened(config, None) as pipeline, work.interruptible() as stop:
+        found = preview(pipeline)
+        todo = found.texts or "nothing"
+        show.line(f"\n2. rowvec plan: {todo:,} texts to embed, about {found.tokens:,} tokens, free of charge" if found.texts
+                  else "\n2. rowvec plan: nothing to embed")  # fmt: skip
+        show.line("\n3. rowvec sync")
+        with progress.shown(rows) as callback:
+            report = sync(pipeline, progress=callback, stop=stop)
+        if stop.is_set():
+            show.line("   Interrupted; `rowvec demo` goes on where it stopped.")
+            return work.INTERRUPTED
+        _say(report)
+
+        show.line("\n4. rowvec search")
+        for question in QUESTIONS:
+            _ask(pipeline, question)
+
+        show.line("\n5. One row changes, and rowvec sync runs again")
+        _change_a_row(folder / "stdlib.db")
+        _say(sync(pipeline))
+    _say_what_next(folder)
+    return 0
+
+
+def _say(report: Report) -> None:
+    changed = report.inserted + report.embedded
+    show.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted")
+
+
+def _ask(pipeline: Pipeline, question: str) -> None:
+    result = semantic(pipeline, question, 3)
+    show.line(f'   "{question}"  ({result.embed_ms + result.search_ms:.0f} ms)')
+    for hit in result.hits:
+        show.line(f"      {hit.score:.3f}  {hit.metadata['name']}")
+
+
+def _say_what_next(folder: Path) -> None:
+    show.line("\nWhat to try next:")
+    show.line(f'   cd {folder} && rowvec search "read a file line by line"')
+    show.line(f"   cd {folder} && rowvec status")
+    show.line("   rowvec init --from sqlite:///your.db     # or postgresql://… or mysql://…")
+
+
+def write_table(path: Path) -> int:
+    """Write the docstrings into the SQLite table `docstrings`; return how many there are."""
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "create table if not exists docstrings (id integer primary key, name text not null unique,"
+            " kind text, module text, signature text, text text)"
+        )
+        # Ids stay as they are, so that a second demo finds its rows unchanged.
+        database.executemany(
+            "insert into docstrings (name, kind, module, signature, text) values (?, ?, ?, ?, ?)"
+            " on conflict (name) do update set text = excluded.text",
+            docstrings(Path(sysconfig.get_paths()["stdlib"])),
+        )
+        count = database.execute("select count(*) from docstrings").fetchone()[0]
+    database.close()
+    return int(count)
+
+
+def _change_a_row(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute(
+            "update docstrings set text = text || ' Changed by rowvec demo.' where id = (select min(id) from docstrings)"
+        )
+    database.close()
+
+
+def docstrings(library: Path) -> Iterator[tuple[str, str, str, str, str]]:
+    """(qualified name, kind, module, signature, text) of everything public, read from source without importing it."""
+    for path in sorted(library.rglob("*.py")):
+        parts = path.relative_to(library).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        if not parts or LEFT_OUT & set(parts) or any(part.startswith("_") or "-" in part for part in parts):
+            continue
+        try:
+            tree = ast.parse(path.read_bytes())
+        except SyntaxError:
+            continue
+        module = ".".join(parts)
+        seen: set[str] = set()
+        for name, kind, signature, text in _documented(tree, module):
+            if name not in seen:
+                seen.add(name)
+                yield name, kind, module, signature, text
+
+
+def _documented(node: ast.Module | ast.ClassDef, name: str) -> Iterator[tuple[str, str, str, str]]:
+    text = ast.get_docstring(node)
+    if text:
+        yield name, "module" if isinstance(node, ast.Module) else "class", "", text
+    for child in node.body:
+        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+            yield from _documented(child, f"{name}.{child.name}")
+        elif isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef) and not child.name.startswith("_"):
+            text = ast.get_docstring(child)
+            if text:
+                kind = "method" if isinstance(node, ast.ClassDef) else "function"
+                yield f"{name}.{child.name}", kind, f"({ast.unparse(child.args)})", text

@@ -1,0 +1,92 @@
+"""What the commands print: data on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from rich.console import Console
+from rich.table import Table
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=plain) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """A JSON value for what json does not know."""
+    if isinstance(value, dt.datetime | dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, UUID):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def line(text: str = "") -> None:
+    out.print(text, markup=False, soft_wrap=True)
+
+
+def note(text: str) -> None:
+    err.print(text, markup=False, soft_wrap=True)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[int] = ()) -> None:
+    """A plain table; the columns numbered in `right` are aligned to the right."""
+    grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for index, header in enumerate(headers):
+        grid.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=index in right)
+    for row in rows:
+        grid.add_row(*(cell(value) for value in row))
+    out.print(grid, markup=False)
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    if isinstance(value, dt.datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    # Brackets in data are not markup.
+    return str(value).replace("[", "\\[")
+
+
+def clip(text: str, width: int) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def seconds(value: float) -> str:
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    if value < 7200:
+        return f"{value / 60:.0f} min"
+    if value < 172800:
+        return f"{value / 3600:.1f} h"
+    return f"{value / 86400:.1f} days"
+
+
+def count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def money(dollars: float) -> str:
+    return f"${dollars:,.4f}" if dollars < 1 else f"${dollars:,.2f}"

@@ -1,0 +1,176 @@
+"""`rowvec plan` and `rowvec sync`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rowvec import assemble
+from rowvec.cli import progress, show
+from rowvec.errors import ConfigError
+from rowvec.preview import Preview, preview
+from rowvec.sources.base import Selection
+from rowvec.stream import Options, Pipeline
+from rowvec.sync import sync as carry_out
+from rowvec.types import Kind, Report
+
+INTERRUPTED = 130
+SOME_FAILED = 3
+
+
+def plan(
+    config: Path | None,
+    name: str | None,
+    keys: str | None,
+    limit: int | None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    as_json: bool = False,
+) -> None:
+    with assemble.opened(config, name) as pipeline, interruptible() as stop:
+        options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed)
+        result = preview(pipeline, options, stop=stop)
+        if as_json:
+            show.print_json({"pipeline": pipeline.name, **result.as_dict()})
+        else:
+            _print_plan(pipeline, result)
+
+
+def sync(
+    config: Path | None,
+    name: str | None,
+    keys: str | None,
+    limit: int | None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    allow_delete: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Returns the exit code."""
+    with assemble.opened(config, name) as pipeline, interruptible() as stop:
+        options = Options(
+            selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete
+        )
+        total = None if retry_failed else pipeline.source.count(options.selection)
+        with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
+            report = carry_out(pipeline, options, progress=callback, stop=stop)
+        if as_json:
+            show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
+        else:
+            _print_report(pipeline, report, interrupted=stop.is_set())
+        if stop.is_set():
+            return INTERRUPTED
+        return SOME_FAILED if report.failed or report.waiting else 0
+
+
+def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
+    """Parse `--keys 1,5,10-20`; ranges need integer keys, both ends count.
+
+    Raises:
+        ConfigError: a part is no key of this pipeline, or a range runs backwards.
+    """
+    if keys is None:
+        return None
+    kind = pipeline.source.key_type
+    single, ranges = [], []
+    for part in filter(None, (part.strip() for part in keys.split(","))):
+        low, dash, high = part.partition("-")
+        if kind == "integer" and dash and low:
+            bounds = assemble.parse_key(low, kind), assemble.parse_key(high, kind)
+            if bounds[0] > bounds[1]:  # type: ignore[operator]
+                raise ConfigError(f"--keys {part}: the range runs backwards.", hint=f"Write {high}-{low}.")
+            ranges.append(bounds)
+        else:
+            single.append(assemble.parse_key(part, kind))
+    if not single and not ranges:
+        raise ConfigError("--keys names no key.", hint="Write for example --keys 1,5,10-20.")
+    return Selection(tuple(single), tuple(ranges))
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks to stop after the batches in hand; the second ends the process."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(INTERRUPTED)
+        stop.set()
+        # Not through rich: its lock may be held by what was interrupted.
+        os.write(2, b"\nFinishing the batches in hand; what is embedded is kept. Ctrl-C again stops at once.\n")
+
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+_KINDS = [
+    (Kind.INSERT, "embed, new"),
+    (Kind.EMBED, "embed again"),
+    (Kind.UPDATE, "update metadata only"),
+    (Kind.DELETE, "delete"),
+    (Kind.EMPTY, "skip, empty text"),
+    (Kind.FAILED, "skip, failed before"),
+    (Kind.UNCHANGED, "leave alone"),
+]
+
+
+def _print_plan(pipeline: Pipeline, result: Preview) -> None:
+    show.line(f"{pipeline.name}: {show.count(result.rows, 'row')} -> {pipeline.store.where}")
+    show.line()
+    show.table(
+        ["what", "rows"], [(label, result.kinds[kind]) for kind, label in _KINDS if result.kinds[kind]], right=[1]
+    )
+    reasons = [
+        (reason, number, ", ".join(map(str, result.examples.get(reason, []))))
+        for reason, number in result.reasons.most_common()
+        if reason in result.examples
+    ]
+    if reasons:
+        show.line()
+        show.table(["why", "rows", "for example"], reasons, right=[1])
+    if result.texts:
+        show.line()
+        about = "" if result.tokens_counted else "about "
+        show.line(f"{show.count(result.texts, 'text')} to embed, {about}{show.count(result.tokens, 'token')}.")
+        if result.truncated:
+            show.line(f"{show.count(result.truncated, 'text')} longer than the model's window will be cut.")
+        show.line()
+        filled = [(name, number, f"{100 * number / max(result.rows, 1):.0f} %") for name, number in result.filled.items()]
+        show.table(["text column", "filled", ""], filled, right=[1, 2])
+        show.line()
+        for document in result.samples[:3]:
+            show.line(f"  {document.key}: {show.clip(document.text, 200)}")
+    if result.deletion_guard:
+        show.line()
+        show.line("More than half of the vectors would be deleted: the sync will stop before that without --allow-delete.")
+
+
+def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
+    parts = [
+        (report.inserted, "new"), (report.embedded, "changed"), (report.updated, "metadata only"),
+        (report.deleted, "deleted"), (report.unchanged, "unchanged"), (report.empty, "empty"),
+        (report.failed, "failed"), (report.waiting, "waiting after a failure"),
+    ]  # fmt: skip
+    said = ", ".join(f"{number:,} {label}" for number, label in parts if number) or "no rows"
+    price = f", {show.money(report.cost)}" if report.cost else ""
+    show.line(f"{pipeline.name}: {said}; {show.count(report.texts, 'text')} embedded ({report.tokens:,} tokens{price}).")
+    if report.reused:
+        shared = "shares the vector of an identical text" if report.reused == 1 else "share the vector of an identical text"
+        show.line(f"{show.count(report.reused, 'row')} {shared}.")
+    if report.truncated:
+        show.line(f"{show.count(report.truncated, 'text')} longer than the model's window cut.")
+    if report.failed or report.waiting:
+        show.note("Some rows have no current vector: `rowvec failures` lists them with their errors.")
+    if interrupted:
+        show.note("Interrupted. Everything embedded so far is stored; run `rowvec sync` again to go on.")

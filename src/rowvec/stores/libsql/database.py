@@ -1,0 +1,96 @@
+"""What the store needs of a database: one query, or several statements in one transaction.
+
+Nothing else is asked for, so that a transaction is one HTTP request where the database is far away. Every
+transaction that the store sends may be sent twice without harm, so that one whose answer was lost can be tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+from rowvec.errors import StoreError, StoreUnavailable
+
+Values: TypeAlias = tuple[Any, ...]
+
+
+class Statement(NamedTuple):
+    sql: str
+    values: Values = ()
+    """None, int, float, str or bytes, one for each `?`."""
+
+
+class Database(Protocol):
+    """Safe to use from several threads at once."""
+
+    where: str
+    """For messages, without a token."""
+
+    def exists(self) -> bool:
+        """Whether there is a database to ask; False only for a file that is not there."""
+        ...
+
+    def create(self) -> None:
+        """Make the database if it is not there yet."""
+        ...
+
+    def query(self, sql: str, values: Values = ()) -> list[Values]: ...
+
+    def transact(self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None) -> list[int]:
+        """Carry out all of the statements or none; how many rows each of them changed."""
+        ...
+
+    def close(self) -> None: ...
+
+
+_KNOWN: tuple[tuple[str, str, str], ...] = (
+    (
+        "file is not a database",
+        "The file is not a libSQL or SQLite database.",
+        "Give the store another path; rowvec never overwrites a file that it did not make.",
+    ),
+    (
+        "malformed",
+        "The database file is damaged.",
+        "Restore it from a copy, or move it away and sync again: the vectors can be made anew from the rows.",
+    ),
+    (
+        "disk is full",
+        "The disk is full; nothing of the last batch was written.",
+        "Make room and sync again: it goes on where it stopped.",
+    ),
+    (
+        "readonly",
+        "The database can be read but not written.",
+        "Check the owner and permissions of the file and its folder, or whether the token is read-only.",
+    ),
+    (
+        "unable to open",
+        "The database file cannot be opened.",
+        "Check that its folder exists and that this user may write there.",
+    ),
+    ("disk i/o error", "The disk refused to read or write.", "Check the disk and its free space, then sync again."),
+    ("no such table", "The table of this pipeline is not there.", "Run `rowvec sync` to make it."),
+    (
+        "no such function: vector",
+        "This database has no vector functions: it is not libSQL.",
+        "Use a libSQL file, Turso or sqld.",
+    ),
+    (
+        "no such module: fts5",
+        "This database has no full-text search (FTS5).",
+        "Set the store's language to none to do without keyword search.",
+    ),
+)
+_TRANSIENT = ("database is locked", "database table is locked", "database schema has changed", "sqlite_busy", "busy")
+
+
+def translated(message: str, where: str) -> StoreError:
+    """The error a user should see for what a driver or a server said; neither gives more than words."""
+    plain = message.lower()
+    for said, problem, hint in _KNOWN:
+        if said in plain:
+            return StoreError(f"{where}: {problem} ({message})", hint=hint)
+    if any(said in plain for said in _TRANSIENT):
+        return StoreUnavailable(f"{where}: another process is writing to the database. ({message})")
+    return StoreError(f"{where}: {message}")

@@ -1,0 +1,136 @@
+"""A libSQL database in a file, through the `libsql` package."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rowvec.errors import MissingExtraError, StoreError, StoreUnavailable
+from rowvec.stores.libsql.database import Statement, Values, translated
+
+Answer = TypeVar("Answer")
+
+_BUSY_SECONDS = 0.05
+_CACHE_KIB = 65_536
+
+
+class LocalDatabase:
+    """A pool of connections to one file, as many as there are threads at work in it.
+
+    Args:
+        path: of the file, or an SQLite URI such as `file:vectors.db?mode=ro`.
+        patience: seconds to wait for another process that writes.
+    """
+
+    def __init__(self, path: str, *, patience: float = 30.0) -> None:
+        self._uri = path.startswith("file:")
+        self._name = path
+        self._path = Path(path.removeprefix("file:").partition("?")[0])
+        self._patience = patience
+        self._idle: list[Any] = []
+        self._guard = threading.Lock()
+        self._closed = False
+        self.where = str(self._path)
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def create(self) -> None:
+        if not self._path.absolute().parent.is_dir():
+            raise StoreError(
+                f"{self.where}: the folder {self._path.absolute().parent} does not exist.",
+                hint="Make it, or give the store another path.",
+            )
+        # Readers go on while a batch is written; the mode stays with the file.
+        self._patiently(lambda connection: connection.execute("pragma journal_mode = wal").fetchall())
+
+    def query(self, sql: str, values: Values = ()) -> list[Values]:
+        def run(connection: Any) -> list[Values]:
+            rows: list[Values] | None = connection.execute(sql, _bound(values)).fetchall()
+            return rows or []
+
+        if not self.exists():
+            raise StoreError(f"{self.where}: there is no such file.", hint="Run `rowvec sync` to make it.")
+        return self._patiently(run)
+
+    def transact(self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None) -> list[int]:
+        def run(connection: Any) -> list[int]:
+            connection.execute("begin immediate")
+            try:
+                changed = [max(connection.execute(sql, _bound(values)).rowcount, 0) for sql, values in statements]
+                if before_commit:
+                    before_commit()
+                connection.execute("commit")
+            except BaseException:
+                # Where the engine has already rolled back there is nothing left to do.
+                with suppress(ValueError):
+                    connection.execute("rollback")
+                raise
+            return changed
+
+        return self._patiently(run)
+
+    def _patiently(self, work: Callable[[Any], Answer]) -> Answer:
+        """Call `work` with a connection, again while another connection holds the write lock.
+
+        The package keeps the interpreter lock while the engine waits, and a thread of this very process may be the one
+        to be waited for: so the engine waits briefly, and the rest of the waiting is done here.
+        """
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                with self._connection() as connection:
+                    return work(connection)
+            except ValueError as error:
+                trouble = translated(str(error), self.where)
+                if not isinstance(trouble, StoreUnavailable) or time.monotonic() > deadline:
+                    raise trouble from None
+            time.sleep(_BUSY_SECONDS)
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        with self._guard:
+            if self._closed:
+                raise StoreError(f"{self.where}: the store is closed.")
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or self._open()
+        try:
+            yield connection
+        except BaseException:
+            connection.close()
+            raise
+        with self._guard:
+            if not self._closed:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _open(self) -> Any:
+        try:
+            import libsql
+        except ImportError:
+            raise MissingExtraError("A libSQL store", "libsql") from None
+        connection = libsql.connect(
+            self._name, timeout=_BUSY_SECONDS, isolation_level=None, _uri=self._uri, _check_same_thread=False
+        )
+        connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
+        return connection
+
+    def close(self) -> None:
+        with self._guard:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def _bound(values: Values) -> Values:
+    """The package turns integers of more than 32 bits into floats, and these lose digits.
+
+    As text they arrive whole: a column of type INTEGER makes numbers of them again, in comparisons too.
+    """
+    return tuple(str(v) if type(v) is int and not -(2**31) <= v < 2**31 else v for v in values)

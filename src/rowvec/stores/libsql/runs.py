@@ -1,0 +1,49 @@
+"""The records of syncs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+
+from rowvec.stores.libsql.database import Database, Statement
+from rowvec.stores.libsql.lease import Lease
+from rowvec.stores.libsql.write import now
+from rowvec.types import Report, Run
+
+
+def begin(database: Database, target: str, pipeline: str, lease: str | None) -> int:
+    token = uuid.uuid4().hex
+    insert = """insert into rowvec_runs (token, target, pipeline, lease, started_at, outcome, report)
+                values (?, ?, ?, ?, ?, 'running', '{}') on conflict (token) do nothing"""
+    database.transact([Statement(insert, (token, target, pipeline, lease, now()))])
+    return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
+
+
+def save(database: Database, run: int, report: Report, outcome: str, error: str | None) -> None:
+    ended = None if outcome == "running" else now()
+    record = json.dumps(report.as_dict(), ensure_ascii=False)
+    update = "update rowvec_runs set ended_at = ?, outcome = ?, report = ?, error = ? where id = ?"
+    database.transact([Statement(update, (ended, outcome, record, error, run))])
+
+
+def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Run]:
+    """A run still marked as running is lost unless the lock under which it began is held."""
+    rows = database.query(
+        """select id, pipeline, started_at, ended_at, outcome, report, error, lease
+           from rowvec_runs where target = ? order by id desc limit ?""",
+        (target, limit),
+    )
+    alive = lease.live()
+    return [
+        Run(
+            id=run,
+            pipeline=pipeline,
+            started_at=dt.datetime.fromisoformat(started),
+            ended_at=dt.datetime.fromisoformat(ended) if ended else None,
+            outcome="lost" if outcome == "running" and (token is None or token != alive) else outcome,
+            report=json.loads(report),
+            error=error,
+        )
+        for run, pipeline, started, ended, outcome, report, error, token in rows
+    ]

@@ -1,0 +1,231 @@
+"""The libSQL store."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import numpy as np
+
+from rowvec.errors import ConfigError, StoreError
+from rowvec.filters import Filter
+from rowvec.steps import Step, reached
+from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.libsql import runs, schema, search, write
+from rowvec.stores.libsql.database import Database, Values
+from rowvec.stores.libsql.index import IndexCost, VectorIndex
+from rowvec.stores.libsql.lease import Lease
+from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
+from rowvec.stores.libsql.values import key_in, key_out, quoted, value_out
+from rowvec.types import Check, Failure, Key, PastFailure, Ranked, Report, Run, Stored, Vector, WriteBatch
+
+_KEYS = 1000
+"""Keys in one query."""
+
+
+class LibsqlStore:
+    """Vectors in a libSQL file, or in Turso or sqld over HTTP; see `rowvec.stores.base.Store`.
+
+    Args:
+        url: a path or `file:` URI; or `libsql://`, `https://` or `http://` and a host.
+        table: the vector table.
+        metric: cosine, l2 or ip.
+        token: for a remote database; `?authToken=` in the URL does too.
+    """
+
+    def __init__(self, url: str, *, table: str, metric: str = "cosine", token: str | None = None) -> None:
+        if metric not in search.METRICS:
+            raise ConfigError(f"There is no metric {metric!r}.", hint=f"Use one of {', '.join(search.METRICS)}.")
+        self._database: Database = RemoteDatabase(url, token) if is_remote(url) else LocalDatabase(url)
+        self._tables = schema.Tables(table)
+        self._lease = Lease(self._database, table)
+        self._index = VectorIndex(self._database, self._tables, metric)
+        self._prepared: TableSpec | None = None
+        self.metric = metric
+        self.where = f"{self._database.where}, table {table}"
+
+    @property
+    def _spec(self) -> TableSpec:
+        if self._prepared is None:
+            raise StoreError(f"{self.where}: the store was not prepared.", hint="Call prepare() first.")
+        return self._prepared
+
+    @property
+    def _key(self) -> str:
+        return quoted(self._spec.key)
+
+    def ledger(self) -> Ledger:
+        return schema.ledger(self._database, self._tables)
+
+    def prepare(self, spec: TableSpec) -> None:
+        self._database.create()
+        repairs = schema.repairs(self._database, self._tables, spec, self.metric)
+        self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
+        made = [*schema.creation(self._tables, spec), *repairs, schema.registration(self._tables, spec, self.metric)]
+        self._database.transact(made)
+        self._prepared = spec
+
+    def open(self, spec: TableSpec) -> None:
+        """Use tables that exist, without writing anything: for searching a database that may only be read.
+
+        Raises:
+            StoreError: as `prepare`, or because the tables are not there yet.
+        """
+        if not self._database.exists() or schema.repairs(self._database, self._tables, spec, self.metric):
+            raise StoreError(f"{self.where}: the store is not ready for this pipeline.", hint="Run `rowvec sync`.")
+        self._database.query(f"select 1 from {self._tables.vectors} limit 1")
+        self._prepared = spec
+
+    def checks(self, spec: TableSpec) -> list[Check]:
+        def check(what: str, look: Callable[[], Any]) -> Check:
+            try:
+                return Check(what, True, str(look()))
+            except StoreError as error:
+                return Check(what, False, error.message, error.hint)
+
+        ask = self._database.query
+        if not self._database.exists():
+            return [Check("store", True, f"{self.where}: will be made by the first sync")]
+        checks = [check("store", lambda: f"{self.where}: SQLite {ask('select sqlite_version()')[0][0]}")]
+        if checks[0].ok:
+            checks += [
+                check("vector functions", lambda: ask("select vector_distance_cos(?, ?)", (_ONE, _ONE)) and "present"),
+                check("table", lambda: schema.repairs(self._database, self._tables, spec, self.metric) and "" or "fits"),
+                check("vector index", lambda: "possible" if self._index.possible() else "not on this engine: exact scan"),
+            ]
+        if spec.language is not None:
+            checks.append(Check("keywords", True, f"FTS5, {schema.tokenizer(spec.language)}"))
+        return checks
+
+    def lock(self) -> AbstractContextManager[None]:
+        return self._lease.hold()
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
+                  from {self._tables.vectors} where {self._key} in"""
+        known = {key: Stored(text, row) for key, text, row in self._by_keys(sql, keys)}
+        sql = f'select "key", text_hash, attempts, next_try from {self._tables.failures} where "key" in'
+        for key, text_hash, attempts, next_try in self._by_keys(sql, keys):
+            past = PastFailure(text_hash, attempts, dt.datetime.fromisoformat(next_try))
+            known[key] = known.get(key, Stored(None, None))._replace(failure=past)
+        return known
+
+    def _by_keys(self, sql: str, keys: Sequence[Key]) -> list[Values]:
+        """The rows of a query that ends in `in`; the first column of each is made a key again."""
+        rows = []
+        for part in write.chunks(keys, _KEYS):
+            rows += self._database.query(f"{sql} ({write.marks(len(part))})", write.keys_in(part))
+        return [(key_out(key, self._spec.key_type), *rest) for key, *rest in rows]
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+        found = {}
+        for part in write.chunks(hashes, _KEYS):
+            sql = f"""select text_hash, embedding from {self._tables.vectors}
+                      where text_hash in ({write.marks(len(part))}) and embedding is not null"""
+            found.update({text: np.frombuffer(held, "<f4") for text, held in self._database.query(sql, tuple(part))})
+        return found
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        start = "" if after is None else "where {} > ?"
+        bound = () if after is None else (key_in(after),)
+        sql = f"""select {self._key} as k from {self._tables.vectors} {start.format(self._key)}
+                  union select "key" from {self._tables.failures} {start.format('"key"')} order by k limit ?"""
+        return [key_out(key, self._spec.key_type) for (key,) in self._database.query(sql, (*bound, *bound, limit))]
+
+    def count(self) -> int:
+        sql = f"""select (select count(*) from {self._tables.vectors}) + (select count(*) from {self._tables.failures}
+                  where "key" not in (select {self._key} from {self._tables.vectors}))"""
+        return int(self._database.query(sql)[0][0])
+
+    def write(self, batch: WriteBatch) -> int:
+        self._lease.check()
+        for entry in batch.entries:
+            if len(entry.vector) != self._spec.dimension:
+                raise StoreError(
+                    f"{self.where}: a vector of {len(entry.vector)} dimensions, the table holds {self._spec.dimension}."
+                )
+        entries = write.entries(self._tables, self._spec, batch)
+        statements = [*entries, *write.others(self._tables, self._spec, batch)]
+        if not statements:
+            return 0
+        deleting = bool(batch.deletes) and not batch.entries
+        before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
+        changed = self._database.transact(statements, before_commit=lambda: reached(before))
+        reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
+        return len(batch.entries) - sum(changed[: len(entries)])
+
+    def begin_run(self) -> int:
+        return runs.begin(self._database, self._tables.target, self._spec.pipeline, self._lease.token)
+
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+        runs.save(self._database, run, report, outcome, error)
+
+    def runs(self, limit: int = 10) -> list[Run]:
+        return runs.latest(self._database, self._tables.target, self._lease, limit)
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        sql = f"""select "key", error, attempts, failed_at, next_try, text_hash from {self._tables.failures}
+                  order by failed_at desc, "key" limit ?"""
+        when = dt.datetime.fromisoformat
+        return [
+            Failure(key_out(key, self._spec.key_type), error, attempts, when(failed), when(next_try), text_hash)
+            for key, error, attempts, failed, next_try, text_hash in self._database.query(sql, (limit or -1,))
+        ]
+
+    def status(self) -> Mapping[str, Any]:
+        vectors, failures = self._tables.vectors, self._tables.failures
+        sql = f"""select (select count(*) from {vectors}), (select count(*) from {failures}),
+                  (select count(*) from {failures} where "key" in (select {self._key} from {vectors})),
+                  (select count(*) from {vectors} where truncated),
+                  (select page_count * page_size from pragma_page_count(), pragma_page_size()),
+                  sqlite_version()"""
+        names = ("rows", "failures", "stale", "truncated", "bytes", "version")
+        return {**dict(zip(names, self._database.query(sql)[0], strict=True)), "index": self._index.describe()}
+
+    def vector(self, key: Key) -> Vector | None:
+        sql = f"select embedding from {self._tables.vectors} where {self._key} = ?"
+        found = self._database.query(sql, (key_in(key),))
+        return np.frombuffer(found[0][0], "<f4") if found and found[0][0] is not None else None
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        if where is None and not exact:
+            found = self._index.nearest(self._spec, vector, limit)
+            if found is not None:
+                return found
+        return search.scan(self._database, self._tables, self._spec, self.metric, vector, limit, where)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        return search.keyword(self._database, self._tables, self._spec, query, limit, where)
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        columns = self._spec.metadata
+        names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
+        sql = f"select {names} from {self._tables.vectors} where {self._key} in"
+        return {
+            key: {column.name: value_out(value, column) for value, column in zip(values, columns, strict=True)}
+            for key, *values in self._by_keys(sql, keys)
+        }
+
+    def vector_index_cost(self) -> IndexCost:
+        """What `create_vector_index` would take, to be shown before it is asked for."""
+        return self._index.cost(self._spec)
+
+    def create_vector_index(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Build a DiskANN index; goes on where it stopped when it is called again.
+
+        Args:
+            progress: called with vectors done and vectors in all.
+        """
+        self._index.create(self._spec, progress)
+
+    def drop_vector_index(self) -> None:
+        self._index.drop()
+
+    def close(self) -> None:
+        self._database.close()
+
+
+_ONE = write.vector_in(np.ones(1, np.float32))

@@ -1,0 +1,166 @@
+"""One batch as SQL statements.
+
+Rows travel many to a statement: one row each would be a round trip each where the database is far away, and is slower
+in a file too.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from rowvec.stores.base import TableSpec
+from rowvec.stores.libsql.database import Statement
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.values import key_in, quoted, row_in
+from rowvec.types import Document, Entry, Failure, Key, Vector, WriteBatch
+
+ROWS = 100
+"""Rows in one statement: many enough to be fast, few enough for SQLite's 32,766 parameters."""
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def marks(count: int) -> str:
+    return ", ".join("?" * count)
+
+
+def now() -> str:
+    return moment(dt.datetime.now(dt.UTC))
+
+
+def moment(value: dt.datetime) -> str:
+    return value.astimezone(dt.UTC).isoformat(timespec="microseconds")
+
+
+def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+    """The statements whose changed rows are the entries written."""
+    return [_upsert(tables, spec, part) for part in chunks(batch.entries, ROWS)]
+
+
+def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+    """Everything else of a batch, to be carried out after the entries."""
+    statements = []
+    for part in chunks([entry.document for entry in batch.entries], ROWS):
+        if spec.language is not None:
+            statements.append(_index_words(tables, spec, part))
+        statements.append(_clear_failures(tables, spec, part))
+    for part in chunks(batch.updates, ROWS):
+        statements += [_update(tables, spec, part), _clear_failures(tables, spec, part)]
+    for part in chunks(batch.deletes, ROWS):
+        keys = tuple(key_in(key) for key in part)
+        statements += [
+            Statement(f"delete from {tables.vectors} where {quoted(spec.key)} in ({marks(len(keys))})", keys),
+            Statement(f'delete from {tables.failures} where "key" in ({marks(len(keys))})', keys),
+        ]
+    return statements + [_failed(tables, part) for part in chunks(batch.failures, ROWS)]
+
+
+def _rows(names: Sequence[str], count: int) -> str:
+    """`new`, a table of bound rows, for the head of a statement."""
+    row = f"({marks(len(names))})"
+    return f"with new ({', '.join(names)}) as (values {', '.join([row] * count)})"
+
+
+def _flat(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(value for row in rows for value in row)
+
+
+def _upsert(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
+    key = quoted(spec.key)
+    metadata = [quoted(column.name) for column in spec.metadata]
+    columns = ["text_hash", "row_hash", "truncated", "vector_hash", *metadata, "embedding"]
+    names = [key, "expected", *columns]
+    stamp = now()
+    sql = f"""{_rows(names, len(part))}
+        insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
+        select new.{key}, {", ".join(f"new.{name}" for name in columns)}, ?, ?
+        from new left join {tables.vectors} as old on old.{key} = new.{key}
+        where iif(old.embedding is null, null, old.text_hash) is new.expected or old.text_hash = new.text_hash
+        on conflict ({key}) do update set {", ".join(f"{name} = excluded.{name}" for name in columns)},
+            updated_at = excluded.updated_at"""
+    return Statement(sql, (*_flat(_entry(spec, entry) for entry in part), stamp, stamp))
+
+
+def _entry(spec: TableSpec, entry: Entry) -> tuple[Any, ...]:
+    document = entry.document
+    vector = vector_in(entry.vector)
+    return (
+        key_in(document.key),
+        entry.expected,
+        document.text_hash,
+        document.row_hash,
+        int(entry.truncated),
+        _vector_hash(vector),
+        *row_in(document.metadata, spec.metadata, document.key),
+        vector,
+    )
+
+
+def vector_in(vector: Vector) -> bytes:
+    """Little-endian float32, as libSQL's F32_BLOB."""
+    return np.ascontiguousarray(vector, "<f4").tobytes()
+
+
+def _vector_hash(vector: bytes) -> int:
+    """The same for equal vectors: by it the vector index finds all rows of one vector."""
+    return int.from_bytes(hashlib.blake2b(vector, digest_size=8).digest(), "big", signed=True)
+
+
+def _held(tables: Tables, spec: TableSpec) -> str:
+    """`new` joined with the rows that hold the text they say: the others were written by somebody else meanwhile."""
+    key = quoted(spec.key)
+    return f"new join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
+
+
+def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
+    sql = f"""{_rows([quoted(spec.key), "text_hash", "text"], len(part))}
+        insert or replace into {tables.keywords} (rowid, text)
+        select t.rowid, new.text from {_held(tables, spec)}"""
+    return Statement(sql, _flat((key_in(row.key), row.text_hash, _words(row.text)) for row in part))
+
+
+def _words(text: str) -> str:
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def _clear_failures(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
+    sql = f"""{_rows([quoted(spec.key), "text_hash"], len(part))}
+        delete from {tables.failures} where "key" in (select t.{quoted(spec.key)} from {_held(tables, spec)})"""
+    return Statement(sql, _flat((key_in(row.key), row.text_hash) for row in part))
+
+
+def _update(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
+    key = quoted(spec.key)
+    columns = ["row_hash", *(quoted(column.name) for column in spec.metadata)]
+    sql = f"""{_rows([key, "text_hash", *columns], len(part))}
+        update {tables.vectors} as t set {", ".join(f"{name} = new.{name}" for name in columns)}, updated_at = ?
+        from new where t.{key} = new.{key} and t.text_hash = new.text_hash"""
+    values = _flat(
+        (key_in(row.key), row.text_hash, row.row_hash, *row_in(row.metadata, spec.metadata, row.key)) for row in part
+    )
+    return Statement(sql, (*values, now()))
+
+
+def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
+    columns = ("error", "attempts", "failed_at", "next_try", "text_hash")
+    sql = f"""insert into {tables.failures} ("key", {", ".join(columns)})
+        values {", ".join([f"({marks(6)})"] * len(part))}
+        on conflict ("key") do update set {", ".join(f"{name} = excluded.{name}" for name in columns)}"""
+    return Statement(
+        sql,
+        _flat(
+            (key_in(f.key), _words(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
+            for f in part
+        ),
+    )
+
+
+def keys_in(keys: Iterable[Key]) -> tuple[int | str, ...]:
+    return tuple(key_in(key) for key in keys)

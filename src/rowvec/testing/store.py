@@ -1,0 +1,237 @@
+"""A store in memory, with the guarantees of the real ones."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from rowvec.errors import Locked, SearchError, StoreError, StoreUnavailable
+from rowvec.filters import Filter
+from rowvec.stores.base import Ledger, TableSpec
+from rowvec.testing.ranking import bm25, matches, ranked, similarity, words
+from rowvec.types import (
+    Check,
+    Document,
+    Failure,
+    Key,
+    PastFailure,
+    Ranked,
+    Report,
+    Run,
+    Stored,
+    Vector,
+    WriteBatch,
+)
+
+
+@dataclass(slots=True)
+class _Record:
+    document: Document
+    vector: Vector
+    truncated: bool
+
+
+@dataclass
+class _Tables:
+    """What outlives a MemoryStore and is shared by those opened on it."""
+
+    spec: TableSpec | None = None
+    records: dict[Key, _Record] = field(default_factory=dict)
+    failures: dict[Key, Failure] = field(default_factory=dict)
+    runs: list[Run] = field(default_factory=list)
+    holder: str | None = None
+    guard: threading.RLock = field(default_factory=threading.RLock)
+
+
+class MemoryStore:
+    """A store in memory. `MemoryStore(share=other)` opens the same tables a second time, as another process would.
+
+    Set `unavailable` to let so many writes fail before they do anything, and `lost_answers` to let so many
+    fail after they were carried out, as when a connection is cut before the answer comes.
+    """
+
+    where = "memory"
+
+    def __init__(self, *, metric: str = "cosine", share: MemoryStore | None = None) -> None:
+        self.metric = metric
+        self.unavailable = 0
+        self.lost_answers = 0
+        self.writes = 0
+        self._tables: _Tables = share._tables if share else _Tables()
+
+    @property
+    def _spec(self) -> TableSpec:
+        if self._tables.spec is None:
+            raise StoreError("The memory store is not prepared.", hint="Call prepare() first.")
+        return self._tables.spec
+
+    def ledger(self) -> Ledger:
+        spec = self._tables.spec
+        if spec is None:
+            return Ledger(exists=False)
+        return Ledger(True, len(self._tables.records), spec.fingerprint, spec.recipe)
+
+    def prepare(self, spec: TableSpec) -> None:
+        old = self._tables.spec
+        if old and old.dimension != spec.dimension:
+            raise StoreError(
+                f"memory holds vectors of {old.dimension} dimensions, the embedder gives {spec.dimension}."
+            )
+        if old and (old.key_type, old.metadata) != (spec.key_type, spec.metadata):
+            raise StoreError("memory holds a table with another key type or other metadata columns.")
+        self._tables.spec = spec
+
+    def checks(self, spec: TableSpec) -> list[Check]:
+        return [Check("store", True, self.where)]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        with self._tables.guard:
+            if self._tables.holder:
+                raise Locked(f"Another sync holds the lock: {self._tables.holder}.")
+            self._tables.holder = f"thread {threading.current_thread().name} since {_now():%Y-%m-%d %H:%M:%S %Z}"
+        try:
+            yield
+        finally:
+            self._tables.holder = None
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        with self._tables.guard:
+            return {key: self._stored(key) for key in keys if self._known(key)}
+
+    def _known(self, key: Key) -> bool:
+        return key in self._tables.records or key in self._tables.failures
+
+    def _stored(self, key: Key) -> Stored:
+        record, failure = self._tables.records.get(key), self._tables.failures.get(key)
+        past = PastFailure(failure.text_hash, failure.attempts, failure.next_try) if failure else None
+        if record is None:
+            return Stored(None, None, past)
+        return Stored(record.document.text_hash, record.document.row_hash, past)
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+        wanted = set(hashes)
+        with self._tables.guard:
+            records = list(self._tables.records.values())
+        return {r.document.text_hash: r.vector for r in records if r.document.text_hash in wanted}
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        with self._tables.guard:
+            known: list[Any] = sorted({*self._tables.records, *self._tables.failures})
+        return [key for key in known if after is None or key > after][:limit]
+
+    def count(self) -> int:
+        with self._tables.guard:
+            return len({*self._tables.records, *self._tables.failures})
+
+    def write(self, batch: WriteBatch) -> int:
+        if self.unavailable:
+            self.unavailable -= 1
+            raise StoreUnavailable("memory does not answer, as the test asked.")
+        for entry in batch.entries:
+            if len(entry.vector) != self._spec.dimension:
+                raise StoreError(f"A vector of {len(entry.vector)} dimensions does not fit {self._spec.dimension}.")
+        with self._tables.guard:
+            conflicts = self._apply(batch)
+        self.writes += 1
+        if self.lost_answers:
+            self.lost_answers -= 1
+            raise StoreUnavailable("memory was cut off before it answered, as the test asked.")
+        return conflicts
+
+    def _apply(self, batch: WriteBatch) -> int:
+        records, failures = self._tables.records, self._tables.failures
+        conflicts = 0
+        for entry in batch.entries:
+            document = entry.document
+            # The document's own hash counts as expected: then this very batch came through before.
+            if self._stored(document.key).text_hash not in (entry.expected, document.text_hash):
+                conflicts += 1
+                continue
+            records[document.key] = _Record(document, np.array(entry.vector, np.float32), entry.truncated)
+            failures.pop(document.key, None)
+        for document in batch.updates:
+            record = records.get(document.key)
+            if record and record.document.text_hash == document.text_hash:
+                record.document = document
+                failures.pop(document.key, None)
+        for key in batch.deletes:
+            records.pop(key, None)
+            failures.pop(key, None)
+        failures.update({failure.key: failure for failure in batch.failures})
+        return conflicts
+
+    def begin_run(self) -> int:
+        run = len(self._tables.runs) + 1
+        self._tables.runs.append(Run(run, self._spec.pipeline, _now(), None, "running", {}))
+        return run
+
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+        ended = None if outcome == "running" else _now()
+        old = self._tables.runs[run - 1]
+        self._tables.runs[run - 1] = replace(old, ended_at=ended, outcome=outcome, report=report.as_dict(), error=error)
+
+    def runs(self, limit: int = 10) -> list[Run]:
+        dead = self._tables.holder is None
+        runs = self._tables.runs[::-1][:limit]
+        return [replace(run, outcome="lost") if dead and run.outcome == "running" else run for run in runs]
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        with self._tables.guard:
+            found = list(self._tables.failures.values())
+        return sorted(found, key=lambda failure: failure.failed_at, reverse=True)[:limit]
+
+    def status(self) -> Mapping[str, Any]:
+        records, failures = self._tables.records, self._tables.failures
+        return {
+            "rows": len(records),
+            "failures": len(failures),
+            "stale": len(failures.keys() & records.keys()),
+            "truncated": sum(record.truncated for record in records.values()),
+            "bytes": sum(record.vector.nbytes for record in records.values()),
+            "version": None,
+            "index": None,
+        }
+
+    def vector(self, key: Key) -> Vector | None:
+        record = self._tables.records.get(key)
+        return None if record is None else record.vector
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        keys = self._matching(where)
+        if not keys:
+            return Ranked([], [], True, True)
+        matrix = np.stack([self._tables.records[key].vector for key in keys])
+        scores = similarity(self.metric, matrix, vector)
+        return ranked(dict(zip(keys, scores, strict=True)), limit)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        if self._spec.language is None:
+            raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
+        texts = {key: words(record.document.text) for key, record in self._tables.records.items()}
+        scores = bm25(texts, words(query))
+        kept = set(self._matching(where))
+        return ranked({key: score for key, score in scores.items() if key in kept}, limit)
+
+    def _matching(self, where: Filter | None) -> list[Key]:
+        with self._tables.guard:
+            keys = list(self._tables.records)
+        return [key for key in keys if where is None or matches(where, self.metadata([key])[key])]
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        names = [column.name for column in self._spec.metadata]
+        records = self._tables.records
+        return {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
+
+    def close(self) -> None:
+        pass
+
+
+def _now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
