@@ -77,6 +77,12 @@ class MemoryStore:
             return Ledger(exists=False)
         return Ledger(True, len(self._tables.records), spec.fingerprint, spec.recipe)
 
+    def attach(self, spec: TableSpec) -> bool:
+        return self._tables.spec is not None
+
+    def complete(self, spec: TableSpec) -> None:
+        self._tables.spec = spec
+
     def prepare(self, spec: TableSpec) -> None:
         old = self._tables.spec
         if old and old.dimension != spec.dimension:
@@ -135,6 +141,8 @@ class MemoryStore:
             self.unavailable -= 1
             raise StoreUnavailable("memory does not answer, as the test asked.")
         for entry in batch.entries:
+            if len(entry.document.metadata) != len(self._spec.metadata):
+                raise StoreError(f"Row {entry.document.key} has another number of metadata values than the store.")
             if len(entry.vector) != self._spec.dimension:
                 raise StoreError(f"A vector of {len(entry.vector)} dimensions does not fit {self._spec.dimension}.")
         with self._tables.guard:
@@ -163,6 +171,8 @@ class MemoryStore:
                 failures.pop(document.key, None)
         for key in batch.deletes:
             records.pop(key, None)
+            failures.pop(key, None)
+        for key in batch.recovered:
             failures.pop(key, None)
         failures.update({failure.key: failure for failure in batch.failures})
         return conflicts
@@ -195,9 +205,13 @@ class MemoryStore:
             "stale": len(failures.keys() & records.keys()),
             "truncated": sum(record.truncated for record in records.values()),
             "bytes": sum(record.vector.nbytes for record in records.values()),
-            "version": None,
-            "index": None,
+            "totals": self._totals(),
         }
+
+    def _totals(self) -> dict[str, Any]:
+        reports = [run.report for run in self._tables.runs]
+        sums = {name: sum(report.get(name, 0) for report in reports) for name in ("texts", "tokens", "cost")}
+        return {"runs": len(reports), **sums}
 
     def vector(self, key: Key) -> Vector | None:
         record = self._tables.records.get(key)

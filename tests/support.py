@@ -1,0 +1,55 @@
+"""Small things that many tests share."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from rowvec.sources.base import Source
+from rowvec.stores.base import Store, TableSpec
+from rowvec.stream import Pipeline
+from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
+from rowvec.types import Column, ColumnType, Document, Row
+
+
+def digest(text: str) -> bytes:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def simple_document(row: Row) -> Document:
+    """Text from the column `name`, metadata from `price`."""
+    text = row.values["name"] or ""
+    price = row.values.get("price")
+    return Document(row.key, text, (price,), digest(text), digest(repr(price)))
+
+
+def simple_pipeline(
+    source: Source | None = None,
+    store: Store | None = None,
+    embedder: HashEmbedder | None = None,
+    *,
+    rows: dict[Any, str] | None = None,
+    **changes: Any,
+) -> Pipeline:
+    """A pipeline of names and prices over in-memory parts, any of which can be replaced by a real one."""
+    source = source or MemorySource({key: {"name": name, "price": 1} for key, name in (rows or {}).items()})
+    embedder = embedder or HashEmbedder()
+    spec = TableSpec(
+        pipeline="things",
+        key="id",
+        key_type=source.key_type,
+        dimension=embedder.fingerprint.dimension,
+        metadata=(Column("price", ColumnType.INTEGER),),
+        fingerprint=embedder.fingerprint,
+        recipe="name",
+    )
+    return Pipeline("things", source, simple_document, ("name",), embedder, store or MemoryStore(), spec, **changes)
+
+
+def vectors_match_rows(pipeline: Pipeline, rows: dict[Any, str]) -> None:
+    """The store holds exactly one vector for each row, and it is that of the row's text."""
+    assert pipeline.store.keys(None, 100_000) == sorted(rows)
+    for key, name in rows.items():
+        vector = pipeline.store.vector(key)
+        assert vector is not None, f"row {key} has no vector"
+        assert abs(vector - pipeline.embedder.embed_query(name)).max() < 1e-6, f"row {key} has another text's vector"

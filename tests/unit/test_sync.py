@@ -1,0 +1,262 @@
+"""What one sync does, on in-memory parts that behave as the real ones."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from rowvec.errors import DeletionGuard, EmbedderUnavailable, SourceError
+from rowvec.preview import preview
+from rowvec.sources.base import Selection
+from rowvec.stream import Options
+from rowvec.sync import sync
+from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
+from rowvec.types import Report
+from tests.support import simple_pipeline, vectors_match_rows
+
+
+def names(pipeline) -> dict:
+    return {key: row["name"] for key, row in pipeline.source.rows.items()}
+
+
+def test_new_rows_get_a_vector_each_and_a_second_sync_does_nothing():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(500)})
+    first = sync(pipeline)
+    assert (first.inserted, first.texts, first.failed) == (500, 500, 0)
+    vectors_match_rows(pipeline, names(pipeline))
+    writes = pipeline.store.writes
+    second = sync(pipeline)
+    assert (second.unchanged, second.written, second.texts) == (500, 0, 0)
+    assert pipeline.store.writes == writes
+
+
+def test_a_changed_row_is_embedded_a_changed_price_is_not_a_vanished_row_goes():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(10)})
+    sync(pipeline)
+    pipeline.source.rows[3]["name"] = "other"
+    pipeline.source.rows[4]["price"] = 99
+    del pipeline.source.rows[5]
+    report = sync(pipeline)
+    assert (report.embedded, report.updated, report.deleted, report.unchanged) == (1, 1, 1, 7)
+    assert pipeline.embedder.texts[10:] == ["other"]
+    assert pipeline.store.metadata([4]) == {4: {"price": 99}}
+    vectors_match_rows(pipeline, names(pipeline))
+
+
+def test_the_plan_announces_exactly_what_the_sync_does():
+    pipeline = simple_pipeline(rows={n: f"row {n % 7}" for n in range(10)})
+    announced = preview(pipeline)
+    assert (announced.kinds["insert"], announced.texts) == (10, 7)
+    done = sync(pipeline)
+    assert (done.inserted, done.texts, done.tokens) == (10, 7, announced.tokens)
+    pipeline.source.rows[1]["name"] = "row 2"
+    del pipeline.source.rows[9]
+    announced = preview(pipeline)
+    assert dict(announced.kinds) == {"unchanged": 8, "embed": 1, "delete": 1}
+    assert announced.texts == 0, "the text is stored with another row already"
+    assert announced.examples["gone from the source"] == [9]
+    assert sync(pipeline).texts == 0
+
+
+def test_identical_texts_are_embedded_once_wherever_they_stand():
+    pipeline = simple_pipeline(rows={n: f"text {n % 3}" for n in range(5000)})
+    report = sync(pipeline)
+    assert sorted(pipeline.embedder.texts) == ["text 0", "text 1", "text 2"]
+    assert (report.inserted, report.reused) == (5000, 4997)
+    vectors_match_rows(pipeline, names(pipeline))
+
+
+def test_two_rows_that_swap_their_texts_both_follow():
+    pipeline = simple_pipeline(rows={1: "a", 2: "b"})
+    sync(pipeline)
+    pipeline.source.rows[1]["name"], pipeline.source.rows[2]["name"] = "b", "a"
+    assert sync(pipeline).embedded == 2
+    vectors_match_rows(pipeline, {1: "b", 2: "a"})
+    assert len(pipeline.embedder.texts) == 2
+
+
+def test_a_text_that_is_refused_fails_alone_and_is_listed():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
+    pipeline.embedder.refused = {"row 57"}
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (99, 1)
+    failure = pipeline.store.failures()[0]
+    assert (failure.key, failure.attempts) == (57, 1)
+    assert "refuses" in failure.error
+
+
+def test_a_failed_row_waits_for_its_time_and_can_be_tried_at_once():
+    pipeline = simple_pipeline(rows={1: "good", 2: "bad"})
+    pipeline.embedder.refused = {"bad"}
+    sync(pipeline)
+    waiting = sync(pipeline)
+    assert (waiting.waiting, waiting.failed) == (1, 0)
+    again = sync(pipeline, Options(retry_failed=True))
+    assert (again.read, again.failed) == (1, 1)
+    assert pipeline.store.failures()[0].attempts == 2
+    pipeline.embedder.refused = set()
+    assert sync(pipeline, Options(retry_failed=True)).inserted == 1
+    assert pipeline.store.failures() == []
+    vectors_match_rows(pipeline, names(pipeline))
+
+
+def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale():
+    pipeline = simple_pipeline(rows={1: "old", 2: "other"})
+    sync(pipeline)
+    pipeline.source.rows[1]["name"] = "bad"
+    pipeline.embedder.refused = {"bad"}
+    assert sync(pipeline).failed == 1
+    assert pipeline.store.status()["stale"] == 1
+    assert (pipeline.store.vector(1) == pipeline.embedder.embed_query("old")).all()
+
+
+def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more():
+    pipeline = simple_pipeline(rows={1: "old", 2: "other"})
+    sync(pipeline)
+    pipeline.source.rows[1]["name"] = "bad"
+    pipeline.embedder.refused = {"bad"}
+    sync(pipeline)
+    pipeline.source.rows[1]["name"] = "old"
+    assert sync(pipeline).unchanged == 2
+    assert pipeline.store.failures() == []
+
+
+@pytest.mark.parametrize(("spoil", "word"), [(with_nan, "NaN"), (with_zero, "zeros")])
+def test_a_useless_vector_is_never_stored(spoil, word):
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(3)})
+    pipeline.embedder.spoil = spoil
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (2, 1)
+    assert word in pipeline.store.failures()[0].error
+
+
+def test_an_answer_with_a_vector_too_few_is_not_guessed_at():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(3)})
+    pipeline.embedder.spoil = with_one_missing
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (0, 3)
+    assert "(2, 8)" in pipeline.store.failures()[0].error
+
+
+def test_one_batch_without_an_answer_fails_its_rows_three_in_a_row_end_the_run():
+    rows = {n: f"row {n}" for n in range(300)}
+    pipeline = simple_pipeline(rows=rows, embedder=HashEmbedder(chunk_texts=10))
+    pipeline.embedder.unavailable = 1
+    assert sync(pipeline).failed == 10
+    pipeline = simple_pipeline(rows=rows, embedder=HashEmbedder(chunk_texts=10))
+    pipeline.embedder.unavailable = 10**6
+    with pytest.raises(EmbedderUnavailable):
+        sync(pipeline)
+    assert pipeline.embedder.calls <= 6, "a service that is down must not be asked for every batch"
+    assert pipeline.store.runs()[0].outcome == "failed"
+
+
+def test_an_empty_text_is_skipped_counted_and_loses_its_vector():
+    pipeline = simple_pipeline(rows={1: "a", 2: "", 3: "c"})
+    assert sync(pipeline).empty == 1
+    pipeline.source.rows[3]["name"] = ""
+    report = sync(pipeline)
+    assert (report.empty, report.deleted) == (2, 1)
+    vectors_match_rows(pipeline, {1: "a"})
+
+
+def test_an_empty_source_does_not_wipe_the_index():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
+    sync(pipeline)
+    rows = dict(pipeline.source.rows)
+    pipeline.source.rows.clear()
+    with pytest.raises(DeletionGuard, match="--allow-delete"):
+        sync(pipeline)
+    assert pipeline.store.count() == 100
+    assert preview(pipeline).deletion_guard
+    pipeline.source.rows.update(rows)
+    assert sync(pipeline).unchanged == 100
+    pipeline.source.rows.clear()
+    assert sync(pipeline, Options(allow_delete=True)).deleted == 100
+
+
+def test_missing_rows_keep_their_vector_when_the_config_says_so():
+    pipeline = simple_pipeline(rows={1: "a", 2: "b", 3: "c"}, keep_missing=True)
+    sync(pipeline)
+    del pipeline.source.rows[3]
+    assert sync(pipeline).deleted == 0
+    assert pipeline.store.count() == 3
+
+
+def test_named_keys_and_a_limit_touch_nothing_else():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(50)})
+    sync(pipeline)
+    for row in pipeline.source.rows.values():
+        row["name"] += "!"
+    del pipeline.source.rows[40]
+    report = sync(pipeline, Options(selection=Selection(keys=(3,), ranges=((10, 12),))))
+    assert (report.read, report.embedded, report.deleted) == (4, 4, 0)
+    report = sync(pipeline, Options(limit=2))
+    assert (report.read, report.embedded, report.deleted) == (2, 2, 0)
+
+
+def test_force_embeds_what_has_not_changed():
+    pipeline = simple_pipeline(rows={1: "a", 2: "b"})
+    sync(pipeline)
+    report = sync(pipeline, Options(force=True))
+    assert (report.embedded, report.texts) == (2, 2)
+    assert report.reasons == {"forced": 2}
+
+
+def test_a_stop_keeps_what_is_embedded_and_the_next_sync_goes_on():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(200)}, embedder=HashEmbedder(chunk_texts=10))
+    stop = threading.Event()
+
+    def after_a_few(report: Report) -> None:
+        if report.texts >= 50:
+            stop.set()
+
+    report = sync(pipeline, progress=after_a_few, stop=stop)
+    assert 50 <= report.inserted < 200
+    assert pipeline.store.count() == report.inserted
+    assert pipeline.store.runs()[0].outcome == "interrupted"
+    assert sync(pipeline).inserted == 200 - report.inserted
+    assert len(pipeline.embedder.texts) == 200
+
+
+def test_a_store_that_comes_back_is_waited_for_and_a_lost_answer_is_no_conflict():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(20)})
+    pipeline.store.unavailable = 2
+    pipeline.store.lost_answers = 1
+    report = sync(pipeline)
+    assert (report.inserted, report.conflicts) == (20, 0)
+    assert len(pipeline.embedder.texts) == 20
+    vectors_match_rows(pipeline, names(pipeline))
+
+
+def test_a_row_that_cannot_be_read_fails_alone(monkeypatch):
+    pipeline = simple_pipeline(rows={1: "a", 2: "b"})
+    render = pipeline.to_document
+
+    def strict(row):
+        if row.key == 2:
+            raise SourceError("row 2: column price holds text where a number is due")
+        return render(row)
+
+    object.__setattr__(pipeline, "to_document", strict)
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (1, 1)
+    assert "price" in pipeline.store.failures()[0].error
+
+
+def test_paid_answers_are_written_one_by_one():
+    pipeline = simple_pipeline(
+        rows={n: f"row {n}" for n in range(40)}, embedder=HashEmbedder(chunk_texts=10, billed=True, price=20)
+    )
+    report = sync(pipeline)
+    assert pipeline.store.writes == 4
+    assert report.cost == pytest.approx(40 * 4 * 20 / 1e6)
+
+
+def test_a_second_sync_at_the_same_time_is_told_who_works():
+    store = MemoryStore()
+    pipeline = simple_pipeline(rows={1: "a"}, store=store)
+    store.prepare(pipeline.spec)
+    with store.lock(), pytest.raises(Exception, match="lock"):
+        sync(simple_pipeline(rows={1: "a"}, store=MemoryStore(share=store)))
