@@ -1,64 +1,270 @@
-"""From a query to hits."""
+"""From a query to hits: semantic, keyword, hybrid, and similar to a row."""
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
+from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError
-from rowvec.stream import Pipeline
-from rowvec.types import Hit
+from rowvec.filters import Filter
+from rowvec.stores.base import Store, TableSpec
+from rowvec.types import Hit, Key, Ranked, Vector
+
+Mode = Literal["semantic", "keyword", "hybrid"]
+Fusion = Literal["convex", "rrf"]
+
+MAX_LIMIT = 1000
+MAX_QUERY = 10_000
+"""Characters."""
+DEPTH = 100
+"""So many candidates of each kind are fused."""
+RRF_K = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """How scores are put together.
+
+    Attributes:
+        fusion: "convex" adds normalised scores, weighted; "rrf" adds reciprocal ranks.
+        semantic_weight: weight of the semantic score in a convex fusion; the keyword score has the rest.
+        static_column: a metadata column whose value (0 to 1 makes most sense) is added, times `static_weight`.
+        decay_column: a timestamp column; the score is multiplied by 0.5 for every `half_life_days` of age.
+    """
+
+    fusion: Fusion = "convex"
+    semantic_weight: float = 0.5
+    static_column: str | None = None
+    static_weight: float = 0.0
+    decay_column: str | None = None
+    half_life_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
     hits: Sequence[Hit]
     exact: bool
-    """Every row was compared."""
+    """Every matching row was compared; False when an approximate index answered."""
     complete: bool
-    """There are as many hits as were asked for, or as there are rows."""
-    embed_ms: float
-    search_ms: float
+    """There are as many hits as were asked for, or as there are matching rows."""
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "results": [{"id": hit.key, "score": hit.score, "metadata": dict(hit.metadata)} for hit in self.hits],
+            "results": [hit_dict(hit) for hit in self.hits],
             "exact": self.exact, "complete": self.complete,
             "execution_time_ms": round(self.embed_ms + self.search_ms, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
 
 
-def semantic(pipeline: Pipeline, query: str, limit: int) -> SearchResult:
-    """The rows whose text is nearest to `query` in meaning.
+def hit_dict(hit: Hit) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": hit.key, "score": hit.score, "metadata": dict(hit.metadata)}
+    return found if hit.parts is None else {**found, "explain": dict(hit.parts)}
 
-    Raises:
-        SearchError: the query is empty, or the vectors were made by another model.
+
+@dataclass(slots=True)
+class Searcher:
+    """Answers queries for one pipeline. Safe to use from several threads.
+
+    The embedder must be the one that made the store's vectors; `check` makes sure.
     """
+
+    store: Store
+    embedder: Embedder
+    spec: TableSpec
+    ranking: Ranking = field(default_factory=Ranking)
+
+    def check(self) -> None:
+        """Raises SearchError unless there are vectors, made by the model that embeds the queries."""
+        ledger = self.store.ledger()
+        if not ledger.exists:
+            raise SearchError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+        if ledger.fingerprint is not None and ledger.fingerprint != self.embedder.fingerprint:
+            raise SearchError(
+                f"The vectors in {self.store.where} were made by {ledger.fingerprint.model}, not by the configured"
+                f" {self.embedder.fingerprint.model}: comparing them would mean nothing.",
+                hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
+            )
+        self.store.attach(self.spec)
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: Mode = "semantic",
+        limit: int = 10,
+        where: Filter | None = None,
+        explain: bool = False,
+        exact: bool = False,
+        ranking: Ranking | None = None,
+    ) -> SearchResult:
+        """The best `limit` rows for `query`.
+
+        Args:
+            where: a filter bound to the metadata columns (see filters.bind).
+            explain: give each hit the parts of its score.
+            exact: compare every row instead of asking an approximate index.
+            ranking: another way to put scores together than the pipeline's.
+
+        Raises:
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index.
+            StoreUnavailable: the database does not answer.
+        """
+        _check_query(query, limit)
+        ranking = ranking or self.ranking
+        began = time.perf_counter()
+        vector = None if mode == "keyword" else self.embedder.embed_query(query)
+        embedded = time.perf_counter()
+        found = self._candidates(query, vector, mode, limit, where, exact, ranking)
+        hits = self._hits(found, limit, ranking, explain)
+        done = time.perf_counter()
+        return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
+
+    def similar(
+        self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False
+    ) -> SearchResult:
+        """The rows nearest to the row `key`, itself left out.
+
+        Raises:
+            SearchError: there is no vector for that key.
+        """
+        _check_limit(limit)
+        began = time.perf_counter()
+        vector = self.store.vector(key)
+        if vector is None:
+            raise SearchError(f"There is no vector for the key {key!r} in {self.store.where}.")
+        ranked = self.store.nearest(vector, limit + 1, where)
+        scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
+        found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
+        hits = self._hits(found, limit, self.ranking, explain)
+        return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
+
+    def _candidates(
+        self,
+        query: str,
+        vector: Vector | None,
+        mode: Mode,
+        limit: int,
+        where: Filter | None,
+        exact: bool,
+        ranking: Ranking,
+    ) -> _Candidates:
+        reranks = ranking.static_column is not None or ranking.decay_column is not None
+        depth = max(DEPTH, limit) if mode == "hybrid" or reranks else limit
+        semantic = self.store.nearest(vector, depth, where, exact=exact) if vector is not None else None
+        keyword = self.store.keyword(query, depth, where) if mode != "semantic" else None
+        if keyword is None or semantic is None:
+            one = semantic or keyword
+            assert one is not None
+            scores = dict(zip(one.keys, one.scores, strict=True))
+            return _Candidates(
+                scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete
+            )
+        s, k = _scores(semantic), _scores(keyword)
+        fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
+        return _Candidates(fused, s, k, semantic.exact, semantic.complete)
+
+    def _hits(self, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+        metadata = self.store.metadata(list(found.scores))
+        now = dt.datetime.now(dt.UTC)
+        hits = []
+        for key, score in found.scores.items():
+            values = metadata.get(key)
+            if values is None:
+                continue  # Deleted between the two statements.
+            static = _static(values, ranking)
+            decay = _decay(values, ranking, now)
+            final = (score + ranking.static_weight * static) * decay
+            parts = {
+                "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
+                "static": static if ranking.static_column else None,
+                "decay": decay if ranking.decay_column else None, "final": final,
+            }  # fmt: skip
+            hits.append(Hit(key, final, values, parts if explain else None))
+        hits.sort(key=lambda hit: -hit.score)
+        return hits[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    scores: Mapping[Key, float]
+    semantic: Mapping[Key, float]
+    keyword: Mapping[Key, float]
+    exact: bool
+    complete: bool
+
+
+def fuse_convex(
+    semantic: Mapping[Key, float], keyword: Mapping[Key, float], semantic_weight: float
+) -> dict[Key, float]:
+    """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
+
+    Both sides are scaled to [0, 1] by their best and worst candidate. Convex combination beat reciprocal rank fusion
+    in Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
+    """
+    a, b = _normalised(semantic), _normalised(keyword)
+    return {
+        key: semantic_weight * a.get(key, 0.0) + (1 - semantic_weight) * b.get(key, 0.0)
+        for key in dict.fromkeys([*a, *b])
+    }
+
+
+def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> dict[Key, float]:
+    """Reciprocal rank fusion: the sum of 1 / (k + rank) over the lists.
+
+    Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
+    Methods" (2009), with their k = 60.
+    """
+    fused: dict[Key, float] = {}
+    for ranking in (semantic, keyword):
+        for rank, key in enumerate(ranking, start=1):
+            fused[key] = fused.get(key, 0.0) + 1 / (k + rank)
+    return fused
+
+
+def _normalised(scores: Mapping[Key, float]) -> dict[Key, float]:
+    if not scores:
+        return {}
+    low, high = min(scores.values()), max(scores.values())
+    span = high - low
+    return {key: (score - low) / span if span else 1.0 for key, score in scores.items()}
+
+
+def _scores(ranked: Ranked) -> dict[Key, float]:
+    return dict(zip(ranked.keys, ranked.scores, strict=True))
+
+
+def _static(values: Mapping[str, Any], ranking: Ranking) -> float:
+    value = values.get(ranking.static_column) if ranking.static_column else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
+
+
+def _decay(values: Mapping[str, Any], ranking: Ranking, now: dt.datetime) -> float:
+    """0.5 ** (age / half-life); a row without a date, or with one in the future, is not aged."""
+    value = values.get(ranking.decay_column) if ranking.decay_column else None
+    if not ranking.half_life_days or not isinstance(value, dt.date):
+        return 1.0
+    moment = value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    age_days = max(0.0, (now - moment).total_seconds() / 86400)
+    return float(0.5 ** (age_days / ranking.half_life_days))
+
+
+def _check_query(query: str, limit: int) -> None:
     if not query.strip():
         raise SearchError("The query is empty.", hint="Say in a few words what you look for.")
-    ready_to_search(pipeline)
-    began = time.perf_counter()
-    vector = pipeline.embedder.embed_query(query)
-    embedded = time.perf_counter()
-    found = pipeline.store.nearest(vector, limit)
-    metadata = pipeline.store.metadata(found.keys)
-    hits = [Hit(key, score, metadata.get(key, {})) for key, score in zip(found.keys, found.scores, strict=True)]
-    done = time.perf_counter()
-    return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
+    if len(query) > MAX_QUERY:
+        raise SearchError(f"The query has {len(query):,} characters; {MAX_QUERY:,} are the most.")
+    _check_limit(limit)
 
 
-def ready_to_search(pipeline: Pipeline) -> None:
-    """Raises SearchError unless there are vectors, made by the model that will embed the query."""
-    ledger = pipeline.store.ledger()
-    if not ledger.exists:
-        raise SearchError(f"{pipeline.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
-    if ledger.fingerprint not in (None, pipeline.embedder.fingerprint):
-        raise SearchError(
-            f"The vectors in {pipeline.store.where} were made by {ledger.fingerprint.model}, not by the configured"
-            f" {pipeline.embedder.fingerprint.model}: comparing them would mean nothing.",
-            hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
-        )
-    pipeline.store.attach(pipeline.spec)
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise SearchError(f"The limit is {limit:,}; it must be between 1 and {MAX_LIMIT:,}.")

@@ -11,8 +11,7 @@ from pathlib import Path
 from rowvec import assemble
 from rowvec.cli import progress, show, work
 from rowvec.preview import preview
-from rowvec.search import semantic
-from rowvec.stream import Pipeline
+from rowvec.search import Searcher
 from rowvec.sync import sync
 from rowvec.types import Report
 
@@ -57,8 +56,10 @@ def run(folder: Path, model: str | None) -> int:
         _say(report)
 
         show.line("\n4. rowvec search")
+        searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
+        searcher.check()
         for question in QUESTIONS:
-            _ask(pipeline, question)
+            _ask(searcher, question)
 
         show.line("\n5. One row changes, and rowvec sync runs again")
         _change_a_row(folder / "stdlib.db")
@@ -72,8 +73,8 @@ def _say(report: Report) -> None:
     show.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted")
 
 
-def _ask(pipeline: Pipeline, question: str) -> None:
-    result = semantic(pipeline, question, 3)
+def _ask(searcher: Searcher, question: str) -> None:
+    result = searcher.search(question, limit=3)
     show.line(f'   "{question}"  ({result.embed_ms + result.search_ms:.0f} ms)')
     for hit in result.hits:
         show.line(f"      {hit.score:.3f}  {hit.metadata['name']}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import show
-from rowvec.search import semantic
+from rowvec.search import Searcher
 from rowvec.status import status as gather
 from rowvec.types import Run
 
@@ -75,7 +75,9 @@ def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool
 
 def search(config: Path | None, name: str | None, query: str, limit: int, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
-        result = semantic(pipeline, query, limit)
+        searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
+        searcher.check()
+        result = searcher.search(query, limit=limit)
         if as_json:
             show.print_json(result.as_dict())
             return
