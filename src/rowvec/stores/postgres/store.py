@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, TypeVar
+import math
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import psycopg
 from psycopg import sql
 
-from rowvec.errors import Locked, StoreError, StoreUnavailable
+from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.postgres import schema
+from rowvec.stores.filter_sql import POSTGRES, compile_filter
+from rowvec.stores.postgres import index, schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
     OLDEST_GOOD_PGVECTOR,
-    connect,
     describe,
     single,
-    translated,
     use_vectors,
     version_tuple,
 )
+from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
+from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
 from rowvec.types import Check, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
 
 Connection = psycopg.Connection[Any]
-T = TypeVar("T")
-
-DISTANCE = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+INDEX_SECONDS = 5.0
+"""A new or dropped index is noticed within so long."""
 
 
 class PostgresStore:
@@ -42,6 +44,8 @@ class PostgresStore:
         metric: "cosine", "l2" or "ip".
         storage: "vector" (4 bytes a number) or "halfvec" (2 bytes).
         create_extension: install pgvector in the database when it is available and missing.
+        readers: so many threads can search at once.
+        statement_seconds: a search that takes longer is cancelled.
     """
 
     def __init__(
@@ -53,6 +57,8 @@ class PostgresStore:
         metric: str = "cosine",
         storage: str = "vector",
         create_extension: bool = True,
+        readers: int = 2,
+        statement_seconds: float | None = None,
     ) -> None:
         self._url = url
         self._live = schema.Names.parse(table)
@@ -61,45 +67,19 @@ class PostgresStore:
         self._storage = storage
         self._create_extension = create_extension
         self._books = Bookkeeping(self._live.scope, pipeline)
-        self._pipeline = pipeline
         self._spec: TableSpec | None = None
         self._writer: Writer | None = None
-        self._connections: dict[str, Connection] = {}
-        self._locked = False
+        self._index: index.IndexInfo | None = None
+        self._index_seen = -math.inf
         self.where = f"{self._live.scope} in {describe(url)}"
-
-    # Connections
-
-    def _connection(self, purpose: str) -> Connection:
-        """The connection for "read" or "sync". The lock lives on the second: when it breaks, so does the lock."""
-        found = self._connections.get(purpose)
-        if found is None or found.closed:
-            found = connect(self._url, f"{purpose} {self._pipeline}"[:30])
-            self._connections[purpose] = found
-            if purpose == "sync" and self._locked:
-                self._acquire(found)
-        return found
-
-    def _run(self, purpose: str, work: Callable[[Connection], T]) -> T:
-        connection = self._connection(purpose)
-        try:
-            with translated(self.where):
-                return work(connection)
-        except StoreUnavailable:
-            if connection.broken:
-                connection.close()
-            raise
-
-    def _read(self, work: Callable[[Connection], T]) -> T:
-        return self._run("read", work)
-
-    def _write(self, work: Callable[[Connection], T]) -> T:
-        return self._run("sync", work)
+        self._sessions = Sessions(
+            url, self._live.scope, self.where, pipeline, readers=readers, statement_seconds=statement_seconds
+        )
+        self._read = self._sessions.read
+        self._write = self._sessions.write
 
     def close(self) -> None:
-        for connection in self._connections.values():
-            connection.close()
-        self._connections.clear()
+        self._sessions.close()
 
     # The table
 
@@ -153,7 +133,8 @@ class PostgresStore:
 
     def _generation_table(self, connection: Connection, spec: TableSpec) -> schema.Names:
         """Where vectors of this fingerprint belong: the live table, or the next one beside it."""
-        assert spec.fingerprint is not None
+        if spec.fingerprint is None:
+            return self._live
         live = self._books.live(connection)
         if live is None or live[0] == spec.fingerprint or schema.is_empty(connection, self._live):
             if live is not None and live[0] != spec.fingerprint:
@@ -167,14 +148,14 @@ class PostgresStore:
 
     def complete(self, spec: TableSpec) -> None:
         def finish(connection: Connection) -> None:
-            assert spec.fingerprint is not None
             with connection.transaction():
                 if self._target != self._live:
                     schema.drop_table(connection, self._live.previous)
                     schema.rename_table(connection, self._live, self._live.previous)
                     schema.rename_table(connection, self._target, self._live)
                     self._books.promote(connection)
-                self._books.set_generation(connection, "live", spec.fingerprint, spec.recipe)
+                if spec.fingerprint is not None:
+                    self._books.set_generation(connection, "live", spec.fingerprint, spec.recipe)
 
         self._write(finish)
         self._aim(spec, self._live)
@@ -200,40 +181,10 @@ class PostgresStore:
                 lines.append(Check("table", True, f"{self._live.scope} fits: {spec.dimension} dimensions"))
             return lines
 
-        return self._read(look)
+        return self._write(look)
 
-    # The lock
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        self._write(self._acquire)
-        self._locked = True
-        try:
-            yield
-        finally:
-            self._locked = False
-            connection = self._connections.get("sync")
-            if connection is not None and not connection.closed and not connection.broken:
-                connection.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [self._live.scope])
-
-    def _acquire(self, connection: Connection) -> None:
-        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._live.scope]).fetchone()
-        if row == (True,):
-            return
-        holder = self._holder(connection)
-        raise Locked(
-            f"Another sync of {self._live.scope} is at work" + (f": {holder}." if holder else "."),
-            hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
-        )
-
-    def _holder(self, connection: Connection) -> str | None:
-        found = connection.execute(
-            "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
-            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1"
-            " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
-            [self._live.scope],
-        ).fetchone()
-        return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
+    def lock(self) -> AbstractContextManager[None]:
+        return self._sessions.lock()
 
     # The ledger
 
@@ -317,7 +268,7 @@ class PostgresStore:
         reached(Step.AFTER_RUN_RECORD)
 
     def runs(self, limit: int = 10) -> list[Run]:
-        return self._read(lambda c: self._books.runs(c, limit, locked=self._holder(c) is not None))
+        return self._read(lambda c: self._books.runs(c, limit, locked=self._sessions.holder(c) is not None))
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
@@ -361,15 +312,30 @@ class PostgresStore:
         return None if row is None or row[0] is None else as_array(row[0])
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
-        operator = sql.SQL(DISTANCE[self._metric])
-        statement = sql.SQL(
-            "select {key}, embedding {op} %s as distance from {table} where embedding is not null"
-            " order by distance, {key} limit %s"
-        ).format(key=self._key, op=operator, table=self._live.sql)
-        value: Any = np.asarray(vector, dtype=np.float32)
-        rows = self._read(lambda c: c.execute(statement, [value, limit], binary=True).fetchall())
-        scores = [1 - distance if self._metric == "cosine" else -distance for _, distance in rows]
-        return Ranked([key for key, _ in rows], scores, exact=True, complete=True)
+        value: Vector = np.asarray(vector, dtype=np.float32)
+        condition = None if where is None else self._condition(where)
+
+        def look(connection: Connection) -> Ranked:
+            index = None if exact else self._usable_index(connection)
+            return nearest(connection, self._vector_table(), value, limit, condition, index)
+
+        return self._read(look)
+
+    def _vector_table(self) -> VectorTable:
+        return VectorTable(self._live, self._key, self._metric, self._storage, self.spec.dimension)
+
+    def _condition(self, where: Filter) -> Condition:
+        text, values = compile_filter(where, POSTGRES, prefix="t.")
+        return Condition(sql.SQL(text), values)
+
+    def _usable_index(self, connection: Connection) -> index.IndexInfo | None:
+        """The index that searches use, looked up every few seconds only."""
+        now = time.monotonic()
+        if now - self._index_seen > INDEX_SECONDS:
+            found = index.find(connection, self._live)
+            self._index = found[0] if found and found[0].valid else None
+            self._index_seen = now
+        return self._index
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         raise StoreError("This store has no keyword index yet.")

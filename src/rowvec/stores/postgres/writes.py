@@ -12,6 +12,7 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
+from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES, Names
 from rowvec.types import ColumnType, Document, Entry, Key
@@ -51,7 +52,8 @@ class Writer:
         columns = sql.SQL(", ").join([self.key, *own])
         inserted = connection.execute(
             sql.SQL(
-                "insert into {table} ({columns}) select {columns} from {stage} on conflict do nothing returning {key}"
+                "insert into {table} ({columns}) select {columns} from {stage} where expected is null"
+                " on conflict do nothing returning {key}"
             ).format(table=self.names.sql, columns=columns, stage=self.stage, key=self.key)
         ).fetchall()
         if len(updated) + len(inserted) == len(entries):
@@ -90,6 +92,8 @@ class Writer:
         ):
             copy.set_types(types)
             for document, vector, truncated, expected in rows:
+                if len(document.metadata) != len(self._adapt):
+                    raise StoreError(f"Row {document.key!r} has {len(document.metadata)} metadata values, not {len(self._adapt)}.")
                 metadata = [adapt(value) for adapt, value in zip(self._adapt, document.metadata, strict=True)]
                 copy.write_row(
                     (document.key, None if vector is None else wrap(vector), document.text_hash, document.row_hash,

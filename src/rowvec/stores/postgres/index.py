@@ -1,0 +1,217 @@
+"""Approximate indexes on the vectors: built beside the table's traffic, swapped, looked up, tuned."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import psycopg
+from psycopg import sql
+
+from rowvec.errors import ConfigError
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.schema import Names
+
+Connection = psycopg.Connection[Any]
+
+AUTO_ROWS = 10_000
+"""Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
+OPERATOR_CLASS = {"cosine": "cosine_ops", "l2": "l2_ops", "ip": "ip_ops"}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """The index a user asks for.
+
+    Attributes:
+        kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
+        precision: "halfvec" halves the index's size; hits are ordered by the full vectors afterwards.
+        m, ef_construction: HNSW's graph degree and build effort.
+        lists: IVFFlat's number of clusters; None takes rows / 1000 up to a million rows and sqrt(rows) above.
+    """
+
+    kind: Literal["hnsw", "ivfflat"] = "hnsw"
+    precision: Literal["halfvec", "vector"] = "halfvec"
+    m: int = 16
+    ef_construction: int = 64
+    lists: int | None = None
+
+    def options(self, rows: int) -> str:
+        if self.kind == "hnsw":
+            return f"m = {self.m}, ef_construction = {self.ef_construction}"
+        return f"lists = {self.lists or default_lists(rows)}"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """An index that exists. `effort` is hnsw.ef_search or ivfflat.probes, as tuned; None until then."""
+
+    name: str
+    kind: str
+    precision: str
+    definition: str
+    valid: bool
+    bytes: int
+    effort: int | None = None
+    recall: float | None = None
+    measured_at: dt.datetime | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, what is done and what is to do."""
+
+
+def default_lists(rows: int) -> int:
+    """pgvector's own advice for IVFFlat."""
+    return max(1, rows // 1000) if rows <= 1_000_000 else int(rows**0.5)
+
+
+def find(connection: Connection, names: Names) -> list[IndexInfo]:
+    """The vector indexes of a table, valid ones first."""
+    rows = connection.execute(
+        "select c.relname, am.amname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready, pg_relation_size(c.oid),"
+        " s.effort, s.recall, s.measured_at"
+        " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
+        " left join rowvec.tunings s on s.scope = %s and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
+        " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') order by 4 desc, c.oid desc",
+        [names.scope, names.sql.as_string(connection)],
+    ).fetchall()
+    return [
+        IndexInfo(name, kind, "halfvec" if "halfvec" in definition else "vector", definition, *rest)
+        for name, kind, definition, *rest in rows
+    ]
+
+
+def build(
+    connection: Connection,
+    names: Names,
+    spec: IndexSpec,
+    *,
+    metric: str,
+    storage: str,
+    dimension: int,
+    progress: Progress | None = None,
+    watcher: Callable[[], Connection] | None = None,
+) -> str:
+    """Build an index beside whatever exists, then drop the others; searches and writes go on meanwhile.
+
+    `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
+    drops. Returns the name of the new index.
+    """
+    rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
+    former = find(connection, names)
+    name = _free_name(names, {index.name for index in former})
+    _drop(connection, names, [index for index in former if not index.valid])
+    column = "embedding" if storage == spec.precision else f"(embedding::{spec.precision}({dimension}))"
+    kind = "halfvec" if storage == "halfvec" else spec.precision
+    statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
+        name=sql.Identifier(name),
+        table=names.sql,
+        how=sql.SQL(f"{spec.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({spec.options(rows)})"),
+    )
+    with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
+        connection.execute(statement)
+    _drop(connection, names, [index for index in former if index.valid])
+    return name
+
+
+def drop(connection: Connection, names: Names) -> int:
+    """Drop every vector index without blocking; return how many there were."""
+    found = find(connection, names)
+    _drop(connection, names, found)
+    return len(found)
+
+
+def save_tuning(connection: Connection, names: Names, index: IndexInfo, effort: int, recall: float) -> None:
+    connection.execute(
+        "insert into rowvec.tunings (scope, definition, effort, recall)"
+        " values (%s, md5(regexp_replace(%s, '^.* USING ', '')), %s, %s)"
+        " on conflict (scope, definition) do update"
+        " set effort = excluded.effort, recall = excluded.recall, measured_at = now()",
+        [names.scope, index.definition, effort, recall],
+    )
+
+
+def parse(kind: str, **options: Any) -> IndexSpec:
+    """Raises ConfigError for a kind or option that pgvector does not know."""
+    if kind not in ("hnsw", "ivfflat"):
+        raise ConfigError(f"There is no index kind {kind!r}.", hint="Use hnsw or ivfflat.")
+    return IndexSpec(kind=kind, **options)
+
+
+def _drop(connection: Connection, names: Names, indexes: Sequence[IndexInfo]) -> None:
+    for index in indexes:
+        connection.execute(
+            sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
+        )
+
+
+def _free_name(names: Names, taken: set[str]) -> str:
+    number = 1
+    while f"{names.table}_vectors_{number}" in taken:
+        number += 1
+    return f"{names.table}_vectors_{number}"
+
+
+@contextmanager
+def _resources(connection: Connection, rows: int, dimension: int, kind: str) -> Iterator[None]:
+    """Memory for the whole graph where the machine has it, and a worker for each core.
+
+    The graph of an HNSW index takes about rows * (bytes of a vector + 8) * 1.3; a build that outgrows
+    maintenance_work_mem goes on many times slower. A server elsewhere keeps its administrator's settings.
+    """
+    local = str(connection.info.host or "").startswith(("/", "localhost", "127."))
+    settings: dict[str, str] = {}
+    if local:
+        needed = rows * (dimension * (2 if kind == "halfvec" else 4) + 8) * 1.3 + 2**26
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory / 4)) / 1024)}kB"
+        settings["max_parallel_maintenance_workers"] = str(max(0, (os.cpu_count() or 1) - 1))
+    for name, value in settings.items():
+        connection.execute("select set_config(%s, %s, false)", [name, value])
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            for name in settings:
+                connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
+
+
+@contextmanager
+def _watched(
+    connection: Connection, progress: Progress | None, watcher: Callable[[], Connection] | None
+) -> Iterator[None]:
+    """Report the build's progress from a second connection, twice a second."""
+    if progress is None or watcher is None:
+        yield
+        return
+    done = threading.Event()
+    builder = connection.info.backend_pid
+
+    def watch() -> None:
+        with watcher() as second:
+            while not done.wait(0.5):
+                row = second.execute(
+                    "select phase, coalesce(nullif(tuples_done, 0), blocks_done),"
+                    " coalesce(nullif(tuples_total, 0), blocks_total)"
+                    " from pg_stat_progress_create_index where pid = %s",
+                    [builder],
+                ).fetchone()
+                if row is not None:
+                    progress(*row)
+
+    thread = threading.Thread(target=watch, name="rowvec-index-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

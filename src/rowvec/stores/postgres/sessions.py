@@ -1,0 +1,115 @@
+"""The connections of one store: one that writes and holds the lock, and a few that read."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+
+from rowvec.errors import Locked, StoreUnavailable
+from rowvec.stores.postgres.connect import connect, translated
+
+Connection = psycopg.Connection[Any]
+T = TypeVar("T")
+
+
+class Sessions:
+    """Runs work on connections that are opened when first needed and opened anew when they broke.
+
+    Args:
+        scope: qualified name of the vector table, which is what the lock protects.
+        readers: at most so many connections read at once; further readers wait.
+        statement_seconds: readers' statements are cancelled after so long.
+    """
+
+    def __init__(
+        self, url: str, scope: str, where: str, purpose: str, *, readers: int, statement_seconds: float | None
+    ) -> None:
+        self._url = url
+        self._scope = scope
+        self._where = where
+        self._purpose = purpose
+        self._statement_seconds = statement_seconds
+        self._slots = threading.Semaphore(readers)
+        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
+        self._writer: Connection | None = None
+        self._locked = False
+
+    def read(self, work: Callable[[Connection], T]) -> T:
+        with self._slots:
+            try:
+                connection = self._idle.get_nowait()
+            except queue.Empty:
+                connection = self._open_reader()
+            try:
+                with translated(self._where):
+                    return work(connection)
+            finally:
+                if connection.closed or connection.broken:
+                    connection.close()
+                else:
+                    self._idle.put(connection)
+
+    def write(self, work: Callable[[Connection], T]) -> T:
+        if self._writer is None or self._writer.closed:
+            self._writer = connect(self._url, f"sync {self._purpose}")
+            if self._locked:
+                # The lock went with the broken connection; whoever took it meanwhile has it now.
+                self._acquire(self._writer)
+        try:
+            with translated(self._where):
+                return work(self._writer)
+        except StoreUnavailable:
+            if self._writer.broken:
+                self._writer.close()
+            raise
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """An advisory lock that the server frees when the process ends, however it ends."""
+        self.write(self._acquire)
+        self._locked = True
+        try:
+            yield
+        finally:
+            self._locked = False
+            if self._writer is not None and not self._writer.closed and not self._writer.broken:
+                self._writer.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [self._scope])
+
+    def holder(self, connection: Connection) -> str | None:
+        """Who holds the lock and since when."""
+        found = connection.execute(
+            "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
+            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1"
+            " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
+            [self._scope],
+        ).fetchone()
+        return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
+    def _open_reader(self) -> Connection:
+        connection = connect(self._url, f"read {self._purpose}")
+        with translated(self._where):
+            connection.execute("set default_transaction_read_only = on")
+            if self._statement_seconds is not None:
+                connection.execute(f"set statement_timeout = {int(1000 * self._statement_seconds)}")
+        return connection
+
+    def _acquire(self, connection: Connection) -> None:
+        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._scope]).fetchone()
+        if row == (True,):
+            return
+        holder = self.holder(connection)
+        raise Locked(
+            f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
+            hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
+        )

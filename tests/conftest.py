@@ -1,0 +1,63 @@
+"""Servers and data for every test; one embedded PostgreSQL a session, one database a test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def state_folder() -> Iterator[Path]:
+    """A folder for an embedded server of the test's own.
+
+    Not under tmp_path: a second pytest on the machine closes that tree to the server's user.
+    """
+    with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+        stop_embedded(Path(folder))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[str]:
+    """URL of an embedded PostgreSQL that forgets what it wrote when it crashes, because tests need no more."""
+    with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
+        yield _forgetful(embedded_url(Path(folder)))
+        stop_embedded(Path(folder))
+
+
+def _forgetful(url: str) -> str:
+    with psycopg.connect(url, autocommit=True) as connection:
+        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
+            connection.execute(f"alter system set {setting}")
+        connection.execute("select pg_reload_conf()")
+    return url
+
+
+@pytest.fixture
+def postgres_url(server: str) -> Iterator[str]:
+    """URL of an empty database of this test's own."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        yield server.replace("/postgres?", f"/{name}?")
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data; its tests skip where it is absent."""
+    folder = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the test data is not at {folder}; set ROWVEC_TEST_DATA")
+    return folder

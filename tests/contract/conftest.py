@@ -1,0 +1,81 @@
+"""Every backend that the store contract is tested on.
+
+A backend is a factory that opens the same tables whenever it is called with the same folder, as another process would.
+To add one: write its factory and name it in BACKENDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.testing import MemoryStore
+from tests.servers.hrana import HranaServer, serving
+
+Factory: TypeAlias = Callable[[pytest.FixtureRequest, Path, TableSpec, str], Store]
+"""The request gives access to session fixtures such as a server; the last argument is the metric."""
+
+_memories: dict[Path, MemoryStore] = {}
+
+
+def memory(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    first = _memories.setdefault(folder, MemoryStore(metric=metric))
+    return MemoryStore(metric=metric, share=first)
+
+
+def libsql_file(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    return LibsqlStore(str(folder / "vectors.db"), table="item_embeddings", metric=metric)
+
+
+def libsql_http(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    server: HranaServer = request.getfixturevalue("hrana")
+    return LibsqlStore(server.url(folder.name), table="item_embeddings", metric=metric)
+
+
+def postgres(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    url = request.getfixturevalue("postgres_url")
+    return PostgresStore(url, "shop.item_embeddings", pipeline=spec.pipeline, metric=metric)
+
+
+BACKENDS: dict[str, Factory] = {"postgres": postgres, "memory": memory, "libsql-file": libsql_file, "libsql-http": libsql_http}
+
+
+@pytest.fixture(scope="session")
+def hrana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
+    with serving(tmp_path_factory.mktemp("hrana")) as server:
+        yield server
+
+
+Opener: TypeAlias = Callable[..., Store]
+
+
+@pytest.fixture(params=BACKENDS)
+def unprepared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opener]:
+    """Open a store on the tables of this test: `unprepared(spec)`, `unprepared(spec, "l2")`."""
+    stores: list[Store] = []
+
+    def opener(spec: TableSpec, metric: str = "cosine") -> Store:
+        stores.append(BACKENDS[request.param](request, tmp_path, spec, metric))
+        return stores[-1]
+
+    yield opener
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def opened(unprepared: Opener) -> Opener:
+    """The same, and prepared."""
+
+    def opener(spec: TableSpec, metric: str = "cosine") -> Store:
+        store = unprepared(spec, metric)
+        store.prepare(spec)
+        return store
+
+    return opener
