@@ -9,42 +9,50 @@ from uuid import UUID
 
 from rowvec import config as settings
 from rowvec.embedders.base import Embedder
-from rowvec.errors import ConfigError, EmbedderError
+from rowvec.errors import ConfigError
+from rowvec.naming import check_column
+from rowvec.pricing import Budget, price_of
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stream import Pipeline
 from rowvec.text import Documents, build_recipe
-from rowvec.types import ColumnType, Key
+from rowvec.types import Column, ColumnType, Key
 
 
 @contextmanager
-def opened(path: Path | None, name: str | None) -> Iterator[Pipeline]:
+def opened(path: Path | None, name: str | None, *, max_cost: float | None = None) -> Iterator[Pipeline]:
     """The pipeline `name` of the config at `path`, ready to use; closed when the block ends."""
     loaded = settings.load(path)
-    pipeline = assemble(loaded, loaded.pipeline(name))
+    pipeline = assemble(loaded, loaded.pipeline(name), max_cost=max_cost)
     try:
         yield pipeline
     finally:
-        pipeline.embedder.close()
-        pipeline.store.close()
-        pipeline.source.close()
+        pipeline.close()
 
 
-def assemble(loaded: settings.Config, declared: settings.Pipeline) -> Pipeline:
-    """Put one declared pipeline together. Databases are asked for columns; no model is loaded.
+def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: float | None = None) -> Pipeline:
+    """Put one declared pipeline together. The source is asked for its columns; no model is loaded.
+
+    Args:
+        max_cost: US dollars that embedding may cost.
 
     Raises:
-        ConfigError: a column or model does not exist. SourceError: the source does not answer.
+        ConfigError: a column does not exist. SourceError, EmbedderError: rows or model cannot be found.
     """
-    source = build_source(loaded, declared)
-    recipe = build_recipe(declared.text, source.columns, source.key)
-    metadata = tuple(_column(source, name) for name in declared.store.metadata)
-    embedder = build_embedder(loaded, declared)
+    source = build_source(declared)
+    text = declared.text
+    recipe = build_recipe(
+        source.columns, source.key, columns=text.columns, exclude=text.exclude, repeat=text.repeat,
+        template=text.template, lines=text.lines,
+    )  # fmt: skip
+    metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
+    source.select([*recipe.columns, *declared.store.metadata])
+    embedder = build_embedder(declared, max_cost)
     return Pipeline(
         name=declared.name,
-        source=source.select([*recipe.columns, *(column.name for column in metadata)]),
+        source=source,
         to_document=Documents(recipe, metadata),
-        text_columns=tuple(recipe.columns),
+        text_columns=recipe.columns,
         embedder=embedder,
         store=build_store(loaded, declared),
         spec=TableSpec(
@@ -60,3 +68,88 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline) -> Pipeline:
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
     )
+
+
+def build_source(declared: settings.Pipeline) -> Source:
+    """Raises SourceError when the database does not answer or the table is not there."""
+    from rowvec.sources.sql import SqlSource
+
+    source = declared.source
+    return SqlSource(
+        source.url.get_secret_value(), table=source.table, query=source.query, key=source.key, where=source.where
+    )
+
+
+def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -> Embedder:
+    """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
+    chosen = declared.embedder
+    if isinstance(chosen, settings.LocalEmbedder):
+        from rowvec.embedders.local import LocalEmbedder
+
+        return LocalEmbedder(
+            chosen.model, precision=chosen.precision, device=chosen.device, overflow=chosen.overflow,
+            max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
+            workers=chosen.workers, cache_dir=chosen.cache_dir,
+        )  # fmt: skip
+    if isinstance(chosen, settings.SentenceTransformersEmbedder):
+        from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+        return SentenceTransformersEmbedder(
+            chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
+            passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
+        )  # fmt: skip
+    from rowvec.embedders.openai import OpenAIEmbedder
+
+    return OpenAIEmbedder(
+        chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable, dimensions=chosen.dimensions,
+        batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
+        requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
+        max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
+        price=price_of(chosen.model, chosen.base_url, chosen.price_per_million),
+        budget=None if max_cost is None else Budget(max_cost),
+    )  # fmt: skip
+
+
+def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers: int = 2) -> Store:
+    """The store, not yet connected; the embedded server is started when it is the one."""
+    chosen = declared.store
+    if isinstance(chosen, settings.LibsqlStore):
+        from rowvec.stores.libsql import LibsqlStore
+
+        return LibsqlStore(
+            chosen.url.get_secret_value(),
+            token=chosen.token.get_secret_value() if chosen.token else None,
+            table=chosen.table,
+            metric=chosen.metric,
+        )
+    from rowvec.stores.postgres.store import PostgresStore
+
+    url = chosen.url.get_secret_value()
+    if url == settings.EMBEDDED:
+        from rowvec.stores.postgres.embedded import embedded_url
+
+        url = embedded_url(loaded.state)
+    return PostgresStore(
+        url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage,
+        create_extension=chosen.create_extension, readers=readers,
+    )  # fmt: skip
+
+
+def parse_key(text: str, kind: ColumnType) -> Key:
+    """A key as a user writes it.
+
+    Raises:
+        ConfigError: it is none of the pipeline's kind.
+    """
+    if kind is ColumnType.TEXT:
+        return text
+    try:
+        return int(text) if kind is ColumnType.INTEGER else UUID(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no {kind} key.", hint=f"The keys of this pipeline are {kind}s.") from None
+
+
+def _metadata_column(source: Source, name: str) -> Column:
+    check_column(name, [column.name for column in source.columns], "store.metadata")
+    return next(column for column in source.columns if column.name == name)

@@ -35,6 +35,11 @@ class Pipeline:
     """`on_missing = "keep"`: rows gone from the source keep their vector."""
     page_size: int = 2000
 
+    def close(self) -> None:
+        self.embedder.close()
+        self.store.close()
+        self.source.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

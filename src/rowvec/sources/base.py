@@ -25,6 +25,10 @@ class Source(Protocol):
     columns: Sequence[Column]
     """Every column of the source, the key too, in the source's own order."""
 
+    def select(self, columns: Sequence[str]) -> None:
+        """Read only these columns and the key from now on."""
+        ...
+
     def count(self, selection: Selection | None = None) -> int:
         """How many rows a full read gives."""
         ...

@@ -48,6 +48,9 @@ class MemorySource:
         ranges: Sequence[tuple[Any, Any]] = selection.ranges
         return [key for key in keys if key in selection.keys or any(low <= key <= high for low, high in ranges)]
 
+    def select(self, columns: Sequence[str]) -> None:
+        """Rows are whole all the same."""
+
     def count(self, selection: Selection | None = None) -> int:
         return len(self._selected(selection))
 

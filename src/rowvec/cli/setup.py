@@ -1,0 +1,82 @@
+"""`rowvec init` and `rowvec check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rowvec import assemble
+from rowvec import config as settings
+from rowvec.cli import show
+from rowvec.errors import ConfigError, RowvecError
+from rowvec.stream import Pipeline
+from rowvec.types import Check
+
+CONFIG_WRONG = 2
+STEPS = ("config", "source", "text", "model", "store")
+
+
+def init(source: str | None, path: Path, *, force: bool) -> None:
+    """
+    Raises:
+        ConfigError: the file exists. SourceError: the database cannot be read.
+    """
+    if path.exists() and not force:
+        raise ConfigError(f"{path} exists.", hint="Write elsewhere with --config, or overwrite it with --force.")
+    from rowvec.sources.propose import propose
+    from rowvec.starter import starter
+
+    proposals = propose(source) if source else None
+    path.write_text(starter(proposals, source), encoding="utf-8")
+    show.line(f"Wrote {path}. Next: rowvec check, rowvec plan, rowvec sync.")
+
+
+def check(path: Path | None, name: str | None, *, as_json: bool) -> int:
+    """Returns the exit code."""
+    lines: list[Check] = []
+    code = 0
+    try:
+        for line in _lines(path, name):
+            lines.append(line)
+    except RowvecError as error:
+        # The step that raised is the one after the last that went through.
+        what = STEPS[len({line.what for line in lines} & set(STEPS))]
+        lines.append(Check(what, False, error.message, error.hint))
+        code = CONFIG_WRONG if isinstance(error, ConfigError) else 1
+    if any(not line.ok for line in lines):
+        code = code or 1
+    if as_json:
+        show.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in lines])
+        return code
+    for line in lines:
+        show.line(f"{'OK   ' if line.ok else 'WRONG'}  {line.what:<9} {line.detail}")
+        if line.fix:
+            show.line(f"       {'':<9} {line.fix}")
+    return code
+
+
+def _lines(path: Path | None, name: str | None) -> Iterator[Check]:
+    """What a sync would meet, in its order; each step stands on those before."""
+    loaded = settings.load(path)
+    declared = loaded.pipeline(name)
+    yield Check("config", True, f"{loaded.path}, pipeline {declared.name}")
+    source = assemble.build_source(declared)
+    rows = source.count()
+    yield Check("source", True, f"{show.count(rows, 'row')}, key {source.key} ({source.key_type})")
+    source.close()
+    pipeline = assemble.assemble(loaded, declared)
+    try:
+        yield Check("text", True, _sample_text(pipeline))
+        model = pipeline.embedder.fingerprint
+        yield Check("model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}")
+        yield from pipeline.store.checks(pipeline.spec)
+    finally:
+        pipeline.close()
+
+
+def _sample_text(pipeline: Pipeline) -> str:
+    page = next(iter(pipeline.source.pages(1)), [])
+    if not page:
+        return "no rows yet"
+    document = pipeline.to_document(page[0])
+    return f"row {document.key}: {show.clip(document.text, 100) or '(empty)'}"
