@@ -20,7 +20,7 @@ QUESTIONS = (
     "turn a date into text",
     "compare two files and show the differences",
 )
-LEFT_OUT = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "ensurepip", "turtledemo", "pydoc_data"}
+LEFT_OUT = set("test tests idlelib lib2to3 site-packages dist-packages ensurepip turtledemo pydoc_data".split())
 
 CONFIG = """\
 # Made by `rowvec demo`. Every key, with its default: rowvec init
@@ -44,9 +44,10 @@ def run(folder: Path, model: str | None) -> int:
 
     with assemble.opened(config, None) as pipeline, work.interruptible() as stop:
         found = preview(pipeline)
-        todo = found.texts or "nothing"
-        show.line(f"\n2. rowvec plan: {todo:,} texts to embed, about {found.tokens:,} tokens, free of charge" if found.texts
-                  else "\n2. rowvec plan: nothing to embed")  # fmt: skip
+        todo = (
+            f"{found.texts:,} texts to embed, about {found.tokens:,} tokens, free" if found.texts else "nothing to do"
+        )
+        show.line(f"\n2. rowvec plan: {todo}")
         show.line("\n3. rowvec sync")
         with progress.shown(rows) as callback:
             report = sync(pipeline, progress=callback, stop=stop)
@@ -70,7 +71,7 @@ def run(folder: Path, model: str | None) -> int:
 
 def _say(report: Report) -> None:
     changed = report.inserted + report.embedded
-    show.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged, {report.deleted:,} deleted")
+    show.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged")
 
 
 def _ask(searcher: Searcher, question: str) -> None:
@@ -108,7 +109,8 @@ def write_table(path: Path) -> int:
 def _change_a_row(path: Path) -> None:
     with sqlite3.connect(path) as database:
         database.execute(
-            "update docstrings set text = text || ' Changed by rowvec demo.' where id = (select min(id) from docstrings)"
+            "update docstrings set text = text || ' Changed by rowvec demo.'"
+            " where id = (select min(id) from docstrings)"
         )
     database.close()
 

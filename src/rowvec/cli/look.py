@@ -21,7 +21,10 @@ def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
         show.line(f"{found.pipeline}: {found.where}")
         show.line()
         rows: list[tuple[str, Any]] = [
-            ("coverage", f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)"),
+            (
+                "coverage",
+                f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)",
+            ),
             ("lag", "none" if found.lag_seconds is None else show.seconds(found.lag_seconds)),
             ("failures", found.failures),
             ("stale", found.stale),
@@ -51,7 +54,7 @@ def _run_row(run: Run) -> tuple[Any, ...]:
 
 def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
-        found = pipeline.store.failures(limit) if assemble.attached(pipeline) else []
+        found = pipeline.store.failures(limit) if pipeline.store.attach(pipeline.spec) else []
         if as_json:
             show.print_json(
                 [

@@ -109,10 +109,12 @@ def sync(
     if dry_run:
         work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, as_json=as_json)
         return
-    code = work.sync(
-        config, pipeline, keys, limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete, as_json=as_json
-    )
-    raise typer.Exit(code)
+    raise typer.Exit(
+        work.sync(
+            config, pipeline, keys, limit,
+            force=force, retry_failed=retry_failed, allow_delete=allow_delete, as_json=as_json,
+        )
+    )  # fmt: skip
 
 
 @app.command()

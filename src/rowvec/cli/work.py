@@ -146,14 +146,15 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         if result.truncated:
             show.line(f"{show.count(result.truncated, 'text')} longer than the model's window will be cut.")
         show.line()
-        filled = [(name, number, f"{100 * number / max(result.rows, 1):.0f} %") for name, number in result.filled.items()]
+        share = 100 / max(result.rows, 1)
+        filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
         show.table(["text column", "filled", ""], filled, right=[1, 2])
         show.line()
         for document in result.samples[:3]:
             show.line(f"  {document.key}: {show.clip(document.text, 200)}")
     if result.deletion_guard:
         show.line()
-        show.line("More than half of the vectors would be deleted: the sync will stop before that without --allow-delete.")
+        show.line("More than half of the vectors would be deleted: a sync stops before that without --allow-delete.")
 
 
 def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
@@ -164,10 +165,10 @@ def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> N
     ]  # fmt: skip
     said = ", ".join(f"{number:,} {label}" for number, label in parts if number) or "no rows"
     price = f", {show.money(report.cost)}" if report.cost else ""
-    show.line(f"{pipeline.name}: {said}; {show.count(report.texts, 'text')} embedded ({report.tokens:,} tokens{price}).")
+    sent = f"{show.count(report.texts, 'text')} embedded ({show.count(report.tokens, 'token')}{price})"
+    show.line(f"{pipeline.name}: {said}; {sent}.")
     if report.reused:
-        shared = "shares the vector of an identical text" if report.reused == 1 else "share the vector of an identical text"
-        show.line(f"{show.count(report.reused, 'row')} {shared}.")
+        show.line(f"{show.count(report.reused, 'row')} got the vector of an identical text.")
     if report.truncated:
         show.line(f"{show.count(report.truncated, 'text')} longer than the model's window cut.")
     if report.failed or report.waiting:

@@ -11,7 +11,6 @@ from rowvec.types import Embedded, Fingerprint, Vector
 class Embedder(Protocol):
     """A model, ready to answer. Safe to call from `concurrency` threads at once."""
 
-    fingerprint: Fingerprint
     concurrency: int
     """How many `embed` calls are worth making at once."""
     chunk_texts: int
@@ -20,6 +19,11 @@ class Embedder(Protocol):
     """At most about so many tokens in one `embed` call."""
     billed: bool
     """Each call costs money: its answer is committed as soon as it arrives."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What decides the vectors; known without loading the model."""
+        ...
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         """Vectors of shape (len(texts), dimension), in the order of `texts`.

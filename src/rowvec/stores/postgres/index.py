@@ -13,7 +13,6 @@ from typing import Any, Literal
 import psycopg
 from psycopg import sql
 
-from rowvec.errors import ConfigError
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.schema import Names
 
@@ -80,7 +79,8 @@ def find(connection: Connection, names: Names) -> list[IndexInfo]:
         "select c.relname, am.amname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready, pg_relation_size(c.oid),"
         " s.effort, s.recall, s.measured_at"
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
-        " left join rowvec.tunings s on s.scope = %s and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
+        " left join rowvec.tunings s on s.scope = %s"
+        " and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
         " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') order by 4 desc, c.oid desc",
         [names.scope, names.sql.as_string(connection)],
     ).fetchall()
@@ -100,11 +100,11 @@ def build(
     dimension: int,
     progress: Progress | None = None,
     watcher: Callable[[], Connection] | None = None,
-) -> str:
+) -> IndexInfo:
     """Build an index beside whatever exists, then drop the others; searches and writes go on meanwhile.
 
     `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
-    drops. Returns the name of the new index.
+    drops.
     """
     rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
     former = find(connection, names)
@@ -120,7 +120,7 @@ def build(
     with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
         connection.execute(statement)
     _drop(connection, names, [index for index in former if index.valid])
-    return name
+    return next(index for index in find(connection, names) if index.name == name)
 
 
 def drop(connection: Connection, names: Names) -> int:
@@ -138,13 +138,6 @@ def save_tuning(connection: Connection, names: Names, index: IndexInfo, effort: 
         " set effort = excluded.effort, recall = excluded.recall, measured_at = now()",
         [names.scope, index.definition, effort, recall],
     )
-
-
-def parse(kind: str, **options: Any) -> IndexSpec:
-    """Raises ConfigError for a kind or option that pgvector does not know."""
-    if kind not in ("hnsw", "ivfflat"):
-        raise ConfigError(f"There is no index kind {kind!r}.", hint="Use hnsw or ivfflat.")
-    return IndexSpec(kind=kind, **options)
 
 
 def _drop(connection: Connection, names: Names, indexes: Sequence[IndexInfo]) -> None:

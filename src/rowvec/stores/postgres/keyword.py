@@ -25,7 +25,7 @@ from functools import cache
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, LiteralString, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -202,13 +202,12 @@ class KeywordIndex:
         found: list[Documents] = []
         scores: list[Scores] = []
         for _, group in groupby(rows, key=itemgetter(0)):
-            parts = list(group)
-            entries = np.frombuffer(b"".join([part[2] for part in parts]), ENTRY)
+            entries = np.frombuffer(b"".join([packed for _, packed in group]), ENTRY)
             idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
             count = entries["count"].astype(np.float64)
             norm = K1 * (1 - B + flat * entries["length"])
             found.append(entries["document"].astype(np.int32))
-            scores.append(parts[0][1] * idf * count / (count + norm))
+            scores.append(idf * count / (count + norm))
         return _summed(found, scores)
 
     def _hits(
@@ -218,10 +217,13 @@ class KeywordIndex:
         return conn.execute(self._sql("hits", where=where), values).fetchall()
 
     def _merge_in_passing(self, conn: Connection) -> None:
-        due = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
-        while (row := conn.execute(self._sql("due"), due).fetchone()) and self._alone(conn):
-            segment = self._one(conn, "add_up", {"segments": row[0], "rebuilt": False})
-            conn.execute(self._sql("merge"), {"segments": row[0], "segment": segment})
+        size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
+        if not self._one(conn, "due", size) or not self._alone(conn):
+            return
+        # Asked again under the lock: somebody else may have merged them meanwhile.
+        while due := self._one(conn, "due", size):
+            segment = self._one(conn, "add_up", {"segments": due, "rebuilt": False})
+            conn.execute(self._sql("merge"), {"segments": due, "segment": segment})
 
     def _copy_live(self, conn: Connection, old: list[int], new: int, live: Documents) -> None:
         with conn.cursor(f"rowvec_{new}", binary=True) as cursor:
@@ -275,11 +277,11 @@ class KeywordIndex:
 
 
 @cache
-def _queries() -> dict[str, LiteralString]:
+def _queries() -> dict[str, str]:
     """Statement by name, from keyword.sql."""
     text = resources.files(__package__).joinpath("keyword.sql").read_text("utf-8")
     named = (part.partition("\n") for part in text.split("-- name: ")[1:])
-    return {name.strip(): cast(LiteralString, body) for name, _, body in named}
+    return {name.strip(): body for name, _, body in named}
 
 
 def _first(cursor: psycopg.Cursor[Any]) -> Any:

@@ -91,13 +91,12 @@ select coalesce(sum(written), 0), coalesce(sum(documents), 0), coalesce(sum(word
 
 -- name: read
 -- The first distinct words of a query with their entries.
-select word.number::integer, word.occurrences, p.entries
+select p.word, p.entries
 from (
-    select row_number() over (order by positions[1], lexeme) as number, cardinality(positions) as occurrences, lexeme
-    from unnest(to_tsvector({language}, %(query)s)) order by number limit %(words)s
-) as word
-join {postings} p on p.word = word.lexeme
-order by number
+    select lexeme from unnest(to_tsvector({language}, %(query)s)) order by positions[1], lexeme limit %(words)s
+) as asked
+join {postings} p on p.word = asked.lexeme
+order by p.word
 
 -- name: segments
 select array_agg(segment) from {segments}

@@ -107,7 +107,9 @@ def _effort(index: IndexInfo, limit: int) -> str:
     if index.kind == "ivfflat":
         return f"set local ivfflat.probes = {effort}; set local ivfflat.iterative_scan = relaxed_order"
     ef = min(MAX_EF, max(effort, limit))
-    return f"set local hnsw.ef_search = {ef}; set local hnsw.iterative_scan = strict_order; set local enable_seqscan = off"
+    return (
+        f"set local hnsw.ef_search = {ef}; set local hnsw.iterative_scan = strict_order; set local enable_seqscan = off"
+    )
 
 
 def _ranked(table: VectorTable, rows: Sequence[tuple[Key, float]], *, exact: bool) -> Ranked:

@@ -136,7 +136,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
     if available is None:
         raise StoreError(
             f"The server of {where} has no pgvector: the extension `vector` is not among those it can install.",
-            hint="Install pgvector there (Debian: postgresql-<version>-pgvector), or leave store.url out: rowvec brings its own.",
+            hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out: rowvec brings its own.",
         )
     if create:
         try:

@@ -90,6 +90,10 @@ class Sessions:
         ).fetchone()
         return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
 
+    def another(self) -> Connection:
+        """A connection of the caller's own."""
+        return connect(self._url, f"watch {self._purpose}")
+
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()

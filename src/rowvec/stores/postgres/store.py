@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from psycopg import sql
+from rowvec.stores.filter_sql import POSTGRES, compile_filter
 
 from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import index, schema
+from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
     OLDEST_GOOD_PGVECTOR,
@@ -26,12 +26,16 @@ from rowvec.stores.postgres.connect import (
     use_vectors,
     version_tuple,
 )
+from rowvec.stores.postgres.index import IndexInfo, IndexSpec
+from rowvec.stores.postgres.index import find as find_indexes
+from rowvec.stores.postgres.indexes import Indexes
 from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
 from rowvec.types import Check, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
 
 Connection = psycopg.Connection[Any]
+DEFAULT_INDEX = IndexSpec()
 INDEX_SECONDS = 5.0
 """A new or dropped index is noticed within so long."""
 
@@ -44,6 +48,7 @@ class PostgresStore:
         metric: "cosine", "l2" or "ip".
         storage: "vector" (4 bytes a number) or "halfvec" (2 bytes).
         create_extension: install pgvector in the database when it is available and missing.
+        index: built after the first sync that leaves AUTO_ROWS rows or more; None for never.
         readers: so many threads can search at once.
         statement_seconds: a search that takes longer is cancelled.
     """
@@ -57,6 +62,7 @@ class PostgresStore:
         metric: str = "cosine",
         storage: str = "vector",
         create_extension: bool = True,
+        index: IndexSpec | None = DEFAULT_INDEX,
         readers: int = 2,
         statement_seconds: float | None = None,
     ) -> None:
@@ -69,12 +75,13 @@ class PostgresStore:
         self._books = Bookkeeping(self._live.scope, pipeline)
         self._spec: TableSpec | None = None
         self._writer: Writer | None = None
-        self._index: index.IndexInfo | None = None
+        self._index: IndexInfo | None = None
         self._index_seen = -math.inf
         self.where = f"{self._live.scope} in {describe(url)}"
         self._sessions = Sessions(
             url, self._live.scope, self.where, pipeline, readers=readers, statement_seconds=statement_seconds
         )
+        self.indexes = Indexes(self._sessions, self._vector_table, index)
         self._read = self._sessions.read
         self._write = self._sessions.write
 
@@ -157,6 +164,7 @@ class PostgresStore:
                 if spec.fingerprint is not None:
                     self._books.set_generation(connection, "live", spec.fingerprint, spec.recipe)
 
+        self.indexes.ensure(self._vector_table(self._target))
         self._write(finish)
         self._aim(spec, self._live)
 
@@ -321,18 +329,18 @@ class PostgresStore:
 
         return self._read(look)
 
-    def _vector_table(self) -> VectorTable:
-        return VectorTable(self._live, self._key, self._metric, self._storage, self.spec.dimension)
+    def _vector_table(self, names: schema.Names | None = None) -> VectorTable:
+        return VectorTable(names or self._live, self._key, self._metric, self._storage, self.spec.dimension)
 
     def _condition(self, where: Filter) -> Condition:
         text, values = compile_filter(where, POSTGRES, prefix="t.")
         return Condition(sql.SQL(text), values)
 
-    def _usable_index(self, connection: Connection) -> index.IndexInfo | None:
+    def _usable_index(self, connection: Connection) -> IndexInfo | None:
         """The index that searches use, looked up every few seconds only."""
         now = time.monotonic()
         if now - self._index_seen > INDEX_SECONDS:
-            found = index.find(connection, self._live)
+            found = find_indexes(connection, self._live)
             self._index = found[0] if found and found[0].valid else None
             self._index_seen = now
         return self._index

@@ -93,7 +93,9 @@ class Writer:
             copy.set_types(types)
             for document, vector, truncated, expected in rows:
                 if len(document.metadata) != len(self._adapt):
-                    raise StoreError(f"Row {document.key!r} has {len(document.metadata)} metadata values, not {len(self._adapt)}.")
+                    raise StoreError(
+                        f"Row {document.key!r} has {len(document.metadata)} metadata values, not {len(self._adapt)}."
+                    )
                 metadata = [adapt(value) for adapt, value in zip(self._adapt, document.metadata, strict=True)]
                 copy.write_row(
                     (document.key, None if vector is None else wrap(vector), document.text_hash, document.row_hash,

@@ -1,0 +1,91 @@
+"""The vector indexes of one table, for the store and for `rowvec index`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from rowvec.errors import StoreError
+from rowvec.stores.postgres import index, tuning
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.index import AUTO_ROWS, IndexInfo, IndexSpec
+from rowvec.stores.postgres.nearest import VectorTable
+from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.tuning import Effort
+
+Connection = psycopg.Connection[Any]
+
+
+class Indexes:
+    """Builds, drops and tunes the indexes of `table`; searches and writes go on meanwhile.
+
+    Args:
+        wanted: the index that `ensure` builds; None for none.
+    """
+
+    def __init__(self, sessions: Sessions, table: Callable[[], VectorTable], wanted: IndexSpec | None) -> None:
+        self._sessions = sessions
+        self._table = table
+        self.wanted = wanted
+
+    def find(self) -> list[IndexInfo]:
+        """Valid ones first."""
+        return self._sessions.read(lambda c: index.find(c, self._table().names))
+
+    def ensure(self, table: VectorTable) -> None:
+        """Build the wanted index if there is none and enough rows make it worth its upkeep."""
+
+        def work(connection: Connection) -> None:
+            valid = [found for found in index.find(connection, table.names) if found.valid]
+            if self.wanted is not None and not valid and _rows(connection, table) >= AUTO_ROWS:
+                self._build(connection, table, self.wanted, None)
+
+        self._sessions.write(work)
+
+    def build(self, spec: IndexSpec, progress: index.Progress | None = None) -> IndexInfo:
+        """Raises StoreError when pgvector refuses, for example more than 2,000 dimensions as `vector`."""
+        return self._sessions.write(lambda c: self._build(c, self._table(), spec, progress))
+
+    def drop(self) -> int:
+        """Returns how many indexes there were."""
+        return self._sessions.write(lambda c: index.drop(c, self._table().names))
+
+    def tune(
+        self, target: float, queries: int = 100, k: int = 10, progress: Callable[[Effort], None] | None = None
+    ) -> list[Effort]:
+        """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
+
+        Raises:
+            StoreError: there is no valid index.
+        """
+
+        def work(connection: Connection) -> list[Effort]:
+            table = self._table()
+            found = index.find(connection, table.names)
+            if not found or not found[0].valid:
+                raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
+            efforts = tuning.measure(
+                connection, table, found[0], target=target, queries=queries, k=k, progress=progress
+            )
+            if efforts:
+                best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
+                index.save_tuning(connection, table.names, found[0], best.effort, best.recall)
+            return efforts
+
+        return self._sessions.write(work)
+
+    def _build(
+        self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: index.Progress | None
+    ) -> IndexInfo:
+        return index.build(
+            connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
+            progress=progress, watcher=self._sessions.another,
+        )  # fmt: skip
+
+
+def _rows(connection: Connection, table: VectorTable) -> int:
+    from psycopg import sql
+
+    return int(single(connection.execute(sql.SQL("select count(*) from {}").format(table.names.sql)))[0])
