@@ -16,6 +16,7 @@ from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import MemoryStore
+from tests.contract.samples import SPEC
 from tests.servers.hrana import HranaServer, serving
 
 Factory: TypeAlias = Callable[[pytest.FixtureRequest, Path, TableSpec, str], Store]
@@ -43,7 +44,12 @@ def postgres(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metr
     return PostgresStore(url, "shop.item_embeddings", pipeline=spec.pipeline, metric=metric)
 
 
-BACKENDS: dict[str, Factory] = {"postgres": postgres, "memory": memory, "libsql-file": libsql_file, "libsql-http": libsql_http}
+BACKENDS: dict[str, Factory] = {
+    "postgres": postgres,
+    "memory": memory,
+    "libsql-file": libsql_file,
+    "libsql-http": libsql_http,
+}
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +85,8 @@ def opened(unprepared: Opener) -> Opener:
         return store
 
     return opener
+
+
+@pytest.fixture
+def store(opened: Opener) -> Store:
+    return opened(SPEC)

@@ -1,52 +1,16 @@
-"""Filters, similarity and BM25 in plain Python: what the SQL of the real stores is compared with."""
+"""Similarity and BM25 in plain Python."""
 
 from __future__ import annotations
 
 import math
-import operator
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from rowvec.errors import SearchError
-from rowvec.filters import And, Compare, Filter, Not, Op, Or
 from rowvec.types import Key, Ranked, Vector, Vectors
-
-
-def matches(where: Filter, metadata: Mapping[str, Any]) -> bool | None:
-    """Whether a row passes a filter; None is SQL's unknown, which does not pass, and neither does its negation."""
-    if isinstance(where, Not):
-        inner = matches(where.part, metadata)
-        return None if inner is None else not inner
-    if isinstance(where, And | Or):
-        outcomes = [matches(part, metadata) for part in where.parts]
-        decisive = isinstance(where, Or)
-        return decisive if decisive in outcomes else None if None in outcomes else not decisive
-    if where.column not in metadata:
-        raise SearchError(f"There is no metadata column {where.column!r}.", hint=f"There are: {', '.join(metadata)}.")
-    return _compare(where, metadata[where.column])
-
-
-def _compare(where: Compare, value: Any) -> bool | None:
-    if where.op is Op.IS_NULL:
-        return value is None
-    if value is None or where.value is None:
-        return None
-    tests: dict[Op, Callable[[Any, Any], bool]] = {
-        Op.EQ: operator.eq,
-        Op.NE: operator.ne,
-        Op.LT: operator.lt,
-        Op.LE: operator.le,
-        Op.GT: operator.gt,
-        Op.GE: operator.ge,
-        Op.IN: lambda value, choices: value in choices,
-        Op.BETWEEN: lambda value, ends: bool(ends[0] <= value <= ends[1]),
-        Op.CONTAINS: operator.contains,
-    }
-    return tests[where.op](value, where.value)
 
 
 def similarity(metric: str, vectors: Vectors, vector: Vector) -> list[float]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from rowvec.errors import Locked, SearchError, StoreError, StoreUnavailable
-from rowvec.filters import Filter
+from rowvec.filters import Filter, bind, matches
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.testing.ranking import bm25, matches, ranked, similarity, words
+from rowvec.testing.ranking import bm25, ranked, similarity, words
 from rowvec.types import (
     Check,
     Document,
@@ -37,12 +37,18 @@ class _Record:
     truncated: bool
 
 
+@dataclass(slots=True)
+class _Generation:
+    spec: TableSpec
+    records: dict[Key, _Record] = field(default_factory=dict)
+
+
 @dataclass
 class _Tables:
     """What outlives a MemoryStore and is shared by those opened on it."""
 
-    spec: TableSpec | None = None
-    records: dict[Key, _Record] = field(default_factory=dict)
+    live: _Generation | None = None
+    following: _Generation | None = None
     failures: dict[Key, Failure] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
     holder: str | None = None
@@ -64,34 +70,49 @@ class MemoryStore:
         self.lost_answers = 0
         self.writes = 0
         self._tables: _Tables = share._tables if share else _Tables()
+        self._filling = False
 
     @property
-    def _spec(self) -> TableSpec:
-        if self._tables.spec is None:
+    def _live(self) -> _Generation:
+        if self._tables.live is None:
             raise StoreError("The memory store is not prepared.", hint="Call prepare() first.")
-        return self._tables.spec
+        return self._tables.live
+
+    @property
+    def _target(self) -> _Generation:
+        """The generation that is filled: the live one, or that of a new fingerprint beside it."""
+        return self._tables.following or self._live if self._filling else self._live
 
     def ledger(self) -> Ledger:
-        spec = self._tables.spec
-        if spec is None:
+        live = self._tables.live
+        if live is None:
             return Ledger(exists=False)
-        return Ledger(True, len(self._tables.records), spec.fingerprint, spec.recipe)
+        return Ledger(True, len(live.records), live.spec.fingerprint, live.spec.recipe)
 
     def attach(self, spec: TableSpec) -> bool:
-        return self._tables.spec is not None
-
-    def complete(self, spec: TableSpec) -> None:
-        self._tables.spec = spec
+        live, following = self._tables.live, self._tables.following
+        self._filling = bool(following and following.spec.fingerprint == spec.fingerprint)
+        return bool(live and spec.fingerprint in (None, live.spec.fingerprint)) or self._filling
 
     def prepare(self, spec: TableSpec) -> None:
-        old = self._tables.spec
-        if old and old.dimension != spec.dimension:
-            raise StoreError(
-                f"memory holds vectors of {old.dimension} dimensions, the embedder gives {spec.dimension}."
-            )
-        if old and (old.key_type, old.metadata) != (spec.key_type, spec.metadata):
-            raise StoreError("memory holds a table with another key type or other metadata columns.")
-        self._tables.spec = spec
+        tables, live = self._tables, self._tables.live
+        known = live.spec.fingerprint if live else None
+        self._filling = False
+        if live is None or (known not in (None, spec.fingerprint) and not live.records and spec.fingerprint):
+            tables.live = _Generation(spec)
+        elif None in (known, spec.fingerprint) or known == spec.fingerprint:
+            _check_shape(live.spec, spec)
+            live.spec = replace(spec, recipe=live.spec.recipe, fingerprint=spec.fingerprint or known)
+        else:
+            self._filling = True
+            if tables.following is None or tables.following.spec.fingerprint != spec.fingerprint:
+                tables.following = _Generation(spec)
+
+    def complete(self, spec: TableSpec) -> None:
+        target = self._target
+        target.spec = replace(spec, fingerprint=spec.fingerprint or target.spec.fingerprint)
+        if self._filling:
+            self._tables.live, self._tables.following, self._filling = target, None, False
 
     def checks(self, spec: TableSpec) -> list[Check]:
         return [Check("store", True, self.where)]
@@ -112,10 +133,10 @@ class MemoryStore:
             return {key: self._stored(key) for key in keys if self._known(key)}
 
     def _known(self, key: Key) -> bool:
-        return key in self._tables.records or key in self._tables.failures
+        return key in self._target.records or key in self._tables.failures
 
     def _stored(self, key: Key) -> Stored:
-        record, failure = self._tables.records.get(key), self._tables.failures.get(key)
+        record, failure = self._target.records.get(key), self._tables.failures.get(key)
         past = PastFailure(failure.text_hash, failure.attempts, failure.next_try) if failure else None
         if record is None:
             return Stored(None, None, past)
@@ -124,27 +145,29 @@ class MemoryStore:
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
         wanted = set(hashes)
         with self._tables.guard:
-            records = list(self._tables.records.values())
+            records = list(self._target.records.values())
         return {r.document.text_hash: r.vector for r in records if r.document.text_hash in wanted}
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         with self._tables.guard:
-            known: list[Any] = sorted({*self._tables.records, *self._tables.failures})
+            known: list[Any] = sorted({*self._target.records, *self._tables.failures})
         return [key for key in known if after is None or key > after][:limit]
 
     def count(self) -> int:
         with self._tables.guard:
-            return len({*self._tables.records, *self._tables.failures})
+            return len({*self._target.records, *self._tables.failures})
 
     def write(self, batch: WriteBatch) -> int:
         if self.unavailable:
             self.unavailable -= 1
             raise StoreUnavailable("memory does not answer, as the test asked.")
         for entry in batch.entries:
-            if len(entry.document.metadata) != len(self._spec.metadata):
+            if len(entry.document.metadata) != len(self._target.spec.metadata):
                 raise StoreError(f"Row {entry.document.key} has another number of metadata values than the store.")
-            if len(entry.vector) != self._spec.dimension:
-                raise StoreError(f"A vector of {len(entry.vector)} dimensions does not fit {self._spec.dimension}.")
+            if len(entry.vector) != self._target.spec.dimension:
+                raise StoreError(
+                    f"A vector of {len(entry.vector)} dimensions does not fit {self._target.spec.dimension}."
+                )
         with self._tables.guard:
             conflicts = self._apply(batch)
         self.writes += 1
@@ -154,7 +177,7 @@ class MemoryStore:
         return conflicts
 
     def _apply(self, batch: WriteBatch) -> int:
-        records, failures = self._tables.records, self._tables.failures
+        records, failures = self._target.records, self._tables.failures
         conflicts = 0
         for entry in batch.entries:
             document = entry.document
@@ -179,7 +202,7 @@ class MemoryStore:
 
     def begin_run(self) -> int:
         run = len(self._tables.runs) + 1
-        self._tables.runs.append(Run(run, self._spec.pipeline, _now(), None, "running", {}))
+        self._tables.runs.append(Run(run, self._target.spec.pipeline, _now(), None, "running", {}))
         return run
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
@@ -198,7 +221,7 @@ class MemoryStore:
         return sorted(found, key=lambda failure: failure.failed_at, reverse=True)[:limit]
 
     def status(self) -> Mapping[str, Any]:
-        records, failures = self._tables.records, self._tables.failures
+        records, failures = self._live.records, self._tables.failures
         return {
             "rows": len(records),
             "failures": len(failures),
@@ -214,37 +237,47 @@ class MemoryStore:
         return {"runs": len(reports), **sums}
 
     def vector(self, key: Key) -> Vector | None:
-        record = self._tables.records.get(key)
+        record = self._live.records.get(key)
         return None if record is None else record.vector
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         keys = self._matching(where)
         if not keys:
             return Ranked([], [], True, True)
-        matrix = np.stack([self._tables.records[key].vector for key in keys])
+        matrix = np.stack([self._live.records[key].vector for key in keys])
         scores = similarity(self.metric, matrix, vector)
         return ranked(dict(zip(keys, scores, strict=True)), limit)
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        if self._spec.language is None:
+        if self._live.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
-        texts = {key: words(record.document.text) for key, record in self._tables.records.items()}
+        texts = {key: words(record.document.text) for key, record in self._live.records.items()}
         scores = bm25(texts, words(query))
         kept = set(self._matching(where))
         return ranked({key: score for key, score in scores.items() if key in kept}, limit)
 
     def _matching(self, where: Filter | None) -> list[Key]:
         with self._tables.guard:
-            keys = list(self._tables.records)
-        return [key for key in keys if where is None or matches(where, self.metadata([key])[key])]
+            keys = list(self._live.records)
+        if where is None:
+            return keys
+        bound = bind(where, self._live.spec.metadata)
+        return [key for key, metadata in self.metadata(keys).items() if matches(bound, metadata)]
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
-        names = [column.name for column in self._spec.metadata]
-        records = self._tables.records
+        names = [column.name for column in self._live.spec.metadata]
+        records = self._live.records
         return {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
 
     def close(self) -> None:
         pass
+
+
+def _check_shape(old: TableSpec, new: TableSpec) -> None:
+    if old.dimension != new.dimension:
+        raise StoreError(f"memory holds vectors of {old.dimension} dimensions, the embedder gives {new.dimension}.")
+    if (old.key_type, old.metadata) != (new.key_type, new.metadata):
+        raise StoreError("memory holds a table with another key type or other metadata columns.")
 
 
 def _now() -> dt.datetime:

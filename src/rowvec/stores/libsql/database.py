@@ -36,7 +36,9 @@ class Database(Protocol):
 
     def query(self, sql: str, values: Values = ()) -> list[Values]: ...
 
-    def transact(self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None) -> list[int]:
+    def transact(
+        self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None
+    ) -> list[int]:
         """Carry out all of the statements or none; how many rows each of them changed."""
         ...
 

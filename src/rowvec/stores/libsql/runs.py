@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import uuid
+from typing import Any
 
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
@@ -14,9 +15,12 @@ from rowvec.types import Report, Run
 
 def begin(database: Database, target: str, pipeline: str, lease: str | None) -> int:
     token = uuid.uuid4().hex
+    # Whoever begins a run holds the lock, so another one that still says "running" has lost its process.
+    lose = "update rowvec_runs set outcome = 'lost' where target = ? and outcome = 'running' and token <> ?"
     insert = """insert into rowvec_runs (token, target, pipeline, lease, started_at, outcome, report)
                 values (?, ?, ?, ?, ?, 'running', '{}') on conflict (token) do nothing"""
-    database.transact([Statement(insert, (token, target, pipeline, lease, now()))])
+    values = (token, target, pipeline, lease, now())
+    database.transact([Statement(lose, (target, token)), Statement(insert, values)])
     return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
 
 
@@ -47,3 +51,13 @@ def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Ru
         )
         for run, pipeline, started, ended, outcome, report, error, token in rows
     ]
+
+
+def totals(database: Database, target: str) -> dict[str, Any]:
+    """Runs, texts, tokens and US dollars over the life of the table."""
+    (found,) = database.query(
+        """select count(*), coalesce(sum(report ->> 'texts'), 0), coalesce(sum(report ->> 'tokens'), 0),
+           coalesce(sum(report ->> 'cost'), 0.0) from rowvec_runs where target = ?""",
+        (target,),
+    )
+    return dict(zip(("runs", "texts", "tokens", "cost"), found, strict=True))

@@ -7,10 +7,10 @@ import re
 import numpy as np
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter
+from rowvec.filters import Filter, bind
 from rowvec.stores.base import TableSpec
+from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
-from rowvec.stores.libsql.filters import condition
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_out, quoted
 from rowvec.stores.libsql.write import vector_in
@@ -24,13 +24,21 @@ def scan(
 ) -> Ranked:
     """Compare every row that passes the filter."""
     distance, values = _distance(metric, vector)
-    extra, more = condition(where, spec.metadata)
+    extra, more = _condition(where, spec)
     rows = database.query(
         f"""select t.{quoted(spec.key)}, {distance} as distance from {tables.vectors} as t
             where t.embedding is not null{extra} order by distance, 1 limit ?""",
         (*values, *more, limit),
     )
     return ranked(rows, spec, metric, vector, exact=True)
+
+
+def _condition(where: Filter | None, spec: TableSpec) -> tuple[str, Values]:
+    """SQL that is empty or begins with `and`, and the values for its parameters."""
+    if where is None:
+        return "", ()
+    text, values = compile_filter(bind(where, spec.metadata), SQLITE, "t")
+    return f" and {text}", tuple(values)
 
 
 def _distance(metric: str, vector: Vector) -> tuple[str, Values]:
@@ -59,8 +67,10 @@ def keyword(
 ) -> Ranked:
     """Rows that hold any of the words, by FTS5's BM25 (k1 = 1.2, b = 0.75), which is negative there: less is better."""
     if spec.language is None:
-        raise SearchError("This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`.")
-    extra, more = condition(where, spec.metadata)
+        raise SearchError(
+            "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
+        )
+    extra, more = _condition(where, spec)
     # Each word in quotes is a plain string to FTS5: nothing that a user types is an operator.
     words = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", query)))
     if not words:

@@ -14,7 +14,8 @@ from rowvec.filters import Filter
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.libsql import runs, schema, search, write
-from rowvec.stores.libsql.database import Database, Values
+from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.generations import Generations
 from rowvec.stores.libsql.index import IndexCost, VectorIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
@@ -40,11 +41,12 @@ class LibsqlStore:
         if metric not in search.METRICS:
             raise ConfigError(f"There is no metric {metric!r}.", hint=f"Use one of {', '.join(search.METRICS)}.")
         self._database: Database = RemoteDatabase(url, token) if is_remote(url) else LocalDatabase(url)
-        self._tables = schema.Tables(table)
+        self._generations = Generations(self._database, table, metric)
         self._lease = Lease(self._database, table)
-        self._index = VectorIndex(self._database, self._tables, metric)
+        self._target = table
         self._prepared: TableSpec | None = None
         self.metric = metric
+        self._aim(schema.Tables(table), schema.Tables(table))
         self.where = f"{self._database.where}, table {table}"
 
     @property
@@ -57,27 +59,51 @@ class LibsqlStore:
     def _key(self) -> str:
         return quoted(self._spec.key)
 
+    def _aim(self, tables: schema.Tables, live: schema.Tables) -> None:
+        self._tables = tables
+        self._live = live
+        self._index = VectorIndex(self._database, live, self.metric)
+
     def ledger(self) -> Ledger:
-        return schema.ledger(self._database, self._tables)
+        return self._generations.ledger()
+
+    def attach(self, spec: TableSpec) -> bool:
+        tables = self._generations.existing(spec)
+        self._prepared = spec
+        self._look(tables)
+        return tables is not None
+
+    def _look(self, tables: schema.Tables | None) -> None:
+        """Take the names of the live generation, which is also the one to fill unless `tables` says otherwise."""
+        known = self._generations.read() if self._database.exists() else {}
+        live = self._generations.tables(known.get("live"))
+        self._aim(tables or live, live)
 
     def prepare(self, spec: TableSpec) -> None:
-        self._database.create()
-        repairs = schema.repairs(self._database, self._tables, spec, self.metric)
+        """Writes only where something is missing: a database that may only be read can be searched."""
+        if not self._database.exists():
+            self._database.create()
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
-        made = [*schema.creation(self._tables, spec), *repairs, schema.registration(self._tables, spec, self.metric)]
-        self._database.transact(made)
+        self._settle(lambda: self._generations.preparation(spec)[1])
         self._prepared = spec
+        self._look(self._generations.preparation(spec)[0])
 
-    def open(self, spec: TableSpec) -> None:
-        """Use tables that exist, without writing anything: for searching a database that may only be read.
+    def complete(self, spec: TableSpec) -> None:
+        self._settle(lambda: self._generations.completion(spec, self._tables))
+        self._look(None)
 
-        Raises:
-            StoreError: as `prepare`, or because the tables are not there yet.
-        """
-        if not self._database.exists() or schema.repairs(self._database, self._tables, spec, self.metric):
-            raise StoreError(f"{self.where}: the store is not ready for this pipeline.", hint="Run `rowvec sync`.")
-        self._database.query(f"select 1 from {self._tables.vectors} limit 1")
-        self._prepared = spec
+    def _settle(self, needed: Callable[[], list[Statement]]) -> None:
+        """Carry out what is needed. An error counts only if something is still needed after it: one that comes from
+        trying again what had been done, its answer lost, does not."""
+        statements = needed()
+        if not statements:
+            return
+        self._database.create()
+        try:
+            self._database.transact(statements)
+        except StoreError:
+            if needed():
+                raise
 
     def checks(self, spec: TableSpec) -> list[Check]:
         def check(what: str, look: Callable[[], Any]) -> Check:
@@ -93,12 +119,18 @@ class LibsqlStore:
         if checks[0].ok:
             checks += [
                 check("vector functions", lambda: ask("select vector_distance_cos(?, ?)", (_ONE, _ONE)) and "present"),
-                check("table", lambda: schema.repairs(self._database, self._tables, spec, self.metric) and "" or "fits"),
-                check("vector index", lambda: "possible" if self._index.possible() else "not on this engine: exact scan"),
+                check("table", lambda: self._fit(spec)),
+                check("vector index", lambda: "possible" if self._index.possible() else "none on this engine"),
             ]
         if spec.language is not None:
             checks.append(Check("keywords", True, f"FTS5, {schema.tokenizer(spec.language)}"))
         return checks
+
+    def _fit(self, spec: TableSpec) -> str:
+        tables, needed = self._generations.preparation(spec)
+        if needed and tables.state == "next":
+            return f"{self._target} is of another model; sync builds the new one beside it"
+        return f"{self._target} will be made or brought up to date" if needed else f"{self._target} fits"
 
     def lock(self) -> AbstractContextManager[None]:
         return self._lease.hold()
@@ -151,20 +183,22 @@ class LibsqlStore:
         statements = [*entries, *write.others(self._tables, self._spec, batch)]
         if not statements:
             return 0
-        deleting = bool(batch.deletes) and not batch.entries
+        deleting = bool(batch.deletes)
         before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
         changed = self._database.transact(statements, before_commit=lambda: reached(before))
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[: len(entries)])
 
     def begin_run(self) -> int:
-        return runs.begin(self._database, self._tables.target, self._spec.pipeline, self._lease.token)
+        return runs.begin(self._database, self._target, self._spec.pipeline, self._lease.token)
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+        reached(Step.BEFORE_RUN_RECORD)
         runs.save(self._database, run, report, outcome, error)
+        reached(Step.AFTER_RUN_RECORD)
 
     def runs(self, limit: int = 10) -> list[Run]:
-        return runs.latest(self._database, self._tables.target, self._lease, limit)
+        return runs.latest(self._database, self._target, self._lease, limit)
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         sql = f"""select "key", error, attempts, failed_at, next_try, text_hash from {self._tables.failures}
@@ -176,17 +210,22 @@ class LibsqlStore:
         ]
 
     def status(self) -> Mapping[str, Any]:
-        vectors, failures = self._tables.vectors, self._tables.failures
-        sql = f"""select (select count(*) from {vectors}), (select count(*) from {failures}),
+        vectors, failures = self._live.vectors, self._live.failures
+        sql = f"""select (select count(*) from {vectors} where embedding is not null),
+                  (select count(*) from {failures}),
                   (select count(*) from {failures} where "key" in (select {self._key} from {vectors})),
                   (select count(*) from {vectors} where truncated),
                   (select page_count * page_size from pragma_page_count(), pragma_page_size()),
                   sqlite_version()"""
-        names = ("rows", "failures", "stale", "truncated", "bytes", "version")
-        return {**dict(zip(names, self._database.query(sql)[0], strict=True)), "index": self._index.describe()}
+        names = ("rows", "failures", "stale", "truncated", "bytes", "sqlite")
+        return {
+            **dict(zip(names, self._database.query(sql)[0], strict=True)),
+            "totals": runs.totals(self._database, self._target),
+            "index": self._index.describe(),
+        }
 
     def vector(self, key: Key) -> Vector | None:
-        sql = f"select embedding from {self._tables.vectors} where {self._key} = ?"
+        sql = f"select embedding from {self._live.vectors} where {self._key} = ?"
         found = self._database.query(sql, (key_in(key),))
         return np.frombuffer(found[0][0], "<f4") if found and found[0][0] is not None else None
 
@@ -195,15 +234,15 @@ class LibsqlStore:
             found = self._index.nearest(self._spec, vector, limit)
             if found is not None:
                 return found
-        return search.scan(self._database, self._tables, self._spec, self.metric, vector, limit, where)
+        return search.scan(self._database, self._live, self._spec, self.metric, vector, limit, where)
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        return search.keyword(self._database, self._tables, self._spec, query, limit, where)
+        return search.keyword(self._database, self._live, self._spec, query, limit, where)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         columns = self._spec.metadata
         names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
-        sql = f"select {names} from {self._tables.vectors} where {self._key} in"
+        sql = f"select {names} from {self._live.vectors} where {self._key} in"
         return {
             key: {column.name: value_out(value, column) for value, column in zip(values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys)

@@ -93,12 +93,16 @@ def row_in(values: Sequence[Any], columns: Sequence[Column], key: Key) -> tuple[
     Raises:
         StoreError: a value does not fit its column; says which.
     """
+    if len(values) != len(columns):
+        raise StoreError(f"Row {key} has {len(values)} metadata values for {len(columns)} columns.")
     fitting = []
     for value, column in zip(values, columns, strict=True):
         try:
             fitting.append(value_in(value, column))
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise StoreError(f"Row {key}: the value of {column.name!r} does not fit a {column.type} column: {error}") from None
+            raise StoreError(
+                f"Row {key}: the value of {column.name!r} does not fit a {column.type} column: {error}"
+            ) from None
     return tuple(fitting)
 
 

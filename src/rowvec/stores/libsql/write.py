@@ -53,12 +53,15 @@ def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
         statements.append(_clear_failures(tables, spec, part))
     for part in chunks(batch.updates, ROWS):
         statements += [_update(tables, spec, part), _clear_failures(tables, spec, part)]
+        if spec.language is not None:
+            statements.append(_index_words(tables, spec, part))
     for part in chunks(batch.deletes, ROWS):
-        keys = tuple(key_in(key) for key in part)
-        statements += [
-            Statement(f"delete from {tables.vectors} where {quoted(spec.key)} in ({marks(len(keys))})", keys),
-            Statement(f'delete from {tables.failures} where "key" in ({marks(len(keys))})', keys),
-        ]
+        delete = f"delete from {tables.vectors} where {quoted(spec.key)} in ({marks(len(part))})"
+        statements.append(Statement(delete, keys_in(part)))
+    for part in chunks([*batch.deletes, *batch.recovered], ROWS):
+        statements.append(
+            Statement(f'delete from {tables.failures} where "key" in ({marks(len(part))})', keys_in(part))
+        )
     return statements + [_failed(tables, part) for part in chunks(batch.failures, ROWS)]
 
 

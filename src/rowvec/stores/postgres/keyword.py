@@ -57,7 +57,8 @@ MERGED_IN_PASSING = 32_000
 """Versions that a merge inside a caller's write may touch: about a second of work. `rebuild` does the rest."""
 DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
 QUERY_WORDS, QUERY_CHARACTERS = 200, 10_000
-CANDIDATES = 200
+CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
+"""Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
@@ -92,6 +93,11 @@ class KeywordIndex:
     def exists(self, conn: Connection) -> bool:
         return conn.execute("select to_regclass(%s)", [self._name(conn, "postings")]).fetchone() != (None,)
 
+    def language_of(self, conn: Connection) -> str | None:
+        """The language that the index was made with; None where there is none."""
+        row = conn.execute("select obj_description(to_regclass(%s))", [self._name(conn, "postings")]).fetchone()
+        return row and row[0]
+
     def create(self, conn: Connection) -> None:
         """Make the side tables where they are missing; the vector table must be there.
 
@@ -103,10 +109,10 @@ class KeywordIndex:
             conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [self._name(conn, "table")])
             if not self.exists(conn):
                 conn.execute(self._sql("create", comment=sql.Literal(self.language)))
-        row = conn.execute("select obj_description(to_regclass(%s))", [self._name(conn, "postings")]).fetchone()
-        if row != (self.language,):
+        made_with = self.language_of(conn)
+        if made_with != self.language:
             raise StoreError(
-                f"The keyword index of {'.'.join(self.table)} was made with the language {row and row[0]!r},"
+                f"The keyword index of {'.'.join(self.table)} was made with the language {made_with!r},"
                 f" the pipeline says {self.language!r}.",
                 hint="Drop the index, so that the next full sync fills it again, or set store.language back.",
             )
@@ -132,6 +138,11 @@ class KeywordIndex:
         if keys:
             conn.execute(self._sql("delete"), {"keys": list(keys)})
 
+    def known(self, conn: Connection, keys: Sequence[Key]) -> set[Key]:
+        """Those of `keys` that are indexed."""
+        statement = sql.SQL("select key from {documents} where key = any(%s)").format(**self._parts)
+        return {key for (key,) in conn.execute(statement, [list(keys)])}
+
     def search(
         self,
         conn: Connection,
@@ -152,7 +163,7 @@ class KeywordIndex:
         condition = where or sql.SQL("true")
         with _one_snapshot(conn):
             documents, scores = self._scores(conn, query)
-            best = _best(scores, max(CANDIDATES, 2 * limit))
+            best = _best(scores, max(CANDIDATES_TO_FILTER if where else CANDIDATES, 4 * limit))
             hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
             if len(hits) == limit or len(best) == len(documents):
                 return hits

@@ -49,11 +49,10 @@ with texts as materialized (
     returning segment
 )
 insert into {postings} (word, segment, entries)
-select w.lexeme, segment.segment,
-    string_agg(int4send(document) || int2send(cardinality(w.positions)::smallint) || int2send(length), ''
-        order by document)
-from segment, placed join texts using (key), unnest(texts.words) w
-group by w.lexeme, segment.segment
+select w.lexeme, (select segment from segment),
+    string_agg(int4send(document) || int2send(cardinality(w.positions)::smallint) || int2send(length), '')
+from placed join texts using (key), unnest(texts.words) w
+group by w.lexeme
 
 -- name: delete
 -- Forget keys: their entries are dead from now on.
@@ -121,10 +120,10 @@ select word, %s::integer, entries from unnest(%s::text[], %s::bytea[]) as kept (
 select string_agg(int4send(d.document), '') from {documents} d join {table} t on t.{key} = d.key where {where}
 
 -- name: hits
--- The keys of the best versions that are alive and wanted.
+-- The keys of the best versions that are alive and wanted. `offset 0` keeps the planner from reading all documents.
 select t.{key}, best.score
 from unnest(%s::integer[], %s::double precision[]) as best (document, score)
-join {documents} d on d.document = best.document
+cross join lateral (select key from {documents} d where d.document = best.document offset 0) as d
 join {table} t on t.{key} = d.key
 where {where}
 order by best.score desc, t.{key} limit %s

@@ -136,7 +136,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
     if available is None:
         raise StoreError(
             f"The server of {where} has no pgvector: the extension `vector` is not among those it can install.",
-            hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out: rowvec brings its own.",
+            hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out for rowvec's own.",
         )
     if create:
         try:
@@ -186,6 +186,11 @@ def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
     return connection.execute(sql.SQL("select 1 from {} limit 1").format(names.sql)).fetchone() is None
 
 
+def forget_row_hashes(connection: psycopg.Connection[Any], names: Names) -> None:
+    """Have the next sync write what stands beside every vector again; nothing is embedded for that."""
+    connection.execute(sql.SQL("update {} set row_hash = null where row_hash is not null").format(names.sql))
+
+
 def drop_table(connection: psycopg.Connection[Any], names: Names) -> None:
     connection.execute(sql.SQL("drop table if exists {}").format(names.sql))
 
@@ -225,7 +230,7 @@ def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSp
         )
     elif missing:
         # The new metadata columns are empty: no row's metadata is current any more.
-        connection.execute(sql.SQL("update {} set row_hash = null").format(names.sql))
+        forget_row_hashes(connection, names)
 
 
 def table_columns(connection: psycopg.Connection[Any], names: Names) -> dict[str, str]:

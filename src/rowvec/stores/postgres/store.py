@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import psycopg
 from psycopg import sql
-from rowvec.stores.filter_sql import POSTGRES, compile_filter
 
-from rowvec.errors import StoreError
-from rowvec.filters import Filter
+from rowvec.errors import SearchError, StoreError
+from rowvec.filters import Filter, bind
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
@@ -26,13 +26,15 @@ from rowvec.stores.postgres.connect import (
     use_vectors,
     version_tuple,
 )
+from rowvec.stores.postgres.generations import Generations, keywords
 from rowvec.stores.postgres.index import IndexInfo, IndexSpec
 from rowvec.stores.postgres.index import find as find_indexes
 from rowvec.stores.postgres.indexes import Indexes
-from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
+from rowvec.stores.postgres.keyword import KeywordIndex
+from rowvec.stores.postgres.nearest import EVERYTHING, Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
-from rowvec.types import Check, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
+from rowvec.types import Check, Document, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
@@ -74,7 +76,9 @@ class PostgresStore:
         self._create_extension = create_extension
         self._books = Bookkeeping(self._live.scope, pipeline)
         self._spec: TableSpec | None = None
+        self._generations = Generations(self._live, self._books, storage, f"{self._live.scope} in {describe(url)}")
         self._writer: Writer | None = None
+        self._words: KeywordIndex | None = None
         self._index: IndexInfo | None = None
         self._index_seen = -math.inf
         self.where = f"{self._live.scope} in {describe(url)}"
@@ -110,60 +114,34 @@ class PostgresStore:
         return self._read(look)
 
     def attach(self, spec: TableSpec) -> bool:
-        def look(connection: Connection) -> bool:
-            live = self._books.live(connection)
-            same = live is None or spec.fingerprint in (None, live[0])
-            building = not same and self._books.building(connection) == spec.fingerprint
-            self._aim(spec, self._live.next if building else self._live)
-            return (same or building) and schema.table_exists(connection, self._target)
-
-        return self._read(look)
+        found = self._read(lambda c: self._generations.existing(c, spec.fingerprint))
+        self._aim(spec, found or self._live)
+        return found is not None
 
     def _aim(self, spec: TableSpec, target: schema.Names) -> None:
         self._spec = spec
         self._target = target
         self._writer = Writer(target, spec, self._storage)
+        self._words = None if spec.language is None else keywords(target, spec)
 
     def prepare(self, spec: TableSpec) -> None:
         def make(connection: Connection) -> None:
             schema.ensure_extension(connection, self.where, create=self._create_extension)
             schema.ensure_bookkeeping(connection)
             with connection.transaction():
-                connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self._live.scope])
-                self._aim(spec, self._generation_table(connection, spec))
-                if schema.table_exists(connection, self._target):
-                    schema.adopt_table(connection, self._target, spec, self.where)
-                else:
-                    schema.create_table(connection, self._target, spec, self._storage)
+                target = self._generations.open(connection, spec)
+            self._aim(spec, target)
 
         self._write(make)
-
-    def _generation_table(self, connection: Connection, spec: TableSpec) -> schema.Names:
-        """Where vectors of this fingerprint belong: the live table, or the next one beside it."""
-        if spec.fingerprint is None:
-            return self._live
-        live = self._books.live(connection)
-        if live is None or live[0] == spec.fingerprint or schema.is_empty(connection, self._live):
-            if live is not None and live[0] != spec.fingerprint:
-                schema.drop_table(connection, self._live)
-            self._books.set_generation(connection, "live", spec.fingerprint, live[1] if live else spec.recipe)
-            return self._live
-        if self._books.building(connection) != spec.fingerprint:
-            schema.drop_table(connection, self._live.next)
-            self._books.set_generation(connection, "building", spec.fingerprint, spec.recipe)
-        return self._live.next
 
     def complete(self, spec: TableSpec) -> None:
         def finish(connection: Connection) -> None:
             with connection.transaction():
-                if self._target != self._live:
-                    schema.drop_table(connection, self._live.previous)
-                    schema.rename_table(connection, self._live, self._live.previous)
-                    schema.rename_table(connection, self._target, self._live)
-                    self._books.promote(connection)
-                if spec.fingerprint is not None:
-                    self._books.set_generation(connection, "live", spec.fingerprint, spec.recipe)
+                self._generations.finish(connection, self._target, spec)
 
+        words = self._words
+        if words is not None and self._write(words.needs_rebuild):
+            self._write(words.rebuild)
         self.indexes.ensure(self._vector_table(self._target))
         self._write(finish)
         self._aim(spec, self._live)
@@ -257,6 +235,11 @@ class PostgresStore:
                     writer.delete(connection, batch.deletes)
                 well = [entry.document.key for entry in written] + batch.deletes + batch.recovered
                 self._books.clear_failures(connection, well)
+                if self._words is not None:
+                    self._words.upsert(
+                        connection, [e.document.key for e in written], [e.document.text for e in written]
+                    )
+                    self._words.delete(connection, batch.deletes)
                 if batch.failures:
                     self._books.add_failures(connection, batch.failures)
                 reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
@@ -264,6 +247,13 @@ class PostgresStore:
             return len(batch.entries) - len(written)
 
         return self._write(work)
+
+    def _without_words(self, connection: Connection, documents: Sequence[Document]) -> list[Document]:
+        """Those that a keyword index made later than their vectors has not seen."""
+        if self._words is None or not documents:
+            return []
+        known = self._words.known(connection, [document.key for document in documents])
+        return [document for document in documents if document.key not in known]
 
     # Runs and failures
 
@@ -333,7 +323,7 @@ class PostgresStore:
         return VectorTable(names or self._live, self._key, self._metric, self._storage, self.spec.dimension)
 
     def _condition(self, where: Filter) -> Condition:
-        text, values = compile_filter(where, POSTGRES, prefix="t.")
+        text, values = compile_filter(bind(where, self.spec.metadata), POSTGRES)
         return Condition(sql.SQL(text), values)
 
     def _usable_index(self, connection: Connection) -> IndexInfo | None:
@@ -346,7 +336,12 @@ class PostgresStore:
         return self._index
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        raise StoreError("This store has no keyword index yet.")
+        if self.spec.language is None:
+            raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
+        condition = EVERYTHING if where is None else self._condition(where)
+        words = keywords(self._live, self.spec)
+        hits = self._read(lambda c: words.search(c, query, limit, condition.sql, list(condition.values)))
+        return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self.spec.metadata]

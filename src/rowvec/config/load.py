@@ -1,0 +1,274 @@
+"""Find, read and check a rowvec.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import ValidationError
+
+from rowvec.config import models
+from rowvec.config.environment import At, Environment, Unset, expand
+from rowvec.config.models import Context, Embedder, PipelineTable, Section, Source, Store, Text
+from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
+from rowvec.errors import ConfigError
+from rowvec.naming import suggestion
+
+NAME = "rowvec.toml"
+STATE = ".rowvec"
+TOP = ("pipelines",)
+PARTS: Mapping[str, Mapping[str, type[Section]]] = {
+    "source": models.SOURCES,
+    "embedder": models.EMBEDDERS,
+    "store": models.STORES,
+}
+DEFAULTS = {"embedder": {"kind": "local"}, "store": {"kind": "postgres"}}
+
+S = TypeVar("S", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One declared mapping source -> text -> embedder -> store."""
+
+    name: str
+    source: Source
+    text: Text
+    embedder: Embedder
+    store: Store
+    on_missing: Literal["delete", "keep"] = "delete"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A rowvec.toml in which every pipeline is well formed, and those with all their variables are ready."""
+
+    path: Path
+    _declared: Mapping[str, Pipeline | list[Problem]] = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Relative paths of the config start here."""
+        return self.path.parent
+
+    @property
+    def state(self) -> Path:
+        """Where rowvec keeps what is its own, such as the embedded server's data."""
+        return self.folder / STATE
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._declared)
+
+    @property
+    def pipelines(self) -> dict[str, Pipeline]:
+        """All of them.
+
+        Raises:
+            ConfigError: one of them needs a variable that is not set.
+        """
+        return {name: self.pipeline(name) for name in self._declared}
+
+    def pipeline(self, name: str | None = None) -> Pipeline:
+        """The pipeline `name`; None means the only one there is.
+
+        Raises:
+            ConfigError: there is none of that name, or several and no name; a variable it needs is not set.
+        """
+        if name is None and len(self._declared) > 1:
+            raise ConfigError(
+                f"{shown_path(self.path)} has {len(self._declared)} pipelines: {', '.join(self._declared)}.",
+                hint=f"Say which, for example {self.names[0]}.",
+            )
+        if name is not None and name not in self._declared:
+            raise ConfigError(
+                f"{shown_path(self.path)}: there is no pipeline {name!r}.", hint=suggestion(name, self._declared)
+            )
+        found = self._declared[name or self.names[0]]
+        if isinstance(found, Pipeline):
+            return found
+        raise report(self.path, found)
+
+
+def load(path: Path | None = None) -> Config:
+    """The config at `path`, a file or its folder; None looks here, then in the folders above up to the home folder.
+
+    Variables are looked up per pipeline: one that is missing stops only the pipeline that needs it.
+
+    Raises:
+        ConfigError: no such file, or everything that is wrong with it at once.
+    """
+    file = _find() if path is None else path.absolute() / NAME if path.is_dir() else path.absolute()
+    reader = _Reader(file, Environment(file.parent))
+    declared = reader.read(_parse(file))
+    if reader.problems:
+        raise report(file, reader.problems)
+    return Config(file, declared)
+
+
+class _Reader:
+    """Turns tables into models, and collects what is wrong on the way."""
+
+    def __init__(self, file: Path, environment: Environment) -> None:
+        self.file = file
+        self.environment = environment
+        self.problems: list[Problem] = []
+
+    def read(self, document: dict[str, Any]) -> dict[str, Pipeline | list[Problem]]:
+        for name in document:
+            if name not in TOP:
+                fix = suggestion(name, TOP)
+                near = fix if fix.startswith("Did") else "Pipelines are written [pipelines.NAME]."
+                self.problems.append(Problem((name,), "is not a known key", near))
+        tables = document.get("pipelines", {})
+        if not isinstance(tables, dict):
+            self.problems.append(Problem(("pipelines",), "is no table", "Write [pipelines.NAME]."))
+        elif not tables and not self.problems:
+            self.problems.append(
+                Problem(("pipelines",), "is empty", "Add [pipelines.NAME]; `rowvec init` writes an example.")
+            )
+        else:
+            declared = {name: self._declared(name, table) for name, table in tables.items()}
+            self._check_targets(declared)
+            return {name: found for name, found in declared.items() if found is not None}
+        return {}
+
+    def _declared(self, name: str, written: Any) -> Pipeline | list[Problem] | None:
+        """None where something is wrong that must be mended before any pipeline is used."""
+        at: At = ("pipelines", name)
+        before = len(self.problems)
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            self.problems.append(Problem(at, "is no name for a pipeline", "Use letters, digits, _ and - only."))
+        if not isinstance(written, dict):
+            self.problems.append(Problem(at, "is no table", f"Write [pipelines.{name}]."))
+            return None
+        table, unset = expand(written, self.environment, at)
+        context = Context(name, self.file.parent, self.environment)
+        homes = _homes(name)
+        outline = self._validated(PipelineTable, table, at, unset, context, homes)
+        text = self._validated(Text, _table(table, "text"), (*at, "text"), unset, context, homes)
+        parts = {
+            part: self._part(part, _table(table, part), at, unset, context, homes)
+            for part in PARTS
+            if outline or isinstance(table.get(part), dict)
+        }
+        if len(self.problems) > before:
+            return None
+        if unset:
+            return [unset_variable(each, self.environment) for each in dict.fromkeys(unset)]
+        return Pipeline(name=name, text=text, on_missing=outline.on_missing, **parts)  # type: ignore[union-attr,arg-type]
+
+    def _part(
+        self, part: str, table: dict[str, Any], at: At, unset: list[Unset], context: Context, homes: Mapping[str, str]
+    ) -> Section | None:
+        kinds, at = PARTS[part], (*at, part)
+        kind = table.get("kind")
+        if not isinstance(kind, str) or kind not in kinds:
+            if all(each.at != (*at, "kind") for each in unset):
+                self.problems.append(unknown_kind(table, kinds, at))
+            return None
+        others = {
+            key: f'It belongs to kind = "{other}".'
+            for other, model in kinds.items()
+            for key in model.model_fields
+            if other != kind
+        }
+        return self._validated(kinds[kind], table, at, unset, context, {**homes, **others})
+
+    def _validated(
+        self,
+        model: type[S],
+        table: dict[str, Any],
+        at: At,
+        unset: list[Unset],
+        context: Context,
+        elsewhere: Mapping[str, str],
+    ) -> S | None:
+        try:
+            return model.model_validate(table, context=context)
+        except ValidationError as error:
+            found = explain(error, model, at, elsewhere)
+        # A value that waits for its variable cannot be judged yet.
+        waiting = [each.at for each in unset]
+        self.problems += [
+            each for each in found if each.at == at or all(spot[: len(each.at)] != each.at for spot in waiting)
+        ]
+        return None
+
+    def _check_targets(self, declared: Mapping[str, Pipeline | list[Problem] | None]) -> None:
+        """Two pipelines in one table would each delete what the other wrote."""
+        owners: dict[tuple[str, str], str] = {}
+        for name, pipeline in declared.items():
+            if not isinstance(pipeline, Pipeline):
+                continue
+            store = pipeline.store
+            target = (store.url.get_secret_value(), store.table.removeprefix("public."))
+            owner = owners.setdefault(target, name)
+            if owner != name:
+                at = ("pipelines", name, "store", "table")
+                what = f"is {store.table!r} in the same database as that of {owner!r}"
+                self.problems.append(Problem(at, what, "Give each pipeline a table of its own."))
+
+
+def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:
+    """Of one part; of the default one where it is left out, or is no table and was reported as such."""
+    written = pipeline.get(part)
+    return written if isinstance(written, dict) else DEFAULTS.get(part, {})
+
+
+def _homes(name: str) -> dict[str, str]:
+    """Keys that only one part of a pipeline has, for those who write them into another."""
+    homes: dict[str, set[str]] = {key: {"text"} for key in Text.model_fields}
+    for part, kinds in PARTS.items():
+        for model in kinds.values():
+            for key in model.model_fields:
+                homes.setdefault(key, set()).add(part)
+    return {
+        key: f"Put it into [pipelines.{name}.{next(iter(parts))}]." for key, parts in homes.items() if len(parts) == 1
+    }
+
+
+def _find() -> Path:
+    here, home = Path.cwd(), Path.home()
+    for folder in (here, *here.parents):
+        if (folder / NAME).is_file():
+            return folder / NAME
+        if folder == home:
+            break
+    raise ConfigError(
+        f"There is no {NAME} in {here} or a folder above it.",
+        hint="`rowvec init` writes one; --config names one that is elsewhere.",
+    )
+
+
+def _parse(file: Path) -> dict[str, Any]:
+    shown = shown_path(file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ConfigError(f"{shown} does not exist.", hint="`rowvec init` writes one.") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{shown}, line {line}: this is not UTF-8 text.", hint="Save the file as UTF-8.") from None
+    except OSError as error:
+        raise ConfigError(f"{shown} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _syntax_error(shown, text, str(error)) from None
+
+
+def _syntax_error(shown: str, text: str, said: str) -> ConfigError:
+    """tomllib puts the place in brackets behind its message, in words where it is the end of the file."""
+    message, _, place = said.rpartition(" (at ")
+    found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
+    lines = text.splitlines() or [""]
+    line, column = (int(found[1]), int(found[2])) if found else (len(lines), len(lines[-1]) + 1)
+    return ConfigError(
+        f"{shown}, line {line}, column {column}: {message or said}.",
+        hint="A value is text in quotes, a number, true, false, a [list] or a { table }.",
+    )

@@ -1,0 +1,348 @@
+"""What may stand in a rowvec.toml.
+
+A further kind of source, embedder or store is one more model here and a line in SOURCES, EMBEDDERS or STORES.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationInfo,
+    model_validator,
+)
+
+from rowvec.config.environment import Environment
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+EMBEDDED = "embedded"
+OPENAI = "https://api.openai.com/v1"
+LONGEST_TABLE = 50
+"""Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model must know besides its own table; without one, paths and names stay as they are."""
+
+    pipeline: str
+    folder: Path
+    environment: Environment
+
+    def path(self, text: str) -> Path:
+        """A relative path means beside the config, wherever the command was started."""
+        try:
+            return self.folder / Path(text).expanduser()
+        except RuntimeError:
+            # A ~ with no such user behind it is part of a name.
+            return self.folder / text
+
+
+def _wrong(what: str, fix: str) -> ValueError:
+    return ValueError(what, fix)
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise _wrong("is no number", "Write a number without quotes.")
+    return value
+
+
+def _blank_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _path(value: Any, info: ValidationInfo) -> Any:
+    return info.context.path(value) if isinstance(value, str) and info.context else value
+
+
+def _model(value: str, info: ValidationInfo) -> str:
+    """A path becomes absolute; the name of a model on a hub stays."""
+    if not info.context:
+        return value
+    path = str(info.context.path(value))
+    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
+
+
+def _source_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    url = value.get_secret_value()
+    if "://" not in url:
+        raise _wrong(
+            "is no database URL",
+            "Write sqlite:///shop.db, postgresql://user@host/database or mysql://user@host/database.",
+        )
+    file = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(.+)", url, re.DOTALL)
+    return SecretStr(file[1] + str(info.context.path(file[2]))) if file and info.context else value
+
+
+def _postgres_url(value: SecretStr) -> SecretStr:
+    url = value.get_secret_value()
+    if url != EMBEDDED and not re.match(r"postgres(ql)?://|\w+\s*=", url):
+        raise _wrong(
+            "is no PostgreSQL URL", f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.'
+        )
+    return value
+
+
+def _base_url(url: str) -> str:
+    if not re.match(r"https?://[^/?#]", url):
+        raise _wrong("is no web address", f"Write one up to the API's version, such as {OPENAI}.")
+    if "@" in url:
+        raise _wrong("holds a user or password", "Leave it out of the address, and put the key into api_key.")
+    return url
+
+
+def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
+    url = value.get_secret_value()
+    scheme, remote, _ = url.partition("://")
+    if remote and scheme not in {"libsql", "http", "https", "ws", "wss", "file"}:
+        raise _wrong("is no libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
+    if ":memory:" in url:
+        raise _wrong("is in memory, where no vector outlives the command", "Write a path such as vectors.db.")
+    if (remote and scheme != "file") or not info.context:
+        return value
+    path, mark, options = url.removeprefix("file:").partition("?")
+    full = str(info.context.path(re.sub("^//(?=/)", "", path)))
+    return SecretStr(f"file:{full}?{options}" if mark else full)
+
+
+def _table(value: Any, info: ValidationInfo) -> Any:
+    """Defaults to a name after the pipeline."""
+    if value == "" and info.context:
+        value = info.context.pipeline.replace("-", "_") + "_embeddings"
+    if not isinstance(value, str):
+        return value
+    parts = value.split(".")
+    if len(parts) > 2 or not all(parts):
+        raise _wrong("is no table name", "Write table, or schema.table.")
+    if max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > LONGEST_TABLE:
+        raise _wrong(f"is longer than {LONGEST_TABLE} bytes", 'Choose a shorter name: table = "…".')
+    return value
+
+
+def _key(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) == 1:
+        raise _wrong("is a list", 'Write one name without brackets: key = "id".')
+    raise _wrong(
+        "is a list, and a key is one column",
+        "Make one column out of them in a query instead of a table:"
+        """ query = "select a || '-' || b as id, title from orders", key = "id".""",
+    )
+
+
+def _api_key(value: Any, info: ValidationInfo) -> Any:
+    """Defaults to the variable in which people keep the key of that service."""
+    if value or not info.context:
+        return value or None
+    return info.context.environment.get(key_variable(info.data.get("base_url", OPENAI))) or None
+
+
+def _columns(value: Any) -> Any:
+    if value is None or value == "*":
+        return value
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise _wrong(
+            'is neither "*" nor a list of names', 'Write columns = "*", or columns = ["title", "description"].'
+        )
+    if not value:
+        raise _wrong("is empty", 'Name a column, or write columns = "*".')
+    return tuple(str(name) for name in value)
+
+
+def _lines(value: Any) -> Any:
+    if value is None:
+        return None
+    lines = value.strip("\n").splitlines() if isinstance(value, str) else value
+    if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
+        raise _wrong("is no list of lines", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
+    if not any(line.strip() for line in lines):
+        raise _wrong("is empty", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
+    return tuple(str(line) for line in lines)
+
+
+def key_variable(base_url: str) -> str:
+    openrouter = re.match(r"https?://([\w-]+\.)*openrouter\.ai(?![\w.-])", base_url, re.IGNORECASE)
+    return "OPENROUTER_API_KEY" if openrouter else "OPENAI_API_KEY"
+
+
+Text_: TypeAlias = Annotated[str, Field(min_length=1)]
+OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(_blank_is_none)]
+Count: TypeAlias = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(_blank_is_none)]
+Price: TypeAlias = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Names: TypeAlias = tuple[Text_, ...]
+TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
+ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
+Metric: TypeAlias = Literal["cosine", "l2", "ip"]
+
+
+class Section(BaseModel):
+    """A table of the config. Its repr shows no secret, its errors no value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class SqlSource(Section):
+    """Rows of a table or of a query."""
+
+    kind: Literal["sql"] = "sql"
+    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_source_url)] = Field(examples=["sqlite:///shop.db"])
+    table: OptionalText = None
+    query: OptionalText = None
+    key: Annotated[Text_, BeforeValidator(_key)] = Field(examples=["id"])
+    where: OptionalText = None
+    cursor: OptionalText = None
+    page_size: Count = 2000
+
+    @model_validator(mode="after")
+    def _one_of_table_and_query(self) -> SqlSource:
+        if self.table and self.query:
+            raise _wrong("has both table and query", "Keep one of them.")
+        if not self.table and not self.query:
+            raise _wrong("has neither table nor query", 'Add table = "products", or query = "select …".')
+        return self
+
+
+class Text(Section):
+    """How a row becomes text. One of `columns`, `template` and `lines` is set, the other two are None."""
+
+    columns: Annotated[tuple[str, ...] | Literal["*"] | None, PlainValidator(_columns)] = None
+    exclude: Names = ()
+    repeat: dict[str, Count] = Field(default_factory=dict)
+    template: OptionalText = None
+    lines: Annotated[tuple[str, ...] | None, PlainValidator(_lines)] = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _all_columns_by_default(cls, table: Any) -> Any:
+        given = isinstance(table, Mapping) and any(table.get(form) not in (None, "") for form in FORMS)
+        return table if given or not isinstance(table, Mapping) else {**table, "columns": "*"}
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Text:
+        given = [form for form in FORMS if getattr(self, form) is not None]
+        if len(given) > 1:
+            raise _wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
+        if self.columns is None:
+            for name in ("exclude", "repeat"):
+                if getattr(self, name):
+                    raise _wrong(f"has {name} beside {given[0]}", f"{name} goes with columns only: leave it out.")
+        return self
+
+
+FORMS = ("columns", "template", "lines")
+
+
+class LocalEmbedder(Section):
+    """A model that runs in this process."""
+
+    kind: Literal["local"] = "local"
+    model: ModelName = MINILM
+    precision: Literal["float32", "int8", "float16"] = "float32"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    overflow: Literal["truncate", "mean"] = "truncate"
+    max_tokens: OptionalCount = None
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    workers: OptionalCount = None
+    cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(_blank_is_none)] = None
+    batch_size: OptionalCount = None
+
+
+class SentenceTransformersEmbedder(Section):
+    """Any model that the sentence-transformers library loads."""
+
+    kind: Literal["sentence-transformers"] = "sentence-transformers"
+    model: ModelName = Field(default=MINILM, examples=["sentence-transformers/all-mpnet-base-v2"])
+    device: OptionalText = None
+    batch_size: OptionalCount = None
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+    revision: OptionalText = None
+    trust_remote_code: bool = False
+
+
+class OpenAIEmbedder(Section):
+    """Any service that speaks OpenAI's embeddings API."""
+
+    kind: Literal["openai"] = "openai"
+    model: Text_ = Field(examples=["text-embedding-3-small"])
+    base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
+    api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
+    dimensions: OptionalCount = None
+    batch_size: Count = 100
+    concurrency: Count = 4
+    requests_per_minute: OptionalCount = None
+    tokens_per_minute: OptionalCount = None
+    price_per_million: Annotated[Price | None, BeforeValidator(_blank_is_none)] = None
+    timeout: Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)] = 60.0
+    max_tries: Count = 3
+    query_prompt: str | None = None
+    passage_prompt: str | None = None
+
+    @property
+    def key_variable(self) -> str:
+        """The variable that holds the key where `api_key` is left out."""
+        return key_variable(self.base_url)
+
+
+class PostgresStore(Section):
+    """PostgreSQL with pgvector: the embedded one, or a server."""
+
+    kind: Literal["postgres"] = "postgres"
+    url: Annotated[SecretStr, AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
+    table: TableName = Field(default="", validate_default=True)
+    metadata: Names = ()
+    metric: Metric = "cosine"
+    storage: Literal["vector", "halfvec"] = "vector"
+    language: OptionalText = "english"
+    create_extension: bool = True
+
+
+class LibsqlStore(Section):
+    """libSQL: a file, or a Turso database."""
+
+    kind: Literal["libsql"] = "libsql"
+    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_libsql_url)] = Field(examples=["vectors.db"])
+    token: Annotated[SecretStr | None, BeforeValidator(_blank_is_none)] = None
+    table: TableName = Field(default="", validate_default=True)
+    metadata: Names = ()
+    metric: Metric = "cosine"
+    language: OptionalText = "english"
+
+
+Source: TypeAlias = SqlSource
+Embedder: TypeAlias = LocalEmbedder | SentenceTransformersEmbedder | OpenAIEmbedder
+Store: TypeAlias = PostgresStore | LibsqlStore
+
+SOURCES: dict[str, type[Source]] = {"sql": SqlSource}
+EMBEDDERS: dict[str, type[Embedder]] = {
+    "local": LocalEmbedder,
+    "sentence-transformers": SentenceTransformersEmbedder,
+    "openai": OpenAIEmbedder,
+}
+STORES: dict[str, type[Store]] = {"postgres": PostgresStore, "libsql": LibsqlStore}
+
+
+class PipelineTable(Section):
+    """A pipeline as it is written, its parts not looked into."""
+
+    source: dict[str, Any] = Field(examples=[{"kind": "sql", "url": "sqlite:///shop.db"}])
+    text: dict[str, Any] = Field(default_factory=dict)
+    embedder: dict[str, Any] = Field(default_factory=dict)
+    store: dict[str, Any] = Field(default_factory=dict)
+    on_missing: Literal["delete", "keep"] = "delete"

@@ -1,0 +1,150 @@
+"""What is wrong with a config, in words: every problem says where, what, and what to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from rowvec.config.environment import At, Environment, Expanded, Unset
+from rowvec.errors import ConfigError
+from rowvec.naming import suggestion
+
+WRONG_TYPES = {
+    "int_type": ("is no whole number", "Write a number without quotes, such as {name} = 100."),
+    "int_parsing": ("is no whole number", "Write a number without quotes, such as {name} = 100."),
+    "int_parsing_size": ("is too large", "Write a smaller number."),
+    "int_from_float": ("is no whole number", "Write it without a fraction."),
+    "float_type": ("is no number", "Write a number without quotes, such as {name} = 1.5."),
+    "float_parsing": ("is no number", "Write a number without quotes, such as {name} = 1.5."),
+    "finite_number": ("is no finite number", "Write a number such as {name} = 1.5."),
+    "bool_type": ("is neither true nor false", "Write {name} = true or {name} = false."),
+    "bool_parsing": ("is neither true nor false", "Write {name} = true or {name} = false."),
+    "string_type": ("is no text", 'Write it in quotes: {name} = "…".'),
+    "string_too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
+    "too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
+    "path_type": ("is no path", 'Write it in quotes: {name} = "…".'),
+    "tuple_type": ("is no list", 'Write {name} = ["…", "…"].'),
+    "dict_type": ("is no table", "Write {name} = {{ … }}."),
+}
+LIMITS = {
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+}
+LONGEST_SHOWN = 40
+
+
+class Problem(NamedTuple):
+    at: At
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{dotted(self.at)} {self.what}."
+
+
+def report(file: Path, problems: Sequence[Problem]) -> ConfigError:
+    """One error for all that is wrong with a file."""
+    if len(problems) == 1:
+        return ConfigError(f"{shown_path(file)}: {problems[0]}", hint=problems[0].fix)
+    lines = [f"\n  {problem} {problem.fix}" for problem in problems]
+    return ConfigError(f"{shown_path(file)}: {len(lines)} things are wrong." + "".join(lines))
+
+
+def explain(error: ValidationError, model: type[BaseModel], at: At, elsewhere: Mapping[str, str]) -> list[Problem]:
+    """The problems that `model` found in the table at `at`.
+
+    Args:
+        elsewhere: keys that are known, but not here, each with what to do about it.
+    """
+    return [_explain(details, model, at, elsewhere) for details in error.errors(include_url=False)]
+
+
+def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: Mapping[str, str]) -> Problem:
+    kind, loc, value = details["type"], details["loc"], details["input"]
+    place = (*at, *loc)
+    name = str(loc[0]) if loc else ""
+    if kind == "extra_forbidden":
+        return Problem(place, "is not a known key", elsewhere.get(name) or suggestion(name, model.model_fields))
+    if kind == "missing":
+        example = (model.model_fields[name].examples or ["…"])[0]
+        return Problem(place, "is missing", f"Add {name} = {quoted(example)}.")
+    if kind == "value_error":
+        what, fix = details["ctx"]["error"].args
+        return Problem(place, what, fix)
+    if kind == "literal_error":
+        choices = _choices(model.model_fields[name].annotation)
+        near = suggestion(value, choices) if isinstance(value, str) else ""
+        what = f"{_is(value)}, which is none of {', '.join(choices)}"
+        return Problem(place, what, near if near.startswith("Did") else f"Write {name} = {quoted(choices[0])}.")
+    if kind in LIMITS:
+        words, limit = LIMITS[kind]
+        return Problem(place, f"{_is(value)}; it must be {words} {details['ctx'][limit]}", "Change the number.")
+    what, fix = WRONG_TYPES.get(kind, ("has a value that does not fit", "See `rowvec init` for an example."))
+    return Problem(place, what, fix.format(name=place[-1] if isinstance(place[-1], str) else name))
+
+
+def unset_variable(unset: Unset, environment: Environment) -> Problem:
+    if unset.variable is None:
+        fix = "Write ${NAME} or ${NAME:-default}; where a dollar sign and a brace are meant, write $${."
+        return Problem(unset.at, "holds a ${ that is not followed by a name and }", fix)
+    what = f"needs the variable {unset.variable}, which is not set"
+    fix = f"{environment.hint(unset.variable)} ${{{unset.variable}:-…}} gives it a default."
+    return Problem(unset.at, what, fix)
+
+
+def unknown_kind(table: Mapping[str, Any], kinds: Iterable[str], at: At) -> Problem:
+    """For a table without a `kind`, or with one that does not exist."""
+    known = list(kinds)
+    choice = " or ".join(f"kind = {quoted(kind)}" for kind in known)
+    if "kind" not in table:
+        return Problem((*at, "kind"), "is missing", f"Add {choice}.")
+    near = suggestion(table["kind"], known) if isinstance(table["kind"], str) else ""
+    what = f"{_is(table['kind'])}, which is none of {', '.join(known)}"
+    return Problem((*at, "kind"), what, near if near.startswith("Did") else f"Write {choice}.")
+
+
+def dotted(at: At) -> str:
+    """As a user would write it in TOML, list positions in brackets: `pipelines.products.store.metadata[0]`."""
+    text = ""
+    for part in at:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += "." * bool(text) + (part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else quoted(part))
+    return text
+
+
+def quoted(value: Any) -> str:
+    """A value as TOML writes it; a string ends where it should, whatever it holds."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{name} = {quoted(each)}" for name, each in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def shown_path(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _is(value: Any) -> str:
+    """The value, unless it may hold a secret: what came out of the environment, addresses, long strings."""
+    if isinstance(value, str):
+        secret = isinstance(value, Expanded) or "://" in value or len(value) > LONGEST_SHOWN
+        return "has a value" if secret else f"is {value!r}"
+    if isinstance(value, bool):
+        return f"is {str(value).lower()}"
+    return f"is {value}" if isinstance(value, int | float) else "has a value"
+
+
+def _choices(annotation: Any) -> list[str]:
+    if get_origin(annotation) is Literal:
+        return [str(choice) for choice in get_args(annotation)]
+    return [choice for part in get_args(annotation) for choice in _choices(part)]

@@ -1,0 +1,42 @@
+"""Typed filters on metadata columns, as values: limits, binding to column types, and what they mean.
+
+A filter is written as JSON (`from_json`) or as an expression (`parse`); both give the same tree. `bind` checks
+it against the metadata columns and converts its values; only a bound filter has a meaning, which `matches` defines
+and the SQL of the stores follows.
+
+Nulls are SQL's: comparing a null is neither true nor false but unknown, `not` leaves the unknown unknown, and a row is
+found only where the whole filter is true. So neither `price = 5` nor `price != 5` nor `not price = 5` finds a row
+without a price; `price != 5 or price is null` does. Only `is null` (never unknown) and an empty `in` (always false)
+look past that.
+
+Text is compared by Unicode code point, case and all; `contains` on a text column finds a substring whatever its case.
+`contains` on an array, or on a JSON column that holds one, finds a member that is equal. Times without an offset are
+UTC, and a date is the moment its day begins there.
+"""
+
+from __future__ import annotations
+
+from rowvec.filters.binding import bind, unknown_column
+from rowvec.filters.json_form import from_json, to_json
+from rowvec.filters.meaning import letter_cases, matches
+from rowvec.filters.text_form import parse, render
+from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, comparison
+
+__all__ = [
+    "And",
+    "Compare",
+    "Filter",
+    "Not",
+    "Op",
+    "Or",
+    "bind",
+    "check",
+    "comparison",
+    "from_json",
+    "letter_cases",
+    "matches",
+    "parse",
+    "render",
+    "to_json",
+    "unknown_column",
+]

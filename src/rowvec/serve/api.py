@@ -1,0 +1,87 @@
+"""The application: routes, the guard around them, and what happens at start and end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from rowvec import __version__
+from rowvec.errors import ConfigError
+from rowvec.serve import page, problems
+from rowvec.serve.context import Context, named_pipeline, only_pipeline
+from rowvec.serve.embeddings import embeddings_routes
+from rowvec.serve.guard import Guard
+from rowvec.serve.metrics import Metrics
+from rowvec.serve.search_routes import search_routes
+from rowvec.serve.service import Service
+from rowvec.serve.settings import ServeSettings
+from rowvec.serve.state_routes import health_routes, server_routes, state_routes
+from rowvec.serve.threads import Threads
+
+CHECK_SECONDS = 30.0
+"""So often a server looks whether another model's vectors have taken the place of those it searches."""
+DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
+
+
+def create_app(services: Mapping[str, Service], settings: ServeSettings | None = None) -> FastAPI:
+    """The API and the page over `services`, by pipeline name. Models are loaded when the application starts.
+
+    Raises:
+        ConfigError: there is no pipeline to serve.
+    """
+    if not services:
+        raise ConfigError("There is no pipeline to serve.", hint="Declare one in rowvec.toml, or run `rowvec init`.")
+    settings = settings or ServeSettings()
+    threads = Threads(settings.workers, settings.waiting)
+    metrics = Metrics(services, lambda: threads.busy)
+    app = FastAPI(
+        title="rowvec",
+        version=__version__,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan,
+        # Spans and log records would carry what people search for.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.context = Context(services, settings, threads, metrics)
+    problems.install(app)
+    app.include_router(server_routes())
+    for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
+        app.include_router(search_routes(pick), prefix=prefix)
+        app.include_router(embeddings_routes(pick), prefix=prefix)
+        app.include_router(state_routes(pick), prefix=prefix)
+    app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
+    page.install(app)
+    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        )
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    context: Context = app.state.context
+    for service in context.services.values():
+        await asyncio.to_thread(service.warm)
+    checking = asyncio.create_task(_check(context))
+    yield
+    checking.cancel()
+    context.threads.close()
+
+
+async def _check(context: Context) -> None:
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        for service in context.services.values():
+            await asyncio.to_thread(service.check)

@@ -1,0 +1,42 @@
+"""What the routes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Path
+from starlette.requests import Request
+
+from rowvec.serve.metrics import Metrics
+from rowvec.serve.service import Service, choose
+from rowvec.serve.settings import ServeSettings
+from rowvec.serve.threads import Threads
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    services: Mapping[str, Service]
+    settings: ServeSettings
+    threads: Threads
+    metrics: Metrics
+
+
+Pick = Callable[..., object]
+"""A dependency that gives the Service a request is for."""
+
+
+def context_of(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+async def only_pipeline(request: Request) -> Service:
+    return choose(context_of(request).services, None)
+
+
+async def named_pipeline(
+    request: Request, name: Annotated[str, Path(description="A pipeline of rowvec.toml.")]
+) -> Service:
+    return choose(context_of(request).services, name)

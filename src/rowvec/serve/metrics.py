@@ -1,0 +1,113 @@
+"""Counts and times for Prometheus, in a registry of the server's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import Scope
+
+from rowvec.errors import RowvecError
+from rowvec.search import SearchResult
+from rowvec.serve.service import Service
+from rowvec.status import Status
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+STATUS_SECONDS = 15.0
+"""A scrape asks the databases at most so often."""
+
+
+class Metrics:
+    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int]) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._requests = Counter(
+            "rowvec_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "rowvec_http_request_seconds", "Time to answer.", ["route"], buckets=SECONDS, registry=self.registry
+        )
+        self._embed = Histogram(
+            "rowvec_search_embed_seconds", "Turning a query into a vector.", ["pipeline"], buckets=SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self._search = Histogram(
+            "rowvec_search_store_seconds", "Finding the hits of a query.", ["pipeline", "mode"], buckets=SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self._incomplete = Counter(
+            "rowvec_searches_incomplete", "Searches with fewer hits than there are matching rows.", ["pipeline"],
+            registry=self.registry,
+        )  # fmt: skip
+        self.registry.register(_States(services, busy))
+
+    def request(self, scope: Scope, status: int, seconds: float) -> None:
+        # The route's pattern, never the path: a label must not take as many values as callers can think of.
+        route = getattr(scope.get("route"), "path", None) or "other"
+        self._requests.labels(scope["method"] if route != "other" else "other", route, status).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def searched(self, pipeline: str, mode: str, result: SearchResult) -> None:
+        if result.embed_ms:
+            self._embed.labels(pipeline).observe(result.embed_ms / 1000)
+        self._search.labels(pipeline, mode).observe(result.search_ms / 1000)
+        if not result.complete:
+            self._incomplete.labels(pipeline).inc()
+
+    def exposition(self) -> bytes:
+        """Prometheus' text format. Asks the databases: not for the event loop's thread."""
+        return generate_latest(self.registry)
+
+
+GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
+    ("rowvec_source_rows", "Rows the source holds.", lambda s: s.rows),
+    ("rowvec_current_rows", "Rows with a current vector.", lambda s: s.current),
+    ("rowvec_coverage_ratio", "Rows with a current vector / rows that should have one.", lambda s: s.coverage),
+    ("rowvec_lag_seconds", "Age of the oldest row without a current vector.", lambda s: s.lag_seconds or 0.0),
+    ("rowvec_failed_rows", "Rows that could not be embedded.", lambda s: s.failures),
+    ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
+    ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
+    ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),
+    ("rowvec_index_recall_ratio", "Last measured recall of the vector index.", lambda s: index_of(s).get("recall")),
+]
+
+
+def index_of(status: Status) -> Mapping[str, Any]:
+    """What the store says of its vector index; empty where it says nothing."""
+    found = status.details.get("index")
+    return found if isinstance(found, Mapping) else {}
+
+
+class _States(Collector):
+    """What is asked of the services when somebody looks."""
+
+    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int]) -> None:
+        self._services = services
+        self._busy = busy
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("rowvec_busy", "Calls at work or waiting for a thread.", value=self._busy())
+        cache = CounterMetricFamily(
+            "rowvec_query_cache", "Queries, by where their vector came from.", labels=["pipeline", "result"]
+        )
+        up = GaugeMetricFamily("rowvec_up", "1 where source and store answer and can be searched.", labels=["pipeline"])
+        gauges = [GaugeMetricFamily(name, text, labels=["pipeline"]) for name, text, _ in GAUGES]
+        for name, service in self._services.items():
+            cache.add_metric([name, "hit"], service.embedder.hits)
+            cache.add_metric([name, "miss"], service.embedder.misses)
+            try:
+                status = service.status(STATUS_SECONDS)
+            except RowvecError:
+                up.add_metric([name], 0)
+                continue
+            up.add_metric([name], float(service.problem is None))
+            for gauge, (_, _, value) in zip(gauges, GAUGES, strict=True):
+                number = value(status)
+                if number is not None:
+                    gauge.add_metric([name], number)
+        yield from (cache, up, *gauges)

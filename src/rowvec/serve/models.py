@@ -1,0 +1,221 @@
+"""Requests and replies of the HTTP API. What is too long, too large or misspelled is refused here."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from rowvec.search import MAX_LIMIT, MAX_QUERY, Mode
+from rowvec.types import Vector
+
+MAX_TEXTS = 2048
+"""In one request for embeddings, as at OpenAI."""
+
+
+def _searchable(query: str) -> str:
+    if not query.strip():
+        raise ValueError("it is empty; say in a few words what you look for")
+    if "\0" in query:
+        raise ValueError("it holds a NUL character")
+    return query
+
+
+QueryText = Annotated[
+    str,
+    Field(min_length=1, max_length=MAX_QUERY, description="What to look for, in plain words.", examples=["brake pads"]),
+    AfterValidator(_searchable),
+]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="At most so many hits.", examples=[20])]
+Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
+SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
+Filters = Annotated[
+    dict[str, Any],
+    Field(
+        description="Conditions on metadata columns; a row must meet all of them.",
+        examples=[{"price": {"<": 100}, "brand": "Brembo"}],
+    ),
+]
+
+
+class Request(BaseModel):
+    # A misspelled field is refused, not ignored: without its filters a search would look right and be wrong.
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class SearchRequest(Request):
+    query: QueryText
+    limit: Limit = 10
+    filters: Filters | None = None
+    explain: Explain = False
+
+
+class FilteredRequest(SearchRequest):
+    filters: Filters
+
+
+class Hit(BaseModel):
+    id: int | str
+    score: float
+    metadata: dict[str, Any]
+    explain: dict[str, float | None] | None = Field(
+        None, description="The parts of the score: semantic, keyword, fused, static, decay, final."
+    )
+
+
+class SearchReply(BaseModel):
+    results: list[Hit]
+    exact: bool = Field(description="Every matching row was compared; false where an approximate index answered.")
+    complete: bool = Field(description="There are `limit` hits, or as many as there are matching rows.")
+    execution_time_ms: float
+    embed_ms: float = Field(description="Turning the query into a vector; about 0 where it was cached.")
+    search_ms: float
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "results": [
+                    {"id": 4711, "score": 0.8312, "metadata": {"name": "Brake pads, front axle", "price": 39.9}}
+                ],
+                "exact": False,
+                "complete": True,
+                "execution_time_ms": 5.1,
+                "embed_ms": 3.9,
+                "search_ms": 1.2,
+            }
+        }
+    )
+
+
+class ErrorBody(BaseModel):
+    message: str
+    hint: str | None
+
+
+class ErrorReply(BaseModel):
+    error: ErrorBody
+
+
+def _texts(given: Any) -> Any:
+    if isinstance(given, list) and any(isinstance(item, int | list) for item in given):
+        raise ValueError("token arrays are not taken, since tokens of another model would mean nothing; send text")
+    if isinstance(given, list) and not all(isinstance(item, str) for item in given):
+        raise ValueError("it must be a string or a list of strings")
+    if "" in (given if isinstance(given, list) else [given]):
+        raise ValueError("a text is empty")
+    return given
+
+
+class EmbeddingsRequest(BaseModel):
+    """OpenAI's request. Fields that only OpenAI has a use for, such as `user`, are taken and ignored."""
+
+    model_config = ConfigDict(strict=True, json_schema_extra={"example": {"input": ["brake pads", "disc rotor"]}})
+
+    input: Annotated[
+        Annotated[str, Field(min_length=1)]
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXTS)],
+        BeforeValidator(_texts),
+    ]
+    model: str | None = Field(None, description="Any name: the pipeline's model answers.")
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(None, description="The model's own dimension, or nothing.")
+
+    @property
+    def texts(self) -> list[str]:
+        return [self.input] if isinstance(self.input, str) else self.input
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str = Field(description="Numbers, or base64 of little-endian 32-bit floats.")
+
+
+class Usage(BaseModel):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsReply(BaseModel):
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: Usage
+
+
+def embeddings_reply(vectors: Sequence[Vector], tokens: int, model: str, encoding: str) -> dict[str, Any]:
+    def encoded(vector: Vector) -> list[float] | str:
+        if encoding == "base64":
+            return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
+        values: list[float] = vector.tolist()
+        return values
+
+    return {
+        "object": "list",
+        "data": [
+            {"object": "embedding", "index": index, "embedding": encoded(vector)}
+            for index, vector in enumerate(vectors)
+        ],
+        "model": model,
+        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+    }
+
+
+class PipelineHealth(BaseModel):
+    ready: bool
+    problem: str | None
+
+
+class HealthReply(BaseModel):
+    live: bool
+    ready: bool = Field(description="Every pipeline can be searched.")
+    details: dict[str, PipelineHealth] | None = Field(
+        description="By pipeline; null for callers without the API key of a server that has one."
+    )
+
+
+class MetadataColumn(BaseModel):
+    name: str
+    type: str
+
+
+class PipelineInfo(BaseModel):
+    name: str
+    key: str
+    model: str
+    dimension: int
+    modes: list[str]
+    columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may speak of.")
+
+
+class PipelinesReply(BaseModel):
+    pipelines: list[PipelineInfo]
+
+
+class RunInfo(BaseModel):
+    id: int
+    started_at: dt.datetime
+    ended_at: dt.datetime | None
+    outcome: str
+    report: Mapping[str, Any]
+    error: str | None
+
+
+class StatusReply(BaseModel):
+    pipeline: str
+    rows: int
+    current: int
+    coverage: float = Field(description="Rows with a current vector / rows that should have one.")
+    lag_seconds: float | None
+    failures: int
+    stale: int
+    truncated: int
+    bytes: int
+    model: str | None
+    runs: list[RunInfo]
+    totals: dict[str, Any]
+    details: dict[str, Any]

@@ -1,0 +1,128 @@
+"""Whatever goes wrong, as one shape of reply: `{"error": {"message": …, "hint": …}}`.
+
+A message says what the caller can act on. What only the operator can act on, such as the name of a database host
+or the text of a statement, goes to the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rowvec.errors import EmbedderError, RateLimited, RowvecError, SearchError, SourceError, StoreError, TextRefused
+from rowvec.serve.models import ErrorReply
+
+logger = logging.getLogger("rowvec.serve")
+
+
+class Problem(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.hint = hint
+        self.retry_after = retry_after
+
+    def response(self) -> Response:
+        headers = {}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
+        if self.status == 401:
+            headers["WWW-Authenticate"] = "Bearer"
+        # Escaped to ASCII: a message may quote half a surrogate pair, which UTF-8 has no form for.
+        body = json.dumps({"error": {"message": self.message, "hint": self.hint}})
+        return Response(body, self.status, headers, media_type="application/json")
+
+
+def of_rowvec(error: RowvecError) -> Problem:
+    """What a caller is told of an error inside rowvec."""
+    if isinstance(error, SearchError | TextRefused):
+        return Problem(422, error.message, error.hint)
+    logger.warning("%s: %s", type(error).__name__, error)
+    wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
+    where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
+    what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")
+    return Problem(503, f"The {what} does not answer now.", "Try again in a moment.", retry_after=wait)
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
+    """The first thing wrong with a request; nothing that was sent is repeated."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return Problem(400, "The body is not JSON.", 'Send a JSON object, such as {"query": "brake pads"}.')
+    where, *path = first["loc"]
+    name = ".".join(str(step) for step in path)
+    if first["type"] == "missing" or not path:
+        what = f"{name!r} is missing" if path else f"The {where} is missing or not a JSON object"
+        return Problem(422, f"{what}.", "Send the body as application/json." if where == "body" else None)
+    if first["type"] == "extra_forbidden":
+        return Problem(422, f"There is no field {name[:60]!r} here.", "GET /docs lists the fields of each request.")
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return Problem(422, f"{name[:60]!r}: {message[:1].lower()}{message[1:].rstrip('.')}.")
+
+
+def install(app: FastAPI) -> None:
+    """Let every error that `app` raises on purpose be answered in the one shape."""
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Problem)
+        return error.response()
+
+    async def rowvec_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RowvecError)
+        return of_rowvec(error).response()
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return of_validation(error.errors()).response()
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        said = {
+            400: ("The body is not JSON.", "Send UTF-8 encoded JSON that is not nested too deep."),
+            404: ("There is nothing at this address.", "GET /docs lists what there is."),
+            405: ("This address does not take that method.", "GET /docs lists the methods."),
+        }
+        message, hint = said.get(error.status_code, (str(error.detail), None))
+        response = Problem(error.status_code, message, hint).response()
+        response.headers.update(error.headers or {})
+        return response
+
+    app.add_exception_handler(Problem, problem)
+    app.add_exception_handler(RowvecError, rowvec_error)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http_error)
+
+
+def _documented(description: str, message: str, hint: str | None = None) -> dict[str, Any]:
+    example = {"error": {"message": message, "hint": hint}}
+    return {"model": ErrorReply, "description": description, "content": {"application/json": {"example": example}}}
+
+
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    400: _documented(
+        "Not JSON, a Host that is not served, or no pipeline chosen where there are several", "The body is not JSON."
+    ),
+    401: _documented("The API key is missing or wrong", "The API key is missing or wrong."),
+    403: _documented("Sent by a page of another origin", "Pages of other origins may not call this server."),
+    404: _documented("No such pipeline or row", "There is no row 7."),
+    413: _documented("The body is too large", "The body is larger than 1,000,000 bytes."),
+    422: _documented(
+        "The request asks for what cannot be", "There is no metadata column 'prise'.", "Did you mean 'price'?"
+    ),
+    429: _documented("Too many requests; Retry-After says how many seconds to wait", "Too many requests."),
+    500: _documented("A defect of the server; its log has the details under the id", "It failed: id 5f0c1d2e."),
+    503: _documented("The database or the model does not answer now", "The vector store does not answer now."),
+}
+"""What each route can answer besides success, for the OpenAPI document."""

@@ -1,0 +1,61 @@
+"""Vectors of the latest queries."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from rowvec.embedders.base import Embedder
+from rowvec.types import Embedded, Vector
+
+
+class CachedQueries:
+    """An embedder that remembers the vectors of the latest queries. Safe to use from any number of threads.
+
+    The wrapped embedder is called from at most `concurrency` threads at once, and for documents from one: a long
+    list of texts does not keep queries waiting.
+    """
+
+    def __init__(self, embedder: Embedder, size: int) -> None:
+        self.fingerprint = embedder.fingerprint
+        self.concurrency = embedder.concurrency
+        self.chunk_texts = embedder.chunk_texts
+        self.chunk_tokens = embedder.chunk_tokens
+        self.billed = embedder.billed
+        self.hits = 0
+        self.misses = 0
+        self._embedder = embedder
+        self._size = size
+        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+        self._guard = threading.Lock()
+        self._slots = threading.Semaphore(max(1, embedder.concurrency))
+        self._documents = threading.Lock()
+
+    def embed_query(self, text: str) -> Vector:
+        with self._guard:
+            known = self._vectors.get(text)
+            if known is not None:
+                self._vectors.move_to_end(text)
+                self.hits += 1
+                return known
+            self.misses += 1
+        with self._slots:
+            vector = self._embedder.embed_query(text)
+        # Shared by every thread that asks for the same text from now on.
+        vector.setflags(write=False)
+        with self._guard:
+            self._vectors[text] = vector
+            while len(self._vectors) > self._size:
+                self._vectors.popitem(last=False)
+        return vector
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        with self._documents, self._slots:
+            return self._embedder.embed(texts)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return self._embedder.count_tokens(texts)
+
+    def close(self) -> None:
+        self._embedder.close()

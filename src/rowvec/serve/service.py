@@ -1,0 +1,210 @@
+"""One pipeline, ready to be searched."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from rowvec import filters
+from rowvec.batches import embed_batch
+from rowvec.errors import EmbedderError, RowvecError, SearchError
+from rowvec.naming import suggestion
+from rowvec.search import Mode, Ranking, Searcher, SearchResult
+from rowvec.serve.problems import Problem
+from rowvec.serve.query_cache import CachedQueries
+from rowvec.status import Status
+from rowvec.status import status as gather
+from rowvec.stream import Pipeline
+from rowvec.types import ColumnType, Key, Vector
+
+logger = logging.getLogger("rowvec.serve")
+
+CHECK_SECONDS = 1.0
+"""A pipeline is looked at again, for a request, at most so often."""
+STATUS_SECONDS = 5.0
+"""So old may a status be: it counts rows, which a page that reloads must not make a burden."""
+LARGEST_INTEGER = 2**63 - 1
+
+
+class Service:
+    """Searches one pipeline. Safe to use from several threads, except `warm`.
+
+    Args:
+        cached_queries: the vectors of so many latest queries are kept.
+    """
+
+    def __init__(self, pipeline: Pipeline, ranking: Ranking | None = None, *, cached_queries: int = 4096) -> None:
+        self.pipeline = pipeline
+        self.name = pipeline.name
+        self.embedder = CachedQueries(pipeline.embedder, cached_queries)
+        self._searcher = Searcher(pipeline.store, self.embedder, pipeline.spec, ranking or Ranking())
+        self.problem: str | None = "It was not looked at yet."
+        """Why the pipeline cannot be searched, for the operator; None while it can."""
+        self._checking = threading.Lock()
+        self._checked = float("-inf")
+        self._gathering = threading.Lock()
+        self._status: tuple[float, Status] | None = None
+
+    @property
+    def modes(self) -> list[Mode]:
+        return ["semantic"] if self.pipeline.spec.language is None else ["semantic", "keyword", "hybrid"]
+
+    def warm(self) -> None:
+        """Load the model, so that no request waits for it.
+
+        Raises:
+            EmbedderError: it cannot be loaded.
+        """
+        self.pipeline.embedder.embed_query("warm up")
+        self.check()
+
+    def check(self, seconds: float = 0.0) -> None:
+        """See whether there are vectors, made by this model, unless that was done less than `seconds` ago.
+
+        `problem` says what was found.
+        """
+        with self._checking:
+            if time.monotonic() - self._checked < seconds:
+                return
+            try:
+                self._searcher.check()
+                problem = None
+            except RowvecError as error:
+                problem = str(error)
+            if problem not in (None, self.problem):
+                logger.warning("Pipeline %s cannot be searched: %s", self.name, problem)
+            self.problem = problem
+            self._checked = time.monotonic()
+
+    def _ready(self) -> None:
+        if self.problem is not None:
+            self.check(CHECK_SECONDS)
+        if self.problem is not None:
+            raise Problem(
+                503,
+                f"The pipeline {self.name!r} cannot be searched now.",
+                "GET /health says why; `rowvec check` and `rowvec sync` mend most of it.",
+                retry_after=CHECK_SECONDS,
+            )
+
+    def search(
+        self,
+        query: str,
+        mode: Mode,
+        limit: int,
+        conditions: Mapping[str, Any] | str | None = None,
+        explain: bool = False,
+    ) -> SearchResult:
+        """
+        Args:
+            conditions: a filter as JSON or as text.
+
+        Raises:
+            SearchError: the filter speaks of what there is not. StoreError, EmbedderError: no answer.
+            Problem: there is nothing to search yet.
+        """
+        self._ready()
+        where = self._filter(conditions)
+        return self._searcher.search(query, mode=mode, limit=limit, where=where, explain=explain)
+
+    def similar(self, key: str, limit: int, explain: bool = False) -> SearchResult:
+        """
+        Raises:
+            Problem: no such row, or a key of another type.
+        """
+        self._ready()
+        value = self._key(key)
+        try:
+            return self._searcher.similar(value, limit=limit, explain=explain)
+        except SearchError as error:
+            # The limit was checked before: this can only be a row without a vector.
+            raise self._unknown(key) from error
+
+    def _unknown(self, key: str) -> Problem:
+        return Problem(404, f"There is no row {key[:100]!r} with a vector in {self.name!r}.")
+
+    def _key(self, text: str) -> Key:
+        kind = self.pipeline.spec.key_type
+        if kind is ColumnType.INTEGER:
+            if not re.fullmatch(r"-?[0-9]{1,30}", text):
+                raise Problem(422, f"The id {text[:100]!r} is not an integer, as the keys of {self.name!r} are.")
+            if abs(int(text)) > LARGEST_INTEGER:
+                raise self._unknown(text)
+            return int(text)
+        if kind is ColumnType.UUID:
+            try:
+                return UUID(text)
+            except ValueError:
+                raise Problem(422, f"The id {text[:100]!r} is not a UUID, as the keys of {self.name!r} are.") from None
+        if "\0" in text:
+            raise self._unknown(text)
+        return text
+
+    def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
+        if not conditions:
+            return None
+        parsed = filters.parse(conditions) if isinstance(conditions, str) else filters.from_json(conditions)
+        return filters.bind(parsed, self.pipeline.spec.metadata)
+
+    def embed(self, texts: Sequence[str]) -> tuple[list[Vector], int]:
+        """The vectors that a sync would store for rows of these texts, and how many tokens they took.
+
+        Raises:
+            EmbedderError: the model does not answer, or refuses a text.
+        """
+        vectors: list[Vector] = []
+        tokens = 0
+        for chunk in self._chunks(texts):
+            answer = embed_batch(self.embedder, chunk)
+            tokens += answer.tokens
+            for vector in answer.vectors:
+                if isinstance(vector, EmbedderError):
+                    raise vector
+                vectors.append(vector)
+        return vectors, tokens
+
+    def _chunks(self, texts: Sequence[str]) -> Iterator[list[str]]:
+        """Groups of texts, each within what the embedder takes at once."""
+        group: list[str] = []
+        tokens = 0
+        for text, size in zip(texts, self.embedder.count_tokens(texts), strict=True):
+            if group and (len(group) == self.embedder.chunk_texts or tokens + size > self.embedder.chunk_tokens):
+                yield group
+                group, tokens = [], 0
+            group.append(text)
+            tokens += size
+        if group:
+            yield group
+
+    def status(self, seconds: float = STATUS_SECONDS) -> Status:
+        """Coverage, lag, failures and runs, not older than so many seconds.
+
+        Raises:
+            SourceError, StoreError: one of them does not answer.
+        """
+        with self._gathering:
+            now = time.monotonic()
+            if self._status is None or now - self._status[0] > seconds:
+                self._status = (now, gather(self.pipeline))
+            return self._status[1]
+
+
+def choose(services: Mapping[str, Service], name: str | None) -> Service:
+    """The service `name`; None means the only one.
+
+    Raises:
+        Problem: 404 for an unknown name, 400 for None where there are several.
+    """
+    if name is not None:
+        if name not in services:
+            raise Problem(404, f"There is no pipeline {name[:100]!r}.", suggestion(name, services))
+        return services[name]
+    if len(services) > 1:
+        names = ", ".join(services)
+        raise Problem(400, "There are several pipelines.", f"Ask /pipelines/NAME/… with one of: {names}.")
+    return next(iter(services.values()))

@@ -1,0 +1,81 @@
+"""What a server may do, and for whom."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, field
+
+from rowvec.errors import ConfigError
+
+SHORTEST_KEY = 16
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class ServeSettings:
+    """How a server listens and what it refuses.
+
+    Attributes:
+        api_keys: any of them opens the server; several, so that one can be replaced while both are in use.
+        insecure: listen beyond this machine although no key protects the server.
+        allowed_hosts: names that a request's Host header may have besides those of the loopback interface.
+            Without them, a server that listens beyond this machine answers to every name.
+        cors_origins: origins such as `https://shop.example` whose pages may call the server.
+        rate: requests a second for each key, and for each address where there is none; `burst` at once.
+        cached_queries: vectors of so many latest queries are kept, for each pipeline.
+        threads: searches worked on at once; None for as many as the machine deserves.
+        waiting: further requests that may wait for a thread; more are sent away with 503.
+        max_body, max_embeddings_body: bytes.
+
+    Raises:
+        ConfigError: the server would be open to the network, or a key is too short to protect it.
+    """
+
+    host: str = "127.0.0.1"
+    api_keys: tuple[str, ...] = field(default=(), repr=False)
+    insecure: bool = False
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    rate: float = 500.0
+    burst: int = 1000
+    cached_queries: int = 4096
+    threads: int | None = None
+    waiting: int = 200
+    max_body: int = 1_000_000
+    max_embeddings_body: int = 5_000_000
+
+    def __post_init__(self) -> None:
+        if not self.loopback and not self.api_keys and not self.insecure:
+            raise ConfigError(
+                f"Listening on {self.host} would let everybody on the network search without a key.",
+                hint="Set ROWVEC_API_KEY, listen on 127.0.0.1, or say --insecure if that is what you want.",
+            )
+        if any(len(key) < SHORTEST_KEY for key in self.api_keys):
+            raise ConfigError(
+                f"An API key is shorter than {SHORTEST_KEY} characters, so that it could be guessed.",
+                hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            )
+
+    @property
+    def loopback(self) -> bool:
+        """Only programs on this machine can connect."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def host_names(self) -> frozenset[str] | None:
+        """Host headers that are answered, without port and in lower case; None for all of them."""
+        allowed = frozenset(name.lower() for name in self.allowed_hosts)
+        if self.loopback:
+            return allowed | LOOPBACK_NAMES | {self.host.lower()}
+        return allowed or None
+
+    @property
+    def workers(self) -> int:
+        # A search is part computing, part waiting for the database; more threads than this only contend.
+        return self.threads or 2 * (os.cpu_count() or 1) + 2

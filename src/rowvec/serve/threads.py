@@ -1,0 +1,41 @@
+"""Threads for work that would block the event loop: embedding, and waiting for databases."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from rowvec.serve.problems import Problem
+
+T = TypeVar("T")
+
+
+class Threads:
+    """A pool with a bounded queue: a server that is behind says so at once instead of answering too late.
+
+    Not for use outside the event loop's thread.
+    """
+
+    def __init__(self, size: int, waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(size, thread_name_prefix="rowvec-serve")
+        self._most = size + waiting
+        self.busy = 0
+        """Calls at work or waiting."""
+
+    async def run(self, function: Callable[..., T], *values: Any) -> T:
+        """
+        Raises:
+            Problem: 503, too much is waiting already.
+        """
+        if self.busy >= self._most:
+            raise Problem(503, "The server is busy.", "Try again in a moment.", retry_after=1)
+        self.busy += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, function, *values)
+        finally:
+            self.busy -= 1
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,171 @@
+"""What the SQL source needs of a database, whichever it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.sql.expression import ColumnElement
+
+from rowvec.errors import RowvecError, SourceError, SourceUnavailable
+from rowvec.types import Column, ColumnType, Key
+from rowvec.urls import scrub
+
+CONNECT_SECONDS = 10
+SAMPLE_ROWS = 100
+SETTINGS_HINT = "Check source.table, source.query and source.where."
+ACCESS_HINT = "Check the user and password in source.url, or the variable it names."
+REACH_HINT = "Is the database running, and source.url right?"
+
+Order = Callable[[ColumnElement[Any]], ColumnElement[Any]]
+"""Makes of a key, and of a value to compare it with, what they are ordered by."""
+
+Answer = tuple[Sequence[Sequence[Any]], list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """What rows are read from: a table or view of this name, or a query."""
+
+    name: str
+    clause: sa.FromClause | sa.TextClause
+    table: str | None = None
+    schema: str | None = None
+
+
+class Database(ABC):
+    """Connections to one database, and the one seam where its driver's errors become rowvec's."""
+
+    engine: Engine
+    where: str
+    """Kind and place of the database for messages, without a password."""
+    hidden_schemas: frozenset[str] = frozenset()
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    @contextmanager
+    def connect(self) -> Iterator[Connection]:
+        """A connection for a few statements, its errors translated."""
+        dbapi = self.engine.dialect.loaded_dbapi
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except RowvecError:
+            raise
+        except sa.exc.DBAPIError as error:
+            raise self._translate(error.orig or error) from error
+        except (dbapi.Error, UnicodeDecodeError) as error:
+            raise self._translate(error) from error
+
+    def fetch(self, statement: sa.Executable) -> list[tuple[Any, ...]]:
+        """Every row of a statement, as the driver gives it."""
+        with self.connect() as connection:
+            return self.answer(connection, statement)[1]
+
+    def answer(self, connection: Connection, statement: sa.Executable) -> Answer:
+        """The driver's description of the columns, their names first, and every row."""
+        try:
+            return _answer(connection, statement)
+        except Exception as error:
+            if not self._undecodable(getattr(error, "orig", error)):
+                raise
+            connection.rollback()
+            self._read_leniently(connection)
+            return _answer(connection, statement)
+
+    def sample(self, connection: Connection, relation: Relation) -> Answer:
+        return self.answer(connection, sa.select(sa.text("*")).select_from(relation.clause).limit(SAMPLE_ROWS))
+
+    @abstractmethod
+    def columns(self, connection: Connection, relation: Relation) -> list[Column]: ...
+
+    @abstractmethod
+    def order(self, connection: Connection, relation: Relation, key: str) -> Order:
+        """A total order of text keys that agrees with `>`, and uses an index where there is one.
+
+        A collation may hold two different keys for equal ('a' and 'A'): a page that ends between them would
+        lose the second one. A unique index rules that out; without one the keys are ordered by their bytes.
+        """
+
+    @abstractmethod
+    def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
+        """`column` is one of any number of keys."""
+
+    def bind(self, key: Key) -> Any:
+        """A key as the driver takes it."""
+        return key
+
+    def key_type(self, declared: ColumnType) -> ColumnType:
+        """What keys from a column of this type are."""
+        return declared
+
+    @abstractmethod
+    def _translate(self, error: BaseException) -> RowvecError: ...
+
+    def _undecodable(self, error: BaseException) -> bool:
+        """The driver cannot make a Python value of something in this answer."""
+        return False
+
+    def _read_leniently(self, connection: Connection) -> None:
+        """Give text for such a value, on this connection from now on."""
+        raise NotImplementedError
+
+    def tables(self, connection: Connection) -> list[tuple[str | None, str]]:
+        """Schema (None for the default one) and name of every table and view."""
+        inspector = sa.inspect(connection)
+        default = inspector.default_schema_name
+        found = []
+        for schema in inspector.get_schema_names():
+            if schema not in self.hidden_schemas:
+                names = {*inspector.get_table_names(schema), *inspector.get_view_names(schema)}
+                found += [(None if schema == default else schema, name) for name in sorted(names)]
+        return sorted(found, key=lambda table: (table[0] is not None, table))
+
+    def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
+        """About how many rows a table has; None where only counting would tell."""
+        return None
+
+    def unique_alone(self, connection: Connection, relation: Relation, key: str) -> bool:
+        """A primary key or unique index has `key` as its only column."""
+        if relation.table is None:
+            return False
+        return [key] in unique_keys(connection, relation.table, relation.schema)
+
+    def refused(self, line: str, hint: str | None = SETTINGS_HINT) -> SourceError:
+        return SourceError(f"{self.where} refused to read: {scrub(line, self._url)}", hint=hint)
+
+    def no_answer(self, line: str) -> SourceUnavailable:
+        return SourceUnavailable(f"{self.where} does not answer: {scrub(line, self._url)}", hint=REACH_HINT)
+
+
+def unique_keys(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
+    """Columns of the primary key (first) and of each unique index over a whole table."""
+    inspector = sa.inspect(connection)
+    found = [inspector.get_pk_constraint(table, schema)["constrained_columns"]]
+    found += [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
+    for index in inspector.get_indexes(table, schema):
+        partial = any(name.endswith("_where") for name in index.get("dialect_options", {}))
+        if index["unique"] and not partial:
+            found.append([name or "" for name in index["column_names"]])
+    return found
+
+
+def _answer(connection: Connection, statement: sa.Executable) -> Answer:
+    # Past SQLAlchemy's own rows: they would cost more than reading does.
+    cursor = connection.execute(statement).cursor
+    assert cursor is not None
+    return cursor.description or (), list(cursor.fetchall())
+
+
+def as_it_is(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    return key
+
+
+def server_name(kind: str, url: URL, port: int) -> str:
+    return f"{kind} {url.username or 'default user'}@{url.host or 'localhost'}:{url.port or port}/{url.database or ''}"

@@ -1,0 +1,137 @@
+"""MariaDB and MySQL through PyMySQL."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.sql.expression import ColumnElement
+
+from rowvec.errors import MissingExtraError, RowvecError, SourceError
+from rowvec.sources.databases.base import (
+    ACCESS_HINT,
+    CONNECT_SECONDS,
+    Database,
+    Order,
+    Relation,
+    as_it_is,
+    server_name,
+)
+from rowvec.sources.databases.types import inferred, named
+from rowvec.types import Column, ColumnType, Key
+
+# https://mariadb.com/docs/server/reference/error-codes
+_WRONG_LOGIN = {1045, 1698}
+_NO_DATABASE = 1049
+_NO_PERMISSION = {1044, 1142, 1143, 1370}
+_TRANSIENT = {1040, 1053, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024}
+
+
+class MySqlDatabase(Database):
+    hidden_schemas = frozenset({"information_schema", "mysql", "performance_schema", "sys"})
+
+    def __init__(self, url: str, parsed: URL) -> None:
+        super().__init__(url)
+        if importlib.util.find_spec("pymysql") is None:
+            raise MissingExtraError("Reading MySQL or MariaDB", "mysql")
+        self.where = server_name("MySQL", parsed, 3306)
+        self.engine = sa.create_engine(
+            parsed.set(drivername="mysql+pymysql"),
+            pool_pre_ping=True,
+            pool_size=2,
+            hide_parameters=True,
+            connect_args={"connect_timeout": CONNECT_SECONDS},
+        )
+        sa.event.listen(self.engine, "connect", _prepare)
+
+    def columns(self, connection: Connection, relation: Relation) -> list[Column]:
+        """Types as declared for a table; as the driver describes them for a query, or a sample has them."""
+        if relation.table is not None:
+            quoted = self.engine.dialect.identifier_preparer.format_table(
+                sa.table(relation.table, schema=relation.schema)
+            )
+            rows = connection.exec_driver_sql(f"show columns from {quoted}")
+            return [Column(row[0], named(_text(row[1])) or ColumnType.TEXT) for row in rows]
+        described, rows_seen = self.sample(connection, relation)
+        return [
+            Column(column[0], _described(column) or inferred(row[index] for row in rows_seen))
+            for index, column in enumerate(described)
+        ]
+
+    def order(self, connection: Connection, relation: Relation, key: str) -> Order:
+        if self.unique_alone(connection, relation, key):
+            return as_it_is
+        return _by_bytes
+
+    def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
+        # PyMySQL writes the values into the statement, so that their number has no limit.
+        return column.in_(list(keys))
+
+    def bind(self, key: Key) -> Any:
+        return str(key) if isinstance(key, UUID) else key
+
+    def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
+        statement = sa.text(
+            "select table_rows from information_schema.tables"
+            " where table_name = :name and table_schema = coalesce(:schema, database())"
+        )
+        rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
+        return None if rows is None else int(rows)
+
+    def _translate(self, error: BaseException) -> RowvecError:
+        code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+        line = str(error.args[1] if code and len(error.args) > 1 else error).splitlines()[0]
+        if code in _WRONG_LOGIN:
+            return SourceError(f"{self.where} refused the user or the password.", hint=ACCESS_HINT)
+        if code in _NO_PERMISSION:
+            return self.refused(line, "Grant the user SELECT on it.")
+        if code == _NO_DATABASE:
+            return self.refused(line, "Correct source.url.")
+        if code in _TRANSIENT or isinstance(error, OSError):
+            return self.no_answer(line)
+        return self.refused(line)
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("set session transaction read only")
+        cursor.execute("set time_zone = '+00:00'")
+
+
+def _by_bytes(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The bytes of a string in UTF-8, whatever its column is kept in. A `_bin` collation would not do: it pads."""
+    in_utf8 = sa.func.convert(key.op("USING")(sa.text("utf8mb4")))
+    return sa.cast(in_utf8, sa.LargeBinary)
+
+
+def _described(column: Sequence[Any]) -> ColumnType | None:
+    """The type in a description of an answer; None for a string, which may be text or bytes."""
+    from pymysql.constants import FIELD_TYPE as codes
+
+    if column[1] == codes.TINY and column[3] == 1:
+        return ColumnType.BOOLEAN
+    return {
+        codes.TINY: ColumnType.INTEGER,
+        codes.SHORT: ColumnType.INTEGER,
+        codes.INT24: ColumnType.INTEGER,
+        codes.LONG: ColumnType.INTEGER,
+        codes.LONGLONG: ColumnType.INTEGER,
+        codes.YEAR: ColumnType.INTEGER,
+        codes.FLOAT: ColumnType.NUMBER,
+        codes.DOUBLE: ColumnType.NUMBER,
+        codes.DECIMAL: ColumnType.DECIMAL,
+        codes.NEWDECIMAL: ColumnType.DECIMAL,
+        codes.DATE: ColumnType.DATE,
+        codes.TIME: ColumnType.TIME,
+        codes.DATETIME: ColumnType.TIMESTAMP,
+        codes.TIMESTAMP: ColumnType.TIMESTAMP,
+        codes.JSON: ColumnType.JSON,
+    }.get(column[1])
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,0 +1,125 @@
+"""SQLite files, opened read-only through Python's own driver."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.sql.expression import ColumnElement
+
+from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
+from rowvec.naming import suggestion
+from rowvec.sources.databases.base import Database, Order, Relation
+from rowvec.sources.databases.types import inferred, named
+from rowvec.types import Column, ColumnType
+
+BUSY_SECONDS = 10
+_UNIQUE_INDEX = sa.text(
+    # "unique" and "partial" are words of SQL: they stay quoted.
+    """
+    select max(x.coll) from pragma_index_list(:name, :schema) l join pragma_index_xinfo(l.name, :schema) x
+    where l."unique" and not l."partial" and x.key
+    group by l.name having count(*) = 1 and max(x.name) = :key
+    """
+)
+
+
+class SqliteDatabase(Database):
+    """One file. It is opened anew for each page: a file put in its place is seen, and nothing stays locked."""
+
+    def __init__(self, url: str, parsed: URL, base: Path) -> None:
+        super().__init__(url)
+        if not parsed.database or parsed.database == ":memory:":
+            raise ConfigError("source.url names no SQLite file.", hint="Such as sqlite:///shop.db.")
+        self._path = (base / Path(parsed.database).expanduser()).resolve()
+        self.where = f"SQLite {self._path}"
+        self._check_file()
+        self.engine = sa.create_engine("sqlite://", creator=self._open, poolclass=sa.NullPool, hide_parameters=True)
+
+    def _check_file(self) -> None:
+        if self._path.is_file():
+            return
+        if self._path.exists():
+            raise SourceError(f"{self._path} is no file.", hint="source.url names an SQLite file: sqlite:///shop.db.")
+        folder = self._path.parent
+        if not folder.is_dir():
+            raise SourceError(f"There is no file {self._path}.", hint=f"There is no folder {folder} either.")
+        beside = [path.name for path in folder.iterdir() if path.suffix in (".db", ".sqlite", ".sqlite3", ".db3")]
+        raise SourceError(
+            f"There is no file {self._path}.",
+            hint=suggestion(self._path.name, sorted(beside)) if beside else "No SQLite file is beside it.",
+        )
+
+    def _open(self) -> sqlite3.Connection:
+        return sqlite3.connect(
+            f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
+        )
+
+    def columns(self, connection: Connection, relation: Relation) -> list[Column]:
+        """Types as declared; where nothing is declared, in a query above all, as a sample of the values has them."""
+        declared: dict[str, str] = {}
+        if relation.table is not None:
+            statement = sa.text("select name, type from pragma_table_xinfo(:name, :schema)")
+            parameters = {"name": relation.table, "schema": relation.schema or "main"}
+            declared = {row.name: row.type for row in connection.execute(statement, parameters)}
+        described, rows_seen = self.sample(connection, relation)
+        return [
+            Column(column[0], named(declared.get(column[0], "")) or inferred(row[index] for row in rows_seen))
+            for index, column in enumerate(described)
+        ]
+
+    def order(self, connection: Connection, relation: Relation, key: str) -> Order:
+        collation = "BINARY"
+        if relation.table is not None:
+            parameters = {"name": relation.table, "schema": relation.schema or "main", "key": key}
+            collation = connection.execute(_UNIQUE_INDEX, parameters).scalar() or collation
+        return lambda value: value.collate(collation)
+
+    def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
+        # One parameter, however many keys: SQLite limits their number.
+        values = sa.func.json_each(sa.bindparam(None, list(keys), type_=sa.JSON)).table_valued("value")
+        return column.in_(sa.select(values.c.value))
+
+    def key_type(self, declared: ColumnType) -> ColumnType:
+        # A UUID is a string to SQLite, in the letters it was written with: as a UUID it could not be found again.
+        return ColumnType.TEXT if declared is ColumnType.UUID else declared
+
+    def tables(self, connection: Connection) -> list[tuple[str | None, str]]:
+        return [(None, name) for _, name in super().tables(connection)]
+
+    def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
+        return int(
+            connection.execute(sa.select(sa.func.count()).select_from(sa.table(name, schema=schema))).scalar_one()
+        )
+
+    def _undecodable(self, error: BaseException) -> bool:
+        return "Could not decode to UTF-8" in str(error)
+
+    def _read_leniently(self, connection: Connection) -> None:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, sqlite3.Connection)
+        driver.text_factory = lambda raw: raw.decode("utf-8", "replace")
+
+    def _translate(self, error: BaseException) -> RowvecError:
+        line = str(error)
+        code = getattr(error, "sqlite_errorname", None) or ""
+        if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            return SourceUnavailable(f"{self.where} is locked by another process: {line}", hint="It is tried again.")
+        if code.startswith("SQLITE_NOTADB"):
+            return SourceError(f"{self._path} is no SQLite database.", hint="Correct source.url.")
+        if code.startswith("SQLITE_CORRUPT"):
+            return SourceError(
+                f"{self.where} is damaged: {line}",
+                hint=f"Restore it, or save what can be saved: sqlite3 {self._path.name} .recover",
+            )
+        if code.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH")):
+            return SourceError(
+                f"{self.where} cannot be opened: {line}",
+                hint="May this user read the file? One in WAL mode needs its folder writable too.",
+            )
+        return self.refused(line)

@@ -1,0 +1,194 @@
+"""All vectors made by one embedder fingerprint are a generation, and it has a table of its own.
+
+Searches see the live one. A new fingerprint fills the next one beside it, and when that is complete the two change
+places in one transaction; the former stays as the previous one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.libsql import schema
+from rowvec.stores.libsql.database import Database, Statement
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.values import quoted
+from rowvec.types import Fingerprint
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A row of `rowvec_generations`, column by column."""
+
+    state: str
+    """live, next or previous."""
+    number: int
+    pipeline: str
+    key: str
+    key_type: str
+    dimension: int
+    metric: str
+    metadata: str
+    """JSON: name and type of each column."""
+    language: str | None
+    fingerprint: str | None
+    """JSON."""
+    recipe: str
+    vector_index: str | None = None
+
+
+_COLUMNS = [quoted(field.name) for field in fields(Generation)]
+
+
+class Generations:
+    """Those of one vector table."""
+
+    def __init__(self, database: Database, target: str, metric: str) -> None:
+        self._database = database
+        self._target = target
+        self._metric = metric
+        self._where = f"{database.where}, table {target}"
+
+    def read(self) -> dict[str, Generation]:
+        """By state."""
+        if not schema.columns_of(self._database, "rowvec_generations"):
+            return {}
+        sql = f"select {', '.join(_COLUMNS)} from rowvec_generations where target = ?"
+        found = [Generation(*values) for values in self._database.query(sql, (self._target,))]
+        return {generation.state: generation for generation in found}
+
+    def tables(self, generation: Generation | None) -> Tables:
+        if generation is None:
+            return Tables(self._target)
+        return Tables(self._target, generation.state, generation.number)
+
+    def ledger(self) -> Ledger:
+        if not self._database.exists() or not schema.columns_of(self._database, self._target):
+            return Ledger(exists=False)
+        rows = int(self._database.query(f"select count(*) from {quoted(self._target)}")[0][0])
+        live = self.read().get("live")
+        if live is None:
+            return Ledger(True, rows)
+        fingerprint = Fingerprint(**json.loads(live.fingerprint)) if live.fingerprint else None
+        return Ledger(True, rows, fingerprint, live.recipe)
+
+    def existing(self, spec: TableSpec) -> Tables | None:
+        """The generation with vectors of this fingerprint, if there is one."""
+        if not self._database.exists():
+            return None
+        known, wanted = self.read(), _fingerprint(spec)
+        live, following = known.get("live"), known.get("next")
+        if live is None or wanted in (None, live.fingerprint):
+            tables = self.tables(live)
+        elif following is not None and following.fingerprint == wanted:
+            tables = self.tables(following)
+        else:
+            return None
+        return tables if schema.columns_of(self._database, tables.name) else None
+
+    def preparation(self, spec: TableSpec) -> tuple[Tables, list[Statement]]:
+        """The generation that a sync fills, and the statements that make it ready; none where it is so already.
+
+        Raises:
+            StoreError: a table of that name is not ours or of another shape.
+        """
+        schema.check_names(spec, self._where)
+        known = self.read()
+        state, old, removed = self._chosen(known, _fingerprint(spec))
+        number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
+        tables = Tables(self._target, state, number)
+        columns = {} if removed else schema.columns_of(self._database, tables.name)
+        missing = schema.repairs(tables, columns, spec, self._where) if columns else []
+        wanted = self._wanted(spec, old, state, number)
+        if columns and old == wanted and not missing:
+            return tables, []
+        if old is not None:
+            self._check(old, spec)
+        if columns and (old is None or old.language != spec.language):
+            missing += schema.new_keywords(tables)
+        bookkeeping = [Statement(sql) for sql in schema.BOOKKEEPING]
+        return tables, [*bookkeeping, *removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
+
+    def _chosen(
+        self, known: dict[str, Generation], wanted: str | None
+    ) -> tuple[str, Generation | None, list[Statement]]:
+        """Which generation to fill: its state, its record, and what has to make room for it."""
+        live, following = known.get("live"), known.get("next")
+        if live is None or wanted is None or live.fingerprint in (None, wanted):
+            return "live", live, []
+        if not self._database.query(f"select 1 from {self.tables(live).vectors} limit 1"):
+            return "live", None, schema.removal(self.tables(live))
+        if following is not None and following.fingerprint == wanted:
+            return "next", following, []
+        return "next", None, schema.removal(Tables(self._target, "next", following.number if following else 0))
+
+    def _wanted(self, spec: TableSpec, old: Generation | None, state: str, number: int) -> Generation:
+        return Generation(
+            state=state,
+            number=number,
+            pipeline=spec.pipeline,
+            key=spec.key,
+            key_type=str(spec.key_type),
+            dimension=spec.dimension,
+            metric=self._metric,
+            metadata=json.dumps([[column.name, str(column.type)] for column in spec.metadata]),
+            language=spec.language,
+            fingerprint=_fingerprint(spec) or (old.fingerprint if old else None),
+            # Rows made by the old recipe are there until a sync has compared every row.
+            recipe=old.recipe if old else spec.recipe,
+            vector_index=old.vector_index if old else None,
+        )
+
+    def _check(self, old: Generation, spec: TableSpec) -> None:
+        before: dict[str, Any] = dict(json.loads(old.metadata))
+        differing = [("key type", old.key_type, str(spec.key_type)), ("metric", old.metric, self._metric)]
+        differing += [
+            (f"type of {column.name!r}", before.get(column.name, str(column.type)), str(column.type))
+            for column in spec.metadata
+        ]
+        for what, was, asked in differing:
+            if was != asked:
+                raise StoreError(
+                    f"{self._where}: its {what} is {was}, the pipeline asks for {asked}.",
+                    hint="Give the store another table name, or change the setting back.",
+                )
+
+    def completion(self, spec: TableSpec, filled: Tables) -> list[Statement]:
+        """The statements that make the filled generation the live one, of this recipe; none where it is so."""
+        known = self.read()
+        live, following = known.get("live"), known.get("next")
+        if filled.state == "next" and following is not None and following.number == filled.number:
+            return [*self._swap(known.get("previous")), *self._save_recipe(following, spec)]
+        return self._save_recipe(live, spec) if live and live.recipe != spec.recipe else []
+
+    def _swap(self, previous: Generation | None) -> list[Statement]:
+        gone = schema.removal(self.tables(previous)) if previous else []
+        name = {state: Tables(self._target, state).vectors for state in ("previous", "live", "next")}
+        become = "update rowvec_generations set state = ? where target = ? and state = ?"
+        return [
+            *gone,
+            Statement("delete from rowvec_generations where target = ? and state = 'previous'", (self._target,)),
+            Statement(f"alter table {name['live']} rename to {name['previous']}"),
+            Statement(f"alter table {name['next']} rename to {name['live']}"),
+            Statement(become, ("previous", self._target, "live")),
+            Statement(become, ("live", self._target, "next")),
+        ]
+
+    def _save_recipe(self, generation: Generation, spec: TableSpec) -> list[Statement]:
+        return [self._save(replace(generation, state="live", recipe=spec.recipe))]
+
+    def _save(self, generation: Generation) -> Statement:
+        values = tuple(getattr(generation, field.name) for field in fields(Generation))
+        updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
+        return Statement(
+            f"""insert into rowvec_generations (target, {", ".join(_COLUMNS)})
+                values (?{", ?" * len(values)}) on conflict (target, state) do update set {updates}""",
+            (self._target, *values),
+        )
+
+
+def _fingerprint(spec: TableSpec) -> str | None:
+    return json.dumps(spec.fingerprint.as_dict()) if spec.fingerprint else None

@@ -1,0 +1,239 @@
+"""A libSQL database over HTTP: Turso, or a server of one's own (sqld).
+
+A thin client of Hrana over HTTP, version 2, which every such server speaks; version 3 adds nothing needed here
+(HTTP_V2_SPEC.md and HRANA_3_SPEC.md in tursodatabase/libsql). A transaction is a batch, each step of which runs only
+if the one before it did, so that it takes one round trip. One too large for a single request is spread over several,
+tied together by the baton that the server hands out.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import tenacity
+
+from rowvec.errors import MissingExtraError, StoreError, StoreUnavailable
+from rowvec.stores.libsql.database import Statement, Values, translated
+
+_SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
+_REQUEST_BYTES = 4 << 20
+_TRIES = 3
+
+
+def is_remote(url: str) -> bool:
+    return url.partition("://")[0] in _SCHEMES and "://" in url
+
+
+class RemoteDatabase:
+    """
+    Args:
+        url: `libsql://host`, `https://host` or `http://host:port`, optionally with `?authToken=…` and `?tls=0`.
+        token: sent as a bearer token, nowhere else.
+        timeout: seconds for one request.
+    """
+
+    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, tries: int = _TRIES) -> None:
+        try:
+            import httpx
+        except ImportError:
+            raise MissingExtraError("A libSQL store", "libsql") from None
+        parts = urlsplit(url)
+        options = parse_qs(parts.query)
+        scheme = "http" if options.get("tls") == ["0"] else _SCHEMES[parts.scheme]
+        token = token or options.get("authToken", [None])[0] or parts.password
+        host = parts.netloc.rpartition("@")[2]
+        self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
+        self._client = httpx.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
+        self._unreachable = httpx.TransportError
+        self._retry = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            stop=tenacity.stop_after_attempt(tries),
+            reraise=True,
+        )
+        self.where = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+
+    def exists(self) -> bool:
+        return True
+
+    def create(self) -> None:
+        """A remote database is made with its provider's own tools; here it only has to answer."""
+        self.query("select 1")
+
+    def query(self, sql: str, values: Values = ()) -> list[Values]:
+        request = f'{{"type": "execute", "stmt": {self._statement(sql, values)}}}'
+
+        def ask() -> list[Values]:
+            with _Stream(self) as stream:
+                result = stream.send(request, last=True)
+            return [tuple(map(_decoded, row)) for row in result["result"]["rows"]]
+
+        return self._retry(ask)
+
+    def transact(
+        self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None
+    ) -> list[int]:
+        # Encoded once, however often it has to be sent.
+        parts = list(_parts([self._statement(*statement) for statement in statements]))
+
+        def send() -> list[int]:
+            changed: list[int] = []
+            with _Stream(self) as stream:
+                for number, part in enumerate(parts):
+                    first, last = number == 0, number == len(parts) - 1
+                    if last and before_commit:
+                        before_commit()
+                    changed += self._changed(stream.send(_batch(part, first, last), last=last), len(part), first)
+            return changed
+
+        return self._retry(send)
+
+    def _statement(self, sql: str, values: Values) -> str:
+        try:
+            return json.dumps({"sql": sql, "args": [_encoded(value) for value in values]}, allow_nan=False)
+        except ValueError:
+            raise StoreError(f"{self.where}: an infinite number cannot be sent over HTTP.") from None
+
+    def _changed(self, response: Any, statements: int, first: bool) -> list[int]:
+        result = response["result"]
+        for error in result["step_errors"]:
+            if error:
+                raise translated(str(error.get("message")), self.where)
+        steps = result["step_results"][int(first) :][:statements]
+        return [step["affected_row_count"] for step in steps]
+
+    def post(self, base: str | None, body: str) -> Any:
+        """One pipeline request.
+
+        Raises:
+            StoreUnavailable: no connection, it was cut, or the server is overloaded or restarting.
+            StoreError: the server refused.
+        """
+        address = f"{base or self.address}/v2/pipeline"
+        try:
+            response = self._client.post(address, content=body, headers={"Content-Type": "application/json"})
+        except self._unreachable as error:
+            raise StoreUnavailable(
+                f"{self.where} does not answer: {type(error).__name__}.",
+                hint="Check the URL and the network; the sync goes on where it stopped.",
+            ) from None
+        status = response.status_code
+        if status in (401, 403):
+            raise StoreError(
+                f"{self.where} refused the token (HTTP {status}).", hint="Make a new token for this database."
+            )
+        if status in (408, 425, 429) or status >= 500:
+            raise StoreUnavailable(f"{self.where} is not available now (HTTP {status}).")
+        try:
+            answer = response.json()
+            if status == 200 and "results" in answer:
+                return answer
+            problem = str(answer["message"])
+        except (ValueError, KeyError, TypeError):
+            problem = ""
+        if "stream" in problem.lower():
+            # The server has closed the stream, and rolled its transaction back.
+            raise StoreUnavailable(f"{self.where}: {problem}")
+        raise StoreError(
+            f"{self.where} does not answer as a libSQL server (HTTP {status}). {problem}".rstrip(),
+            hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
+        )
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class _Stream:
+    """A connection on the server, held together by batons."""
+
+    def __init__(self, database: RemoteDatabase) -> None:
+        self._database = database
+        self._baton: str | None = None
+        self._base: str | None = None
+
+    def send(self, request: str, *, last: bool) -> Any:
+        """The response to one request, given as JSON; the stream ends with the `last` one.
+
+        Raises:
+            StoreError: as `post`, or what the engine said.
+        """
+        close = ', {"type": "close"}' if last else ""
+        answer = self._database.post(
+            self._base, f'{{"baton": {json.dumps(self._baton)}, "requests": [{request}{close}]}}'
+        )
+        self._baton, self._base = answer["baton"], answer.get("base_url") or self._base
+        result = answer["results"][0]
+        if result["type"] == "error":
+            raise translated(str(result["error"].get("message")), self._database.where)
+        return result["response"]
+
+    def __enter__(self) -> _Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # Left open after an error it would keep its transaction, and so everybody else out, until the server notices.
+        if kind is not None and self._baton is not None:
+            try:
+                self._database.post(self._base, json.dumps({"baton": self._baton, "requests": [{"type": "close"}]}))
+            except StoreError:
+                self._baton = None
+
+
+def _parts(statements: Sequence[str]) -> Iterator[list[str]]:
+    part: list[str] = []
+    size = 0
+    for statement in statements:
+        if part and size + len(statement) > _REQUEST_BYTES:
+            yield part
+            part, size = [], 0
+        part.append(statement)
+        size += len(statement)
+    yield part
+
+
+def _batch(statements: Sequence[str], first: bool, last: bool) -> str:
+    """A batch request as JSON: `begin` before the first part of a transaction, `commit` after its last, and a rollback
+    where anything went wrong."""
+    texts = [*statements]
+    if first:
+        texts.insert(0, '{"sql": "begin immediate"}')
+    if last:
+        texts.append('{"sql": "commit"}')
+    steps = [
+        f'{{"condition": {{"type": "ok", "step": {number - 1}}}, "stmt": {text}}}' if number else f'{{"stmt": {text}}}'
+        for number, text in enumerate(texts)
+    ]
+    failed = f'{{"type": "not", "cond": {{"type": "ok", "step": {len(texts) - 1}}}}}'
+    steps.append(f'{{"condition": {failed}, "stmt": {{"sql": "rollback"}}}}')
+    return f'{{"type": "batch", "batch": {{"steps": [{", ".join(steps)}]}}}}'
+
+
+def _encoded(value: Any) -> dict[str, Any]:
+    match value:
+        case None:
+            return {"type": "null"}
+        case bool() | int():
+            return {"type": "integer", "value": str(int(value))}
+        case float():
+            return {"type": "float", "value": value}
+        case str():
+            return {"type": "text", "value": value}
+        case _:
+            return {"type": "blob", "base64": base64.b64encode(value).decode()}
+
+
+def _decoded(value: Any) -> Any:
+    match value["type"]:
+        case "null":
+            return None
+        case "integer":
+            return int(value["value"])
+        case "blob":
+            text = value["base64"]
+            return base64.b64decode(text + "=" * (-len(text) % 4))
+        case _:
+            return value["value"]

@@ -1,0 +1,323 @@
+"""What a value of a database says as text, and what it is as a value of a declared type.
+
+The text of a value, whichever database it comes from:
+
+| value | text |
+|---|---|
+| null, NaN, an empty list or object | nothing |
+| string | itself, without the white space at its ends |
+| boolean | `yes` or `no` |
+| integer | its digits |
+| decimal | its digits as the database keeps them, never an exponent: `1250.00` |
+| float | the shortest digits that give the same float: `2.5` |
+| infinite number | `infinity`, `-infinity` |
+| date, time | ISO 8601: `2024-05-01`, `12:30:00` |
+| timestamp | both with a space between, and its UTC offset if it has one: `2024-05-01 12:30:00+00:00` |
+| interval | `1 day 02:03:04`, `-00:30:00` |
+| UUID | lower case with hyphens |
+| JSON object, list with lists or objects in it | JSON, compact, keys sorted, letters not escaped |
+| list, set | its values with `, ` between; a set in sorted order |
+| bytes | the UTF-8 text they are; nothing where they are not, or hold a NUL |
+| anything else | `str(value)` |
+
+A string that the database hands over is text, even where it holds JSON or a date.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+import re
+from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from rowvec.types import ColumnType
+
+CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
+"""What a converter raises for a value that is none of its type; OSError is what the clock says of a far year."""
+
+_BIGINT = 2**63
+_MILLISECONDS_FROM = 10**11
+_OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
+_TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
+_FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
+
+
+def clean(text: str) -> str:
+    """`text` as every database takes it: NUL characters removed, lone surrogates replaced by U+FFFD."""
+    if "\0" in text:
+        text = text.replace("\0", "")
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        # By way of UTF-16, so that two surrogates which make up a character become that character.
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def shown(value: Any) -> str:
+    """The text of a value by the rule above, "" where it says nothing. Not cleaned yet."""
+    return SHOWERS[type(value)](value)
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=shown)
+
+
+def _other(value: Any) -> str:
+    return str(value).strip()
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _float(value: float) -> str:
+    if math.isfinite(value):
+        return repr(value)
+    return "" if value != value else "infinity" if value > 0 else "-infinity"
+
+
+def _decimal(value: Decimal) -> str:
+    return format(value, "f") if value.is_finite() else _float(float(value)) if value.is_infinite() else ""
+
+
+def _interval(value: dt.timedelta) -> str:
+    if value < dt.timedelta():
+        return "-" + _interval(-value)
+    clock = (dt.datetime.min + dt.timedelta(0, value.seconds, value.microseconds)).time().isoformat()
+    return f"{value.days} day{'s' * (value.days != 1)} {clock}" if value.days else clock
+
+
+def _bytes(value: bytes | bytearray | memoryview) -> str:
+    raw = bytes(value)
+    if b"\0" in raw:
+        return ""
+    try:
+        return raw.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+
+
+def _object(value: Mapping[str, Any]) -> str:
+    return as_json(value) if value else ""
+
+
+def _listed(values: list[Any] | tuple[Any, ...]) -> str:
+    if any(isinstance(value, dict | list | tuple) for value in values):
+        return as_json(values)
+    return ", ".join(filter(None, map(shown, values)))
+
+
+def _set(values: AbstractSet[Any]) -> str:
+    return ", ".join(filter(None, sorted(map(shown, values))))
+
+
+class _Showers(dict[type, Callable[[Any], str]]):
+    """A class that is not listed is shown as the first listed one it is derived from."""
+
+    def __missing__(self, kind: type) -> Callable[[Any], str]:
+        self[kind] = show = next((show for base, show in list(self.items()) if issubclass(kind, base)), _other)
+        return show
+
+
+# A class stands before the class it is derived from: bool before int, datetime before date.
+SHOWERS = _Showers(
+    {
+        str: str.strip,
+        type(None): lambda value: "",
+        bool: _yes_no,
+        int: str,
+        float: _float,
+        Decimal: _decimal,
+        dt.datetime: lambda value: value.isoformat(" "),
+        dt.date: dt.date.isoformat,
+        dt.time: dt.time.isoformat,
+        dt.timedelta: _interval,
+        UUID: str,
+        dict: _object,
+        list: _listed,
+        tuple: _listed,
+        set: _set,
+        frozenset: _set,
+        bytes: _bytes,
+        bytearray: _bytes,
+        memoryview: _bytes,
+    }
+)
+
+
+def truth(value: Any) -> Any:
+    """The value of a boolean column as a boolean; itself where it is neither true nor false."""
+    try:
+        return value if type(value) is bool or value is None else _to_boolean(value)
+    except ValueError:
+        return value
+
+
+def converter(kind: ColumnType) -> Callable[[Any], Any]:
+    """The function that makes a value, not null, one of type `kind`.
+
+    It gives None for what the type cannot say but a database can: an empty string where a number, date or
+    boolean should be, and a date outside the years 1 to 9999 (`infinity`, BC, MySQL's zero dates). It raises
+    one of CONVERSION_ERRORS where the value is none of that type.
+    """
+    return _CONVERT[kind]
+
+
+def _to_integer(value: Any) -> int | None:
+    if isinstance(value, str) and not value.strip():
+        return None
+    number: int = int(value)
+    if not isinstance(value, str) and number != value:
+        raise ValueError("not a whole number")
+    if number < -_BIGINT or number >= _BIGINT:
+        raise ValueError("more than 64 bits")
+    return number
+
+
+def _to_number(value: Any) -> float | None:
+    if isinstance(value, str) and not value.strip():
+        return None
+    return float(value)
+
+
+def _to_decimal(value: Any) -> Decimal | None:
+    if isinstance(value, Decimal):
+        return value
+    text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value
+    return None if text == "" else Decimal(text)
+
+
+def _to_boolean(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, bytes) and len(value) == 1 and value in b"\0\1":
+        return value == b"\1"
+    word = shown(value).lower()
+    if word in _TRUE:
+        return True
+    if word in _FALSE:
+        return False
+    if word:
+        raise ValueError("neither true nor false")
+    return None
+
+
+def _to_text(value: Any) -> str:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        return clean(bytes(value).decode())
+    return clean(shown(value))
+
+
+def _to_timestamp(value: Any) -> dt.datetime | None:
+    if isinstance(value, str):
+        text = value.strip()
+        if not text or _OUTSIDE_CALENDAR.fullmatch(text):
+            return None
+        value = dt.datetime.fromisoformat(text)
+    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        # SQLite has no type for dates: numbers in such a column are Unix time, in seconds or milliseconds.
+        number = float(value)
+        return dt.datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS_FROM else number, dt.UTC)
+    elif type(value) is dt.date:
+        return dt.datetime(value.year, value.month, value.day)
+    if not isinstance(value, dt.datetime):
+        raise TypeError("not a timestamp")
+    # One moment has one form, whatever time zone the session shows it in.
+    return value if value.tzinfo is None else value.astimezone(dt.UTC)
+
+
+def _to_date(value: Any) -> dt.date | None:
+    if type(value) is dt.date:
+        return value
+    moment = value if isinstance(value, dt.datetime) else _to_timestamp(value)
+    return None if moment is None else moment.date()
+
+
+def _to_time(value: Any) -> dt.time | None:
+    if isinstance(value, dt.timedelta):
+        if not dt.timedelta() <= value < dt.timedelta(days=1):
+            raise ValueError("not a time of day")
+        return (dt.datetime.min + value).time()
+    if isinstance(value, str):
+        return dt.time.fromisoformat(value.strip()) if value.strip() else None
+    if isinstance(value, dt.time):
+        return value
+    raise TypeError("not a time")
+
+
+def _to_uuid(value: Any) -> UUID | None:
+    if isinstance(value, UUID):
+        return value
+    if isinstance(value, bytes):
+        return UUID(bytes=value)
+    if not isinstance(value, str):
+        raise TypeError("not a UUID")
+    return UUID(value.strip()) if value.strip() else None
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        value = bytes(value).decode()
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        try:
+            value = json.loads(value)
+        except ValueError:
+            # One driver parses JSON, another hands over its source: a string that is no JSON was parsed already.
+            return clean(value)
+    return _json_value(value)
+
+
+def _to_array(value: Any) -> list[Any] | None:
+    if isinstance(value, str):
+        value = json.loads(value) if value.strip() else None
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise TypeError("not a list")
+    members = sorted(value, key=shown) if isinstance(value, set | frozenset) else value
+    return [_json_value(member) for member in members]
+
+
+def _json_value(value: Any) -> Any:
+    """`value` with nothing in it that JSON cannot say; keys sorted, so that equal objects look equal."""
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, float | Decimal):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {clean(str(key)): _json_value(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [_json_value(member) for member in value]
+    return clean(value if isinstance(value, str) else shown(value))
+
+
+def _to_bytes(value: Any) -> bytes:
+    return value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(memoryview(value))
+
+
+_CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
+    ColumnType.INTEGER: _to_integer,
+    ColumnType.NUMBER: _to_number,
+    ColumnType.DECIMAL: _to_decimal,
+    ColumnType.BOOLEAN: _to_boolean,
+    ColumnType.TEXT: _to_text,
+    ColumnType.DATE: _to_date,
+    ColumnType.TIME: _to_time,
+    ColumnType.TIMESTAMP: _to_timestamp,
+    ColumnType.UUID: _to_uuid,
+    ColumnType.JSON: _to_json,
+    ColumnType.ARRAY: _to_array,
+    ColumnType.BYTES: _to_bytes,
+}

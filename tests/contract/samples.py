@@ -1,0 +1,51 @@
+"""Rows and entries for the store contract."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import Any
+
+from rowvec.stores.base import Store, TableSpec
+from rowvec.testing import HashEmbedder
+from rowvec.types import (
+    Column,
+    ColumnType,
+    Document,
+    Entry,
+    Failure,
+    Key,
+    Vector,
+    WriteBatch,
+)
+
+DIMENSION = 16
+EMBEDDER = HashEmbedder(DIMENSION)
+NAME = Column("name", ColumnType.TEXT)
+SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION, (NAME,))
+WHEN = dt.datetime(2026, 3, 1, 12, 30, 15, 250_000, dt.UTC)
+
+
+def vector_of(text: str) -> Vector:
+    return EMBEDDER.embed_query(text)
+
+
+def hashed(*values: Any) -> bytes:
+    return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def document(key: Key, text: str, *metadata: Any) -> Document:
+    metadata = metadata or (text,)
+    return Document(key, text, metadata, hashed(text), hashed(text, metadata))
+
+
+def entry(key: Key, text: str, *metadata: Any, expected: bytes | None = None, truncated: bool = False) -> Entry:
+    return Entry(document(key, text, *metadata), vector_of(text), expected, truncated)
+
+
+def failure(key: Key, text: str = "bad text", *, attempts: int = 1, error: str = "refused") -> Failure:
+    return Failure(key, error, attempts, WHEN, WHEN + dt.timedelta(minutes=attempts), hashed(text))
+
+
+def write(store: Store, *entries: Entry, **others: Any) -> int:
+    return store.write(WriteBatch(list(entries), **others))

@@ -1,0 +1,150 @@
+"""libSQL's vector index, and the defect of it that equal vectors meet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import TableSpec
+from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stores.libsql.write import vector_in
+from rowvec.types import ColumnType, Document, Entry, Vectors, WriteBatch
+from tests.support import digest
+
+DIMENSION = 64
+SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION)
+
+
+def directions(count: int, seed: int = 0) -> Vectors:
+    vectors = np.random.default_rng(seed).standard_normal((count, DIMENSION))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def filled(path: Path, vectors: Vectors, metric: str = "cosine") -> LibsqlStore:
+    store = LibsqlStore(str(path), table="items", metric=metric)
+    store.prepare(SPEC)
+    add(store, 0, vectors)
+    return store
+
+
+def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
+    documents = [Document(first + n, f"item {first + n}", (), digest(str(first + n)), b"") for n in range(len(vectors))]
+    store.write(
+        WriteBatch([Entry(document, vector, None) for document, vector in zip(documents, vectors, strict=True)])
+    )
+
+
+def test_the_engine_still_has_the_defect_that_the_index_works_round(tmp_path: Path) -> None:
+    """When this fails libSQL has mended it, and the table of distinct vectors can go."""
+    database = LocalDatabase(str(tmp_path / "bare.db"))
+    database.create()
+    database.query("create table t (id integer primary key, v f32_blob(768))")
+    database.query("create index i on t (libsql_vector_idx(v))")
+    vectors = np.random.default_rng(0).standard_normal((20, 768))
+    for key, vector in enumerate(vectors):
+        database.query("insert into t values (?, ?)", (key, vector_in(vector)))
+    twice = vector_in(vectors[3])
+    database.query("insert into t values (99, ?)", (twice,))
+    database.query("delete from t where id = 3")
+    found = {key for (key,) in database.query("select id from vector_top_k('i', ?, 21)", (twice,))}
+    database.close()
+    assert 99 not in found
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2"])
+def test_the_index_finds_what_the_scan_finds(tmp_path: Path, metric: str) -> None:
+    store = filled(tmp_path / "vectors.db", directions(400), metric)
+    store.create_vector_index()
+    hits = 0
+    for query in directions(400)[:20] + 0.1 * directions(20, seed=1):
+        exact, indexed = store.nearest(query, 10, exact=True), store.nearest(query, 10)
+        assert (exact.exact, indexed.exact, indexed.complete) == (True, False, True)
+        assert indexed.keys[0] == exact.keys[0]
+        hits += len(set(exact.keys) & set(indexed.keys))
+    assert hits >= 0.9 * 200
+
+
+def test_the_index_follows_every_write(tmp_path: Path) -> None:
+    vectors = directions(60)
+    store = filled(tmp_path / "vectors.db", vectors[:50])
+    store.create_vector_index()
+    add(store, 50, vectors[50:])
+    assert store.nearest(vectors[55], 1).keys == [55]
+    changed = Document(7, "changed", (), digest("changed"), b"")
+    store.write(WriteBatch([Entry(changed, -vectors[7], digest("7"))], deletes=[55]))
+    assert store.nearest(-vectors[7], 1).keys == [7]
+    assert 55 not in store.nearest(vectors[55], 10).keys
+    assert 7 not in store.nearest(vectors[7], 3).keys
+
+
+def test_rows_with_equal_vectors_are_all_found_and_outlive_each_other(tmp_path: Path) -> None:
+    vectors = directions(40)
+    vectors[10] = vectors[11] = vectors[12]
+    store = filled(tmp_path / "vectors.db", vectors)
+    store.create_vector_index()
+    assert sorted(store.nearest(vectors[10], 3).keys) == [10, 11, 12]
+    store.write(WriteBatch(deletes=[11]))
+    found = store.nearest(vectors[10], 2)
+    assert (sorted(found.keys), found.exact) == ([10, 12], False)
+    store.write(WriteBatch(deletes=[10, 12]))
+    assert not {10, 11, 12} & set(store.nearest(vectors[10], 10).keys)
+
+
+def test_rows_deleted_by_hand_leave_the_index(tmp_path: Path) -> None:
+    store = filled(tmp_path / "vectors.db", directions(40))
+    store.create_vector_index()
+    by_hand = LocalDatabase(str(tmp_path / "vectors.db"))
+    by_hand.query("delete from items where id < 35")
+    by_hand.close()
+    assert sorted(store.nearest(directions(40)[0], 5).keys) == [35, 36, 37, 38, 39]
+    assert store.nearest(directions(40)[0], 10).keys == store.nearest(directions(40)[0], 10, exact=True).keys
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    store = filled(tmp_path / "vectors.db", directions(500))
+    done: list[int] = []
+
+    def interrupt(so_far: int, total: int) -> None:
+        done.append(so_far)
+        assert total == 500
+        if len(done) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.create_vector_index(interrupt)
+    assert store.status()["index"] is None
+    assert store.nearest(directions(500)[0], 1).exact
+    store.create_vector_index(interrupt)
+    assert done == [200, 400, 500]
+    assert store.status()["index"] == "diskann"
+
+
+def test_the_cost_is_foretold_and_a_dropped_index_leaves_nothing(tmp_path: Path) -> None:
+    vectors = directions(300)
+    vectors[100:] = vectors[0]
+    store = filled(tmp_path / "vectors.db", vectors)
+    cost = store.vector_index_cost()
+    assert cost.vectors == 100
+    store.create_vector_index()
+    database = LocalDatabase(str(tmp_path / "vectors.db"))
+    (taken,) = database.query(
+        "select sum(pgsize) from dbstat where name like 'rowvecrowvec_distinct%' or name like '%diskann%'"
+    )[0]
+    assert taken / 2 < cost.bytes < taken * 2
+    store.drop_vector_index()
+    left = "select name from sqlite_master where name like '%diskann%' or name like 'rowvec_distinct%'"
+    assert database.query(left) == []
+    database.close()
+    assert store.nearest(vectors[1], 1).exact
+    assert store.write(WriteBatch(deletes=[1])) == 0
+
+
+def test_there_is_no_index_for_the_inner_product(tmp_path: Path) -> None:
+    store = filled(tmp_path / "vectors.db", directions(5), "ip")
+    with pytest.raises(StoreError, match="inner product"):
+        store.create_vector_index()
+    assert store.nearest(directions(5)[2], 1).keys == [2]

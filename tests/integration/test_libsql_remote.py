@@ -1,0 +1,228 @@
+"""The libSQL store over HTTP, when the network and the server misbehave."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.stores.base import TableSpec
+from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql.database import Statement
+from rowvec.stores.libsql.remote import RemoteDatabase
+from rowvec.testing import HashEmbedder
+from rowvec.types import ColumnType, Document, Entry, WriteBatch
+from tests.servers.hrana import HranaServer, serving
+from tests.support import digest
+
+DIMENSION = 8
+EMBEDDER = HashEmbedder(DIMENSION)
+SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION)
+TOKEN = "eyJhbGciOi-secret-token"
+
+
+def entry(key: int, text: str, *, expected: bytes | None = None) -> Entry:
+    return Entry(Document(key, text, (), digest(text), digest(text)), EMBEDDER.embed_query(text), expected)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
+    with serving(tmp_path_factory.mktemp("hrana")) as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: HranaServer, tmp_path: Path) -> Iterator[LibsqlStore]:
+    opened = LibsqlStore(server.url(tmp_path.name), table="items")
+    opened.prepare(SPEC)
+    opened.write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
+    yield opened
+    server.control(cut_before=0, cut_after=0, match="")
+    opened.close()
+
+
+BATCH = WriteBatch([entry(1, "red lamp", expected=digest("lamp")), entry(3, "table")], deletes=[2])
+
+
+def carried_out(store: LibsqlStore) -> bool:
+    return (
+        store.keys(None, 10) == [1, 3] and store.keyword("red", 5).keys == [1] and store.keyword("chair", 5).keys == []
+    )
+
+
+@pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
+def test_a_batch_whose_connection_is_cut_is_sent_again(store: LibsqlStore, server: HranaServer, cut: str) -> None:
+    server.control(**{cut: 1, "match": "commit"})
+    assert store.write(BATCH) == 0
+    assert carried_out(store)
+
+
+def test_a_batch_whose_answers_all_got_lost_can_be_written_again_without_conflict(
+    store: LibsqlStore, server: HranaServer
+) -> None:
+    server.control(cut_after=99, match="commit")
+    with pytest.raises(StoreUnavailable, match="does not answer"):
+        store.write(BATCH)
+    server.control(cut_after=0)
+    assert store.write(BATCH) == 0
+    assert carried_out(store)
+
+
+def test_a_batch_that_never_arrived_changed_nothing(store: LibsqlStore, server: HranaServer) -> None:
+    server.control(cut_before=99, match="commit")
+    with pytest.raises(StoreUnavailable):
+        store.write(BATCH)
+    assert store.keys(None, 10) == [1, 2]
+
+
+def test_a_run_that_was_begun_twice_is_one_run(store: LibsqlStore, server: HranaServer) -> None:
+    with store.lock():
+        server.control(cut_after=1, match="rowvec_runs")
+        store.begin_run()
+    assert len(store.runs()) == 1
+
+
+def test_a_lock_whose_answer_was_lost_is_held_all_the_same(store: LibsqlStore, server: HranaServer) -> None:
+    server.control(cut_after=1, match="insert into rowvec_locks")
+    with store.lock():
+        assert store.count() == 2
+
+
+def test_a_cut_search_is_asked_again(store: LibsqlStore, server: HranaServer) -> None:
+    server.control(cut_after=1, match="vector_distance")
+    assert store.nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(
+    store: LibsqlStore, server: HranaServer, status: int
+) -> None:
+    server.control(status=status)
+    assert store.write(BATCH) == 0
+    assert carried_out(store)
+
+
+def test_the_store_goes_on_after_the_server_was_killed_and_started_again(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        store = LibsqlStore(server.url("vectors"), table="items")
+        store.prepare(SPEC)
+        store.write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
+        server.kill()
+        with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
+            store.write(BATCH)
+        assert not store.checks(SPEC)[0].ok
+        server.start()
+        assert store.write(BATCH) == 0
+        assert carried_out(store)
+        store.close()
+
+
+@pytest.fixture
+def database(server: HranaServer, tmp_path: Path) -> Iterator[RemoteDatabase]:
+    opened = RemoteDatabase(server.url(tmp_path.name))
+    yield opened
+    opened.close()
+
+
+def test_a_transaction_too_large_for_one_request_is_still_one_transaction(
+    database: RemoteDatabase, server: HranaServer
+) -> None:
+    database.query("create table t (x)")
+    large = [Statement("insert into t values (?)", (bytes(1 << 20),)) for _ in range(10)]
+    before = server.control()["requests"]
+    assert database.transact(large) == [1] * 10
+    assert server.control()["requests"] - before > 1
+    assert database.query("select count(*) from t") == [(10,)]
+    with pytest.raises(StoreError, match="no such column"):
+        database.transact([*large, Statement("insert into t values (nonsense)")])
+    assert database.query("select count(*) from t") == [(10,)]
+    server.control(cut_before=1, match="commit")
+    assert database.transact(large) == [1] * 10
+    assert database.query("select count(*) from t") == [(20,)]
+
+
+def test_every_kind_of_value_comes_back_from_the_server(database: RemoteDatabase) -> None:
+    values = (None, 5, -(2**31), 2.5, "naïve 😀", b"\x00\xff\x10", "", b"")
+    assert database.query("select ?, ?, ?, ?, ?, ?, ?, ?", values) == [values]
+    database.query("create table t (x integer)")
+    database.query("insert into t values (?)", (2**53 + 1,))
+    assert database.query("select x from t where x = ?", (2**53 + 1,)) == [(2**53 + 1,)]
+    with pytest.raises(StoreError, match="infinite"):
+        database.query("select ?", (np.inf,))
+
+
+@pytest.mark.parametrize("form", ["{}", "{}?authToken=" + TOKEN])
+def test_the_token_opens_the_database_and_is_never_shown(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with serving(tmp_path, TOKEN) as server:
+        url = form.format(server.url("vectors"))
+        store = LibsqlStore(url, table="items", token=None if "authToken" in form else TOKEN)
+        store.prepare(SPEC)
+        server.kill()
+        with pytest.raises(StoreUnavailable) as caught:
+            store.count()
+        shown = [str(caught.value), repr(store), store.where, str(store.checks(SPEC)), str(vars(store))]
+        store.close()
+    assert "127.0.0.1" in store.where
+    assert TOKEN not in "".join(shown) + caplog.text
+
+
+def test_a_wrong_token_is_an_error_that_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path, TOKEN) as server:
+        store = LibsqlStore(server.url("vectors"), table="items", token="wrong-token")
+        with pytest.raises(StoreError, match="refused the token") as caught:
+            store.prepare(SPEC)
+        store.close()
+    assert not caught.value.transient
+    assert "wrong-token" not in str(caught.value)
+
+
+class Page(BaseHTTPRequestHandler):
+    """Some web server that knows nothing of databases."""
+
+    def do_POST(self) -> None:
+        body = b"<html>hello</html>" if self.path.startswith("/html") else json.dumps({"hello": 1}).encode()
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(404 if self.path.startswith("/missing") else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("path", ["html", "json", "missing"])
+def test_an_address_that_is_no_libsql_server_is_told(path: str) -> None:
+    with HTTPServer(("127.0.0.1", 0), Page) as pages:
+        threading.Thread(target=pages.serve_forever, daemon=True).start()
+        store = LibsqlStore(f"http://127.0.0.1:{pages.server_port}/{path}", table="items")
+        with pytest.raises(StoreError, match="does not answer as a libSQL server") as caught:
+            store.prepare(SPEC)
+        store.close()
+        pages.shutdown()
+    assert not caught.value.transient
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("libsql://db.turso.io", "https://db.turso.io"),
+        ("libsql://127.0.0.1:8080?tls=0", "http://127.0.0.1:8080"),
+        ("https://db.example.com/one/", "https://db.example.com/one"),
+        ("ws://localhost:8080", "http://localhost:8080"),
+    ],
+)
+def test_an_address_is_spoken_to_over_http(url: str, address: str) -> None:
+    database = RemoteDatabase(url)
+    assert database.address == address
+    database.close()

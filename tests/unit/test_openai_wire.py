@@ -1,0 +1,178 @@
+"""What an answer must look like, what a refusal means, and how long a 429 asks to wait."""
+
+from __future__ import annotations
+
+import base64
+import email.utils
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rowvec.embedders.limits import Pace, pause, stated_wait
+from rowvec.embedders.openai_wire import BrokenAnswer, Endpoint, Usage, error_of, usage_of, vectors_of
+from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+
+ENDPOINT = Endpoint("some-model", "https://api.example.com/v1", "SOME_KEY", "sk-secret")
+NOW = 1_800_000_000.0
+
+
+def answer(*embeddings: Any) -> dict[str, Any]:
+    return {"data": [{"index": index, "embedding": embedding} for index, embedding in enumerate(embeddings)]}
+
+
+def packed(*numbers: float) -> str:
+    return base64.b64encode(np.array(numbers, "<f4").tobytes()).decode()
+
+
+def test_base64_is_little_endian_float32_and_floats_are_accepted_beside_it() -> None:
+    vectors = vectors_of(ENDPOINT, answer(packed(1.0, 2.0), [3, 4.5]), 2)
+    np.testing.assert_array_equal(vectors, np.array([[1, 2], [3, 4.5]], np.float32))
+    assert vectors.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"data": None},
+        answer([1.0]),
+        answer([1.0], [1.0], [1.0]),
+        answer([1.0], [1.0, 2.0]),
+        answer([1.0], []),
+        answer([], []),
+        answer([1.0], [float("nan")]),
+        answer([1.0], [float("inf")]),
+        answer([1.0], [1e300]),
+        answer([1.0, 1.0], [0.0, 0.0]),
+        answer([1.0], ["x"]),
+        answer([1.0], [[1.0]]),
+        answer([1.0], None),
+        answer([1.0], "not base64!"),
+        answer([1.0], base64.b64encode(b"abc").decode()),
+        {"data": [{"index": 1, "embedding": [1.0]}, {"index": 1, "embedding": [1.0]}]},
+        {"data": [{"index": 1, "embedding": [1.0]}, {"index": 2, "embedding": [1.0]}]},
+        {"data": [{"index": -1, "embedding": [1.0]}, {"index": 0, "embedding": [1.0]}]},
+        {"data": [[1.0], [1.0]]},
+    ],
+    ids=str,
+)
+def test_a_broken_answer_for_two_texts_is_never_taken_for_vectors(body: dict[str, Any]) -> None:
+    with pytest.raises(BrokenAnswer):
+        vectors_of(ENDPOINT, body, 2)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({"prompt_tokens": 7, "total_tokens": 9}, Usage(7, None)),
+        ({"total_tokens": 9}, Usage(9, None)),
+        ({"prompt_tokens": 0, "total_tokens": 0}, Usage(None, None)),
+        ({"prompt_tokens": 7, "cost": 0.5}, Usage(7, 0.5)),
+        ({"prompt_tokens": 7, "cost": -1}, Usage(7, None)),
+        ({"prompt_tokens": 7, "cost": "free"}, Usage(7, None)),
+        (None, Usage(None, None)),
+    ],
+)
+def test_usage_is_taken_where_it_is_stated(usage: object, expected: Usage) -> None:
+    assert usage_of({"usage": usage}) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "code", "kind"),
+    [
+        (400, "maximum context length is 8192 tokens", None, TextRefused),
+        (413, "Payload too large", None, TextRefused),
+        (422, "inputs must have less than 512 tokens", None, TextRefused),
+        (403, "Your input was flagged by moderation", None, TextRefused),
+        (400, "foo/bar is not a valid model ID", None, EmbedderError),
+        (404, 'model "x" not found, try pulling it first', None, EmbedderError),
+        (401, "Incorrect API key provided: sk-secret", "invalid_api_key", EmbedderError),
+        (403, "Forbidden", None, EmbedderError),
+        (402, "Insufficient credits", None, EmbedderError),
+        (429, "You exceeded your current quota", "insufficient_quota", EmbedderError),
+        (429, "Slow down", "rate_limit_exceeded", RateLimited),
+        (200, "Provider returned error", 429, RateLimited),
+        (200, "Provider returned error", 502, EmbedderUnavailable),
+        (200, "Insufficient credits", 402, EmbedderError),
+        (408, "Timeout", None, EmbedderUnavailable),
+        (503, "Overloaded", None, EmbedderUnavailable),
+        (307, "", None, EmbedderError),
+        (418, "I am a teapot", None, EmbedderError),
+    ],
+)
+def test_every_refusal_has_one_meaning_and_never_shows_the_key(
+    status: int, message: str, code: object, kind: type[EmbedderError]
+) -> None:
+    content = json.dumps({"error": {"message": message, "code": code}}).encode()
+    error = error_of(ENDPOINT, status, {}, content)
+    assert type(error) is kind
+    assert "sk-secret" not in str(error)
+    assert "sk-secret" not in repr(ENDPOINT)
+
+
+def test_the_key_is_cut_out_of_what_the_service_says() -> None:
+    error = error_of(ENDPOINT, 500, {}, b'{"error": "failed for sk-secret"}')
+    assert str(error).endswith("failed for ***")
+
+
+def test_the_reason_of_the_provider_behind_a_router_is_shown() -> None:
+    body = {"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": "shared pool is full"}}}
+    assert "shared pool is full" in str(error_of(ENDPOINT, 429, {}, json.dumps(body).encode()))
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"null", b'"no"', b"[1]", b'{"error": null}', b"\xff"])
+def test_any_error_body_is_understood_somehow(content: bytes) -> None:
+    assert isinstance(error_of(ENDPOINT, 500, {}, content), EmbedderUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry-after": "20"}, 20),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30),
+        ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 0),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
+        ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "6m0s"}, 360),
+        (
+            {
+                "x-ratelimit-reset-requests": "1s",
+                "x-ratelimit-remaining-requests": "0",
+                "x-ratelimit-reset-tokens": "6m0s",
+                "x-ratelimit-remaining-tokens": "149984",
+            },
+            1,
+        ),
+        ({"x-ratelimit-reset": str(int((NOW + 5) * 1000))}, 5),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "-5"}, None),
+    ],
+    ids=str,
+)
+def test_a_429_says_in_one_of_many_ways_how_long_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert stated_wait(headers, NOW) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_stated_wait_is_kept_to_and_an_unstated_one_grows() -> None:
+    assert all(20 <= pause(20, 1) <= 22 for _ in range(100))
+    assert all(pause(0, 9) > pause(0, 1) > 0 for _ in range(100))
+    assert all(0.75 <= pause(None, 1) <= 1.25 and pause(None, 12) <= 75 for _ in range(100))
+
+
+def test_a_pace_never_lets_more_than_the_limit_into_any_minute() -> None:
+    pace = Pace(60)
+    starts = [pace.book(1, now=0.0) for _ in range(100)]
+    assert starts == pytest.approx(list(range(100)))
+    assert pace.book(1, now=500.0) == 500.0
+
+
+def test_a_pace_is_corrected_by_what_was_really_used() -> None:
+    pace = Pace(600)
+    pace.book(100, now=0.0)
+    pace.correct(-50)
+    assert pace.book(100, now=0.0) == pytest.approx(5.0)
