@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import Embedder, PaidEmbedder
+from rowvec.pricing import Estimate
 from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, planned_pages
 from rowvec.types import Change, Document, Key, Kind, Reason
 
 EXAMPLES = 5
+SAMPLE_TEXTS = 200
 COUNTED_TEXTS = 20_000
 """Up to so many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
 
@@ -35,6 +37,10 @@ class Preview:
     filled: Counter[str] = field(default_factory=Counter)
     """How many rows have something in each text column."""
     samples: list[Document] = field(default_factory=list)
+    estimate: Estimate | None = None
+    """What a paid model would bill, and how long it would take."""
+    seconds: float | None = None
+    """Expected for the embedding; None where no earlier run and no latency tells."""
     deletion_guard: bool = False
     """The sync would stop before deleting: more than half of the vectors would go."""
 
@@ -43,6 +49,7 @@ class Preview:
             "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
             "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
             "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
+            "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
             "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
             "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
         }  # fmt: skip
@@ -69,6 +76,7 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
         lengths.add(_texts_to_embed(pipeline, page, seen, reuse=known and not options.force))
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
+    _add_price(result, pipeline, lengths.sample, known=known)
     if known and options.whole:
         _add_missing(result, pipeline, pipeline.store.count(), matched, stop)
     return result
@@ -107,6 +115,27 @@ def _texts_to_embed(pipeline: Pipeline, page: Page, seen: set[bytes], *, reuse: 
     return [change.document.text for text_hash, change in wanted.items() if text_hash not in stored]
 
 
+def _add_price(result: Preview, pipeline: Pipeline, sample: Sequence[str], *, known: bool) -> None:
+    embedder = pipeline.embedder
+    if isinstance(embedder, PaidEmbedder):
+        result.seconds = embedder.expected_seconds(result.texts, result.tokens)
+        result.estimate = Estimate.of(
+            result.texts, result.tokens, embedder.price, seconds=result.seconds,
+            exact_tokens=embedder.exact_tokens, error=embedder.token_error(sample),
+        )  # fmt: skip
+    elif known:
+        result.seconds = _seconds_as_before(pipeline, result.tokens)
+
+
+def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
+    """From the tokens per second of the last run that embedded enough to tell."""
+    for run in pipeline.store.runs():
+        embedded = run.report.get("tokens", 0)
+        if run.ended_at is not None and embedded > 10_000:
+            return float(tokens * (run.ended_at - run.started_at).total_seconds() / embedded)
+    return None
+
+
 def _add_missing(result: Preview, pipeline: Pipeline, present: int, matched: int, stop: threading.Event) -> None:
     missing = present - matched
     if missing <= 0 or pipeline.keep_missing:
@@ -130,9 +159,12 @@ class _TokenCount:
         self._counted_tokens = 0
         self._counted_truncated = 0
         self.texts = 0
+        self.sample: list[str] = []
+        """Texts that stand for the others."""
 
     def add(self, texts: Sequence[str]) -> None:
         self.texts += len(texts)
+        self.sample.extend(texts[: SAMPLE_TEXTS - len(self.sample)])
         if not self._embedder.billed:
             texts = texts[: COUNTED_TEXTS - self._counted]
         if not texts:

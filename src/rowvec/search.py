@@ -127,9 +127,7 @@ class Searcher:
         done = time.perf_counter()
         return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
 
-    def similar(
-        self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False
-    ) -> SearchResult:
+    def similar(self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False) -> SearchResult:
         """The rows nearest to the row `key`, itself left out.
 
         Raises:
@@ -164,9 +162,7 @@ class Searcher:
             one = semantic or keyword
             assert one is not None
             scores = dict(zip(one.keys, one.scores, strict=True))
-            return _Candidates(
-                scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete
-            )
+            return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
         s, k = _scores(semantic), _scores(keyword)
         fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
         return _Candidates(fused, s, k, semantic.exact, semantic.complete)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-from rowvec.config.problems import quoted
+from rowvec.config.problems import dotted, quoted
 from rowvec.urls import redact
+
+if TYPE_CHECKING:
+    from rowvec.sources.propose import Proposal
 
 URL_VARIABLE = "ROWVEC_SOURCE_URL"
 WIDTH = 46
@@ -59,52 +62,21 @@ metadata = {metadata}
 """
 
 
-class Column(Protocol):
-    @property
-    def name(self) -> str: ...
-
-
-class Proposal(Protocol):
-    """What was found out about one table of a database."""
-
-    @property
-    def schema(self) -> str | None: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def rows(self) -> int | None: ...
-    @property
-    def key(self) -> str | None: ...
-    @property
-    def key_problem(self) -> str | None: ...
-    @property
-    def columns(self) -> Sequence[Column]: ...
-    @property
-    def text_columns(self) -> Sequence[str]: ...
-    @property
-    def metadata_columns(self) -> Sequence[str]: ...
-    @property
-    def cursor(self) -> str | None: ...
-    @property
-    def where(self) -> str | None: ...
-
-
 def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None) -> str:
     """The text of a rowvec.toml that loads as it is.
 
     Args:
-        proposals: the tables of the database at `url`; the best of them gets the pipeline, the others a comment.
+        proposals: the tables of the database at `url`, best first: that one gets the pipeline, the others a comment.
         url: written into the file, unless it holds a password: then the file refers to a variable.
     """
     if not proposals:
-        return _assembled("products", _example_source(url), _example_text(), ["name", "price"])
-    first, *others = sorted(proposals, key=_promise, reverse=True)
-    name = _pipeline_name(first.name)
-    return _assembled(name, _source(first, url), _text(first), list(first.metadata_columns), _others(others))
-
-
-def _promise(table: Proposal) -> tuple[bool, bool, int]:
-    return bool(table.key) and not table.key_problem, bool(table.text_columns), table.rows or 0
+        source = _example_source(url)
+        if proposals is not None:
+            source.insert(0, "# No table was found there: this is an example.")
+        return _assembled("products", source, _example_text(), ["name", "price"])
+    first, *others = proposals
+    name = _pipeline_name(first.table)
+    return _assembled(name, _source(first, url), _text(first), list(first.metadata), _others(others))
 
 
 def _assembled(name: str, source: list[str], text: list[str], metadata: list[str], others: Sequence[str] = ()) -> str:
@@ -158,38 +130,37 @@ def _other_forms(first: str, second: str) -> list[str]:
 
 
 def _source(table: Proposal, url: str | None) -> list[str]:
-    key = table.key or (table.columns[0].name if table.columns else "id")
     lines = [
         'kind = "sql"',
         *_url(url or "sqlite:///shop.db"),
-        _behind(f"table = {_value(_qualified(table))}", _rows(table)),
+        _behind(f"table = {_value(table.table)}", _rows(table)),
     ]
-    if table.key_problem or not table.key:
-        query = f"select a || '-' || b as id, * from {_qualified(table)}"
-        problem = table.key_problem or "no column is known to be unique and never null"
+    key = table.key
+    if key is None:
+        key = table.columns[0].name if table.columns else "id"
+        query = f"select a || '-' || b as id, * from {table.table}"
         lines += [
-            f"# The key needs a look: {_one_line(problem)}",
+            f"# The key needs a look: {_one_line(table.key_note)}.",
             "# If no column will do, make one in a query, and leave table out:",
             f"# query = {_value(query)}",
+            _behind(f"key = {_value(key)}", "one column, unique and never null"),
         ]
-    lines.append(_behind(f"key = {_value(key)}", "one column, unique and never null"))
-    where, cursor = table.where, table.cursor
-    lines.append(
-        _behind(f"where = {_value(where)}", "only these rows") if where else _option('where = "…"', "only these rows")
-    )
+    else:
+        lines.append(_behind(f"key = {_value(key)}", _one_line(table.key_note)))
     grows = "grows with each change, so that a sync reads only what is new"
-    lines.append(_behind(f"cursor = {_value(cursor)}", grows) if cursor else _option('cursor = "…"', grows))
+    for name, value, comment in (("where", table.where, "only these rows"), ("cursor", table.cursor, grows)):
+        lines.append(_behind(f"{name} = {_value(value)}", comment) if value else _option(f'{name} = "…"', comment))
     return [*lines, _option("page_size = 2000", "rows read at once")]
 
 
 def _text(table: Proposal) -> list[str]:
-    chosen = list(table.text_columns)
+    chosen = list(table.text)
     left = [column.name for column in table.columns if column.name not in {*chosen, table.key}]
     lines = [_behind(f"columns = {_value(chosen)}", '"*" takes all of them') if chosen else 'columns = "*"']
     if chosen and left:
         lines.append(f"# also there: {_one_line(', '.join(left))}")
     first, second = (chosen + left + ["name", "description"])[:2]
-    lines.append(_option(f"repeat = {{ {_value(first)} = 2 }}", "a column said twice weighs more"))
+    lines.append(_option(f"repeat = {{ {dotted((first,))} = 2 }}", "a column said twice weighs more"))
     plain = all(re.fullmatch(r"[A-Za-z_]\w*", each) for each in (first, second))
     return [*lines, *_other_forms(first, second)] if plain else lines
 
@@ -199,10 +170,9 @@ def _others(tables: Sequence[Proposal]) -> list[str]:
         return []
     lines = ["# The other tables. Each may get a pipeline of its own, written as the one above:"]
     for table in tables:
-        problem = table.key_problem or ("" if table.key else "no key was found")
-        key = f"no usable key: {_one_line(problem)}" if problem else f"key {_value(table.key)}"
-        text = ", ".join(map(_value, table.text_columns)) or "none"
-        lines.append(f"#   {_value(_qualified(table))}: {_rows(table)}; {key}; text: {text}")
+        key = f"no key, {_one_line(table.key_note)}" if table.key is None else f"key {_value(table.key)}"
+        text = ", ".join(map(_value, table.text)) or "none"
+        lines.append(f"#   {_value(table.table)}: {_rows(table)}; {key}; text: {text}")
     return lines
 
 
@@ -217,20 +187,16 @@ def _url(url: str, comment: str = "") -> list[str]:
     ]
 
 
-def _qualified(table: Proposal) -> str:
-    """As source.table takes it: a part that is no plain word stands in double quotes."""
-    parts = [part for part in (table.schema, table.name) if part]
-    return ".".join(part if re.fullmatch(r"\w+", part) else '"' + part.replace('"', '""') + '"' for part in parts)
-
-
 def _rows(table: Proposal) -> str:
     if table.rows is None:
         return "rows not counted"
-    return f"{table.rows:,} row{'' if table.rows == 1 else 's'}"
+    return {0: "no rows", 1: "1 row"}.get(table.rows, f"about {table.rows:,} rows")
 
 
 def _pipeline_name(table: str) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "_", table.lower()).strip("_-")[:35] or "rows"
+    """After the last part of the table's name."""
+    last = re.split(r'[."]+', table.strip('"'))[-1]
+    return re.sub(r"[^a-z0-9_-]+", "_", last.lower()).strip("_-")[:35] or "rows"
 
 
 def _value(value: str | Sequence[str] | None) -> str:

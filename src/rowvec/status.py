@@ -70,7 +70,9 @@ def status(pipeline: Pipeline) -> Status:
         model=ledger.fingerprint.model if ledger.fingerprint else None,
         runs=runs,
         totals=found["totals"],
-        details={key: found[key] for key in found.keys() - {"rows", "failures", "stale", "truncated", "bytes", "totals"}},
+        details={
+            key: found[key] for key in found.keys() - {"rows", "failures", "stale", "truncated", "bytes", "totals"}
+        },
     )
 
 

@@ -16,11 +16,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from random import Random
 from typing import Literal
 
 from rowvec.batches import Answer, embed_batch
+from rowvec.embedders.base import PaidEmbedder
 from rowvec.errors import DeletionGuard, EmbedderError, EmbedderUnavailable, RowvecError
 from rowvec.plan import Circumstances
+from rowvec.pricing import Budget
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
 from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, new_failure, planned_pages
@@ -102,8 +105,11 @@ class _Sync:
         self.events: queue.Queue[Event | None] = queue.Queue()
         self.room = threading.Semaphore(1)
         self.owed_room = 0
-        self.buffer: list[Change] = []
-        self.buffer_bytes = 0
+        self.window: list[Change] = []
+        """Changes whose texts are not cut into batches yet."""
+        self.window_bytes = 0
+        self.chunks: list[list[Change]] = []
+        self.dice = Random(0)
         self.waiting: dict[bytes, list[Change]] = {}
         """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
         self.ready: dict[bytes, Vector] = {}
@@ -113,6 +119,8 @@ class _Sync:
         self.in_flight = 0
         self.unanswered = 0
         self.matched = 0
+        budget = pipeline.embedder.budget if isinstance(pipeline.embedder, PaidEmbedder) else Budget()
+        self.tokens_before, self.cost_before = budget.tokens, budget.spent
 
     def carry_out(self) -> None:
         present = patiently(self.stop, self.pipeline.store.count) if self.options.whole else 0
@@ -156,7 +164,7 @@ class _Sync:
 
     def _loop(self, pool: ThreadPoolExecutor) -> None:
         reading = True
-        while reading or self.in_flight or self.buffer:
+        while reading or self.in_flight or self.window or self.chunks:
             self._submit(pool, flush=not reading)
             if not reading and not self.in_flight:
                 continue
@@ -199,8 +207,8 @@ class _Sync:
                 self.waiting[text_hash].append(change)
             else:
                 self.waiting[text_hash] = [change]
-                self.buffer.append(change)
-                self.buffer_bytes += len(change.document.text)
+                self.window.append(change)
+                self.window_bytes += len(change.document.text)
         self.owed_room += 1
         self._make_room()
 
@@ -236,45 +244,53 @@ class _Sync:
         return patiently(self.abort, self.pipeline.store.vectors_of_texts, hashes)
 
     def _make_room(self) -> None:
-        while self.owed_room and len(self.buffer) < WINDOW_TEXTS and self.buffer_bytes < WINDOW_BYTES:
+        while self.owed_room and len(self.window) < WINDOW_TEXTS and self.window_bytes < WINDOW_BYTES:
             self.owed_room -= 1
             self.room.release()
 
     # Batches
 
     def _submit(self, pool: ThreadPoolExecutor, *, flush: bool) -> None:
-        """Keep every embedding thread busy; one batch waits in line as soon as the window is full."""
+        """Keep every embedding thread busy; one batch waits in line so that none has to wait for a decision."""
+        concurrency = self.pipeline.embedder.concurrency
         if self.stop.is_set():
             # Texts that were not sent are forgotten: the next sync finds them again.
-            self.buffer.clear()
-        full = len(self.buffer) >= WINDOW_TEXTS or self.buffer_bytes >= WINDOW_BYTES
-        wanted = self.pipeline.embedder.concurrency + (flush or full)
-        if self.buffer and self.in_flight < wanted:
-            self.buffer.sort(key=lambda change: len(change.document.text))
-        while self.buffer and self.in_flight < wanted:
-            chunk = self._cut_chunk()
+            self.chunks.clear()
+            self._cut_window()
+            self.chunks.clear()
+        full = len(self.window) >= WINDOW_TEXTS or self.window_bytes >= WINDOW_BYTES
+        while self.in_flight <= concurrency:
+            if not self.chunks and (flush or full or self.in_flight < concurrency):
+                self._cut_window()
+            if not self.chunks:
+                return
+            chunk = self.chunks.pop()
             self.in_flight += 1
             future = pool.submit(_embed_chunk, self.pipeline, [change.document.text for change in chunk])
             future.add_done_callback(partial(self._answered, chunk))
-        self.buffer_bytes = self.buffer_bytes if self.buffer else 0
+
+    def _cut_window(self) -> None:
+        """Cut the texts gathered so far into batches of like length, in mixed order so that progress is even."""
+        embedder = self.pipeline.embedder
+        chunk: list[Change] = []
+        size = 0
+        for change in sorted(self.window, key=lambda change: len(change.document.text)):
+            # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
+            tokens = len(change.document.text) // 4 + 1
+            if chunk and (len(chunk) == embedder.chunk_texts or size + tokens > embedder.chunk_tokens):
+                self.chunks.append(chunk)
+                chunk, size = [], 0
+            chunk.append(change)
+            size += tokens
+        if chunk:
+            self.chunks.append(chunk)
+        self.dice.shuffle(self.chunks)
+        self.window.clear()
+        self.window_bytes = 0
         self._make_room()
 
     def _answered(self, chunk: list[Change], future: Future[Answer]) -> None:
         self.events.put((chunk, future))
-
-    def _cut_chunk(self) -> list[Change]:
-        """The longest texts that were gathered, as many as one call of the embedder should get."""
-        embedder = self.pipeline.embedder
-        chunk: list[Change] = []
-        size = 0
-        # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
-        while self.buffer and len(chunk) < embedder.chunk_texts:
-            size += len(self.buffer[-1].document.text) // 4 + 1
-            if chunk and size > embedder.chunk_tokens:
-                break
-            chunk.append(self.buffer.pop())
-            self.buffer_bytes -= len(chunk[-1].document.text)
-        return chunk
 
     def _take_answer(self, chunk: list[Change], future: Future[Answer]) -> None:
         self.in_flight -= 1
@@ -282,6 +298,7 @@ class _Sync:
         try:
             answer = future.result()
         except EmbedderUnavailable as error:
+            self._settle_bill()
             self.unanswered += 1
             if self.unanswered >= DEAD_AFTER:
                 raise
@@ -290,6 +307,7 @@ class _Sync:
             self.unanswered = 0
         self.report.tokens += answer.tokens
         self.report.cost += answer.cost
+        self._settle_bill()
         self.report.cost_estimated |= answer.estimated
         self.report.truncated += answer.truncated
         for change, vector in zip(chunk, answer.vectors, strict=True):
@@ -303,6 +321,14 @@ class _Sync:
                 self._add_entry(one, vector, reused=index > 0)
         if self.pipeline.embedder.billed:
             self._commit()
+
+    def _settle_bill(self) -> None:
+        """What the service billed, answers of no use included: the budget knows, the answers' sum does not."""
+        embedder = self.pipeline.embedder
+        if isinstance(embedder, PaidEmbedder):
+            self.report.tokens = embedder.budget.tokens - self.tokens_before
+            self.report.cost = embedder.budget.spent - self.cost_before
+            self.report.cost_lost = embedder.budget.lost
 
     def _add_entry(self, change: Change, vector: Vector, *, reused: bool) -> None:
         expected = change.before.text_hash if change.before is not None else None
@@ -321,7 +347,6 @@ class _Sync:
 
     def _finish_in_flight(self) -> None:
         """After an error: keep what the batches in hand still bring, in order not to pay for it again."""
-        self.buffer.clear()
         while self.in_flight:
             event = self.events.get()
             if isinstance(event, tuple):

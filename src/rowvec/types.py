@@ -172,10 +172,14 @@ class WriteBatch:
     failures: list[Failure] = field(default_factory=list)
     recovered: list[Key] = field(default_factory=list)
     """Rows that failed before and are as they should be again, without a new vector."""
+    positions: dict[Key, str] = field(default_factory=dict)
+    """Where in the database's log the change of a row stands that its vector, or its absence, follows from."""
+    offsets: dict[str, str] = field(default_factory=dict)
+    """How far each stream of change events has been carried out, this batch included."""
 
     def __len__(self) -> int:
-        counts = len(self.entries), len(self.updates), len(self.deletes), len(self.failures), len(self.recovered)
-        return sum(counts)
+        """Nothing but what is to be done: 0 for a batch that would change nothing."""
+        return sum(len(getattr(self, name)) for name in self.__dataclass_fields__)
 
 
 @dataclass(slots=True)
@@ -199,6 +203,8 @@ class Report:
     tokens: int = 0
     cost: float = 0.0
     cost_estimated: bool = False
+    cost_lost: float = 0.0
+    """At most so many dollars were billed for requests whose answer never came."""
     conflicts: int = 0
     """Writes left out because somebody else had changed the row's vector meanwhile."""
     last_key: Key | None = None

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -303,6 +304,23 @@ def test_a_lock_from_another_machine_ends_when_it_is_silent_for_long(store: Libs
     by_hand(path, "update rowvec_locks set beat = beat - 61")
     with store.lock():
         assert store.count() == 0
+
+
+def write_for_ever(store: LibsqlStore) -> None:
+    while True:
+        store.write(WriteBatch(deletes=[1]))
+        time.sleep(0.01)
+
+
+def test_a_sync_that_was_silent_for_so_long_that_it_lost_its_lock_writes_no_more(
+    store: LibsqlStore, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowvec.stores.libsql.lease.LEASE_SECONDS", 0.2)
+    with store.lock():
+        by_hand(path, "update rowvec_locks set token = 'of somebody else'")
+        with pytest.raises(Locked, match="lost its lock"):
+            write_for_ever(store)
+    assert by_hand(path, "select token from rowvec_locks") == [("of somebody else",)]
 
 
 KILLED = """

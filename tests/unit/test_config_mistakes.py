@@ -67,8 +67,8 @@ def test_two_pipelines_in_one_table_are_refused_since_each_would_delete_the_othe
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, f"[pipelines.a-b]\n{SOURCE}\n[pipelines.c]\n{SOURCE}\n{store}"))
     assert str(caught.value) == (
-        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is 'public.a_b_embeddings' in the same database"
-        " as that of 'a-b'.\n  Give each pipeline a table of its own."
+        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is the table of pipeline 'a-b' too,"
+        " in the same database.\n  Give each pipeline a table of its own."
     )
 
 

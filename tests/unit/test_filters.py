@@ -276,6 +276,23 @@ def test_a_message_stays_short_however_long_the_input() -> None:
         assert len(str(caught.value)) < 500
 
 
+def test_a_message_can_be_printed_whatever_the_input() -> None:
+    wild = "a\ud800\nb\x1b[31m"
+    attempts = [
+        lambda: parse(f"price = 1 '{wild}'"),
+        lambda: parse(f'price = "{wild}"'),
+        lambda: parse(f'"{wild}" in (null)'),
+        lambda: from_json({"and": [{wild: {}}]}),
+        lambda: from_json({wild: {wild: 1}}),
+        lambda: bind(from_json({wild: 1}), COLUMNS),
+        lambda: bind(from_json({"date": "a\nb\x1b"}), COLUMNS),
+    ]
+    for attempt in attempts:
+        with pytest.raises(SearchError) as caught:
+            attempt()
+        assert str(caught.value).replace("\n  ", "").isprintable(), repr(caught.value)
+
+
 # Meaning
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import tomllib
-from dataclasses import dataclass
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,19 @@ from hypothesis import strategies as st
 
 from rowvec.config import Config, LibsqlStore, LocalEmbedder, OpenAIEmbedder, PostgresStore, SqlSource, Text, load
 from rowvec.config.models import PipelineTable
+from rowvec.sources.propose import Proposal, propose
+from rowvec.sources.sql import SqlSource as ReadSource
 from rowvec.starter import URL_VARIABLE, starter
 from rowvec.types import Column, ColumnType
 
 
-@dataclass(frozen=True)
-class Table:
-    """What looking at a database gives."""
-
-    name: str
-    rows: int | None = 10
-    key: str | None = "id"
-    schema: str | None = None
-    key_problem: str | None = None
-    columns: tuple[Column, ...] = ()
-    text_columns: tuple[str, ...] = ("title",)
-    metadata_columns: tuple[str, ...] = ()
-    cursor: str | None = None
-    where: str | None = None
+def table(name: str, **found: Any) -> Proposal:
+    """What looking at a table gives."""
+    usual: dict[str, Any] = {
+        "rows": 10, "key": "id", "key_note": "primary key", "columns": (), "text": ("title",), "metadata": (),
+        "cursor": None, "where": None,
+    }  # fmt: skip
+    return Proposal(table=name, **{**usual, **found})
 
 
 def loaded(folder: Path, text: str) -> Config:
@@ -117,61 +113,84 @@ def test_the_other_kind_works_when_its_comments_are_taken_away(
 
 
 def test_a_table_becomes_a_pipeline(tmp_path: Path) -> None:
-    table = Table(
-        "stg_product",
-        schema="staging",
+    found = table(
+        "staging.stg_product",
         rows=19406,
         key="product_id",
         columns=columns("product_id", "name", "description", "price", "deleted"),
-        text_columns=("name", "description"),
-        metadata_columns=("name", "price"),
+        text=("name", "description"),
+        metadata=("name", "price"),
         cursor="ingested_at",
         where="not deleted",
     )
-    text = starter([table], "postgresql://reader@db/shop")
+    text = starter([found], "postgresql://reader@db/shop")
     pipeline = loaded(tmp_path, text).pipeline()
     source = pipeline.source
+    assert isinstance(source, SqlSource)
     assert pipeline.name == "stg_product"
     assert source.url.get_secret_value() == "postgresql://reader@db/shop"
-    assert (source.table, source.key, source.where, source.cursor) == (
-        "staging.stg_product",
-        "product_id",
-        "not deleted",
-        "ingested_at",
-    )
+    assert (source.table, source.key) == ("staging.stg_product", "product_id")
+    assert (source.where, source.cursor) == ("not deleted", "ingested_at")
     assert pipeline.text.columns == ("name", "description")
     assert pipeline.store.metadata == ("name", "price")
     assert pipeline.store.table == "stg_product_embeddings"
-    assert "# 19,406 rows\n" in text
+    assert "# about 19,406 rows\n" in text
     assert "# also there: price, deleted\n" in text
 
 
-def test_the_largest_table_with_a_key_and_a_text_gets_the_pipeline_and_the_others_a_comment(tmp_path: Path) -> None:
+def test_the_best_table_gets_the_pipeline_and_the_others_a_comment(tmp_path: Path) -> None:
     tables = [
-        Table("numbers", rows=9999, text_columns=()),
-        Table("logs", rows=5000, key=None, key_problem="id appears twice"),
-        Table("books", rows=50, text_columns=("title", "about")),
-        Table("notes", rows=1),
+        table("books", rows=50, text=("title", "about")),
+        table("notes", rows=1),
+        table("numbers", rows=9999, text=()),
+        table("logs", rows=None, key=None, key_note="nothing unique"),
     ]
     text = starter(tables, "sqlite:///x.db")
     assert loaded(tmp_path, text).names == ["books"]
     assert '#   "notes": 1 row; key "id"; text: "title"\n' in text
-    assert '#   "numbers": 9,999 rows; key "id"; text: none\n' in text
-    assert '#   "logs": 5,000 rows; no usable key: id appears twice; text: "title"\n' in text
+    assert '#   "numbers": about 9,999 rows; key "id"; text: none\n' in text
+    assert '#   "logs": rows not counted; no key, nothing unique; text: "title"\n' in text
 
 
 def test_a_table_without_a_key_still_loads_and_says_what_to_do(tmp_path: Path) -> None:
-    table = Table(
-        "lines", key=None, key_problem="its key is (order_id, line_no)", columns=columns("order_id", "line_no")
-    )
-    text = starter([table], "sqlite:///x.db")
-    assert loaded(tmp_path, text).pipeline().source.key == "order_id"
-    assert "# The key needs a look: its key is (order_id, line_no)\n" in text
+    found = table("lines", key=None, key_note="the primary key has 2 columns", columns=columns("order_id", "line_no"))
+    text = starter([found], "sqlite:///x.db")
+    source = loaded(tmp_path, text).pipeline().source
+    assert isinstance(source, SqlSource)
+    assert source.key == "order_id"
+    assert "# The key needs a look: the primary key has 2 columns.\n" in text
     assert "# query = \"select a || '-' || b as id, * from lines\"\n" in text
 
 
 def test_a_table_without_text_columns_takes_all(tmp_path: Path) -> None:
-    assert loaded(tmp_path, starter([Table("t", text_columns=())])).pipeline().text.columns == "*"
+    assert loaded(tmp_path, starter([table("t", text=())])).pipeline().text.columns == "*"
+
+
+def test_a_database_without_tables_gives_the_example_and_says_so(tmp_path: Path) -> None:
+    text = starter([], "sqlite:///empty.db")
+    assert "# No table was found there: this is an example.\n" in text
+    assert loaded(tmp_path, text).pipeline().source.url.get_secret_value() == f"sqlite:///{tmp_path}/empty.db"
+
+
+def test_a_real_database_becomes_a_config_that_its_own_source_can_read(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shop.db"
+    with closing(sqlite3.connect(tmp_path / "shop.db")) as database:
+        database.executescript(
+            """
+            create table "my items" (id integer primary key, title text, price real, deleted boolean, seen timestamp);
+            insert into "my items" values (1, 'a lamp', 2.5, false, '2026-01-01 00:00:00'), (2, 'gone', 1, true, null);
+            create table pairs (a integer, b integer, primary key (a, b));
+            """
+        )
+    declared = loaded(tmp_path, starter(propose(url), url)).pipeline()
+    chosen = declared.source
+    assert isinstance(chosen, SqlSource)
+    assert declared.name == "my_items"
+    source = ReadSource(url, table=chosen.table, key=chosen.key, where=chosen.where)
+    try:
+        assert [row.values["title"] for page in source.pages(10) for row in page] == ["a lamp"]
+    finally:
+        source.close()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +203,7 @@ def test_a_table_without_text_columns_takes_all(tmp_path: Path) -> None:
     ],
 )
 def test_a_password_is_not_written_but_asked_for(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = starter([Table("t")], url)
+    text = starter([table("t")], url)
     assert "hunt" not in text
     assert f'url = "${{{URL_VARIABLE}}}"\n' in text
     line = re.search(rf"#   ({URL_VARIABLE}=.*)", text)
@@ -199,42 +218,26 @@ names = st.text(min_size=1, max_size=80)
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
 @given(
-    name=names,
-    schema=st.none() | names,
-    key=st.none() | names,
-    problem=st.none() | names,
-    others=st.lists(names, max_size=3),
-    text_columns=st.lists(names, max_size=3),
-    where=st.none() | names,
+    found=st.builds(
+        table,
+        names,
+        rows=st.none() | st.integers(0, 10**9),
+        key=st.none() | names,
+        key_note=names,
+        columns=st.lists(names, max_size=3).map(lambda given: columns(*given)),
+        text=st.lists(names, max_size=3).map(tuple),
+        metadata=st.lists(names, max_size=3).map(tuple),
+        where=st.none() | names,
+    ),
+    others=st.lists(st.builds(table, names, key=st.none() | names, key_note=names), max_size=2),
 )
-def test_whatever_a_database_calls_its_tables_the_file_loads_and_names_them(
-    tmp_path: Path,
-    name: str,
-    schema: str | None,
-    key: str | None,
-    problem: str | None,
-    others: list[str],
-    text_columns: list[str],
-    where: str | None,
+def test_whatever_a_database_calls_its_parts_the_file_loads_and_names_them(
+    tmp_path: Path, found: Proposal, others: list[Proposal]
 ) -> None:
-    table = Table(
-        name,
-        schema=schema,
-        rows=99,
-        key=key,
-        key_problem=problem,
-        columns=columns(*text_columns, *others),
-        text_columns=tuple(text_columns),
-        metadata_columns=tuple(others),
-        where=where,
-    )
-    rest = [
-        Table(other, rows=None, key=None, key_problem=problem, text_columns=tuple(text_columns)) for other in others
-    ]
-    pipeline = loaded(tmp_path, starter([table, *rest], "sqlite:///x.db")).pipeline()
-    assert pipeline.source.table is not None
-    assert pipeline.source.table.replace('""', '"').strip('"').endswith(name.strip('"'))
-    assert pipeline.source.where == where
-    assert key is None or pipeline.source.key == key
-    assert pipeline.text.columns == (tuple(text_columns) or "*")
-    assert pipeline.store.metadata == tuple(others)
+    pipeline = loaded(tmp_path, starter([found, *others], "sqlite:///x.db")).pipeline()
+    source = pipeline.source
+    assert isinstance(source, SqlSource)
+    assert (source.table, source.where) == (found.table, found.where)
+    assert found.key is None or source.key == found.key
+    assert pipeline.text.columns == (found.text or "*")
+    assert pipeline.store.metadata == found.metadata

@@ -20,7 +20,9 @@ QUESTIONS = (
     "turn a date into text",
     "compare two files and show the differences",
 )
-LEFT_OUT = set("test tests idlelib lib2to3 site-packages dist-packages ensurepip turtledemo pydoc_data".split())
+LEFT_OUT = {
+    "test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "ensurepip", "turtledemo", "pydoc_data",
+}  # fmt: skip
 
 CONFIG = """\
 # Made by `rowvec demo`. Every key, with its default: rowvec init

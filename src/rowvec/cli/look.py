@@ -7,6 +7,7 @@ from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import show
+from rowvec.pricing import dollars
 from rowvec.search import Searcher
 from rowvec.status import status as gather
 from rowvec.types import Run
@@ -32,7 +33,7 @@ def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
             ("model", found.model or "-"),
             ("size", f"{found.bytes / 1e6:,.1f} MB"),
             ("tokens", found.totals.get("tokens", 0)),
-            ("cost", show.money(found.totals.get("cost", 0.0))),
+            ("cost", dollars(found.totals.get("cost", 0.0))),
         ]
         show.table(["", ""], rows)
         if found.runs:

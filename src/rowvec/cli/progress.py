@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from rowvec.cli import show
+from rowvec.pricing import dollars
 from rowvec.sync import Progress as Callback
 from rowvec.types import Report
 
@@ -60,7 +61,7 @@ def detail(report: Report, began: float) -> str:
     rate = settled(report) / max(time.monotonic() - began, 0.001)
     parts = [f"{rate:,.0f} rows/s", f"{report.tokens:,} tokens"]
     if report.cost:
-        parts.append(show.money(report.cost))
+        parts.append(dollars(report.cost))
     if report.failed:
         parts.append(f"{report.failed:,} failed")
     return ", ".join(parts)

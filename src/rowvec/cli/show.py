@@ -86,7 +86,3 @@ def seconds(value: float) -> str:
 
 def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def money(dollars: float) -> str:
-    return f"${dollars:,.4f}" if dollars < 1 else f"${dollars:,.2f}"

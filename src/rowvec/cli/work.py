@@ -14,6 +14,7 @@ from rowvec import assemble
 from rowvec.cli import progress, show
 from rowvec.errors import ConfigError
 from rowvec.preview import Preview, preview
+from rowvec.pricing import dollars
 from rowvec.sources.base import Selection
 from rowvec.stream import Options, Pipeline
 from rowvec.sync import sync as carry_out
@@ -143,6 +144,7 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         show.line()
         about = "" if result.tokens_counted else "about "
         show.line(f"{show.count(result.texts, 'text')} to embed, {about}{show.count(result.tokens, 'token')}.")
+        _print_price(result)
         if result.truncated:
             show.line(f"{show.count(result.truncated, 'text')} longer than the model's window will be cut.")
         show.line()
@@ -157,6 +159,19 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         show.line("More than half of the vectors would be deleted: a sync stops before that without --allow-delete.")
 
 
+def _print_price(result: Preview) -> None:
+    estimate = result.estimate
+    if estimate is not None:
+        per_row = "" if estimate.cost_per_row is None else f", {dollars(estimate.cost_per_row)} a row"
+        price = "of unknown price (set embedder.price_per_million)" if estimate.cost is None else dollars(estimate.cost)
+        counted = "tokens counted by the model's tokenizer"
+        if not estimate.exact_tokens:
+            counted = f"tokens estimated, off by at most about {100 * estimate.error:.0f} %"
+        show.line(f"Price: {price}{per_row}; {counted}.")
+    if result.seconds is not None:
+        show.line(f"Expected time: {show.seconds(result.seconds)}.")
+
+
 def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
     parts = [
         (report.inserted, "new"), (report.embedded, "changed"), (report.updated, "metadata only"),
@@ -164,7 +179,7 @@ def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> N
         (report.failed, "failed"), (report.waiting, "waiting after a failure"),
     ]  # fmt: skip
     said = ", ".join(f"{number:,} {label}" for number, label in parts if number) or "no rows"
-    price = f", {show.money(report.cost)}" if report.cost else ""
+    price = f", {dollars(report.cost)}" if report.cost else ""
     sent = f"{show.count(report.texts, 'text')} embedded ({show.count(report.tokens, 'token')}{price})"
     show.line(f"{pipeline.name}: {said}; {sent}.")
     if report.reused:

@@ -103,72 +103,72 @@ def load(path: Path | None = None) -> Config:
         ConfigError: no such file, or everything that is wrong with it at once.
     """
     file = _find() if path is None else path.absolute() / NAME if path.is_dir() else path.absolute()
-    reader = _Reader(file, Environment(file.parent))
-    declared = reader.read(_parse(file))
-    if reader.problems:
-        raise report(file, reader.problems)
+    declared, problems = _read(file, _parse(file))
+    if problems:
+        raise report(file, problems)
     return Config(file, declared)
 
 
+def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, Pipeline | list[Problem]], list[Problem]]:
+    """The pipelines of a parsed file, and what must be mended before any of them is used."""
+    problems = []
+    for name in document:
+        if name not in TOP:
+            fix = suggestion(name, TOP)
+            fix = fix if fix.startswith("Did") else "Pipelines are written [pipelines.NAME]."
+            problems.append(Problem((name,), "is not a known key", fix))
+    tables = document.get("pipelines", {})
+    if not isinstance(tables, dict):
+        problems.append(Problem(("pipelines",), "is no table", "Write [pipelines.NAME]."))
+        return {}, problems
+    if not tables and not problems:
+        fix = "Add [pipelines.NAME]; `rowvec init` writes an example."
+        problems.append(Problem(("pipelines",), "is empty", fix))
+    environment = Environment(file.parent)
+    declared: dict[str, Pipeline | list[Problem]] = {}
+    for name, written in tables.items():
+        reader = _Reader(Context(name, file.parent, environment))
+        declared[name] = reader.read(written) or [unset_variable(each, environment) for each in reader.unset]
+        problems += reader.problems
+    return declared, problems + _shared_targets(declared)
+
+
 class _Reader:
-    """Turns tables into models, and collects what is wrong on the way."""
+    """Turns the table of one pipeline into models, and collects what is wrong on the way."""
 
-    def __init__(self, file: Path, environment: Environment) -> None:
-        self.file = file
-        self.environment = environment
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._at: At = ("pipelines", context.pipeline)
+        self._homes = _homes(context.pipeline)
         self.problems: list[Problem] = []
+        self.unset: list[Unset] = []
 
-    def read(self, document: dict[str, Any]) -> dict[str, Pipeline | list[Problem]]:
-        for name in document:
-            if name not in TOP:
-                fix = suggestion(name, TOP)
-                near = fix if fix.startswith("Did") else "Pipelines are written [pipelines.NAME]."
-                self.problems.append(Problem((name,), "is not a known key", near))
-        tables = document.get("pipelines", {})
-        if not isinstance(tables, dict):
-            self.problems.append(Problem(("pipelines",), "is no table", "Write [pipelines.NAME]."))
-        elif not tables and not self.problems:
-            self.problems.append(
-                Problem(("pipelines",), "is empty", "Add [pipelines.NAME]; `rowvec init` writes an example.")
-            )
-        else:
-            declared = {name: self._declared(name, table) for name, table in tables.items()}
-            self._check_targets(declared)
-            return {name: found for name, found in declared.items() if found is not None}
-        return {}
-
-    def _declared(self, name: str, written: Any) -> Pipeline | list[Problem] | None:
-        """None where something is wrong that must be mended before any pipeline is used."""
-        at: At = ("pipelines", name)
-        before = len(self.problems)
+    def read(self, written: Any) -> Pipeline | None:
+        """None when there are problems or variables that are not set."""
+        name = self._context.pipeline
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            self.problems.append(Problem(at, "is no name for a pipeline", "Use letters, digits, _ and - only."))
+            self.problems.append(Problem(self._at, "is no name for a pipeline", "Use letters, digits, _ and - only."))
         if not isinstance(written, dict):
-            self.problems.append(Problem(at, "is no table", f"Write [pipelines.{name}]."))
+            self.problems.append(Problem(self._at, "is no table", f"Write [pipelines.{name}]."))
             return None
-        table, unset = expand(written, self.environment, at)
-        context = Context(name, self.file.parent, self.environment)
-        homes = _homes(name)
-        outline = self._validated(PipelineTable, table, at, unset, context, homes)
-        text = self._validated(Text, _table(table, "text"), (*at, "text"), unset, context, homes)
+        table, unset = expand(written, self._context.environment, self._at)
+        self.unset = list(dict.fromkeys(unset))
+        outline = self._validated(PipelineTable, table, self._at, self._homes)
+        text = self._validated(Text, _table(table, "text"), (*self._at, "text"), self._homes)
         parts = {
-            part: self._part(part, _table(table, part), at, unset, context, homes)
+            part: self._part(part, _table(table, part))
             for part in PARTS
             if outline or isinstance(table.get(part), dict)
         }
-        if len(self.problems) > before:
+        if outline is None or self.problems or self.unset:
             return None
-        if unset:
-            return [unset_variable(each, self.environment) for each in dict.fromkeys(unset)]
-        return Pipeline(name=name, text=text, on_missing=outline.on_missing, **parts)  # type: ignore[union-attr,arg-type]
+        return Pipeline(name=name, text=text, on_missing=outline.on_missing, **parts)  # type: ignore[arg-type]
 
-    def _part(
-        self, part: str, table: dict[str, Any], at: At, unset: list[Unset], context: Context, homes: Mapping[str, str]
-    ) -> Section | None:
-        kinds, at = PARTS[part], (*at, part)
+    def _part(self, part: str, table: dict[str, Any]) -> Section | None:
+        kinds, at = PARTS[part], (*self._at, part)
         kind = table.get("kind")
         if not isinstance(kind, str) or kind not in kinds:
-            if all(each.at != (*at, "kind") for each in unset):
+            if (*at, "kind") not in [each.at for each in self.unset]:
                 self.problems.append(unknown_kind(table, kinds, at))
             return None
         others = {
@@ -177,45 +177,38 @@ class _Reader:
             for key in model.model_fields
             if other != kind
         }
-        return self._validated(kinds[kind], table, at, unset, context, {**homes, **others})
+        return self._validated(kinds[kind], table, at, {**self._homes, **others})
 
-    def _validated(
-        self,
-        model: type[S],
-        table: dict[str, Any],
-        at: At,
-        unset: list[Unset],
-        context: Context,
-        elsewhere: Mapping[str, str],
-    ) -> S | None:
+    def _validated(self, model: type[S], table: dict[str, Any], at: At, elsewhere: Mapping[str, str]) -> S | None:
         try:
-            return model.model_validate(table, context=context)
+            return model.model_validate(table, context=self._context)
         except ValidationError as error:
             found = explain(error, model, at, elsewhere)
-        # A value that waits for its variable cannot be judged yet.
-        waiting = [each.at for each in unset]
+        # A value that waits for its variable cannot be judged yet; a table that holds one can.
+        waiting = [each.at for each in self.unset]
         self.problems += [
             each for each in found if each.at == at or all(spot[: len(each.at)] != each.at for spot in waiting)
         ]
         return None
 
-    def _check_targets(self, declared: Mapping[str, Pipeline | list[Problem] | None]) -> None:
-        """Two pipelines in one table would each delete what the other wrote."""
-        owners: dict[tuple[str, str], str] = {}
-        for name, pipeline in declared.items():
-            if not isinstance(pipeline, Pipeline):
-                continue
-            store = pipeline.store
-            target = (store.url.get_secret_value(), store.table.removeprefix("public."))
+
+def _shared_targets(declared: Mapping[str, Pipeline | list[Problem]]) -> list[Problem]:
+    """Two pipelines in one table would each delete what the other wrote."""
+    problems = []
+    owners: dict[tuple[str, str], str] = {}
+    for name, pipeline in declared.items():
+        if isinstance(pipeline, Pipeline):
+            target = (pipeline.store.url.get_secret_value(), pipeline.store.table.removeprefix("public."))
             owner = owners.setdefault(target, name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
-                what = f"is {store.table!r} in the same database as that of {owner!r}"
-                self.problems.append(Problem(at, what, "Give each pipeline a table of its own."))
+                what = f"is the table of pipeline {owner!r} too, in the same database"
+                problems.append(Problem(at, what, "Give each pipeline a table of its own."))
+    return problems
 
 
 def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:
-    """Of one part; of the default one where it is left out, or is no table and was reported as such."""
+    """Of one part, or its default."""
     written = pipeline.get(part)
     return written if isinstance(written, dict) else DEFAULTS.get(part, {})
 

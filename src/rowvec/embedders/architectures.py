@@ -101,6 +101,15 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     return family
 
 
+def positions_of(config: Mapping[str, Any], name: str) -> slice:
+    """The rows of the position table that tokens use; its length is the most tokens the model can take."""
+    rows = int(config["max_position_embeddings"])
+    if not family_of(config, name).positions_after_padding:
+        return slice(0, rows)
+    padding = config.get("pad_token_id")
+    return slice((1 if padding is None else int(padding)) + 1, rows)
+
+
 def unsupported(name: str, why: str) -> EmbedderError:
     return EmbedderError(
         f"The local embedder cannot run the model {name!r}: {why}.",

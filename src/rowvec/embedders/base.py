@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from rowvec.pricing import Budget, Price
 from rowvec.types import Embedded, Fingerprint, Vector
 
 
@@ -44,3 +45,26 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class PaidEmbedder(Embedder, Protocol):
+    """An embedder whose calls may cost money."""
+
+    price: Price | None
+    """None where it is not known."""
+    budget: Budget
+    """What was spent so far, answers of no use included."""
+
+    @property
+    def exact_tokens(self) -> bool:
+        """`count_tokens` counts with the model's own tokenizer."""
+        ...
+
+    def token_error(self, texts: Sequence[str]) -> float:
+        """How far off the sum of `count_tokens` may be for texts like these, as a share of it."""
+        ...
+
+    def expected_seconds(self, texts: int, tokens: int) -> float:
+        """How long so many texts take."""
+        ...

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from rowvec.embedders.architectures import ACTIVATIONS, Family, family_of, unsupported
+from rowvec.embedders.architectures import ACTIVATIONS, family_of, positions_of, unsupported
 from rowvec.embedders.models import ModelFiles, cache_error
 from rowvec.errors import EmbedderError
 
 if TYPE_CHECKING:
-    from ctranslate2 import specs
+    from ctranslate2.specs.transformer_spec import TransformerEncoderModelSpec
 
 FORMAT = 1
 """Raised when what is written here changes, so that an older conversion is not taken for a current one."""
@@ -65,26 +65,28 @@ def convert(files: ModelFiles, cache: Path) -> Path:
     return target
 
 
-def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> specs.TransformerEncoderModelSpec:
+def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> TransformerEncoderModelSpec:
     """The weights of the model `name` in the places where CTranslate2 expects them; `config` is its config.json.
 
     Raises:
         EmbedderError: an architecture that is not run here, or a weight that is missing.
     """
-    from ctranslate2 import specs
+    from ctranslate2.specs.common_spec import Activation
+    from ctranslate2.specs.transformer_spec import TransformerEncoderModelSpec, TransformerEncoderSpec
 
     family = family_of(config, name)
     table = _Table(weights, name)
-    encoder = specs.TransformerEncoderSpec(
+    encoder = TransformerEncoderSpec(
         config[family.layers],
         config[family.heads],
         pre_norm=False,
-        activation=getattr(specs.Activation, ACTIVATIONS[config[family.activation]]),
+        activation=getattr(Activation, ACTIVATIONS[config[family.activation]]),
         layernorm_embedding=True,
     )
     encoder.scale_embeddings = False
-    encoder.embeddings[0].weight = table[WORDS]
-    encoder.position_encodings.encodings = _positions(config, family, table)
+    words: Any = encoder.embeddings[0]
+    words.weight = table[WORDS]
+    encoder.position_encodings.encodings = _positions(config, table, name)
     table.norm(encoder.layernorm_embedding, "embeddings.LayerNorm")
     for number, layer in enumerate(encoder.layer):
         scope = family.layer.format(number)
@@ -95,19 +97,17 @@ def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> spec
         table.linear(layer.ffn.linear_1, scope + family.narrow)
         table.norm(layer.ffn.layer_norm, scope + family.output_norm)
 
-    spec = specs.TransformerEncoderModelSpec(encoder)
+    spec = TransformerEncoderModelSpec(encoder)
     spec.config.layer_norm_epsilon = config.get("layer_norm_eps", 1e-12)
     # Tokens are only ever passed by number, but the format wants a word for each.
-    spec.register_vocabulary([str(number) for number in range(len(encoder.embeddings[0].weight))])
+    spec.register_vocabulary([str(number) for number in range(len(words.weight))])
     spec.validate()
     return spec
 
 
-def _positions(config: Mapping[str, Any], family: Family, table: _Table) -> Array:
+def _positions(config: Mapping[str, Any], table: _Table, name: str) -> Array:
     """The position table, with token type 0 added to every row: a text on its own has no other type."""
-    positions = table[POSITIONS]
-    if family.positions_after_padding:
-        positions = positions[int(config.get("pad_token_id", 1)) + 1 :]
+    positions = table[POSITIONS][positions_of(config, name)]
     return positions + table[TYPES][0] if TYPES in table else positions
 
 
@@ -145,7 +145,7 @@ class _Table:
         target.beta = self[f"{name}.{'beta' if old else 'bias'}"]
 
 
-def _save(spec: specs.TransformerEncoderModelSpec, target: Path) -> None:
+def _save(spec: TransformerEncoderModelSpec, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
     try:

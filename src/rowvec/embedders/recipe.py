@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rowvec.embedders.architectures import family_of, unsupported
+from rowvec.embedders.architectures import positions_of, unsupported
 from rowvec.errors import EmbedderError
 
 POOLING_FLAGS = {
@@ -35,7 +35,9 @@ class Recipe:
     normalize: bool = False
     """Scaled to length 1."""
     max_tokens: int = 512
-    """The model's window, special tokens included."""
+    """The window that the model was made for, special tokens included."""
+    limit: int = 512
+    """The most tokens that its positions allow."""
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str = ""
@@ -54,8 +56,10 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> Recipe:
     Raises:
         EmbedderError: a module, a kind of pooling or an option that the local embedder does not carry out.
     """
-    pooling, normalize, place = _modules(name, folder)
-    settings = _transformer_settings(folder / place)
+    pooling, normalize = _modules(name, folder)
+    settings = _encoder_settings(folder)
+    positions = positions_of(config, name)
+    limit = positions.stop - positions.start
     prompts = read_json(folder / "config_sentence_transformers.json", missing={})
     if prompts.get("truncate_dim") is not None:
         raise unsupported(name, f"its vectors are cut to {prompts['truncate_dim']} dimensions")
@@ -63,37 +67,34 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> Recipe:
     return Recipe(
         pooling=pooling,
         normalize=normalize,
-        max_tokens=_window(name, folder / place, config, settings),
+        max_tokens=_window(folder, settings, limit),
+        limit=limit,
         lower_case=bool(settings.get("do_lower_case")),
         prompts=texts,
         default_prompt=texts.get(prompts.get("default_prompt_name"), ""),
     )
 
 
-def _modules(name: str, folder: Path) -> tuple[str, bool, str]:
-    """Pooling, whether it is normalised, and the folder of the encoder's settings."""
-    modules: Sequence[Mapping[str, Any]] = read_json(folder / "modules.json", missing=())
-    pooling, normalize, place = "mean", False, ""
+def _modules(name: str, folder: Path) -> tuple[str, bool]:
+    """How the model pools, and whether it normalises."""
+    pooling, normalize = "mean", False
     kinds = []
+    modules: Sequence[Mapping[str, Any]] = read_json(folder / "modules.json", missing=())
     for module in modules:
-        kind = str(module.get("type"))
+        kind, place = str(module.get("type")), PurePosixPath(module.get("path", ""))
+        # The library has moved its classes between its own packages; a class of any other package is the model's own.
         kinds.append(kind.rpartition(".")[2] if kind.startswith("sentence_transformers.") else kind)
-        where = str(module.get("path", ""))
-        if PurePosixPath(where).is_absolute() or ".." in PurePosixPath(where).parts:
-            raise EmbedderError(f"The modules.json of the model {name!r} names a folder outside the model: {where!r}.")
-        match kinds[-1]:
-            case "Transformer":
-                place = where
-            case "Pooling":
-                pooling = _pooling(name, read_json(folder / where / "config.json"))
-            case "Normalize":
-                normalize = True
+        if place.is_absolute() or ".." in place.parts:
+            raise EmbedderError(f"The modules.json of the model {name!r} names a folder outside the model: '{place}'.")
+        if kinds[-1] == "Transformer" and place.parts:
+            raise unsupported(name, f"its encoder lies in '{place}' instead of the model's own folder")
+        if kinds[-1] == "Pooling":
+            pooling = _pooling(name, read_json(folder / place / "config.json"))
+        normalize |= kinds[-1] == "Normalize"
     if modules and kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        raise unsupported(name, f"its modules are {', '.join(kinds)}, and this embedder carries out Transformer, "
-                                "Pooling and Normalize")  # fmt: skip
-    if place:
-        raise unsupported(name, f"its encoder lies in {place!r} instead of the model's own folder")
-    return pooling, normalize, place
+        known = "Transformer, Pooling and Normalize"
+        raise unsupported(name, f"its modules are {', '.join(kinds)}, and this embedder carries out {known}")
+    return pooling, normalize
 
 
 def _pooling(name: str, settings: Mapping[str, Any]) -> str:
@@ -106,22 +107,18 @@ def _pooling(name: str, settings: Mapping[str, Any]) -> str:
     return str(modes[0])
 
 
-def _transformer_settings(folder: Path) -> Mapping[str, Any]:
+def _encoder_settings(folder: Path) -> Mapping[str, Any]:
     # Named after the architecture that the library first met, whatever the model is.
     path = next(iter(sorted(folder.glob("sentence_*_config.json"))), None)
     return read_json(path) if path else {}
 
 
-def _window(name: str, folder: Path, config: Mapping[str, Any], settings: Mapping[str, Any]) -> int:
-    """How many tokens a text may have: the smallest of what the settings, the tokenizer and the positions allow."""
-    positions = int(config["max_position_embeddings"])
-    if family_of(config, name).positions_after_padding:
-        positions -= int(config.get("pad_token_id", 1)) + 1
+def _window(folder: Path, settings: Mapping[str, Any], limit: int) -> int:
     nested = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
     wanted = settings.get("max_seq_length") or nested.get("model_max_length")
     if wanted is None:
-        wanted = read_json(folder / "tokenizer_config.json", missing={}).get("model_max_length", positions)
-    return min(int(wanted), positions)
+        wanted = read_json(folder / "tokenizer_config.json", missing={}).get("model_max_length", limit)
+    return min(int(wanted), limit)
 
 
 def read_json(path: Path, missing: Any = None) -> Any:

@@ -20,7 +20,7 @@ from typing import Any
 
 from rowvec.errors import SearchError
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
-from rowvec.filters.values import clipped, described
+from rowvec.filters.values import clipped, described, printable
 
 _LOGIC = ("and", "or", "not")
 _WORDS: dict[str, Op] = {
@@ -47,7 +47,9 @@ def from_json(value: Any) -> Filter:
 
 
 def _fail(path: str, message: str, hint: str | None = None) -> SearchError:
-    return SearchError(f"The filter cannot be read{f' at {path[:200]}' if path else ''}: {message}", hint=hint)
+    return SearchError(
+        f"The filter cannot be read{f' at {printable(path, 200)}' if path else ''}: {message}", hint=hint
+    )
 
 
 def _filter(value: Any, path: str, depth: int) -> Filter:

@@ -25,6 +25,7 @@ from typing import NamedTuple, NoReturn
 
 from rowvec.errors import SearchError
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
+from rowvec.filters.values import printable
 
 Scalar = str | int | float | bool | None
 
@@ -81,7 +82,7 @@ def parse(expression: str) -> Filter:
 
 def _fail(expression: str, at: int, message: str, hint: str | None = None) -> NoReturn:
     start, stop = max(0, at - _WINDOW), at + _WINDOW
-    shown = "".join(character if character.isprintable() else " " for character in expression[start:stop])
+    shown = printable(expression[start:stop], stop - start)
     before, after = "..." if start else "", "..." if stop < len(expression) else ""
     raise SearchError(
         f"The filter cannot be read: {message}\n  {before}{shown}{after}\n  {' ' * (len(before) + at - start)}^",
@@ -118,8 +119,7 @@ class _Parser:
         return self.tokens[self.next]
 
     def fail(self, expected: str, hint: str | None = None) -> NoReturn:
-        found = self.token.text if len(self.token.text) <= _WINDOW else f"{self.token.text[:_WINDOW]}..."
-        what = f"found {found}" if found else "the filter ends here"
+        what = f"found {printable(self.token.text)}" if self.token.text else "the filter ends here"
         _fail(self.expression, self.token.at, f"expected {expected}, {what}", hint)
 
     def take(self, *words: str) -> bool:
@@ -198,7 +198,7 @@ class _Parser:
             self.next += 1
             return token.unquoted
         if token.kind != "word" or token.word:
-            in_quotes = f'A column of this name is written "{token.text}".' if token.kind == "word" else None
+            in_quotes = f'A column of this name is written "{printable(token.text)}".' if token.kind == "word" else None
             self.fail("a column", in_quotes)
         self.next += 1
         return token.text
@@ -237,7 +237,7 @@ class _Parser:
         else:
             inner = token.unquoted if token.kind == "name" else token.text
             self.fail(
-                "a value", f"Text is written {_quoted(inner[:_WINDOW])}." if token.kind in ("name", "word") else None
+                "a value", f"Text is written {_quoted(printable(inner))}." if token.kind in ("name", "word") else None
             )
         self.next += 1
         return value

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from rowvec.errors import SearchError
-from rowvec.filters.values import clipped, described
+from rowvec.filters.values import clipped, described, printable
 from rowvec.types import ColumnType
 
 MAX_DEPTH = 20
@@ -94,7 +94,7 @@ def comparison(column: str, op: Op, value: Any) -> Filter:
     if value is None or (op in (Op.IN, Op.BETWEEN) and None in value):
         raise SearchError(
             f"The filter on {clipped(column)} uses null with {op.value!r}, which no row can satisfy.",
-            hint=f"Ask for nulls on their own: ... or {column[:50]} is null",
+            hint=f"Ask for nulls on their own: ... or {printable(column)} is null",
         )
     return Compare(column, op, value)
 

@@ -20,6 +20,12 @@ def clipped(text: str) -> str:
     return repr(text) if len(text) <= 60 else f"{text[:60]!r}..."
 
 
+def printable(text: str, longest: int = 60) -> str:
+    """Input as part of a message: cut, and with spaces for what would break a line or cannot be encoded."""
+    shown = "".join(character if character.isprintable() else " " for character in text[:longest])
+    return shown if len(text) <= longest else f"{shown}..."
+
+
 def described(value: Any) -> str:
     """What a value is, in a user's words."""
     if isinstance(value, bool):

@@ -65,7 +65,7 @@ def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mappin
     answers = [(status, answer["description"]) for status, answer in found["responses"].items()]
     return Operation(
         method.upper(), path, found.get("summary", ""), parameters, fields,
-        _curl(method, path, body, parameters), _reply(found["responses"].get("200", {}), schemas), answers,
+        _curl(method, path, body, parameters), _reply(found["responses"].get("200", {})), answers,
     )  # fmt: skip
 
 
@@ -77,7 +77,8 @@ def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[
 def _fields(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Iterator[Field]:
     for name, value in schema.get("properties", {}).items():
         required = name in schema.get("required", ())
-        yield Field(name, _kind(value, schemas), required, value.get("description", ""))
+        texts = [each.get("description", "") for each in (value, *value.get("anyOf", ()))]
+        yield Field(name, _kind(value, schemas), required, next(filter(None, texts), ""))
 
 
 def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
@@ -90,7 +91,7 @@ def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     if schema.get("type") == "array":
         words = [f"list of {_kind(schema.get('items', {}), schemas)}"]
     if "minimum" in schema and "maximum" in schema:
-        words.append(f"{schema['minimum']:,} to {schema['maximum']:,}")
+        words.append(f"{schema['minimum']:,.0f} to {schema['maximum']:,.0f}")
     if "maxLength" in schema:
         words.append(f"at most {schema['maxLength']:,} characters")
     if schema.get("default") is not None:
@@ -105,10 +106,9 @@ def _curl(method: str, path: str, body: Mapping[str, Any], parameters: list[Fiel
         }
         return f"curl -s $URL{path} -H 'Content-Type: application/json' \\\n  -d '{json.dumps(example)}'"
     query = "?query=brake+pads" if any(each.name == "query" for each in parameters) else ""
-    return f"curl -s '$URL{path.replace('{id}', '4711')}{query}'".replace("'$URL", "$URL'")
+    return f'curl -s "$URL{path.replace("{id}", "4711")}{query}"'
 
 
-def _reply(answer: Mapping[str, Any], schemas: Mapping[str, Any]) -> str | None:
-    schema = answer.get("content", {}).get("application/json", {}).get("schema")
-    example = _resolved(schema, schemas).get("example") if schema else None
+def _reply(answer: Mapping[str, Any]) -> str | None:
+    example = answer.get("content", {}).get("application/json", {}).get("example")
     return None if example is None else json.dumps(example, indent=2)

@@ -41,7 +41,7 @@ class Guard:
         self._metrics = metrics
         self._keys = Keys(settings.api_keys)
         self._visitors = Visitors(settings)
-        self._rate = RateLimit(settings.rate, settings.burst)
+        self._rate = RateLimit(settings.rate, max(1.0, 2 * settings.rate))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

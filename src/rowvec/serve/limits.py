@@ -16,9 +16,9 @@ MOST_CALLERS = 10_000
 class RateLimit:
     """A token bucket for each caller: `burst` requests at once, refilled with `rate` a second."""
 
-    def __init__(self, rate: float, burst: int) -> None:
+    def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
-        self._burst = float(burst)
+        self._burst = burst
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, caller: str, now: float | None = None) -> float:

@@ -75,9 +75,9 @@ GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
 
 
 def index_of(status: Status) -> Mapping[str, Any]:
-    """What the store says of its vector index; empty where it says nothing."""
+    """What the store says of its vector index: its kind at least; empty where every search compares every row."""
     found = status.details.get("index")
-    return found if isinstance(found, Mapping) else {}
+    return found if isinstance(found, Mapping) else {"kind": found} if found else {}
 
 
 class _States(Collector):

@@ -75,21 +75,6 @@ class SearchReply(BaseModel):
     embed_ms: float = Field(description="Turning the query into a vector; about 0 where it was cached.")
     search_ms: float
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "results": [
-                    {"id": 4711, "score": 0.8312, "metadata": {"name": "Brake pads, front axle", "price": 39.9}}
-                ],
-                "exact": False,
-                "complete": True,
-                "execution_time_ms": 5.1,
-                "embed_ms": 3.9,
-                "search_ms": 1.2,
-            }
-        }
-    )
-
 
 class ErrorBody(BaseModel):
     message: str

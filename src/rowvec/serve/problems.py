@@ -24,12 +24,14 @@ from rowvec.serve.models import ErrorReply
 logger = logging.getLogger("rowvec.serve")
 
 
-class Problem(Exception):
-    """A request that is answered with an error."""
+class Problem(HTTPException):
+    """A request that is answered with an error.
+
+    An HTTPException, because that is what FastAPI lets through where a body is read.
+    """
 
     def __init__(self, status: int, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.status = status
+        super().__init__(status, message)
         self.message = message
         self.hint = hint
         self.retry_after = retry_after
@@ -38,11 +40,11 @@ class Problem(Exception):
         headers = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
-        if self.status == 401:
+        if self.status_code == 401:
             headers["WWW-Authenticate"] = "Bearer"
         # Escaped to ASCII: a message may quote half a surrogate pair, which UTF-8 has no form for.
         body = json.dumps({"error": {"message": self.message, "hint": self.hint}})
-        return Response(body, self.status, headers, media_type="application/json")
+        return Response(body, self.status_code, headers, media_type="application/json")
 
 
 def of_rowvec(error: RowvecError) -> Problem:

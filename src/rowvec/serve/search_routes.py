@@ -16,6 +16,20 @@ from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import search_reply
 from rowvec.serve.service import Service
 
+HIT = {"id": 4711, "score": 0.8312, "metadata": {"name": "Brake pads, front axle", "price": 39.9}}
+FOUND = {
+    "results": [HIT],
+    "exact": False,
+    "complete": True,
+    "execution_time_ms": 5.1,
+    "embed_ms": 3.9,
+    "search_ms": 1.2,
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
+    **RESPONSES,
+}
+
 Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
 
 
@@ -24,7 +38,7 @@ def search_routes(pick: Pick) -> APIRouter:
 
     A route returns its response ready made: validating our own reply again would cost more than finding it.
     """
-    router = APIRouter(tags=["search"], responses=RESPONSES)
+    router = APIRouter(tags=["search"], responses=ANSWERS)
 
     @router.post("/search/semantic", response_model=SearchReply, summary="Search by meaning")
     async def semantic(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:

@@ -45,6 +45,7 @@ class Service:
         self._searcher = Searcher(pipeline.store, self.embedder, pipeline.spec, ranking or Ranking())
         self.problem: str | None = "It was not looked at yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
+        self._warm = False
         self._checking = threading.Lock()
         self._checked = float("-inf")
         self._gathering = threading.Lock()
@@ -55,13 +56,15 @@ class Service:
         return ["semantic"] if self.pipeline.spec.language is None else ["semantic", "keyword", "hybrid"]
 
     def warm(self) -> None:
-        """Load the model, so that no request waits for it.
+        """Load the model, so that no request waits for it. A second call does nothing.
 
         Raises:
             EmbedderError: it cannot be loaded.
         """
-        self.pipeline.embedder.embed_query("warm up")
-        self.check()
+        if not self._warm:
+            self.pipeline.embedder.embed_query("warm up")
+            self._warm = True
+            self.check()
 
     def check(self, seconds: float = 0.0) -> None:
         """See whether there are vectors, made by this model, unless that was done less than `seconds` ago.

@@ -22,7 +22,7 @@ class ServeSettings:
         allowed_hosts: names that a request's Host header may have besides those of the loopback interface.
             Without them, a server that listens beyond this machine answers to every name.
         cors_origins: origins such as `https://shop.example` whose pages may call the server.
-        rate: requests a second for each key, and for each address where there is none; `burst` at once.
+        rate: requests a second for each key, and for each address where there is none; twice as many at once.
         cached_queries: vectors of so many latest queries are kept, for each pipeline.
         threads: searches worked on at once; None for as many as the machine deserves.
         waiting: further requests that may wait for a thread; more are sent away with 503.
@@ -38,7 +38,6 @@ class ServeSettings:
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
     rate: float = 500.0
-    burst: int = 1000
     cached_queries: int = 4096
     threads: int | None = None
     waiting: int = 200

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
-from rowvec.filters import And, Compare, Filter, Not, Or, bind, matches
+from rowvec.filters import Filter
 from rowvec.naming import check_column, suggestion
 from rowvec.sources.base import Selection
+from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.spool import Place, Spool, duplicate_error
 from rowvec.sources.storage import File, find
-from rowvec.sources.tabular import Format, Types, format_of, merged
+from rowvec.sources.tabular import Csv, Format, Types, format_of, merged
 from rowvec.types import Column, ColumnType, Key, Row
 from rowvec.values import CONVERSION_ERRORS, converter, shown
 
@@ -75,7 +76,7 @@ class FilesSource:
         self._check_columns(files[0], names)
         self.key_type = next(column.type for column in self.columns if column.name == key)
         self._convert_key = converter(self.key_type)
-        self._passes = _Passes(where, self.columns) if where is not None else None
+        self._passes = RowFilter(where, self.columns) if where is not None else None
         self._spool: Spool | None = None
         self._spooled: list[File] = []
         self._declared = columns is not None
@@ -126,10 +127,9 @@ class FilesSource:
         types: Types = {}
         for number, file in enumerate(files[:HEADS]):
             form = self._format(file)
-            found = form.types(file)
             if number and form.same_columns:
-                self._check_same(file, found, files[0], types)
-            for name, kind in found.items():
+                self._check_same(file, form.heading(file), files[0], types)
+            for name, kind in form.types(file).items():
                 types[name] = merged(types.get(name), kind)
         for name, kind in self._types.items():
             if name not in types and self._format(files[0]).same_columns:
@@ -149,7 +149,6 @@ class FilesSource:
         )
 
     def _check_same(self, file: File, found: Types, first: File, expected: Types) -> None:
-        form = self._format(file)
         other = sorted(set(found) ^ set(expected))
         if other:
             has = file.name if other[0] in found else first.name
@@ -157,12 +156,10 @@ class FilesSource:
                 f"{file.name} has other columns than {first.name}: only {has} has {other[0]!r}.",
                 hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
             )
-        if form.line == "row":
-            changed = [name for name in found if merged(found[name], expected[name]) is not expected[name]]
-            if changed:
-                name = changed[0]
+        for name, kind in found.items():
+            if name not in self._types and merged(kind, expected[name]) is not expected[name]:
                 raise SourceError(
-                    f"{file.name}: the column {name!r} is {found[name]}, but {expected[name]} in {first.name}.",
+                    f"{file.name}: the column {name!r} is {kind}, but {expected[name]} in {first.name}.",
                     hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
                 )
 
@@ -171,7 +168,7 @@ class FilesSource:
             if name is None or name in names:
                 continue
             hint = suggestion(name, names)
-            if isinstance(self._format(first).line, str) and first.name.removesuffix(".gz").endswith((".csv", ".tsv")):
+            if isinstance(self._format(first), Csv):
                 hint += " The first line of a CSV file names the columns: is it missing?"
             raise SourceError(f"source.{setting}: {first.name} has no column {name!r}.", hint=hint)
         if self.key in self._types and self._types[self.key] not in KEY_TYPES:
@@ -223,7 +220,7 @@ class FilesSource:
         form, names = self._format(file), self._names
         declared = {column.name: column.type for column in self.columns}
         if form.same_columns:
-            self._check_same(file, form.types(file), first, dict(declared))
+            self._check_same(file, form.heading(file), first, dict(declared))
         wanted = names if self._passes is None else [*names, *self._passes.columns.difference(names)]
         for line, row in form.rows(file, wanted):
             if not (form.same_columns or self._declared or row.keys() <= declared.keys()):
@@ -258,35 +255,3 @@ class FilesSource:
         self._spool, self._spooled = None, []
         if spool is not None:
             spool.close()
-
-
-class _Passes:
-    """Whether a row passes the filter, its values converted to the types of their columns first."""
-
-    def __init__(self, where: Filter, columns: Sequence[Column]) -> None:
-        self._where = bind(where, columns)
-        self.columns = frozenset(_used(self._where))
-        self._converters = {c.name: converter(c.type) for c in columns if c.name in self.columns}
-
-    def __call__(self, row: Mapping[str, Any], where: str) -> bool:
-        values: dict[str, Any] = {}
-        for name, convert in self._converters.items():
-            value = row.get(name)
-            try:
-                values[name] = None if value is None else convert(value)
-            except CONVERSION_ERRORS as error:
-                raise SourceError(
-                    f"{where}: the value of {name!r}, which source.where looks at, is of another type than its column.",
-                    hint=f'Correct the row, or say of what type it is: types = {{ {name} = "text" }}',
-                ) from error
-        return matches(self._where, values)
-
-
-def _used(where: Filter) -> Iterator[str]:
-    if isinstance(where, Compare):
-        yield where.column
-    elif isinstance(where, Not):
-        yield from _used(where.part)
-    elif isinstance(where, And | Or):
-        for part in where.parts:
-            yield from _used(part)

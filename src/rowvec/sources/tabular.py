@@ -52,6 +52,10 @@ class Format(ABC):
             SourceError: it cannot be read as this format.
         """
 
+    def heading(self, file: File) -> Types:
+        """The columns that every row of the file has, with the types that the file itself declares."""
+        return self.types(file)
+
     @abstractmethod
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         """Line (from 1; of a Parquet file, row) and values of each row; at least those of `names` that it has."""
@@ -62,14 +66,14 @@ class Csv(Format):
         self._delimiter = delimiter
 
     def types(self, file: File) -> Types:
-        header = self._header(file)
+        header = list(self.heading(file))
         sample = [values for _, values in islice(self.rows(file, header), SAMPLE_ROWS)]
         return {name: text_type([row[name] for row in sample], numbers=True) for name in header}
 
-    def _header(self, file: File) -> list[str]:
+    def heading(self, file: File) -> Types:
         with translated(file.name), file.open_text() as stream:
             for _, fields in self._records(file, stream):
-                return self._checked(file, fields)
+                return dict.fromkeys(self._checked(file, fields))
         raise SourceError(f"{file.name} is empty.", hint="Its first line names the columns.")
 
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -117,6 +121,9 @@ class Csv(Format):
 class JsonLines(Format):
     same_columns = False
 
+    def heading(self, file: File) -> Types:
+        return {}
+
     def types(self, file: File) -> Types:
         sample: dict[str, list[Any]] = {}
         for _, row in islice(self.rows(file, ()), SAMPLE_ROWS):
@@ -154,9 +161,8 @@ class Parquet(Format):
             start = 1
             try:
                 for batch in parquet.iter_batches(PARQUET_ROWS, columns=there):
-                    # Row by row of Python values; nanoseconds have no place in Python's own times.
-                    for line, row in enumerate(_in_microseconds(batch, pa).to_pylist(), start):
-                        yield line, row
+                    # Nanoseconds have no place in Python's own times.
+                    yield from enumerate(_in_microseconds(batch, pa).to_pylist(), start)
                     start += batch.num_rows
             except pa.ArrowException as error:
                 raise SourceError(

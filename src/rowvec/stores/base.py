@@ -121,6 +121,14 @@ class Store(Protocol):
         """
         ...
 
+    def offsets(self) -> dict[str, str]:
+        """How far each stream of change events has been carried out: what `WriteBatch.offsets` said last."""
+        ...
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        """What `WriteBatch.positions` said last of those keys; a deleted row keeps its position."""
+        ...
+
     def complete(self, spec: TableSpec) -> None:
         """A sync has compared every row with `spec`: its recipe and its generation are now the live ones."""
         ...

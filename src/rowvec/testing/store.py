@@ -51,6 +51,8 @@ class _Tables:
     following: _Generation | None = None
     failures: dict[Key, Failure] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
+    offsets: dict[str, str] = field(default_factory=dict)
+    positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     guard: threading.RLock = field(default_factory=threading.RLock)
 
@@ -198,7 +200,15 @@ class MemoryStore:
         for key in batch.recovered:
             failures.pop(key, None)
         failures.update({failure.key: failure for failure in batch.failures})
+        self._tables.positions.update(batch.positions)
+        self._tables.offsets.update(batch.offsets)
         return conflicts
+
+    def offsets(self) -> dict[str, str]:
+        return dict(self._tables.offsets)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return {key: self._tables.positions[key] for key in keys if key in self._tables.positions}
 
     def begin_run(self) -> int:
         run = len(self._tables.runs) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -146,6 +146,35 @@ class Bookkeeping:
             [self.scope, limit],
         ).fetchall()
         return [Failure(parse_key(row[0], key_type), *row[1:]) for row in rows]
+
+    def save_progress(self, connection: Connection, positions: Mapping[Key, str], offsets: Mapping[str, str]) -> None:
+        """Keep how far change events were carried out, in the caller's transaction."""
+        for statement, values in ((_SAVE_POSITIONS, positions), (_SAVE_OFFSETS, offsets)):
+            if values:
+                names = [str(name) for name in values]
+                connection.execute(statement, [self.scope, names, list(values.values())])
+
+    def offsets(self, connection: Connection) -> dict[str, str]:
+        rows = connection.execute("select stream, next from rowvec.offsets where scope = %s", [self.scope])
+        return dict(rows.fetchall())
+
+    def positions(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, str]:
+        by_name = {str(key): key for key in keys}
+        rows = connection.execute(
+            "select key, position from rowvec.positions where scope = %s and key = any(%s)",
+            [self.scope, list(by_name)],
+        )
+        return {by_name[name]: position for name, position in rows.fetchall()}
+
+
+_SAVE_POSITIONS = (
+    "insert into rowvec.positions (scope, key, position) select %s, * from unnest(%s::text[], %s::text[])"
+    " on conflict (scope, key) do update set position = excluded.position"
+)
+_SAVE_OFFSETS = (
+    "insert into rowvec.offsets (scope, stream, next) select %s, * from unnest(%s::text[], %s::text[])"
+    " on conflict (scope, stream) do update set next = excluded.next, updated_at = now()"
+)
 
 
 def parse_key(text: str, key_type: ColumnType) -> Key:

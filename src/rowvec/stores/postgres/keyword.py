@@ -95,8 +95,9 @@ class KeywordIndex:
 
     def language_of(self, conn: Connection) -> str | None:
         """The language that the index was made with; None where there is none."""
-        row = conn.execute("select obj_description(to_regclass(%s))", [self._name(conn, "postings")]).fetchone()
-        return row and row[0]
+        comment = "select obj_description(to_regclass(%s), 'pg_class')"
+        language: str | None = _first(conn.execute(comment, [self._name(conn, "postings")]))
+        return language
 
     def create(self, conn: Connection) -> None:
         """Make the side tables where they are missing; the vector table must be there.

@@ -52,7 +52,7 @@ insert into {postings} (word, segment, entries)
 select w.lexeme, (select segment from segment),
     string_agg(int4send(document) || int2send(cardinality(w.positions)::smallint) || int2send(length), '')
 from placed join texts using (key), unnest(texts.words) w
-group by w.lexeme
+group by w.lexeme order by w.lexeme
 
 -- name: delete
 -- Forget keys: their entries are dead from now on.

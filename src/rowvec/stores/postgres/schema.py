@@ -85,6 +85,19 @@ create table if not exists rowvec.failures (
     text_hash bytea not null,
     primary key (scope, key)
 );
+create table if not exists rowvec.offsets (
+    scope text not null,
+    stream text not null,
+    next text not null,
+    updated_at timestamp with time zone not null default now(),
+    primary key (scope, stream)
+);
+create table if not exists rowvec.positions (
+    scope text not null,
+    key text not null,
+    position text not null,
+    primary key (scope, key)
+);
 """
 
 
@@ -156,7 +169,8 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
 
 
 def ensure_bookkeeping(connection: psycopg.Connection[Any]) -> None:
-    if connection.execute("select to_regclass('rowvec.failures')").fetchone() != (None,):
+    # The newest of the tables: where it is there, all of them are.
+    if connection.execute("select to_regclass('rowvec.positions')").fetchone() != (None,):
         return
     with connection.transaction():
         # `if not exists` still races with another process that creates the same objects.

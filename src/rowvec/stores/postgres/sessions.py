@@ -90,6 +90,11 @@ class Sessions:
         ).fetchone()
         return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
 
+    def refresh(self) -> None:
+        """Open readers anew: those from before the extension was installed do not know its types."""
+        while not self._idle.empty():
+            self._idle.get_nowait().close()
+
     def another(self) -> Connection:
         """A connection of the caller's own."""
         return connect(self._url, f"watch {self._purpose}")
@@ -97,8 +102,7 @@ class Sessions:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        self.refresh()
 
     def _open_reader(self) -> Connection:
         connection = connect(self._url, f"read {self._purpose}")

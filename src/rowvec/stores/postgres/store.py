@@ -133,6 +133,7 @@ class PostgresStore:
             self._aim(spec, target)
 
         self._write(make)
+        self._sessions.refresh()
 
     def complete(self, spec: TableSpec) -> None:
         def finish(connection: Connection) -> None:
@@ -242,6 +243,7 @@ class PostgresStore:
                     self._words.delete(connection, batch.deletes)
                 if batch.failures:
                     self._books.add_failures(connection, batch.failures)
+                self._books.save_progress(connection, batch.positions, batch.offsets)
                 reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
             reached(Step.DELETE_AFTER_COMMIT if batch.deletes else Step.WRITE_AFTER_COMMIT)
             return len(batch.entries) - len(written)
@@ -254,6 +256,12 @@ class PostgresStore:
             return []
         known = self._words.known(connection, [document.key for document in documents])
         return [document for document in documents if document.key not in known]
+
+    def offsets(self) -> dict[str, str]:
+        return self._read(self._books.offsets)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return self._read(lambda c: self._books.positions(c, keys))
 
     # Runs and failures
 

@@ -1,0 +1,94 @@
+"""`/v1/embeddings` as the openai client sees it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import openai
+import pytest
+
+from rowvec.testing import HashEmbedder
+from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, serving
+
+TEXTS = ["brake pads", "a longer text with several words", "ünïcödé ✓"]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(application(product_pipeline(), api_keys=(KEY,))) as address:
+        yield address
+
+
+@pytest.fixture
+def client(url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0) as client:
+        yield client
+
+
+@pytest.mark.parametrize("encoding", ["float", "base64", None])
+def test_vectors_are_those_of_the_pipeline(client: openai.OpenAI, encoding: Any) -> None:
+    options = {} if encoding is None else {"encoding_format": encoding}
+    reply = client.embeddings.create(model="whatever", input=TEXTS, **options)
+    expected = HashEmbedder(16).embed(TEXTS)
+    found = [_numbers(each.embedding) for each in reply.data]
+    assert np.array_equal(np.array(found, dtype=np.float32), expected.vectors)
+    assert [each.index for each in reply.data] == [0, 1, 2]
+    assert reply.usage.prompt_tokens == reply.usage.total_tokens == expected.tokens
+
+
+def _numbers(embedding: Any) -> Any:
+    # The client decodes base64 only where it chose that encoding itself.
+    return np.frombuffer(base64.b64decode(embedding), "<f4") if isinstance(embedding, str) else embedding
+
+
+def test_one_text_needs_no_list(client: openai.OpenAI) -> None:
+    assert len(client.embeddings.create(model="m", input="brake pads", user="somebody").data) == 1
+
+
+def test_more_texts_than_the_model_takes_at_once_come_back_in_their_order() -> None:
+    embedder = HashEmbedder(16, chunk_texts=7)
+    texts = [f"text {number}" for number in range(50)]
+    with client_of(application(product_pipeline(embedder=embedder, count=1))) as client:
+        reply = client.post("/v1/embeddings", json={"input": texts}).json()
+    assert np.array_equal(np.float32([each["embedding"] for each in reply["data"]]), embedder.embed(texts).vectors)
+
+
+def test_token_arrays_are_refused_in_words(client: openai.OpenAI) -> None:
+    for tokens in ([1, 2, 3], [[1, 2], [3]]):
+        with pytest.raises(openai.UnprocessableEntityError, match="token arrays are not taken"):
+            client.embeddings.create(model="m", input=tokens)
+
+
+def test_the_models_own_dimension_may_be_asked_for_and_no_other(client: openai.OpenAI) -> None:
+    assert client.embeddings.create(model="m", input="x", dimensions=16).data
+    with pytest.raises(openai.UnprocessableEntityError, match="gives 16"):
+        client.embeddings.create(model="m", input="x", dimensions=8)
+
+
+@pytest.mark.parametrize("given", ["", [], ["x", ""], [1.5], None, {}, ["x"] * 2049, [None], [True]])
+def test_what_cannot_be_embedded_is_refused(url: str, given: Any) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    reply = httpx.post(f"{url}/v1/embeddings", json={"input": given}, headers=headers)
+    assert reply.status_code == 422
+    assert "input" in reply.json()["error"]["message"]
+
+
+def test_the_openai_client_reports_a_wrong_key(url: str) -> None:
+    wrong = openai.OpenAI(base_url=f"{url}/v1", api_key="wrong", max_retries=0)
+    with wrong, pytest.raises(openai.AuthenticationError, match="API key is missing or wrong"):
+        wrong.embeddings.create(model="m", input="x")
+
+
+def test_a_text_that_the_model_refuses_is_the_callers_error_and_a_model_that_is_away_is_not() -> None:
+    embedder = HashEmbedder(16)
+    with client_of(application(product_pipeline(embedder=embedder, count=1))) as client:
+        embedder.refused = {"bad"}
+        assert client.post("/v1/embeddings", json={"input": ["good", "bad"]}).status_code == 422
+        embedder.unavailable = 1
+        away = client.post("/v1/embeddings", json={"input": "good"})
+        assert (away.status_code, away.headers["retry-after"]) == (503, "1")
+        assert client.post("/v1/embeddings", json={"input": "good"}).status_code == 200

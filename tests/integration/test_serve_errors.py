@@ -1,0 +1,201 @@
+"""Bad input and bad days: one shape of error, no secret in it, and the server goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.testing import HashEmbedder, MemoryStore
+from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
+
+SQL = "'; drop table products; --"
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture(scope="module", params=["memory", "postgres"])
+def client(request: pytest.FixtureRequest) -> Iterator[httpx.Client]:
+    if request.param == "memory":
+        with client_of(application(product_pipeline())) as client:
+            yield client
+        return
+    with (
+        filled_store(request.getfixturevalue("server")) as store,
+        client_of(application(product_pipeline(store, synced=False))) as client,
+    ):
+        yield client
+
+
+def error(reply: httpx.Response, status: int) -> str:
+    assert reply.status_code == status, reply.text
+    found = reply.json()
+    assert found.keys() == {"error"}
+    assert found["error"].keys() == {"message", "hint"}
+    assert "Traceback" not in reply.text
+    return f"{found['error']['message']} {found['error']['hint']}"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"query": ""}, "query"),
+        ({"query": " \n\t "}, "empty"),
+        ({"query": "x" * 100_000}, "10000 characters"),
+        ({"query": "x\0y"}, "NUL"),
+        ({"query": None}, "query"),
+        ({"query": ["x"]}, "query"),
+        ({}, "'query' is missing"),
+        ([], "JSON object"),
+        ({"query": "x", "limit": 0}, "limit"),
+        ({"query": "x", "limit": -1}, "limit"),
+        ({"query": "x", "limit": 10**9}, "limit"),
+        ({"query": "x", "limit": "10"}, "limit"),
+        ({"query": "x", "limit": 10**400}, "limit"),
+        ({"query": "x", "limit": True}, "limit"),
+        ({"query": "x", "filter": {"price": 1}}, "no field 'filter'"),
+        ({"query": "x", "filters": []}, "filters"),
+        ({"query": "x", "filters": {"prise": 1}}, "Did you mean 'price'?"),
+        ({"query": "x", "filters": {"price": "cheap"}}, "number"),
+        ({"query": "x", "filters": {"stock": 1.5}}, "integer"),
+        ({"query": "x", "filters": {"new": "yes"}}, "boolean"),
+        ({"query": "x", "filters": {"added": "yesterday"}}, "timestamp"),
+        ({"query": "x", "filters": {"price": {"~": 1}}}, "operator"),
+        ({"query": "x", "filters": {"name": "a\0b"}}, "NUL"),
+        ({"query": "x", "filters": {"a\0b": 1}}, "no metadata column"),
+        ({"query": "x", "filters": {"\ud800": 1}}, "no metadata column"),
+        ({"query": "\ud800"}, "query"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["semantic", "hybrid"])
+def test_a_request_that_cannot_be_is_refused_in_words(client: httpx.Client, mode: str, body: Any, said: str) -> None:
+    reply = client.post(f"/search/{mode}", content=json.dumps(body), headers=JSON)
+    assert said in error(reply, 422)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"\xff\xfe", b'{"query": "\xff"}', b"[" * 100_000, b'{"a":' * 100_000, b"NaN", b"\0"]
+)
+def test_a_body_that_is_no_json_object_is_refused(client: httpx.Client, body: bytes) -> None:
+    reply = client.post("/search/semantic", content=body, headers=JSON)
+    error(reply, 422 if body in (b"", b"NaN") else 400)
+
+
+def test_a_body_of_another_type_is_refused(client: httpx.Client) -> None:
+    reply = client.post("/search/semantic", content=b'{"query": "x"}', headers={"Content-Type": "text/plain"})
+    assert "application/json" in error(reply, 422)
+
+
+def test_filters_nested_too_deep_are_refused(client: httpx.Client) -> None:
+    filters: dict[str, Any] = {"price": 1}
+    for _ in range(200):
+        filters = {"not": filters}
+    assert "deep" in error(client.post("/search/semantic", json={"query": "x", "filters": filters}), 422)
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"query": ""}, {"query": "x", "limit": "many"}, {"query": "x", "mode": "sql"}]
+)
+def test_so_is_an_address_that_cannot_be(client: httpx.Client, parameters: dict[str, str]) -> None:
+    error(client.get("/search", params=parameters), 422)
+
+
+@pytest.mark.parametrize(("key", "status"), [("99999", 404), ("9" * 25, 404), ("-1", 404), ("abc", 422), ("1.5", 422)])
+def test_a_row_that_is_not_there_is_not_found(client: httpx.Client, key: str, status: int) -> None:
+    assert key in error(client.get(f"/search/similar/{key}"), status)
+
+
+def test_unknown_pipelines_and_addresses_are_not_found(client: httpx.Client) -> None:
+    assert "Did you mean 'products'?" in error(client.get("/pipelines/product/search?query=x"), 404)
+    error(client.get("/pipelines/x%00y/search?query=x"), 404)
+    error(client.get("/wp-login.php"), 404)
+    error(client.get("/static/../api.py"), 404)
+    error(client.get("/static/%2e%2e/api.py"), 404)
+    error(client.put("/search/semantic"), 405)
+
+
+def test_sql_is_only_text(client: httpx.Client) -> None:
+    for mode in ("semantic", "keyword", "hybrid"):
+        reply = client.post(f"/search/{mode}", json={"query": SQL, "filters": {"name": SQL}})
+        assert (reply.status_code, reply.json()["results"]) == (200, [])
+    error(client.post("/search/semantic", json={"query": "x", "filters": {SQL: 1}}), 422)
+    error(client.post("/search/semantic", json={"query": "x", "filters": {"stock": SQL}}), 422)
+    error(client.get("/search", params={"query": "x", "where": SQL}), 422)
+    error(client.get("/search", params={"query": "x", "mode": SQL}), 422)
+    error(client.get(f"/search/similar/{SQL}"), 422)
+    error(client.get(f"/pipelines/{SQL}/search", params={"query": "x"}), 404)
+    assert len(client.get("/search", params={"query": "x", "limit": 60}).json()["results"]) == 60
+
+
+def test_a_database_that_went_away_is_503_until_it_is_back(server: str) -> None:
+    name = "serve_gone"
+    with filled_store(server, name) as store:
+        pipeline = product_pipeline(store, synced=False)
+        with client_of(application(pipeline)) as client, psycopg.connect(server, autocommit=True) as admin:
+            search = {"query": "disc rotor 8", "limit": 1}
+            assert client.post("/search/semantic", json=search).status_code == 200
+            admin.execute(f'alter database "{name}" with allow_connections false')
+            admin.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            reply = client.post("/search/semantic", json=search)
+            message = error(reply, 503)
+            assert int(reply.headers["retry-after"]) >= 1
+            assert name not in message
+            assert "postgres" not in message.lower()
+            health = client.get("/health")
+            assert (health.status_code, health.json()["live"]) in ((200, True), (503, True))
+            admin.execute(f'alter database "{name}" with allow_connections true')
+            assert _answers_again(client, search)
+
+
+def _answers_again(client: httpx.Client, search: dict[str, Any]) -> bool:
+    # Each connection that was cut may be noticed by one request.
+    return any(client.post("/search/semantic", json=search).status_code == 200 for _ in range(40))
+
+
+def test_a_server_starts_without_its_database_and_says_so() -> None:
+    store = PostgresStore("postgresql://somebody:topsecret@127.0.0.1:1/nowhere", "t", pipeline="products")
+    with client_of(application(product_pipeline(store, synced=False))) as client:
+        message = error(client.post("/search/semantic", json={"query": "x"}), 503)
+        health = client.get("/health")
+        assert health.status_code == 503
+        assert health.json()["ready"] is False
+        error(client.get("/status"), 503)
+        assert 'rowvec_up{pipeline="products"} 0.0' in client.get("/metrics").text
+    for text in (message, health.text):
+        assert "topsecret" not in text
+    assert "127.0.0.1" not in message
+
+
+def test_a_pipeline_without_vectors_is_served_as_soon_as_it_has_them() -> None:
+    store = MemoryStore()
+    with client_of(application(product_pipeline(store, synced=False))) as client:
+        assert "cannot be searched" in error(client.get("/search?query=x"), 503)
+        assert "rowvec sync" in client.get("/health").json()["details"]["products"]["problem"]
+        product_pipeline(store)
+        assert any(client.get("/search?query=x").status_code == 200 for _ in range(3000))
+
+
+def test_vectors_of_another_model_are_not_searched() -> None:
+    store = MemoryStore()
+    product_pipeline(store, embedder=HashEmbedder(16, model="old"))
+    with client_of(application(product_pipeline(store, synced=False))) as client:
+        error(client.get("/search?query=x"), 503)
+        assert "made by old" in client.get("/health").json()["details"]["products"]["problem"]
+
+
+def test_a_defect_is_500_with_an_id_that_the_log_has_too(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryStore):
+        def nearest(self, *values: Any, **named: Any) -> Any:
+            raise ZeroDivisionError("secret detail")
+
+    with client_of(application(product_pipeline(Broken()))) as client:
+        message = error(client.get("/search?query=x"), 500)
+        assert "secret detail" not in message
+        incident = message.split("id ")[1].split(".")[0]
+        record = next(record for record in caplog.records if incident in record.getMessage())
+        assert record.exc_info is not None
+        assert client.get("/health").status_code == 200

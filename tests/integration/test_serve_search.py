@@ -1,0 +1,184 @@
+"""Searching over HTTP: the same answers as the Searcher's, from the in-memory store and from PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from rowvec.filters import bind, from_json, matches
+from rowvec.search import Searcher
+from rowvec.stream import Pipeline
+from rowvec.testing import HashEmbedder, MemorySource
+from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline, rows
+
+
+@pytest.fixture(scope="module", params=["memory", "postgres"])
+def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    if request.param == "memory":
+        yield product_pipeline()
+        return
+    with filled_store(request.getfixturevalue("server")) as store:
+        yield product_pipeline(store, synced=False)
+
+
+@pytest.fixture(scope="module")
+def client(pipeline: Pipeline) -> Iterator[httpx.Client]:
+    with client_of(application(pipeline)) as client:
+        yield client
+
+
+def ids(response: httpx.Response) -> list[Any]:
+    assert response.status_code == 200, response.text
+    return [hit["id"] for hit in response.json()["results"]]
+
+
+@pytest.mark.parametrize("mode", ["semantic", "keyword", "hybrid"])
+def test_a_search_finds_what_the_searcher_finds(client: httpx.Client, pipeline: Pipeline, mode: Any) -> None:
+    expected = Searcher(pipeline.store, pipeline.embedder, pipeline.spec).search("brake pads 7", mode=mode, limit=5)
+    reply = client.post(f"/search/{mode}", json={"query": "brake pads 7", "limit": 5})
+    assert ids(reply) == [hit.key for hit in expected.hits]
+    found = reply.json()
+    assert found["exact"] is expected.exact
+    assert found["complete"] is expected.complete
+    assert [hit["score"] for hit in found["results"]] == pytest.approx([hit.score for hit in expected.hits])
+    assert found.keys() == {"results", "exact", "complete", "execution_time_ms", "embed_ms", "search_ms"}
+    assert found["results"][0].keys() == {"id", "score", "metadata"}
+
+
+def test_metadata_keeps_its_types(client: httpx.Client) -> None:
+    reply = client.post("/search/semantic", json={"query": "disc rotor 8", "limit": 1})
+    assert reply.json()["results"][0] == {
+        "id": 8,
+        "score": pytest.approx(1.0, abs=1e-6),
+        "metadata": {"name": "disc rotor 8", "price": 12.0, "stock": 8, "new": True, "added": "2024-01-09T00:00:00Z"},
+    }
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        {"price": {"<": 20}},
+        {"new": True, "stock": [1, 2, 3]},
+        {"name": {"contains": "BRAKE"}},
+        {"or": [{"stock": 4}, {"added": {">=": "2024-02-20"}}]},
+    ],
+)
+@pytest.mark.parametrize("path", ["/search/semantic", "/search/filtered", "/search/hybrid"])
+def test_only_rows_that_match_the_filters_are_found(client: httpx.Client, path: str, filters: dict[str, Any]) -> None:
+    columns = product_pipeline(synced=False).spec.metadata
+    where = bind(from_json(filters), columns)
+    matching = {key for key, values in rows(60).items() if matches(where, values)}
+    found = ids(client.post(path, json={"query": "brake", "limit": 100, "filters": filters}))
+    assert set(found) == matching
+
+
+def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:
+    parameters = {"query": "disc rotor 8", "limit": 3, "mode": "keyword", "where": "price < 13", "explain": True}
+    reply = client.get("/search", params=parameters)
+    assert ids(reply)[0] == 8
+    assert reply.json()["results"][0]["explain"]["keyword"] > 0
+    assert all(hit["metadata"]["price"] < 13 for hit in reply.json()["results"])
+
+
+def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:
+    reply = client.post("/search/hybrid", json={"query": "oil filter 9", "limit": 2, "explain": True})
+    assert reply.json()["results"][0]["explain"].keys() == {"semantic", "keyword", "fused", "static", "decay", "final"}
+
+
+def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, pipeline: Pipeline) -> None:
+    expected = Searcher(pipeline.store, pipeline.embedder, pipeline.spec).similar(5, limit=4)
+    assert ids(client.get("/search/similar/5", params={"limit": 4})) == [hit.key for hit in expected.hits]
+
+
+def test_every_route_also_exists_below_the_name_of_a_pipeline(client: httpx.Client) -> None:
+    below = "/pipelines/products"
+    assert ids(client.get(f"{below}/search", params={"query": "disc rotor 8", "limit": 1})) == [8]
+    for mode in ("semantic", "keyword", "hybrid"):
+        assert ids(client.post(f"{below}/search/{mode}", json={"query": "disc rotor 8", "limit": 1})) == [8]
+    filtered = {"query": "disc rotor 8", "filters": {"stock": 8}, "limit": 1}
+    assert ids(client.post(f"{below}/search/filtered", json=filtered)) == [8]
+    assert len(ids(client.get(f"{below}/search/similar/8"))) == 10
+    assert client.post(f"{below}/v1/embeddings", json={"input": "x"}).status_code == 200
+    for path in ("health", "status", "metrics"):
+        assert client.get(f"{below}/{path}").status_code == 200
+
+
+def test_a_query_asked_again_is_not_embedded_again() -> None:
+    with client_of(application(product_pipeline())) as client:
+        _ask_again(client)
+
+
+def _ask_again(client: httpx.Client) -> None:
+    first = client.post("/search/semantic", json={"query": "spark plug"}).json()
+    again = client.post("/search/keyword", json={"query": "other words"}).json()
+    assert again["embed_ms"] == pytest.approx(0, abs=1)
+    second = client.post("/search/semantic", json={"query": "spark plug"}).json()
+    assert second["results"] == first["results"]
+    client.post("/search/semantic", json={"query": "Spark plug"})
+    metrics = client.get("/metrics").text
+    assert 'rowvec_query_cache_total{pipeline="products",result="hit"} 1.0' in metrics
+    assert 'rowvec_query_cache_total{pipeline="products",result="miss"} 2.0' in metrics
+
+
+def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, pipeline: Pipeline) -> None:
+    status = client.get("/status").json()
+    assert (status["rows"], status["current"], status["coverage"], status["failures"]) == (60, 60, 1.0, 0)
+    assert status["runs"][0]["outcome"] == "done"
+    assert pipeline.store.where not in client.get("/status").text
+    assert 'rowvec_coverage_ratio{pipeline="products"} 1.0' in client.get("/metrics").text
+
+
+def test_bare_routes_ask_for_a_name_where_there_are_several_pipelines() -> None:
+    two = product_pipeline(name="products"), product_pipeline(name="articles")
+    with client_of(application(*two)) as client:
+        reply = client.get("/search", params={"query": "x"})
+        assert reply.status_code == 400
+        assert "products, articles" in reply.json()["error"]["hint"]
+        assert client.get("/pipelines/articles/search", params={"query": "x"}).status_code == 200
+        assert [each["name"] for each in client.get("/pipelines").json()["pipelines"]] == ["products", "articles"]
+
+
+@pytest.mark.parametrize("key", ["a/b c?d#e", "ключ", "100%", "x" * 300])
+def test_text_keys_of_any_kind_have_similar_rows(key: str) -> None:
+    data = dict(zip([key, "other", "third"], rows(3).values(), strict=True))
+    with client_of(application(product_pipeline(data=data))) as client:
+        path = "".join(f"%{byte:02X}" for byte in key.encode())
+        assert sorted(ids(client.get(f"/search/similar/{path}"))) == ["other", "third"]
+
+
+def test_uuid_keys_are_read_as_uuids() -> None:
+    keys = [UUID(int=number) for number in range(1, 4)]
+    with client_of(application(product_pipeline(data=dict(zip(keys, rows(3).values(), strict=True))))) as client:
+        assert sorted(ids(client.get(f"/search/similar/{keys[0]}"))) == sorted(map(str, keys[1:]))
+        assert client.get("/search/similar/7").status_code == 422
+
+
+def test_the_model_is_loaded_before_the_first_request() -> None:
+    class Lazy(HashEmbedder):
+        asked: list[str]
+
+        def embed_query(self, text: str) -> Any:
+            self.asked.append(text)
+            return super().embed_query(text)
+
+    embedder = Lazy(16)
+    embedder.asked = []
+    pipeline = product_pipeline(embedder=embedder, count=3)
+    embedder.asked.clear()
+    with client_of(application(pipeline)) as client:
+        assert len(embedder.asked) == 1
+        client.get("/search", params={"query": "x"})
+        assert len(embedder.asked) == 2
+
+
+def test_what_json_cannot_say_is_said_in_its_own_way() -> None:
+    data = {1: {"name": "thing", "price": float("nan"), "stock": 2**60, "new": None, "added": None}}
+    pipeline = product_pipeline(data=data)
+    assert isinstance(pipeline.source, MemorySource)
+    with client_of(application(pipeline)) as client:
+        metadata = client.get("/search", params={"query": "thing"}).json()["results"][0]["metadata"]
+    assert metadata == {"name": "thing", "price": None, "stock": 2**60, "new": None, "added": None}

@@ -1,0 +1,143 @@
+"""Reading MariaDB: what its types, collations and refusals are to a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from rowvec.errors import SourceError
+from rowvec.sources.base import Selection
+from rowvec.sources.sql import SqlSource
+from rowvec.text import Documents, build_recipe
+from rowvec.types import Key
+from tests.integration.sql_rig import (
+    MARIADB,
+    TRICKY,
+    Open,
+    Run,
+    explained,
+    keys,
+    mariadb_database,
+    reads_every_key_once,
+)
+
+
+@pytest.fixture
+def mariadb() -> Iterator[tuple[str, Run]]:
+    with mariadb_database() as database:
+        yield database
+
+
+@pytest.fixture
+def source() -> Iterator[Open]:
+    opened: list[SqlSource] = []
+
+    def open_source(url: str, **settings: Any) -> SqlSource:
+        opened.append(SqlSource(url, **{"key": "id", **settings}))
+        return opened[-1]
+
+    yield open_source
+    for each in opened:
+        each.close()
+
+
+def test_every_type_of_mariadb_has_a_word_and_a_text(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run(
+        "create table t (id bigint primary key, a tinyint(1), b tinyint(4), c float, d decimal(10,2), e varchar(9),"
+        " f date, g time, h datetime, i timestamp null, j uuid, k json, l blob, m enum('x','y'), n year, o bit(1),"
+        " p double)"
+    )
+    run(
+        "insert into t values (1, 1, 2, 0.5, 1250, 'ab', '2024-05-01', '12:30', '2024-05-01 12:30', '2024-05-01 12:30',"
+        " '00000000-0000-0000-0000-000000000001', '{\"a\":1}', x'ff', 'y', 2024, b'1', null)"
+    )
+    types = [
+        "integer", "boolean", "integer", "number", "decimal", "text", "date", "time", "timestamp", "timestamp", "uuid",
+        "text", "bytes", "text", "integer", "boolean", "number",
+    ]  # fmt: skip
+    some = source(url, table="t")
+    assert [column.type.value for column in some.columns] == types
+    row = next(some.pages(1))[0]
+    assert build_recipe(some.columns, "id", columns="*", exclude=["i"]).render(row) == (
+        "a: yes. b: 2. c: 0.5. d: 1250.00. e: ab. f: 2024-05-01. g: 12:30:00. h: 2024-05-01 12:30:00."
+        ' j: 00000000-0000-0000-0000-000000000001. k: {"a":1}. m: y. n: 2024. o: yes'
+    )
+    assert Documents(build_recipe(some.columns, "id", columns=["e"]), some.columns)(row).metadata[:5] == (
+        1, True, 2, 0.5, Decimal("1250.00"),
+    )  # fmt: skip
+    by_query = {column.name: column.type.value for column in source(url, query="select * from t").columns}
+    assert by_query | {"j": "uuid", "o": "boolean"} == dict(zip([c.name for c in some.columns], types, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["varchar(20)", "varchar(20) collate utf8mb4_bin", "text"])
+def test_text_keys_of_mariadb_are_all_read_although_its_collation_folds_and_pads(
+    mariadb: Any, source: Open, kind: str
+) -> None:
+    url, run = mariadb
+    run(f"create table t (id {kind}, name text)")
+    for key in TRICKY:
+        run("insert into t values (%s, 'x')", [key])
+    reads_every_key_once(source(url, table="t"), TRICKY)
+    reads_every_key_once(source(url, query="select id, name from t"), TRICKY)
+    assert source(url, table="t").existing(["Zz", "á "]) == set()
+
+
+def test_text_keys_of_another_character_set_are_all_read(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id varchar(20) character set latin1)")
+    written: list[Key] = ["é", "É", "e", "ü", "z", "ÿ"]
+    for key in written:
+        run("insert into t values (%s)", [key])
+    reads_every_key_once(source(url, table="t"), written)
+
+
+def test_a_unique_text_key_of_mariadb_is_read_from_its_index(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id varchar(40) primary key, name text)")
+    run("insert into t select md5(seq), 'x' from seq_1_to_5000")
+    (step,) = explained(source(url, table="t"), after="8")
+    assert "PRIMARY" in step
+    assert "filesort" not in step
+
+
+def test_uuid_keys_of_mariadb_are_uuids(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id uuid primary key)")
+    written = [uuid4() for _ in range(9)]
+    for key in written:
+        run("insert into t values (%s)", [str(key)])
+    some = source(url, table="t")
+    reads_every_key_once(some, written)
+    assert some.count(Selection(keys=tuple(written[:2]))) == 2
+
+
+def test_a_part_of_a_composite_key_names_the_whole(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id int, part int, primary key (id, part))")
+    run("insert into t values (1, 1), (2, 1), (2, 2)")
+    with pytest.raises(SourceError, match=r"id = 2 on more than one row.\n  Its primary key is \(id, part\)"):
+        keys(source(url, table="t"))
+
+
+def test_a_wrong_password_is_said_and_not_shown(mariadb: Any, source: Open) -> None:
+    url, _ = mariadb
+    with pytest.raises(SourceError, match=r"root@127.0.0.1:3306/\w+ refused the user or the password") as caught:
+        source(url.replace("root@", "root:hunter2@"), table="t")
+    assert "hunter2" not in str(caught.value)
+    assert not caught.value.transient
+
+
+def test_an_unknown_database_and_table_and_a_wrong_condition(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table product (id int primary key, name text)")
+    with pytest.raises(SourceError, match="Did you mean 'product'"):
+        source(url, table="prodcut")
+    with pytest.raises(SourceError, match="Unknown database"):
+        source(f"{MARIADB}/no_such_database", table="product")
+    with pytest.raises(SourceError, match="Unknown column 'nmae'"):
+        keys(source(url, table="product", where="nmae = 1"))

@@ -1,0 +1,54 @@
+"""What a value says as text."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from rowvec.values import clean, shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Decimal("1250.00"), "1250.00"),
+        (Decimal("1E+3"), "1000"),
+        (Decimal("1E-7"), "0.0000001"),
+        (Decimal("-Infinity"), "-infinity"),
+        (2.5, "2.5"),
+        (0.1, "0.1"),
+        (float("inf"), "infinity"),
+        (True, "yes"),
+        (-3, "-3"),
+        (dt.date(2024, 5, 1), "2024-05-01"),
+        (dt.datetime(2024, 5, 1, 12, 30), "2024-05-01 12:30:00"),
+        (dt.datetime(2024, 5, 1, 12, 30, tzinfo=dt.timezone(dt.timedelta(hours=2))), "2024-05-01 12:30:00+02:00"),
+        (dt.time(12, 30), "12:30:00"),
+        (dt.timedelta(days=1, hours=2, minutes=3, seconds=4), "1 day 02:03:04"),
+        (dt.timedelta(minutes=-30), "-00:30:00"),
+        (dt.timedelta(days=3), "3 days 00:00:00"),
+        (UUID("ABCDEF00-0000-0000-0000-000000000001"), "abcdef00-0000-0000-0000-000000000001"),
+        ({"b": 1, "a": ["é", Decimal("1.50")]}, '{"a":["é","1.50"],"b":1}'),
+        (["x", None, 2.5, True], "x, 2.5, yes"),
+        ([["x"], {"y": 1}], '[["x"],{"y":1}]'),
+        ({"b", "a"}, "a, b"),
+        (b" caf\xc3\xa9 ", "café"),
+        (b"\xff\xfe", ""),
+        (b"a\0b", ""),
+        (memoryview(b"abc"), "abc"),
+        ("  x ", "x"),
+    ],
+)
+def test_each_kind_of_value_has_one_text(value: Any, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_text_is_what_every_database_takes() -> None:
+    assert clean("a\0b") == "ab"
+    assert clean("x\ud800y") == "x\ufffdy"
+    assert clean("\ud83d\ude00") == "😀"
+    assert clean("\ufeffé") == "\ufeffé"
