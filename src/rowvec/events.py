@@ -27,7 +27,7 @@ from rowvec.sources.position import Position, is_older
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline, circumstances, new_failure
-from rowvec.sync import COMMIT_SECONDS, Progress
+from rowvec.syncing import COMMIT_SECONDS, Progress
 from rowvec.types import Change, Document, Entry, Key, Kind, Report, Row, Stored, Vector, WriteBatch
 
 BATCH_EVENTS = 1000

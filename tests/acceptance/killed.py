@@ -17,7 +17,7 @@ from rowvec.sources.sql import SqlSource
 from rowvec.steps import Step
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Options, Pipeline
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Embedded
 from tests.support import simple_pipeline

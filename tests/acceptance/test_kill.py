@@ -11,7 +11,7 @@ import pytest
 
 from rowvec.steps import Step
 from rowvec.stream import Options
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from tests.acceptance.killed import (
     IN_FLIGHT_TEXTS,
     billed,

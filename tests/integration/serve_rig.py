@@ -21,7 +21,7 @@ from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Column, ColumnType, Document, Row
 from tests.support import digest

@@ -10,7 +10,7 @@ from rowvec.errors import DeletionGuard, EmbedderUnavailable, SourceError
 from rowvec.preview import preview
 from rowvec.sources.base import Selection
 from rowvec.stream import Options
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
 from rowvec.types import Report
 from tests.support import simple_pipeline, vectors_match_rows

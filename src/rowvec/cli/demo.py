@@ -12,7 +12,7 @@ from rowvec import assemble
 from rowvec.cli import progress, show, work
 from rowvec.preview import preview
 from rowvec.search import Searcher
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from rowvec.types import Report
 
 QUESTIONS = (

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from rowvec.cli import show
 from rowvec.pricing import dollars
-from rowvec.sync import Progress as Callback
+from rowvec.syncing import Progress as Callback
 from rowvec.types import Report
 
 LINE_SECONDS = 5.0

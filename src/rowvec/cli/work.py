@@ -17,7 +17,7 @@ from rowvec.preview import Preview, preview
 from rowvec.pricing import dollars
 from rowvec.sources.base import Selection
 from rowvec.stream import Options, Pipeline
-from rowvec.sync import sync as carry_out
+from rowvec.syncing import sync as carry_out
 from rowvec.types import Kind, Report
 
 INTERRUPTED = 130

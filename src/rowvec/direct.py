@@ -1,0 +1,40 @@
+"""rowvec as a library: one call for each thing that the command line does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from rowvec import assemble
+from rowvec.filters import parse_expression
+from rowvec.preview import Preview, preview
+from rowvec.search import Mode, Searcher, SearchResult
+from rowvec.stream import Options
+from rowvec.syncing import sync as carry_out
+from rowvec.types import Change, Kind, Report
+
+
+def sync(pipeline: str | None = None, *, config: Path | str | None = None, max_cost: float | None = None, **options: Any) -> Report:
+    """Make the vectors of a pipeline match its rows.
+
+    Args:
+        pipeline: its name in the config; not needed where there is one.
+        config: a rowvec.toml or its folder; the nearest one from the working directory upwards by default.
+        max_cost: US dollars that a paid model may cost.
+        options: fields of rowvec.stream.Options, such as `limit=100` or `force=True`.
+
+    Raises:
+        RowvecError: see rowvec.errors; what was embedded before is stored.
+    """
+    with assemble.opened(_path(config), pipeline, max_cost=max_cost) as opened:
+        return carry_out(opened, Options(**options))
+
+
+async def sync_async(pipeline: str | None = None, **arguments: Any) -> Report:
+    """The same from a coroutine: it runs in a thread, the event loop goes on."""
+    return await asyncio.to_thread(sync, pipeline, **arguments)
+
+
+def _path(config: Path | str | None) -> Path | None:
+    return None if config is None else Path(config)
