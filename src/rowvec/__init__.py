@@ -1,9 +1,9 @@
 """rowvec keeps vector embeddings in step with the rows of a database, and searches them.
 
-    from rowvec import sync
+from rowvec import sync
 
-    report = sync("products")       # the pipeline in ./rowvec.toml
-    print(report.embedded, report.failed)
+report = sync("products")       # the pipeline in ./rowvec.toml
+print(report.embedded, report.failed)
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +80,16 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     if known and options.whole:
         _add_missing(result, pipeline, pipeline.store.count(), matched, stop)
     return result
+
+
+def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:
+    """The documents that a sync would embed now, in key order."""
+    options = options or Options()
+    ledger = pipeline.store.ledger()
+    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    at = circumstances(pipeline, ledger, options)
+    for page in planned_pages(pipeline, at, options, threading.Event(), ledger_exists=known):
+        yield from (change.document for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED))
 
 
 def _tally(result: Preview, page: Page, text_columns: Sequence[str]) -> None:

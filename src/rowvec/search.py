@@ -13,6 +13,7 @@ from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
 from rowvec.stores.base import Store, TableSpec
+from rowvec.stream import Pipeline
 from rowvec.types import Hit, Key, Ranked, Vector
 
 Mode = Literal["semantic", "keyword", "hybrid"]
@@ -80,6 +81,13 @@ class Searcher:
     embedder: Embedder
     spec: TableSpec
     ranking: Ranking = field(default_factory=Ranking)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline, ranking: Ranking | None = None) -> Searcher:
+        """The searcher of a pipeline, checked."""
+        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, ranking or Ranking())
+        searcher.check()
+        return searcher
 
     def check(self) -> None:
         """Raises SearchError unless there are vectors, made by the model that embeds the queries."""

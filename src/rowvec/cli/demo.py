@@ -59,8 +59,7 @@ def run(folder: Path, model: str | None) -> int:
         _say(report)
 
         show.line("\n4. rowvec search")
-        searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
-        searcher.check()
+        searcher = Searcher.of(pipeline)
         for question in QUESTIONS:
             _ask(searcher, question)
 

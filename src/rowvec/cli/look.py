@@ -79,8 +79,7 @@ def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool
 
 def search(config: Path | None, name: str | None, query: str, limit: int, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
-        searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
-        searcher.check()
+        searcher = Searcher.of(pipeline)
         result = searcher.search(query, limit=limit)
         if as_json:
             show.print_json(result.as_dict())

@@ -86,7 +86,8 @@ def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> Tran
     encoder.scale_embeddings = False
     words: Any = encoder.embeddings[0]
     words.weight = table[WORDS]
-    encoder.position_encodings.encodings = _positions(config, table, name)
+    positions: Any = encoder.position_encodings
+    positions.encodings = _positions(config, table, name)
     table.norm(encoder.layernorm_embedding, "embeddings.LayerNorm")
     for number, layer in enumerate(encoder.layer):
         scope = family.layer.format(number)

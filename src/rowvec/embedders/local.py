@@ -153,5 +153,5 @@ class LocalEmbedder:
         weights = np.array([len(window) for window in windows], np.float32)
         starts = np.cumsum([0, *(len(text.windows) for text in tokenized[:-1])])
         sums = np.add.reduceat(vectors * weights[:, None], starts)
-        means: Vectors = sums / np.add.reduceat(weights, starts)[:, None]
+        means = (sums / np.add.reduceat(weights, starts)[:, None]).astype(np.float32, copy=False)
         return normalized(means) if self._files.recipe.normalize else means

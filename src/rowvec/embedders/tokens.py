@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 CHARACTERS_PER_TOKEN = 24
 """More than nearly any text needs; those that need more are read again, further."""
+FURTHEST = 64
+"""How many times further such a text is read. Behind 1,500 characters a token there is nothing that a model reads."""
 MARGIN = 128
 """Tokens that a cut text must have beyond its windows, so that the word at the cut lies in none of them."""
 
@@ -67,13 +69,17 @@ class WindowTokenizer:
 
     def _windows(self, text: str, encoding: Encoding) -> Tokenized:
         """The windows of a text, read further where the part of it that was read holds too few tokens."""
-        reach = self._reach
         pieces = [encoding, *encoding.overflowing]
-        while reach < len(text) and sum(len(piece.ids) for piece in pieces) < self._enough:
+        reach = self._reach
+        while reach < min(len(text), self._reach * FURTHEST) and self._short(pieces):
             reach *= 8
             again = self._tokenizer.encode_batch_fast([readable(cut(text, reach))])[0]
             pieces = [again, *again.overflowing]
-        return Tokenized([piece.ids for piece in pieces[: self._max_windows]], len(pieces) > 1)
+        unread = len(text) > reach and self._short(pieces)
+        return Tokenized([piece.ids for piece in pieces[: self._max_windows]], len(pieces) > 1 or unread)
+
+    def _short(self, pieces: Sequence[Encoding]) -> bool:
+        return sum(len(piece.ids) for piece in pieces) < self._enough
 
 
 def cut(text: str, reach: int) -> str:

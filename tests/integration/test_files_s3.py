@@ -1,0 +1,111 @@
+"""Files and event files in S3, over HTTP with a server that answers as S3 does."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import threading
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rowvec.errors import SourceError, SourceUnavailable
+from rowvec.events import sync_events
+from rowvec.sources.debezium import EventFiles
+from rowvec.sources.event_stream import EventSettings
+from rowvec.sources.files import FilesSource
+from rowvec.types import Key, Row
+from tests.servers.s3 import SECRET_KEY, S3Server
+from tests.support import simple_pipeline, vectors_match_rows
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Server]:
+    table = io.BytesIO()
+    pq.write_table(pa.table({"id": [3, 1], "name": ["three", "one"]}), table)
+    objects = {
+        "shop/rows/b.parquet": table.getvalue(),
+        "shop/csv/a.csv": b"id,name\n2,two\n1,one\n",
+        "shop/csv/deep/er/c.csv.gz": gzip.compress(b"id,name\n4,four\n"),
+        "shop/csv/readme.txt": b"nothing",
+        "shop/events/1.jsonl": event("c", 1, "one", 10) + event("c", 2, "two", 11),
+    }
+    with S3Server(objects) as server:
+        yield server
+
+
+def event(op: str, key: int, name: str, lsn: int) -> bytes:
+    after = None if op == "d" else {"id": key, "name": name, "price": 1}
+    source = {"connector": "postgresql", "name": "shop", "lsn": lsn, "ts_ms": lsn}
+    return json.dumps({"op": op, "before": {"id": key}, "after": after, "source": source}).encode() + b"\n"
+
+
+def names(source: FilesSource) -> dict[Key, str]:
+    rows: list[Row] = [row for page in source.pages(2) for row in page]
+    return {row.key: row.values["name"] for row in rows}
+
+
+def test_parquet_is_read_in_key_order(s3: S3Server) -> None:
+    source = FilesSource([s3.url("shop/rows/*.parquet")], key="id")
+    assert list(names(source).items()) == [(1, "one"), (3, "three")]
+
+
+def test_a_star_stays_in_its_folder_and_two_go_below(s3: S3Server) -> None:
+    assert names(FilesSource([s3.url("shop/csv/*.csv")], key="id")) == {1: "one", 2: "two"}
+    assert names(FilesSource([s3.url("shop/csv/**/*.csv*")], key="id")) == {1: "one", 2: "two", 4: "four"}
+
+
+def test_a_changed_object_is_read_again(s3: S3Server) -> None:
+    source = FilesSource([s3.url("shop/csv/a.csv")], key="id")
+    assert source.count() == 2
+    s3.put("shop/csv/a.csv", b"id,name\n2,two\n1,uno\n", modified=7)
+    assert names(source) == {1: "uno", 2: "two"}
+
+
+@pytest.mark.parametrize("path", ["shop/rows/none.parquet", "shop/nothing/*.csv"])
+def test_an_object_that_is_not_there_is_named(s3: S3Server, path: str) -> None:
+    with pytest.raises(SourceError, match=f"there is no file s3://{path.replace('*', '[*]')}"):
+        FilesSource([s3.url(path)], key="id")
+
+
+def test_a_refused_key_is_told_without_the_secret(s3: S3Server) -> None:
+    with pytest.raises(SourceError, match="may not be read") as caught:
+        FilesSource([s3.url("shop/csv/a.csv", access_key="SOMEONE")], key="id")
+    assert SECRET_KEY not in str(caught.value)
+    assert SECRET_KEY not in repr(FilesSource([s3.url("shop/csv/a.csv")], key="id").where)
+
+
+def test_a_busy_moment_is_waited_for(s3: S3Server) -> None:
+    s3.broken = 1
+    assert names(FilesSource([s3.url("shop/csv/a.csv")], key="id")) == {1: "one", 2: "two"}
+
+
+def test_a_storage_that_never_answers_is_unavailable(s3: S3Server) -> None:
+    s3.broken = 1000
+    with pytest.raises(SourceUnavailable):
+        FilesSource([s3.url("shop/csv/a.csv")], key="id")
+
+
+def test_events_are_read_on_from_the_byte_they_were_left_at(s3: S3Server) -> None:
+    events = EventFiles([s3.url("shop/events/*.jsonl")], EventSettings("id"))
+    pipeline = simple_pipeline(events)
+    sync_events(pipeline, events)
+    vectors_match_rows(pipeline, {1: "one", 2: "two"})
+    grown = s3.objects["shop/events/1.jsonl"] + event("u", 1, "uno", 12) + event("d", 2, "", 13)
+    s3.put("shop/events/1.jsonl", grown, modified=5)
+    report = sync_events(pipeline, events)
+    assert report.read == 2
+    vectors_match_rows(pipeline, {1: "uno"})
+    assert next(iter(pipeline.store.offsets())) == "s3://shop/events/1.jsonl", "a stream's name holds no secret"
+
+
+def test_following_sees_an_object_that_comes_later(s3: S3Server) -> None:
+    events = EventFiles([s3.url("shop/events/*.jsonl")], EventSettings("id"))
+    pipeline = simple_pipeline(events)
+    stop = threading.Event()
+    s3.put("shop/events/2.jsonl", event("u", 1, "uno", 12), modified=5)
+    sync_events(pipeline, events, follow=True, stop=stop, progress=lambda report: report.read >= 3 and stop.set())
+    vectors_match_rows(pipeline, {1: "uno", 2: "two"})
