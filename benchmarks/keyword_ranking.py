@@ -358,7 +358,7 @@ def _compare(conn: Connection, made: dict[str, Any], corpus: Batch, rounds: int)
                 hits = contestant.search(conn, query)
                 times[name].append((time.perf_counter() - started) * 1e3)
                 best = best or {key for key, _ in hits}
-                agreed[name].append(len(best & {key for key, _ in hits}) / max(len(best), 1))
+                agreed[name].append(len(best & {key for key, _ in hits}) / len(best) if best else 1.0)
         for name, taken in times.items():
             taken.sort()
             print(

@@ -83,6 +83,7 @@ def test_a_busy_moment_is_waited_for(s3: S3Server) -> None:
     assert names(FilesSource([s3.url("shop/csv/a.csv")], key="id")) == {1: "one", 2: "two"}
 
 
+@pytest.mark.slow
 def test_a_storage_that_never_answers_is_unavailable(s3: S3Server) -> None:
     s3.broken = 1000
     with pytest.raises(SourceUnavailable):

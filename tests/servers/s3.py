@@ -32,7 +32,7 @@ class S3Server:
             server_of_test = self
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
 
     def url(self, path: str, *, access_key: str = ACCESS_KEY) -> str:
         place = f"endpoint_override=127.0.0.1:{self._server.server_port}&scheme=http&region=us-east-1"

@@ -33,6 +33,9 @@ Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so ma
 Full = Annotated[bool, typer.Option("--full", help="Compare every row, whatever a cursor says.")]
 Force = Annotated[bool, typer.Option("--force", help="Embed again even what has not changed.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only rows that failed before, now.")]
+MaxCost = Annotated[
+    float | None, typer.Option("--max-cost", metavar="USD", help="Stop before the request that would pass this.")
+]
 AllowDelete = Annotated[bool, typer.Option("--allow-delete", help="Go on even if more than half would be deleted.")]
 
 
@@ -100,6 +103,7 @@ def sync(
     force: Force = False,
     retry_failed: RetryFailed = False,
     allow_delete: AllowDelete = False,
+    max_cost: MaxCost = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as `rowvec plan`.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -112,7 +116,7 @@ def sync(
     raise typer.Exit(
         work.sync(
             config, pipeline, keys, limit,
-            force=force, retry_failed=retry_failed, allow_delete=allow_delete, as_json=as_json,
+            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, as_json=as_json,
         )
     )  # fmt: skip
 

@@ -52,10 +52,11 @@ def sync(
     force: bool = False,
     retry_failed: bool = False,
     allow_delete: bool = False,
+    max_cost: float | None = None,
     as_json: bool = False,
 ) -> int:
     """Returns the exit code."""
-    with assemble.opened(config, name) as pipeline, interruptible() as stop:
+    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
         options = Options(
             selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete
         )

@@ -11,7 +11,7 @@ import numpy as np
 from rowvec.embedders.convert import convert
 from rowvec.embedders.engine import Engine, cores, normalized
 from rowvec.embedders.models import default_cache, find
-from rowvec.embedders.tokens import Tokenized, WindowTokenizer
+from rowvec.embedders.windows import Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 

@@ -92,8 +92,8 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         origin=origin,
         config=config,
         recipe=read_recipe(name, folder, config),
-        weights_sha256=_sha256(folder / WEIGHTS, cache),
-        tokenizer_sha256=_sha256(folder / TOKENIZER, cache),
+        weights_sha256=file_digest(folder / WEIGHTS, cache),
+        tokenizer_sha256=file_digest(folder / TOKENIZER, cache),
     )
 
 
@@ -161,8 +161,8 @@ def _not_found(name: str, hub: str) -> EmbedderError:
     )
 
 
-def _sha256(path: Path, cache: Path) -> str:
-    """The digest of a file, computed once for each size and time of change: reading 90 MB delays every start."""
+def file_digest(path: Path, cache: Path) -> str:
+    """The SHA-256 of a file, computed once for each size and time of change: reading 90 MB delays every start."""
     found = path.resolve().stat()
     identity = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
     note = cache / "digests" / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -228,7 +228,8 @@ class FilesSource:
             where = f"{file.name}, {form.line} {line}"
             if self._passes is not None and not self._passes(row, where):
                 continue
-            yield line, self._checked_key(row.get(self.key), where), tuple(row.get(name) for name in names)
+            key = self._checked_key(row.get(self.key), where)
+            yield line, key, tuple(key if name == self.key else row.get(name) for name in names)
 
     def _refuse_stranger(self, where: str, name: str) -> NoReturn:
         raise SourceError(

@@ -23,7 +23,9 @@ from rowvec.errors import ConfigError, MissingExtraError, RowvecError, SourceErr
 from rowvec.naming import suggestion
 
 BUFFER_BYTES = 2**20
-_PASSING = ("NETWORK_CONNECTION", "SLOW_DOWN", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT", "INTERNAL_FAILURE", "Timeout")
+_PASSING = re.compile(
+    r"AWS Error (NETWORK_CONNECTION|SLOW_DOWN|SERVICE_UNAVAILABLE|REQUEST_TIMEOUT|INTERNAL_FAILURE)|HTTP status 5\d\d"
+)
 """What Arrow calls the faults of S3 that may pass."""
 
 
@@ -155,7 +157,7 @@ def translated(name: str) -> Iterator[None]:
 
 def _as_source_error(error: Exception, name: str) -> SourceError:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    if any(word in line for word in _PASSING):
+    if _PASSING.search(line):
         return SourceUnavailable(f"{name}: the storage does not answer: {line}", hint="It is tried again.")
     if isinstance(error, EOFError | gzip.BadGzipFile):
         return SourceError(f"{name} is no whole gzip file: {line}", hint="Copy it again.")

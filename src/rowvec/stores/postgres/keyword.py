@@ -209,12 +209,14 @@ class KeywordIndex:
         """Every version, dead or alive, that holds one of the query's words."""
         values = {"query": searchable(query[:QUERY_CHARACTERS]), "words": QUERY_WORDS}
         rows = conn.cursor(binary=True).execute(self._sql("read"), values).fetchall()
-        written, documents, words, _ = self._state(conn)
+        if not rows:
+            return np.empty(0, np.int32), np.empty(0)
+        _, _, written, documents, words = rows[0]
         flat = B * documents / words if words else 0.0
         found: list[Documents] = []
         scores: list[Scores] = []
         for _, group in groupby(rows, key=itemgetter(0)):
-            entries = np.frombuffer(b"".join([packed for _, packed in group]), ENTRY)
+            entries = np.frombuffer(b"".join([row[1] for row in group]), ENTRY)
             idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
             count = entries["count"].astype(np.float64)
             norm = K1 * (1 - B + flat * entries["length"])
@@ -317,8 +319,6 @@ def _one_snapshot(conn: Connection) -> Iterator[None]:
 
 def _summed(found: list[Documents], scores: list[Scores]) -> tuple[Documents, Scores]:
     """Add up the scores of each version. Shapes (candidates,), versions ascending."""
-    if not found:
-        return np.empty(0, np.int32), np.empty(0)
     documents, weights = np.concatenate(found), np.concatenate(scores)
     first = int(documents.min())
     span = int(documents.max()) - first + 1

@@ -1,7 +1,8 @@
 -- The statements of the keyword index. {braces} are names that keyword.py fills in.
 
 -- name: create
--- The three tables. Packed entries hardly compress, and unpacking them would cost more than it saves.
+-- The three tables. Packed entries hardly compress, and unpacking them would cost more than it saves. Merges leave
+-- dead rows behind all the time, so vacuum comes early and does not pause.
 create table {documents} as select {key} as key from {table} with no data;
 alter table {documents}
     add primary key (key),
@@ -20,7 +21,9 @@ create table {postings} (
     primary key (word, segment)
 );
 create index on {postings} (segment);
-alter table {postings} alter column entries set storage external;
+alter table {postings}
+    alter column entries set storage external,
+    set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table {postings} is {comment};
 
 -- name: drop
@@ -89,9 +92,9 @@ select word, %(segment)s, string_agg(entries, '') from gone group by word
 select coalesce(sum(written), 0), coalesce(sum(documents), 0), coalesce(sum(words), 0), count(*) from {segments}
 
 -- name: read
--- The first distinct words of a query with their entries.
-select p.word, p.entries
-from (
+-- The first distinct words of a query with their entries, and the state beside each.
+select p.word, p.entries, state.*
+from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint from {segments}) as state, (
     select lexeme from unnest(to_tsvector({language}, %(query)s)) order by positions[1], lexeme limit %(words)s
 ) as asked
 join {postings} p on p.word = asked.lexeme

@@ -1,0 +1,158 @@
+"""The embedder for any model that the sentence-transformers library loads; brings torch along."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rowvec.embedders.models import default_cache, file_digest
+from rowvec.embedders.recipe import Recipe
+from rowvec.embedders.windows import readable
+from rowvec.errors import EmbedderError, MissingExtraError
+from rowvec.types import Embedded, Fingerprint, Vector, Vectors
+
+BATCH = 32
+"""Texts that the library computes at once, unless told otherwise."""
+
+
+class SentenceTransformersEmbedder:
+    """Texts to vectors with the sentence-transformers library.
+
+    Args:
+        model: a folder, or a name on the Hugging Face hub.
+        device: a torch device; the library's choice unless given.
+        batch_size: texts that the library computes at once.
+        query_prompt: put before a query; the model's own prompt `query` unless given.
+        passage_prompt: put before a text; the model's own prompt `document`, `passage` or `corpus` unless given.
+        revision: a branch, tag or commit of the hub.
+        trust_remote_code: run Python code that the model brings along.
+
+    Raises:
+        MissingExtraError: the library is not installed.
+        EmbedderError: the library cannot load the model.
+    """
+
+    billed = False
+    concurrency = 1
+    chunk_texts = 256
+    chunk_tokens = 16_384
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        device: str | None = None,
+        batch_size: int | None = None,
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        revision: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self._batch = batch_size or BATCH
+        self._model = _load(model, device=device, revision=revision, trust_remote_code=trust_remote_code)
+        prompts = self._model.prompts or {}
+        recipe = Recipe(prompts=prompts, default_prompt=prompts.get(self._model.default_prompt_name) or "")
+        own = recipe.prompt("document", "passage", "corpus")
+        self._passage_prompt = own if passage_prompt is None else passage_prompt
+        self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
+        self._at_work = threading.Lock()
+        folder = Path(model).expanduser()
+        kinds = [type(module).__name__ for module in self._model]
+        self.fingerprint = Fingerprint(
+            kind="sentence-transformers",
+            model=folder.resolve().name if folder.is_dir() else model,
+            revision=_folder_revision(folder) if folder.is_dir() else _hub_revision(model, revision),
+            dimension=int(self._model.get_embedding_dimension()),
+            normalized="Normalize" in kinds,
+            prompt=self._passage_prompt,
+            max_tokens=self._model.max_seq_length,
+            precision=str(self._model.dtype).removeprefix("torch."),
+        )
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        counts = self._counts(self._passage_prompt, texts)
+        window = self.fingerprint.max_tokens
+        tokens = sum(count if window is None else min(count, window) for count in counts)
+        truncated = 0 if window is None else sum(count > window for count in counts)
+        return Embedded(self._encoded(self._model.encode_document, texts, self._passage_prompt), tokens, truncated)
+
+    def embed_query(self, text: str) -> Vector:
+        vector: Vector = self._encoded(self._model.encode_query, [text], self._query_prompt)[0]
+        return vector
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        window = self.fingerprint.max_tokens
+        counts = self._counts(self._passage_prompt, texts)
+        return counts if window is None else [min(count, window) for count in counts]
+
+    def close(self) -> None:
+        """The memory goes back when the embedder itself does."""
+
+    def _counts(self, prompt: str, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text with nothing cut off."""
+        if not texts:
+            return []
+        # Not verbose: the tokenizer would warn of every text that is about to be truncated.
+        whole = self._model.tokenizer([prompt + readable(text) for text in texts], truncation=False, verbose=False)
+        return [len(ids) for ids in whole["input_ids"]]
+
+    def _encoded(self, encode: Callable[..., Any], texts: Sequence[str], prompt: str) -> Vectors:
+        if not texts:
+            return np.empty((0, self.fingerprint.dimension), np.float32)
+        try:
+            with self._at_work:
+                vectors = encode(
+                    [readable(text) for text in texts],
+                    prompt=prompt,
+                    batch_size=self._batch,
+                    show_progress_bar=False,
+                    convert_to_numpy=True,
+                )
+        # What torch raises when a device runs out of memory or fails.
+        except RuntimeError as error:
+            raise EmbedderError(
+                f"The model {self.fingerprint.model!r} could not be run: {error}.", hint="Try a smaller batch_size."
+            ) from error
+        return np.asarray(vectors, np.float32)
+
+
+def _load(model: str, **options: Any) -> Any:
+    try:
+        library = importlib.import_module("sentence_transformers")
+    except ImportError as error:
+        raise MissingExtraError('An embedder of kind "sentence-transformers"', "sentence-transformers") from error
+    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
+    try:
+        return library.SentenceTransformer(model, **options)
+    # Its errors come from three libraries and the model's own code, with no root in common.
+    except Exception as error:
+        raise EmbedderError(
+            f"The sentence-transformers library cannot load the model {model!r}: {type(error).__name__}: {error}.",
+            hint="Check the name and the network, or copy the model's files to this machine and give their folder.",
+        ) from error
+
+
+def _folder_revision(folder: Path) -> str:
+    """Made of every file of weights in the folder."""
+    files = sorted(path for kind in ("safetensors", "bin") for path in folder.glob(f"**/*.{kind}"))
+    return "-".join(file_digest(path, default_cache())[:16] for path in files)
+
+
+def _hub_revision(model: str, revision: str | None) -> str:
+    """The commit that the library has just fetched or found: the name of the folder that holds it.
+
+    A name without an organisation is one of `sentence-transformers`, or one of the first models of the hub.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in (model, f"sentence-transformers/{model}"):
+        found = try_to_load_from_cache(name, "config.json", revision=revision)
+        if isinstance(found, str):
+            return Path(found).parent.name
+    return revision or ""

@@ -1,0 +1,280 @@
+"""Rows of Parquet, CSV and JSON Lines files."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import json
+import os
+import random
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rowvec.errors import ConfigError, RowvecError, SearchError, SourceError
+from rowvec.filters import And, Compare, Op
+from rowvec.sources.base import Selection
+from rowvec.sources.files import FilesSource
+from rowvec.sync import sync
+from rowvec.types import ColumnType, Row
+from tests.support import simple_pipeline, vectors_match_rows
+
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def write_file(name: str, text: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        raw = text.encode()
+        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        return path
+
+    return write_file
+
+
+def jsonl(*rows: Any) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def source_of(*paths: Path | str, key: str = "id", **options: Any) -> FilesSource:
+    return FilesSource([str(path) for path in paths], key=key, **options)
+
+
+def read(source: FilesSource, size: int = 2, **bounds: Any) -> list[Row]:
+    return [row for page in source.pages(size, **bounds) for row in page]
+
+
+def keys(rows: Sequence[Row]) -> list[Any]:
+    return [row.key for row in rows]
+
+
+def types(source: FilesSource) -> dict[str, ColumnType]:
+    return {column.name: column.type for column in source.columns}
+
+
+class TestReading:
+    def test_the_same_rows_come_from_every_format(self, write: Write, tmp_path: Path) -> None:
+        rows = [{"id": 2, "name": "two", "price": 2.5}, {"id": 1, "name": "one", "price": None}]
+        write("a.jsonl", jsonl(*rows))
+        write("b.csv", "id,name,price\n2,two,2.5\n1,one,\n")
+        write("c.tsv", "id\tname\tprice\n2\ttwo\t2.5\n1\tone\t\n")
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "d.parquet")
+        for name in ("a.jsonl", "b.csv", "c.tsv", "d.parquet"):
+            source = source_of(tmp_path / name)
+            assert keys(read(source)) == [1, 2]
+            assert types(source) == {"id": "integer", "name": "text", "price": "number"}
+            assert [str(row.values["price"]) for row in read(source)] == ["None", "2.5"]
+
+    def test_pages_come_in_key_order_whatever_the_order_of_the_files(self, write: Write, tmp_path: Path) -> None:
+        numbers = list(range(500))
+        random.Random(1).shuffle(numbers)
+        for part in range(5):
+            write(f"part-{part}.jsonl.gz", jsonl(*({"id": n, "name": f"n{n}"} for n in numbers[part::5])))
+        source = source_of(tmp_path / "part-*.jsonl.gz")
+        pages = list(source.pages(64))
+        assert [len(page) for page in pages] == [64] * 7 + [52]
+        assert keys([row for page in pages for row in page]) == list(range(500))
+        assert source.count() == 500
+
+    def test_text_keys_are_ordered_by_code_point(self, write: Write) -> None:
+        source = source_of(
+            write("a.jsonl", jsonl(*({"id": key} for key in ["é", "b", "B", "a", "10", "9", "😀", "ﬀ"])))
+        )
+        assert keys(read(source)) == ["10", "9", "B", "a", "b", "é", "ﬀ", "😀"]
+
+    def test_bounds_and_selections_are_kept(self, write: Write) -> None:
+        source = source_of(write("a.jsonl", jsonl(*({"id": n} for n in range(10, 0, -1)))))
+        chosen = Selection(keys=(1, 99), ranges=((4, 6), (9, 20)))
+        assert keys(read(source, selection=chosen)) == [1, 4, 5, 6, 9, 10]
+        assert source.count(chosen) == 6
+        assert keys(read(source, after=3, until=5)) == [4, 5]
+        assert keys(read(source, selection=chosen, after=4, until=9)) == [5, 6, 9]
+        assert source.existing([1, 11, 7]) == {1, 7}
+
+    def test_only_selected_columns_are_read(self, write: Write) -> None:
+        source = source_of(write("a.csv", "id,name,price\n1,one,5\n"))
+        source.select(["price"])
+        assert read(source) == [Row(1, {"id": 1, "price": "5"})]
+        with pytest.raises(ConfigError, match="no column 'pirce'"):
+            source.select(["pirce"])
+
+    def test_rows_that_do_not_pass_the_filter_are_not_there(self, write: Write) -> None:
+        where = And((Compare("price", Op.GE, 5), Compare("name", Op.NE, "b")))
+        source = source_of(write("a.csv", "id,name,price\n1,a,10\n2,b,10\n3,c,5\n4,d,\n5,e,4\n"), where=where)
+        source.select(["name"])
+        assert read(source) == [Row(1, {"id": 1, "name": "a"}), Row(3, {"id": 3, "name": "c"})]
+        assert source.existing([1, 2]) == {1}
+        with pytest.raises(SearchError, match="no metadata column 'cost'"):
+            source_of(source.where, where=Compare("cost", Op.EQ, 1))
+
+    def test_csv_keeps_quotes_line_breaks_and_blank_lines_apart(self, write: Write) -> None:
+        text = '\ufeffid,name\n1,"a, ""b""\nc"\n\n2,\n'
+        rows = read(source_of(write("a.csv", text)))
+        assert [row.values["name"] for row in rows] == ['a, "b"\nc', None]
+
+    def test_a_delimiter_and_a_format_can_be_named(self, write: Write) -> None:
+        source = source_of(write("export.txt", "id;name\n1;one\n"), format="csv", delimiter=";")
+        assert read(source) == [Row(1, {"id": 1, "name": "one"})]
+        with pytest.raises(ConfigError, match="does not say what kind"):
+            source_of(source.where)
+
+    def test_a_sync_follows_the_files(self, write: Write) -> None:
+        path = write("a.jsonl", jsonl({"id": 1, "name": "one"}, {"id": 2, "name": "two"}))
+        pipeline = simple_pipeline(source_of(path))
+        sync(pipeline)
+        write("a.jsonl", jsonl({"id": 2, "name": "zwei"}, {"id": 3, "name": "three"}))
+        os.utime(path, ns=(1, 1))
+        report = sync(pipeline)
+        assert (report.inserted, report.embedded, report.deleted) == (1, 1, 1)
+        vectors_match_rows(pipeline, {2: "zwei", 3: "three"})
+
+    def test_pages_of_one_reading_show_one_moment(self, write: Write) -> None:
+        source = source_of(write("a.jsonl", jsonl({"id": 1, "name": "old"}, {"id": 2, "name": "old"})))
+        first = next(iter(source.pages(1)))
+        write("a.jsonl", jsonl({"id": 1, "name": "new"}, {"id": 2, "name": "newer"}))
+        second = next(iter(source.pages(1, after=1)))
+        assert [row.values["name"] for row in (*first, *second)] == ["old", "old"]
+        assert read(source)[1].values["name"] == "newer"
+
+
+class TestTypes:
+    def test_csv_types_are_told_from_the_values_which_stay_as_written(self, write: Write) -> None:
+        header = "id,count,code,price,sold,day,moment,note\n"
+        lines = "a,1,007,1.50,true,2024-05-01,2024-05-01T10:00:00Z,\nb,-2,12,3,false,2024-05-02,2024-05-01 10:00,x\n"
+        source = source_of(write("a.csv", header + lines))
+        assert list(types(source).values()) == [
+            "text", "integer", "text", "number", "boolean", "date", "timestamp", "text"
+        ]  # fmt: skip
+        assert read(source)[0].values["price"] == "1.50"
+
+    def test_parquet_types_are_its_own(self, tmp_path: Path) -> None:
+        row = {
+            "id": UUID(int=5).bytes, "price": Decimal("12.50"), "day": dt.date(2024, 5, 1), "tags": ["a", "b"],
+            "spec": {"w": 1}, "at": dt.datetime(2024, 5, 1, 12, 30, 0, 5), "ok": True, "raw": b"\0\1",
+        }  # fmt: skip
+        schema = pa.schema(
+            [("id", pa.uuid()), ("price", pa.decimal128(10, 2)), ("day", pa.date32()), ("tags", pa.list_(pa.string())),
+             ("spec", pa.struct([("w", pa.int32())])), ("at", pa.timestamp("ns")), ("ok", pa.bool_()),
+             ("raw", pa.binary())]
+        )  # fmt: skip
+        pq.write_table(pa.Table.from_pylist([row], schema=schema), tmp_path / "a.parquet")
+        source = source_of(tmp_path / "a.parquet")
+        assert list(types(source).values()) == [
+            "uuid", "decimal", "date", "array", "json", "timestamp", "boolean", "bytes"
+        ]  # fmt: skip
+        assert read(source) == [Row(UUID(int=5), {**row, "id": UUID(int=5)})]
+
+    def test_a_type_can_be_declared(self, write: Write) -> None:
+        source = source_of(write("a.csv", "id,zip\n1,10115\n02,01067\n"), types={"id": ColumnType.TEXT})
+        assert keys(read(source)) == ["02", "1"]
+        assert source.key_type is ColumnType.TEXT
+
+    def test_a_column_that_json_lines_have_late_is_declared(self, write: Write) -> None:
+        rows = [{"id": n} for n in range(1500)] + [{"id": 1500, "late": "x"}]
+        path = write("a.jsonl", jsonl(*rows))
+        with pytest.raises(SourceError, match=r"line 1501: the column 'late' is in none of the first rows"):
+            read(source_of(path))
+        source = source_of(path, types={"late": ColumnType.TEXT})
+        assert read(source, 5000)[-1].values == {"id": 1500, "late": "x"}
+        assert len(read(source_of(path, columns=["id"]), 5000)) == 1501
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("name", "text", "message"),
+        [
+            ("a.jsonl", '{"id": 1}\n{"id": 2, "na', r"a\.jsonl, line 2: the file ends in the middle of a line"),
+            ("a.jsonl", '{"id": 1}\n{"id": 2, na}\n', r"a\.jsonl, line 2: no valid JSON"),
+            ("a.jsonl", '{"id": 1}\n[1, 2]\n', r"a\.jsonl, line 2: a list where an object"),
+            ("a.jsonl", '{"id": 1}\n{"id": null}\n', r"a\.jsonl, line 2: the key 'id' is null"),
+            ("a.jsonl", '{"id": 1}\n\n{"name": "x"}\n', r"a\.jsonl, line 3: the key 'id' is null"),
+            ("a.jsonl", '{"id": 1}\n{"id": 2}\n{"id": 1}\n', r"key 1 is on more than one row: .*line 1 and .*line 3"),
+            ("a.jsonl", '{"id": 1.5}\n', "is of type number; a key is integer, text or uuid"),
+            ("a.csv", "id,name\n1,one\n2\n", r"a\.csv, line 3: 1 fields, but the header has 2"),
+            ("a.csv", 'id,name\n1,"one\n2,two\n', r"a\.csv, line 2: unexpected end of data"),
+            ("a.csv", "id,name\n1,one\n,two\n", r"a\.csv, line 3: the key 'id' is null"),
+            ("a.csv", "1,one,1\n2,two,1\n", r"line 1: the header has two columns named '1'"),
+            ("a.csv", "7,seven\n8,eight\n", r"a\.csv has no column 'id'"),
+            ("a.csv", "", r"a\.csv is empty"),
+            ("a.jsonl", "", r"a\.jsonl has no column 'id'"),
+        ],
+    )
+    def test_what_is_wrong_is_said_with_file_and_line(self, write: Write, name: str, text: str, message: str) -> None:
+        path = write(name, text)
+        with pytest.raises(SourceError, match=message):
+            read(source_of(path))
+
+    def test_a_missing_header_is_suspected(self, write: Write) -> None:
+        with pytest.raises(SourceError, match="The first line of a CSV file names the columns: is it missing"):
+            source_of(write("a.csv", "7,seven\n8,eight\n"))
+
+    def test_a_key_of_another_type_further_on_is_named(self, write: Write) -> None:
+        lines = "".join(f"{number},x\n" for number in range(1200))
+        path = write("a.csv", f"id,name\n{lines}A-7,y\n")
+        with pytest.raises(SourceError, match=r"line 1202: the key 'A-7' is no integer"):
+            read(source_of(path))
+
+    def test_a_parquet_file_with_another_schema_is_named(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"id": [1], "name": ["a"]}), tmp_path / "1.parquet")
+        pq.write_table(pa.table({"id": [2], "title": ["b"]}), tmp_path / "2.parquet")
+        with pytest.raises(SourceError, match=r"2\.parquet has other columns than .*1\.parquet: only .* has 'name'"):
+            source_of(tmp_path / "*.parquet")
+        pq.write_table(pa.table({"id": [2], "name": [5]}), tmp_path / "2.parquet")
+        with pytest.raises(SourceError, match=r"2\.parquet: the column 'name' is integer, but text in"):
+            source_of(tmp_path / "*.parquet")
+
+    def test_another_schema_that_comes_while_it_runs_is_named(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"id": [1], "name": ["a"]}), tmp_path / "1.parquet")
+        source = source_of(tmp_path / "*.parquet")
+        read(source)
+        pq.write_table(pa.table({"id": [2]}), tmp_path / "2.parquet")
+        with pytest.raises(SourceError, match=r"2\.parquet has other columns"):
+            read(source)
+
+    @pytest.mark.parametrize(
+        ("name", "raw", "message"),
+        [
+            ("a.parquet", b"PAR1 and no more", "no whole Parquet file"),
+            ("a.parquet", b"", "no whole Parquet file"),
+            ("a.csv", b"id,name\n1,\xff\n", r"line 2: byte 3 is no UTF-8"),
+            ("a.jsonl", b'{"id": 1, "name": "\xff"}\n', r"line 1: byte 20 is no UTF-8"),
+            ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 100)[:-12], "ends after line .* before its end"),
+            ("a.csv.gz", b"id,name\n1,one\n", "no whole gzip file"),
+        ],
+    )
+    def test_a_damaged_file_is_named(self, tmp_path: Path, name: str, raw: bytes, message: str) -> None:
+        (tmp_path / name).write_bytes(raw)
+        with pytest.raises(SourceError, match=message) as caught:
+            read(source_of(tmp_path / name))
+        assert name in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("pattern", "message"),
+        [
+            ("nothing/*.csv", "there is no file"),
+            ("rows.cvs", "Did you mean 'rows.csv'"),
+            (".", "is a folder"),
+            ("ftp://host/a.csv", "'ftp' is no storage that rowvec reads"),
+        ],
+    )
+    def test_a_wrong_path_is_explained(self, write: Write, tmp_path: Path, pattern: str, message: str) -> None:
+        write("rows.csv", "id\n1\n")
+        with pytest.raises(RowvecError, match=message):
+            FilesSource([pattern], key="id", base=tmp_path)
+
+
+class TestRealData:
+    def test_dataset_cards_and_the_nomenclature(self, data: Path) -> None:
+        cards = source_of(data / "hf_datasets" / "cards.jsonl.gz", key="dataset_name")
+        assert cards.count() == 7433
+        codes = source_of(data / "cpv" / "cpv_aligned.tsv", key="code")
+        assert codes.count() == 9454
+        assert codes.key_type is ColumnType.TEXT
