@@ -9,16 +9,15 @@ import numpy as np
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
-from rowvec.types import Embedded, Vector
+from rowvec.types import Embedded, TextVector, Vector
 
 
 @dataclass(slots=True)
 class Answer:
     """What became of the texts of one batch: a vector or an error each, in their order."""
 
-    vectors: list[Vector | EmbedderError] = field(default_factory=list)
+    vectors: list[TextVector | EmbedderError] = field(default_factory=list)
     tokens: int = 0
-    truncated: int = 0
     cost: float = 0.0
     estimated: bool = False
 
@@ -48,10 +47,10 @@ def _embed(embedder: Embedder, texts: Sequence[str], answer: Answer) -> None:
         _embed(embedder, texts[middle:], answer)
         return
     answer.tokens += result.tokens
-    answer.truncated += result.truncated
     answer.cost += result.cost
     answer.estimated |= result.estimated
-    answer.vectors.extend(_checked(vector) for vector in result.vectors)
+    truncated = set(result.truncated)
+    answer.vectors.extend(_checked(vector, place in truncated) for place, vector in enumerate(result.vectors))
 
 
 def _check_shape(result: Embedded, texts: int, dimension: int) -> None:
@@ -63,9 +62,9 @@ def _check_shape(result: Embedded, texts: int, dimension: int) -> None:
         )
 
 
-def _checked(vector: Vector) -> Vector | EmbedderError:
+def _checked(vector: Vector, truncated: bool) -> TextVector | EmbedderError:
     if not np.isfinite(vector).all():
         return EmbedderError("The embedder gave a vector with NaN or infinite numbers for this text.")
     if not vector.any():
         return EmbedderError("The embedder gave a vector of zeros for this text.")
-    return vector
+    return TextVector(vector, truncated)

@@ -28,7 +28,7 @@ from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline, circumstances, new_failure
 from rowvec.syncing import COMMIT_SECONDS, Progress
-from rowvec.types import Change, Document, Entry, Key, Kind, Report, Row, Stored, Vector, WriteBatch
+from rowvec.types import Change, Document, Entry, Key, Kind, Report, Row, Stored, TextVector, WriteBatch
 
 BATCH_EVENTS = 1000
 RECORD_SECONDS = 10.0
@@ -337,7 +337,6 @@ class _Following:
         report.tokens += answer.tokens
         report.cost += answer.cost
         report.cost_estimated |= answer.estimated
-        report.truncated += answer.truncated
         for same, vector in zip(chunk, answer.vectors, strict=True):
             if isinstance(vector, EmbedderError):
                 for change in same:
@@ -348,11 +347,12 @@ class _Following:
             else:
                 self._add_entries(same, vector, batch)
 
-    def _add_entries(self, changes: list[Change], vector: Vector, batch: WriteBatch, *, reused: bool = False) -> None:
+    def _add_entries(self, changes: list[Change], vector: TextVector, batch: WriteBatch, *, reused: bool = False) -> None:
         for index, change in enumerate(changes):
             expected = change.before.text_hash if change.before is not None else None
-            batch.entries.append(Entry(change.document, vector, expected))
+            batch.entries.append(Entry(change.document, vector.vector, expected, vector.truncated))
             self.report.reused += reused or index > 0
+            self.report.truncated += vector.truncated
             if change.kind is Kind.INSERT:
                 self.report.inserted += 1
             else:

@@ -27,7 +27,7 @@ from rowvec.pricing import Budget
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
 from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, new_failure, planned_pages
-from rowvec.types import Change, Entry, Kind, Report, Vector, WriteBatch
+from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
@@ -112,7 +112,7 @@ class _Sync:
         self.dice = Random(0)
         self.waiting: dict[bytes, list[Change]] = {}
         """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
-        self.ready: dict[bytes, Vector] = {}
+        self.ready: dict[bytes, TextVector] = {}
         """Vectors embedded but not yet committed, for identical texts that come meanwhile."""
         self.batch = WriteBatch()
         self.committed_at = time.monotonic()
@@ -236,7 +236,7 @@ class _Sync:
             report.waiting += 1
         return kind in (Kind.INSERT, Kind.EMBED)
 
-    def _stored_vectors(self, changes: list[Change]) -> dict[bytes, Vector]:
+    def _stored_vectors(self, changes: list[Change]) -> dict[bytes, TextVector]:
         """Vectors of identical texts that are stored already; they cost nothing."""
         if not changes or self.at.force:
             return {}
@@ -309,7 +309,6 @@ class _Sync:
         self.report.cost += answer.cost
         self._settle_bill()
         self.report.cost_estimated |= answer.estimated
-        self.report.truncated += answer.truncated
         for change, vector in zip(chunk, answer.vectors, strict=True):
             sharing = self.waiting.pop(change.document.text_hash)
             if isinstance(vector, EmbedderError):
@@ -330,10 +329,11 @@ class _Sync:
             self.report.cost = embedder.budget.spent - self.cost_before
             self.report.cost_lost = embedder.budget.lost
 
-    def _add_entry(self, change: Change, vector: Vector, *, reused: bool) -> None:
+    def _add_entry(self, change: Change, vector: TextVector, *, reused: bool) -> None:
         expected = change.before.text_hash if change.before is not None else None
-        self.batch.entries.append(Entry(change.document, vector, expected))
+        self.batch.entries.append(Entry(change.document, vector.vector, expected, vector.truncated))
         self.report.reused += reused
+        self.report.truncated += vector.truncated
         if change.kind is Kind.INSERT:
             self.report.inserted += 1
         else:

@@ -145,12 +145,19 @@ class Embedded(NamedTuple):
 
     vectors: Vectors
     tokens: int
-    truncated: int = 0
-    """How many of the texts were longer than the model's window."""
+    truncated: Sequence[int] = ()
+    """Positions of the texts that were longer than the model's window."""
     cost: float = 0.0
     """US dollars."""
     estimated: bool = False
     """True when the service did not say how many tokens it billed."""
+
+
+class TextVector(NamedTuple):
+    """The vector of a text, and whether the text was longer than the model's window."""
+
+    vector: Vector
+    truncated: bool = False
 
 
 class Entry(NamedTuple):

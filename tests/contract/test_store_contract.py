@@ -225,14 +225,15 @@ def test_vectors_come_back_bit_for_bit(store: Store) -> None:
     vector[:4] = [np.float32(1e-38), np.float32(-0.0), np.float32(3.4e38), np.nextafter(np.float32(1), np.float32(2))]
     store.write(WriteBatch([Entry(document(1, "odd"), vector, None)]))
     assert store.vector(1).tobytes() == vector.tobytes()  # type: ignore[union-attr]
-    assert store.vectors_of_texts([hashed("odd")])[hashed("odd")].tobytes() == vector.tobytes()
+    assert store.vectors_of_texts([hashed("odd")])[hashed("odd")].vector.tobytes() == vector.tobytes()
 
 
 def test_vectors_are_found_by_the_text_they_were_made_of(store: Store) -> None:
-    write(store, entry(1, "lamp"), entry(2, "lamp"), entry(3, "chair"))
+    write(store, entry(1, "lamp", truncated=True), entry(2, "lamp", truncated=True), entry(3, "chair"))
     found = store.vectors_of_texts([hashed("lamp"), hashed("table")])
     assert list(found) == [hashed("lamp")]
-    assert np.array_equal(found[hashed("lamp")], vector_of("lamp"))
+    assert np.array_equal(found[hashed("lamp")].vector, vector_of("lamp"))
+    assert found[hashed("lamp")].truncated
 
 
 def test_a_vector_of_another_dimension_is_refused_and_nothing_is_written(store: Store) -> None:

@@ -21,7 +21,7 @@ from rowvec.errors import ConfigError, RowvecError, SearchError, SourceError
 from rowvec.filters import And, Compare, Op
 from rowvec.sources.base import Selection
 from rowvec.sources.files import FilesSource
-from rowvec.sync import sync
+from rowvec.syncing import sync
 from rowvec.types import ColumnType, Row
 from tests.support import simple_pipeline, vectors_match_rows
 

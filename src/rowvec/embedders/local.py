@@ -105,7 +105,8 @@ class LocalEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         tokenized = self._tokenize(self._passage_prompt, texts)
         tokens = sum(len(window) for text in tokenized for window in text.windows)
-        return Embedded(self._vectors(tokenized), tokens, sum(text.truncated for text in tokenized))
+        truncated = [position for position, text in enumerate(tokenized) if text.truncated]
+        return Embedded(self._vectors(tokenized), tokens, truncated)
 
     def embed_query(self, text: str) -> Vector:
         vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -79,7 +78,7 @@ class SentenceTransformersEmbedder:
         counts = self._counts(self._passage_prompt, texts)
         window = self.fingerprint.max_tokens
         tokens = sum(count if window is None else min(count, window) for count in counts)
-        truncated = 0 if window is None else sum(count > window for count in counts)
+        truncated = [place for place, count in enumerate(counts) if window is not None and count > window]
         return Embedded(self._encoded(self._model.encode_document, texts, self._passage_prompt), tokens, truncated)
 
     def embed_query(self, text: str) -> Vector:
@@ -127,13 +126,13 @@ def _load(model: str, **options: Any) -> Any:
         library = importlib.import_module("sentence_transformers")
     except ImportError as error:
         raise MissingExtraError('An embedder of kind "sentence-transformers"', "sentence-transformers") from error
-    logging.getLogger("sentence_transformers").setLevel(logging.WARNING)
     try:
         return library.SentenceTransformer(model, **options)
     # Its errors come from three libraries and the model's own code, with no root in common.
     except Exception as error:
+        reason = str(error).partition("\n")[0].rstrip(".")
         raise EmbedderError(
-            f"The sentence-transformers library cannot load the model {model!r}: {type(error).__name__}: {error}.",
+            f"The sentence-transformers library cannot load the model {model!r}: {type(error).__name__}: {reason}.",
             hint="Check the name and the network, or copy the model's files to this machine and give their folder.",
         ) from error
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from rowvec.errors import SourceError
 from rowvec.sources.base import Source
 from rowvec.sources.event_stream import EventSettings, EventStream, Record
-from rowvec.sources.storage import File, find, translated
+from rowvec.sources.storage import File, find
 from rowvec.sources.tabular import parse_json
 
 POLL_SECONDS = 0.5
@@ -54,7 +54,7 @@ class EventFiles(EventStream):
                 f"{file.name} has {file.size:,} bytes, but {start:,} were read of it before: it is another file.",
                 hint="Give the new file another name, or read everything again with --from-start.",
             )
-        with translated(file.name), file.open_text() as stream:
+        with file.open_text() as stream:
             stream.seek(start)
             for raw in _whole_lines(stream, follow):
                 start += len(raw)

@@ -45,21 +45,30 @@ class File:
     def compressed(self) -> bool:
         return self.name.endswith(".gz")
 
-    def open(self) -> BinaryIO:
-        """The bytes as they are stored, seekable.
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """The bytes as they are stored, seekable; the file system's errors within the block are rowvec's.
 
         Raises:
             SourceError: it is gone, or may not be read. SourceUnavailable: the storage did not answer.
         """
         with translated(self.name):
             if self.filesystem is None:
-                return open(self.path, "rb", buffering=BUFFER_BYTES)
-            return cast(BinaryIO, io.BufferedReader(self.filesystem.open_input_file(self.path), BUFFER_BYTES))
+                raw: Any = io.FileIO(self.path)
+            else:
+                raw = self.filesystem.open_input_file(self.path)
+            with io.BufferedReader(raw, BUFFER_BYTES) as stream:
+                yield cast(BinaryIO, stream)
 
-    def open_text(self) -> BinaryIO:
+    @contextmanager
+    def open_text(self) -> Iterator[BinaryIO]:
         """The bytes of a text file, unpacked where the name ends in .gz."""
-        stream = self.open()
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream)) if self.compressed else stream
+        with self.open() as stream:
+            if self.compressed:
+                with gzip.GzipFile(fileobj=stream) as unpacked:
+                    yield cast(BinaryIO, unpacked)
+            else:
+                yield stream
 
 
 def find(patterns: Sequence[str], base: Path) -> list[File]:

@@ -11,12 +11,13 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, BinaryIO
 
 from rowvec.errors import ConfigError, MissingExtraError, SourceError
 from rowvec.sources.databases.types import inferred
-from rowvec.sources.storage import File, translated
+from rowvec.sources.storage import File
 from rowvec.types import ColumnType
 
 SAMPLE_ROWS = 1000
@@ -71,13 +72,13 @@ class Csv(Format):
         return {name: text_type([row[name] for row in sample], numbers=True) for name in header}
 
     def heading(self, file: File) -> Types:
-        with translated(file.name), file.open_text() as stream:
+        with file.open_text() as stream:
             for _, fields in self._records(file, stream):
                 return dict.fromkeys(self._checked(file, fields))
         raise SourceError(f"{file.name} is empty.", hint="Its first line names the columns.")
 
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        with translated(file.name), file.open_text() as stream:
+        with file.open_text() as stream:
             records = self._records(file, stream)
             header = self._checked(file, next(records, (1, []))[1])
             for line, fields in records:
@@ -132,7 +133,7 @@ class JsonLines(Format):
         return {name: text_type(values, numbers=False) for name, values in sample.items()}
 
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-        with translated(file.name), file.open_text() as stream:
+        with file.open_text() as stream:
             line = 0
             for line, raw in enumerate(_lines(file, stream), 1):
                 if raw.isspace():
@@ -254,19 +255,19 @@ def _kind(value: Any) -> str:
     return {list: "a list", str: "a string", type(None): "null"}.get(type(value), "a number")
 
 
-def _parquet(file: File) -> Any:
+@contextmanager
+def _parquet(file: File) -> Iterator[Any]:
     try:
         import pyarrow as pa
         import pyarrow.parquet as pq
     except ImportError:
         raise MissingExtraError("Parquet", "files") from None
-    with translated(file.name):
-        stream = file.open()
+    with file.open() as stream:
         try:
-            return pq.ParquetFile(stream)
+            opened = pq.ParquetFile(stream)
         except pa.ArrowException as error:
-            stream.close()
             raise SourceError(f"{file.name} is no whole Parquet file: {error}", hint="Write it again.") from error
+        yield opened
 
 
 def _in_microseconds(batch: Any, pa: Any) -> Any:

@@ -19,6 +19,7 @@ from rowvec.types import (
     Report,
     Run,
     Stored,
+    TextVector,
     Vector,
     WriteBatch,
 )
@@ -101,7 +102,7 @@ class Store(Protocol):
         """Hashes and past failures of those keys that are known."""
         ...
 
-    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         """Vectors already stored for identical texts."""
         ...
 

@@ -25,6 +25,7 @@ from rowvec.types import (
     Report,
     Run,
     Stored,
+    TextVector,
     Vector,
     WriteBatch,
 )
@@ -144,11 +145,12 @@ class MemoryStore:
             return Stored(None, None, past)
         return Stored(record.document.text_hash, record.document.row_hash, past)
 
-    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         wanted = set(hashes)
         with self._tables.guard:
             records = list(self._target.records.values())
-        return {r.document.text_hash: r.vector for r in records if r.document.text_hash in wanted}
+        known = (record for record in records if record.document.text_hash in wanted)
+        return {record.document.text_hash: TextVector(record.vector, record.truncated) for record in known}
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         with self._tables.guard:

@@ -21,7 +21,7 @@ from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.libsql.values import key_in, key_out, quoted, value_out
-from rowvec.types import Check, Failure, Key, PastFailure, Ranked, Report, Run, Stored, Vector, WriteBatch
+from rowvec.types import Check, Failure, Key, PastFailure, Ranked, Report, Run, Stored, TextVector, Vector, WriteBatch
 
 _KEYS = 1000
 """Keys in one query."""
@@ -152,12 +152,13 @@ class LibsqlStore:
             rows += self._database.query(f"{sql} ({write.marks(len(part))})", write.keys_in(part))
         return [(key_out(key, self._spec.key_type), *rest) for key, *rest in rows]
 
-    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         found = {}
         for part in write.chunks(hashes, _KEYS):
-            sql = f"""select text_hash, embedding from {self._tables.vectors}
+            sql = f"""select text_hash, embedding, truncated from {self._tables.vectors}
                       where text_hash in ({write.marks(len(part))}) and embedding is not null"""
-            found.update({text: np.frombuffer(held, "<f4") for text, held in self._database.query(sql, tuple(part))})
+            for text, held, truncated in self._database.query(sql, tuple(part)):
+                found[text] = TextVector(np.frombuffer(held, "<f4"), bool(truncated))
         return found
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:

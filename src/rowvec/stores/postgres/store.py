@@ -34,7 +34,7 @@ from rowvec.stores.postgres.keyword import KeywordIndex
 from rowvec.stores.postgres.nearest import EVERYTHING, Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
-from rowvec.types import Check, Document, Failure, Key, Ranked, Report, Run, Stored, Vector, WriteBatch
+from rowvec.types import Check, Document, Failure, Key, Ranked, Report, Run, Stored, TextVector, Vector, WriteBatch
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
@@ -195,13 +195,13 @@ class PostgresStore:
 
         return self._read(look)
 
-    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, Vector]:
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         statement = sql.SQL(
-            "select distinct on (text_hash) text_hash, embedding from {}"
+            "select distinct on (text_hash) text_hash, embedding, truncated from {}"
             " where text_hash = any(%s) and embedding is not null"
         ).format(self._target.sql)
         rows = self._read(lambda c: c.execute(statement, [list(hashes)], binary=True).fetchall())
-        return {text_hash: as_array(vector) for text_hash, vector in rows}
+        return {text_hash: TextVector(as_array(vector), truncated) for text_hash, vector, truncated in rows}
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         bound = sql.SQL("where key > %s") if after is not None else sql.SQL("")

@@ -1,0 +1,270 @@
+"""Texts a second with the same MiniLM weights: rowvec's local embedder against other ways to run the model.
+
+    python benchmarks/embedding.py --texts 600 --rounds 3
+
+The texts are titles and descriptions of products and descriptions of data sets, 5 to over 256 tokens, shuffled. All
+contestants stay loaded and take turns within a round, and the order changes from round to round, so that a noisy
+machine is noisy for all; the figures are medians, the ratios medians of the ratios within a round.
+
+Contestants that need torch or ONNX Runtime run in the interpreter that ROWVEC_BENCH_PYTHON names, or in this one; one
+whose library is missing there is left out of the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.models import MINILM, find
+
+DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+RESULTS = Path(__file__).parent / "results" / "embedding.json"
+REFERENCE = "sentence-transformers, torch"
+HERE = {"rowvec float32": "float32", "rowvec int8": "int8"}
+ELSEWHERE = (REFERENCE, "sentence-transformers, ONNX", "fastembed, custom ONNX")
+
+
+def sample(count: int, seed: int = 7) -> list[str]:
+    """Half products (every other one with its description), half descriptions of data sets."""
+    with gzip.open(DATA / "icecat" / "products.jsonl.gz", "rt") as lines:
+        products = [json.loads(line) for line in lines]
+    with gzip.open(DATA / "registry" / "events.jsonl.gz", "rt") as lines:
+        entries = [json.loads(line)["after"] or {} for line in lines]
+    descriptions = list(dict.fromkeys(entry["description"] for entry in entries if entry.get("description")))
+    draw = random.Random(seed)
+    texts = draw.sample(descriptions, count // 2)
+    for number, product in enumerate(draw.sample(products, count - len(texts))):
+        description = product.get("short_description") or ""
+        texts.append(f"{product['title']}. {description}" if number % 2 else product["title"])
+    draw.shuffle(texts)
+    return texts
+
+
+class Elsewhere:
+    """A contestant in a process of its own, asked over its standard input."""
+
+    def __init__(self, name: str, folder: Path, texts: Path) -> None:
+        python = os.environ.get("ROWVEC_BENCH_PYTHON", sys.executable)
+        self.vectors = texts.with_name(f"{ELSEWHERE.index(name)}.npy")
+        command = [python, __file__, "--contestant", name, str(folder), str(texts), str(self.vectors)]
+        quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=quiet
+        )
+        self.versions = self._line()
+
+    def seconds(self) -> float:
+        assert self.process.stdin
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+        return float(self._line()["seconds"])
+
+    def _line(self) -> dict[str, Any]:
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        if not line:
+            raise LookupError("it did not start")
+        answer: dict[str, Any] = json.loads(line)
+        if "missing" in answer:
+            raise LookupError(answer["missing"])
+        return answer
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+class Here:
+    """One precision of the local embedder."""
+
+    def __init__(self, precision: str, texts: list[str]) -> None:
+        import ctranslate2
+
+        self.embedder = LocalEmbedder(MINILM, precision=precision)
+        self.texts = texts
+        self.versions = {"ctranslate2": ctranslate2.__version__}
+        self.embedder.embed(texts[:64])
+
+    def seconds(self) -> float:
+        started = time.perf_counter()
+        self.result = self.embedder.embed(self.texts)
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        self.embedder.close()
+
+
+def contestant(name: str, folder: str, texts: str, vectors: str) -> None:
+    """The other process: says what it runs, then embeds everything for each line that it reads."""
+    say, sys.stdout = sys.stdout, sys.stderr
+    everything = json.loads(Path(texts).read_text())
+    try:
+        embed, versions = (fastembed if name.startswith("fastembed") else sentence_transformers)(name, folder)
+    except ImportError as error:
+        say.write(json.dumps({"missing": str(error)}) + "\n")
+        return
+    embed(everything[:64])
+    say.write(json.dumps(versions) + "\n")
+    say.flush()
+    for _ in sys.stdin:
+        started = time.perf_counter()
+        found = embed(everything)
+        say.write(json.dumps({"seconds": time.perf_counter() - started}) + "\n")
+        np.save(vectors, found)
+        say.flush()
+
+
+def sentence_transformers(name: str, folder: str) -> Any:
+    import sentence_transformers as library
+    import torch
+
+    if name == REFERENCE:
+        model = library.SentenceTransformer(folder, device="cpu")
+        return model.encode, {"sentence-transformers": library.__version__, "torch": torch.__version__}
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as scratch:
+        export(folder, Path(scratch) / "model.onnx")
+        copied = Path(scratch) / "model"
+        copied.mkdir()
+        for path in Path(folder).rglob("*.json"):
+            target = copied / path.relative_to(folder)
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        (Path(scratch) / "model.onnx").rename(copied / "model.onnx")
+        model = library.SentenceTransformer(
+            str(copied),
+            device="cpu",
+            backend="onnx",
+            model_kwargs={"file_name": "model.onnx", "provider": "CPUExecutionProvider", "export": False},
+        )
+    return model.encode, {"sentence-transformers": library.__version__, "onnxruntime": onnxruntime.__version__}
+
+
+def fastembed(name: str, folder: str) -> Any:
+    import fastembed as library
+    import onnxruntime
+    from fastembed.common.model_description import ModelSource, PoolingType
+
+    scratch = Path(tempfile.mkdtemp())
+    for path in Path(folder).glob("*.json"):
+        (scratch / path.name).write_bytes(path.read_bytes())
+    export(folder, scratch / "model.onnx")
+    library.TextEmbedding.add_custom_model(
+        model="local/minilm",
+        pooling=PoolingType.MEAN,
+        normalization=True,
+        sources=ModelSource(hf="local/minilm"),
+        dim=384,
+        model_file="model.onnx",
+    )
+    model = library.TextEmbedding("local/minilm", specific_model_path=str(scratch))
+    versions = {"fastembed": library.__version__, "onnxruntime": onnxruntime.__version__}
+    return lambda texts: np.stack(list(model.embed(texts))), versions
+
+
+def export(folder: str, path: Path) -> None:
+    """The encoder of the model as ONNX, batch and length left open."""
+    import torch
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(folder, attn_implementation="eager").eval()
+
+    class Encoder(torch.nn.Module):  # type: ignore[misc]
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+            return model(
+                input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids
+            ).last_hidden_state
+
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    ids = torch.ones(2, 8, dtype=torch.long)
+    axes = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
+    torch.onnx.export(
+        Encoder(),
+        (ids, ids, ids * 0),
+        str(path),
+        input_names=list(names),
+        output_names=["last_hidden_state"],
+        dynamic_shapes=dict.fromkeys(names, axes),
+        external_data=False,
+        dynamo=True,
+    )
+
+
+def race(texts: list[str], rounds: int) -> dict[str, Any]:
+    contestants: dict[str, Here | Elsewhere] = {}
+    missing: dict[str, str] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "texts.json"
+        path.write_text(json.dumps(texts))
+        for name in ELSEWHERE:
+            try:
+                contestants[name] = Elsewhere(name, find(MINILM).folder, path)
+            except LookupError as error:
+                missing[name] = str(error)
+        contestants |= {name: Here(precision, texts) for name, precision in HERE.items()}
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        order = list(contestants)
+        for number in range(rounds):
+            for name in order[number % len(order) :] + order[: number % len(order)]:
+                seconds[name].append(contestants[name].seconds())
+        vectors = {name: found(entry) for name, entry in contestants.items()}
+        for entry in contestants.values():
+            entry.close()
+    rows = {}
+    for name, taken in seconds.items():
+        rows[name] = {
+            "texts_per_second": round(len(texts) / statistics.median(taken), 1),
+            "seconds": [round(value, 2) for value in taken],
+            "versions": contestants[name].versions,
+        }
+        if REFERENCE in seconds:
+            ratios = [reference / own for reference, own in zip(seconds[REFERENCE], taken, strict=True)]
+            cosines = (vectors[name] * vectors[REFERENCE]).sum(axis=1)
+            rows[name]["times_reference"] = round(statistics.median(ratios), 2)
+            rows[name]["cosine_mean"] = round(float(cosines.mean()), 5)
+            rows[name]["cosine_min"] = round(float(cosines.min()), 5)
+    return {"contestants": rows, "missing": missing}
+
+
+def found(entry: Here | Elsewhere) -> np.ndarray[Any, np.dtype[np.float32]]:
+    vectors = entry.result.vectors if isinstance(entry, Here) else np.load(entry.vectors)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--contestant"]:
+        contestant(*sys.argv[2:])
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    texts = sample(options.texts)
+    result = race(texts, options.rounds)
+    print(f"{'':30} {'texts/s':>8} {'times':>6} {'cosine mean':>12} {'min':>8}")
+    for name, row in result["contestants"].items():
+        cells = (row.get("times_reference", "-"), row.get("cosine_mean", "-"), row.get("cosine_min", "-"))
+        print(f"{name:30} {row['texts_per_second']:>8} {cells[0]:>6} {cells[1]:>12} {cells[2]:>8}")
+    for name, reason in result["missing"].items():
+        print(f"{name}: left out, {reason}")
+    machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"texts": len(texts), "machine": machine, **result}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

