@@ -39,10 +39,8 @@ from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, Writ
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-WORDS = (
-    "brake pads disc rotor oil filter spark plug timing belt wiper blade clutch kit water pump front rear left right"
-    " ceramic sport heavy duty universal premium printer toner cartridge black cyan laser wireless keyboard monitor"
-).split()
+WORDS = """brake pads disc rotor oil filter spark plug timing belt wiper blade clutch kit water pump front rear left
+right ceramic sport heavy duty universal premium printer toner cartridge black cyan laser wireless keyboard""".split()  # noqa: SIM905
 METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))
 BATCH = 1000
 
@@ -121,7 +119,8 @@ def fill(pipeline: Pipeline, rows: int) -> None:
         entries = [entry(number, vectors[number]) for number in range(first, min(rows, first + BATCH))]
         store.write(WriteBatch(entries))
     store.complete(pipeline.spec)
-    store.indexes.tune(0.98, queries=50)
+    if store.indexes.find():
+        store.indexes.tune(0.98, queries=50)
 
 
 def clustered(rows: int, dimension: int) -> Vectors:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from rowvec.batches import Answer, embed_batch
 from rowvec.errors import DeletionGuard, EmbedderError, RowvecError, SourceError, SourceUnavailable, StoreError
 from rowvec.plan import Circumstances, plan
 from rowvec.retry import PATIENCE, patiently
 from rowvec.sources.base import Selection
+from rowvec.sources.compaction import compacted
 from rowvec.sources.envelope import Effect, Event
 from rowvec.sources.event_stream import EventBatch, EventStream
 from rowvec.sources.position import Position, is_older
@@ -34,6 +35,9 @@ BATCH_EVENTS = 1000
 RECORD_SECONDS = 10.0
 """The record of a run that goes on and on is brought up to date so often."""
 _KEYS_AT_ONCE = 5000
+
+Chunk = list[list[Change]]
+"""Texts for one call of the embedder: for each, the changes that share it."""
 
 
 def sync_events(
@@ -192,17 +196,9 @@ class _Following:
         """The last event of each row that is not older than what the store holds of it."""
         keys = list(dict.fromkeys(event.key for event in events))
         kept = patiently(self.stop, self.store.positions, keys) if keys else {}
-        known = {key: Position.parse(text) for key, text in kept.items()}
-        newest: dict[Key, Event] = {}
-        for event in events:
-            before = newest.get(event.key)
-            if is_older(event.position, known.get(event.key)) or (before and is_older(event.position, before.position)):
-                self._count("older than what is known of the row")
-                continue
-            if before is not None:
-                self._count("followed by another event of the row")
-                event = _filled(event, before)
-            newest[event.key] = event
+        newest, left_out = compacted(events, {key: Position.parse(text) for key, text in kept.items()})
+        for reason, times in left_out.items():
+            self._count(reason, times)
         return newest
 
     def _rows(self, newest: Mapping[Key, Event]) -> dict[Key, Row | SourceError | None]:
@@ -290,33 +286,38 @@ class _Following:
         for text_hash, vector in known.items():
             self._add_entries(sharing.pop(text_hash), vector, batch, reused=True)
         problem: BaseException | None = None
-        with ThreadPoolExecutor(self.pipeline.embedder.concurrency, thread_name_prefix="rowvec-embed") as pool:
-            chunks: dict[Future[Answer], list[list[Change]]] = {
-                pool.submit(self._embed_chunk, [same[0].document.text for same in chunk]): chunk
-                for chunk in self._chunks(sharing.values())
-            }
-            for future in as_completed(chunks):
-                if future.cancelled():
-                    continue
-                try:
-                    self._take_answer(future.result(), chunks[future], batch)
-                    batch = self._written_when_due(batch)
-                except BaseException as error:
-                    # What is on its way is paid for: it is waited for and kept.
-                    problem = problem or error
-                    for other in chunks:
-                        other.cancel()
+        waiting = self._chunks(sharing.values())
+        for chunk, future in self._answers(waiting):
+            try:
+                self._take_answer(future.result(), chunk, batch)
+                batch = self._written_when_due(batch)
+            except BaseException as error:
+                # What is on its way is paid for: it is waited for and kept.
+                problem = problem or error
+                waiting.clear()
         if problem is not None:
             self._write(_finished(batch))
             raise problem
         return batch
 
-    def _chunks(self, sharing: Iterable[list[Change]]) -> list[list[list[Change]]]:
-        """Texts of like length together, as many as one call of the embedder should get."""
+    def _answers(self, waiting: list[Chunk]) -> Iterator[tuple[Chunk, Future[Answer]]]:
+        """Each chunk with its answer; one waits in line, so that no thread of the embedder ever does."""
+        running: dict[Future[Answer], Chunk] = {}
+        concurrency = self.pipeline.embedder.concurrency
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="rowvec-embed") as pool:
+            while waiting or running:
+                while waiting and len(running) <= concurrency:
+                    chunk = waiting.pop()
+                    running[pool.submit(self._embed_chunk, [same[0].document.text for same in chunk])] = chunk
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    yield running.pop(future), future
+
+    def _chunks(self, sharing: Iterable[list[Change]]) -> list[Chunk]:
+        """Texts of like length together, as many as one call of the embedder should get, the longest last."""
         embedder = self.pipeline.embedder
-        chunks: list[list[list[Change]]] = []
+        chunks: list[Chunk] = []
         size = 0
-        for same in sorted(sharing, key=lambda same: -len(same[0].document.text)):
+        for same in sorted(sharing, key=lambda same: len(same[0].document.text)):
             tokens = len(same[0].document.text) // 4 + 1
             if not chunks or len(chunks[-1]) >= embedder.chunk_texts or size + tokens > embedder.chunk_tokens:
                 chunks.append([])
@@ -331,7 +332,7 @@ class _Following:
         reached(Step.AFTER_EMBED)
         return answer
 
-    def _take_answer(self, answer: Answer, chunk: list[list[Change]], batch: WriteBatch) -> None:
+    def _take_answer(self, answer: Answer, chunk: Chunk, batch: WriteBatch) -> None:
         report = self.report
         report.texts += len(chunk)
         report.tokens += answer.tokens
@@ -347,7 +348,9 @@ class _Following:
             else:
                 self._add_entries(same, vector, batch)
 
-    def _add_entries(self, changes: list[Change], vector: TextVector, batch: WriteBatch, *, reused: bool = False) -> None:
+    def _add_entries(
+        self, changes: list[Change], vector: TextVector, batch: WriteBatch, *, reused: bool = False
+    ) -> None:
         for index, change in enumerate(changes):
             expected = change.before.text_hash if change.before is not None else None
             batch.entries.append(Entry(change.document, vector.vector, expected, vector.truncated))
@@ -379,15 +382,6 @@ def _finished(batch: WriteBatch) -> WriteBatch:
     settled |= {document.key for document in batch.updates} | {*batch.deletes, *batch.recovered}
     positions = {key: text for key, text in batch.positions.items() if key in settled}
     return WriteBatch(batch.entries, batch.updates, batch.deletes, batch.failures, batch.recovered, positions)
-
-
-def _filled(event: Event, before: Event) -> Event:
-    """`event` with the values that it does not tell, where the event before it did."""
-    told = event.missing & before.values.keys() - before.missing if before.effect is Effect.PUT else frozenset()
-    if event.effect is not Effect.PUT or not told:
-        return event
-    values = {**event.values, **{name: before.values[name] for name in told}}
-    return event._replace(values=values, missing=event.missing - told)
 
 
 def _untold(key: Key, column: str) -> SourceError:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from random import Random
 from typing import Literal
@@ -67,7 +67,8 @@ def sync(
     store.prepare(pipeline.spec)
     with store.lock():
         run = store.begin_run()
-        work = _Sync(pipeline, options, circumstances(pipeline, before, options), progress, stop or threading.Event())
+        at = circumstances(pipeline, before, options)
+        work = _Sync(pipeline, options, at, run, progress, stop or threading.Event())
         try:
             work.carry_out()
         except BaseException as error:
@@ -92,12 +93,14 @@ class _Sync:
         pipeline: Pipeline,
         options: Options,
         at: Circumstances,
+        run: int,
         progress: Progress | None,
         stop: threading.Event,
     ) -> None:
         self.pipeline = pipeline
         self.options = options
         self.at = at
+        self.run = run
         self.report = Report()
         self.progress = progress
         self.stop = stop
@@ -195,12 +198,10 @@ class _Sync:
             self.batch.failures.append(failure)
             report.failed += 1
         wanted = [change for change in page.changes if self._sort_out(change)]
-        known = self._stored_vectors(wanted)
+        known = self.ready | self._stored_vectors(wanted)
         for change in wanted:
             text_hash = change.document.text_hash
             vector = known.get(text_hash)
-            if vector is None:
-                vector = self.ready.get(text_hash)
             if vector is not None:
                 self._add_entry(change, vector, reused=True)
             elif text_hash in self.waiting:
@@ -255,7 +256,6 @@ class _Sync:
         concurrency = self.pipeline.embedder.concurrency
         if self.stop.is_set():
             # Texts that were not sent are forgotten: the next sync finds them again.
-            self.chunks.clear()
             self._cut_window()
             self.chunks.clear()
         full = len(self.window) >= WINDOW_TEXTS or self.window_bytes >= WINDOW_BYTES
@@ -319,6 +319,8 @@ class _Sync:
             for index, one in enumerate(sharing):
                 self._add_entry(one, vector, reused=index > 0)
         if self.pipeline.embedder.billed:
+            # Before the vectors: what they cost is on record even if the process dies right after.
+            patiently(self.abort, self.pipeline.store.save_run, self.run, self.report, "running")
             self._commit()
 
     def _settle_bill(self) -> None:
@@ -350,10 +352,8 @@ class _Sync:
         while self.in_flight:
             event = self.events.get()
             if isinstance(event, tuple):
-                try:
+                with suppress(EmbedderError):
                     self._take_answer(*event)
-                except EmbedderError:
-                    continue
         self._commit()
 
     # Writing

@@ -17,7 +17,7 @@ from rowvec.events import sync_events
 from rowvec.sources.debezium import EventFiles
 from rowvec.sources.event_stream import EventSettings
 from rowvec.sources.files import FilesSource
-from rowvec.types import Key, Row
+from rowvec.types import Key, Report, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
 from tests.support import simple_pipeline, vectors_match_rows
 
@@ -108,5 +108,10 @@ def test_following_sees_an_object_that_comes_later(s3: S3Server) -> None:
     pipeline = simple_pipeline(events)
     stop = threading.Event()
     s3.put("shop/events/2.jsonl", event("u", 1, "uno", 12), modified=5)
-    sync_events(pipeline, events, follow=True, stop=stop, progress=lambda report: report.read >= 3 and stop.set())
+
+    def stop_after_three(report: Report) -> None:
+        if report.read >= 3:
+            stop.set()
+
+    sync_events(pipeline, events, follow=True, stop=stop, progress=stop_after_three)
     vectors_match_rows(pipeline, {1: "uno", 2: "two"})

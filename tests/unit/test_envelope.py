@@ -224,7 +224,7 @@ class TestValues:
     def test_nested_values_and_nulls_are_decoded_too(self) -> None:
         date = {"type": "int32", "name": "io.debezium.time.Date"}
         inner = {"type": "struct", "fields": [{**date, "field": "day"}]}
-        fields = [{"type": "array", "items": inner, "field": "days"}, {**date, "field": "none"}]
+        fields: list[dict[str, Any]] = [{"type": "array", "items": inner, "field": "days"}, {**date, "field": "none"}]
         event = one(with_schema({"id": 1, "days": [{"day": 0}, None], "none": None}, fields))
         assert event.values == {"id": 1, "days": [{"day": dt.date(1970, 1, 1)}, None], "none": None}
 
@@ -241,7 +241,7 @@ class TestValues:
 
 class TestPositions:
     def test_each_database_counts_in_its_own_way(self) -> None:
-        pairs = [
+        pairs: list[tuple[dict[str, Any], dict[str, Any]]] = [
             ({"lsn": 99, "ts_ms": 5}, {"lsn": "100", "ts_ms": 5}),
             ({"file": "bin.000009", "pos": 900, "row": 0}, {"file": "bin.000010", "pos": 4, "row": 0}),
             ({"file": "bin.000009", "pos": 900, "row": 0}, {"file": "bin.000009", "pos": 900, "row": 1}),

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from rowvec.errors import SourceError
 from rowvec.sources.base import Source
-from rowvec.sources.event_stream import EventSettings, EventStream, Record
+from rowvec.sources.event_stream import EventSettings, EventStream, Record, key_of
 from rowvec.sources.storage import File, find
 from rowvec.sources.tabular import parse_json
 
@@ -90,5 +90,5 @@ def _key_and_value(raw: bytes, where: str) -> tuple[Any, Any]:
         except ValueError:
             # White space between the parts of an object may be a tab too; this was none.
             value = right.strip()
-            return parse_json(left, where), None if value in (b"", b"NULL") else parse_json(right, where)
+            return key_of(left), None if value in (b"", b"NULL") else parse_json(right, where)
     return None, parse_json(raw, where)

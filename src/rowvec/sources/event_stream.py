@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -282,3 +283,16 @@ class EventStream(ABC):
                 hint="Follow it with `rowvec watch`, or name the table that the events are of in source.rows.",
             )
         return self.rows
+
+
+def key_of(raw: bytes | None) -> Any:
+    """An event's key: JSON, or the text that another converter wrote; None where it is neither."""
+    if raw is None:
+        return None
+    try:
+        return json.loads(raw)
+    except ValueError:
+        try:
+            return raw.decode().strip()
+        except UnicodeDecodeError:
+            return None

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rowvec.errors import MissingExtraError, SourceError, SourceUnavailable
 from rowvec.naming import suggestion
 from rowvec.sources.base import Source
-from rowvec.sources.event_stream import EventSettings, EventStream, Record
+from rowvec.sources.event_stream import EventSettings, EventStream, Record, key_of
 from rowvec.sources.tabular import parse_json
 from rowvec.urls import HIDDEN
 
@@ -80,7 +80,7 @@ class KafkaEvents(EventStream):
         where = f"{stream}, offset {message.offset()}"
         following = str(message.offset() + 1)
         try:
-            return Record(stream, where, _parsed(message.key(), where), _parsed(message.value(), where), following)
+            return Record(stream, where, key_of(message.key()), _parsed(message.value(), where), following)
         except SourceError as error:
             if not self.settings.skip_bad:
                 return error

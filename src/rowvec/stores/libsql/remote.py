@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import tenacity
 
-from rowvec.errors import MissingExtraError, StoreError, StoreUnavailable
+from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.stores.libsql.database import Statement, Values, translated
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
@@ -37,18 +37,16 @@ class RemoteDatabase:
     """
 
     def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, tries: int = _TRIES) -> None:
-        try:
-            import httpx
-        except ImportError:
-            raise MissingExtraError("A libSQL store", "libsql") from None
+        import httpx2
+
         parts = urlsplit(url)
         options = parse_qs(parts.query)
         scheme = "http" if options.get("tls") == ["0"] else _SCHEMES[parts.scheme]
         token = token or options.get("authToken", [None])[0] or parts.password
         host = parts.netloc.rpartition("@")[2]
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
-        self._client = httpx.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
-        self._unreachable = httpx.TransportError
+        self._client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
+        self._unreachable = httpx2.TransportError
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),

@@ -38,6 +38,12 @@ BOOKKEEPING = (
         target text primary key, token text not null, place text not null, pid integer not null,
         holder text not null, since text not null, beat real not null
     )""",
+    """create table if not exists rowvec_offsets (
+        target text not null, stream text not null, next text not null, primary key (target, stream)
+    )""",
+    """create table if not exists rowvec_positions (
+        target text not null, "key" text not null, position text not null, primary key (target, "key")
+    ) without rowid""",
 )
 
 

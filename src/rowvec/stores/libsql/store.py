@@ -13,7 +13,7 @@ from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.libsql import runs, schema, search, write
+from rowvec.stores.libsql import progress, runs, schema, search, write
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.generations import Generations
 from rowvec.stores.libsql.index import IndexCost, VectorIndex
@@ -181,7 +181,7 @@ class LibsqlStore:
                     f"{self.where}: a vector of {len(entry.vector)} dimensions, the table holds {self._spec.dimension}."
                 )
         entries = write.entries(self._tables, self._spec, batch)
-        statements = [*entries, *write.others(self._tables, self._spec, batch)]
+        statements = [*entries, *write.others(self._tables, self._spec, batch), *progress.saving(self._target, batch)]
         if not statements:
             return 0
         deleting = bool(batch.deletes)
@@ -189,6 +189,12 @@ class LibsqlStore:
         changed = self._database.transact(statements, before_commit=lambda: reached(before))
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[: len(entries)])
+
+    def offsets(self) -> dict[str, str]:
+        return progress.offsets(self._database, self._target)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return progress.positions(self._database, self._target, keys)
 
     def begin_run(self) -> int:
         return runs.begin(self._database, self._target, self._spec.pipeline, self._lease.token)
@@ -253,13 +259,13 @@ class LibsqlStore:
         """What `create_vector_index` would take, to be shown before it is asked for."""
         return self._index.cost(self._spec)
 
-    def create_vector_index(self, progress: Callable[[int, int], None] | None = None) -> None:
+    def create_vector_index(self, report: Callable[[int, int], None] | None = None) -> None:
         """Build a DiskANN index; goes on where it stopped when it is called again.
 
         Args:
-            progress: called with vectors done and vectors in all.
+            report: called with vectors done and vectors in all.
         """
-        self._index.create(self._spec, progress)
+        self._index.create(self._spec, report)
 
     def drop_vector_index(self) -> None:
         self._index.drop()

@@ -105,12 +105,16 @@ class Bookkeeping:
         )
         return {"runs": row[0], "texts": int(row[1]), "tokens": int(row[2]), "cost": float(row[3])}
 
-    def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[str, PastFailure]:
+    def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, PastFailure]:
+        # Most tables have no failures: to ask that first is cheaper than to send every key of a page as text.
+        if connection.execute("select from rowvec.failures where scope = %s limit 1", [self.scope]).rowcount == 0:
+            return {}
+        by_name = {str(key): key for key in keys}
         rows = connection.execute(
             "select key, text_hash, attempts, next_try from rowvec.failures where scope = %s and key = any(%s)",
-            [self.scope, [str(key) for key in keys]],
+            [self.scope, list(by_name)],
         ).fetchall()
-        return {key: PastFailure(text_hash, attempts, next_try) for key, text_hash, attempts, next_try in rows}
+        return {by_name[name]: PastFailure(text_hash, attempts, due) for name, text_hash, attempts, due in rows}
 
     def add_failures(self, connection: Connection, failures: Sequence[Failure]) -> None:
         with connection.cursor() as cursor:

@@ -39,7 +39,7 @@ from rowvec.types import Key
 
 Connection: TypeAlias = psycopg.Connection[Any]
 Params: TypeAlias = Sequence[Any]
-Documents: TypeAlias = npt.NDArray[np.int32]
+Documents: TypeAlias = npt.NDArray[np.intp]
 """Version numbers, shape (candidates,)."""
 Scores: TypeAlias = npt.NDArray[np.float64]
 """BM25 scores, shape (candidates,)."""
@@ -210,18 +210,23 @@ class KeywordIndex:
         values = {"query": searchable(query[:QUERY_CHARACTERS]), "words": QUERY_WORDS}
         rows = conn.cursor(binary=True).execute(self._sql("read"), values).fetchall()
         if not rows:
-            return np.empty(0, np.int32), np.empty(0)
+            return np.empty(0, np.intp), np.empty(0)
         _, _, written, documents, words = rows[0]
-        flat = B * documents / words if words else 0.0
         found: list[Documents] = []
         scores: list[Scores] = []
         for _, group in groupby(rows, key=itemgetter(0)):
             entries = np.frombuffer(b"".join([row[1] for row in group]), ENTRY)
             idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
             count = entries["count"].astype(np.float64)
-            norm = K1 * (1 - B + flat * entries["length"])
-            found.append(entries["document"].astype(np.int32))
-            scores.append(idf * count / (count + norm))
+            norm = entries["length"].astype(np.float64)
+            # In place: fresh arrays of this size cost more than the arithmetic on them.
+            norm *= K1 * B * documents / max(words, 1)
+            norm += K1 * (1 - B)
+            norm += count
+            count *= idf
+            count /= norm
+            found.append(entries["document"].astype(np.intp))
+            scores.append(count)
         return _summed(found, scores)
 
     def _hits(
@@ -278,7 +283,7 @@ class KeywordIndex:
 
     def _numbers(self, conn: Connection, query: str, params: Params = (), **parts: sql.Composable) -> Documents:
         packed = _first(conn.cursor(binary=True).execute(self._sql(query, **parts), params))
-        return np.frombuffer(packed or b"", ">i4").astype(np.int32)
+        return np.frombuffer(packed or b"", ">i4").astype(np.intp)
 
     def _one(self, conn: Connection, query: str, params: Mapping[str, Any] | None = None) -> Any:
         return _first(conn.execute(self._sql(query), params))
@@ -320,14 +325,18 @@ def _one_snapshot(conn: Connection) -> Iterator[None]:
 def _summed(found: list[Documents], scores: list[Scores]) -> tuple[Documents, Scores]:
     """Add up the scores of each version. Shapes (candidates,), versions ascending."""
     documents, weights = np.concatenate(found), np.concatenate(scores)
-    first = int(documents.min())
-    span = int(documents.max()) - first + 1
+    first = documents.min()
+    documents -= first
+    span = int(documents.max()) + 1
     if span > DENSE * len(documents) + MANY_NUMBERS:
-        distinct, place = np.unique(documents, return_inverse=True)
-        return distinct, np.bincount(place, weights).astype(np.float64)
-    totals = np.bincount(documents - first, weights, span).astype(np.float64)
-    hit = np.flatnonzero(totals)
-    return (hit + first).astype(np.int32), totals[hit]
+        hit, place = np.unique(documents, return_inverse=True)
+        totals: Scores = np.bincount(place, weights).astype(np.float64, copy=False)
+    else:
+        totals = np.bincount(documents, weights, span).astype(np.float64, copy=False)
+        hit = np.flatnonzero(totals > 0)
+        totals = totals[hit]
+    hit += first
+    return hit, totals
 
 
 def _best(scores: Scores, count: int) -> npt.NDArray[np.intp]:

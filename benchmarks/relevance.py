@@ -1,0 +1,83 @@
+"""How good the hits are: nDCG@10 of every mode and way to fuse, on collections with human judgements.
+
+    python -m benchmarks.relevance [vaswani icecat] [--state FOLDER] [--precision int8]
+
+The vectors are kept in --state, so that a second run only searches.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.relevance_data import Collection, icecat, vaswani
+from rowvec.embedders.local import LocalEmbedder
+from rowvec.evaluate import evaluate
+from rowvec.search import Ranking, Searcher
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.embedded import embedded_url
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stream import Pipeline
+from rowvec.syncing import sync
+from rowvec.testing import MemorySource
+from rowvec.text import Documents, build_recipe
+
+RESULTS = Path(__file__).parent / "results"
+COLLECTIONS = {"vaswani": vaswani, "icecat": icecat}
+MEASURES = ("nDCG@10", "recall@10", "MRR@10")
+WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+def pipeline_of(name: str, collection: Collection, state: Path, precision: str) -> Pipeline:
+    rows = {row[collection.key]: row for row in collection.rows}
+    source = MemorySource(rows, key=collection.key)
+    recipe = build_recipe(source.columns, source.key, template=" ".join(f"{{{{ {c} }}}}" for c in collection.text))
+    embedder = LocalEmbedder("sentence-transformers/all-MiniLM-L6-v2", precision=precision)
+    store = PostgresStore(embedded_url(state), f"{name}_{precision}", pipeline=name)
+    spec = TableSpec(name, source.key, source.key_type, 384, (), "english", embedder.fingerprint, recipe.fingerprint)
+    return Pipeline(name, source, Documents(recipe, ()), recipe.columns, embedder, store, spec)
+
+
+def measure(name: str, state: Path, precision: str) -> list[dict[str, object]]:
+    collection = COLLECTIONS[name]()
+    pipeline = pipeline_of(name, collection, state, precision)
+    sync(pipeline)
+    searcher = Searcher.of(pipeline)
+    ways = [("semantic", "semantic", Ranking()), ("keyword", "keyword", Ranking())]
+    ways += [("hybrid rrf", "hybrid", Ranking(fusion="rrf"))]
+    ways += [(f"hybrid convex {w}", "hybrid", Ranking(fusion="convex", semantic_weight=w)) for w in WEIGHTS]
+    found = []
+    for label, mode, ranking in ways:
+
+        def run(query: str, depth: int, mode: str = mode, ranking: Ranking = ranking) -> Sequence[object]:
+            result = searcher.search(query, mode=mode, limit=min(depth, 1000), ranking=ranking)  # type: ignore[arg-type]
+            return [hit.key for hit in result.hits]
+
+        scores = evaluate(run, collection.queries, collection.judgements, MEASURES, condensed=collection.condensed)
+        found.append({"collection": name, "way": label, **{m: round(v, 4) for m, v in scores.means.items()}})
+    pipeline.close()
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("collections", nargs="*", default=list(COLLECTIONS))
+    parser.add_argument("--state", type=Path, default=Path(".rowvec/relevance"))
+    parser.add_argument("--precision", default="float32")
+    chosen = parser.parse_args(argv)
+    found = [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
+    table = Table("collection", "way", *MEASURES)
+    for row in found:
+        table.add_row(*(str(value) for value in row.values()))
+    Console().print(table)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "relevance.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

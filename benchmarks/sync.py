@@ -1,0 +1,204 @@
+"""What a sync costs beside the work that it cannot avoid.
+
+    python -m benchmarks.sync [first] [second] [memory] [start] [--rows 19406] [--rounds 3]
+
+first   a sync of Icecat products into an empty table, against embedding the same texts in memory with the same model
+second  a sync that finds nothing changed, against reading the same rows and hashes with the bare drivers
+memory  peak memory of `rowvec sync` with 5,000 and with 100,000 rows, model included
+start   `rowvec --help` against a Python that does nothing
+
+What is compared takes turns in one run, and a ratio is the median of the ratios of the rounds: other work on the machine
+then slows both alike. Results are printed and kept in results/sync.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import resource
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from rowvec import assemble
+from rowvec.config import load
+from rowvec.stores.postgres.embedded import stop_embedded
+from rowvec.stream import Pipeline
+from rowvec.syncing import sync
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
+RESULTS = Path(__file__).parent / "results" / "sync.json"
+ROWVEC = [sys.executable, "-m", "rowvec.cli.main"]
+MEMORY_ROWS = (5_000, 100_000)
+COLUMNS = ("id", "name", "title", "short_description", "supplier", "price")
+
+CONFIG = """
+[pipelines.products]
+source = {{ kind = "sql", url = "sqlite:///products.db", table = "products", key = "id" }}
+text = {{ columns = {columns} }}
+embedder = {{ kind = "local", precision = "{precision}" }}
+store = {{ kind = "postgres", metadata = ["name", "price"] }}
+"""
+TEXT_COLUMNS = ["title", "short_description", "supplier"]
+
+Figures = dict[str, float | int | str]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parts: dict[str, Callable[[argparse.Namespace], Figures]] = {
+        "first": first, "second": second, "memory": memory, "start": start,
+    }  # fmt: skip
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sync", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("part", nargs="*", default=[], help=f"of {', '.join(parts)}; all of them by default")
+    parser.add_argument("--rows", type=int, default=3_000, help="products in a round of `first`; there are 19,406")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--precision", default="int8", help="of the model in `first` and `memory`")
+    options = parser.parse_args(arguments)
+    for part in set(options.part) - set(parts):
+        parser.error(f"there is no part {part!r}")
+    results: dict[str, Figures] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for part in options.part or parts:
+        results[part] = parts[part](options)
+        print(f"\n{part}")
+        for name, value in results[part].items():
+            print(f"  {name:<34}{value if isinstance(value, str) else format(value, ',.4g'):>14}")
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+
+
+# The first sync
+
+
+def first(options: argparse.Namespace) -> Figures:
+    rows = products()[: options.rows]
+    bare, whole = [], []
+    with project(rows, precision=options.precision) as (folder, pipeline):
+        texts = distinct_texts(pipeline)
+        pipeline.embedder.embed(texts[:64])
+        for turn in range(options.rounds):
+            tasks = [(bare, lambda: pipeline.embedder.embed(texts)), (whole, lambda: sync(pipeline))]
+            for times, task in tasks[:: -1 if turn % 2 else 1]:
+                empty_the_table(pipeline)
+                times.append(timed(task))
+    return {
+        "rows": len(rows), "distinct texts": len(texts), "precision": options.precision, "rounds": options.rounds,
+        "embedding in memory, s": statistics.median(bare), "sync, s": statistics.median(whole),
+        "rows/s": len(rows) / statistics.median(whole), "sync / embedding": ratio(whole, bare),
+    }  # fmt: skip
+
+
+def distinct_texts(pipeline: Pipeline) -> list[str]:
+    """What a sync sends to the model: identical texts once."""
+    pages = pipeline.source.pages(2_000)
+    return list(dict.fromkeys(text for page in pages for row in page if (text := pipeline.to_document(row).text)))
+
+
+def empty_the_table(pipeline: Pipeline) -> None:
+    with psycopg.connect(server_of(pipeline)) as connection:
+        if connection.execute("select to_regclass('products')").fetchone() != (None,):
+            connection.execute("truncate products")
+
+
+# A sync with nothing to do
+
+
+def second(options: argparse.Namespace) -> Figures:
+    rows = products()
+    inside: dict[str, list[float]] = {"bare": [], "sync": []}
+    process: dict[str, list[float]] = {"bare": [], "sync": []}
+    with project(rows, precision="int8", embedder="none") as (folder, pipeline):
+        sync(pipeline)
+        with (
+            closing(sqlite3.connect(folder / "products.db")) as source,
+            psycopg.connect(server_of(pipeline), autocommit=True) as store,
+        ):
+            for _ in range(5 * options.rounds):
+                inside["bare"].append(timed(lambda: read_all(source, store)))
+                inside["sync"].append(timed(lambda: sync(pipeline)))
+        script = [sys.executable, __file__, "--bare", str(folder / "products.db"), server_of(pipeline)]
+        for _ in range(2 * options.rounds):
+            process["bare"].append(timed(lambda: run(script, folder)))
+            process["sync"].append(timed(lambda: run([*ROWVEC, "sync"], folder)))
+    return {
+        "rows": len(rows),
+        "reading, ms": 1e3 * statistics.median(inside["bare"]),
+        "sync, ms": 1e3 * statistics.median(inside["sync"]),
+        "sync / reading": ratio(inside["sync"], inside["bare"]),
+        "process that reads, ms": 1e3 * statistics.median(process["bare"]),
+        "`rowvec sync`, ms": 1e3 * statistics.median(process["sync"]),
+        "`rowvec sync` / process": ratio(process["sync"], process["bare"]),
+    }
+
+
+def read_all(source: sqlite3.Connection, store: psycopg.Connection[Any]) -> int:
+    """The rows that a sync reads, and the hashes that it compares them with."""
+    rows = source.execute(f"select {', '.join(COLUMNS)} from products order by id").fetchall()
+    hashes = store.execute("select id, text_hash, row_hash from products", binary=True).fetchall()
+    return len(rows) + len(hashes)
+
+
+# Memory
+
+
+def memory(options: argparse.Namespace) -> Figures:
+    """Products numbered from 1 on, so that every text is new; the text is short for the sake of time."""
+    found: Figures = {"precision": options.precision}
+    peaks = []
+    known = products()
+    for count in MEMORY_ROWS:
+        rows = [(n, *known[n % len(known)][1:2], f"item {n}", *known[n % len(known)][3:]) for n in range(count)]
+        with project(rows, precision=options.precision, columns=["title"]) as (folder, _):
+            peaks.append(peak_of([*ROWVEC, "sync"], folder))
+        found[f"{count:,} rows, MB"] = peaks[-1]
+    found["growth"] = peaks[-1] / peaks[0] - 1
+    return found
+
+
+def peak_of(command: Sequence[str], folder: Path) -> float:
+    """Peak resident memory of one process in MB; the database server is another one."""
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, "the sync failed"
+    return float(usage.ru_maxrss) * resource_unit() / 1e6
+
+
+def resource_unit() -> int:
+    """Bytes in a unit of ru_maxrss, which is kB everywhere but on macOS."""
+    return 1 if sys.platform == "darwin" else 1024
+
+
+# Start
+
+
+def start(options: argparse.Namespace) -> Figures:
+    help_text, nothing = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(5 * options.rounds):
+            help_text.append(timed(lambda: run([*ROWVEC, "--help"], Path(folder))))
+            nothing.append(timed(lambda: run([sys.executable, "-c", "pass"], Path(folder))))
+    return {
+        "`rowvec --help`, ms": 1e3 * statistics.median(help_text), "fastest, ms": 1e3 * min(help_text),
+        "python -c pass, ms": 1e3 * statistics.median(nothing),
+    }  # fmt: skip
+
+
+# What they share
+
+
+def products() -> list[tuple[Any, ...]]:
+    """Icecat products as (id, name, title, short_description, supplier, price)."""
+    with gzip.open(DATA / "icecat" / "products.jsonl.gz", "rt", encoding="utf-8") as file:
+        return [tuple(json.loads(line).get(column) for column in COLUMNS) for line in file]

@@ -1,0 +1,296 @@
+"""Following change events in files: what the store holds is what the events say, however often and late they come."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowvec.errors import ConfigError, DeletionGuard, SourceError, StoreError
+from rowvec.events import sync_events
+from rowvec.filters import Compare, Op
+from rowvec.sources.base import Source
+from rowvec.sources.debezium import EventFiles
+from rowvec.sources.event_stream import EventSettings
+from rowvec.stores.base import Store
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stream import Pipeline
+from rowvec.syncing import sync
+from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
+from rowvec.types import ColumnType, Report
+from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
+from tests.support import simple_pipeline, vectors_match_rows
+
+UNAVAILABLE = "__debezium_unavailable_value"
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def store(request: pytest.FixtureRequest) -> Store:
+    if request.param == "memory":
+        return MemoryStore()
+    return PostgresStore(request.getfixturevalue("postgres_url"), "things_embeddings", pipeline="things")
+
+
+def follow(path: Path, store: Store | None = None, *, rows: Source | None = None, **settings: Any) -> Pipeline:
+    events = EventFiles([str(path)], EventSettings("id", **settings), rows=rows)
+    return simple_pipeline(events, store or MemoryStore(), HashEmbedder(billed=True))
+
+
+def carry_out(pipeline: Pipeline, **options: Any) -> Report:
+    assert isinstance(pipeline.source, EventFiles)
+    return sync_events(pipeline, pipeline.source, **options)
+
+
+def embedder_of(pipeline: Pipeline) -> HashEmbedder:
+    assert isinstance(pipeline.embedder, HashEmbedder)
+    return pipeline.embedder
+
+
+class TestReplay:
+    def test_creates_updates_and_deletes_arrive(self, store: Store, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "r"), put(3, "three", 3), removed(2, 4)]))
+        pipeline = follow(path, store)
+        report = carry_out(pipeline)
+        assert (report.read, report.inserted, report.deleted) == (4, 2, 0)
+        vectors_match_rows(pipeline, {1: "one", 3: "three"})
+        with path.open("a") as file:
+            file.write(
+                lines([removed(1, 5), put(3, "drei", 6), Change("u", 3, None, row(3, "drei") | {"price": 9}, 7)])
+            )
+        report = carry_out(pipeline, batch_events=2)
+        assert (report.read, report.deleted, report.embedded, report.updated) == (3, 1, 1, 1)
+        vectors_match_rows(pipeline, {3: "drei"})
+        assert store.metadata([3]) == {3: {"price": 9}}
+        pipeline.close()
+
+    def test_the_registry_twice_and_in_any_order(self, store: Store, data: Path, tmp_path: Path) -> None:
+        changes, state = registry(data)
+        for number, part in enumerate(partitions(changes, 3)):
+            (tmp_path / f"part-{number}.jsonl").write_text(lines(part, tombstones=True))
+        pipeline = follow(tmp_path / "*.jsonl", store)
+        first = carry_out(pipeline, batch_events=400)
+        vectors_match_rows(pipeline, state)
+        assert first.failed == 0
+
+        embedded = len(embedder_of(pipeline).texts)
+        assert carry_out(pipeline).read == 0, "the offsets say that all was carried out"
+        again = carry_out(pipeline, from_start=True, batch_events=77)
+        assert again.read >= len(changes)
+        assert again.written == 0
+        dice = random.Random(5)
+        (tmp_path / "z-again.jsonl").write_text(lines(dice.sample(changes, len(changes))))
+        assert carry_out(pipeline, batch_events=150).written == 0
+        assert len(embedder_of(pipeline).texts) == embedded
+        vectors_match_rows(pipeline, state)
+        pipeline.close()
+
+    def test_events_that_were_never_in_order_end_in_the_same_state(self, data: Path, tmp_path: Path) -> None:
+        changes, state = registry(data)
+        dice = random.Random(6)
+        (tmp_path / "events.jsonl.gz").write_bytes(gzip.compress(lines(dice.sample(changes * 2, 7000)).encode()))
+        pipeline = follow(tmp_path / "events.jsonl.gz")
+        carry_out(pipeline, batch_events=250)
+        vectors_match_rows(pipeline, state)
+
+    def test_only_the_last_event_of_a_batch_is_embedded(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines(put(1, f"name {number}", number) for number in range(50)))
+        pipeline = follow(path)
+        report = carry_out(pipeline)
+        assert embedder_of(pipeline).texts == ["name 49"]
+        assert report.reasons["followed by another event of the row"] == 49
+
+    def test_a_lost_acknowledgement_is_harmless(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines(put(number, f"name {number}", number) for number in range(200)))
+        store = MemoryStore()
+        store.lost_answers = 2
+        pipeline = follow(path, store)
+        carry_out(pipeline, batch_events=50)
+        assert len(embedder_of(pipeline).texts) == 200
+        vectors_match_rows(pipeline, {number: f"name {number}" for number in range(200)})
+
+    def test_a_batch_is_not_forgotten_when_the_embedder_is_down(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1), put(2, "bad", 2)]))
+        pipeline = follow(path)
+        embedder_of(pipeline).unavailable = 2
+        embedder_of(pipeline).refused = {"bad"}
+        report = carry_out(pipeline)
+        assert (report.inserted, report.failed) == (1, 1)
+        assert [failure.key for failure in pipeline.store.failures()] == [2]
+        vectors_match_rows_of(pipeline, {1: "one"})
+
+
+def vectors_match_rows_of(pipeline: Pipeline, rows: dict[Any, str]) -> None:
+    for key, name in rows.items():
+        vector = pipeline.store.vector(key)
+        assert vector is not None
+        assert abs(vector - pipeline.embedder.embed_query(name)).max() < 1e-6
+
+
+class TestWhatEventsDoNotTell:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, UNAVAILABLE, 5), put(2, "two", 6)]))
+        return path
+
+    def test_a_value_that_was_not_logged_fails_the_row_and_keeps_its_vector(self, path: Path, tmp_path: Path) -> None:
+        (tmp_path / "events.jsonl").write_text(lines([put(1, "one", 1)]))
+        pipeline = follow(path)
+        carry_out(pipeline)
+        with path.open("a") as file:
+            file.write(lines([put(1, UNAVAILABLE, 5)]))
+        report = carry_out(pipeline)
+        (failure,) = pipeline.store.failures()
+        assert (report.failed, failure.key) == (1, 1)
+        assert "does not tell the value of 'name'" in failure.error
+        vectors_match_rows_of(pipeline, {1: "one"})
+        assert not any(UNAVAILABLE in text for text in embedder_of(pipeline).texts)
+
+    def test_it_is_read_from_the_table_where_one_is_named(self, path: Path) -> None:
+        table = MemorySource({1: {"name": "from the table", "price": 1}})
+        pipeline = follow(path, rows=table)
+        report = carry_out(pipeline)
+        vectors_match_rows(pipeline, {1: "from the table", 2: "two"})
+        assert report.reasons["read again from the table"] == 1
+
+    def test_a_row_that_is_gone_from_the_table_meanwhile_is_gone(self, path: Path) -> None:
+        pipeline = follow(path, rows=MemorySource({7: {"name": "another", "price": 1}}))
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {2: "two"})
+
+    def test_it_is_taken_from_an_event_just_before(self, path: Path) -> None:
+        path.write_text(lines([put(1, "one", 1), put(1, UNAVAILABLE, 2)]))
+        pipeline = follow(path)
+        assert carry_out(pipeline).failed == 0
+        vectors_match_rows(pipeline, {1: "one"})
+
+    def test_a_column_that_nobody_uses_may_be_missing(self, path: Path) -> None:
+        path.write_text(lines([put(1, "one", 1, photo=UNAVAILABLE)]))
+        pipeline = follow(path)
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {1: "one"})
+
+
+class TestRows:
+    def test_a_row_that_no_longer_passes_where_loses_its_vector(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1, hidden=False), put(2, "two", 2, hidden=True)]))
+        pipeline = follow(path, where=Compare("hidden", Op.EQ, False))
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {1: "one"})
+        with path.open("a") as file:
+            file.write(lines([put(1, "one", 3, hidden=True), put(2, "two", 4, hidden=False)]))
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {2: "two"})
+
+    def test_a_truncation_stops_until_it_is_allowed(self, store: Store, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        emptied = json.dumps(envelope(Change("t", None, None, None, 5)))
+        path.write_text(lines([put(1, "one", 1), put(2, "two", 2)]) + emptied + "\n" + lines([put(3, "three", 6)]))
+        pipeline = follow(path, store)
+        with pytest.raises(DeletionGuard, match=r"truncated; 2 rows .* would be deleted"):
+            carry_out(pipeline)
+        vectors_match_rows(pipeline, {1: "one", 2: "two"})
+        carry_out(pipeline, allow_delete=True)
+        vectors_match_rows(pipeline, {3: "three"})
+        assert carry_out(pipeline, from_start=True, allow_delete=True).written == 0
+        pipeline.close()
+
+    def test_columns_and_types_come_from_the_first_events_or_are_declared(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put("a", "one", 1, weight=1.5, tags=["x"])]))
+        found = {c.name: c.type for c in EventFiles([str(path)], EventSettings("id")).columns}
+        assert found == {"id": "text", "name": "text", "price": "integer", "weight": "number", "tags": "array"}
+        path.write_text("")
+        with pytest.raises(SourceError, match="no events yet that would tell the columns"):
+            EventFiles([str(path)], EventSettings("id"))
+        declared = {"id": ColumnType.INTEGER, "name": ColumnType.TEXT}
+        assert EventFiles([str(path)], EventSettings("id", columns=declared)).key_type is ColumnType.INTEGER
+
+    def test_there_is_no_table_to_compare_with_unless_one_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1)]))
+        with pytest.raises(ConfigError, match="no table to compare with"):
+            sync(follow(path))
+        pipeline = follow(path, rows=MemorySource({5: {"name": "five", "price": 1}}))
+        sync(pipeline)
+        vectors_match_rows(pipeline, {5: "five"})
+
+    def test_events_alone_do_not_mend_a_change_of_the_model(self, store: Store, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1), put(2, "two", 2), removed(2, 3)]))
+        carry_out(follow(path, store))
+        events = EventFiles([str(path)], EventSettings("id"))
+        pipeline = simple_pipeline(events, store, HashEmbedder(model="another"))
+        with pytest.raises(StoreError, match="made by another model"):
+            sync_events(pipeline, events)
+        sync_events(pipeline, events, from_start=True)
+        vectors_match_rows(pipeline, {1: "one"})
+        pipeline.close()
+
+
+class TestBadInput:
+    def write(self, tmp_path: Path, bad: str) -> Path:
+        path = tmp_path / "events.jsonl"
+        path.write_text(lines([put(1, "one", 1)]) + bad)
+        return path
+
+    @pytest.mark.parametrize(
+        ("bad", "message"),
+        [
+            ('{"op": "u", "after": {"id": 2', r"line 2: the file ends in the middle of a line"),
+            ('{"op": "u", "after": {"id": 2}}}\n', r"line 2: no valid JSON"),
+            ('{"op": "u", "after": {"name": "x"}, "source": {}}\n', r"line 2: the event has no key 'id'"),
+            ('{"op": "q", "after": {"id": 2}, "source": {}}\n', r"line 2: the op 'q' is unknown"),
+            ('{"op": "u", "after": {"id": "x"}, "source": {}}\n', r"line 2: the key 'id' is 'x', which is no integer"),
+        ],
+    )
+    def test_a_bad_event_stops_after_the_good_ones_and_says_where(self, tmp_path: Path, bad: str, message: str) -> None:
+        pipeline = follow(self.write(tmp_path, bad), key_type=ColumnType.INTEGER)
+        with pytest.raises(SourceError, match=message):
+            carry_out(pipeline)
+        vectors_match_rows(pipeline, {1: "one"})
+        assert pipeline.store.runs()[0].outcome == "failed"
+        with pytest.raises(SourceError, match=message):
+            carry_out(pipeline)
+        assert embedder_of(pipeline).texts == ["one"]
+
+    def test_a_bad_event_can_be_left_out_and_is_counted(self, tmp_path: Path) -> None:
+        bad = '{"op": "q", "after": {"id": 2}, "source": {}}\nnonsense\n' + lines([put(3, "three", 3)])
+        pipeline = follow(self.write(tmp_path, bad), skip_bad=True)
+        report = carry_out(pipeline)
+        assert report.reasons["event that cannot be read"] == 2
+        vectors_match_rows(pipeline, {1: "one", 3: "three"})
+
+    def test_a_file_that_became_shorter_is_another_one(self, tmp_path: Path) -> None:
+        path = self.write(tmp_path, lines([put(2, "two", 2)]))
+        pipeline = follow(path)
+        carry_out(pipeline)
+        path.write_text(lines([put(3, "x", 3)]))
+        with pytest.raises(SourceError, match="it is another file"):
+            carry_out(pipeline)
+
+    def test_a_line_that_is_still_being_written_is_waited_for(self, tmp_path: Path) -> None:
+        whole = lines([put(2, "two", 2)])
+        path = self.write(tmp_path, whole[:30])
+        pipeline = follow(path)
+        stop = threading.Event()
+
+        def write_on(report: Report) -> None:
+            if report.read == 1 and path.stat().st_size < 400:
+                with path.open("a") as file:
+                    file.write(whole[30:])
+            elif report.read == 2:
+                stop.set()
+
+        carry_out(pipeline, follow=True, stop=stop, progress=write_on)
+        vectors_match_rows(pipeline, {1: "one", 2: "two"})
