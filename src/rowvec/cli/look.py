@@ -8,7 +8,6 @@ from typing import Any
 from rowvec import assemble
 from rowvec.cli import show
 from rowvec.pricing import dollars
-from rowvec.search import Searcher
 from rowvec.status import status as gather
 from rowvec.types import Run
 
@@ -75,21 +74,3 @@ def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool
                 right=[1],
             )
             show.note("`rowvec failures --retry` tries them again now; a plain sync does so when they are due.")
-
-
-def search(config: Path | None, name: str | None, query: str, limit: int, *, as_json: bool) -> None:
-    with assemble.opened(config, name) as pipeline:
-        searcher = Searcher.of(pipeline)
-        result = searcher.search(query, limit=limit)
-        if as_json:
-            show.print_json(result.as_dict())
-            return
-        names = [column.name for column in pipeline.spec.metadata]
-        show.table(
-            ["score", pipeline.spec.key, *names],
-            [
-                (hit.score, str(hit.key), *(show.clip(show.cell(hit.metadata.get(n)), 80) for n in names))
-                for hit in result.hits
-            ],
-            right=[0],
-        )

@@ -24,6 +24,9 @@ app = typer.Typer(
 PipelineName = Annotated[
     str | None, typer.Argument(metavar="[PIPELINE]", help="Its name in rowvec.toml; not needed where there is one.")
 ]
+PipelineOption = Annotated[str | None, typer.Option("--pipeline", "-p", help="Its name in rowvec.toml.")]
+Where = Annotated[str | None, typer.Option("--where", "-w", help='A filter, e.g. "price < 100 and stock > 0".')]
+Hits = Annotated[int, typer.Option("--limit", min=1, max=1000, help="So many hits.")]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="The rowvec.toml to use; default: here or in a folder above.")
 ]
@@ -148,15 +151,94 @@ def failures(
 @app.command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
-    pipeline: Annotated[str | None, typer.Option("--pipeline", "-p", help="Its name in rowvec.toml.")] = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="So many hits.")] = 10,
+    mode: Annotated[str, typer.Option("--mode", "-m", help="semantic, keyword or hybrid.")] = "semantic",
+    where: Where = None,
+    limit: Hits = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Find the rows nearest to a query in meaning."""
-    from rowvec.cli import look
+    """Find rows by meaning, by words, or by both."""
+    from rowvec.cli import searching
 
-    look.search(config, pipeline, query, limit, as_json=as_json)
+    searching.search(
+        config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json
+    )
+
+
+@app.command()
+def similar(
+    key: Annotated[str, typer.Argument(help="The key of a row.")],
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    where: Where = None,
+    limit: Hits = 10,
+    as_json: Json = False,
+) -> None:
+    """Find the rows nearest to a row."""
+    from rowvec.cli import searching
+
+    searching.similar(config, pipeline, key, where=where, limit=limit, as_json=as_json)
+
+
+@app.command()
+def index(
+    action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    kind: Annotated[str, typer.Option("--kind", help="hnsw or ivfflat.")] = "hnsw",
+    precision: Annotated[str, typer.Option("--precision", help="halfvec or vector.")] = "halfvec",
+    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Links a row has in an HNSW graph.")] = 16,
+    ef_construction: Annotated[int, typer.Option("--ef-construction", min=4, max=1000, help="Build effort.")] = 64,
+    lists: Annotated[int | None, typer.Option("--lists", min=1, help="Clusters of an IVFFlat index.")] = None,
+    target: Annotated[float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")] = 0.98,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
+    from rowvec.cli import searching
+
+    searching.index(
+        action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
+        target=target, queries=queries, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command("eval")
+def evaluate(
+    queries: Annotated[Path, typer.Argument(help="Queries: CSV, JSONL or TREC.")],
+    judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    mode: Annotated[list[str] | None, typer.Option("--mode", "-m", help="Modes to measure; default: all.")] = None,
+    measure: Annotated[list[str] | None, typer.Option("--measure", help="Such as nDCG@10; repeat it.")] = None,
+    condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
+    from rowvec.cli import searching
+
+    searching.evaluate(
+        config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
+        measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def serve(
+    config: ConfigPath = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key.")
+    ] = False,
+) -> None:
+    """Serve the search API and the page."""
+    from rowvec.cli.serve import serve as run
+
+    run(config, host=host, port=port, insecure=insecure)
 
 
 @app.command()

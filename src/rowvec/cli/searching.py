@@ -1,0 +1,182 @@
+"""`rowvec search`, `rowvec similar`, `rowvec eval` and `rowvec index`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rowvec import assemble
+from rowvec.cli import show
+from rowvec.errors import ConfigError, StoreError
+from rowvec.filters import Filter, bind, parse
+from rowvec.search import Mode, Searcher, SearchResult
+from rowvec.stream import Pipeline
+
+MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
+
+
+def search(
+    config: Path | None,
+    name: str | None,
+    query: str,
+    *,
+    mode: str,
+    where: str | None,
+    limit: int,
+    explain: bool,
+    exact: bool,
+    as_json: bool,
+) -> None:
+    with assemble.opened(config, name) as pipeline:
+        searcher = Searcher.of(pipeline)
+        result = searcher.search(
+            query, mode=_mode(mode), limit=limit, where=_condition(pipeline, where), explain=explain, exact=exact
+        )
+        _print(pipeline, result, explain=explain, as_json=as_json)
+
+
+def similar(config: Path | None, name: str | None, key: str, *, where: str | None, limit: int, as_json: bool) -> None:
+    with assemble.opened(config, name) as pipeline:
+        searcher = Searcher.of(pipeline)
+        wanted = assemble.parse_key(key, pipeline.spec.key_type)
+        result = searcher.similar(wanted, limit=limit, where=_condition(pipeline, where))
+        _print(pipeline, result, explain=False, as_json=as_json)
+
+
+def evaluate(
+    config: Path | None,
+    name: str | None,
+    queries: Path,
+    judgements: Path,
+    *,
+    modes: Sequence[str],
+    measures: Sequence[str],
+    condensed: bool,
+    as_json: bool,
+) -> None:
+    """
+    Raises:
+        ConfigError: a file that cannot be read, a measure that does not exist.
+    """
+    from rowvec.evaluate import evaluate as score
+    from rowvec.judgements import read_judgements, read_queries
+
+    asked, judged = read_queries(queries), read_judgements(judgements)
+    with assemble.opened(config, name) as pipeline:
+        searcher = Searcher.of(pipeline)
+        found = {}
+        for mode in modes:
+
+            def run(query: str, depth: int, mode: Mode = _mode(mode)) -> list[Any]:
+                return [hit.key for hit in searcher.search(query, mode=mode, limit=depth).hits]
+
+            found[mode] = score(run, asked, judged, measures, condensed=condensed)
+    if as_json:
+        show.print_json({mode: evaluation.as_dict() for mode, evaluation in found.items()})
+        return
+    rows = [(mode, *evaluation.means.values()) for mode, evaluation in found.items()]
+    first = next(iter(found.values()))
+    show.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
+    show.note(f"{show.count(first.queries, 'query')[:-1] + 'ies' if first.queries != 1 else '1 query'} judged.")
+
+
+def index(
+    action: str,
+    config: Path | None,
+    name: str | None,
+    *,
+    kind: str,
+    precision: str,
+    m: int,
+    ef_construction: int,
+    lists: int | None,
+    target: float,
+    queries: int,
+    as_json: bool,
+) -> None:
+    """
+    Raises:
+        ConfigError: no such action or kind. StoreError: the store has no such indexes, or refuses.
+    """
+    from rowvec.stores.postgres.index import IndexSpec
+    from rowvec.stores.postgres.store import PostgresStore
+
+    if kind not in ("hnsw", "ivfflat") or precision not in ("halfvec", "vector"):
+        raise ConfigError(
+            f"There is no index {kind} of {precision}.", hint="--kind hnsw|ivfflat --precision halfvec|vector"
+        )
+    with assemble.opened(config, name) as pipeline:
+        store = pipeline.store
+        if not isinstance(store, PostgresStore):
+            raise StoreError(f"{store.where} is no PostgreSQL store.", hint="Its vector index has commands of its own.")
+        if not store.attach(pipeline.spec):
+            raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
+        if action == "build":
+            spec = IndexSpec(kind, precision, m, ef_construction, lists)  # type: ignore[arg-type]
+            store.indexes.build(spec, lambda phase, done, total: show.note(f"{phase}: {done:,} of {total:,}"))
+        elif action == "drop":
+            show.note(f"{show.count(store.indexes.drop(), 'index')} dropped.")
+        elif action == "tune":
+            _tune(store, target, queries, as_json=as_json)
+            return
+        elif action != "status":
+            raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
+        found = store.indexes.find()
+    if as_json:
+        show.print_json([one.as_dict() for one in found])
+        return
+    show.table(
+        ["index", "kind", "precision", "valid", "size", "effort", "recall@10", "measured"],
+        [
+            (i.name, i.kind, i.precision, i.valid, f"{i.bytes / 1e6:,.1f} MB", i.effort, i.recall, i.measured_at)
+            for i in found
+        ],
+    )
+
+
+def _tune(store: Any, target: float, queries: int, *, as_json: bool) -> None:
+    efforts = store.indexes.tune(target, queries)
+    best = max(efforts, key=lambda effort: effort.recall, default=None)
+    if as_json:
+        show.print_json([{"effort": e.effort, "recall": e.recall, "ms": e.milliseconds} for e in efforts])
+        return
+    show.table(
+        ["effort", "recall@10", "ms"], [(e.effort, e.recall, f"{e.milliseconds:.2f}") for e in efforts], right=[0, 1, 2]
+    )
+    if best is not None and best.recall < target:
+        show.note(f"No effort reaches {target}; the best one is kept. A larger m or ef_construction may.")
+
+
+def _mode(mode: str) -> Mode:
+    for known in MODES:
+        if mode == known:
+            return known
+    raise ConfigError(f"There is no mode {mode!r}.", hint=f"Use one of {', '.join(MODES)}.")
+
+
+def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
+    return bind(parse(where), pipeline.spec.metadata) if where else None
+
+
+def _print(pipeline: Pipeline, result: SearchResult, *, explain: bool, as_json: bool) -> None:
+    if as_json:
+        show.print_json(result.as_dict())
+        return
+    names = [column.name for column in pipeline.spec.metadata]
+    parts = ["semantic", "keyword", "static", "decay"] if explain else []
+    show.table(
+        ["score", *parts, pipeline.spec.key, *names],
+        [
+            (
+                hit.score,
+                *((hit.parts or {}).get(part) for part in parts),
+                str(hit.key),
+                *(show.clip(show.cell(hit.metadata.get(name)), 80) for name in names),
+            )
+            for hit in result.hits
+        ],
+        right=range(len(parts) + 1),
+    )
+    if not result.complete:
+        show.note("There may be more rows that match.")
