@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,6 @@ DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[1] / ".." 
 RESULTS = Path(__file__).parent / "results" / "embedding.json"
 REFERENCE = "sentence-transformers, torch"
 HERE = {"rowvec float32": "float32", "rowvec int8": "int8"}
-ELSEWHERE = (REFERENCE, "sentence-transformers, ONNX", "ONNX Runtime, sorted", "fastembed, custom ONNX")
 
 
 def sample(count: int, seed: int = 7) -> list[str]:
@@ -60,7 +60,7 @@ class Elsewhere:
 
     def __init__(self, name: str, folder: Path, texts: Path) -> None:
         python = os.environ.get("ROWVEC_BENCH_PYTHON", sys.executable)
-        self.vectors = texts.with_name(f"{ELSEWHERE.index(name)}.npy")
+        self.vectors = texts.with_name(f"{name}.npy")
         command = [python, __file__, "--contestant", name, str(folder), str(texts), str(self.vectors)]
         quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(Path(__file__).parents[1] / "src")}
         self.process = subprocess.Popen(
@@ -204,6 +204,14 @@ def fastembed(name: str, folder: str) -> Any:
     model = library.TextEmbedding("local/minilm", specific_model_path=str(scratch))
     versions = {"fastembed": library.__version__, "onnxruntime": onnxruntime.__version__}
     return lambda texts: np.stack(list(model.embed(texts))), versions
+
+
+ELSEWHERE: dict[str, Callable[[str, str], Any]] = {
+    REFERENCE: sentence_transformers,
+    "sentence-transformers, ONNX": sentence_transformers,
+    "ONNX Runtime, sorted": onnx_runtime,
+    "fastembed, custom ONNX": fastembed,
+}
 
 
 def export(folder: str, path: Path) -> None:

@@ -12,13 +12,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.relevance_data import Collection, icecat, vaswani
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.relevance_data import Collection, icecat, vaswani
 from rowvec.embedders.local import LocalEmbedder
 from rowvec.evaluate import evaluate
-from rowvec.search import Ranking, Searcher
+from rowvec.ranking import Ranking
+from rowvec.search import Searcher
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
@@ -34,7 +35,7 @@ WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 def pipeline_of(name: str, collection: Collection, state: Path, precision: str) -> Pipeline:
-    rows = {row[collection.key]: row for row in collection.rows}
+    rows = {row[collection.key]: {name: row.get(name) for name in collection.text} for row in collection.rows}
     source = MemorySource(rows, key=collection.key)
     recipe = build_recipe(source.columns, source.key, template=" ".join(f"{{{{ {c} }}}}" for c in collection.text))
     embedder = LocalEmbedder("sentence-transformers/all-MiniLM-L6-v2", precision=precision)

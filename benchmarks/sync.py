@@ -17,23 +17,18 @@ import argparse
 import gzip
 import json
 import os
-import resource
 import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from rowvec import assemble
-from rowvec.config import load
-from rowvec.stores.postgres.embedded import stop_embedded
 from rowvec.stream import Pipeline
 from rowvec.syncing import sync
 

@@ -135,8 +135,9 @@ USES = (
 )  # fmt: skip
 SPACES = ("dry and close", "in a small wooden room", "drenched in spring reverb", "with a long hall tail", "in mono")
 FLAWS = (
-    "There is audible tape hiss in the quiet parts.", "The last bar fades early.", "A faint click marks the loop point.",
-    "The low end is thin and wants a second layer.", "The recording peaks slightly on the loudest hit.",
+    "There is audible tape hiss in the quiet parts.", "The last bar fades early.",
+    "A faint click marks the loop point.", "The low end is thin and wants a second layer.",
+    "The recording peaks slightly on the loudest hit.",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.naming import check_column
 from rowvec.pricing import Budget, price_of
+from rowvec.ranking import Ranking
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stream import Pipeline
@@ -47,6 +48,8 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
     source.select([*recipe.columns, *declared.store.metadata])
+    ranking = Ranking(**declared.search.model_dump())
+    ranking.check(declared.store.metadata)
     embedder = build_embedder(declared, max_cost)
     return Pipeline(
         name=declared.name,
@@ -67,6 +70,7 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
+        ranking=ranking,
     )
 
 
@@ -123,6 +127,7 @@ def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers
             table=chosen.table,
             metric=chosen.metric,
         )
+    from rowvec.stores.postgres.index import IndexSpec
     from rowvec.stores.postgres.store import PostgresStore
 
     url = chosen.url.get_secret_value()
@@ -133,6 +138,7 @@ def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers
     return PostgresStore(
         url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage,
         create_extension=chosen.create_extension, readers=readers,
+        index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
     )  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,38 +11,18 @@ from typing import Any, Literal
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
+from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stream import Pipeline
 from rowvec.types import Hit, Key, Ranked, Vector
 
 Mode = Literal["semantic", "keyword", "hybrid"]
-Fusion = Literal["convex", "rrf"]
 
 MAX_LIMIT = 1000
 MAX_QUERY = 10_000
 """Characters."""
 DEPTH = 100
 """So many candidates of each kind are fused."""
-RRF_K = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """How scores are put together.
-
-    Attributes:
-        fusion: "convex" adds normalised scores, weighted; "rrf" adds reciprocal ranks.
-        semantic_weight: weight of the semantic score in a convex fusion; the keyword score has the rest.
-        static_column: a metadata column whose value (0 to 1 makes most sense) is added, times `static_weight`.
-        decay_column: a timestamp column; the score is multiplied by 0.5 for every `half_life_days` of age.
-    """
-
-    fusion: Fusion = "convex"
-    semantic_weight: float = 0.5
-    static_column: str | None = None
-    static_weight: float = 0.0
-    decay_column: str | None = None
-    half_life_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +62,9 @@ class Searcher:
     ranking: Ranking = field(default_factory=Ranking)
 
     @classmethod
-    def of(cls, pipeline: Pipeline, ranking: Ranking | None = None) -> Searcher:
+    def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, ranking or Ranking())
+        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking)
         searcher.check()
         return searcher
 
@@ -162,8 +141,7 @@ class Searcher:
         exact: bool,
         ranking: Ranking,
     ) -> _Candidates:
-        reranks = ranking.static_column is not None or ranking.decay_column is not None
-        depth = max(DEPTH, limit) if mode == "hybrid" or reranks else limit
+        depth = max(DEPTH, limit) if mode == "hybrid" or ranking.reorders else limit
         semantic = self.store.nearest(vector, depth, where, exact=exact) if vector is not None else None
         keyword = self.store.keyword(query, depth, where) if mode != "semantic" else None
         if keyword is None or semantic is None:
@@ -183,13 +161,12 @@ class Searcher:
             values = metadata.get(key)
             if values is None:
                 continue  # Deleted between the two statements.
-            static = _static(values, ranking)
-            decay = _decay(values, ranking, now)
-            final = (score + ranking.static_weight * static) * decay
+            static = ranking.static_score(values)
+            decay = ranking.decay_factor(values, now)
+            final = (score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
             parts = {
                 "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
-                "static": static if ranking.static_column else None,
-                "decay": decay if ranking.decay_column else None, "final": final,
+                "static": static, "decay": decay, "final": final,
             }  # fmt: skip
             hits.append(Hit(key, final, values, parts if explain else None))
         hits.sort(key=lambda hit: -hit.score)
@@ -205,60 +182,8 @@ class _Candidates:
     complete: bool
 
 
-def fuse_convex(
-    semantic: Mapping[Key, float], keyword: Mapping[Key, float], semantic_weight: float
-) -> dict[Key, float]:
-    """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
-
-    Both sides are scaled to [0, 1] by their best and worst candidate. Convex combination beat reciprocal rank fusion
-    in Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
-    """
-    a, b = _normalised(semantic), _normalised(keyword)
-    return {
-        key: semantic_weight * a.get(key, 0.0) + (1 - semantic_weight) * b.get(key, 0.0)
-        for key in dict.fromkeys([*a, *b])
-    }
-
-
-def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> dict[Key, float]:
-    """Reciprocal rank fusion: the sum of 1 / (k + rank) over the lists.
-
-    Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
-    Methods" (2009), with their k = 60.
-    """
-    fused: dict[Key, float] = {}
-    for ranking in (semantic, keyword):
-        for rank, key in enumerate(ranking, start=1):
-            fused[key] = fused.get(key, 0.0) + 1 / (k + rank)
-    return fused
-
-
-def _normalised(scores: Mapping[Key, float]) -> dict[Key, float]:
-    if not scores:
-        return {}
-    low, high = min(scores.values()), max(scores.values())
-    span = high - low
-    return {key: (score - low) / span if span else 1.0 for key, score in scores.items()}
-
-
 def _scores(ranked: Ranked) -> dict[Key, float]:
     return dict(zip(ranked.keys, ranked.scores, strict=True))
-
-
-def _static(values: Mapping[str, Any], ranking: Ranking) -> float:
-    value = values.get(ranking.static_column) if ranking.static_column else None
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
-
-
-def _decay(values: Mapping[str, Any], ranking: Ranking, now: dt.datetime) -> float:
-    """0.5 ** (age / half-life); a row without a date, or with one in the future, is not aged."""
-    value = values.get(ranking.decay_column) if ranking.decay_column else None
-    if not ranking.half_life_days or not isinstance(value, dt.date):
-        return 1.0
-    moment = value if isinstance(value, dt.datetime) else dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    age_days = max(0.0, (now - moment).total_seconds() / 86400)
-    return float(0.5 ** (age_days / ranking.half_life_days))
 
 
 def _check_query(query: str, limit: int) -> None:

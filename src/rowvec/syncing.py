@@ -1,7 +1,7 @@
 """Carrying out a plan: read, embed and write, overlapped, with bounded memory.
 
-One thread reads and plans pages, `embedder.concurrency` threads embed batches, and the calling thread
-writes. Every decision is taken in the calling thread, from one queue of events, so there is no shared
+One thread reads pages and looks them up, `embedder.concurrency` threads embed batches, and the calling thread
+plans and writes. Every decision is taken in the calling thread, from one queue of events, so there is no shared
 state to guard. What has been embedded is committed every few seconds, or as it arrives where it cost
 money; a process that is killed repeats at most that.
 """
@@ -26,11 +26,22 @@ from rowvec.plan import Circumstances
 from rowvec.pricing import Budget
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
-from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, new_failure, planned_pages
+from rowvec.stream import (
+    Fetched,
+    Options,
+    Page,
+    Pipeline,
+    circumstances,
+    fetched_pages,
+    missing_keys,
+    new_failure,
+    plan_page,
+)
 from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
+STOP_SECONDS = 0.2
 WINDOW_TEXTS = 2048
 """Texts that are sorted by length together, so that a batch holds texts of like length."""
 WINDOW_BYTES = 16 * 2**20
@@ -39,7 +50,7 @@ DEAD_AFTER = 3
 
 Progress = Callable[[Report], None]
 Outcome = Literal["done", "failed", "interrupted"]
-Event = Page | BaseException | tuple[list[Change], Future[Answer]]
+Event = Fetched | BaseException | tuple[list[Change], Future[Answer]]
 """What the calling thread hears of: a page, the end of reading by an error, an answered batch."""
 
 
@@ -63,9 +74,10 @@ def sync(
     """
     options = options or Options()
     store = pipeline.store
-    before = store.ledger()
-    store.prepare(pipeline.spec)
     with store.lock():
+        # Not before: to prepare can mean to drop what another sync is filling.
+        before = store.ledger()
+        store.prepare(pipeline.spec)
         run = store.begin_run()
         at = circumstances(pipeline, before, options)
         work = _Sync(pipeline, options, at, run, progress, stop or threading.Event())
@@ -141,7 +153,7 @@ class _Sync:
     def _reader(self) -> Iterator[None]:
         def read() -> None:
             try:
-                for page in planned_pages(self.pipeline, self.at, self.options, self.abort):
+                for page in fetched_pages(self.pipeline, self.options, self.abort):
                     self.events.put(page)
                     while not self.room.acquire(timeout=0.1) and not self.abort.is_set():
                         pass
@@ -171,21 +183,27 @@ class _Sync:
             self._submit(pool, flush=not reading)
             if not reading and not self.in_flight:
                 continue
-            event = self.events.get()
-            if self.stop.is_set():
-                self.abort.set()
+            event = self._next_event()
             if event is None:
                 reading = False
             elif isinstance(event, BaseException):
                 raise event
-            elif isinstance(event, Page):
-                self._take_page(event)
+            elif isinstance(event, Fetched):
+                self._take_page(plan_page(self.pipeline, event, self.at))
             else:
                 self._take_answer(*event)
             self._commit_when_due()
             if self.progress is not None:
                 self.progress(self.report)
         self._commit()
+
+    def _next_event(self) -> Event | None:
+        """Wait for it; a wish to stop reaches the reading thread even where that waits for a database."""
+        while True:
+            if self.stop.is_set():
+                self.abort.set()
+            with suppress(queue.Empty):
+                return self.events.get(timeout=STOP_SECONDS)
 
     # Pages
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from rowvec.config import models
 from rowvec.config.environment import At, Environment, Unset, expand
-from rowvec.config.models import Context, Embedder, PipelineTable, Section, Source, Store, Text
+from rowvec.config.models import Context, Embedder, PipelineTable, Search, Section, Source, Store, Text
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
 from rowvec.errors import ConfigError
 from rowvec.naming import suggestion
@@ -41,6 +41,7 @@ class Pipeline:
     embedder: Embedder
     store: Store
     on_missing: Literal["delete", "keep"] = "delete"
+    search: Search = Search()
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ class _Reader:
         self.unset = list(dict.fromkeys(unset))
         outline = self._validated(PipelineTable, table, self._at, self._homes)
         text = self._validated(Text, _table(table, "text"), (*self._at, "text"), self._homes)
+        search = self._validated(Search, _table(table, "search"), (*self._at, "search"), self._homes)
         parts = {
             part: self._part(part, _table(table, part))
             for part in PARTS
@@ -162,7 +164,7 @@ class _Reader:
         }
         if outline is None or self.problems or self.unset:
             return None
-        return Pipeline(name=name, text=text, on_missing=outline.on_missing, **parts)  # type: ignore[arg-type]
+        return Pipeline(name=name, text=text, search=search, on_missing=outline.on_missing, **parts)  # type: ignore[arg-type]
 
     def _part(self, part: str, table: dict[str, Any]) -> Section | None:
         kinds, at = PARTS[part], (*self._at, part)

@@ -311,6 +311,7 @@ class PostgresStore(Section):
     storage: Literal["vector", "halfvec"] = "vector"
     language: OptionalText = "english"
     create_extension: bool = True
+    index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
 
 
 class LibsqlStore(Section):
@@ -323,6 +324,17 @@ class LibsqlStore(Section):
     metadata: Names = ()
     metric: Metric = "cosine"
     language: OptionalText = "english"
+
+
+class Search(Section):
+    """How hits are ranked; see rowvec.ranking.Ranking."""
+
+    fusion: Literal["convex", "rrf"] = "convex"
+    semantic_weight: Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)] = 0.5
+    static: OptionalText = None
+    static_weight: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 0.2
+    decay: OptionalText = None
+    half_life_days: Annotated[float | None, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)] = None
 
 
 Source: TypeAlias = SqlSource
@@ -343,6 +355,7 @@ class PipelineTable(Section):
 
     source: dict[str, Any] = Field(examples=[{"kind": "sql", "url": "sqlite:///shop.db"}])
     text: dict[str, Any] = Field(default_factory=dict)
+    search: dict[str, Any] = Field(default_factory=dict)
     embedder: dict[str, Any] = Field(default_factory=dict)
     store: dict[str, Any] = Field(default_factory=dict)
     on_missing: Literal["delete", "keep"] = "delete"

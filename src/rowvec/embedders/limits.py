@@ -108,8 +108,8 @@ def pause(stated: float | None, refusals: int) -> float:
     is asked more and more rarely. The jitter lets several clients of one account come back apart.
     """
     if stated is None:
-        return min(60.0, 2.0 ** (refusals - 1)) * random.uniform(0.75, 1.25)  # noqa: S311
-    return max(stated, min(5.0, 0.02 * 2.0 ** (refusals - 1))) * random.uniform(1.0, 1.1)  # noqa: S311
+        return min(60.0, 2.0 ** (refusals - 1)) * random.uniform(0.75, 1.25)
+    return max(stated, min(5.0, 0.02 * 2.0 ** (refusals - 1))) * random.uniform(1.0, 1.1)
 
 
 def stated_wait(headers: Mapping[str, str], now: float) -> float | None:

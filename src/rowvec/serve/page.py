@@ -57,20 +57,23 @@ def _html(template: str, **values: Any) -> Response:
 
 
 def _status_body(service: Service) -> Response:
-    status = service.status()
+    return _html("status_body.html", **body_values(service, service.status()))
+
+
+def body_values(service: Service, status: Status) -> dict[str, Any]:
+    """What the template of the status says."""
     store = service.pipeline.store
     runs = store.runs(RUNS) if status.runs else []
-    return _html(
-        "status_body.html",
-        status=status,
-        dimension=service.pipeline.spec.dimension,
-        index=index_of(status),
-        runs=runs,
-        failures=store.failures(FAILURES) if status.failures else [],
-        pictures=_pictures(status, runs),
-        parts=pictures.PARTS,
-        cache=service.embedder,
-    )
+    return {
+        "status": status,
+        "dimension": service.pipeline.spec.dimension,
+        "index": index_of(status),
+        "runs": runs,
+        "failures": store.failures(FAILURES) if status.failures else [],
+        "pictures": _pictures(status, runs),
+        "parts": pictures.PARTS,
+        "cache": service.embedder,
+    }
 
 
 def _pictures(status: Status, runs: list[Run]) -> dict[str, Any]:

@@ -165,10 +165,10 @@ class Service:
         for chunk in self._chunks(texts):
             answer = embed_batch(self.embedder, chunk)
             tokens += answer.tokens
-            for vector in answer.vectors:
-                if isinstance(vector, EmbedderError):
-                    raise vector
-                vectors.append(vector)
+            for embedded in answer.vectors:
+                if isinstance(embedded, EmbedderError):
+                    raise embedded
+                vectors.append(embedded.vector)
         return vectors, tokens
 
     def _chunks(self, texts: Sequence[str]) -> Iterator[list[str]]:

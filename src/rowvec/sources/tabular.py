@@ -215,7 +215,8 @@ def text_type(values: Iterable[Any], *, numbers: bool) -> ColumnType | None:
     if not present:
         return None
     if all(isinstance(value, str) for value in present):
-        for kind, pattern in (*(_TEXT_TYPES if numbers else ()), *_DATES):
+        patterns: Sequence[tuple[ColumnType, re.Pattern[str]]] = (*_TEXT_TYPES, *_DATES) if numbers else _DATES
+        for kind, pattern in patterns:
             if all(pattern.fullmatch(value) for value in present):
                 return kind
         return ColumnType.TEXT

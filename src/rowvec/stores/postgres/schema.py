@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.connect import qualified, use_vectors
-from rowvec.types import ColumnType
+from rowvec.types import Column, ColumnType
 
 SQL_TYPES = {
     ColumnType.INTEGER: "bigint",
@@ -35,6 +36,16 @@ EQUIVALENT = {
     "numeric": {"numeric", "double precision"},
     "timestamp with time zone": {"timestamp with time zone", "timestamp without time zone"},
     "jsonb": {"jsonb", "json"},
+}
+METADATA_INDEXES = {
+    ColumnType.INTEGER: "btree ({})",
+    ColumnType.NUMBER: "btree ({})",
+    ColumnType.DECIMAL: "btree ({})",
+    ColumnType.DATE: "btree ({})",
+    ColumnType.TIMESTAMP: "btree ({})",
+    ColumnType.UUID: "hash ({})",
+    ColumnType.TEXT: "hash ({})",
+    ColumnType.ARRAY: "gin ({} jsonb_path_ops)",
 }
 OWN_COLUMNS = {
     "text_hash": "bytea",
@@ -192,6 +203,22 @@ def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableS
     connection.execute(
         sql.SQL("create index {} on {} (text_hash)").format(sql.Identifier(text_index(names)), names.sql)
     )
+    index_metadata(connection, names, spec.metadata)
+
+
+def index_metadata(connection: psycopg.Connection[Any], names: Names, columns: Iterable[Column]) -> None:
+    """An index for each metadata column, so that a filter that few rows pass does not read them all.
+
+    Texts get a hash index: equality is what they are filtered by, and a btree refuses long ones.
+    """
+    for column in columns:
+        how = METADATA_INDEXES.get(column.type)
+        if how is not None:
+            connection.execute(
+                sql.SQL("create index on {} using {}").format(
+                    names.sql, sql.SQL(how).format(sql.Identifier(column.name))
+                )
+            )
 
 
 def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
@@ -236,6 +263,7 @@ def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSp
         connection.execute(
             sql.SQL("alter table {} add column {} {}").format(names.sql, sql.Identifier(name), sql.SQL(kind))
         )
+    index_metadata(connection, names, [column for column in spec.metadata if column.name in missing])
     if "row_hash" in missing or "text_hash" in missing:
         connection.execute(
             sql.SQL("create index if not exists {} on {} (text_hash)").format(

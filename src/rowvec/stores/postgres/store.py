@@ -31,7 +31,7 @@ from rowvec.stores.postgres.index import IndexInfo, IndexSpec
 from rowvec.stores.postgres.index import find as find_indexes
 from rowvec.stores.postgres.indexes import Indexes
 from rowvec.stores.postgres.keyword import KeywordIndex
-from rowvec.stores.postgres.nearest import EVERYTHING, Condition, VectorTable, nearest
+from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
 from rowvec.types import Check, Document, Failure, Key, Ranked, Report, Run, Stored, TextVector, Vector, WriteBatch
@@ -301,6 +301,7 @@ class PostgresStore:
             )
             version = use_vectors(connection)
             return {
+                "index": [found.as_dict() for found in find_indexes(connection, self._live)],
                 "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed[0], "stale": failed[1],
                 "pgvector": version, "totals": self._books.totals(connection),
             }  # fmt: skip
@@ -343,9 +344,15 @@ class PostgresStore:
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
-        condition = EVERYTHING if where is None else self._condition(where)
+        condition = None if where is None else self._condition(where)
         words = keywords(self._live, self.spec)
-        hits = self._read(lambda c: words.search(c, query, limit, condition.sql, list(condition.values)))
+
+        def look(connection: Connection) -> list[tuple[Key, float]]:
+            if condition is None:
+                return words.search(connection, query, limit)
+            return words.search(connection, query, limit, condition.sql, condition.values)
+
+        hits = self._read(look)
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
