@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,9 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
         max_cost: US dollars that embedding may cost.
 
     Raises:
-        ConfigError: a column does not exist. SourceError, EmbedderError: rows or model cannot be found.
+        ConfigError: a column does not exist, or rows and vectors share a file. SourceError, EmbedderError: rows or model cannot be found.
     """
+    _check_files(declared)
     source = build_source(declared)
     text = declared.text
     recipe = build_recipe(
@@ -110,7 +112,7 @@ def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -
         batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
         max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
-        price=price_of(chosen.model, chosen.base_url, chosen.price_per_million),
+        price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
         budget=None if max_cost is None else Budget(max_cost),
     )  # fmt: skip
 
@@ -140,6 +142,28 @@ def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers
         create_extension=chosen.create_extension, readers=readers,
         index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
     )  # fmt: skip
+
+
+def _check_files(declared: settings.Pipeline) -> None:
+    """Python's sqlite3 and libSQL must not have one file open in one process: POSIX takes off all locks of a process
+    when any of its handles is closed, so each would lose its locks to the other, and then the file.
+
+    Raises:
+        ConfigError: source and store are the same file, under whatever name.
+    """
+    if not isinstance(declared.store, settings.LibsqlStore):
+        return
+    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", declared.source.url.get_secret_value(), re.DOTALL)
+    vectors = declared.store.url.get_secret_value()
+    if rows is None or ("://" in vectors and not vectors.startswith("file:")):
+        return
+    one, other = Path(rows[1]), Path(vectors.removeprefix("file:").partition("?")[0])
+    if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
+        raise ConfigError(
+            f"Pipeline {declared.name!r}: {other} holds the rows and cannot hold the vectors too:"
+            " two SQLite libraries in one process would damage it.",
+            hint='Give the store a file of its own, such as url = "embeddings.db".',
+        )
 
 
 def parse_key(text: str, kind: ColumnType) -> Key:

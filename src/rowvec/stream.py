@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rowvec.embedders.base import Embedder
@@ -65,14 +65,6 @@ class Options:
 
 
 @dataclass(slots=True)
-class Fetched:
-    """One page of rows, and what the ledger knows of their keys."""
-
-    rows: list[Row]
-    stored: Mapping[Key, Stored]
-
-
-@dataclass(slots=True)
 class Page:
     """The changes of one page of rows, and the rows that could not be made a document."""
 
@@ -96,33 +88,19 @@ def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circu
 def planned_pages(
     pipeline: Pipeline, at: Circumstances, options: Options, stop: threading.Event, *, ledger_exists: bool = True
 ) -> Iterator[Page]:
-    """Read, look up, render and plan; one page of rows is in hand at a time."""
-    for fetched in fetched_pages(pipeline, options, stop, ledger_exists=ledger_exists):
-        yield plan_page(pipeline, fetched, at)
-
-
-def fetched_pages(
-    pipeline: Pipeline, options: Options, stop: threading.Event, *, ledger_exists: bool = True
-) -> Iterator[Fetched]:
-    """Read and look up: all that waits for a database."""
+    """Read, render, look up and plan; one page of rows is in hand at a time."""
     for rows in _pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
-        stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
-        yield Fetched(rows, stored)
-
-
-def plan_page(pipeline: Pipeline, fetched: Fetched, at: Circumstances) -> Page:
-    """Render and plan: all that computes."""
-    rows, stored = fetched.rows, fetched.stored
-    documents: list[Document] = []
-    failures: list[Failure] = []
-    to_document = pipeline.to_document
-    for row in rows:
-        try:
-            documents.append(to_document(row))
-        except SourceError as error:
-            failures.append(new_failure(row.key, error, b"", stored.get(row.key), at.now))
-    return Page(plan(documents, stored, at), len(stored), failures, rows)
+        keys = [row.key for row in rows]
+        stored = patiently(stop, pipeline.store.lookup, keys) if ledger_exists else {}
+        documents: list[Document] = []
+        failures: list[Failure] = []
+        for row in rows:
+            try:
+                documents.append(pipeline.to_document(row))
+            except SourceError as error:
+                failures.append(new_failure(row.key, error, b"", stored.get(row.key), at.now))
+        yield Page(plan(documents, stored, at), len(stored), failures, rows)
 
 
 def _pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:

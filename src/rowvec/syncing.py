@@ -1,7 +1,7 @@
 """Carrying out a plan: read, embed and write, overlapped, with bounded memory.
 
-One thread reads pages and looks them up, `embedder.concurrency` threads embed batches, and the calling thread
-plans and writes. Every decision is taken in the calling thread, from one queue of events, so there is no shared
+One thread reads and plans pages, `embedder.concurrency` threads embed batches, and the calling thread
+writes. Every decision is taken in the calling thread, from one queue of events, so there is no shared
 state to guard. What has been embedded is committed every few seconds, or as it arrives where it cost
 money; a process that is killed repeats at most that.
 """
@@ -26,17 +26,7 @@ from rowvec.plan import Circumstances
 from rowvec.pricing import Budget
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
-from rowvec.stream import (
-    Fetched,
-    Options,
-    Page,
-    Pipeline,
-    circumstances,
-    fetched_pages,
-    missing_keys,
-    new_failure,
-    plan_page,
-)
+from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, new_failure, planned_pages
 from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
@@ -50,7 +40,7 @@ DEAD_AFTER = 3
 
 Progress = Callable[[Report], None]
 Outcome = Literal["done", "failed", "interrupted"]
-Event = Fetched | BaseException | tuple[list[Change], Future[Answer]]
+Event = Page | BaseException | tuple[list[Change], Future[Answer]]
 """What the calling thread hears of: a page, the end of reading by an error, an answered batch."""
 
 
@@ -153,7 +143,7 @@ class _Sync:
     def _reader(self) -> Iterator[None]:
         def read() -> None:
             try:
-                for page in fetched_pages(self.pipeline, self.options, self.abort):
+                for page in planned_pages(self.pipeline, self.at, self.options, self.abort):
                     self.events.put(page)
                     while not self.room.acquire(timeout=0.1) and not self.abort.is_set():
                         pass
@@ -188,8 +178,8 @@ class _Sync:
                 reading = False
             elif isinstance(event, BaseException):
                 raise event
-            elif isinstance(event, Fetched):
-                self._take_page(plan_page(self.pipeline, event, self.at))
+            elif isinstance(event, Page):
+                self._take_page(event)
             else:
                 self._take_answer(*event)
             self._commit_when_due()

@@ -288,6 +288,7 @@ class OpenAIEmbedder(Section):
     concurrency: Count = 4
     requests_per_minute: OptionalCount = None
     tokens_per_minute: OptionalCount = None
+    tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(_blank_is_none)] = None
     price_per_million: Annotated[Price | None, BeforeValidator(_blank_is_none)] = None
     timeout: Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)] = 60.0
     max_tries: Count = 3

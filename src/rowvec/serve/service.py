@@ -14,7 +14,8 @@ from rowvec import filters
 from rowvec.batches import embed_batch
 from rowvec.errors import EmbedderError, RowvecError, SearchError
 from rowvec.naming import suggestion
-from rowvec.search import Mode, Ranking, Searcher, SearchResult
+from rowvec.ranking import Ranking
+from rowvec.search import Mode, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.status import Status

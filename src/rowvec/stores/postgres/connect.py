@@ -61,11 +61,17 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     if found is None:
         return None
     version, schema = found
-    connection.execute(
-        "select set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), false)", [schema]
-    )
-    register_vector(connection)
+    if not knows_vectors(connection):
+        connection.execute(
+            "select set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), false)",
+            [schema],
+        )
+        register_vector(connection)
     return str(version)
+
+
+def knows_vectors(connection: psycopg.Connection[Any]) -> bool:
+    return connection.adapters.types.get("vector") is not None
 
 
 def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +30,7 @@ SQL_TYPES = {
     ColumnType.ARRAY: "jsonb",
     ColumnType.BYTES: "bytea",
 }
+MAX_IDENTIFIER = 63
 KEY_TYPES = {ColumnType.INTEGER: "bigint", ColumnType.TEXT: "text", ColumnType.UUID: "uuid"}
 EQUIVALENT = {
     "bigint": {"bigint", "integer", "smallint"},
@@ -47,6 +50,7 @@ METADATA_INDEXES = {
     ColumnType.TEXT: "hash ({})",
     ColumnType.ARRAY: "gin ({} jsonb_path_ops)",
 }
+LEDGER_COLUMNS = ("embedding", "text_hash", "row_hash", "truncated")
 OWN_COLUMNS = {
     "text_hash": "bytea",
     "row_hash": "bytea",
@@ -114,15 +118,21 @@ create table if not exists rowvec.positions (
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The vector table, split and quoted once."""
+    """The vector table and its columns, split and quoted once.
+
+    Attributes:
+        column: of the vectors, where they stand in a table of the user's own; what rowvec keeps beside them is then
+            named after it. A generation is a column there, and a table elsewhere.
+    """
 
     schema: str
     table: str
+    column: str | None = None
 
     @classmethod
-    def parse(cls, name: str) -> Names:
+    def parse(cls, name: str, column: str | None = None) -> Names:
         schema, dot, table = name.rpartition(".")
-        return cls(schema if dot else "public", table)
+        return cls(schema if dot else "public", table, column)
 
     @property
     def sql(self) -> sql.Identifier:
@@ -130,17 +140,40 @@ class Names:
 
     @property
     def scope(self) -> str:
-        return f"{self.schema}.{self.table}"
+        return f"{self.schema}.{self.table}" + (f".{self.column}" if self.column else "")
+
+    @property
+    def family(self) -> str:
+        """What the names of indexes and side tables begin with."""
+        return f"{self.table}__{self.column}" if self.column else self.table
+
+    def own(self, name: str) -> str:
+        """The column that holds what elsewhere stands in the column `name` of a table of rowvec's own."""
+        if self.column is None:
+            return name
+        return self.column if name == "embedding" else f"{self.column}_{name}"
+
+    @property
+    def parts(self) -> dict[str, sql.Composable]:
+        """For `format`: table, embedding, text_hash, row_hash, truncated, and `known`, true for rows of the ledger."""
+        own = {name: sql.Identifier(self.own(name)) for name in LEDGER_COLUMNS}
+        known = "true" if self.column is None else "({embedding} is not null or {text_hash} is not null)"
+        return {"table": self.sql, **own, "known": sql.SQL(known).format(**own)}
 
     @property
     def next(self) -> Names:
         """The generation that is being filled."""
-        return Names(self.schema, f"{self.table}__next")
+        return self._sibling("next")
 
     @property
     def previous(self) -> Names:
         """The generation that was live before."""
-        return Names(self.schema, f"{self.table}__previous")
+        return self._sibling("previous")
+
+    def _sibling(self, state: str) -> Names:
+        if self.column:
+            return Names(self.schema, self.table, f"{self.column}__{state}")
+        return Names(self.schema, f"{self.table}__{state}")
 
 
 def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
@@ -224,12 +257,13 @@ def index_metadata(connection: psycopg.Connection[Any], names: Names, columns: I
 def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
     if not table_exists(connection, names):
         return True
-    return connection.execute(sql.SQL("select 1 from {} limit 1").format(names.sql)).fetchone() is None
+    return connection.execute(sql.SQL("select 1 from {table} where {known} limit 1").format(**names.parts)).fetchone() is None
 
 
 def forget_row_hashes(connection: psycopg.Connection[Any], names: Names) -> None:
     """Have the next sync write what stands beside every vector again; nothing is embedded for that."""
-    connection.execute(sql.SQL("update {} set row_hash = null where row_hash is not null").format(names.sql))
+    statement = sql.SQL("update {table} set {row_hash} = null where {row_hash} is not null")
+    connection.execute(statement.format(**names.parts))
 
 
 def drop_table(connection: psycopg.Connection[Any], names: Names) -> None:
@@ -247,7 +281,15 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
 
 
 def text_index(names: Names) -> str:
-    return f"{names.table}_text_hash"
+    return shortened(f"{names.family}_text_hash")
+
+
+def shortened(name: str) -> str:
+    """The name, with a hash for its end where PostgreSQL would cut it."""
+    if len(name.encode()) <= MAX_IDENTIFIER:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: MAX_IDENTIFIER - 9].decode(errors='ignore')}_{digest}"
 
 
 def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> None:
@@ -300,27 +342,12 @@ def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSp
             f" column 'embedding' (it has {', '.join(sorted(found)[:8])}).",
             hint="Name another table in store.table; rowvec creates it.",
         )
-    if not _fits(found[spec.key], KEY_TYPES[spec.key_type]):
-        raise StoreError(
-            f"The key {spec.key!r} of {names.scope} is {found[spec.key]}, but the source's key is {spec.key_type}.",
-            hint="Name another table in store.table, or correct source.key.",
-        )
+    check_key(connection, names, spec, where, found)
     dimension = vector_type.partition("(")[2].rstrip(")")
     if dimension and int(dimension) != spec.dimension:
         raise StoreError(
             f"{names.scope} holds vectors of {dimension} dimensions, but the model gives {spec.dimension}.",
             hint="Use the model that filled it, or name another table in store.table.",
-        )
-    unique = connection.execute(
-        "select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]"
-        " where i.indrelid = to_regclass(%s) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null"
-        " and a.attname = %s",
-        [names.sql.as_string(connection), spec.key],
-    ).fetchone()
-    if unique is None:
-        raise StoreError(
-            f"The key {spec.key!r} of {names.scope} in {where} has no unique index.",
-            hint=f"Run once: ALTER TABLE {names.scope} ADD PRIMARY KEY ({spec.key});",
         )
     for column in spec.metadata:
         if column.name in OWN_COLUMNS or column.name in (spec.key, "embedding"):
@@ -332,6 +359,29 @@ def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSp
                 hint=f'Drop the column there, or take "{column.name}" out of store.metadata.',
             )
     return found
+
+
+def check_key(
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str, found: Mapping[str, str]
+) -> None:
+    """Raises StoreError unless the key column is of the source's type and unique."""
+    if not _fits(found[spec.key], KEY_TYPES[spec.key_type]):
+        raise StoreError(
+            f"The key {spec.key!r} of {names.scope} is {found[spec.key]}, but the source's key is {spec.key_type}.",
+            hint="Name another table in store.table, or correct source.key.",
+        )
+    unique = connection.execute(
+        "select 1 from pg_index i join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]"
+        " where i.indrelid = to_regclass(%s) and i.indisunique and i.indnkeyatts = 1 and i.indpred is null"
+        " and a.attname = %s",
+        [names.sql.as_string(connection), spec.key],
+    ).fetchone()
+    if unique is None:
+        table = f"{names.schema}.{names.table}"
+        raise StoreError(
+            f"The key {spec.key!r} of {table} in {where} has no unique index.",
+            hint=f"Run once: ALTER TABLE {table} ADD PRIMARY KEY ({spec.key});",
+        )
 
 
 def check_may_create(connection: psycopg.Connection[Any], names: Names, where: str) -> None:

@@ -22,6 +22,7 @@ from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
     OLDEST_GOOD_PGVECTOR,
     describe,
+    knows_vectors,
     single,
     use_vectors,
     version_tuple,
@@ -125,15 +126,17 @@ class PostgresStore:
         self._words = None if spec.language is None else keywords(target, spec)
 
     def prepare(self, spec: TableSpec) -> None:
-        def make(connection: Connection) -> None:
+        def make(connection: Connection) -> bool:
+            new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.where, create=self._create_extension)
             schema.ensure_bookkeeping(connection)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
             self._aim(spec, target)
+            return new
 
-        self._write(make)
-        self._sessions.refresh()
+        if self._write(make):
+            self._sessions.refresh()
 
     def complete(self, spec: TableSpec) -> None:
         def finish(connection: Connection) -> None:
