@@ -39,7 +39,8 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
         max_cost: US dollars that embedding may cost.
 
     Raises:
-        ConfigError: a column does not exist, or rows and vectors share a file. SourceError, EmbedderError: rows or model cannot be found.
+        ConfigError: a column does not exist, or rows and vectors share a file.
+        SourceError, EmbedderError: rows or model cannot be found.
     """
     _check_files(declared)
     source = build_source(declared)
