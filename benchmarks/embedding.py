@@ -124,8 +124,9 @@ def contestant(name: str, folder: str, texts: str, vectors: str) -> None:
     for _ in sys.stdin:
         started = time.perf_counter()
         found = embed(everything)
-        say.write(json.dumps({"seconds": time.perf_counter() - started}) + "\n")
+        seconds = time.perf_counter() - started
         np.save(vectors, found)
+        say.write(json.dumps({"seconds": seconds}) + "\n")
         say.flush()
 
 

@@ -19,7 +19,7 @@ from rich.table import Table
 from rowvec.embedders.local import LocalEmbedder
 from rowvec.evaluate import evaluate
 from rowvec.ranking import Ranking
-from rowvec.search import Searcher
+from rowvec.search import MAX_LIMIT, Searcher
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
@@ -56,7 +56,7 @@ def measure(name: str, state: Path, precision: str) -> list[dict[str, object]]:
     for label, mode, ranking in ways:
 
         def run(query: str, depth: int, mode: str = mode, ranking: Ranking = ranking) -> Sequence[object]:
-            result = searcher.search(query, mode=mode, limit=min(depth, 1000), ranking=ranking)  # type: ignore[arg-type]
+            result = searcher.search(query, mode=mode, limit=min(depth, MAX_LIMIT), ranking=ranking)  # type: ignore[arg-type]
             return [hit.key for hit in result.hits]
 
         scores = evaluate(run, collection.queries, collection.judgements, MEASURES, condensed=collection.condensed)

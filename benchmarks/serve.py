@@ -20,9 +20,9 @@ import random
 import socket
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,7 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
             bare_times.append(bare(pipeline, next(queries)))
             http_times.append(client.search(next(queries)))
         several = crowd(port, options.clients, options.seconds)
+        ceiling = bare_crowd(pipeline, options.clients, options.seconds)
     pipeline.close()
     embed, search = zip(*bare_times, strict=True)
     return {
@@ -87,6 +88,7 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
         "http, one client": quantiles(http_times),
         "http p50 / bare p50": round(statistics.median(http_times) / statistics.median(map(sum, bare_times)), 2),
         f"http, {options.clients} clients": several,
+        f"bare, {options.clients} threads": ceiling,
     }
 
 
@@ -175,31 +177,34 @@ class Client:
 
 
 def crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
-    """Several clients, each in a thread, in a process of their own; each asks again as soon as it is answered."""
-    context = multiprocessing.get_context("spawn")
-    results: Any = context.Queue()
-    process = context.Process(target=_crowd, args=(port, clients, seconds, results))
-    process.start()
-    times, wall = results.get()
-    process.join()
-    return {"requests_per_second": round(len(times) / wall, 1), **quantiles(times), "requests": len(times)}
+    """Several clients in a process of their own."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_crowd, port, clients, seconds).result()
 
 
-def _crowd(port: int, clients: int, seconds: float, results: Any) -> None:
-    times: list[float] = []
+def _crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
+    return side_by_side([Client(port).search for _ in range(clients)], seconds)
+
+
+def bare_crowd(pipeline: Pipeline, threads: int, seconds: float) -> dict[str, Any]:
+    """As many searches at once without HTTP: what the machine could do at best."""
+    return side_by_side([lambda query: sum(bare(pipeline, query))] * threads, seconds)
+
+
+def side_by_side(searches: Sequence[Callable[[str], float]], seconds: float) -> dict[str, Any]:
+    """Each in a thread; each asks again as soon as it is answered."""
     began = time.perf_counter()
 
-    def ask(number: int) -> None:
-        client, queries = Client(port), texts(seed=1000 + number)
+    def ask(number: int) -> list[float]:
+        queries, times = texts(seed=1000 + number), []
         while time.perf_counter() - began < seconds:
-            times.append(client.search(next(queries)))
+            times.append(searches[number](next(queries)))
+        return times
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    results.put((times, time.perf_counter() - began))
+    with ThreadPoolExecutor(len(searches)) as pool:
+        times = [each for found in pool.map(ask, range(len(searches))) for each in found]
+    wall = time.perf_counter() - began
+    return {"requests_per_second": round(len(times) / wall, 1), **quantiles(times), "requests": len(times)}
 
 
 @contextmanager

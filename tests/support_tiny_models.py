@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
@@ -16,9 +18,27 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 
 WIDTH, HEADS, LAYERS, INNER, POSITIONS = 32, 4, 2, 64, 40
-WORDS = "the a cat dog sat on mat runs red blue green of in under over and".split()
+WORDS = [
+    "the",
+    "a",
+    "cat",
+    "dog",
+    "sat",
+    "on",
+    "mat",
+    "runs",
+    "red",
+    "blue",
+    "green",
+    "of",
+    "in",
+    "under",
+    "over",
+    "and",
+]
 PIECES = [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"] + list("abcdefghijklmnopqrstuvwxyz.,!")
-Weights = dict[str, np.ndarray]
+Array = npt.NDArray[Any]
+Weights = dict[str, Array]
 
 
 def tiny_model(
@@ -28,9 +48,9 @@ def tiny_model(
     seed: int = 0,
     config: dict[str, Any] | None = None,
     pooling: dict[str, Any] | None = None,
-    modules: list[dict[str, str]] | None = None,
+    modules: Sequence[Mapping[str, str]] | None = None,
     settings: dict[str, Any] | None = None,
-    prompts: dict[str, Any] | None = None,
+    prompts: Mapping[str, Any] | None = None,
     prefix: str = "",
 ) -> Path:
     """Writes a whole model. What is not given is like MiniLM: mean pooling, normalised."""
@@ -45,7 +65,7 @@ def tiny_model(
     (folder / "1_Pooling").mkdir(exist_ok=True)
     for name, content in {
         "config.json": full,
-        "modules.json": modules,
+        "modules.json": [{"idx": place, "name": str(place), **each} for place, each in enumerate(modules)],
         "1_Pooling/config.json": pooling or {"word_embedding_dimension": WIDTH, "pooling_mode_mean_tokens": True},
         "sentence_bert_config.json": {"max_seq_length": 24, **(settings or {})},
         "config_sentence_transformers.json": prompts or {},
@@ -105,7 +125,7 @@ def layer_names(kind: str) -> tuple[str, list[str], list[str]]:
 def tiny_weights(config: dict[str, Any], seed: int) -> Weights:
     draw = np.random.default_rng(seed)
 
-    def some(*shape: int) -> np.ndarray:
+    def some(*shape: int) -> Array:
         return draw.normal(0, 0.3, shape).astype(np.float32)
 
     weights = {
@@ -128,20 +148,21 @@ def tiny_weights(config: dict[str, Any], seed: int) -> Weights:
     return weights
 
 
-def token_vectors(config: dict[str, Any], weights: Weights, ids: list[int]) -> np.ndarray:
+def token_vectors(config: dict[str, Any], weights: Weights, ids: list[int]) -> Array:
     """What the papers say these models compute for one text, shape (tokens, WIDTH)."""
     epsilon = config.get("layer_norm_eps", 1e-12)
     heads, kind = HEADS, config["model_type"]
 
-    def linear(x: np.ndarray, name: str) -> np.ndarray:
+    def linear(x: Array, name: str) -> Array:
         return x @ weights[f"{name}.weight"].T + weights[f"{name}.bias"]
 
-    def norm(x: np.ndarray, name: str) -> np.ndarray:
+    def norm(x: Array, name: str) -> Array:
         centred = x - x.mean(axis=1, keepdims=True)
         scaled = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + epsilon)
-        return scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        normed: Array = scaled * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+        return normed
 
-    x = weights["embeddings.word_embeddings.weight"][ids].astype(np.float64)
+    x: Array = weights["embeddings.word_embeddings.weight"][ids].astype(np.float64)
     x = x + weights["embeddings.position_embeddings.weight"][offset(kind) : offset(kind) + len(ids)]
     if "embeddings.token_type_embeddings.weight" in weights:
         x = x + weights["embeddings.token_type_embeddings.weight"][0]
@@ -157,5 +178,6 @@ def token_vectors(config: dict[str, Any], weights: Weights, ids: list[int]) -> n
     return x
 
 
-def gelu(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+def gelu(x: Array) -> Array:
+    halves: Array = 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+    return halves

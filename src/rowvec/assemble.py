@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 from rowvec import config as settings
 from rowvec.embedders.base import Embedder
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, SearchError
+from rowvec.filters import parse
 from rowvec.naming import check_column
 from rowvec.pricing import Budget, price_of
 from rowvec.ranking import Ranking
@@ -46,7 +48,7 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
     source = build_source(declared)
     text = declared.text
     recipe = build_recipe(
-        source.columns, source.key, columns=text.columns, exclude=text.exclude, repeat=text.repeat,
+        source.columns, source.key, columns=text.columns, exclude=_excluded(source, declared), repeat=text.repeat,
         template=text.template, lines=text.lines,
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
@@ -57,7 +59,8 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
     return Pipeline(
         name=declared.name,
         source=source,
-        to_document=Documents(recipe, metadata),
+        # Filters on a table of the user's own read its columns: no copies of them are kept.
+        to_document=Documents(recipe, () if _in_place(declared) else metadata),
         text_columns=recipe.columns,
         embedder=embedder,
         store=build_store(loaded, declared),
@@ -77,14 +80,81 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
     )
 
 
+def _in_place(declared: settings.Pipeline) -> str | None:
+    """The column of the user's own table that holds the vectors."""
+    return declared.store.column if isinstance(declared.store, settings.PostgresStore) else None
+
+
+def _excluded(source: Source, declared: settings.Pipeline) -> list[str]:
+    """Columns that are left out of the text: what a row says is not its own vector."""
+    excluded = list(declared.text.exclude)
+    column = _in_place(declared)
+    if column is not None and declared.text.columns == "*":
+        from rowvec.stores.postgres.inplace import is_ours
+
+        excluded += [each.name for each in source.columns if is_ours(each.name, column)]
+    return excluded
+
+
 def build_source(declared: settings.Pipeline) -> Source:
-    """Raises SourceError when the database does not answer or the table is not there."""
+    """
+    Raises:
+        ConfigError: a column does not exist; a library for this kind of source is not installed.
+        SourceError: the database, the storage or the broker does not answer; the table or the file is not there.
+    """
+    chosen = declared.source
+    if isinstance(chosen, settings.SqlSource):
+        return _table(chosen)
+    try:
+        return _files(chosen) if isinstance(chosen, settings.FilesSource) else _events(chosen)
+    except SearchError as error:
+        raise ConfigError(f"Pipeline {declared.name!r}, source.where: {error.message}", hint=error.hint) from error
+
+
+def _table(chosen: settings.SqlRows) -> Source:
     from rowvec.sources.sql import SqlSource
 
-    source = declared.source
     return SqlSource(
-        source.url.get_secret_value(), table=source.table, query=source.query, key=source.key, where=source.where
+        chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where
     )
+
+
+def _files(chosen: settings.FilesSource) -> Source:
+    from rowvec.sources.files import FilesSource
+
+    return FilesSource(
+        chosen.paths, key=chosen.key, format=chosen.format, where=parse(chosen.where) if chosen.where else None,
+        columns=chosen.columns, types=_column_types(chosen.types), cursor=chosen.cursor, delimiter=chosen.delimiter,
+    )  # fmt: skip
+
+
+def _events(chosen: settings.DebeziumSource) -> Source:
+    from rowvec.sources.event_stream import EventSettings
+
+    told = EventSettings(
+        chosen.key,
+        key_type=ColumnType(chosen.key_type) if chosen.key_type else None,
+        table=chosen.table,
+        columns=_column_types(chosen.columns) if chosen.columns else None,
+        types=chosen.types,
+        where=parse(chosen.where) if chosen.where else None,
+        skip_bad=chosen.skip_bad,
+    )
+    if chosen.placeholder:
+        told = replace(told, placeholder=chosen.placeholder)
+    rows = _table(chosen.rows) if chosen.rows else None
+    if chosen.paths:
+        from rowvec.sources.debezium import EventFiles
+
+        return EventFiles(chosen.paths, told, rows=rows)
+    from rowvec.sources.kafka import KafkaEvents
+
+    options = {name: value.get_secret_value() for name, value in chosen.options.items()}
+    return KafkaEvents(chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options)
+
+
+def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:
+    return {name: ColumnType(word) for name, word in words.items()}
 
 
 def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -> Embedder:
@@ -139,7 +209,7 @@ def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers
 
         url = embedded_url(loaded.state)
     return PostgresStore(
-        url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage,
+        url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
         create_extension=chosen.create_extension, readers=readers,
         index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
     )  # fmt: skip
@@ -154,7 +224,10 @@ def _check_files(declared: settings.Pipeline) -> None:
     """
     if not isinstance(declared.store, settings.LibsqlStore):
         return
-    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", declared.source.url.get_secret_value(), re.DOTALL)
+    table = declared.source.rows if isinstance(declared.source, settings.DebeziumSource) else declared.source
+    if not isinstance(table, settings.SqlRows):
+        return
+    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", table.url.get_secret_value(), re.DOTALL)
     vectors = declared.store.url.get_secret_value()
     if rows is None or ("://" in vectors and not vectors.startswith("file:")):
         return

@@ -14,6 +14,7 @@
     │   ├── StoreUnavailable        (transient)
     │   ├── Locked                  another sync of this pipeline is at work
     │   └── DeletionGuard           the sync would delete more than half of the vectors
+    ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
     └── SearchError                 a query, filter or limit that cannot be answered
 
 An error marked transient may pass when tried again; every other one will not. A message says what
@@ -97,6 +98,10 @@ class Locked(StoreError):
 
 class DeletionGuard(StoreError):
     pass
+
+
+class BrokerUnavailable(RowvecError):
+    transient = True
 
 
 class SearchError(RowvecError):

@@ -98,7 +98,7 @@ def _check_same_recipe(pipeline: Pipeline, ledger: Ledger, *, rebuild: bool) -> 
     raise StoreError(
         f"The vectors in {pipeline.store.where} were made by another model or from other text settings; events tell"
         " only of rows that change from now on.",
-        hint="Compare with the table once (rowvec sync), or read all events again with --from-start, not following.",
+        hint="Compare with the table once (rowvec sync --full), or read all events again (rowvec sync --from-start).",
     )
 
 

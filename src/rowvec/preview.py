@@ -94,6 +94,9 @@ def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> It
 
 def _tally(result: Preview, page: Page, text_columns: Sequence[str]) -> None:
     result.rows += len(page.rows)
+    if page.unchanged:
+        result.kinds[Kind.UNCHANGED] += page.unchanged
+        result.reasons[Reason.SAME] += page.unchanged
     for change in page.changes:
         _count(result, change.kind, change.reason, change.document.key)
         if change.kind in (Kind.INSERT, Kind.EMBED) and len(result.samples) < EXAMPLES:
@@ -107,10 +110,9 @@ def _tally(result: Preview, page: Page, text_columns: Sequence[str]) -> None:
 def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
     result.kinds[kind] += 1
     result.reasons[reason] += 1
-    if kind is not Kind.UNCHANGED:
-        examples = result.examples.setdefault(reason, [])
-        if len(examples) < EXAMPLES:
-            examples.append(key)
+    examples = result.examples.setdefault(reason, [])
+    if len(examples) < EXAMPLES:
+        examples.append(key)
 
 
 def _texts_to_embed(pipeline: Pipeline, page: Page, seen: set[bytes], *, reuse: bool) -> list[str]:

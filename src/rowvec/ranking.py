@@ -100,8 +100,9 @@ def fuse_convex(
 ) -> dict[Key, float]:
     """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
 
-    Each side is scaled to [0, 1] by its best and worst candidate. A convex combination beats reciprocal rank fusion
-    in Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
+    Each side is divided by its best score, so that zero stays zero; where scores are negative, as distances are, it is
+    scaled by its worst as well. A convex combination beats reciprocal rank fusion in Bruch, Gai and Ingber,
+    "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
     """
     a, b = _normalised(semantic), _normalised(keyword)
     return {
@@ -126,7 +127,7 @@ def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int
 def _normalised(scores: Mapping[Key, float]) -> dict[Key, float]:
     if not scores:
         return {}
-    low, high = min(scores.values()), max(scores.values())
+    low, high = min(0.0, *scores.values()), max(scores.values())
     span = high - low
     return {key: (score - low) / span if span else 1.0 for key, score in scores.items()}
 

@@ -21,7 +21,7 @@ Mode = Literal["semantic", "keyword", "hybrid"]
 MAX_LIMIT = 1000
 MAX_QUERY = 10_000
 """Characters."""
-DEPTH = 100
+DEPTH = 200
 """So many candidates of each kind are fused."""
 
 

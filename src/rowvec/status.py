@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowvec.sources.event_stream import has_table
 from rowvec.stream import Pipeline
-from rowvec.types import Run
+from rowvec.types import Failure, Run
+
+SHOWN_FAILURES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,8 @@ class Status:
     runs: Sequence[Run] = ()
     totals: Mapping[str, Any] = field(default_factory=dict)
     details: Mapping[str, Any] = field(default_factory=dict)
+    latest_failures: Sequence[Failure] = ()
+    """At most SHOWN_FAILURES of them."""
 
     @property
     def coverage(self) -> float:
@@ -37,9 +42,29 @@ class Status:
         return min(1.0, self.current / self.rows) if self.rows else 1.0
 
     def as_dict(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
         values["runs"] = [{name: getattr(run, name) for name in run.__dataclass_fields__} for run in self.runs]
         return {**values, "coverage": self.coverage}
+
+    def progress(self) -> dict[str, Any]:
+        """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
+        latest = self.runs[0] if self.runs else None
+        report = latest.report if latest else {}
+        return {
+            "last_key": report.get("last_key"),
+            "total_processed": self.current,
+            "total_tokens": self.totals.get("tokens", 0),
+            "total_cost": self.totals.get("cost", 0.0),
+            "failures": [
+                {
+                    "key": failure.key, "error": failure.error, "attempts": failure.attempts,
+                    "failed_at": failure.failed_at, "next_try": failure.next_try,
+                }
+                for failure in self.latest_failures
+            ],
+            "started_at": latest.started_at if latest else None,
+            "updated_at": report.get("taken_at"),
+        }  # fmt: skip
 
 
 def status(pipeline: Pipeline) -> Status:
@@ -49,14 +74,18 @@ def status(pipeline: Pipeline) -> Status:
         SourceError, StoreError: one of them does not answer.
     """
     store = pipeline.store
-    rows = pipeline.source.count()
+    # Without a table, the rows are those that events told of.
+    table = has_table(pipeline.source)
+    rows = pipeline.source.count() if table else 0
     ledger = store.ledger()
     if not ledger.exists:
         return Status(pipeline.name, store.where, rows, lag_seconds=0.0 if rows else None)
     store.attach(pipeline.spec)
+    rows = rows if table else store.count()
     found = dict(store.status())
     runs = store.runs(5)
     current = found["rows"] - found["stale"]
+    failures = store.failures()
     return Status(
         pipeline=pipeline.name,
         where=store.where,
@@ -66,19 +95,20 @@ def status(pipeline: Pipeline) -> Status:
         stale=found["stale"],
         truncated=found["truncated"],
         bytes=found["bytes"],
-        lag_seconds=_lag(pipeline, rows, current, runs),
+        lag_seconds=_lag(failures, rows, current, runs),
         model=ledger.fingerprint.model if ledger.fingerprint else None,
         runs=runs,
         totals=found["totals"],
         details={
             key: found[key] for key in found.keys() - {"rows", "failures", "stale", "truncated", "bytes", "totals"}
         },
+        latest_failures=failures[:SHOWN_FAILURES],
     )
 
 
-def _lag(pipeline: Pipeline, rows: int, current: int, runs: Sequence[Run]) -> float | None:
+def _lag(failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run]) -> float | None:
     """A row has been without a current vector since it failed first, or at most since the last whole run."""
-    since = [failure.failed_at for failure in pipeline.store.failures()]
+    since = [failure.failed_at for failure in failures]
     if current < rows:
         since.extend(run.started_at for run in runs[:1])
     return (dt.datetime.now(dt.UTC) - min(since)).total_seconds() if since else None

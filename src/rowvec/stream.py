@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SourceError
-from rowvec.plan import Circumstances, plan
+from rowvec.plan import Circumstances, is_current, plan
 from rowvec.ranking import Ranking
 from rowvec.retry import patiently
 from rowvec.sources.base import Selection, Source
@@ -66,13 +66,18 @@ class Options:
 
 @dataclass(slots=True)
 class Page:
-    """The changes of one page of rows, and the rows that could not be made a document."""
+    """What is to be done about one page of rows."""
 
-    changes: list[Change]
+    rows: Sequence[Row]
     known: int
     """How many of the page's keys the ledger holds."""
+    changes: list[Change] = field(default_factory=list)
+    """Those of rows that are not as they should be."""
+    unchanged: int = 0
+    recovered: list[Key] = field(default_factory=list)
+    """Unchanged rows that failed before."""
     failures: list[Failure] = field(default_factory=list)
-    rows: Sequence[Row] = ()
+    """Rows that could not be made a document."""
 
 
 def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circumstances:
@@ -91,16 +96,31 @@ def planned_pages(
     """Read, render, look up and plan; one page of rows is in hand at a time."""
     for rows in _pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
-        keys = [row.key for row in rows]
-        stored = patiently(stop, pipeline.store.lookup, keys) if ledger_exists else {}
-        documents: list[Document] = []
-        failures: list[Failure] = []
-        for row in rows:
-            try:
-                documents.append(pipeline.to_document(row))
-            except SourceError as error:
-                failures.append(new_failure(row.key, error, b"", stored.get(row.key), at.now))
-        yield Page(plan(documents, stored, at), len(stored), failures, rows)
+        stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
+        yield _planned(pipeline.to_document, rows, stored, at)
+
+
+def _planned(
+    to_document: Callable[[Row], Document], rows: list[Row], stored: Mapping[Key, Stored], at: Circumstances
+) -> Page:
+    page = Page(rows, len(stored))
+    documents: list[Document] = []
+    for row in rows:
+        before = stored.get(row.key)
+        try:
+            document = to_document(row)
+        except SourceError as error:
+            page.failures.append(new_failure(row.key, error, b"", before, at.now))
+            continue
+        # Let go of at once: where nothing has changed, this loop is the time that a sync takes.
+        if before is None or not is_current(document, before, at):
+            documents.append(document)
+        else:
+            page.unchanged += 1
+            if before.failure is not None:
+                page.recovered.append(row.key)
+    page.changes = plan(documents, stored, at)
+    return page
 
 
 def _pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:

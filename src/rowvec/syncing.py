@@ -201,10 +201,11 @@ class _Sync:
         report = self.report
         report.read += len(page.rows)
         report.last_key = page.rows[-1].key
+        report.unchanged += page.unchanged
+        report.failed += len(page.failures)
         self.matched += page.known
-        for failure in page.failures:
-            self.batch.failures.append(failure)
-            report.failed += 1
+        self.batch.recovered += page.recovered
+        self.batch.failures += page.failures
         wanted = [change for change in page.changes if self._sort_out(change)]
         known = self.ready | self._stored_vectors(wanted)
         for change in wanted:
@@ -225,11 +226,6 @@ class _Sync:
         """Count a change and deal with it, unless it needs a vector: then say so."""
         report = self.report
         kind = change.kind
-        if kind is Kind.UNCHANGED:
-            report.unchanged += 1
-            if change.before is not None and change.before.failure is not None:
-                self.batch.recovered.append(change.document.key)
-            return False
         reasons = report.reasons
         reasons[change.reason] = reasons.get(change.reason, 0) + 1
         if kind is Kind.UPDATE:

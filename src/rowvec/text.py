@@ -34,6 +34,8 @@ from rowvec.types import Column, ColumnType, Document, Row
 from rowvec.values import CONVERSION_ERRORS, SHOWERS, clean, converter, shown, truth
 
 HASH_BYTES = 16
+_EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
+"""Copied for each hash: to set one up costs more than to hash a short text."""
 
 
 class Recipe(ABC):
@@ -94,13 +96,8 @@ class Documents:
                 metadata.append(None if value is None else convert(value))
         except CONVERSION_ERRORS as error:
             raise self._unfit(row, name) from error
-        return Document(
-            row.key,
-            text,
-            tuple(metadata),
-            blake2b(text.encode(), digest_size=HASH_BYTES).digest(),
-            metadata_hash(metadata),
-        )
+        # tuple.__new__ is what Document() calls, without its step of Python for each row.
+        return tuple.__new__(Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(metadata)))
 
     def _unfit(self, row: Row, name: str) -> SourceError:
         kind = next(column.type for column in self.metadata if column.name == name)
@@ -117,7 +114,13 @@ def metadata_hash(values: list[Any]) -> bytes:
     `ascii` tells types apart (1, True, '1', Decimal('1')) and lists of values too, and unlike `repr` does not
     depend on which characters a version of Python holds for printable.
     """
-    return blake2b(ascii(values).encode(), digest_size=HASH_BYTES).digest()
+    return _hash(ascii(values).encode())
+
+
+def _hash(told: bytes) -> bytes:
+    digest = _EMPTY_HASH.copy()
+    digest.update(told)
+    return digest.digest()
 
 
 def build_recipe(

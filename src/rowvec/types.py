@@ -224,6 +224,7 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["last_key"] = self.last_key if isinstance(self.last_key, int | None) else str(self.last_key)
+        values["taken_at"] = dt.datetime.now(dt.UTC).isoformat()
         return values
 
 

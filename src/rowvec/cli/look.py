@@ -8,6 +8,7 @@ from typing import Any
 from rowvec import assemble
 from rowvec.cli import show
 from rowvec.pricing import dollars
+from rowvec.status import Status
 from rowvec.status import status as gather
 from rowvec.types import Run
 
@@ -16,7 +17,7 @@ def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
         found = gather(pipeline)
         if as_json:
-            show.print_json(found.as_dict())
+            show.print_json({**found.as_dict(), "progress": found.progress()})
             return
         show.line(f"{found.pipeline}: {found.where}")
         show.line()
@@ -25,7 +26,7 @@ def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
                 "coverage",
                 f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)",
             ),
-            ("lag", "none" if found.lag_seconds is None else show.seconds(found.lag_seconds)),
+            ("lag", _lag(found)),
             ("failures", found.failures),
             ("stale", found.stale),
             ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
@@ -42,6 +43,12 @@ def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
                 [_run_row(run) for run in found.runs],
                 right=[0, 4, 5, 6, 7, 8, 9],
             )
+
+
+def _lag(found: Status) -> str:
+    if found.rows and not found.runs:
+        return "never synced"
+    return "none" if found.lag_seconds is None else show.seconds(found.lag_seconds)
 
 
 def _run_row(run: Run) -> tuple[Any, ...]:

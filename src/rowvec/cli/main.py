@@ -33,7 +33,8 @@ ConfigPath = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Keys = Annotated[str | None, typer.Option("--keys", help="Only these keys, e.g. 1,5,10-20.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many rows, in key order.")]
-Full = Annotated[bool, typer.Option("--full", help="Compare every row, whatever a cursor says.")]
+Full = Annotated[bool, typer.Option("--full", help="Compare every row, whatever a cursor or events say.")]
+FromStart = Annotated[bool, typer.Option("--from-start", help="Read change events again that were read before.")]
 Force = Annotated[bool, typer.Option("--force", help="Embed again even what has not changed.")]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Only rows that failed before, now.")]
 MaxCost = Annotated[
@@ -72,11 +73,18 @@ def init(
 
 
 @app.command()
-def check(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
+def check(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Add the columns that vectors in a table of your own need.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check config, connections, extension, model and permissions, one line each."""
     from rowvec.cli import setup
 
-    raise typer.Exit(setup.check(config, pipeline, as_json=as_json))
+    raise typer.Exit(setup.check(config, pipeline, apply=apply, as_json=as_json))
 
 
 @app.command()
@@ -93,7 +101,8 @@ def plan(
     """Show what a sync would do, why, and what it would cost. Writes nothing."""
     from rowvec.cli import work
 
-    work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, as_json=as_json)
+    code = work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -107,6 +116,10 @@ def sync(
     retry_failed: RetryFailed = False,
     allow_delete: AllowDelete = False,
     max_cost: MaxCost = None,
+    from_start: FromStart = False,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="celery", help="Spread it over the Celery workers.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as `rowvec plan`.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -114,12 +127,46 @@ def sync(
     from rowvec.cli import work
 
     if dry_run:
-        work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, as_json=as_json)
-        return
+        code = work.plan(
+            config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json
+        )
+        raise typer.Exit(code)
+    if workers is not None:
+        from rowvec.cli import workers as fleet
+
+        wanted = {"--keys": keys, "--limit": limit, "--retry-failed": retry_failed, "--max-cost": max_cost}
+        refused = [name for name, value in wanted.items() if value]
+        raise typer.Exit(
+            fleet.sync(
+                config, pipeline, workers, refused=refused, force=force, allow_delete=allow_delete, as_json=as_json
+            )
+        )
     raise typer.Exit(
         work.sync(
             config, pipeline, keys, limit,
-            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, as_json=as_json,
+            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
+            from_start=from_start, as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def watch(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    from_start: FromStart = False,
+    allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE too.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out events that cannot be read.")] = False,
+    max_cost: MaxCost = None,
+    as_json: Json = False,
+) -> None:
+    """Follow change events as they come, until Ctrl-C."""
+    from rowvec.cli import watch as following
+
+    raise typer.Exit(
+        following.watch(
+            config, pipeline, from_start=from_start, allow_delete=allow_delete, skip_bad=skip_bad, max_cost=max_cost,
+            as_json=as_json,
         )
     )  # fmt: skip
 
@@ -247,11 +294,38 @@ def demo(
         Path, typer.Option("--folder", help="Where the demo keeps its table, config and vectors.")
     ] = Path("rowvec-demo"),
     model: Annotated[str | None, typer.Option("--model", help="Another model: a name or a local path.")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="At most so many docstrings.")] = None,
 ) -> None:
     """Show the whole thing on real rows: the docstrings of Python's own standard library."""
     from rowvec.cli import demo as demonstration
 
-    raise typer.Exit(demonstration.run(folder, model))
+    raise typer.Exit(demonstration.run(folder, model, rows))
+
+
+@app.command()
+def worker(
+    config: ConfigPath = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Tasks at once, each with a model of its own.")
+    ] = 1,
+    beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too; for a single worker.")] = False,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Work on syncs that others ask for: the API, the schedule, a fleet. Needs the `celery` extra."""
+    from rowvec.cli import workers
+
+    raise typer.Exit(workers.worker(config, concurrency, beat=beat, log_level=log_level))
+
+
+@app.command()
+def beat(
+    config: ConfigPath = None,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Ask for the syncs that the schedules of rowvec.toml name; run one of it. Needs the `celery` extra."""
+    from rowvec.cli import workers
+
+    raise typer.Exit(workers.beat(config, log_level))
 
 
 def main() -> None:

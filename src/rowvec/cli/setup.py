@@ -9,8 +9,11 @@ from rowvec import assemble
 from rowvec import config as settings
 from rowvec.cli import show
 from rowvec.errors import ConfigError, RowvecError
+from rowvec.sources.event_stream import first_row, has_table
+from rowvec.stores.base import AltersTable
 from rowvec.stream import Pipeline
 from rowvec.types import Check
+from rowvec.urls import redact
 
 CONFIG_WRONG = 2
 STEPS = ("config", "source", "text", "model", "store")
@@ -19,24 +22,39 @@ STEPS = ("config", "source", "text", "model", "store")
 def init(source: str | None, path: Path, *, force: bool) -> None:
     """
     Raises:
-        ConfigError: the file exists. SourceError: the database cannot be read.
+        ConfigError: the file exists, or cannot be written. SourceError: the database cannot be read.
     """
     if path.exists() and not force:
         raise ConfigError(f"{path} exists.", hint="Write elsewhere with --config, or overwrite it with --force.")
     from rowvec.sources.propose import propose
-    from rowvec.starter import starter
+    from rowvec.starter import URL_VARIABLE, starter
 
-    proposals = propose(source) if source else None
-    path.write_text(starter(proposals, source), encoding="utf-8")
-    show.line(f"Wrote {path}. Next: rowvec check, rowvec plan, rowvec sync.")
+    proposals = propose(source, base=path.absolute().parent) if source else None
+    try:
+        path.write_text(starter(proposals, source), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror}.", hint="Give a file in a folder of yours with --config."
+        ) from None
+    show.line(f"Wrote {path}.")
+    if proposals and proposals[0].key is None:
+        show.line(f"No key was found for {proposals[0].table}: set source.key there before anything else.")
+    if source and redact(source) != source:
+        show.line(f"Its password is not in the file. Put this line, with the password, into {path.parent / '.env'}:")
+        show.line(f"  {URL_VARIABLE}={redact(source)}")
+    show.line("Next: rowvec check, rowvec plan, rowvec sync.")
 
 
-def check(path: Path | None, name: str | None, *, as_json: bool) -> int:
-    """Returns the exit code."""
+def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: bool) -> int:
+    """Returns the exit code.
+
+    Args:
+        apply: make the columns that a table of the user's own lacks.
+    """
     lines: list[Check] = []
     code = 0
     try:
-        for line in _lines(path, name):
+        for line in _lines(path, name, apply=apply):
             lines.append(line)
     except RowvecError as error:
         # The step that raised is the one after the last that went through.
@@ -55,28 +73,32 @@ def check(path: Path | None, name: str | None, *, as_json: bool) -> int:
     return code
 
 
-def _lines(path: Path | None, name: str | None) -> Iterator[Check]:
+def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
     """What a sync would meet, in its order; each step stands on those before."""
     loaded = settings.load(path)
     declared = loaded.pipeline(name)
     yield Check("config", True, f"{loaded.path}, pipeline {declared.name}")
     source = assemble.build_source(declared)
-    rows = source.count()
-    yield Check("source", True, f"{show.count(rows, 'row')}, key {source.key} ({source.key_type})")
+    extent = show.count(source.count(), "row") if has_table(source) else "change events"
+    yield Check("source", True, f"{extent}, key {source.key} ({source.key_type})")
     source.close()
     pipeline = assemble.assemble(loaded, declared)
     try:
         yield Check("text", True, _sample_text(pipeline))
         model = pipeline.embedder.fingerprint
         yield Check("model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}")
+        if apply and isinstance(pipeline.store, AltersTable):
+            for statement in pipeline.store.apply(pipeline.spec):
+                yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
     finally:
         pipeline.close()
 
 
 def _sample_text(pipeline: Pipeline) -> str:
-    page = next(iter(pipeline.source.pages(1)), [])
-    if not page:
+    source = pipeline.source
+    row = next((row for page in source.pages(1) for row in page), None) if has_table(source) else first_row(source)
+    if row is None:
         return "no rows yet"
-    document = pipeline.to_document(page[0])
+    document = pipeline.to_document(row)
     return f"row {document.key}: {show.clip(document.text, 100) or '(empty)'}"

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 out = Console(highlight=False)
@@ -43,13 +44,27 @@ def note(text: str) -> None:
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[int] = ()) -> None:
-    """A plain table; the columns numbered in `right` are aligned to the right."""
+    """A plain table; the columns numbered in `right` are aligned to the right. In a pipe no line is broken."""
+    if not out.is_terminal:
+        _piped_table(headers, [[cell(value) for value in row] for row in rows], right)
+        return
     grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
     for index, header in enumerate(headers):
         grid.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=index in right)
     for row in rows:
-        grid.add_row(*(cell(value) for value in row))
+        grid.add_row(*(escape(cell(value)) for value in row))
     out.print(grid, markup=False)
+
+
+def _piped_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:
+    lines = [headers, *rows] if any(headers) else rows
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for columns in lines:
+        cells = [
+            text.rjust(width) if index in right else text.ljust(width)
+            for index, (text, width) in enumerate(zip(columns, widths, strict=True))
+        ]
+        out.file.write("  ".join(cells).rstrip() + "\n")
 
 
 def cell(value: Any) -> str:
@@ -63,8 +78,7 @@ def cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, dt.datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
-    # Brackets in data are not markup.
-    return str(value).replace("[", "\\[")
+    return str(value)
 
 
 def clip(text: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -13,15 +14,19 @@ from types import FrameType
 from rowvec import assemble
 from rowvec.cli import progress, show
 from rowvec.errors import ConfigError
+from rowvec.events import sync_events
 from rowvec.preview import Preview, preview
 from rowvec.pricing import dollars
 from rowvec.sources.base import Selection
+from rowvec.sources.event_stream import UNREADABLE, EventStream, has_table
 from rowvec.stream import Options, Pipeline
 from rowvec.syncing import sync as carry_out
 from rowvec.types import Kind, Report
 
 INTERRUPTED = 130
 SOME_FAILED = 3
+SHOW_CURSOR = b"\x1b[?25h"
+"""A progress bar hides it; a process that ends at once has to bring it back."""
 
 
 def plan(
@@ -32,15 +37,31 @@ def plan(
     *,
     force: bool = False,
     retry_failed: bool = False,
+    full: bool = False,
     as_json: bool = False,
-) -> None:
+) -> int:
+    """Returns the exit code.
+
+    Raises:
+        ConfigError: the pipeline follows change events.
+    """
     with assemble.opened(config, name) as pipeline, interruptible() as stop:
         options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed)
+        if _events(pipeline, options, full=full) is not None:
+            compares = "; `rowvec plan --full` compares with the table" if has_table(pipeline.source) else ""
+            raise ConfigError(
+                f"{pipeline.name} follows change events, which are not planned: what they do shows as they are read.",
+                hint=f"`rowvec sync` carries out those that are there{compares}.",
+            )
         result = preview(pipeline, options, stop=stop)
+        if stop.is_set():
+            show.note("Interrupted: what was counted is not all, so it is not shown.")
+            return INTERRUPTED
         if as_json:
             show.print_json({"pipeline": pipeline.name, **result.as_dict()})
         else:
             _print_plan(pipeline, result)
+        return 0
 
 
 def sync(
@@ -53,23 +74,55 @@ def sync(
     retry_failed: bool = False,
     allow_delete: bool = False,
     max_cost: float | None = None,
+    full: bool = False,
+    from_start: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Returns the exit code."""
+    """Returns the exit code.
+
+    Args:
+        full: of change events: compare with the table instead.
+        from_start: of change events: those that were read before too.
+
+    Raises:
+        ConfigError: `from_start`, and there are no events to read.
+    """
     with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
+        # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
+        # that finds nothing to do.
+        gc.freeze()
         options = Options(
             selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete
         )
-        total = None if retry_failed else pipeline.source.count(options.selection)
+        events = _events(pipeline, options, full=full)
+        if from_start and events is None:
+            raise ConfigError(
+                "--from-start reads change events again, and here rows are compared.", hint="Leave it out."
+            )
+        total = None if retry_failed or events else pipeline.source.count(options.selection)
         with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
-            report = carry_out(pipeline, options, progress=callback, stop=stop)
+            if events is None:
+                report = carry_out(pipeline, options, progress=callback, stop=stop)
+            else:
+                report = sync_events(
+                    pipeline, events, from_start=from_start, allow_delete=allow_delete, progress=callback, stop=stop
+                )
         if as_json:
             show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:
-            _print_report(pipeline, report, interrupted=stop.is_set())
+            print_report(pipeline, report, interrupted=stop.is_set())
+            if events is not None:
+                print_events(report)
         if stop.is_set():
             return INTERRUPTED
         return SOME_FAILED if report.failed or report.waiting else 0
+
+
+def _events(pipeline: Pipeline, options: Options, *, full: bool) -> EventStream | None:
+    """The change events to carry out; None where rows are compared, because there are no events or one asks for it."""
+    source = pipeline.source
+    chosen = full or options.force or not options.whole
+    return source if isinstance(source, EventStream) and not chosen else None
 
 
 def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
@@ -102,10 +155,12 @@ def interruptible() -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        # Not through rich: its lock may be held by what was interrupted.
         if stop.is_set():
+            if show.err.is_terminal:
+                os.write(2, SHOW_CURSOR)
             os._exit(INTERRUPTED)
         stop.set()
-        # Not through rich: its lock may be held by what was interrupted.
         os.write(2, b"\nFinishing the batches in hand; what is embedded is kept. Ctrl-C again stops at once.\n")
 
     former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -173,7 +228,14 @@ def _print_price(result: Preview) -> None:
         show.line(f"Expected time: {show.seconds(result.seconds)}.")
 
 
-def _print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
+def print_events(report: Report) -> None:
+    show.line(f"{show.count(report.read, 'event')} read.")
+    unreadable = report.reasons.get(UNREADABLE, 0)
+    if unreadable:
+        show.note(f"{show.count(unreadable, 'event')} could not be read and were left out.")
+
+
+def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
     parts = [
         (report.inserted, "new"), (report.embedded, "changed"), (report.updated, "metadata only"),
         (report.deleted, "deleted"), (report.unchanged, "unchanged"), (report.empty, "empty"),

@@ -8,21 +8,27 @@ from rowvec.config.models import (
     OpenAIEmbedder,
     PostgresStore,
     SentenceTransformersEmbedder,
-    SqlSource,
     Text,
 )
+from rowvec.config.sources import DebeziumSource, FilesSource, SqlRows, SqlSource
+from rowvec.config.workers import Schedule, Workers
 
 __all__ = [
     "EMBEDDED",
     "NAME",
     "Config",
+    "DebeziumSource",
+    "FilesSource",
     "LibsqlStore",
     "LocalEmbedder",
     "OpenAIEmbedder",
     "Pipeline",
     "PostgresStore",
+    "Schedule",
     "SentenceTransformersEmbedder",
+    "SqlRows",
     "SqlSource",
     "Text",
+    "Workers",
     "load",
 ]

@@ -13,16 +13,20 @@ from pydantic import ValidationError
 
 from rowvec.config import models
 from rowvec.config.environment import At, Environment, Unset, expand
-from rowvec.config.models import Context, Embedder, PipelineTable, Search, Section, Source, Store, Text
+from rowvec.config.fields import Context, Section
+from rowvec.config.models import Embedder, PipelineTable, Search, Store, Text
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
+from rowvec.config.sources import SOURCES, Source
+from rowvec.config.workers import Schedule, Workers
 from rowvec.errors import ConfigError
 from rowvec.naming import suggestion
 
 NAME = "rowvec.toml"
 STATE = ".rowvec"
-TOP = ("pipelines",)
+BROKER_VARIABLE = "ROWVEC_BROKER"
+TOP = ("pipelines", "workers")
 PARTS: Mapping[str, Mapping[str, type[Section]]] = {
-    "source": models.SOURCES,
+    "source": SOURCES,
     "embedder": models.EMBEDDERS,
     "store": models.STORES,
 }
@@ -42,6 +46,7 @@ class Pipeline:
     store: Store
     on_missing: Literal["delete", "keep"] = "delete"
     search: Search = Search()
+    schedule: Schedule | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Config:
 
     path: Path
     _declared: Mapping[str, Pipeline | list[Problem]] = field(repr=False)
+    _workers: Workers | list[Problem] = field(default_factory=Workers, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -64,6 +70,13 @@ class Config:
     @property
     def names(self) -> list[str]:
         return list(self._declared)
+
+    @property
+    def workers(self) -> Workers:
+        """Raises ConfigError when [workers] needs a variable that is not set."""
+        if isinstance(self._workers, Workers):
+            return self._workers
+        raise report(self.path, self._workers)
 
     @property
     def pipelines(self) -> dict[str, Pipeline]:
@@ -104,10 +117,30 @@ def load(path: Path | None = None) -> Config:
         ConfigError: no such file, or everything that is wrong with it at once.
     """
     file = _find() if path is None else path.absolute() / NAME if path.is_dir() else path.absolute()
-    declared, problems = _read(file, _parse(file))
-    if problems:
-        raise report(file, problems)
-    return Config(file, declared)
+    document = _parse(file)
+    declared, problems = _read(file, document)
+    workers, more = _read_workers(file, document.get("workers", {}))
+    if problems or more:
+        raise report(file, problems + more)
+    return Config(file, declared, workers)
+
+
+def _read_workers(file: Path, written: Any) -> tuple[Workers | list[Problem], list[Problem]]:
+    """The section, or the variables it waits for; and what is wrong with it."""
+    at: At = ("workers",)
+    if not isinstance(written, dict):
+        return [], [Problem(at, "is no table", "Write [workers].")]
+    environment = Environment(file.parent)
+    table, unset = expand(written, environment, at)
+    broker = environment.get(BROKER_VARIABLE)
+    if broker and "broker" not in table:
+        table["broker"] = broker
+    if unset:
+        return [unset_variable(each, environment) for each in unset], []
+    try:
+        return Workers.model_validate(table), []
+    except ValidationError as error:
+        return [], explain(error, Workers, at, {})
 
 
 def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, Pipeline | list[Problem]], list[Problem]]:
@@ -154,6 +187,7 @@ class _Reader:
             return None
         table, unset = expand(written, self._context.environment, self._at)
         self.unset = list(dict.fromkeys(unset))
+        _in_place(table)
         outline = self._validated(PipelineTable, table, self._at, self._homes)
         text = self._validated(Text, _table(table, "text"), (*self._at, "text"), self._homes)
         search = self._validated(Search, _table(table, "search"), (*self._at, "search"), self._homes)
@@ -162,9 +196,13 @@ class _Reader:
             for part in PARTS
             if outline or isinstance(table.get(part), dict)
         }
+        schedule = None
+        if isinstance(table.get("schedule"), dict):
+            schedule = self._validated(Schedule, table["schedule"], (*self._at, "schedule"), self._homes)
         if outline is None or self.problems or self.unset:
             return None
-        return Pipeline(name=name, text=text, search=search, on_missing=outline.on_missing, **parts)  # type: ignore[arg-type]
+        known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, **parts}
+        return Pipeline(name=name, on_missing=outline.on_missing, **known)
 
     def _part(self, part: str, table: dict[str, Any]) -> Section | None:
         kinds, at = PARTS[part], (*self._at, part)
@@ -173,13 +211,12 @@ class _Reader:
             if (*at, "kind") not in [each.at for each in self.unset]:
                 self.problems.append(unknown_kind(table, kinds, at))
             return None
-        others = {
-            key: f'It belongs to kind = "{other}".'
-            for other, model in kinds.items()
-            for key in model.model_fields
-            if other != kind
-        }
-        return self._validated(kinds[kind], table, at, {**self._homes, **others})
+        others: dict[str, list[str]] = {}
+        for other, model in kinds.items():
+            for key in model.model_fields:
+                others.setdefault(key, []).append(f'kind = "{other}"')
+        belongs = {key: f"It belongs to {' or '.join(there)}." for key, there in others.items()}
+        return self._validated(kinds[kind], table, at, {**self._homes, **belongs})
 
     def _validated(self, model: type[S], table: dict[str, Any], at: At, elsewhere: Mapping[str, str]) -> S | None:
         try:
@@ -197,16 +234,28 @@ class _Reader:
 def _shared_targets(declared: Mapping[str, Pipeline | list[Problem]]) -> list[Problem]:
     """Two pipelines in one table would each delete what the other wrote."""
     problems = []
-    owners: dict[tuple[str, str], str] = {}
+    owners: dict[tuple[str, str, str | None], str] = {}
     for name, pipeline in declared.items():
         if isinstance(pipeline, Pipeline):
-            target = (pipeline.store.url.get_secret_value(), pipeline.store.table.removeprefix("public."))
+            column = getattr(pipeline.store, "column", None)
+            target = (pipeline.store.url.get_secret_value(), pipeline.store.table.removeprefix("public."), column)
             owner = owners.setdefault(target, name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
                 what = f"is the table of pipeline {owner!r} too, in the same database"
                 problems.append(Problem(at, what, "Give each pipeline a table of its own."))
     return problems
+
+
+def _in_place(table: dict[str, Any]) -> None:
+    """Vectors in a column of the user's own stand where the rows do, unless the store says otherwise."""
+    source, store = table.get("source"), table.get("store")
+    if isinstance(source, dict) and isinstance(store, dict) and store.get("column"):
+        url, name = source.get("url"), source.get("table")
+        if isinstance(url, str) and isinstance(name, str):
+            # The store's driver knows no SQLAlchemy dialect.
+            url = type(url)(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
+            table["store"] = {"url": url, "table": name, **store}
 
 
 def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What may stand in a rowvec.toml.
 
-A further kind of source, embedder or store is one more model here and a line in SOURCES, EMBEDDERS or STORES.
+A further kind of source, embedder or store is one more model and a line in EMBEDDERS, STORES
+or, in sources.py, SOURCES.
 """
 
 from __future__ import annotations
@@ -8,15 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     SecretStr,
@@ -24,44 +22,25 @@ from pydantic import (
     model_validator,
 )
 
-from rowvec.config.environment import Environment
+from rowvec.config.fields import (
+    Count,
+    Names,
+    OptionalCount,
+    OptionalText,
+    Price,
+    Section,
+    Text_,
+    blank_is_none,
+    number,
+    wrong,
+)
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
 OPENAI = "https://api.openai.com/v1"
+LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a model must know besides its own table; without one, paths and names stay as they are."""
-
-    pipeline: str
-    folder: Path
-    environment: Environment
-
-    def path(self, text: str) -> Path:
-        """A relative path means beside the config, wherever the command was started."""
-        try:
-            return self.folder / Path(text).expanduser()
-        except RuntimeError:
-            # A ~ with no such user behind it is part of a name.
-            return self.folder / text
-
-
-def _wrong(what: str, fix: str) -> ValueError:
-    return ValueError(what, fix)
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise _wrong("is no number", "Write a number without quotes.")
-    return value
-
-
-def _blank_is_none(value: Any) -> Any:
-    return None if value == "" else value
 
 
 def _path(value: Any, info: ValidationInfo) -> Any:
@@ -76,21 +55,10 @@ def _model(value: str, info: ValidationInfo) -> str:
     return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
-def _source_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    url = value.get_secret_value()
-    if "://" not in url:
-        raise _wrong(
-            "is no database URL",
-            "Write sqlite:///shop.db, postgresql://user@host/database or mysql://user@host/database.",
-        )
-    file = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(.+)", url, re.DOTALL)
-    return SecretStr(file[1] + str(info.context.path(file[2]))) if file and info.context else value
-
-
 def _postgres_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if url != EMBEDDED and not re.match(r"postgres(ql)?://|\w+\s*=", url):
-        raise _wrong(
+        raise wrong(
             "is no PostgreSQL URL", f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.'
         )
     return value
@@ -98,9 +66,9 @@ def _postgres_url(value: SecretStr) -> SecretStr:
 
 def _base_url(url: str) -> str:
     if not re.match(r"https?://[^/?#]", url):
-        raise _wrong("is no web address", f"Write one up to the API's version, such as {OPENAI}.")
+        raise wrong("is no web address", f"Write one up to the API's version, such as {OPENAI}.")
     if "@" in url:
-        raise _wrong("holds a user or password", "Leave it out of the address, and put the key into api_key.")
+        raise wrong("holds a user or password", "Leave it out of the address, and put the key into api_key.")
     return url
 
 
@@ -108,9 +76,9 @@ def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
     url = value.get_secret_value()
     scheme, remote, _ = url.partition("://")
     if remote and scheme not in {"libsql", "http", "https", "ws", "wss", "file"}:
-        raise _wrong("is no libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
+        raise wrong("is no libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
     if ":memory:" in url:
-        raise _wrong("is in memory, where no vector outlives the command", "Write a path such as vectors.db.")
+        raise wrong("is in memory, where no vector outlives the command", "Write a path such as vectors.db.")
     if (remote and scheme != "file") or not info.context:
         return value
     path, mark, options = url.removeprefix("file:").partition("?")
@@ -126,22 +94,10 @@ def _table(value: Any, info: ValidationInfo) -> Any:
         return value
     parts = value.split(".")
     if len(parts) > 2 or not all(parts):
-        raise _wrong("is no table name", "Write table, or schema.table.")
+        raise wrong("is no table name", "Write table, or schema.table.")
     if max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > LONGEST_TABLE:
-        raise _wrong(f"is longer than {LONGEST_TABLE} bytes", 'Choose a shorter name: table = "…".')
+        raise wrong(f"is longer than {LONGEST_TABLE} bytes", 'Choose a shorter name: table = "…".')
     return value
-
-
-def _key(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        return value
-    if len(value) == 1:
-        raise _wrong("is a list", 'Write one name without brackets: key = "id".')
-    raise _wrong(
-        "is a list, and a key is one column",
-        "Make one column out of them in a query instead of a table:"
-        """ query = "select a || '-' || b as id, title from orders", key = "id".""",
-    )
 
 
 def _api_key(value: Any, info: ValidationInfo) -> Any:
@@ -155,11 +111,9 @@ def _columns(value: Any) -> Any:
     if value is None or value == "*":
         return value
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        raise _wrong(
-            'is neither "*" nor a list of names', 'Write columns = "*", or columns = ["title", "description"].'
-        )
+        raise wrong('is neither "*" nor a list of names', 'Write columns = "*", or columns = ["title", "description"].')
     if not value:
-        raise _wrong("is empty", 'Name a column, or write columns = "*".')
+        raise wrong("is empty", 'Name a column, or write columns = "*".')
     return tuple(str(name) for name in value)
 
 
@@ -168,9 +122,9 @@ def _lines(value: Any) -> Any:
         return None
     lines = value.strip("\n").splitlines() if isinstance(value, str) else value
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
-        raise _wrong("is no list of lines", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
+        raise wrong("is no list of lines", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
     if not any(line.strip() for line in lines):
-        raise _wrong("is empty", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
+        raise wrong("is empty", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
     return tuple(str(line) for line in lines)
 
 
@@ -179,42 +133,9 @@ def key_variable(base_url: str) -> str:
     return "OPENROUTER_API_KEY" if openrouter else "OPENAI_API_KEY"
 
 
-Text_: TypeAlias = Annotated[str, Field(min_length=1)]
-OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(_blank_is_none)]
-Count: TypeAlias = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(_blank_is_none)]
-Price: TypeAlias = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Names: TypeAlias = tuple[Text_, ...]
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
 ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
-
-
-class Section(BaseModel):
-    """A table of the config. Its repr shows no secret, its errors no value."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class SqlSource(Section):
-    """Rows of a table or of a query."""
-
-    kind: Literal["sql"] = "sql"
-    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_source_url)] = Field(examples=["sqlite:///shop.db"])
-    table: OptionalText = None
-    query: OptionalText = None
-    key: Annotated[Text_, BeforeValidator(_key)] = Field(examples=["id"])
-    where: OptionalText = None
-    cursor: OptionalText = None
-    page_size: Count = 2000
-
-    @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> SqlSource:
-        if self.table and self.query:
-            raise _wrong("has both table and query", "Keep one of them.")
-        if not self.table and not self.query:
-            raise _wrong("has neither table nor query", 'Add table = "products", or query = "select …".')
-        return self
 
 
 class Text(Section):
@@ -236,11 +157,11 @@ class Text(Section):
     def _one_form(self) -> Text:
         given = [form for form in FORMS if getattr(self, form) is not None]
         if len(given) > 1:
-            raise _wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
+            raise wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
         if self.columns is None:
             for name in ("exclude", "repeat"):
                 if getattr(self, name):
-                    raise _wrong(f"has {name} beside {given[0]}", f"{name} goes with columns only: leave it out.")
+                    raise wrong(f"has {name} beside {given[0]}", f"{name} goes with columns only: leave it out.")
         return self
 
 
@@ -259,7 +180,7 @@ class LocalEmbedder(Section):
     query_prompt: str | None = None
     passage_prompt: str | None = None
     workers: OptionalCount = None
-    cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(_blank_is_none)] = None
+    cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
     batch_size: OptionalCount = None
 
 
@@ -288,9 +209,9 @@ class OpenAIEmbedder(Section):
     concurrency: Count = 4
     requests_per_minute: OptionalCount = None
     tokens_per_minute: OptionalCount = None
-    tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(_blank_is_none)] = None
-    price_per_million: Annotated[Price | None, BeforeValidator(_blank_is_none)] = None
-    timeout: Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)] = 60.0
+    tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
+    price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
+    timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
     max_tries: Count = 3
     query_prompt: str | None = None
     passage_prompt: str | None = None
@@ -310,6 +231,7 @@ class PostgresStore(Section):
     metadata: Names = ()
     metric: Metric = "cosine"
     storage: Literal["vector", "halfvec"] = "vector"
+    column: Annotated[Annotated[str, Field(max_length=LONGEST_COLUMN)] | None, BeforeValidator(blank_is_none)] = None
     language: OptionalText = "english"
     create_extension: bool = True
     index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
@@ -320,7 +242,7 @@ class LibsqlStore(Section):
 
     kind: Literal["libsql"] = "libsql"
     url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_libsql_url)] = Field(examples=["vectors.db"])
-    token: Annotated[SecretStr | None, BeforeValidator(_blank_is_none)] = None
+    token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
     table: TableName = Field(default="", validate_default=True)
     metadata: Names = ()
     metric: Metric = "cosine"
@@ -331,18 +253,16 @@ class Search(Section):
     """How hits are ranked; see rowvec.ranking.Ranking."""
 
     fusion: Literal["convex", "rrf"] = "convex"
-    semantic_weight: Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)] = 0.5
+    semantic_weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.5
     static: OptionalText = None
-    static_weight: Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)] = 0.2
+    static_weight: Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)] = 0.2
     decay: OptionalText = None
-    half_life_days: Annotated[float | None, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)] = None
+    half_life_days: Annotated[float | None, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = None
 
 
-Source: TypeAlias = SqlSource
 Embedder: TypeAlias = LocalEmbedder | SentenceTransformersEmbedder | OpenAIEmbedder
 Store: TypeAlias = PostgresStore | LibsqlStore
 
-SOURCES: dict[str, type[Source]] = {"sql": SqlSource}
 EMBEDDERS: dict[str, type[Embedder]] = {
     "local": LocalEmbedder,
     "sentence-transformers": SentenceTransformersEmbedder,
@@ -359,4 +279,5 @@ class PipelineTable(Section):
     search: dict[str, Any] = Field(default_factory=dict)
     embedder: dict[str, Any] = Field(default_factory=dict)
     store: dict[str, Any] = Field(default_factory=dict)
+    schedule: dict[str, Any] | None = None
     on_missing: Literal["delete", "keep"] = "delete"

@@ -28,9 +28,11 @@ WRONG_TYPES = {
     "string_type": ("is no text", 'Write it in quotes: {name} = "…".'),
     "string_too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
     "too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
+    "string_too_long": ("is too long", "Choose a shorter name."),
     "path_type": ("is no path", 'Write it in quotes: {name} = "…".'),
     "tuple_type": ("is no list", 'Write {name} = ["…", "…"].'),
     "dict_type": ("is no table", "Write {name} = {{ … }}."),
+    "model_type": ("is no table", "Write {name} = {{ … }}."),
 }
 LIMITS = {
     "greater_than_equal": ("at least", "ge"),
@@ -68,6 +70,8 @@ def explain(error: ValidationError, model: type[BaseModel], at: At, elsewhere: M
 def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: Mapping[str, str]) -> Problem:
     kind, loc, value = details["type"], details["loc"], details["input"]
     place = (*at, *loc)
+    while len(loc) > 1 and (inner := _table_of(model, str(loc[0]))) is not None:
+        model, loc = inner, loc[1:]
     name = str(loc[0]) if loc else ""
     if kind == "extra_forbidden":
         return Problem(place, "is not a known key", elsewhere.get(name) or suggestion(name, model.model_fields))
@@ -87,6 +91,13 @@ def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: M
         return Problem(place, f"{_is(value)}; it must be {words} {details['ctx'][limit]}", "Change the number.")
     what, fix = WRONG_TYPES.get(kind, ("has a value that does not fit", "See `rowvec init` for an example."))
     return Problem(place, what, fix.format(name=place[-1] if isinstance(place[-1], str) else name))
+
+
+def _table_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """The model of a table within a table."""
+    annotation = model.model_fields[name].annotation if name in model.model_fields else None
+    kinds = [each for each in (annotation, *get_args(annotation)) if isinstance(each, type)]
+    return next((each for each in kinds if issubclass(each, BaseModel)), None)
 
 
 def unset_variable(unset: Unset, environment: Environment) -> Problem:

@@ -86,6 +86,8 @@ def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> Tran
     encoder.scale_embeddings = False
     words: Any = encoder.embeddings[0]
     words.weight = table[WORDS]
+    if len(words.weight) != config["vocab_size"]:
+        raise unsupported(name, f"it has vectors for {len(words.weight)} words, and says {config['vocab_size']}")
     positions: Any = encoder.position_encodings
     positions.encodings = _positions(config, table, name)
     table.norm(encoder.layernorm_embedding, "embeddings.LayerNorm")

@@ -59,6 +59,7 @@ class Engine:
 
     Args:
         folder: the converted model.
+        words: how many words the model has a vector for.
         device: `cpu`, `cuda`, or `auto` for CUDA where there is some.
         precision: `float32`, `float16` or `int8`, made from the stored float32 weights on loading.
         workers: batches that run side by side on the CPU, each on one thread. Two workers of one thread are faster
@@ -69,7 +70,7 @@ class Engine:
         EmbedderError: the converted model cannot be loaded.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, *, device: str, precision: str, workers: int) -> None:
+    def __init__(self, folder: Path, recipe: Recipe, *, words: int, device: str, precision: str, workers: int) -> None:
         ctranslate2 = _ctranslate2()
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         if device == "auto":
@@ -84,6 +85,7 @@ class Engine:
                 f"This machine's {device} cannot compute in {precision}.", hint='Set precision = "float32" or "int8".'
             )
         self._recipe = recipe
+        self._words = words
         self._budget = CUDA_TOKENS if device == "cuda" else CPU_TOKENS
         workers = 1 if device == "cuda" else workers
         try:
@@ -126,6 +128,12 @@ class Engine:
         ids = np.zeros((len(windows), padded(int(lengths.max()), self._recipe.limit)), np.int32)
         for row, window in zip(ids, windows, strict=True):
             row[: len(window)] = window
+        # CTranslate2 does not look, and reads memory that is not the table's.
+        if ids.max() >= self._words:
+            raise EmbedderError(
+                f"The tokenizer gives token {ids.max()}, and the model has {self._words} words.",
+                hint="The two do not belong together: fetch the model again.",
+            )
         try:
             output = self._encoder.forward_batch(
                 ctranslate2.StorageView.from_array(ids), ctranslate2.StorageView.from_array(lengths)

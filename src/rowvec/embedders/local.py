@@ -138,6 +138,7 @@ class LocalEmbedder:
                 self._engine = Engine(
                     convert(self._files, self._cache),
                     self._files.recipe,
+                    words=self._files.config["vocab_size"],
                     device=self._device,
                     precision=self.fingerprint.precision,
                     workers=self._workers,

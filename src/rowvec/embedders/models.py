@@ -130,8 +130,13 @@ def _packaged(name: str) -> Path | None:
 
 def _from_hub(name: str) -> Path:
     """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
 
     with contextlib.suppress(LocalEntryNotFoundError):
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS], local_files_only=True))
@@ -140,13 +145,18 @@ def _from_hub(name: str) -> Path:
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
         read_recipe(name, folder, read_json(folder / CONFIG))
-        return Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS]))
+        # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
+        return Path(hf_hub_download(name, WEIGHTS)).parent
     except EmbedderError:
         raise
+    except RemoteEntryNotFoundError as error:
+        raise unsupported(name, f"it has no {WEIGHTS}") from error
     except GatedRepoError as error:
         raise _not_found(name, "it is there, but asks to accept its terms and to log in (HF_TOKEN)") from error
     except RepositoryNotFoundError as error:
         raise _not_found(name, "it has no such model, or only for those who log in (HF_TOKEN)") from error
+    except LocalEntryNotFoundError as error:
+        raise _not_found(name, "it cannot be reached, and was not fetched from before") from error
     # The hub's client lets the errors of its own HTTP library through, whichever that is.
     except Exception as error:
         raise _not_found(name, f"it cannot be reached ({type(error).__name__})") from error
@@ -166,7 +176,7 @@ def file_digest(path: Path, cache: Path) -> str:
     found = path.resolve().stat()
     identity = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
     note = cache / "digests" / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(OSError):
         if len(known := note.read_text("ascii")) == 64:
             return known
     with path.open("rb") as file:

@@ -104,7 +104,7 @@ class OpenAIEmbedder:
         if self.budget.limit is not None and price is None:
             raise ConfigError(
                 f"--max-cost needs a price, and that of {model!r} is not known.",
-                hint="Give `price` in dollars per million tokens in the embedder's configuration.",
+                hint="Set embedder.price_per_million, in US dollars.",
             )
         self._endpoint = wire.Endpoint(
             model, wire.checked_url(base_url), key_env, wire.checked_key(api_key, key_env), asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -15,6 +15,15 @@ class Selection:
 
     keys: tuple[Key, ...] = ()
     ranges: tuple[tuple[Key, Key], ...] = ()
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A source whose rows can be cut into ranges of keys."""
+
+    def boundaries(self, size: int) -> Iterator[Key]:
+        """The last key of each full range of `size` rows, in key order. Fewer rows may come after the last of them."""
+        ...
 
 
 class Source(Protocol):

@@ -7,6 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from rowvec.values import CONVERSION_ERRORS, converter, shown
 
 PEEK_EVENTS = 500
 """So many of the first events tell the columns where nobody declares them."""
+UNREADABLE = "event that cannot be read"
 _KEY_TYPES = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID)
 
 
@@ -153,7 +155,7 @@ class EventStream(ABC):
         except SourceError as error:
             if not self.settings.skip_bad:
                 return error
-            batch.skipped["event that cannot be read"] += 1
+            batch.skipped[UNREADABLE] += 1
         else:
             if parsed.skipped:
                 batch.skipped[f"event skipped: {parsed.skipped}"] += 1
@@ -283,6 +285,20 @@ class EventStream(ABC):
                 hint="Follow it with `rowvec watch`, or name the table that the events are of in source.rows.",
             )
         return self.rows
+
+
+def has_table(source: Source) -> bool:
+    """Whether there are rows to count and to read, and not only events that change them."""
+    return not isinstance(source, EventStream) or source.rows is not None
+
+
+def first_row(source: Source) -> Row | None:
+    """The row of the first event that tells one, for showing what rows are like."""
+    if not isinstance(source, EventStream):
+        return None
+    with closing(source.batches({}, 1, follow=False, stop=threading.Event())) as batches:
+        told = (event for batch in batches for event in batch.events)
+        return next((source.row(event) for event in told if event.effect is Effect.PUT), None)
 
 
 def key_of(raw: bytes | None) -> Any:

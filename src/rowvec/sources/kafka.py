@@ -192,7 +192,7 @@ class _Reading:
             raise SourceError(
                 f"{self._where}: the events of {name} from offset {self._offsets.get(name, 0)} on are gone: Kafka"
                 " deleted them before they were read, or the topic was made anew.",
-                hint="Compare with the table once (rowvec sync), or read all there is with --from-start.",
+                hint="Compare with the table once (rowvec sync --full), or read all there is with --from-start.",
             )
         if code in (codes.UNKNOWN_TOPIC_OR_PART, codes._UNKNOWN_PARTITION, codes._UNKNOWN_TOPIC):
             raise SourceError(f"{self._where}: {name} is gone.", hint="Was the topic deleted?")

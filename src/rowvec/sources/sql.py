@@ -130,6 +130,19 @@ class SqlSource:
                 return
             after = page[-1].key
 
+    def boundaries(self, size: int) -> Iterator[Key]:
+        """See `Divisible.boundaries`. Keys alone are read, along their index where the database has one."""
+        after: Key | None = None
+        key = self._order(self._key)
+        while True:
+            bounds = [] if after is None else [key > self._order(self._bound(after))]
+            statement = self._from(sa.select(self._key), bounds).order_by(key).offset(size - 1).limit(1)
+            found = self._typed([row[0] for row in self._database.fetch(statement)])
+            if not found:
+                return
+            after = found[0]
+            yield found[0]
+
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         found: set[Key] = set()
         for start in range(0, len(keys), KEYS_AT_ONCE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from rowvec.filters import Filter
 from rowvec.types import (
@@ -49,6 +49,30 @@ class Ledger:
     rows: int = 0
     fingerprint: Fingerprint | None = None
     recipe: str = ""
+
+
+@runtime_checkable
+class DividesWork(Protocol):
+    """A store in which several processes may sync disjoint ranges of keys at once."""
+
+    divides_work: bool
+
+    def lock(self, part: str | None = None) -> AbstractContextManager[None]:
+        """Hold the lock of one range; the pipeline's own lock keeps ranges out, and they keep it out.
+
+        Raises:
+            Locked: somebody else holds that range, or the whole.
+        """
+        ...
+
+
+@runtime_checkable
+class AltersTable(Protocol):
+    """A store whose vectors may stand in a table of the user's own, which lacks the columns at first."""
+
+    def apply(self, spec: TableSpec) -> list[str]:
+        """Make what is missing; returns the statements that were run."""
+        ...
 
 
 class Store(Protocol):

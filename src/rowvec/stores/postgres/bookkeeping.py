@@ -41,6 +41,8 @@ class Bookkeeping:
 
     def set_generation(self, connection: Connection, state: str, fingerprint: Fingerprint, recipe: str) -> None:
         """Make this the live generation or the one being built, or bring its recipe up to date."""
+        if self._generation(connection, state) == (fingerprint, recipe):
+            return  # A commit that writes waits for the disk.
         connection.execute(
             "insert into rowvec.generations (scope, pipeline, fingerprint, recipe, state)"
             " values (%s, %s, %s, %s, %s) on conflict (scope, state) do update"

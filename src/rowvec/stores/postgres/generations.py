@@ -10,8 +10,9 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.keyword import KeywordIndex
-from rowvec.stores.postgres.schema import KEY_TYPES, Names
-from rowvec.types import Fingerprint
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.types import Check, Fingerprint
 
 Connection = psycopg.Connection[Any]
 
@@ -25,11 +26,34 @@ class Generations:
         self._storage = storage
         self._where = where
 
+    def usable(self, connection: Connection, names: Names) -> bool:
+        """There is something to look vectors up in."""
+        return schema.table_exists(connection, names)
+
+    def check(self, connection: Connection, spec: TableSpec) -> Check:
+        """The line that `rowvec check` prints.
+
+        Raises:
+            StoreError: a sync could not keep its vectors there.
+        """
+        live = self._books.live(connection)
+        if not schema.table_exists(connection, self.live):
+            schema.check_may_create(connection, self.live, self._where)
+            return Check("table", True, f"{self.live.scope} will be created")
+        if live is not None and live[0] != spec.fingerprint:
+            return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
+        schema.check_shape(connection, self.live, spec, self._where)
+        return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
+
+    def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
+        """Run the statements that `check` asks for; a table of rowvec's own needs none."""
+        return []
+
     def existing(self, connection: Connection, fingerprint: Fingerprint | None) -> Names | None:
         """The table that holds vectors of this fingerprint, complete or not; None where there is none."""
         live = self._books.live(connection)
         if live is None or fingerprint in (None, live[0]):
-            return self.live if schema.table_exists(connection, self.live) else None
+            return self.live if self.usable(connection, self.live) else None
         return self.live.next if self._books.building(connection) == fingerprint else None
 
     def open(self, connection: Connection, spec: TableSpec) -> Names:
@@ -87,8 +111,10 @@ class Generations:
 
     def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
         schema.rename_table(connection, old, new)
-        keywords(old, spec).rename(connection, new.table)
+        keywords(old, spec).rename(connection, new.family)
 
 
 def keywords(names: Names, spec: TableSpec) -> KeywordIndex:
-    return KeywordIndex((names.schema, names.table), spec.key, KEY_TYPES[spec.key_type], spec.language or "simple")
+    return KeywordIndex(
+        (names.schema, names.table), spec.key, KEY_TYPES[spec.key_type], spec.language or "simple", family=names.family
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,14 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.postgres.connect import single
-from rowvec.stores.postgres.schema import Names
+from rowvec.stores.postgres.names import Names
 
 Connection = psycopg.Connection[Any]
 
 AUTO_ROWS = 10_000
 """Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
+INDEX_MARK = "_vectors_"
+LONGEST_FAMILY = 48
 OPERATOR_CLASS = {"cosine": "cosine_ops", "l2": "l2_ops", "ip": "ip_ops"}
 
 
@@ -81,8 +84,11 @@ def find(connection: Connection, names: Names) -> list[IndexInfo]:
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
         " left join rowvec.tunings s on s.scope = %s"
         " and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
-        " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') order by 4 desc, c.oid desc",
-        [names.scope, names.sql.as_string(connection)],
+        " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') and exists (select from pg_depend d"
+        " join pg_attribute a on (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid) where d.objid = c.oid"
+        " and d.classid = 'pg_class'::regclass and a.attrelid = i.indrelid and a.attname = %s)"
+        " order by 4 desc, c.oid desc",
+        [names.scope, names.sql.as_string(connection), names.own("embedding")],
     ).fetchall()
     return [
         IndexInfo(name, kind, "halfvec" if "halfvec" in definition else "vector", definition, *rest)
@@ -107,10 +113,11 @@ def build(
     drops.
     """
     rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
-    former = find(connection, names)
-    name = _free_name(names, {index.name for index in former})
+    former = [index for index in find(connection, names) if _is_ours(names, index)]
+    name = _free_name(connection, names)
     _drop(connection, names, [index for index in former if not index.valid])
-    column = "embedding" if storage == spec.precision else f"(embedding::{spec.precision}({dimension}))"
+    column = sql.Identifier(names.own("embedding")).as_string(connection)
+    column = column if storage == spec.precision else f"({column}::{spec.precision}({dimension}))"
     kind = "halfvec" if storage == "halfvec" else spec.precision
     statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
         name=sql.Identifier(name),
@@ -124,8 +131,8 @@ def build(
 
 
 def drop(connection: Connection, names: Names) -> int:
-    """Drop every vector index without blocking; return how many there were."""
-    found = find(connection, names)
+    """Drop every vector index without blocking, but for those a user made in a table of their own; return how many."""
+    found = [index for index in find(connection, names) if _is_ours(names, index)]
     _drop(connection, names, found)
     return len(found)
 
@@ -147,11 +154,17 @@ def _drop(connection: Connection, names: Names, indexes: Sequence[IndexInfo]) ->
         )
 
 
-def _free_name(names: Names, taken: set[str]) -> str:
-    number = 1
-    while f"{names.table}_vectors_{number}" in taken:
-        number += 1
-    return f"{names.table}_vectors_{number}"
+def _is_ours(names: Names, index: IndexInfo) -> bool:
+    return names.column is None or INDEX_MARK in index.name
+
+
+def _free_name(connection: Connection, names: Names) -> str:
+    for number in itertools.count(1):
+        name = f"{names.family[:LONGEST_FAMILY]}{INDEX_MARK}{number}"
+        found = "select to_regclass(%s)"
+        if connection.execute(found, [sql.Identifier(names.schema, name).as_string(connection)]).fetchone() == (None,):
+            return name
+    raise AssertionError
 
 
 @contextmanager

@@ -74,9 +74,12 @@ class KeywordIndex:
         key: its key column.
         key_type: that column's SQL type, such as `bigint`.
         language: a text search configuration; it decides stems and stop words.
+        family: what the names of the side tables begin with; the vector table's name by default.
     """
 
-    def __init__(self, table: tuple[str, str], key: str, key_type: str, language: str) -> None:
+    def __init__(
+        self, table: tuple[str, str], key: str, key_type: str, language: str, *, family: str | None = None
+    ) -> None:
         self.table = table
         self.key = key
         self.key_type = key_type
@@ -87,7 +90,7 @@ class KeywordIndex:
             "key": sql.Identifier(key),
             "key_type": sql.SQL(key_type),
             "language": sql.SQL("{}::regconfig").format(sql.Literal(_quoted(language))),
-            **{side: sql.Identifier(schema, _side(name, side)) for side in TABLES},
+            **{side: sql.Identifier(schema, _side(family or name, side)) for side in TABLES},
         }
 
     def exists(self, conn: Connection) -> bool:
@@ -122,7 +125,7 @@ class KeywordIndex:
         conn.execute(self._sql("drop"))
 
     def rename(self, conn: Connection, name: str) -> KeywordIndex:
-        """Follow the vector table to a new name in the same schema; returns the index under that name."""
+        """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
         for side in TABLES:
             rename = sql.SQL("alter table if exists {} rename to {}")
             conn.execute(rename.format(self._parts[side], sql.Identifier(_side(name, side))))
@@ -143,6 +146,11 @@ class KeywordIndex:
         """Those of `keys` that are indexed."""
         statement = sql.SQL("select key from {documents} where key = any(%s)").format(**self._parts)
         return {key for (key,) in conn.execute(statement, [list(keys)])}
+
+    def lost(self, conn: Connection) -> list[Key]:
+        """Keys that are indexed and have no row any more."""
+        statement = "select d.key from {documents} d where not exists (select from {table} t where t.{key} = d.key)"
+        return [key for (key,) in conn.execute(sql.SQL(statement).format(**self._parts))]
 
     def search(
         self,

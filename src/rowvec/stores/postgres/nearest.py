@@ -11,7 +11,7 @@ from psycopg import sql
 
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.index import IndexInfo
-from rowvec.stores.postgres.schema import Names
+from rowvec.stores.postgres.names import Names
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
@@ -79,9 +79,9 @@ def _estimate(connection: Connection, table: VectorTable, where: Condition) -> f
 def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition) -> Ranked:
     statement = sql.SQL(
         # The fence keeps the planner from an approximate index, which could leave out matching rows.
-        "select key, distance from (select t.{key} as key, t.embedding {op} %b as distance from {table} t"
-        " where t.embedding is not null and {where} offset 0) compared order by distance, key limit %s"
-    ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), table=table.names.sql, where=where.sql)
+        "select key, distance from (select t.{key} as key, t.{embedding} {op} %b as distance from {table} t"
+        " where t.{embedding} is not null and {where} offset 0) compared order by distance, key limit %s"
+    ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, **table.names.parts)
     rows = connection.execute(statement, [vector, *where.values, limit], binary=True).fetchall()
     return _ranked(table, rows, exact=True)
 
@@ -93,10 +93,10 @@ def _approximate(
     cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
     # The index orders by its own precision; the outer query orders its candidates by the stored vectors.
     statement = sql.SQL(
-        "with candidates as materialized (select t.{key} as key, t.embedding from {table} t where {where}"
-        " order by t.embedding{cast} {op} %b{cast} limit %s)"
-        " select key, embedding {op} %b as distance from candidates order by distance, key"
-    ).format(key=table.key, table=table.names.sql, where=where.sql, cast=cast, op=operator)
+        "with candidates as materialized (select t.{key} as key, t.{embedding} from {table} t"
+        " where t.{embedding} is not null and {where} order by t.{embedding}{cast} {op} %b{cast} limit %s)"
+        " select key, {embedding} {op} %b as distance from candidates order by distance, key"
+    ).format(key=table.key, where=where.sql, cast=cast, op=operator, **table.names.parts)
     with connection.transaction():
         connection.execute(_effort(index, limit))
         return connection.execute(statement, [*where.values, vector, limit, vector], binary=True).fetchall()

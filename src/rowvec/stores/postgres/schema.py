@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -14,6 +11,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.connect import qualified, use_vectors
+from rowvec.stores.postgres.names import Names, text_index
 from rowvec.types import Column, ColumnType
 
 SQL_TYPES = {
@@ -30,7 +28,6 @@ SQL_TYPES = {
     ColumnType.ARRAY: "jsonb",
     ColumnType.BYTES: "bytea",
 }
-MAX_IDENTIFIER = 63
 KEY_TYPES = {ColumnType.INTEGER: "bigint", ColumnType.TEXT: "text", ColumnType.UUID: "uuid"}
 EQUIVALENT = {
     "bigint": {"bigint", "integer", "smallint"},
@@ -50,7 +47,6 @@ METADATA_INDEXES = {
     ColumnType.TEXT: "hash ({})",
     ColumnType.ARRAY: "gin ({} jsonb_path_ops)",
 }
-LEDGER_COLUMNS = ("embedding", "text_hash", "row_hash", "truncated")
 OWN_COLUMNS = {
     "text_hash": "bytea",
     "row_hash": "bytea",
@@ -114,66 +110,6 @@ create table if not exists rowvec.positions (
     primary key (scope, key)
 );
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The vector table and its columns, split and quoted once.
-
-    Attributes:
-        column: of the vectors, where they stand in a table of the user's own; what rowvec keeps beside them is then
-            named after it. A generation is a column there, and a table elsewhere.
-    """
-
-    schema: str
-    table: str
-    column: str | None = None
-
-    @classmethod
-    def parse(cls, name: str, column: str | None = None) -> Names:
-        schema, dot, table = name.rpartition(".")
-        return cls(schema if dot else "public", table, column)
-
-    @property
-    def sql(self) -> sql.Identifier:
-        return qualified(self.schema, self.table)
-
-    @property
-    def scope(self) -> str:
-        return f"{self.schema}.{self.table}" + (f".{self.column}" if self.column else "")
-
-    @property
-    def family(self) -> str:
-        """What the names of indexes and side tables begin with."""
-        return f"{self.table}__{self.column}" if self.column else self.table
-
-    def own(self, name: str) -> str:
-        """The column that holds what elsewhere stands in the column `name` of a table of rowvec's own."""
-        if self.column is None:
-            return name
-        return self.column if name == "embedding" else f"{self.column}_{name}"
-
-    @property
-    def parts(self) -> dict[str, sql.Composable]:
-        """For `format`: table, embedding, text_hash, row_hash, truncated, and `known`, true for rows of the ledger."""
-        own = {name: sql.Identifier(self.own(name)) for name in LEDGER_COLUMNS}
-        known = "true" if self.column is None else "({embedding} is not null or {text_hash} is not null)"
-        return {"table": self.sql, **own, "known": sql.SQL(known).format(**own)}
-
-    @property
-    def next(self) -> Names:
-        """The generation that is being filled."""
-        return self._sibling("next")
-
-    @property
-    def previous(self) -> Names:
-        """The generation that was live before."""
-        return self._sibling("previous")
-
-    def _sibling(self, state: str) -> Names:
-        if self.column:
-            return Names(self.schema, self.table, f"{self.column}__{state}")
-        return Names(self.schema, f"{self.table}__{state}")
 
 
 def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
@@ -257,7 +193,8 @@ def index_metadata(connection: psycopg.Connection[Any], names: Names, columns: I
 def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
     if not table_exists(connection, names):
         return True
-    return connection.execute(sql.SQL("select 1 from {table} where {known} limit 1").format(**names.parts)).fetchone() is None
+    statement = sql.SQL("select 1 from {table} where {known} limit 1").format(**names.parts)
+    return connection.execute(statement).fetchone() is None
 
 
 def forget_row_hashes(connection: psycopg.Connection[Any], names: Names) -> None:
@@ -278,18 +215,6 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
             qualified(old.schema, text_index(old)), sql.Identifier(text_index(new))
         )
     )
-
-
-def text_index(names: Names) -> str:
-    return shortened(f"{names.family}_text_hash")
-
-
-def shortened(name: str) -> str:
-    """The name, with a hash for its end where PostgreSQL would cut it."""
-    if len(name.encode()) <= MAX_IDENTIFIER:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name.encode()[: MAX_IDENTIFIER - 9].decode(errors='ignore')}_{digest}"
 
 
 def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> None:

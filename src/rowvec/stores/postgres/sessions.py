@@ -38,6 +38,7 @@ class Sessions:
         self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
         self._writer: Connection | None = None
         self._locked = False
+        self._part: str | None = None
 
     def read(self, work: Callable[[Connection], T]) -> T:
         with self._slots:
@@ -69,8 +70,13 @@ class Sessions:
             raise
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """An advisory lock that the server frees when the process ends, however it ends."""
+    def lock(self, part: str | None = None) -> Iterator[None]:
+        """An advisory lock that the server frees when the process ends, however it ends.
+
+        Args:
+            part: of the table: its lock is held, and the table's together with the holders of other parts.
+        """
+        self._part = part
         self.write(self._acquire)
         self._locked = True
         try:
@@ -78,7 +84,7 @@ class Sessions:
         finally:
             self._locked = False
             if self._writer is not None and not self._writer.closed and not self._writer.broken:
-                self._writer.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", [self._scope])
+                self._release(self._writer)
 
     def holder(self, connection: Connection) -> str | None:
         """Who holds the lock and since when."""
@@ -112,10 +118,23 @@ class Sessions:
                 connection.execute(f"set statement_timeout = {int(1000 * self._statement_seconds)}")
         return connection
 
+    def _release(self, connection: Connection) -> None:
+        """Nothing else takes advisory locks for the session."""
+        connection.execute("select pg_advisory_unlock_all()")
+
     def _acquire(self, connection: Connection) -> None:
-        row = connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._scope]).fetchone()
-        if row == (True,):
+        if self._part is None:
+            statement, names = "select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._scope]
+        else:
+            # The part's own lock first: whoever has to wait for it does not keep others from the table.
+            statement = (
+                "select case when pg_try_advisory_lock(hashtextextended(%s, 2)) then"
+                " pg_try_advisory_lock_shared(hashtextextended(%s, 0)) else false end"
+            )
+            names = [f"{self._scope} {self._part}", self._scope]
+        if connection.execute(statement, names).fetchone() == (True,):
             return
+        connection.execute("select pg_advisory_unlock_all()")
         holder = self.holder(connection)
         raise Locked(
             f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),

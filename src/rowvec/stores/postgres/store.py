@@ -31,7 +31,9 @@ from rowvec.stores.postgres.generations import Generations, keywords
 from rowvec.stores.postgres.index import IndexInfo, IndexSpec
 from rowvec.stores.postgres.index import find as find_indexes
 from rowvec.stores.postgres.indexes import Indexes
+from rowvec.stores.postgres.inplace import InPlaceGenerations, InPlaceWriter
 from rowvec.stores.postgres.keyword import KeywordIndex
+from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
@@ -50,11 +52,14 @@ class PostgresStore:
         url: a libpq URL or key=value string.
         metric: "cosine", "l2" or "ip".
         storage: "vector" (4 bytes a number) or "halfvec" (2 bytes).
+        column: of the vectors, where `table` is one of the user's own (see stores.postgres.inplace).
         create_extension: install pgvector in the database when it is available and missing.
         index: built after the first sync that leaves AUTO_ROWS rows or more; None for never.
         readers: so many threads can search at once.
         statement_seconds: a search that takes longer is cancelled.
     """
+
+    divides_work = True
 
     def __init__(
         self,
@@ -64,20 +69,22 @@ class PostgresStore:
         pipeline: str,
         metric: str = "cosine",
         storage: str = "vector",
+        column: str | None = None,
         create_extension: bool = True,
         index: IndexSpec | None = DEFAULT_INDEX,
         readers: int = 2,
         statement_seconds: float | None = None,
     ) -> None:
         self._url = url
-        self._live = schema.Names.parse(table)
+        self._live = Names.parse(table, column)
         self._target = self._live
         self._metric = metric
         self._storage = storage
         self._create_extension = create_extension
         self._books = Bookkeeping(self._live.scope, pipeline)
         self._spec: TableSpec | None = None
-        self._generations = Generations(self._live, self._books, storage, f"{self._live.scope} in {describe(url)}")
+        generations = InPlaceGenerations if column else Generations
+        self._generations = generations(self._live, self._books, storage, f"{self._live.scope} in {describe(url)}")
         self._writer: Writer | None = None
         self._words: KeywordIndex | None = None
         self._index: IndexInfo | None = None
@@ -107,9 +114,10 @@ class PostgresStore:
 
     def ledger(self) -> Ledger:
         def look(connection: Connection) -> Ledger:
-            if not schema.table_exists(connection, self._live):
+            if not self._generations.usable(connection, self._live):
                 return Ledger(exists=False)
-            rows = single(connection.execute(sql.SQL("select count(*) from {}").format(self._live.sql)))[0]
+            counted = sql.SQL("select count(*) from {table} where {known}").format(**self._live.parts)
+            rows = single(connection.execute(counted))[0]
             return Ledger(True, rows, *(self._books.live(connection) or (None, "")))
 
         return self._read(look)
@@ -119,10 +127,10 @@ class PostgresStore:
         self._aim(spec, found or self._live)
         return found is not None
 
-    def _aim(self, spec: TableSpec, target: schema.Names) -> None:
+    def _aim(self, spec: TableSpec, target: Names) -> None:
         self._spec = spec
         self._target = target
-        self._writer = Writer(target, spec, self._storage)
+        self._writer = (InPlaceWriter if target.column else Writer)(target, spec, self._storage)
         self._words = None if spec.language is None else keywords(target, spec)
 
     def prepare(self, spec: TableSpec) -> None:
@@ -158,32 +166,35 @@ class PostgresStore:
             newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
             fix = f"Update pgvector to {newest} or newer, then: ALTER EXTENSION vector UPDATE;" if old else None
             lines.append(Check("pgvector", not old, version, fix))
-            live = self._books.live(connection)
-            if not schema.table_exists(connection, self._live):
-                schema.check_may_create(connection, self._live, self.where)
-                lines.append(Check("table", True, f"{self._live.scope} will be created"))
-            elif live is not None and live[0] != spec.fingerprint:
-                lines.append(
-                    Check("table", True, f"{self._live.scope} is of another model; sync builds the new one beside it")
-                )
-            else:
-                schema.check_shape(connection, self._live, spec, self.where)
-                lines.append(Check("table", True, f"{self._live.scope} fits: {spec.dimension} dimensions"))
-            return lines
+            return [*lines, self._generations.check(connection, spec)]
 
         return self._write(look)
 
-    def lock(self) -> AbstractContextManager[None]:
-        return self._sessions.lock()
+    def apply(self, spec: TableSpec) -> list[str]:
+        """Make the columns that a table of the user's own lacks; returns the statements that were run.
+
+        Raises:
+            StoreError: the role does not own the table; nothing was changed.
+        """
+
+        def alter(connection: Connection) -> list[str]:
+            schema.ensure_extension(connection, self.where, create=self._create_extension)
+            with connection.transaction():
+                return self._generations.apply(connection, spec)
+
+        return self._write(alter)
+
+    def lock(self, part: str | None = None) -> AbstractContextManager[None]:
+        return self._sessions.lock(part)
 
     # The ledger
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         # As many columns as Stored has fields, so that a row becomes one without a step of Python for each field.
         statement = sql.SQL(
-            "select {key}, case when embedding is null then null else text_hash end, row_hash, null"
-            " from {table} where {key} = any(%b)"
-        ).format(key=self._key, table=self._target.sql)
+            "select {key}, case when {embedding} is null then null else {text_hash} end, {row_hash}, null"
+            " from {table} where {key} = any(%b) and {known}"
+        ).format(key=self._key, **self._target.parts)
 
         def look(connection: Connection) -> dict[Key, Stored]:
             rows = connection.execute(statement, [list(keys)], binary=True).fetchall()
@@ -197,9 +208,9 @@ class PostgresStore:
 
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         statement = sql.SQL(
-            "select distinct on (text_hash) text_hash, embedding, truncated from {}"
-            " where text_hash = any(%s) and embedding is not null"
-        ).format(self._target.sql)
+            "select distinct on ({text_hash}) {text_hash}, {embedding}, {truncated} from {table}"
+            " where {text_hash} = any(%s) and {embedding} is not null"
+        ).format(**self._target.parts)
         rows = self._read(lambda c: c.execute(statement, [list(hashes)], binary=True).fetchall())
         return {text_hash: TextVector(as_array(vector), truncated) for text_hash, vector, truncated in rows}
 
@@ -218,10 +229,10 @@ class PostgresStore:
     def _known(self) -> sql.Composed:
         """Every key of the table, and those that are known as failures only."""
         return sql.SQL(
-            "select {key} as key from {table} union all"
+            "select {key} as key from {table} where {known} union all"
             " select f.key::{type} from rowvec.failures f where scope = %s"
-            " and not exists (select from {table} t where t.{key} = f.key::{type})"
-        ).format(key=self._key, table=self._target.sql, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]))
+            " and not exists (select from {table} where {key} = f.key::{type} and {known})"
+        ).format(key=self._key, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]), **self._target.parts)
 
     def write(self, batch: WriteBatch) -> int:
         writer = self._writer
@@ -286,9 +297,9 @@ class PostgresStore:
             row = single(
                 connection.execute(
                     sql.SQL(
-                        "select count(*) filter (where embedding is not null), count(*) filter (where truncated),"
-                        " pg_total_relation_size(%s::regclass) from {}"
-                    ).format(table),
+                        "select count(*) filter (where {embedding} is not null), count(*) filter (where {truncated}),"
+                        " pg_total_relation_size(%s::regclass) from {table}"
+                    ).format(**self._live.parts),
                     [table.as_string(connection)],
                 )
             )
@@ -296,9 +307,9 @@ class PostgresStore:
                 connection.execute(
                     sql.SQL(
                         "select count(*), count(*) filter (where exists (select"
-                        " from {table} t where t.{key}::text = f.key))"
+                        " from {table} where {key}::text = f.key and {known}))"
                         " from rowvec.failures f where scope = %s"
-                    ).format(table=table, key=self._key),
+                    ).format(key=self._key, **self._live.parts),
                     [self._live.scope],
                 )
             )
@@ -314,7 +325,9 @@ class PostgresStore:
     # Search
 
     def vector(self, key: Key) -> Vector | None:
-        statement = sql.SQL("select embedding from {} where {} = %s").format(self._live.sql, self._key)
+        statement = sql.SQL("select {embedding} from {table} where {key} = %s").format(
+            key=self._key, **self._live.parts
+        )
         row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
         return None if row is None or row[0] is None else as_array(row[0])
 
@@ -328,7 +341,7 @@ class PostgresStore:
 
         return self._read(look)
 
-    def _vector_table(self, names: schema.Names | None = None) -> VectorTable:
+    def _vector_table(self, names: Names | None = None) -> VectorTable:
         return VectorTable(names or self._live, self._key, self._metric, self._storage, self.spec.dimension)
 
     def _condition(self, where: Filter) -> Condition:

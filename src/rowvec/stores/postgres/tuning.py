@@ -62,8 +62,8 @@ def measure(
 
 def _sample(connection: Connection, table: VectorTable, count: int) -> list[tuple[Key, Vector]]:
     statement = sql.SQL(
-        "select {key}, embedding from {table} where embedding is not null order by random() limit %s"
-    ).format(key=table.key, table=table.names.sql)
+        "select {key}, {embedding} from {table} where {embedding} is not null order by random() limit %s"
+    ).format(key=table.key, **table.names.parts)
     rows = connection.execute(statement, [count], binary=True).fetchall()
     return [(key, vector.to_numpy()) for key, vector in rows]
 

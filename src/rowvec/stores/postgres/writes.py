@@ -14,7 +14,8 @@ from psycopg.types.json import Jsonb
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES, Names
+from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
+from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
 from rowvec.types import ColumnType, Document, Entry, Key
 
 Connection = psycopg.Connection[Any]
@@ -41,7 +42,7 @@ class Writer:
         stays. The second case makes a repeated write, after a lost acknowledgement, count as done.
         """
         self._copy(connection, ((e.document, e.vector, e.truncated, e.expected) for e in entries))
-        own = [sql.Identifier(name) for name in ("embedding", "text_hash", "row_hash", "truncated")] + self.metadata
+        own = [sql.Identifier(name) for name in LEDGER_COLUMNS] + self.metadata
         updated = connection.execute(
             sql.SQL(
                 "update {table} t set {assign}, updated_at = now() from {stage} s where t.{key} = s.{key}"
@@ -106,7 +107,10 @@ class Writer:
         # Made from the table itself, so that text keys keep its collation; the casts serve adopted tables.
         columns = [
             sql.SQL("{}::{}").format(self.key, sql.SQL(KEY_TYPES[self.spec.key_type])),
-            sql.SQL("embedding, text_hash, row_hash, truncated, text_hash as expected"),
+            sql.SQL(
+                "{embedding} as embedding, {text_hash} as text_hash, {row_hash} as row_hash, {truncated} as truncated,"
+                " {text_hash} as expected"
+            ).format(**self.names.parts),
             *(
                 sql.SQL("{0}::{1} as {0}").format(sql.Identifier(c.name), sql.SQL(SQL_TYPES[c.type]))
                 for c in self.spec.metadata

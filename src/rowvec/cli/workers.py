@@ -1,0 +1,102 @@
+"""`rowvec worker`, `rowvec beat` and `rowvec sync --workers celery`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rowvec import assemble
+from rowvec import config as settings
+from rowvec.cli import progress, show, work
+from rowvec.errors import ConfigError, MissingExtraError
+from rowvec.stream import Options
+
+CONFIG_VARIABLE = "ROWVEC_CONFIG"
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def worker(config: Path | None, concurrency: int, *, beat: bool, log_level: str) -> int:
+    """Work until it is stopped: the first Ctrl-C or SIGTERM waits for the tasks in hand. Returns the exit code."""
+    arguments = ["worker", f"--concurrency={concurrency}", f"--loglevel={_level(log_level)}", "--hostname=rowvec@%h-%i"]
+    return _start(config, [*arguments, "--beat"] if beat else arguments)
+
+
+def beat(config: Path | None, log_level: str) -> int:
+    """Send tasks out when they are due, until it is stopped. Returns the exit code."""
+    return _start(config, ["beat", f"--loglevel={_level(log_level)}"])
+
+
+def sync(
+    config: Path | None,
+    name: str | None,
+    engine: str,
+    *,
+    refused: Sequence[str] = (),
+    force: bool = False,
+    allow_delete: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Spread one sync over the workers that listen. Returns the exit code.
+
+    Args:
+        refused: options that the user gave and a fleet has not.
+
+    Raises:
+        ConfigError: an unknown engine, or such an option.
+    """
+    if engine != "celery":
+        raise ConfigError(f"--workers {engine}: there are no such workers.", hint="Write --workers celery.")
+    if refused:
+        raise ConfigError(f"{refused[0]} does not go with --workers.", hint="A fleet syncs the whole pipeline.")
+    loaded = _aim(config)
+    _need_celery()
+    from rowvec.workers import fleet
+    from rowvec.workers.settings import check_broker
+
+    check_broker()
+    with assemble.opened(loaded.path, name) as pipeline, work.interruptible() as stop:
+        options = Options(force=force, allow_delete=allow_delete)
+        with progress.shown(pipeline.source.count()) as callback:
+            report = fleet.sync(pipeline, options, range_rows=loaded.workers.range_rows, progress=callback, stop=stop)
+        if as_json:
+            show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
+        else:
+            work.print_report(pipeline, report, interrupted=stop.is_set())
+        if stop.is_set():
+            return work.INTERRUPTED
+        return work.SOME_FAILED if report.failed or report.waiting else 0
+
+
+def _start(config: Path | None, arguments: list[str]) -> int:
+    loaded = _aim(config)
+    _need_celery()
+    loaded.pipelines  # noqa: B018  A config with a mistake in it is told here rather than by the first task.
+    from rowvec.workers.celery import app
+    from rowvec.workers.settings import check_broker
+
+    check_broker()
+    show.note(f"{loaded.path}: {', '.join(loaded.names)}. Stop with Ctrl-C.")
+    app.start(argv=arguments)
+    return 0
+
+
+def _aim(config: Path | None) -> settings.Config:
+    """Have the tasks, and the processes that carry them out, use this config."""
+    named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    loaded = settings.load(named)
+    os.environ[CONFIG_VARIABLE] = str(loaded.path)
+    return loaded
+
+
+def _need_celery() -> None:
+    try:
+        import celery  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("Background work", "celery") from error
+
+
+def _level(name: str) -> str:
+    if name.lower() not in LEVELS:
+        raise ConfigError(f"--log-level {name} is none of {', '.join(LEVELS)}.")
+    return name.lower()

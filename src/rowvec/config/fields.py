@@ -1,0 +1,62 @@
+"""What the models of a rowvec.toml have in common: their base, and the types of their fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from rowvec.config.environment import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model must know besides its own table; without one, paths and names stay as they are."""
+
+    pipeline: str
+    folder: Path
+    environment: Environment
+
+    def path(self, text: str) -> Path:
+        """A relative path means beside the config, wherever the command was started."""
+        try:
+            return self.folder / Path(text).expanduser()
+        except RuntimeError:
+            # A ~ with no such user behind it is part of a name.
+            return self.folder / text
+
+
+class Section(BaseModel):
+    """A table of the config. Its repr shows no secret, its errors no value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def wrong(what: str, fix: str) -> ValueError:
+    return ValueError(what, fix)
+
+
+def number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise wrong("is no number", "Write a number without quotes.")
+    return value
+
+
+def blank_is_none(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _one_is_a_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) and value else value
+
+
+Text_: TypeAlias = Annotated[str, Field(min_length=1)]
+OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(blank_is_none)]
+Count: TypeAlias = Annotated[int, BeforeValidator(number), Field(ge=1)]
+OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(blank_is_none)]
+Price: TypeAlias = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
+Names: TypeAlias = tuple[Text_, ...]
+NameOrNames: TypeAlias = Annotated[Names, Field(min_length=1), BeforeValidator(_one_is_a_list)]
+"""At least one; a single one needs no brackets."""

@@ -1,0 +1,86 @@
+"""What the vector table, its columns and its indexes are called."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from psycopg import sql
+from psycopg.sql import Composable
+
+from rowvec.stores.postgres.connect import qualified
+
+LEDGER_COLUMNS = ("embedding", "text_hash", "row_hash", "truncated")
+MAX_IDENTIFIER = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The vector table and its columns, split and quoted once.
+
+    Attributes:
+        column: of the vectors, where they stand in a table of the user's own; what rowvec keeps beside them is then
+            named after it. A generation is a column there, and a table elsewhere.
+    """
+
+    schema: str
+    table: str
+    column: str | None = None
+
+    @classmethod
+    def parse(cls, name: str, column: str | None = None) -> Names:
+        schema, dot, table = name.rpartition(".")
+        return cls(schema if dot else "public", table, column)
+
+    @property
+    def sql(self) -> sql.Identifier:
+        return qualified(self.schema, self.table)
+
+    @property
+    def scope(self) -> str:
+        return f"{self.schema}.{self.table}" + (f".{self.column}" if self.column else "")
+
+    @property
+    def family(self) -> str:
+        """What the names of indexes and side tables begin with."""
+        return f"{self.table}__{self.column}" if self.column else self.table
+
+    def own(self, name: str) -> str:
+        """The column that holds what elsewhere stands in the column `name` of a table of rowvec's own."""
+        if self.column is None:
+            return name
+        return self.column if name == "embedding" else f"{self.column}_{name}"
+
+    @property
+    def parts(self) -> dict[str, Composable]:
+        """For `format`: table, embedding, text_hash, row_hash, truncated, and `known`, true for rows of the ledger."""
+        own = {name: sql.Identifier(self.own(name)) for name in LEDGER_COLUMNS}
+        known = "true" if self.column is None else "({embedding} is not null or {text_hash} is not null)"
+        return {"table": self.sql, **own, "known": sql.SQL(known).format(**own)}
+
+    @property
+    def next(self) -> Names:
+        """The generation that is being filled."""
+        return self._sibling("next")
+
+    @property
+    def previous(self) -> Names:
+        """The generation that was live before."""
+        return self._sibling("previous")
+
+    def _sibling(self, state: str) -> Names:
+        if self.column:
+            return Names(self.schema, self.table, f"{self.column}__{state}")
+        return Names(self.schema, f"{self.table}__{state}")
+
+
+def text_index(names: Names) -> str:
+    return shortened(f"{names.family}_text_hash")
+
+
+def shortened(name: str) -> str:
+    """The name, with a hash for its end where PostgreSQL would cut it."""
+    if len(name.encode()) <= MAX_IDENTIFIER:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+    return f"{name.encode()[: MAX_IDENTIFIER - 9].decode(errors='ignore')}_{digest}"

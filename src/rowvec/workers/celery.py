@@ -1,0 +1,171 @@
+"""The Celery app: `celery -A rowvec.workers.celery worker`, or `rowvec worker`.
+
+Tasks may be delivered more than once: after a worker was killed, and by Redis also when one takes longer than
+`redeliver_after`. That does no harm. A sync compares before it writes; the pipeline's lock lets one work at a time; and
+a task that is delivered again returns the result of its first run if there is one, or waits until that has ended.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from celery.signals import worker_process_shutdown
+
+from rowvec import assemble
+from rowvec.errors import ConfigError, Locked
+from rowvec.stores.base import Ledger
+from rowvec.stream import Options, Pipeline
+from rowvec.syncing import Progress
+from rowvec.types import Fingerprint, Report
+from rowvec.workers import jobs
+from rowvec.workers.ranges import sync_range as carry_out_range
+from rowvec.workers.settings import celery_settings, load_config
+
+logger = logging.getLogger("rowvec.workers")
+
+AGAIN_SECONDS = 10
+PROGRESS_SECONDS = 1.0
+PROGRESS = "PROGRESS"
+LARGEST_BATCH = 1_000_000
+
+app = Celery("rowvec")
+# Read when first needed: importing this module neither needs a config nor starts a server.
+app.add_defaults(lambda: celery_settings(load_config()))
+
+
+@app.task(bind=True, name="rowvec.generate_embeddings")
+def generate_embeddings(
+    task: Any, pipeline: str | None = None, batch_size: int = 100, asked_at: float | None = None
+) -> dict[str, Any]:
+    """Embed up to `batch_size` of the rows that need it.
+
+    Args:
+        asked_at: seconds since the epoch; when a sync began after that, it has done the work.
+
+    Returns:
+        `{"processed": 95, "failed": 5}`, with a reason in `skipped` when another sync did or does the work.
+    """
+    _check_batch_size(batch_size)
+    return _once(
+        task,
+        pipeline,
+        lambda opened: jobs.generate_embeddings(opened, batch_size, asked_at, progress=_progress(task)),
+        skipped={"processed": 0, "failed": 0},
+    )
+
+
+@app.task(bind=True, name="rowvec.sync")
+def sync(task: Any, pipeline: str | None = None, **options: Any) -> dict[str, Any]:
+    """Make the vectors of a pipeline match its rows; `options` are fields of rowvec.stream.Options.
+
+    Returns:
+        The counts of the report, `processed` and `failed` among them.
+    """
+    return _once(task, pipeline, lambda opened: jobs.sync(opened, _options(options), progress=_progress(task)))
+
+
+@app.task(bind=True, name="rowvec.sync_range")
+def sync_range(
+    task: Any,
+    pipeline: str,
+    after: str | None,
+    until: str | None,
+    *,
+    ledger: dict[str, Any],
+    expected: list[str],
+    **options: Any,
+) -> dict[str, Any]:
+    """One range of a fleet; see rowvec.workers.fleet."""
+    fingerprint = ledger["fingerprint"]
+    known = Ledger(**{**ledger, "fingerprint": Fingerprint(**fingerprint) if fingerprint else None})
+    return _once(
+        task,
+        pipeline,
+        lambda opened: carry_out_range(
+            opened, after, until,
+            ledger=known, expected=expected, options=_options(options), progress=_progress(task),
+        ).as_dict(),
+        wait=True,
+    )  # fmt: skip
+
+
+def _once(
+    task: Any,
+    pipeline: str | None,
+    work: Callable[[Pipeline], dict[str, Any]],
+    *,
+    skipped: dict[str, Any] | None = None,
+    wait: bool = False,
+) -> dict[str, Any]:
+    """Carry `work` out unless an earlier delivery of the same task did, or somebody else is at it.
+
+    Args:
+        skipped: what the result of a task says that another sync made needless.
+        wait: until the lock is free. One delivered again always does: the holder may be its own first run.
+    """
+    again = bool((task.request.delivery_info or {}).get("redelivered")) or task.request.retries > 0
+    if again:
+        former = task.AsyncResult(task.request.id)
+        if former.successful():
+            logger.info("Task %s was done before.", task.request.id)
+            return dict(former.result)
+    try:
+        with _opened(pipeline) as opened:
+            return work(opened)
+    except Locked as error:
+        if wait or again:
+            raise task.retry(exc=error, countdown=AGAIN_SECONDS, max_retries=None) from error
+        logger.info("Task %s skipped: %s", task.request.id, error.message)
+        return {**(skipped or {}), "skipped": error.message}
+
+
+def _progress(task: Any) -> Progress:
+    last = 0.0
+
+    def tell(report: Report) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= PROGRESS_SECONDS:
+            last = now
+            task.update_state(state=PROGRESS, meta=report.as_dict())
+
+    return tell
+
+
+def _options(given: dict[str, Any]) -> Options:
+    allowed = {"limit", "force", "retry_failed", "allow_delete"}
+    if unknown := sorted(given.keys() - allowed):
+        raise ConfigError(f"A task has no option {unknown[0]!r}.", hint=f"There are {', '.join(sorted(allowed))}.")
+    return Options(**given)
+
+
+def _check_batch_size(value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_BATCH:
+        raise ConfigError(
+            f"batch_size is {str(value)[:40]!r}.", hint=f"It is a whole number from 1 to {LARGEST_BATCH:,}."
+        )
+
+
+@contextmanager
+def _opened(name: str | None) -> Iterator[Pipeline]:
+    """A pipeline whose model stays loaded in this process. A store that broke opens its connections anew."""
+    yield _assembled(os.getpid(), name)
+
+
+@cache
+def _assembled(process: int, name: str | None) -> Pipeline:
+    # By process: what a parent opened before it forked is not for its children.
+    loaded = load_config()
+    return assemble.assemble(loaded, loaded.pipeline(name))
+
+
+@worker_process_shutdown.connect
+def _forget(**_: Any) -> None:
+    _assembled.cache_clear()

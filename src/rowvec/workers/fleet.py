@@ -1,0 +1,261 @@
+"""One sync by many workers: ranges of keys are sent out, watched, sent again when they fall silent, and swept once.
+
+Whoever starts the fleet holds no lock while the workers work, so that their ranges can be locked one by one. It writes
+the record of the run, and when every range is done it takes the whole table's lock and deletes what is gone.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from celery import states
+
+from rowvec.errors import ConfigError, DeletionGuard, Locked, RowvecError, StoreError
+from rowvec.retry import patiently
+from rowvec.sources.base import Divisible
+from rowvec.stores.base import Ledger
+from rowvec.stream import Options, Pipeline, missing_keys
+from rowvec.syncing import Progress
+from rowvec.types import Report, WriteBatch
+from rowvec.workers import ranges
+from rowvec.workers.celery import PROGRESS, app, sync_range
+
+RANGES = 64
+SMALLEST, LARGEST = 200, 20_000
+"""Rows in a range: enough to be worth sending, few enough that a lost one costs seconds to minutes."""
+OUTSTANDING = 64
+POLL_SECONDS = 0.3
+SILENT_SECONDS = 30.0
+LOCK_TRIES = 600
+
+
+@dataclass(slots=True)
+class Part:
+    """One range, and the tasks that were sent for it."""
+
+    after: str | None
+    until: str | None
+    tasks: list[str] = field(default_factory=list)
+    report: Report = field(default_factory=Report)
+    said: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """What each task said last."""
+    heard_at: float = 0.0
+    started: bool = False
+    finished: bool = False
+
+    def listen(self) -> bool:
+        """Whether one of its tasks has said something new.
+
+        Raises:
+            RowvecError: the range failed.
+        """
+        news = False
+        for task in self.tasks:
+            meta = app.backend.get_task_meta(task)
+            state, result = meta["status"], meta["result"]
+            if self.said.get(task) == (state, repr(result)):
+                continue
+            self.said[task] = (state, repr(result))
+            news = news or state != states.PENDING
+            self.started = state not in (states.PENDING, states.RETRY)
+            if state in states.EXCEPTION_STATES and state != states.RETRY:
+                raise (
+                    result
+                    if isinstance(result, RowvecError)
+                    else StoreError(
+                        f"A worker could not sync the range {self.after}..{self.until}: {result}",
+                        hint="Its log says more; run it again to go on where it ended.",
+                    )
+                )
+            if state in (states.SUCCESS, PROGRESS):
+                self.report = _report(result)
+            if state == states.SUCCESS:
+                self.finished = True
+                return True
+        if news:
+            self.heard_at = time.monotonic()
+        return news
+
+    def send(self, pipeline: str, settings: dict[str, Any]) -> None:
+        task = sync_range.apply_async((pipeline, self.after, self.until), settings)
+        self.tasks.append(task.id)
+        self.heard_at = time.monotonic()
+        self.started = False
+
+
+def sync(
+    pipeline: Pipeline,
+    options: Options | None = None,
+    *,
+    range_rows: int | None = None,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Make the vectors of a whole pipeline match its rows, by the workers that listen on the broker.
+
+    Args:
+        options: `force` and `allow_delete` go with a fleet.
+        range_rows: rows in one task.
+        stop: when set, ranges that no worker has begun are taken back.
+
+    Raises:
+        Locked: another sync of this pipeline is at work.
+        ConfigError: the source or the options cannot be divided.
+        RowvecError: what ended a range; what was embedded before is stored.
+    """
+    options, stop = options or Options(), stop or threading.Event()
+    if not isinstance(pipeline.source, Divisible) or not options.whole:
+        raise ConfigError("A fleet syncs all rows of a table or query.", hint="Leave --workers out.")
+    ranges.check_divisible(pipeline)
+    store = pipeline.store
+    with store.lock():
+        before = store.ledger()
+        store.prepare(pipeline.spec)
+        run = store.begin_run()
+    fleet = _Fleet(pipeline, _settings(pipeline, before, options), progress, stop)
+    try:
+        rows = pipeline.source.count()
+        fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
+        if not stop.is_set():
+            _finish(pipeline, options, fleet.total, stop)
+    except BaseException as error:
+        fleet.take_back()
+        text = error.message if isinstance(error, RowvecError) else type(error).__name__
+        store.save_run(run, fleet.total, "failed" if isinstance(error, Exception) else "interrupted", text)
+        raise
+    store.save_run(run, fleet.total, "interrupted" if stop.is_set() else "done")
+    return fleet.total
+
+
+class _Fleet:
+    def __init__(
+        self, pipeline: Pipeline, settings: dict[str, Any], progress: Progress | None, stop: threading.Event
+    ) -> None:
+        self.pipeline = pipeline
+        self.settings = settings
+        self.progress = progress
+        self.stop = stop
+        self.done: list[Report] = []
+        self.working: list[Part] = []
+        self.total = Report()
+        self.heard_at = time.monotonic()
+
+    def carry_out(self, parts: Iterator[tuple[str | None, str | None]]) -> None:
+        """Keep so many ranges on their way until all are done."""
+        more = True
+        while more or self.working:
+            if self.stop.is_set():
+                self.take_back()
+                return
+            while more and len(self.working) < OUTSTANDING:
+                bounds = next(parts, None)
+                more = bounds is not None
+                if bounds is not None:
+                    part = Part(*bounds)
+                    part.send(self.pipeline.name, self.settings)
+                    self.working.append(part)
+            self._look()
+            self.stop.wait(POLL_SECONDS)
+
+    def _look(self) -> None:
+        """Take what is done, and send again what fell silent."""
+        heard = [part for part in self.working if part.listen()]
+        self.done += [part.report for part in self.working if part.finished]
+        self.working = [part for part in self.working if not part.finished]
+        self.total = _summed([*self.done, *(part.report for part in self.working)])
+        if self.progress is not None:
+            self.progress(self.total)
+        if heard:
+            self.heard_at = time.monotonic()
+        for part in self.working:
+            # A range in the queue may wait as long as others are worked on; one that was begun must speak.
+            since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
+            if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
+                part.send(self.pipeline.name, self.settings)
+
+    def take_back(self) -> None:
+        """Have no worker begin what is still in the queue; what is being worked on ends well by itself."""
+        unstarted = [task for part in self.working for task in part.tasks if not part.started]
+        if unstarted:
+            with suppress(Exception):  # Not every broker can; then they are carried out, which does no harm.
+                app.control.revoke(unstarted)
+
+
+def _parts(source: Divisible, size: int) -> Iterator[tuple[str | None, str | None]]:
+    """Bounds that cover all keys; the first has no lower and the last no upper one."""
+    after: str | None = None
+    for key in source.boundaries(size):
+        yield after, str(key)
+        after = str(key)
+    if after is not None:
+        yield after, None
+
+
+def _size(rows: int) -> int:
+    return min(LARGEST, max(SMALLEST, rows // RANGES))
+
+
+def _settings(pipeline: Pipeline, before: Ledger, options: Options) -> dict[str, Any]:
+    fingerprint = before.fingerprint.as_dict() if before.fingerprint else None
+    return {
+        "ledger": {"exists": before.exists, "rows": before.rows, "fingerprint": fingerprint, "recipe": before.recipe},
+        "expected": ranges.identity(pipeline),
+        "force": options.force,
+    }
+
+
+def _finish(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:
+    """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked."""
+    store = pipeline.store
+    with _locked(pipeline, stop):
+        if not pipeline.keep_missing:
+            present = patiently(stop, store.count)
+            missing = sum(len(keys) for keys in missing_keys(pipeline, stop))
+            if missing > present / 2 and not options.allow_delete:
+                raise DeletionGuard(
+                    f"{missing:,} of the {present:,} rows in {store.where} are gone from the source: more than half."
+                    " Nothing was deleted.",
+                    hint="If that is right, run it again with --allow-delete; if not, look at the source.",
+                )
+            for keys in missing_keys(pipeline, stop) if missing else ():
+                patiently(stop, store.write, WriteBatch(deletes=keys))
+                report.deleted += len(keys)
+        if not stop.is_set():
+            store.complete(pipeline.spec)
+
+
+@contextmanager
+def _locked(pipeline: Pipeline, stop: threading.Event) -> Iterator[None]:
+    """The whole table's lock, as soon as the last worker has let go of its range."""
+    with ExitStack() as stack:
+        for attempt in range(LOCK_TRIES):
+            try:
+                stack.enter_context(pipeline.store.lock())
+                break
+            except Locked:
+                if attempt == LOCK_TRIES - 1 or stop.wait(1.0):
+                    raise
+        yield
+
+
+def _summed(reports: Iterable[Report]) -> Report:
+    total = Report()
+    for report in reports:
+        for name in _COUNTS:
+            setattr(total, name, getattr(total, name) + getattr(report, name))
+        total.cost_estimated |= report.cost_estimated
+        for reason, count in report.reasons.items():
+            total.reasons[reason] = total.reasons.get(reason, 0) + count
+    return total
+
+
+_COUNTS = [each.name for each in fields(Report) if each.name not in ("last_key", "reasons", "cost_estimated")]
+
+
+def _report(meta: Mapping[str, Any]) -> Report:
+    return Report(**{name: meta[name] for name in (*_COUNTS, "cost_estimated", "reasons") if name in meta})

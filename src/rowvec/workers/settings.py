@@ -1,0 +1,125 @@
+"""From `[workers]` to the settings of Celery: where tasks wait, where results stay, how long anything may take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from rowvec import config as settings
+from rowvec.errors import BrokerUnavailable
+from rowvec.workers.schedule import beat_schedule
+
+CONFIG_VARIABLE = "ROWVEC_CONFIG"
+QUEUE_SCHEMA = "rowvec_tasks"
+GRACE_SECONDS = 60
+CONNECT_SECONDS = 4
+
+
+def load_config() -> settings.Config:
+    """The config that ROWVEC_CONFIG names, or the nearest one."""
+    path = os.environ.get(CONFIG_VARIABLE)
+    return settings.load(Path(path) if path else None)
+
+
+def celery_settings(loaded: settings.Config) -> dict[str, Any]:
+    """Everything that the app is configured with. Starts the embedded server where no broker is named."""
+    workers = loaded.workers
+    broker = workers.broker.get_secret_value() if workers.broker else _embedded(loaded, "sqla")
+    limit = int(workers.time_limit.total_seconds())
+    return {
+        "broker_url": broker,
+        "result_backend": _results(loaded, broker),
+        "result_expires": workers.keep_results,
+        "result_extended": True,
+        "beat_schedule": beat_schedule(loaded),
+        "beat_schedule_filename": str(_state(loaded) / "beat"),
+        "timezone": workers.timezone or "UTC",
+        "task_default_queue": "rowvec",
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_track_started": True,
+        "task_soft_time_limit": limit,
+        "task_time_limit": limit + GRACE_SECONDS,
+        # A long task must not keep short ones waiting behind it in the same worker.
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_timeout": CONNECT_SECONDS,
+        "broker_transport_options": _transport(broker, int(workers.redeliver_after.total_seconds())),
+        "redis_socket_connect_timeout": CONNECT_SECONDS,
+        "worker_hijack_root_logger": False,
+    }
+
+
+def _transport(broker: str, redeliver_seconds: int) -> dict[str, Any]:
+    if broker.startswith(("redis", "sentinel")):
+        return {"visibility_timeout": redeliver_seconds, "socket_connect_timeout": CONNECT_SECONDS}
+    return {"pool_pre_ping": True} if broker.startswith("sqla+") else {}
+
+
+def _results(loaded: settings.Config, broker: str) -> str:
+    """As the config says; else in the Redis that is the broker, else in the embedded PostgreSQL."""
+    chosen = loaded.workers.results
+    if chosen is not None:
+        return chosen.get_secret_value()
+    return broker if broker.startswith(("redis", "sentinel")) else _embedded(loaded, "db")
+
+
+def _state(loaded: settings.Config) -> Path:
+    loaded.state.mkdir(parents=True, exist_ok=True)
+    return loaded.state
+
+
+def _embedded(loaded: settings.Config, kind: str) -> str:
+    """The embedded PostgreSQL as Celery's SQLAlchemy transport ("sqla") or result backend ("db") names it.
+
+    Its tables stand in a schema of their own. The transport marks delivered messages and keeps them for ever:
+    yesterday's are dropped here.
+    """
+    from rowvec.stores.postgres.embedded import embedded_url
+
+    url = embedded_url(loaded.state)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(hashtextextended('rowvec.tasks', 0))")
+        connection.execute(f"create schema if not exists {QUEUE_SCHEMA}")
+        if connection.execute(f"select to_regclass('{QUEUE_SCHEMA}.kombu_message')").fetchone() != (None,):
+            connection.execute(
+                f"delete from {QUEUE_SCHEMA}.kombu_message where not visible and sent_at < now() - interval '1 day'"
+            )
+    mark = "&" if "?" in url else "?"
+    return (
+        f"{kind}+{url.replace('postgresql://', 'postgresql+psycopg://', 1)}{mark}options=-csearch_path%3D{QUEUE_SCHEMA}"
+    )
+
+
+def check_broker() -> None:
+    """Raises BrokerUnavailable when tasks can neither be sent nor fetched now."""
+    from rowvec.workers.celery import app
+
+    with reachable(), app.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, timeout=CONNECT_SECONDS)
+
+
+@contextmanager
+def reachable() -> Iterator[None]:
+    """Raise what Celery says of a broker or a result store that does not answer as BrokerUnavailable."""
+    from celery.exceptions import BackendError
+    from kombu.exceptions import OperationalError
+
+    from rowvec.workers.celery import app
+
+    try:
+        yield
+    except (OperationalError, BackendError, ConnectionError, TimeoutError) as error:
+        raise BrokerUnavailable(
+            f"The broker {app.connection_for_write().as_uri()} does not answer.",
+            hint="Is it running, and workers.broker right?",
+        ) from error

@@ -1,0 +1,308 @@
+"""The command line as a user meets it: every command a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.acceptance.shop import Shop, ended, wait_until
+from tests.servers.openai import EmbeddingServer
+
+HEAVY = ("numpy", "sqlalchemy", "psycopg", "pydantic", "rich.progress", "jinja2", "ctranslate2", "tokenizers", "torch")
+ROWS = 30
+
+
+@pytest.fixture
+def model() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer(dimension=16) as server:
+        yield server
+
+
+@pytest.fixture
+def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
+    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
+    shop.declare()
+    shop.stock(ROWS)
+    return shop
+
+
+def stored(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        if connection.execute("select to_regclass('products_vectors')").fetchone() == (None,):
+            return 0
+        row = connection.execute("select count(*) from products_vectors where embedding is not null").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+# Starting
+
+
+def test_help_lists_every_command_and_the_exit_codes(tmp_path: Path) -> None:
+    answer = Shop(tmp_path).run("--help")
+    assert answer.code == 0
+    for command in ("init", "check", "plan", "sync", "status", "failures", "search", "demo"):
+        assert f"\n  {command} " in answer.out
+    assert "3 done but some rows" in answer.out
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\nfrom rowvec.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "Commands" in answer.stdout
+    assert answer.stdout.endswith("heavy: []\n")
+
+
+def test_a_wrong_option_is_a_usage_error(tmp_path: Path) -> None:
+    answer = Shop(tmp_path).run("sync", "--fource")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--fource" in answer.err
+    assert "--force" in answer.err
+
+
+# The way from a database to a search
+
+
+def test_from_a_database_to_a_search(shop: Shop, model: EmbeddingServer) -> None:
+    (shop.folder / "rowvec.toml").unlink()
+    answer = shop.run("init", "--from", "sqlite:///shop.db")
+    assert answer.code == 0, answer.err
+    assert "rowvec check" in answer.out
+    written = (shop.folder / "rowvec.toml").read_text(encoding="utf-8")
+    assert 'table = "products"' in written
+    assert 'key = "id"' in written
+
+    shop.declare()
+    answer = shop.run("check")
+    assert answer.code == 0, answer.out
+    assert [line.split()[:2] for line in answer.out.splitlines()][:4] == [
+        ["OK", "config"], ["OK", "source"], ["OK", "text"], ["OK", "model"],
+    ]  # fmt: skip
+    assert stored(shop.variables["STORE_URL"]) == 0, "check creates nothing"
+
+    answer = shop.run("plan")
+    assert answer.code == 0
+    assert f"products: {ROWS} rows" in answer.out
+    assert "new row" in answer.out
+    assert model.billed_tokens == 0
+
+    answer = shop.run("sync")
+    assert answer.code == 0, answer.err
+    assert answer.out.startswith(f"products: {ROWS} new; {ROWS} texts embedded")
+
+    shop.sql("update products set name = 'a red lantern' where id = 7")
+    answer = shop.run("sync")
+    assert answer.out.startswith(f"products: 1 changed, {ROWS - 1} unchanged; 1 text embedded")
+
+    shop.sql("update products set price = 99 where id = 8")
+    answer = shop.run("sync")
+    assert answer.out.startswith(f"products: 1 metadata only, {ROWS - 1} unchanged; 0 texts embedded")
+
+    answer = shop.run("status")
+    assert f"100.00 %  ({ROWS} of {ROWS} rows" in answer.out
+
+    answer = shop.run("search", "name: a red lantern. description: number 7 of many", "--limit", "3")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[1].split()[1] == "7"
+
+
+def test_init_means_a_relative_path_as_seen_from_the_config(shop: Shop) -> None:
+    (shop.folder / "elsewhere").mkdir()
+    elsewhere = Shop(shop.folder / "elsewhere", shop.variables)
+    answer = elsewhere.run("init", "--from", "sqlite:///shop.db", "--config", "../new.toml")
+    assert answer.code == 0, answer.err
+    answer = elsewhere.run("check", "--config", "../new.toml")
+    assert f"{ROWS} rows, key id (integer)" in answer.out
+
+
+def test_init_keeps_a_password_out_of_the_file_and_of_the_screen(shop: Shop, postgres_url: str) -> None:
+    (shop.folder / "rowvec.toml").unlink()
+    user, rest = postgres_url.removeprefix("postgresql://").split("@", 1)
+    answer = shop.run("init", "--from", f"postgresql://{user.partition(':')[0]}:s3cret@{rest}")
+    assert answer.code == 0, answer.err
+    assert "ROWVEC_SOURCE_URL=" in answer.out
+    assert ".env" in answer.out
+    assert "s3cret" not in answer.out + answer.err + (shop.folder / "rowvec.toml").read_text(encoding="utf-8")
+
+
+def test_init_does_not_overwrite_a_config(shop: Shop) -> None:
+    before = (shop.folder / "rowvec.toml").read_text(encoding="utf-8")
+    answer = shop.run("init")
+    assert answer.code == 2
+    assert "--force" in answer.err
+    assert (shop.folder / "rowvec.toml").read_text(encoding="utf-8") == before
+
+
+# What is printed where
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "sync", "status", "failures", "search"])
+def test_json_is_the_only_thing_on_stdout(command: str, shop: Shop) -> None:
+    assert shop.run("sync").code == 0
+    arguments = [command, *(["lamp"] if command == "search" else []), "--json"]
+    answer = shop.run(*arguments)
+    assert answer.code == 0, answer.err
+    assert json.loads(answer.out) is not None
+
+
+def test_json_of_an_error_leaves_stdout_empty(shop: Shop) -> None:
+    shop.declare(source='url = "sqlite:///shop.db", table = "product", key = "id"')
+    answer = shop.run("sync", "--json")
+    assert (answer.code, answer.out) == (1, "")
+    assert answer.err.startswith("Error: ")
+
+
+def test_a_pipe_gets_plain_lines_and_a_terminal_a_bar(shop: Shop) -> None:
+    answer = shop.run_on_terminal("sync")
+    assert answer.code == 0
+    assert "\x1b[?25l" in answer.out, "the bar hides the cursor while it moves"
+    assert answer.out.rstrip().endswith(")."), "the last line is the report"
+    assert answer.out.count("\x1b[?25h") >= 1, "and brings it back"
+    answer = shop.run("sync")
+    assert "\x1b" not in answer.out + answer.err
+
+
+def test_a_long_error_stays_on_one_line_in_a_pipe(shop: Shop, model: EmbeddingServer) -> None:
+    model.refuse = lambda text: "lamp 3." in text
+    assert shop.run("sync").code == 3
+    header, row = shop.run("failures").out.splitlines()
+    assert header.split() == ["key", "tries", "failed", "next", "try", "error"]
+    assert row.startswith("3 ")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(shop: Shop) -> None:
+    process = shop.start("plan")
+    assert process.stdout is not None
+    process.stdout.close()
+    process.wait(60)
+    assert process.stderr is not None
+    with process.stderr:
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode in (0, 1)
+
+
+# Exit codes
+
+
+def test_rows_that_failed_make_the_exit_code_three_and_are_listed(shop: Shop, model: EmbeddingServer) -> None:
+    model.refuse = lambda text: "lamp 3." in text
+    answer = shop.run("sync")
+    assert answer.code == 3
+    assert f"{ROWS - 1} new, 1 failed" in answer.out
+    assert "rowvec failures" in answer.err
+    assert [failure["key"] for failure in json.loads(shop.run("failures", "--json").out)] == [3]
+
+    model.refuse = lambda text: False
+    answer = shop.run("failures", "--retry")
+    assert answer.code == 0, answer.err
+    assert stored(shop.variables["STORE_URL"]) == ROWS
+    assert shop.run("failures").out == "No failures.\n"
+
+
+def test_keys_and_limit_choose_rows(shop: Shop) -> None:
+    assert shop.run("sync", "--keys", "1,5,10-12").code == 0
+    assert stored(shop.variables["STORE_URL"]) == 5
+    assert shop.run("sync", "--limit", "8").code == 0
+    assert stored(shop.variables["STORE_URL"]) == 11
+    answer = shop.run("sync", "--keys", "12-10")
+    assert answer.code == 2
+    assert "10-12" in answer.err
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_interrupt_keeps_what_is_in_hand(
+    number: signal.Signals, shop: Shop, model: EmbeddingServer, postgres_url: str
+) -> None:
+    shop.stock(400)
+    model.latency = 0.3
+    process = shop.start("sync")
+    wait_until(lambda: model.requests >= 2, "a second batch is on its way")
+    process.send_signal(number)
+    answer = ended(process)
+    assert answer.code == 130, answer.err
+    assert "Ctrl-C again" in answer.err
+    assert "Traceback" not in answer.err
+    kept = stored(postgres_url)
+    assert 0 < kept < 400
+    assert kept == sum(model.billed_texts.values()), "whatever was paid for is stored"
+    assert json.loads(shop.run("status", "--json").out)["runs"][0]["outcome"] == "interrupted"
+
+    model.latency = 0.0
+    assert shop.run("sync").code == 0
+    assert stored(postgres_url) == 400
+    assert max(model.billed_texts.values()) == 1
+
+
+def test_a_second_interrupt_ends_it_at_once(shop: Shop, model: EmbeddingServer, postgres_url: str) -> None:
+    model.latency = 15.0
+    process = shop.start("sync")
+    wait_until(lambda: model.requests >= 1, "a batch is on its way")
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "Ctrl-C again" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert ended(process).code == 130
+    model.latency = 0.0
+    answer = shop.run("status", "--json")
+    assert json.loads(answer.out)["runs"][0]["outcome"] == "lost"
+    assert shop.run("sync").code == 0
+    assert stored(postgres_url) == ROWS
+
+
+def test_an_interrupt_is_heard_while_a_database_does_not_answer(shop: Shop, model: EmbeddingServer) -> None:
+    model.latency = 0.2
+    shop.stock(200)
+    process = shop.start("sync")
+    wait_until(lambda: model.requests >= 1, "the sync is under way")
+    with closing(sqlite3.connect(shop.folder / "shop.db")) as other:
+        other.execute("begin exclusive")
+        process.send_signal(signal.SIGINT)
+        answer = ended(process)
+    assert answer.code in (1, 130)
+    assert "Traceback" not in answer.err
+
+
+# What a sync that has nothing to do leaves alone
+
+
+@pytest.mark.slow
+def test_a_sync_with_nothing_to_do_loads_no_model(shop: Shop) -> None:
+    shop.declare(embedder='kind = "local", precision = "int8"', text='columns = ["name"]')
+    assert shop.run("sync").code == 0
+    script = (
+        "import sys\nfrom rowvec.cli.main import app\n"
+        "try:\n    app(['sync'])\nexcept SystemExit as end:\n    print('code', end.code)\n"
+        "print('model:', [name for name in ('ctranslate2', 'tokenizers', 'torch') if name in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=shop.folder, env=shop.environment, capture_output=True, text=True
+    )
+    assert f"{ROWS} unchanged; 0 texts embedded" in answer.stdout, answer.stderr
+    assert answer.stdout.endswith("code 0\nmodel: []\n")
+
+
+@pytest.mark.slow
+def test_the_demo_syncs_answers_and_notices_one_changed_row(state_folder: Path) -> None:
+    shop = Shop(state_folder)
+    answer = shop.run("demo", "--folder", "here", "--rows", "60")
+    assert answer.code == 0, answer.err
+    assert "60 changed, 60 embedded, 0 unchanged" in answer.out
+    assert "1 changed, 1 embedded, 59 unchanged" in answer.out
+    assert "What to try next" in answer.out

