@@ -34,11 +34,20 @@ def opened(path: Path | None, name: str | None, *, max_cost: float | None = None
         pipeline.close()
 
 
-def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: float | None = None) -> Pipeline:
+def assemble(
+    loaded: settings.Config,
+    declared: settings.Pipeline,
+    *,
+    max_cost: float | None = None,
+    readers: int = 2,
+    statement_seconds: float | None = None,
+) -> Pipeline:
     """Put one declared pipeline together. The source is asked for its columns; no model is loaded.
 
     Args:
         max_cost: US dollars that embedding may cost.
+        readers: so many threads can search a PostgreSQL store at once.
+        statement_seconds: a search of it that takes longer is cancelled.
 
     Raises:
         ConfigError: a column does not exist, or rows and vectors share a file.
@@ -63,7 +72,7 @@ def assemble(loaded: settings.Config, declared: settings.Pipeline, *, max_cost: 
         to_document=Documents(recipe, () if _in_place(declared) else metadata),
         text_columns=recipe.columns,
         embedder=embedder,
-        store=build_store(loaded, declared),
+        store=build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds),
         spec=TableSpec(
             pipeline=declared.name,
             key=source.key,
@@ -188,7 +197,13 @@ def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -
     )  # fmt: skip
 
 
-def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers: int = 2) -> Store:
+def build_store(
+    loaded: settings.Config,
+    declared: settings.Pipeline,
+    *,
+    readers: int = 2,
+    statement_seconds: float | None = None,
+) -> Store:
     """The store, not yet connected; the embedded server is started when it is the one."""
     chosen = declared.store
     if isinstance(chosen, settings.LibsqlStore):
@@ -210,7 +225,7 @@ def build_store(loaded: settings.Config, declared: settings.Pipeline, *, readers
         url = embedded_url(loaded.state)
     return PostgresStore(
         url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
-        create_extension=chosen.create_extension, readers=readers,
+        create_extension=chosen.create_extension, readers=readers, statement_seconds=statement_seconds,
         index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
     )  # fmt: skip
 

@@ -276,16 +276,23 @@ def evaluate(
 @app.command()
 def serve(
     config: ConfigPath = None,
+    pipeline: Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Serve these only; repeat it.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key.")
+        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key (ROWVEC_API_KEY).")
     ] = False,
+    allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", help="A further Host to answer.")] = None,
+    cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="A page that may call us.")] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second for each key or address.")] = 500,
 ) -> None:
     """Serve the search API and the page."""
     from rowvec.cli.serve import serve as run
 
-    run(config, host=host, port=port, insecure=insecure)
+    run(
+        config, host=host, port=port, pipelines=pipeline or (), insecure=insecure, allowed_hosts=allowed_host or (),
+        cors_origins=cors_origin or (), rate=rate,
+    )  # fmt: skip
 
 
 @app.command()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rowvec.serve import ServeSettings, Service
 
 KEY_VARIABLE = "ROWVEC_API_KEY"
+SEARCH_SECONDS = 10.0
+"""A search that the database needs longer for is cancelled."""
 
 
 def serve(
@@ -69,7 +71,9 @@ def _services(
     loaded = settings.load(config)
     services = {}
     for name in names or loaded.names:
-        pipeline = assemble.assemble(loaded, loaded.pipeline(name))
+        pipeline = assemble.assemble(
+            loaded, loaded.pipeline(name), readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS
+        )
         stack.callback(pipeline.close)
         services[name] = Service(pipeline, cached_queries=options.cached_queries)
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rowvec import assemble
@@ -77,7 +77,8 @@ def _start(config: Path | None, arguments: list[str]) -> int:
 
     check_broker()
     show.note(f"{loaded.path}: {', '.join(loaded.names)}. Stop with Ctrl-C.")
-    app.start(argv=arguments)
+    start: Callable[..., None] = app.start
+    start(argv=arguments)
     return 0
 
 

@@ -14,7 +14,6 @@ from rowvec import filters
 from rowvec.batches import embed_batch
 from rowvec.errors import EmbedderError, RowvecError, SearchError
 from rowvec.naming import suggestion
-from rowvec.ranking import Ranking
 from rowvec.search import Mode, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
@@ -39,11 +38,11 @@ class Service:
         cached_queries: the vectors of so many latest queries are kept.
     """
 
-    def __init__(self, pipeline: Pipeline, ranking: Ranking | None = None, *, cached_queries: int = 4096) -> None:
+    def __init__(self, pipeline: Pipeline, *, cached_queries: int = 4096) -> None:
         self.pipeline = pipeline
         self.name = pipeline.name
         self.embedder = CachedQueries(pipeline.embedder, cached_queries)
-        self._searcher = Searcher(pipeline.store, self.embedder, pipeline.spec, ranking or Ranking())
+        self._searcher = Searcher(pipeline.store, self.embedder, pipeline.spec, pipeline.ranking)
         self.problem: str | None = "It was not looked at yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False

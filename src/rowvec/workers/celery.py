@@ -16,7 +16,9 @@ from functools import cache
 from typing import Any
 
 from celery import Celery
+from celery.result import denied_join_result
 from celery.signals import worker_process_shutdown
+from celery.utils import uuid
 
 from rowvec import assemble
 from rowvec.errors import ConfigError, Locked
@@ -26,13 +28,15 @@ from rowvec.syncing import Progress
 from rowvec.types import Fingerprint, Report
 from rowvec.workers import jobs
 from rowvec.workers.ranges import sync_range as carry_out_range
-from rowvec.workers.settings import celery_settings, load_config
+from rowvec.workers.settings import celery_settings, load_config, reachable
 
 logger = logging.getLogger("rowvec.workers")
 
 AGAIN_SECONDS = 10
 PROGRESS_SECONDS = 1.0
 PROGRESS = "PROGRESS"
+QUEUED = "QUEUED"
+SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
 LARGEST_BATCH = 1_000_000
 
 app = Celery("rowvec")
@@ -94,6 +98,31 @@ def sync_range(
         ).as_dict(),
         wait=True,
     )  # fmt: skip
+
+
+def send(task: Any, /, *arguments: Any, **options: Any) -> str:
+    """Put a task into the queue; the id under which `state_of` knows it from now on.
+
+    Raises:
+        BrokerUnavailable: broker or result store do not answer.
+    """
+    number = str(uuid())
+    # A result that is polled needs no subscription, which would stay for as long as this process lives.
+    with reachable(), denied_join_result():
+        # Before it is sent: a worker may be faster than we are.
+        app.backend.store_result(number, None, QUEUED)
+        task.apply_async(arguments, options, task_id=number, retry=True, retry_policy=SEND_AGAIN)
+    return number
+
+
+def state_of(number: str) -> dict[str, Any]:
+    """`status` (PENDING for an unknown task) and `result` (the counts so far, the result, or the error).
+
+    Raises:
+        BrokerUnavailable: the result store does not answer.
+    """
+    with reachable():
+        return dict(app.backend.get_task_meta(number))
 
 
 def _once(

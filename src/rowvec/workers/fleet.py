@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any
 
 from celery import states
@@ -23,7 +24,7 @@ from rowvec.stream import Options, Pipeline, missing_keys
 from rowvec.syncing import Progress
 from rowvec.types import Report, WriteBatch
 from rowvec.workers import ranges
-from rowvec.workers.celery import PROGRESS, app, sync_range
+from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
 RANGES = 64
 SMALLEST, LARGEST = 200, 20_000
@@ -32,6 +33,7 @@ OUTSTANDING = 64
 POLL_SECONDS = 0.3
 SILENT_SECONDS = 30.0
 LOCK_TRIES = 600
+UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ class Part:
     started: bool = False
     finished: bool = False
 
-    def listen(self) -> bool:
+    def listen(self, stop: threading.Event) -> bool:
         """Whether one of its tasks has said something new.
 
         Raises:
@@ -56,13 +58,13 @@ class Part:
         """
         news = False
         for task in self.tasks:
-            meta = app.backend.get_task_meta(task)
+            meta = patiently(stop, state_of, task)
             state, result = meta["status"], meta["result"]
             if self.said.get(task) == (state, repr(result)):
                 continue
             self.said[task] = (state, repr(result))
-            news = news or state != states.PENDING
-            self.started = state not in (states.PENDING, states.RETRY)
+            news = news or state not in UNSTARTED
+            self.started = state not in UNSTARTED
             if state in states.EXCEPTION_STATES and state != states.RETRY:
                 raise (
                     result
@@ -81,9 +83,9 @@ class Part:
             self.heard_at = time.monotonic()
         return news
 
-    def send(self, pipeline: str, settings: dict[str, Any]) -> None:
-        task = sync_range.apply_async((pipeline, self.after, self.until), settings)
-        self.tasks.append(task.id)
+    def send(self, pipeline: str, settings: dict[str, Any], stop: threading.Event) -> None:
+        work = partial(send, sync_range, pipeline, self.after, self.until, **settings)
+        self.tasks.append(patiently(stop, work))
         self.heard_at = time.monotonic()
         self.started = False
 
@@ -157,14 +159,14 @@ class _Fleet:
                 more = bounds is not None
                 if bounds is not None:
                     part = Part(*bounds)
-                    part.send(self.pipeline.name, self.settings)
+                    part.send(self.pipeline.name, self.settings, self.stop)
                     self.working.append(part)
             self._look()
             self.stop.wait(POLL_SECONDS)
 
     def _look(self) -> None:
         """Take what is done, and send again what fell silent."""
-        heard = [part for part in self.working if part.listen()]
+        heard = [part for part in self.working if part.listen(self.stop)]
         self.done += [part.report for part in self.working if part.finished]
         self.working = [part for part in self.working if not part.finished]
         self.total = _summed([*self.done, *(part.report for part in self.working)])
@@ -176,7 +178,7 @@ class _Fleet:
             # A range in the queue may wait as long as others are worked on; one that was begun must speak.
             since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
             if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
-                part.send(self.pipeline.name, self.settings)
+                part.send(self.pipeline.name, self.settings, self.stop)
 
     def take_back(self) -> None:
         """Have no worker begin what is still in the queue; what is being worked on ends well by itself."""

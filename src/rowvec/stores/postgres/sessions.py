@@ -45,15 +45,25 @@ class Sessions:
             try:
                 connection = self._idle.get_nowait()
             except queue.Empty:
-                connection = self._open_reader()
+                return self._read_on(self._open_reader(), work)
             try:
-                with translated(self._where):
-                    return work(connection)
-            finally:
-                if connection.closed or connection.broken:
-                    connection.close()
-                else:
-                    self._idle.put(connection)
+                return self._read_on(connection, work)
+            except StoreUnavailable:
+                if not connection.closed:
+                    raise
+            # It had broken while it lay idle, as all do when the server restarts: only a new one can tell.
+            self.refresh()
+            return self._read_on(self._open_reader(), work)
+
+    def _read_on(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+        try:
+            with translated(self._where):
+                return work(connection)
+        finally:
+            if connection.closed or connection.broken:
+                connection.close()
+            else:
+                self._idle.put(connection)
 
     def write(self, work: Callable[[Connection], T]) -> T:
         if self._writer is None or self._writer.closed:

@@ -315,7 +315,7 @@ class PostgresStore:
             )
             version = use_vectors(connection)
             return {
-                "index": [found.as_dict() for found in find_indexes(connection, self._live)],
+                "index": next((i.as_dict() for i in find_indexes(connection, self._live) if i.valid), None),
                 "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed[0], "stale": failed[1],
                 "pgvector": version, "totals": self._books.totals(connection),
             }  # fmt: skip

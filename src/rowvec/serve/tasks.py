@@ -1,0 +1,113 @@
+"""Asking the workers for a sync, and how far it is. Needs the `celery` extra and a worker that listens."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from fastapi import Path as PathParameter
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from rowvec.errors import BrokerUnavailable
+from rowvec.serve.context import context_of
+from rowvec.serve.models import Request as RequestModel
+from rowvec.serve.problems import RESPONSES, Problem
+from rowvec.serve.service import choose
+
+LARGEST_BATCH = 1_000_000
+TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+STATES: dict[str, Literal["queued", "running", "done", "failed"]] = {
+    "QUEUED": "queued",
+    "STARTED": "running",
+    "PROGRESS": "running",
+    "RETRY": "queued",
+    "SUCCESS": "done",
+}
+
+
+class GenerateRequest(RequestModel):
+    pipeline: Annotated[str | None, Field(description="Not needed where there is one.", max_length=200)] = None
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH, description="Embed at most so many rows.")] = 100
+
+
+class QueuedReply(BaseModel):
+    id: str
+    task_name: str
+    status: Literal["queued"]
+    message: str
+
+
+class TaskReply(BaseModel):
+    id: str
+    status: Literal["queued", "running", "done", "failed"]
+    progress: Annotated[dict[str, Any] | None, Field(description="Counts so far, while it is running.")] = None
+    result: Annotated[dict[str, Any] | None, Field(description="`processed`, `failed` and perhaps `skipped`.")] = None
+    error: str | None = None
+
+
+def task_routes() -> APIRouter:
+    """The routes about background work. Celery is imported when one of them is asked for."""
+    router = APIRouter(prefix="/api/tasks", tags=["tasks"], responses=RESPONSES)
+
+    @router.post("/generate-embeddings", summary="Ask a worker to embed rows that need it")
+    async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:
+        context = context_of(request)
+        service = choose(context.services, body.pipeline)
+        return await context.threads.run(_queue, service.name, body.batch_size)
+
+    @router.get("/{id}", summary="How far a task is")
+    async def task(request: Request, id: Annotated[str, PathParameter(description="As queued.")]) -> TaskReply:
+        return await context_of(request).threads.run(_look, id)
+
+    return router
+
+
+def _queue(pipeline: str, batch_size: int) -> QueuedReply:
+    celery = _celery()
+    task = celery.generate_embeddings
+    arguments = {"pipeline": pipeline, "batch_size": batch_size, "asked_at": time.time()}
+    try:
+        number = celery.send(task, **arguments)
+    except BrokerUnavailable as error:
+        raise _unavailable() from error
+    return QueuedReply(id=number, task_name=task.name, status="queued", message=f"Task queued with ID: {number}")
+
+
+def _look(number: str) -> TaskReply:
+    if not TASK_ID.fullmatch(number):
+        raise _unknown(number)
+    celery = _celery()
+    try:
+        found = celery.state_of(number)
+    except BrokerUnavailable as error:
+        raise _unavailable() from error
+    state, result = found["status"], found["result"]
+    if state == "PENDING":
+        raise _unknown(number)
+    status = STATES.get(state, "failed")
+    return TaskReply(
+        id=number,
+        status=status,
+        progress=result if state == "PROGRESS" else None,
+        result=result if status == "done" else None,
+        error=str(getattr(result, "message", type(result).__name__)) if status == "failed" else None,
+    )
+
+
+def _celery() -> Any:
+    try:
+        from rowvec.workers import celery
+    except ModuleNotFoundError as error:
+        raise Problem(503, "Background work is not installed on this server.") from error
+    return celery
+
+
+def _unavailable() -> Problem:
+    return Problem(503, "The broker of the workers does not answer.", "Try again in a moment.", retry_after=5)
+
+
+def _unknown(number: str) -> Problem:
+    return Problem(404, f"There is no task {number[:50]!r}.", "Its result may have expired.")
