@@ -30,7 +30,7 @@ def test_files_get_their_filter_types_columns_and_delimiter(tmp_path: Path) -> N
         'kind = "files", paths = "rows.txt", key = "sku", format = "csv", delimiter = ";", where = "price < 10",'
         ' types = { sku = "text", price = "decimal" }, columns = ["name"]',
     )
-    assert list(built.columns)[0] == Column("sku", ColumnType.TEXT)
+    assert built.columns[0] == Column("sku", ColumnType.TEXT)
     assert [(row.key, row.values["name"]) for page in built.pages(10) for row in page] == [
         ("007", "lamp"),
         ("009", "chair"),

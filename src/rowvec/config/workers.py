@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from rowvec.config.fields import OptionalCount, OptionalText, Section, blank_is_none, wrong
+from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, wrong
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 BROKERS = ("redis://", "rediss://", "amqp://", "amqps://", "sentinel://", "sqla+")
@@ -54,6 +54,8 @@ class Workers(Section):
 
     broker: Annotated[OptionalSecret, _one_of(BROKERS, "Redis or RabbitMQ")] = None
     results: Annotated[OptionalSecret, _one_of(RESULTS, "a place for results")] = None
+    queue: Text_ = "rowvec"
+    """Its name on the broker; projects that share a broker have one each."""
     time_limit: Duration = dt.timedelta(hours=12)
     """A task that takes longer is asked to stop, and a minute later made to."""
     redeliver_after: Duration = dt.timedelta(minutes=30)

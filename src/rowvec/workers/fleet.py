@@ -66,14 +66,7 @@ class Part:
             news = news or state not in UNSTARTED
             self.started = state not in UNSTARTED
             if state in states.EXCEPTION_STATES and state != states.RETRY:
-                raise (
-                    result
-                    if isinstance(result, RowvecError)
-                    else StoreError(
-                        f"A worker could not sync the range {self.after}..{self.until}: {result}",
-                        hint="Its log says more; run it again to go on where it ended.",
-                    )
-                )
+                raise _failure(self, result)
             if state in (states.SUCCESS, PROGRESS):
                 self.report = _report(result)
             if state == states.SUCCESS:
@@ -186,6 +179,15 @@ class _Fleet:
         if unstarted:
             with suppress(Exception):  # Not every broker can; then they are carried out, which does no harm.
                 app.control.revoke(unstarted)
+
+
+def _failure(part: Part, error: Any) -> RowvecError:
+    if isinstance(error, RowvecError):
+        return error
+    return StoreError(
+        f"A worker could not sync the range {part.after}..{part.until}: {error}",
+        hint="Its log says more; run it again to go on where it ended.",
+    )
 
 
 def _parts(source: Divisible, size: int) -> Iterator[tuple[str | None, str | None]]:

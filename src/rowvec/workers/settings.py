@@ -39,7 +39,7 @@ def celery_settings(loaded: settings.Config) -> dict[str, Any]:
         "beat_schedule": beat_schedule(loaded),
         "beat_schedule_filename": str(_state(loaded) / "beat"),
         "timezone": workers.timezone or "UTC",
-        "task_default_queue": "rowvec",
+        "task_default_queue": workers.queue,
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],

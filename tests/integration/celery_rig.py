@@ -1,0 +1,184 @@
+"""A folder with rows, a config and real workers in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.servers.openai import vector_of
+
+DIMENSION = 8
+BROKERS = {
+    "redis": ("redis://127.0.0.1:6379/9", 6379),
+    "rabbitmq": ("amqp://guest:guest@127.0.0.1:5672//", 5672),
+    "embedded": ("", 0),
+}
+CONFIG = """
+[workers]
+{workers}
+queue = "{queue}"
+redeliver_after = "20s"
+
+[pipelines.things]
+source = {{ kind = "sql", url = "sqlite:///things.db", table = "things", key = "id" }}
+text = {{ template = "{{{{ name }}}}" }}
+embedder = {{ kind = "openai", model = "test", base_url = "{model}", api_key = "k", dimensions = 8, batch_size = 16 }}
+store = {{ kind = "postgres", url = "{store}" }}
+{schedule}
+"""
+
+
+def need(broker: str) -> str:
+    """The URL of a broker that answers; skips where there is none."""
+    url, port = BROKERS[broker]
+    if port:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            assert not os.environ.get("CI"), f"{broker} must answer on port {port}"
+            pytest.skip(f"no {broker} answers on port {port}")
+    return url
+
+
+@dataclass
+class Project:
+    """What a user has: rows, a config, workers."""
+
+    folder: Path
+    store: str
+    broker: str
+    queue: str
+    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def configure(self, model: str, *, schedule: str = "", **settings: str) -> None:
+        url = BROKERS[self.broker][0]
+        lines = [f'{name} = "{value}"' for name, value in ({"broker": url} if url else {} | settings).items()]
+        text = CONFIG.format(
+            workers="\n".join(lines), queue=self.queue, model=model, store=self.store, schedule=schedule
+        )
+        (self.folder / "rowvec.toml").write_text(text)
+
+    def write_rows(self, rows: dict[int, str]) -> None:
+        with sqlite3.connect(self.folder / "things.db") as database:
+            database.execute("create table if not exists things (id integer primary key, name text)")
+            database.execute("delete from things")
+            database.executemany("insert into things values (?, ?)", rows.items())
+        database.close()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """A `rowvec` command in a process group of its own, its log in a file."""
+        log = open(self.folder / f"{arguments[0]}-{len(self.workers)}.log", "w")  # noqa: SIM115
+        process = subprocess.Popen(
+            [sys.executable, "-m", "rowvec.cli.main", *arguments],
+            cwd=self.folder, env=self.environment(), stdout=log, stderr=log, text=True, start_new_session=True,
+        )  # fmt: skip
+        log.close()
+        self.workers.append(process)
+        return process
+
+    def start_worker(self, *options: str) -> subprocess.Popen[str]:
+        number = len(self.workers)
+        worker = self.start("worker", *options)
+        wait_for(lambda: " ready." in (self.folder / f"worker-{number}.log").read_text(), "the worker is ready")
+        return worker
+
+    def run(self, *arguments: str, expect: int = 0) -> str:
+        return self.command([sys.executable, "-m", "rowvec.cli.main", *arguments], expect)
+
+    def celery(self, *arguments: str) -> str:
+        return self.command([sys.executable, "-m", "celery", "-A", "rowvec.workers.celery", *arguments], 0)
+
+    def command(self, words: list[str], expect: int) -> str:
+        done = subprocess.run(
+            words, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == expect, done.stderr + done.stdout
+        return done.stdout if expect == 0 else done.stderr
+
+    def fleet(self, expect: int = 0) -> dict[str, Any]:
+        return dict(json.loads(self.run("sync", "--workers", "celery", "--json", expect=expect)))
+
+    def result(self, task: str) -> Any:
+        """Of a task, waited for."""
+        code = (
+            "import json, sys; from rowvec.workers.celery import app;"
+            "print(json.dumps(app.AsyncResult(sys.argv[1]).get(timeout=60)))"
+        )
+        return json.loads(self.command([sys.executable, "-c", code, task], 0))
+
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWVEC_")}
+        return {**kept, "PYTHONWARNINGS": "default"}
+
+    def vectors(self) -> dict[int, list[float]]:
+        with psycopg.connect(self.store, autocommit=True) as connection:
+            if connection.execute("select to_regclass('things_embeddings')").fetchone() == (None,):
+                return {}
+            rows = connection.execute("select id, embedding::text from things_embeddings").fetchall()
+        return {key: json.loads(text) for key, text in rows}
+
+    def vectors_match(self, rows: dict[int, str]) -> None:
+        found = self.vectors()
+        assert sorted(found) == sorted(rows)
+        for key, name in rows.items():
+            assert abs(found[key] - vector_of(name, DIMENSION)).max() < 1e-6, f"row {key} has another row's vector"
+
+    def stop(self) -> None:
+        for process in self.workers:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.workers:
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+@contextmanager
+def project(folder: Path, store: str, broker: str) -> Iterator[Project]:
+    need(broker)
+    made = Project(folder, store, broker, f"rowvec-test-{uuid4().hex[:8]}")
+    try:
+        yield made
+    finally:
+        made.stop()
+        _forget_queue(made)
+
+
+def _forget_queue(made: Project) -> None:
+    from kombu import Connection, Queue
+
+    url = BROKERS[made.broker][0]
+    if url:
+        with Connection(url) as connection:
+            Queue(made.queue, channel=connection.default_channel).delete()
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def many(count: int, word: str = "thing") -> dict[int, str]:
+    return {number: f"{word} {number}" for number in range(1, count + 1)}

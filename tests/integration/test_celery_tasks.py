@@ -1,0 +1,123 @@
+"""Tasks through real brokers: Redis, RabbitMQ, and the embedded PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration.celery_rig import Project, many, project, wait_for
+from tests.servers.openai import EmbeddingServer
+
+
+@pytest.fixture(params=["redis", "rabbitmq", "embedded"])
+def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    with project(state_folder, postgres_url, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    with project(state_folder, postgres_url, "redis") as made:
+        yield made
+
+
+@pytest.fixture
+def model() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer() as server:
+        yield server
+
+
+def test_celery_s_own_commands_carry_a_batch_out(made: Project, model: EmbeddingServer) -> None:
+    made.configure(model.url)
+    made.write_rows(many(30))
+    made.start_worker()
+    task = made.celery("call", "rowvec.generate_embeddings", "--args", '["things", 20]').split()[-1]
+    assert made.result(task) == {"processed": 20, "failed": 0}
+    task = made.celery("call", "rowvec.generate_embeddings", "--kwargs", '{"batch_size": 100}').split()[-1]
+    assert made.result(task) == {"processed": 10, "failed": 0}
+    made.vectors_match(many(30))
+
+
+def test_a_fleet_gives_the_vectors_of_a_plain_sync_and_deletes_once(made: Project, model: EmbeddingServer) -> None:
+    made.configure(model.url)
+    made.write_rows(many(900))
+    made.start_worker()
+    made.start_worker()
+    report = made.fleet()
+    assert (report["inserted"], report["failed"]) == (900, 0)
+    made.vectors_match(many(900))
+    left = {key: name for key, name in many(900).items() if key % 3}
+    made.write_rows(left | {1: "changed"})
+    report = made.fleet()
+    assert (report["embedded"], report["deleted"], report["unchanged"]) == (1, 300, 599)
+    made.vectors_match(left | {1: "changed"})
+    with psycopg.connect(made.store) as connection:
+        runs = connection.execute("select outcome, report->>'deleted' from rowvec.runs order by id").fetchall()
+    assert runs == [("done", "0"), ("done", "300")]
+
+
+def test_a_failed_row_is_counted_and_the_others_go_through(redis: Project, model: EmbeddingServer) -> None:
+    model.refused.add("thing 7")
+    redis.configure(model.url)
+    redis.write_rows(many(20))
+    redis.start_worker()
+    task = redis.celery("call", "rowvec.generate_embeddings").split()[-1]
+    assert redis.result(task) == {"processed": 19, "failed": 1}
+
+
+def test_mistakes_in_a_task_s_arguments_fail_the_task(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(3))
+    redis.start_worker()
+    for arguments, said in [
+        ('["things", 0]', "batch_size is '0'"),
+        ('["things", -1]', "batch_size is '-1'"),
+        ('["things", "a"]', "batch_size is 'a'"),
+        ('["things", 1000000000]', "batch_size is '1000000000'"),
+        ('["nothing"]', "there is no pipeline 'nothing'"),
+    ]:
+        redis.celery("call", "rowvec.generate_embeddings", "--args", arguments)
+        log = redis.folder / "worker-0.log"
+        wait_for(lambda said=said: said in log.read_text(), said)  # type: ignore[misc]
+    assert redis.vectors() == {}
+
+
+def test_a_fleet_refuses_to_wipe_a_table(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(300))
+    redis.start_worker()
+    redis.fleet()
+    redis.write_rows({})
+    assert "more than half" in redis.run("sync", "--workers", "celery", expect=1)
+    redis.vectors_match(many(300))
+
+
+def test_workers_with_another_config_refuse_the_ranges(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(300))
+    redis.start_worker()
+    redis.fleet()
+    config = redis.folder / "rowvec.toml"
+    config.write_text(config.read_text().replace("{{ name }}", "a {{ name }}"))
+    assert "is another one here" in redis.run("sync", "--workers", "celery", expect=2)
+
+
+def test_options_that_a_fleet_has_not_are_refused(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(3))
+    assert "--limit does not go with --workers" in redis.run("sync", "--workers", "celery", "--limit", "5", expect=2)
+    assert "--workers dask: there are no such" in redis.run("sync", "--workers", "dask", expect=2)
+
+
+def test_a_broker_that_does_not_answer_is_named_without_its_password(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    config = redis.folder / "rowvec.toml"
+    config.write_text(config.read_text().replace("redis://127.0.0.1:6379/9", "redis://:sesame@127.0.0.1:1/0"))
+    redis.write_rows(many(3))
+    for command in (["worker"], ["beat"], ["sync", "--workers", "celery"]):
+        said = redis.run(*command, expect=1)
+        assert "redis://:**@127.0.0.1:1/0 does not answer" in said
+        assert "sesame" not in said
