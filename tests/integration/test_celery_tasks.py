@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -26,7 +27,7 @@ def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
 
 @pytest.fixture
 def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer() as server:
+    with EmbeddingServer(dimension=8) as server:
         yield server
 
 
@@ -60,7 +61,7 @@ def test_a_fleet_gives_the_vectors_of_a_plain_sync_and_deletes_once(made: Projec
 
 
 def test_a_failed_row_is_counted_and_the_others_go_through(redis: Project, model: EmbeddingServer) -> None:
-    model.refused.add("thing 7")
+    model.refuse = lambda text: text == "thing 7"
     redis.configure(model.url)
     redis.write_rows(many(20))
     redis.start_worker()
@@ -80,9 +81,12 @@ def test_mistakes_in_a_task_s_arguments_fail_the_task(redis: Project, model: Emb
         ('["nothing"]', "there is no pipeline 'nothing'"),
     ]:
         redis.celery("call", "rowvec.generate_embeddings", "--args", arguments)
-        log = redis.folder / "worker-0.log"
-        wait_for(lambda said=said: said in log.read_text(), said)  # type: ignore[misc]
+        wait_for(partial(_logged, redis, said), said)
     assert redis.vectors() == {}
+
+
+def _logged(made: Project, said: str) -> bool:
+    return said in (made.folder / "worker-0.log").read_text()
 
 
 def test_a_fleet_refuses_to_wipe_a_table(redis: Project, model: EmbeddingServer) -> None:

@@ -26,7 +26,8 @@ def describe(url: str) -> str:
     except psycopg.Error:
         return "the store's database"
     host = parts.get("host") or "localhost"
-    if str(host).startswith("/"):
+    # The embedded server's socket is in the folder of its data.
+    if str(host).startswith("/") and os.path.exists(f"{host}/PG_VERSION"):
         return f"the embedded PostgreSQL ({host})"
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
@@ -40,7 +41,8 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
-    name = f"rowvec {purpose} {socket.gethostname()} pid {os.getpid()}"[:63]
+    # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
+    name = f"rowvec pid {os.getpid()} on {socket.gethostname()[:20]}, {purpose}".encode()[:63].decode(errors="ignore")
     where = describe(url)
     with translated(where):
         try:
@@ -95,7 +97,8 @@ def translated(where: str) -> Iterator[None]:
     except psycopg.errors.InsufficientPrivilege as error:
         raise StoreError(
             f"No permission in {where}: {_first_line(error)}",
-            hint="Grant the role what is missing, or let an administrator run `rowvec check` once.",
+            hint="The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the"
+            " table's schema; or let an administrator run the first sync.",
         ) from error
     except psycopg.errors.DiskFull as error:
         raise StoreError(
@@ -126,11 +129,10 @@ def _connect_error(where: str, error: psycopg.OperationalError) -> RowvecError:
 
 
 def _first_line(error: BaseException) -> str:
-    return (
-        str(error).strip().splitlines()[-1 if "connection failed" in str(error) else 0]
-        if str(error).strip()
-        else type(error).__name__
-    )
+    """What the server said, or why it could not be reached; libpq puts an address before it and advice behind it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reasons = [line for line in lines if " failed: " in line]
+    return reasons[-1].rpartition(" failed: ")[2] if reasons else lines[0]
 
 
 def qualified(schema: str, table: str) -> sql.Identifier:

@@ -128,7 +128,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
     available = connection.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
     if available is None:
         raise StoreError(
-            f"The server of {where} has no pgvector: the extension `vector` is not among those it can install.",
+            f"{where}: this server has no pgvector, the extension `vector` is not among those that it can install.",
             hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out for rowvec's own.",
         )
     if create:
@@ -263,7 +263,7 @@ def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSp
     vector_type = found.get("embedding", "").rpartition(".")[2]
     if spec.key not in found or not vector_type.startswith(("vector", "halfvec")):
         raise StoreError(
-            f"{names.scope} in {where} is not a table of vectors: it has no column {spec.key!r} beside a vector"
+            f"{where} is not a table of vectors: it has no column {spec.key!r} beside a vector"
             f" column 'embedding' (it has {', '.join(sorted(found)[:8])}).",
             hint="Name another table in store.table; rowvec creates it.",
         )
@@ -304,7 +304,7 @@ def check_key(
     if unique is None:
         table = f"{names.schema}.{names.table}"
         raise StoreError(
-            f"The key {spec.key!r} of {table} in {where} has no unique index.",
+            f"The key {spec.key!r} of {where} has no unique index.",
             hint=f"Run once: ALTER TABLE {table} ADD PRIMARY KEY ({spec.key});",
         )
 
@@ -318,7 +318,7 @@ def check_may_create(connection: psycopg.Connection[Any], names: Names, where: s
     ).fetchone()
     if row != (True,):
         raise StoreError(
-            f"The role may not create {names.scope} in {where}.",
+            f"The role may not create {where}.",
             hint=f"Grant it: GRANT CREATE, USAGE ON SCHEMA {names.schema} TO <role>;",
         )
 
