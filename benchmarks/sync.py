@@ -14,6 +14,7 @@ then slows both alike. Results are printed and kept in results/sync.json.
 from __future__ import annotations
 
 import argparse
+import gc
 import gzip
 import json
 import os
@@ -22,15 +23,22 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
+from rowvec import assemble
+from rowvec.config.load import STATE
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stream import Pipeline
 from rowvec.syncing import sync
+from rowvec.testing import HashEmbedder
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -44,9 +52,16 @@ CONFIG = """
 source = {{ kind = "sql", url = "sqlite:///products.db", table = "products", key = "id" }}
 text = {{ columns = {columns} }}
 embedder = {{ kind = "local", precision = "{precision}" }}
-store = {{ kind = "postgres", metadata = ["name", "price"] }}
+store = {{ kind = "postgres", table = "{table}", metadata = ["name", "price"] }}
 """
-TEXT_COLUMNS = ["title", "short_description", "supplier"]
+TEXT_COLUMNS = ("title", "short_description", "supplier")
+BARE = """
+import sqlite3, sys, psycopg
+sqlite3.connect(sys.argv[1]).execute({rows!r}).fetchall()
+psycopg.connect(sys.argv[2]).execute({hashes!r}, binary=True).fetchall()
+"""
+ROWS_SQL = f"select {', '.join(COLUMNS)} from products order by id"
+HASHES_SQL = "select id, text_hash, row_hash from vectors"
 
 Figures = dict[str, float | int | str]
 
@@ -78,15 +93,19 @@ def main(arguments: Sequence[str]) -> None:
 
 def first(options: argparse.Namespace) -> Figures:
     rows = products()[: options.rows]
-    bare, whole = [], []
-    with project(rows, precision=options.precision) as (folder, pipeline):
+    bare: list[float] = []
+    whole: list[float] = []
+    with project(rows, precision=options.precision) as folder, opened(folder) as pipeline:
+        embedder = pipeline.embedder
         texts = distinct_texts(pipeline)
-        pipeline.embedder.embed(texts[:64])
+        embedder.embed(texts[:64])
         for turn in range(options.rounds):
-            tasks = [(bare, lambda: pipeline.embedder.embed(texts)), (whole, lambda: sync(pipeline))]
-            for times, task in tasks[:: -1 if turn % 2 else 1]:
-                empty_the_table(pipeline)
-                times.append(timed(task))
+            declare(folder, precision=options.precision, table=f"vectors_{turn}")
+            with opened(folder) as fresh:
+                target = replace(fresh, embedder=embedder)
+                tasks = [(bare, partial(embedder.embed, texts)), (whole, partial(sync, target))]
+                for times, task in tasks[:: -1 if turn % 2 else 1]:
+                    times.append(timed(task))
     return {
         "rows": len(rows), "distinct texts": len(texts), "precision": options.precision, "rounds": options.rounds,
         "embedding in memory, s": statistics.median(bare), "sync, s": statistics.median(whole),
@@ -100,31 +119,27 @@ def distinct_texts(pipeline: Pipeline) -> list[str]:
     return list(dict.fromkeys(text for page in pages for row in page if (text := pipeline.to_document(row).text)))
 
 
-def empty_the_table(pipeline: Pipeline) -> None:
-    with psycopg.connect(server_of(pipeline)) as connection:
-        if connection.execute("select to_regclass('products')").fetchone() != (None,):
-            connection.execute("truncate products")
-
-
 # A sync with nothing to do
 
 
 def second(options: argparse.Namespace) -> Figures:
+    """The vectors are random ones under the name of the model: nothing looks at them here."""
     rows = products()
     inside: dict[str, list[float]] = {"bare": [], "sync": []}
     process: dict[str, list[float]] = {"bare": [], "sync": []}
-    with project(rows, precision="int8", embedder="none") as (folder, pipeline):
-        sync(pipeline)
-        with (
-            closing(sqlite3.connect(folder / "products.db")) as source,
-            psycopg.connect(server_of(pipeline), autocommit=True) as store,
-        ):
+    with project(rows) as folder, opened(folder) as pipeline:
+        stand_in = HashEmbedder(pipeline.spec.dimension)
+        stand_in.fingerprint = pipeline.embedder.fingerprint
+        sync(replace(pipeline, embedder=stand_in))
+        url = embedded_url(folder / STATE)
+        gc.freeze()  # As the command does.
+        with closing(sqlite3.connect(folder / "products.db")) as source, psycopg.connect(url) as store:
             for _ in range(5 * options.rounds):
                 inside["bare"].append(timed(lambda: read_all(source, store)))
                 inside["sync"].append(timed(lambda: sync(pipeline)))
-        script = [sys.executable, __file__, "--bare", str(folder / "products.db"), server_of(pipeline)]
+        script = BARE.format(rows=ROWS_SQL, hashes=HASHES_SQL)
         for _ in range(2 * options.rounds):
-            process["bare"].append(timed(lambda: run(script, folder)))
+            process["bare"].append(timed(lambda: run([sys.executable, "-c", script, "products.db", url], folder)))
             process["sync"].append(timed(lambda: run([*ROWVEC, "sync"], folder)))
     return {
         "rows": len(rows),
@@ -139,22 +154,22 @@ def second(options: argparse.Namespace) -> Figures:
 
 def read_all(source: sqlite3.Connection, store: psycopg.Connection[Any]) -> int:
     """The rows that a sync reads, and the hashes that it compares them with."""
-    rows = source.execute(f"select {', '.join(COLUMNS)} from products order by id").fetchall()
-    hashes = store.execute("select id, text_hash, row_hash from products", binary=True).fetchall()
-    return len(rows) + len(hashes)
+    return len(source.execute(ROWS_SQL).fetchall()) + len(store.execute(HASHES_SQL, binary=True).fetchall())
 
 
 # Memory
 
 
 def memory(options: argparse.Namespace) -> Figures:
-    """Products numbered from 1 on, so that every text is new; the text is short for the sake of time."""
+    """Every text is new, and short for the sake of time; the other columns are those of real products."""
     found: Figures = {"precision": options.precision}
     peaks = []
     known = products()
     for count in MEMORY_ROWS:
-        rows = [(n, *known[n % len(known)][1:2], f"item {n}", *known[n % len(known)][3:]) for n in range(count)]
-        with project(rows, precision=options.precision, columns=["title"]) as (folder, _):
+        made = (known[number % len(known)] for number in range(count))
+        rows = [(number, row[1], f"item {number}", *row[3:]) for number, row in enumerate(made)]
+        with project(rows, precision=options.precision, columns=("title",)) as folder:
+            embedded_url(folder / STATE)
             peaks.append(peak_of([*ROWVEC, "sync"], folder))
         found[f"{count:,} rows, MB"] = peaks[-1]
     found["growth"] = peaks[-1] / peaks[0] - 1
@@ -197,3 +212,48 @@ def products() -> list[tuple[Any, ...]]:
     """Icecat products as (id, name, title, short_description, supplier, price)."""
     with gzip.open(DATA / "icecat" / "products.jsonl.gz", "rt", encoding="utf-8") as file:
         return [tuple(json.loads(line).get(column) for column in COLUMNS) for line in file]
+
+
+@contextmanager
+def project(rows: Iterable[tuple[Any, ...]], **settings: Any) -> Iterator[Path]:
+    """A folder with products.db, rowvec.toml and an embedded server of its own."""
+    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with closing(sqlite3.connect(folder / "products.db")) as database, database:
+            database.execute(f"create table products (id integer primary key, {', '.join(COLUMNS[1:])})")
+            database.executemany(f"insert into products values ({', '.join('?' * len(COLUMNS))})", rows)
+        declare(folder, **settings)
+        try:
+            yield folder
+        finally:
+            stop_embedded(folder / STATE)
+
+
+def declare(
+    folder: Path, *, precision: str = "int8", columns: Sequence[str] = TEXT_COLUMNS, table: str = "vectors"
+) -> None:
+    text = CONFIG.format(columns=json.dumps(list(columns)), precision=precision, table=table)
+    (folder / "rowvec.toml").write_text(text, encoding="utf-8")
+
+
+def opened(folder: Path) -> AbstractContextManager[Pipeline]:
+    return assemble.opened(folder / "rowvec.toml", None)
+
+
+def run(command: Sequence[str], folder: Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def timed(task: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    task()
+    return time.perf_counter() - began
+
+
+def ratio(these: Sequence[float], those: Sequence[float]) -> float:
+    """The median of the ratios of each round."""
+    return statistics.median(one / other for one, other in zip(these, those, strict=True))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -27,8 +27,8 @@ store = {{ {store} }}
 PARTS = {
     "source": 'url = "sqlite:///shop.db", table = "products", key = "id"',
     "text": 'columns = ["name", "description"]',
-    "embedder": 'kind = "openai", model = "text-embedding-3-small", base_url = "${MODEL_URL}", api_key = "test-key", dimensions = 16, '
-    "batch_size = 10, concurrency = 2",
+    "embedder": 'kind = "openai", model = "text-embedding-3-small", base_url = "${MODEL_URL}", '
+    'api_key = "test-key", dimensions = 16, batch_size = 10, concurrency = 2',
     "store": 'kind = "postgres", url = "${STORE_URL}", table = "products_vectors", metadata = ["price"], language = ""',
 }
 

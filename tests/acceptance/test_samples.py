@@ -84,6 +84,16 @@ def test_a_sample_without_analysis_is_its_first_lines_alone(library: Library) ->
             assert not re.search("(?m)^(Mood|Energy|Tags|Description):", document.text)
 
 
+def test_the_readme_shows_this_text_and_this_price(library: Library) -> None:
+    library.use_nowhere()
+    readme = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    assert library.documents()[0].text.split("\n\n")[0] in readme
+    said = library.run("plan").stdout
+    shown = re.search(r"(?ms)^2,437 texts to embed.*?^Expected time: .*?$", said)
+    assert shown is not None
+    assert shown[0] in readme
+
+
 # From the price to a search
 
 

@@ -63,7 +63,8 @@ def test_a_sync_with_another_model_waits_for_its_turn_too(postgres_url: str, tmp
     """To prepare its table it would drop the one that the other sync is filling."""
     rows = {key: f"row {key}" for key in range(60)}
     write(tmp_path / "things.db", rows)
-    sync(opened(tmp_path, postgres_url, HashEmbedder(model="old")))
+    first = opened(tmp_path, postgres_url, HashEmbedder(model="old"))
+    sync(first)
     slow = opened(tmp_path, postgres_url, HashEmbedder(model="new", seconds=0.05, chunk_texts=5))
     working = threading.Event()
     errors: list[BaseException] = []
@@ -83,7 +84,7 @@ def test_a_sync_with_another_model_waits_for_its_turn_too(postgres_url: str, tmp
     thread.join()
     assert errors == []
     vectors_match_rows(slow, rows)
-    for pipeline in (slow, third):
+    for pipeline in (first, slow, third):
         pipeline.close()
 
 

@@ -181,7 +181,6 @@ class LocalEmbedder(Section):
     passage_prompt: str | None = None
     workers: OptionalCount = None
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
-    batch_size: OptionalCount = None
 
 
 class SentenceTransformersEmbedder(Section):
