@@ -7,8 +7,8 @@ second  a sync that finds nothing changed, against reading the same rows and has
 memory  peak memory of `rowvec sync` with 5,000 and with 100,000 rows, model included
 start   `rowvec --help` against a Python that does nothing
 
-What is compared takes turns in one run, and a ratio is the median of the ratios of the rounds: other work on the machine
-then slows both alike. Results are printed and kept in results/sync.json.
+What is compared takes turns in one run, and a ratio is the median of the ratios of the rounds: other work on the
+machine then slows both alike. Results are printed and kept in results/sync.json.
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def first(options: argparse.Namespace) -> Figures:
             declare(folder, precision=options.precision, table=f"vectors_{turn}")
             with opened(folder) as fresh:
                 target = replace(fresh, embedder=embedder)
-                tasks = [(bare, partial(embedder.embed, texts)), (whole, partial(sync, target))]
+                tasks: list[tuple[list[float], Callable[[], object]]] = [
+                    (bare, partial(embedder.embed, texts)), (whole, partial(sync, target)),
+                ]  # fmt: skip
                 for times, task in tasks[:: -1 if turn % 2 else 1]:
                     times.append(timed(task))
     return {

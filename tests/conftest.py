@@ -44,14 +44,35 @@ def _forgetful(url: str) -> str:
     return url
 
 
-@pytest.fixture
-def postgres_url(server: str) -> Iterator[str]:
-    """URL of an empty database of this test's own."""
+EMPTY = """
+do $$ declare name text; begin
+    perform pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid();
+    for name in select nspname from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema' loop
+        execute format('drop schema %I cascade', name);
+    end loop;
+    drop extension if exists vector cascade;
+    create schema public;
+    grant all on schema public to public;
+end $$
+"""
+
+
+@pytest.fixture(scope="session")
+def shared_database(server: str) -> str:
+    """URL of the one database that tests use in turn: emptying it is ten times faster than making another."""
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-        yield server.replace("/postgres?", f"/{name}?")
-        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    return server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def postgres_url(shared_database: str) -> str:
+    """URL of a database with nothing in it, this test's alone until it ends."""
+    with psycopg.connect(shared_database, autocommit=True) as connection:
+        connection.execute(EMPTY)
+    return shared_database
 
 
 @pytest.fixture(scope="session")

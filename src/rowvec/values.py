@@ -212,7 +212,7 @@ def _to_boolean(value: Any) -> bool | None:
 
 def _to_text(value: Any) -> str:
     if isinstance(value, str):
-        return clean(value)
+        return value if value.isascii() and "\0" not in value else clean(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return clean(bytes(value).decode())
     return clean(shown(value))

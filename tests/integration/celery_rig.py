@@ -37,9 +37,16 @@ redeliver_after = "20s"
 [pipelines.things]
 source = {{ kind = "sql", url = "sqlite:///things.db", table = "things", key = "id" }}
 text = {{ template = "{{{{ name }}}}" }}
-embedder = {{ kind = "openai", model = "text-embedding-3-small", base_url = "{model}", api_key = "test-key", dimensions = 8, batch_size = 16 }}
 store = {{ kind = "postgres", url = "{store}" }}
 {schedule}
+
+[pipelines.things.embedder]
+kind = "openai"
+model = "text-embedding-3-small"
+base_url = "{model}"
+api_key = "test-key"
+dimensions = 8
+batch_size = 16
 """
 
 

@@ -248,7 +248,7 @@ class TestMistakes:
             sync(open_pipeline(url))
 
     def test_a_column_that_holds_no_vectors(self, url: str) -> None:
-        with pytest.raises(StoreError, match="'title' of public.datasets is text, not a vector"):
+        with pytest.raises(StoreError, match=r"'title' of public\.datasets is text, not a vector"):
             sync(open_pipeline(url, column="title"))
 
     def test_a_column_of_another_precision(self, url: str) -> None:

@@ -82,7 +82,7 @@ def _embedded(loaded: settings.Config, kind: str) -> str:
     """The embedded PostgreSQL as Celery's SQLAlchemy transport ("sqla") or result backend ("db") names it.
 
     Its tables stand in a schema of their own. The transport marks delivered messages and keeps them for ever:
-    yesterday's are dropped here.
+    old ones are dropped here.
     """
     from rowvec.stores.postgres.embedded import embedded_url
 
@@ -92,7 +92,7 @@ def _embedded(loaded: settings.Config, kind: str) -> str:
         connection.execute(f"create schema if not exists {QUEUE_SCHEMA}")
         if connection.execute(f"select to_regclass('{QUEUE_SCHEMA}.kombu_message')").fetchone() != (None,):
             connection.execute(
-                f"delete from {QUEUE_SCHEMA}.kombu_message where not visible and sent_at < now() - interval '1 day'"
+                f"delete from {QUEUE_SCHEMA}.kombu_message where not visible and timestamp < now() - interval '2 days'"
             )
     mark = "&" if "?" in url else "?"
     return (
@@ -113,12 +113,15 @@ def reachable() -> Iterator[None]:
     """Raise what Celery says of a broker or a result store that does not answer as BrokerUnavailable."""
     from celery.exceptions import BackendError
     from kombu.exceptions import OperationalError
+    from sqlalchemy.exc import DBAPIError
 
     from rowvec.workers.celery import app
 
+    # Each kind of result store raises errors of its own driver.
+    of_backend = getattr(app.backend, "connection_errors", ())
     try:
         yield
-    except (OperationalError, BackendError, ConnectionError, TimeoutError) as error:
+    except (OperationalError, BackendError, DBAPIError, ConnectionError, TimeoutError, *of_backend) as error:
         raise BrokerUnavailable(
             f"The broker {app.connection_for_write().as_uri()} does not answer.",
             hint="Is it running, and workers.broker right?",

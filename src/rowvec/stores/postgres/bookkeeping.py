@@ -66,8 +66,11 @@ class Bookkeeping:
         connection.execute(
             "update rowvec.runs set outcome = 'lost' where scope = %s and outcome = 'running'", [self.scope]
         )
-        insert = "insert into rowvec.runs (scope, pipeline) values (%s, %s) returning id"
-        return int(single(connection.execute(insert, [self.scope, self.pipeline]))[0])
+        with connection.transaction():
+            # The commits that follow bring it to the disk too.
+            connection.execute("set local synchronous_commit = off")
+            insert = "insert into rowvec.runs (scope, pipeline) values (%s, %s) returning id"
+            return int(single(connection.execute(insert, [self.scope, self.pipeline]))[0])
 
     def save_run(self, connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
         connection.execute(

@@ -37,7 +37,20 @@ from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
-from rowvec.types import Check, Document, Failure, Key, Ranked, Report, Run, Stored, TextVector, Vector, WriteBatch
+from rowvec.types import (
+    Check,
+    ColumnType,
+    Document,
+    Failure,
+    Key,
+    Ranked,
+    Report,
+    Run,
+    Stored,
+    TextVector,
+    Vector,
+    WriteBatch,
+)
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
@@ -193,11 +206,13 @@ class PostgresStore:
         # As many columns as Stored has fields, so that a row becomes one without a step of Python for each field.
         statement = sql.SQL(
             "select {key}, case when {embedding} is null then null else {text_hash} end, {row_hash}, null"
-            " from {table} where {key} = any(%b) and {known}"
-        ).format(key=self._key, **self._target.parts)
+            " from {table} where {key} = any(%s::{type}[]) and {known}"
+        ).format(key=self._key, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]), **self._target.parts)
+        # Written as the server reads it, since a list is adapted key by key; in texts there is something to escape.
+        sought = list(keys) if self.spec.key_type is ColumnType.TEXT else f"{{{','.join(map(str, keys))}}}"
 
         def look(connection: Connection) -> dict[Key, Stored]:
-            rows = connection.execute(statement, [list(keys)], binary=True).fetchall()
+            rows = connection.execute(statement, [sought], binary=True).fetchall()
             found: dict[Key, Stored] = {row[0]: tuple.__new__(Stored, row[1:]) for row in rows}
             for key, failure in self._books.past_failures(connection, keys).items():
                 known = found.get(key) or Stored(None, None)

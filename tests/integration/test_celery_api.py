@@ -1,0 +1,135 @@
+"""Asking for embeddings over HTTP."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+
+from tests.integration.celery_rig import Project, many, project, wait_for
+from tests.servers.openai import EmbeddingServer
+
+KEY = "a-key-that-is-long-enough"
+PATH = "/api/tasks/generate-embeddings"
+
+
+@pytest.fixture(params=["redis", "embedded"])
+def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    with project(state_folder, postgres_url, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    with project(state_folder, postgres_url, "redis") as made:
+        yield made
+
+
+@pytest.fixture
+def model() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer(dimension=8) as server:
+        yield server
+
+
+@contextmanager
+def api(made: Project) -> Iterator[httpx.Client]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = made.folder / "api.log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.servers.tasks_api", str(port), KEY],
+            env={**made.environment(), "ROWVEC_CONFIG": str(made.folder / "rowvec.toml")}, stdout=file, stderr=file,
+        )  # fmt: skip
+    try:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=60
+        ) as client:
+            wait_for(partial(_lives, client), "the API answers")
+            yield client
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _lives(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health/live").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def _done(client: httpx.Client, number: str) -> dict[str, Any] | None:
+    reply = client.get(f"/api/tasks/{number}").json()
+    return reply if reply["status"] in ("done", "failed") else None
+
+
+def test_a_task_is_queued_carried_out_and_looked_up(made: Project, model: EmbeddingServer) -> None:
+    made.configure(model.url)
+    made.write_rows(many(80))
+    with api(made) as client:
+        reply = client.post(PATH, json={"batch_size": 50})
+        assert reply.status_code == 200, reply.text
+        body = reply.json()
+        assert body == {
+            "id": body["id"],
+            "task_name": "rowvec.generate_embeddings",
+            "status": "queued",
+            "message": f"Task queued with ID: {body['id']}",
+        }
+        assert client.get(f"/api/tasks/{body['id']}").json()["status"] == "queued"
+        made.start_worker()
+        found = wait_for(partial(_done, client, body["id"]), "the task is done")
+        assert found["result"] == {"processed": 50, "failed": 0}
+    assert len(made.vectors()) == 50
+
+
+def test_of_fifty_posts_at_once_one_does_the_work(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(300))
+    redis.start_worker("--concurrency", "2")
+    with api(redis) as client, ThreadPoolExecutor(50) as pool:
+        replies = list(pool.map(lambda _: client.post(PATH, json={"batch_size": 1000}), range(50)))
+        assert {reply.status_code for reply in replies} == {200}
+        results = [wait_for(partial(_done, client, r.json()["id"]), "done")["result"] for r in replies]
+    assert sorted(result["processed"] for result in results) == [0] * 49 + [300]
+    assert sum("skipped" in result for result in results) >= 45
+    assert max(model.billed_texts.values()) == 1
+    with psycopg.connect(redis.store) as connection:
+        found = connection.execute("select count(*) from rowvec.runs where report->>'texts' <> '0'").fetchone()
+    assert found == (1,)
+
+
+def test_what_makes_no_sense_is_refused_before_it_is_queued(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(3))
+    with api(redis) as client:
+        for size in (0, -1, "a", 10**9, 1.5, True, None):
+            assert client.post(PATH, json={"batch_size": size}).status_code == 422, size
+        assert client.post(PATH, json={"pipeline": "nothing"}).status_code == 404
+        assert client.post(PATH, json={"batchsize": 5}).status_code == 422
+        assert client.post(PATH, json={}, headers={"Authorization": "Bearer wrong"}).status_code == 401
+        assert client.get("/api/tasks/no-such").status_code == 404
+        assert client.get("/api/tasks/b872fe6a-f8ba-4f00-bc2d-547e818ca3a2").status_code == 404
+
+
+def test_a_broker_that_does_not_answer_is_a_503(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    config = redis.folder / "rowvec.toml"
+    config.write_text(config.read_text().replace(":6379/9", ":1/0"))
+    redis.write_rows(many(3))
+    with api(redis) as client:
+        for reply in (client.post(PATH, json={}), client.get("/api/tasks/b872fe6a-f8ba-4f00-bc2d-547e818ca3a2")):
+            assert reply.status_code == 503, reply.text + (redis.folder / "api.log").read_text()
+            assert reply.headers["Retry-After"] == "5"
