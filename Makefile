@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/rowvec demo
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 quick: install
 	$(BIN)/pytest -m "not slow" -x

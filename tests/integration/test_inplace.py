@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from rowvec.errors import StoreError
+from rowvec.preview import preview
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.inplace import is_ours
@@ -103,6 +104,10 @@ def test_the_chosen_rows_get_their_vectors_and_no_row_comes_or_goes(url: str, pi
         assert abs(vector - pipeline.embedder.embed_query(f"title {n}")).max() < 1e-6
     after = ask(url, "select id, title, downloads, enrichment_status, is_active, updated_at from datasets order by id")
     assert after == before
+
+
+def test_a_plan_before_the_first_sync_finds_every_row_new(url: str, pipeline: Pipeline) -> None:
+    assert preview(pipeline).reasons == {"new row": 7}
 
 
 def test_a_second_sync_does_nothing(url: str, pipeline: Pipeline) -> None:

@@ -73,7 +73,9 @@ class InPlaceGenerations(Generations):
     """Generations that are columns of the user's table; only their keyword indexes are tables of rowvec's."""
 
     def usable(self, connection: Connection, names: Names) -> bool:
-        return {names.own(name) for name in LEDGER_COLUMNS} <= schema.table_columns(connection, names).keys()
+        found = schema.table_columns(connection, names).keys()
+        # The columns may have been made by hand before rowvec's own tables were.
+        return self._books.live(connection) is not None and {names.own(name) for name in LEDGER_COLUMNS} <= found
 
     def check(self, connection: Connection, spec: TableSpec) -> Check:
         target = self._target(connection, spec)

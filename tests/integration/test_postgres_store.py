@@ -1,0 +1,148 @@
+"""What the PostgreSQL store does beyond the contract of every store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections.abc import Iterator
+from uuid import UUID
+
+import psycopg
+import pytest
+
+from rowvec.errors import Locked, StoreUnavailable
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.connect import describe
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.testing import HashEmbedder
+from rowvec.types import ColumnType, Document, Entry, Failure, Key, WriteBatch
+from tests.support import digest
+
+EMBEDDER = HashEmbedder(dimension=4)
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+STRANGE = ["", "a,b", "{a}", '"', "\\", "it's", "null", "NULL", "%s", "😀", " ", "a\nb"]
+KEYS: dict[ColumnType, list[Key]] = {
+    ColumnType.INTEGER: [-(2**63), -1, 0, 7, 2**63 - 1],
+    ColumnType.TEXT: list(STRANGE),
+    ColumnType.UUID: [UUID(int=number) for number in (0, 1, 2**128 - 1)],
+}
+
+
+def spec(key_type: ColumnType = ColumnType.INTEGER, *, language: str | None = None) -> TableSpec:
+    return TableSpec("things", "id", key_type, 4, language=language, fingerprint=EMBEDDER.fingerprint, recipe="name")
+
+
+def entry(key: Key) -> Entry:
+    text = f"text of {key}"
+    return Entry(Document(key, text, (), digest(text), digest("")), EMBEDDER.embed_query(text), None)
+
+
+def open_store(url: str) -> PostgresStore:
+    return PostgresStore(url, "things_vectors", pipeline="things", index=None)
+
+
+@pytest.fixture
+def store(postgres_url: str) -> Iterator[PostgresStore]:
+    store = open_store(postgres_url)
+    yield store
+    store.close()
+
+
+def value(url: str, statement: str) -> object:
+    with psycopg.connect(url) as connection:
+        row = connection.execute(statement).fetchone()
+    assert row is not None
+    return row[0]
+
+
+@pytest.mark.parametrize("key_type", KEYS)
+def test_keys_of_every_form_are_found_again(store: PostgresStore, key_type: ColumnType) -> None:
+    keys = KEYS[key_type]
+    store.prepare(spec(key_type))
+    store.write(WriteBatch(entries=[entry(key) for key in keys]))
+    assert {key: stored.text_hash for key, stored in store.lookup(keys).items()} == {
+        key: digest(f"text of {key}") for key in keys
+    }
+
+
+@pytest.mark.parametrize("key_type", KEYS)
+def test_failures_are_found_beside_vectors_and_alone(store: PostgresStore, key_type: ColumnType) -> None:
+    with_vector, alone, *_ = KEYS[key_type]
+    failures = [Failure(key, "refused", 2, NOW, NOW, digest("new text")) for key in (with_vector, alone)]
+    store.prepare(spec(key_type))
+    store.write(WriteBatch(entries=[entry(with_vector)]))
+    store.write(WriteBatch(failures=failures))
+    found = store.lookup(KEYS[key_type])
+    assert found.keys() == {with_vector, alone}
+    for stored in found.values():
+        assert stored.failure is not None
+        assert (stored.failure.attempts, stored.failure.text_hash) == (2, digest("new text"))
+    assert found[with_vector].text_hash == digest(f"text of {with_vector}")
+    assert found[alone].text_hash is None
+
+
+def test_a_reader_from_before_the_extension_reads_vectors_after_it(store: PostgresStore) -> None:
+    assert not store.ledger().exists, "this opened a connection to a database without the extension"
+    store.prepare(spec())
+    store.write(WriteBatch(entries=[entry(1)]))
+    vector = store.vector(1)
+    assert vector is not None
+    assert vector.shape == (4,)
+
+
+def test_to_prepare_and_complete_what_is_so_already_writes_nothing(store: PostgresStore, postgres_url: str) -> None:
+    store.prepare(spec())
+    store.complete(spec())
+    before = value(postgres_url, "select pg_current_xact_id()::text::bigint")
+    store.prepare(spec())
+    store.complete(spec())
+    after = value(postgres_url, "select pg_current_xact_id()::text::bigint")
+    assert isinstance(before, int)
+    assert after == before + 1, "the only transaction that got a number was that of this question"
+
+
+def test_the_search_path_of_a_long_lived_connection_does_not_grow(store: PostgresStore) -> None:
+    def path(connection: psycopg.Connection[object]) -> object:
+        return connection.execute("show search_path").fetchone()
+
+    store.prepare(spec())
+    before = store._write(path)
+    store.prepare(spec())
+    assert store._write(path) == before
+
+
+def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> None:
+    other = open_store(postgres_url)
+    with store.lock(), pytest.raises(Locked, match=rf"rowvec pid {os.getpid()} on .*since \d{{4}}-"), other.lock():
+        pytest.fail("two held the lock")
+    with other.lock():
+        pass
+    other.close()
+
+
+def test_a_connection_that_broke_is_opened_anew_and_takes_the_lock_again(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    store.prepare(spec())
+    other = open_store(postgres_url)
+    with store.lock():
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity"
+                " where application_name like 'rowvec%' and pid <> pg_backend_pid()"
+            )
+        with pytest.raises(StoreUnavailable):
+            store.write(WriteBatch(entries=[entry(1)]))
+        store.write(WriteBatch(entries=[entry(1)]))
+        with pytest.raises(Locked), other.lock():
+            pytest.fail("the lock was lost with the connection")
+    other.close()
+    assert store.count() == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://ada:s3cret@db.example:6543/shop", "host=db.example port=6543 user=ada password=s3cret dbname=shop"],
+)
+def test_a_database_is_named_without_its_password(url: str) -> None:
+    assert describe(url) == "ada@db.example:6543/shop"
