@@ -1,4 +1,4 @@
-"""Every benchmark after another, each with its default size: `python -m benchmarks`, or some: `python -m benchmarks sync`.
+"""Every benchmark after another, each with its default size, or those that are named: `python -m benchmarks sync`.
 
 A benchmark is a module of this folder with `main(arguments)`; what it measured goes into results/NAME.json.
 """

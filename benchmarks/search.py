@@ -17,10 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from benchmarks.relevance_data import vaswani
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.relevance_data import vaswani
 from rowvec.embedders.local import LocalEmbedder
 from rowvec.filters import Filter, bind, parse
 from rowvec.search import Searcher
@@ -119,7 +119,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     store.complete(spec)
     found.append({"what": "complete (index), s", "p50 ms": round(time.perf_counter() - began, 1)})
     efforts = store.indexes.tune(0.98)
-    found += [{"what": f"recall@10 at effort {e.effort}", "recall": e.recall, "p50 ms": e.milliseconds} for e in efforts]
+    found += [
+        {"what": f"recall@10 at effort {e.effort}", "recall": e.recall, "p50 ms": e.milliseconds} for e in efforts
+    ]
     searcher = Searcher(store, embedder, spec)
     questions = list(collection.queries.values())[:QUERIES]
     asked = np.stack([embedder.embed_query(question) for question in questions])

@@ -1,4 +1,4 @@
-"""Take the packages that no platform needs (marker `sys_platform == 'never'`) out of a compiled lock, read from stdin."""
+"""Take the packages that no platform needs (marker `sys_platform == 'never'`) out of a compiled lock on stdin."""
 
 from __future__ import annotations
 

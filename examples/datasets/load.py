@@ -2,8 +2,8 @@
 
     python load.py FOLDER [--limit N]
 
-Without DATABASE_URL it starts the PostgreSQL that rowvec brings, in ./.database, and leaves it running; its address goes
-into .env, where rowvec.toml finds it. `python load.py --stop` stops it.
+Without DATABASE_URL it starts the PostgreSQL that rowvec brings, in ./.database, and leaves it running; its address
+goes into .env, where rowvec.toml finds it. `python load.py --stop` stops it.
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=SAMPLES)
     options = parser.parse_args()
     make(options.path, options.samples)
-    print(f"{options.path}: {options.samples:,} samples")  # noqa: T201
+    print(f"{options.path}: {options.samples:,} samples")
 
 
 def make(path: Path, samples: int = SAMPLES) -> None:

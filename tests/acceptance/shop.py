@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import sqlite3
@@ -9,12 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rowvec.cli.main import main
+
+_numbers = itertools.count()
 ROWVEC = [sys.executable, "-m", "rowvec.cli.main"]
 PATIENCE = 60.0
 CONFIG = """
@@ -38,6 +43,31 @@ class Finished:
     code: int
     out: str
     err: str
+
+
+@dataclass
+class Process:
+    pid: int
+    out: Path
+    err: Path
+    code: int | None = None
+
+    def running(self) -> bool:
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code is None
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def has_said(self, words: str) -> bool:
+        return self.err.exists() and words in self.err.read_text(encoding="utf-8")
+
+    def finish(self) -> Finished:
+        wait_until(lambda: not self.running(), "the command ends")
+        assert self.code is not None
+        return Finished(self.code, self.out.read_text(encoding="utf-8"), self.err.read_text(encoding="utf-8"))
 
 
 @dataclass
@@ -76,14 +106,44 @@ class Shop:
         left_out = ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR")
         return {name: value for name, value in os.environ.items() if name not in left_out} | dict(self.variables)
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*ROWVEC, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options,
-        )  # fmt: skip
+    def start(self, *arguments: str) -> Process:
+        """Run the command in a process that is forked from this one: imports would take most of the time."""
+        streams = [self.folder / f".{name}-{next(_numbers)}" for name in ("stdout", "stderr")]
+        process = Process(os.fork(), *streams)
+        if process.pid == 0:
+            code = 1
+            try:
+                self._become(arguments, streams)
+                code = _exit_code(main)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        return process
+
+    def _become(self, arguments: Sequence[str], streams: Sequence[Path]) -> None:
+        for number, path in enumerate([Path(os.devnull), *streams]):
+            opened = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            os.dup2(opened, number)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)  # noqa: SIM115
+        sys.argv = ["rowvec", *arguments]
+        os.chdir(self.folder)
+        os.environ.clear()
+        os.environ.update(self.environment)
 
     def run(self, *arguments: str) -> Finished:
-        return ended(self.start(*arguments))
+        return self.start(*arguments).finish()
+
+    def run_anew(self, *arguments: str) -> Finished:
+        """In a Python of its own."""
+        done = subprocess.run(
+            [*ROWVEC, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=PATIENCE,
+        )  # fmt: skip
+        return Finished(done.returncode, done.stdout, done.stderr)
 
     def run_on_terminal(self, *arguments: str) -> Finished:
         """With a terminal for stdin, stdout and stderr; what it shows is `out`."""
@@ -111,13 +171,12 @@ class Shop:
         return Finished(code, seen.decode(), "")
 
 
-def ended(process: subprocess.Popen[str]) -> Finished:
+def _exit_code(command: Callable[[], None]) -> int:
     try:
-        out, err = process.communicate(timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
-    return Finished(process.returncode, out, err)
+        command()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:

@@ -19,7 +19,7 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
-from tests.acceptance.shop import Shop, ended, wait_until
+from tests.acceptance.shop import Shop, wait_until
 from tests.servers.openai import EmbeddingServer
 from tests.support import simple_pipeline, vectors_match_rows
 
@@ -42,9 +42,9 @@ def test_the_second_sync_says_who_holds_the_lock_and_since_when(
     first = shop.start("sync")
     wait_until(lambda: model.requests > 0, "the first sync embeds")
     second = shop.run("sync")
-    assert first.poll() is None, "the second one was to come while the first one works"
+    assert first.running(), "the second one was to come while the first one works"
     model.latency = 0.0
-    answer = ended(first)
+    answer = first.finish()
 
     assert (second.code, second.out) == (1, "")
     assert f"pid {first.pid}" in second.err
@@ -95,7 +95,7 @@ def test_syncs_that_start_at_the_same_moment_end_as_one_would(
     shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
     shop.declare()
     shop.stock(ROWS)
-    answers = [ended(process) for process in [shop.start("sync") for _ in range(3)]]
+    answers = [process.finish() for process in [shop.start("sync") for _ in range(3)]]
     assert {answer.code for answer in answers} <= {0, 1}
     assert any(answer.code == 0 for answer in answers)
     for answer in answers:
