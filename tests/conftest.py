@@ -53,7 +53,7 @@ do $$ declare name text; begin
     end loop;
     drop extension if exists vector cascade;
     create schema public;
-    grant all on schema public to public;
+    grant usage on schema public to public;
 end $$
 """
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+import rowvec
+from rowvec.cli import setup
+from rowvec.direct import search
 from rowvec.errors import StoreError
 from rowvec.preview import preview
 from rowvec.sources.sql import SqlSource
@@ -19,7 +23,9 @@ from rowvec.stream import Options, Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Row
+from tests.servers.openai import EmbeddingServer
 from tests.support import digest
+from tests.unit.configs import written
 
 WHERE = "enrichment_status = 'enriched' and is_active"
 
@@ -194,6 +200,45 @@ def test_the_index_stands_on_the_user_s_column_and_theirs_is_left_alone(url: str
     assert sorted(found.name for found in store.indexes.find()) == ["datasets__embedding_vectors_1", "theirs"]
     assert store.indexes.drop() == 1
     assert [found.name for found in store.indexes.find()] == ["theirs"]
+
+
+def test_an_index_is_built_for_many_vectors_and_not_for_many_rows(
+    url: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowvec.stores.postgres.indexes.AUTO_ROWS", 8)
+    store = pipeline.store
+    assert isinstance(store, PostgresStore)
+    sync(pipeline)
+    assert store.indexes.find() == []
+    ask(url, "update datasets set is_active = true")
+    sync(pipeline)
+    assert len(store.indexes.find()) == 1
+
+
+class TestFromTheCommandLine:
+    CONFIG = """
+        [pipelines.datasets]
+        source = {{ kind = "sql", url = "{url}", table = "datasets", key = "id", where = "is_active" }}
+        text = {{ columns = "*", exclude = ["updated_at"] }}
+        store = {{ kind = "postgres", column = "embedding", metadata = ["downloads"] }}
+        [pipelines.datasets.embedder]
+        kind = "openai"
+        model = "text-embedding-3-small"
+        base_url = "{model}"
+        api_key = "test-key"
+        dimensions = 8
+    """
+
+    def test_check_apply_sync_and_search(self, url: str, tmp_path: Path) -> None:
+        with EmbeddingServer(dimension=8) as model:
+            config = written(tmp_path, self.CONFIG.format(url=url, model=model.url))
+            assert setup.check(config, None, as_json=True) == 1
+            assert setup.check(config, None, apply=True, as_json=True) == 0
+            assert rowvec.sync(config=config).inserted == 9
+            assert rowvec.sync(config=config).unchanged == 9, "the vectors are no part of the text"
+            found = search("title 5", config=config, where="downloads < 6", mode="keyword").hits
+        assert found[0].key == "d5"
+        assert found[0].metadata == {"downloads": 5}
 
 
 def test_another_model_fills_a_column_beside_and_takes_the_place_of_the_first_in_the_end(

@@ -88,4 +88,6 @@ class Indexes:
 def _rows(connection: Connection, table: VectorTable) -> int:
     from psycopg import sql
 
-    return int(single(connection.execute(sql.SQL("select count(*) from {}").format(table.names.sql)))[0])
+    # Not all rows: a large table of a user's own may have few vectors yet.
+    statement = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
+    return int(single(connection.execute(statement))[0])

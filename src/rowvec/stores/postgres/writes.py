@@ -43,13 +43,6 @@ class Writer:
         """
         self._copy(connection, ((e.document, e.vector, e.truncated, e.expected) for e in entries))
         own = [sql.Identifier(name) for name in LEDGER_COLUMNS] + self.metadata
-        updated = connection.execute(
-            sql.SQL(
-                "update {table} t set {assign}, updated_at = now() from {stage} s where t.{key} = s.{key}"
-                " and (t.text_hash is not distinct from s.expected or t.text_hash = s.text_hash"
-                " or t.embedding is null) returning t.{key}"
-            ).format(table=self.names.sql, assign=_assign(own), stage=self.stage, key=self.key)
-        ).fetchall()
         columns = sql.SQL(", ").join([self.key, *own])
         inserted = connection.execute(
             sql.SQL(
@@ -57,9 +50,22 @@ class Writer:
                 " on conflict do nothing returning {key}"
             ).format(table=self.names.sql, columns=columns, stage=self.stage, key=self.key)
         ).fetchall()
-        if len(updated) + len(inserted) == len(entries):
+        if len(inserted) == len(entries):
+            # To look for them in the table too would make a first sync slower the larger the table has become.
             return list(entries)
-        written = {key for (key,) in updated} | {key for (key,) in inserted}
+        new = [key for (key,) in inserted]
+        updated = connection.execute(
+            sql.SQL(
+                "update {table} t set {assign}, updated_at = now() from {stage} s where t.{key} = s.{key}"
+                " and (t.text_hash is not distinct from s.expected or t.text_hash = s.text_hash"
+                " or t.embedding is null) and t.{key} <> all(%s::{type}[]) returning t.{key}"
+            ).format(
+                table=self.names.sql, assign=_assign(own), stage=self.stage, key=self.key,
+                type=sql.SQL(KEY_TYPES[self.spec.key_type]),
+            ),
+            [new],
+        ).fetchall()  # fmt: skip
+        written = {*new, *(key for (key,) in updated)}
         return [entry for entry in entries if entry.document.key in written]
 
     def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> None:
