@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rowvec.direct import rows_to_embed, search, sync, sync_async
+    from rowvec.direct import rows_to_embed, sync, sync_async
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "rows_to_embed", "search", "sync", "sync_async"]
+__all__ = ["__version__", "rows_to_embed", "sync", "sync_async"]
 
 
 def __getattr__(name: str) -> Any:

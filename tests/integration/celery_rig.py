@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -23,6 +24,8 @@ import pytest
 from tests.servers.openai import vector_of
 
 DIMENSION = 8
+WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+"""Ends a worker when the tests are killed and cannot stop it themselves."""
 BROKERS = {
     "redis": ("redis://127.0.0.1:6379/9", 6379),
     "rabbitmq": ("amqp://guest:guest@127.0.0.1:5672//", 5672),
@@ -91,7 +94,7 @@ class Project:
         """A `rowvec` command in a process group of its own, its log in a file."""
         log = open(self.folder / f"{arguments[0]}-{len(self.workers)}.log", "w")  # noqa: SIM115
         process = subprocess.Popen(
-            [sys.executable, "-m", "rowvec.cli.main", *arguments],
+            [*WITH_US, sys.executable, "-m", "rowvec.cli.main", *arguments],
             cwd=self.folder, env=self.environment(), stdout=log, stderr=log, text=True, start_new_session=True,
         )  # fmt: skip
         log.close()
