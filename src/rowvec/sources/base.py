@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -15,6 +16,45 @@ class Selection:
 
     keys: tuple[Key, ...] = ()
     ranges: tuple[tuple[Key, Key], ...] = ()
+
+
+Mark: TypeAlias = int | float | str | dt.date | dt.datetime
+"""A value of a cursor column. A string is a time as ISO 8601 writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class CursorSettings:
+    """How a cursor column is trusted."""
+
+    lag: dt.timedelta | int | None = None
+    """A transaction may commit so much later than its cursor says; None for the default of the column's type."""
+    full_every: dt.timedelta = dt.timedelta(days=1)
+    """All rows are compared so often, whatever the cursor says."""
+
+
+@runtime_checkable
+class Incremental(Protocol):
+    """A source whose rows may tell when they changed."""
+
+    cursor: str | None
+    """The column that grows with each change; None where no column does."""
+    identity: str
+    """What is read, in one text: another table, query or condition gives another one. Without a password."""
+
+    def newest(self) -> Mark | None:
+        """The highest cursor value there is; None where no row has one."""
+        ...
+
+    def changed(self, since: Mark, limit: int) -> list[Key]:
+        """Keys of the rows whose cursor is not below `since`, and of those without one, as of one moment.
+
+        No key comes twice. More than `limit` keys mean that there may be others.
+        """
+        ...
+
+
+def has_cursor(source: Source) -> bool:
+    return isinstance(source, Incremental) and source.cursor is not None
 
 
 @runtime_checkable

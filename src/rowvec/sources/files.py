@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,7 +10,7 @@ from typing import Any, NoReturn
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
 from rowvec.naming import check_column, suggestion
-from rowvec.sources.base import Selection
+from rowvec.sources.base import Mark, Selection
 from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.spool import Place, Spool, duplicate_error
 from rowvec.sources.storage import File, find
@@ -20,6 +21,8 @@ from rowvec.values import CONVERSION_ERRORS, converter, shown
 HEADS = 20
 """Of so many files the first rows are looked at before any is read; the others are checked as they are read."""
 KEY_TYPES = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID)
+CURSOR_TYPES = (ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP)
+DATE_LENGTH = len("2026-08-01")
 _NUMBERS = {ColumnType.INTEGER, ColumnType.NUMBER}
 _READINGS = 3
 
@@ -33,7 +36,8 @@ class FilesSource:
 
     Attributes:
         columns: every column there is, `select` narrows what is read.
-        cursor: the column that grows with each change, for the caller's use.
+        cursor: the column that grows with each change.
+        identity: see `Incremental`.
     """
 
     def __init__(
@@ -76,7 +80,10 @@ class FilesSource:
         self._check_columns(files[0], names)
         self.key_type = next(column.type for column in self.columns if column.name == key)
         self._convert_key = converter(self.key_type)
+        self._cursor_type = self._type_of_cursor()
+        self.identity = repr((self._paths, where, columns, self._types))
         self._passes = RowFilter(where, self.columns) if where is not None else None
+        self._filtered = self._passes.columns if self._passes is not None else frozenset()
         self._spool: Spool | None = None
         self._spooled: list[File] = []
         self._declared = columns is not None
@@ -115,6 +122,15 @@ class FilesSource:
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return self._rows(fresh=False).existing(keys)
 
+    def newest(self) -> Mark | None:
+        found = self._rows(fresh=True).newest()
+        if not isinstance(found, str):
+            return found
+        return dt.date.fromisoformat(found) if len(found) == DATE_LENGTH else dt.datetime.fromisoformat(found)
+
+    def changed(self, since: Mark, limit: int) -> list[Key]:
+        return self._rows(fresh=False).changed(_sortable(since), limit + 1)
+
     def close(self) -> None:
         self._drop_spool()
 
@@ -147,6 +163,16 @@ class FilesSource:
             f"source.key: {self.key!r} of {self.where} is of type {kind}; a key is integer, text or uuid.",
             hint=f'Say what it is if it is one of them: types = {{ {self.key} = "text" }}',
         )
+
+    def _type_of_cursor(self) -> ColumnType | None:
+        kind = next((column.type for column in self.columns if column.name == self.cursor), None)
+        if kind is not None and kind not in CURSOR_TYPES:
+            raise SourceError(
+                f"source.cursor: {self.cursor!r} of {self.where} is of type {kind}; a cursor is a timestamp, a date or"
+                " an integer.",
+                hint=f'Name another column, or say what it is: types = {{ {self.cursor} = "timestamp" }}',
+            )
+        return kind
 
     def _check_same(self, file: File, found: Types, first: File, expected: Types) -> None:
         other = sorted(set(found) ^ set(expected))
@@ -207,9 +233,9 @@ class FilesSource:
 
     def _fill(self, spool: Spool, files: list[File]) -> None:
         spool.fill(
-            (key, Place(number, line), values)
+            (key, Place(number, line), mark, values)
             for number, file in enumerate(files)
-            for line, key, values in self._read(file, files[0])
+            for line, key, mark, values in self._read(file, files[0])
         )
         twice = spool.duplicate()
         if twice is not None:
@@ -217,12 +243,13 @@ class FilesSource:
             first, second = (f"{files[p.file].name}, {self._format(files[p.file]).line} {p.line}" for p in places)
             raise duplicate_error(key, first, second)
 
-    def _read(self, file: File, first: File) -> Iterator[tuple[int, Key, tuple[Any, ...]]]:
+    def _read(self, file: File, first: File) -> Iterator[tuple[int, Key, int | str | None, tuple[Any, ...]]]:
         form, names = self._format(file), self._names
         declared = {column.name: column.type for column in self.columns}
         if form.same_columns:
             self._check_same(file, form.heading(file), first, dict(declared))
-        wanted = names if self._passes is None else [*names, *self._passes.columns.difference(names)]
+        others = self._filtered.union([self.cursor] if self.cursor is not None else []).difference(names)
+        wanted = [*names, *others]
         for line, row in form.rows(file, wanted):
             if not (form.same_columns or self._declared or row.keys() <= declared.keys()):
                 self._refuse_stranger(f"{file.name}, line {line}", next(name for name in row if name not in declared))
@@ -230,7 +257,7 @@ class FilesSource:
             if self._passes is not None and not self._passes(row, where):
                 continue
             key = self._checked_key(row.get(self.key), where)
-            yield line, key, tuple(key if name == self.key else row.get(name) for name in names)
+            yield line, key, self._mark(row, where), tuple(key if name == self.key else row.get(name) for name in names)
 
     def _refuse_stranger(self, where: str, name: str) -> NoReturn:
         raise SourceError(
@@ -252,8 +279,30 @@ class FilesSource:
             ) from error
         return key
 
+    def _mark(self, row: Mapping[str, Any], where: str) -> int | str | None:
+        """The value of the row's cursor, as it sorts."""
+        value = None if self.cursor is None else row.get(self.cursor)
+        if value is None or self._cursor_type is None:
+            return None
+        try:
+            mark = converter(self._cursor_type)(value)
+        except CONVERSION_ERRORS as error:
+            raise SourceError(
+                f"{where}: the cursor {value!r} of {self.cursor!r} is no {self._cursor_type}.",
+                hint="Correct the row, or name another cursor.",
+            ) from error
+        return None if mark is None else _sortable(mark)
+
     def _drop_spool(self) -> None:
         spool = getattr(self, "_spool", None)
         self._spool, self._spooled = None, []
         if spool is not None:
             spool.close()
+
+
+def _sortable(mark: Mark) -> int | str:
+    """Times of one length, those without an offset taken as UTC, so that they sort as text."""
+    if isinstance(mark, dt.datetime):
+        moment = mark if mark.tzinfo else mark.replace(tzinfo=dt.UTC)
+        return moment.astimezone(dt.UTC).isoformat(timespec="microseconds")
+    return mark.isoformat() if isinstance(mark, dt.date) else int(mark)

@@ -35,17 +35,19 @@ class Spool:
         self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
         self._database.execute("pragma journal_mode = off")
         kind = "integer" if key_type is ColumnType.INTEGER else "text"
-        self._database.execute(f"create table rows (key {kind} not null, file integer, line integer, data blob)")
+        self._database.execute(
+            f"create table rows (key {kind} not null, file integer, line integer, cursor, data blob)"
+        )
 
-    def fill(self, rows: Iterable[tuple[Key, Place, tuple[Any, ...]]]) -> None:
-        """Take in every row, in any order; call it once."""
+    def fill(self, rows: Iterable[tuple[Key, Place, int | str | None, tuple[Any, ...]]]) -> None:
+        """Take in every row with the value of its cursor, in any order; call it once."""
         packed = (
-            (self._plain(key), place.file, place.line, pickle.dumps(values, pickle.HIGHEST_PROTOCOL))
-            for key, place, values in rows
+            (self._plain(key), place.file, place.line, cursor, pickle.dumps(values, pickle.HIGHEST_PROTOCOL))
+            for key, place, cursor, values in rows
         )
         with self._guard:
             self._database.execute("begin")
-            self._database.executemany("insert into rows values (?, ?, ?, ?)", packed)
+            self._database.executemany("insert into rows values (?, ?, ?, ?, ?)", packed)
             # Made when all are there, it is sorted once; made before, every row would look for its page.
             self._database.execute("create index by_key on rows (key)")
             self._database.execute("commit")
@@ -94,6 +96,18 @@ class Spool:
                 ).fetchall()
             found.update(self._key(key) for (key,) in rows)
         return found
+
+    def newest(self) -> int | str | None:
+        """The highest cursor there is."""
+        with self._guard:
+            found: int | str | None = self._database.execute("select max(cursor) from rows").fetchone()[0]
+        return found
+
+    def changed(self, since: int | str, limit: int) -> list[Key]:
+        """Keys of up to `limit` rows whose cursor is not below `since`, or that have none."""
+        sql = "select key from rows where cursor >= ? or cursor is null order by key limit ?"
+        with self._guard:
+            return [self._key(key) for (key,) in self._database.execute(sql, (since, limit)).fetchall()]
 
     def close(self) -> None:
         with self._guard:

@@ -45,6 +45,8 @@ class Database(ABC):
     where: str
     """Kind and place of the database for messages, without a password."""
     hidden_schemas: frozenset[str] = frozenset()
+    cursor_types = frozenset({ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP})
+    """Columns of these types are ordered as their values are."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -59,9 +61,9 @@ class Database(ABC):
         except RowvecError:
             raise
         except sa.exc.DBAPIError as error:
-            raise self._translate(error.orig or error) from error
+            raise self.translate(error.orig or error) from error
         except (dbapi.Error, UnicodeDecodeError) as error:
-            raise self._translate(error) from error
+            raise self.translate(error) from error
 
     def fetch(self, statement: sa.Executable) -> list[tuple[Any, ...]]:
         """Every row of a statement, as the driver gives it."""
@@ -106,7 +108,7 @@ class Database(ABC):
         return declared
 
     @abstractmethod
-    def _translate(self, error: BaseException) -> RowvecError: ...
+    def translate(self, error: BaseException) -> RowvecError: ...
 
     def _undecodable(self, error: BaseException) -> bool:
         """The driver cannot make a Python value of something in this answer."""

@@ -82,7 +82,7 @@ class MySqlDatabase(Database):
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return None if rows is None else int(rows)
 
-    def _translate(self, error: BaseException) -> RowvecError:
+    def translate(self, error: BaseException) -> RowvecError:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         line = str(error.args[1] if code and len(error.args) > 1 else error).splitlines()[0]
         if code in _WRONG_LOGIN:

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError
+from rowvec.retry import KEEPALIVES
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
     CONNECT_SECONDS,
@@ -47,6 +48,7 @@ class PostgresDatabase(Database):
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": None,
                 "application_name": "rowvec source",
+                **{name: value for name, value in KEEPALIVES.items() if name not in parsed.query},
             },
             execution_options={"postgresql_readonly": True},
         )
@@ -122,7 +124,7 @@ class PostgresDatabase(Database):
         for name, loader in _LENIENT.items():
             driver.adapters.register_loader(name, loader)
 
-    def _translate(self, error: BaseException) -> RowvecError:
+    def translate(self, error: BaseException) -> RowvecError:
         line = _first_line(error)
         code = getattr(error, "sqlstate", None)
         if code is None and isinstance(error, psycopg.OperationalError):

@@ -32,6 +32,9 @@ _UNIQUE_INDEX = sa.text(
 class SqliteDatabase(Database):
     """One file. It is opened anew for each page: a file put in its place is seen, and nothing stays locked."""
 
+    # Times are texts to SQLite, or numbers.
+    cursor_types = Database.cursor_types | {ColumnType.TEXT, ColumnType.NUMBER}
+
     def __init__(self, url: str, parsed: URL, base: Path) -> None:
         super().__init__(url)
         if not parsed.database or parsed.database == ":memory:":
@@ -105,7 +108,7 @@ class SqliteDatabase(Database):
         assert isinstance(driver, sqlite3.Connection)
         driver.text_factory = lambda raw: raw.decode("utf-8", "replace")
 
-    def _translate(self, error: BaseException) -> RowvecError:
+    def translate(self, error: BaseException) -> RowvecError:
         line = str(error)
         code = getattr(error, "sqlite_errorname", None) or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
