@@ -14,10 +14,12 @@ from rowvec.types import (
     ColumnType,
     Failure,
     Fingerprint,
+    Generation,
     Key,
     Ranked,
     Report,
     Run,
+    State,
     Stored,
     TextVector,
     Vector,
@@ -39,6 +41,9 @@ class TableSpec:
     fingerprint: Fingerprint | None = None
     recipe: str = ""
     """Hash of the settings that turn a row into text: when it changes, the plan says so."""
+    settings: str = ""
+    """JSON of the embedder's and the text's settings, without secrets: the store keeps it with the generation, so that
+    queries and changed rows can still be embedded when the config says something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,9 @@ class Ledger:
     rows: int = 0
     fingerprint: Fingerprint | None = None
     recipe: str = ""
+    settings: str = ""
+    version: str = ""
+    """See `Store.live_version`."""
 
 
 @runtime_checkable
@@ -155,7 +163,38 @@ class Store(Protocol):
         ...
 
     def complete(self, spec: TableSpec) -> None:
-        """A sync has compared every row with `spec`: its recipe and its generation are now the live ones."""
+        """A sync has compared every row with `spec`: its recipe and its generation are now the live ones.
+
+        Raises:
+            StoreError: others read the table without a pause; nothing was changed.
+        """
+        ...
+
+    def live_version(self) -> str:
+        """Another one as soon as another generation is live. Cheap: every search asks before its answer goes out."""
+        ...
+
+    def generations(self, spec: TableSpec) -> list[Generation]:
+        """The live one, the one being built and the previous one, as far as they exist; works before `prepare`.
+
+        Args:
+            spec: names the key; its fingerprint does not count.
+        """
+        ...
+
+    def rollback(self, spec: TableSpec) -> None:
+        """The previous generation and the live one change places, in one transaction.
+
+        Args:
+            spec: names the key; its fingerprint does not count.
+
+        Raises:
+            StoreError: there is no previous generation.
+        """
+        ...
+
+    def drop_generation(self, state: State, spec: TableSpec) -> None:
+        """Raises StoreError when there is none in that state. Never called for the live one."""
         ...
 
     def begin_run(self) -> int: ...
@@ -180,8 +219,19 @@ class Store(Protocol):
         """The stored vector of a row."""
         ...
 
-    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
-        """Keys by falling similarity (cosine, negative distance or inner product, as the metric says)."""
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded; as searches
+        see them."""
+        ...
+
+    def nearest(
+        self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False, filled: bool = False
+    ) -> Ranked:
+        """Keys by falling similarity (cosine, negative distance or inner product, as the metric says).
+
+        Args:
+            filled: among the vectors of the generation that a sync fills, instead of the live one; compared exactly.
+        """
         ...
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:

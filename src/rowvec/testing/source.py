@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from rowvec.sources.base import Selection
+from rowvec.sources.base import Mark, Selection
 from rowvec.types import Column, ColumnType, Key, Row
 
 _TYPES: dict[type, ColumnType] = {
@@ -27,10 +27,15 @@ _TYPES: dict[type, ColumnType] = {
 class MemorySource:
     """Rows that a test may change at any time through `rows`; the key is one of the columns.
 
-    Column types are those of the first value that is not None, TEXT where there is none.
+    Column types are those of the first value that is not None, TEXT where there is none. `cursor` names a column
+    that grows with each change, `rows_read` counts the rows that were handed out.
     """
 
-    def __init__(self, rows: Mapping[Any, Mapping[str, Any]], *, key: str = "id") -> None:
+    identity = "memory"
+
+    def __init__(self, rows: Mapping[Any, Mapping[str, Any]], *, key: str = "id", cursor: str | None = None) -> None:
+        self.cursor = cursor
+        self.rows_read = 0
         self.rows: dict[Key, dict[str, Any]] = {name: {key: name, **values} for name, values in rows.items()}
         self.key = key
         self.key_type = _TYPES[type(next(iter(self.rows), 0))]
@@ -64,8 +69,17 @@ class MemorySource:
             page = [Row(key, dict(self.rows[key])) for key in keys if last is None or key > last][:size]
             if not page:
                 return
+            self.rows_read += len(page)
             yield page
             last = page[-1].key
+
+    def newest(self) -> Mark | None:
+        values: list[Any] = [row[self.cursor] for row in self.rows.values() if row[self.cursor] is not None]  # type: ignore[index]
+        return max(values, default=None)
+
+    def changed(self, since: Mark, limit: int) -> list[Key]:
+        cursors: dict[Key, Any] = {key: row[self.cursor] for key, row in self.rows.items()}  # type: ignore[index]
+        return [key for key, value in cursors.items() if value is None or value >= since][: limit + 1]
 
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return {key for key in keys if key in self.rows}

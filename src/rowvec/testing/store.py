@@ -14,16 +14,19 @@ import numpy as np
 from rowvec.errors import Locked, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
 from rowvec.stores.base import Ledger, TableSpec
+from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity, words
 from rowvec.types import (
     Check,
     Document,
     Failure,
+    Generation,
     Key,
     PastFailure,
     Ranked,
     Report,
     Run,
+    State,
     Stored,
     TextVector,
     Vector,
@@ -42,6 +45,15 @@ class _Record:
 class _Generation:
     spec: TableSpec
     records: dict[Key, _Record] = field(default_factory=dict)
+    failures: dict[Key, Failure] = field(default_factory=dict)
+    since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    undone: bool = False
+
+    def listed(self, state: State) -> Generation:
+        size = sum(record.vector.nbytes for record in self.records.values())
+        stale = len(self.failures.keys() & self.records.keys())
+        rows, failures, spec = len(self.records), len(self.failures), self.spec
+        return Generation(state, spec.fingerprint, rows, failures, stale, size, self.since, spec.settings, self.undone)
 
 
 @dataclass
@@ -50,7 +62,8 @@ class _Tables:
 
     live: _Generation | None = None
     following: _Generation | None = None
-    failures: dict[Key, Failure] = field(default_factory=dict)
+    previous: _Generation | None = None
+    swaps: int = 0
     runs: list[Run] = field(default_factory=list)
     offsets: dict[str, str] = field(default_factory=dict)
     positions: dict[Key, str] = field(default_factory=dict)
@@ -73,7 +86,7 @@ class MemoryStore:
         self.lost_answers = 0
         self.writes = 0
         self._tables: _Tables = share._tables if share else _Tables()
-        self._filling = False
+        self._aimed = State.LIVE
 
     @property
     def _live(self) -> _Generation:
@@ -84,38 +97,89 @@ class MemoryStore:
     @property
     def _target(self) -> _Generation:
         """The generation that is filled: the live one, or that of a new fingerprint beside it."""
-        return self._tables.following or self._live if self._filling else self._live
+        return self._generations.get(self._aimed) or self._live
+
+    @property
+    def _generations(self) -> dict[State, _Generation]:
+        tables = self._tables
+        found = {State.LIVE: tables.live, State.BUILDING: tables.following, State.PREVIOUS: tables.previous}
+        return {state: generation for state, generation in found.items() if generation is not None}
 
     def ledger(self) -> Ledger:
         live = self._tables.live
         if live is None:
             return Ledger(exists=False)
-        return Ledger(True, len(live.records), live.spec.fingerprint, live.spec.recipe)
+        spec = live.spec
+        return Ledger(True, len(live.records), spec.fingerprint, spec.recipe, spec.settings, self.live_version())
+
+    def live_version(self) -> str:
+        return str(self._tables.swaps)
+
+    def generations(self, spec: TableSpec) -> list[Generation]:
+        return [generation.listed(state) for state, generation in self._generations.items()]
+
+    def rollback(self, spec: TableSpec) -> None:
+        with self._tables.guard:
+            former, previous = self._live, self._tables.previous
+            if previous is None:
+                raise StoreError("memory has no previous generation.", hint="`rowvec generations` lists them.")
+            self._succeed(previous)
+            former.undone = True
+
+    def _succeed(self, new: _Generation) -> None:
+        tables = self._tables
+        tables.live, tables.previous = new, tables.live
+        for generation in (tables.live, tables.previous):
+            if generation is not None:
+                generation.since, generation.undone = _now(), False
+        tables.swaps += 1
+        self._aimed = State.LIVE
+
+    def drop_generation(self, state: State, spec: TableSpec) -> None:
+        if state is State.LIVE:
+            raise StoreError("memory: the live generation is what searches see: it is not dropped.")
+        if state not in self._generations:
+            raise StoreError(f"memory has no {state} generation.", hint="`rowvec generations` lists them.")
+        setattr(self._tables, "following" if state is State.BUILDING else "previous", None)
+        self._aimed = State.LIVE
 
     def attach(self, spec: TableSpec) -> bool:
-        live, following = self._tables.live, self._tables.following
-        self._filling = bool(following and following.spec.fingerprint == spec.fingerprint)
-        return bool(live and spec.fingerprint in (None, live.spec.fingerprint)) or self._filling
+        wanted = [
+            state
+            for state, generation in self._generations.items()
+            if generation.spec.fingerprint == spec.fingerprint or (state is State.LIVE and spec.fingerprint is None)
+        ]
+        self._aimed = wanted[0] if wanted else State.LIVE
+        return bool(wanted)
 
     def prepare(self, spec: TableSpec) -> None:
         tables, live = self._tables, self._tables.live
         known = live.spec.fingerprint if live else None
-        self._filling = False
+        self._aimed = State.LIVE
         if live is None or (known not in (None, spec.fingerprint) and not live.records and spec.fingerprint):
             tables.live = _Generation(spec)
+            tables.swaps += 1
         elif None in (known, spec.fingerprint) or known == spec.fingerprint:
             _check_shape(live.spec, spec)
             live.spec = replace(spec, recipe=live.spec.recipe, fingerprint=spec.fingerprint or known)
         else:
-            self._filling = True
+            self._aimed = State.BUILDING
             if tables.following is None or tables.following.spec.fingerprint != spec.fingerprint:
-                tables.following = _Generation(spec)
+                tables.following = self._begun(spec)
+
+    def _begun(self, spec: TableSpec) -> _Generation:
+        previous = self._tables.previous
+        if previous is None or previous.spec.fingerprint != spec.fingerprint:
+            return _Generation(spec)
+        self._tables.previous = None
+        return previous
 
     def complete(self, spec: TableSpec) -> None:
         target = self._target
         target.spec = replace(spec, fingerprint=spec.fingerprint or target.spec.fingerprint)
-        if self._filling:
-            self._tables.live, self._tables.following, self._filling = target, None, False
+        if self._aimed is State.BUILDING:
+            self._tables.following = None
+            self._succeed(target)
 
     def checks(self, spec: TableSpec) -> list[Check]:
         return [Check("store", True, self.where)]
@@ -136,10 +200,10 @@ class MemoryStore:
             return {key: self._stored(key) for key in keys if self._known(key)}
 
     def _known(self, key: Key) -> bool:
-        return key in self._target.records or key in self._tables.failures
+        return key in self._target.records or key in self._target.failures
 
     def _stored(self, key: Key) -> Stored:
-        record, failure = self._target.records.get(key), self._tables.failures.get(key)
+        record, failure = self._target.records.get(key), self._target.failures.get(key)
         past = PastFailure(failure.text_hash, failure.attempts, failure.next_try) if failure else None
         if record is None:
             return Stored(None, None, past)
@@ -154,12 +218,12 @@ class MemoryStore:
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         with self._tables.guard:
-            known: list[Any] = sorted({*self._target.records, *self._tables.failures})
+            known: list[Any] = sorted({*self._target.records, *self._target.failures})
         return [key for key in known if after is None or key > after][:limit]
 
     def count(self) -> int:
         with self._tables.guard:
-            return len({*self._target.records, *self._tables.failures})
+            return len({*self._target.records, *self._target.failures})
 
     def write(self, batch: WriteBatch) -> int:
         if self.unavailable:
@@ -181,7 +245,7 @@ class MemoryStore:
         return conflicts
 
     def _apply(self, batch: WriteBatch) -> int:
-        records, failures = self._target.records, self._tables.failures
+        records, failures = self._target.records, self._target.failures
         conflicts = 0
         for entry in batch.entries:
             document = entry.document
@@ -212,6 +276,9 @@ class MemoryStore:
     def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
         return {key: self._tables.positions[key] for key in keys if key in self._tables.positions}
 
+    def auditor(self, spec: TableSpec) -> MemoryAuditor:
+        return MemoryAuditor(self._tables.guard, self._live.records, self._live.failures)
+
     def begin_run(self) -> int:
         run = len(self._tables.runs) + 1
         self._tables.runs.append(Run(run, self._target.spec.pipeline, _now(), None, "running", {}))
@@ -229,11 +296,11 @@ class MemoryStore:
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         with self._tables.guard:
-            found = list(self._tables.failures.values())
+            found = list(self._target.failures.values())
         return sorted(found, key=lambda failure: failure.failed_at, reverse=True)[:limit]
 
     def status(self) -> Mapping[str, Any]:
-        records, failures = self._live.records, self._tables.failures
+        records, failures = self._live.records, self._live.failures
         return {
             "rows": len(records),
             "failures": len(failures),
@@ -246,17 +313,33 @@ class MemoryStore:
     def _totals(self) -> dict[str, Any]:
         reports = [run.report for run in self._tables.runs]
         sums = {name: sum(report.get(name, 0) for report in reports) for name in ("texts", "tokens", "cost")}
-        return {"runs": len(reports), **sums}
+        outcomes: dict[str, tuple[int, float]] = {}
+        for run in self._tables.runs:
+            if run.ended_at is not None:
+                count, seconds = outcomes.get(run.outcome, (0, 0.0))
+                outcomes[run.outcome] = count + 1, seconds + (run.ended_at - run.started_at).total_seconds()
+        return {"runs": len(reports), **sums, "outcomes": outcomes}
 
     def vector(self, key: Key) -> Vector | None:
         record = self._live.records.get(key)
         return None if record is None else record.vector
 
-    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
-        keys = self._matching(where)
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        with self._tables.guard:
+            known: list[Any] = sorted(self._live.records)
+            kept = [key for key in known if after is None or key > after][:limit]
+            return [(key, self._live.records[key].vector) for key in kept]
+
+    def nearest(
+        self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False, filled: bool = False
+    ) -> Ranked:
+        records = self._target.records if filled else self._live.records
+        keys = list(records) if filled else self._matching(where)
         if not keys:
             return Ranked([], [], True, True)
-        matrix = np.stack([self._live.records[key].vector for key in keys])
+        matrix = np.stack([records[key].vector for key in keys])
+        if matrix.shape[1] != len(vector):
+            raise StoreError(f"memory holds vectors of {matrix.shape[1]} dimensions, the query has {len(vector)}.")
         scores = similarity(self.metric, matrix, vector)
         return ranked(dict(zip(keys, scores, strict=True)), limit)
 

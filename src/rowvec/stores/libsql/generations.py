@@ -6,16 +6,19 @@ places in one transaction; the former stays as the previous one.
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from rowvec import types
 from rowvec.errors import StoreError
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.libsql import schema
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
+from rowvec.stores.libsql.write import now
 from rowvec.types import Fingerprint
 
 
@@ -37,6 +40,10 @@ class Generation:
     fingerprint: str | None
     """JSON."""
     recipe: str
+    settings: str
+    since: str
+    """In this state."""
+    undone: int
     vector_index: str | None = None
 
 
@@ -72,21 +79,51 @@ class Generations:
         live = self.read().get("live")
         if live is None:
             return Ledger(True, rows)
-        fingerprint = Fingerprint(**json.loads(live.fingerprint)) if live.fingerprint else None
-        return Ledger(True, rows, fingerprint, live.recipe)
+        return Ledger(True, rows, _parsed(live), live.recipe, live.settings, _version(live))
+
+    def live_version(self) -> str:
+        if not self._database.exists():
+            return ""
+        try:
+            sql = "select since, number from rowvec_generations where target = ? and state = 'live'"
+            found = self._database.query(sql, (self._target,))
+        except StoreError as error:
+            if error.transient:
+                raise
+            return ""
+        return f"{found[0][0]} {found[0][1]}" if found else ""
+
+    def listed(self, key: str) -> list[types.Generation]:
+        """For `rowvec generations`; `key` is the key column."""
+        known = self.read() if self._database.exists() else {}
+        names = {"live": types.State.LIVE, "next": types.State.BUILDING, "previous": types.State.PREVIOUS}
+        return [self._listed(names[state], known[state], key) for state in names if state in known]
+
+    def _listed(self, state: types.State, known: Generation, key: str) -> types.Generation:
+        tables = self.tables(known)
+        sql = f"""select (select count(*) from {tables.vectors} where embedding is not null),
+                  (select count(*) from {tables.failures}), (select count(*) from {tables.failures} where "key" in
+                   (select {quoted(key)} from {tables.vectors} where embedding is not null))"""
+        rows, failures, stale = self._database.query(sql)[0]
+        since = dt.datetime.fromisoformat(known.since)
+        return types.Generation(
+            state, _parsed(known), rows, failures, stale, None, since, known.settings, bool(known.undone)
+        )
 
     def existing(self, spec: TableSpec) -> Tables | None:
         """The generation with vectors of this fingerprint, if there is one."""
         if not self._database.exists():
             return None
         known, wanted = self.read(), _fingerprint(spec)
-        live, following = known.get("live"), known.get("next")
+        live = known.get("live")
         if live is None or wanted in (None, live.fingerprint):
             tables = self.tables(live)
-        elif following is not None and following.fingerprint == wanted:
-            tables = self.tables(following)
         else:
-            return None
+            begun = [known[state] for state in ("next", "previous") if state in known]
+            fitting = next((each for each in begun if each.fingerprint == wanted), None)
+            if fitting is None:
+                return None
+            tables = self.tables(fitting)
         return tables if schema.columns_of(self._database, tables.name) else None
 
     def preparation(self, spec: TableSpec) -> tuple[Tables, list[Statement]]:
@@ -100,10 +137,11 @@ class Generations:
         state, old, removed = self._chosen(known, _fingerprint(spec))
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
         tables = Tables(self._target, state, number)
-        columns = {} if removed else schema.columns_of(self._database, tables.name)
+        stands = self.tables(old) if old else tables
+        columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
         missing = schema.repairs(tables, columns, spec, self._where) if columns else []
         wanted = self._wanted(spec, old, state, number)
-        if columns and old == wanted and not missing:
+        if columns and old == wanted and not missing and not removed:
             return tables, []
         if old is not None:
             self._check(old, spec)
@@ -123,7 +161,12 @@ class Generations:
             return "live", None, schema.removal(self.tables(live))
         if following is not None and following.fingerprint == wanted:
             return "next", following, []
-        return "next", None, schema.removal(Tables(self._target, "next", following.number if following else 0))
+        gone = schema.removal(Tables(self._target, "next", following.number if following else 0))
+        previous = known.get("previous")
+        if previous is None or previous.fingerprint != wanted:
+            return "next", None, gone
+        # Its vectors are as good as new ones; what has changed since is found by comparing.
+        return "next", previous, [*gone, *self._moved("previous", "next")]
 
     def _wanted(self, spec: TableSpec, old: Generation | None, state: str, number: int) -> Generation:
         return Generation(
@@ -139,6 +182,9 @@ class Generations:
             fingerprint=_fingerprint(spec) or (old.fingerprint if old else None),
             # Rows made by the old recipe are there until a sync has compared every row.
             recipe=old.recipe if old else spec.recipe,
+            settings=spec.settings,
+            since=old.since if old and old.state == state else now(),
+            undone=old.undone if old and old.state == state else 0,
             vector_index=old.vector_index if old else None,
         )
 
@@ -166,16 +212,51 @@ class Generations:
 
     def _swap(self, previous: Generation | None) -> list[Statement]:
         gone = schema.removal(self.tables(previous)) if previous else []
-        name = {state: Tables(self._target, state).vectors for state in ("previous", "live", "next")}
-        become = "update rowvec_generations set state = ? where target = ? and state = ?"
+        return [*gone, *self._moved("live", "previous"), *self._moved("next", "live")]
+
+    def rollback(self) -> list[Statement]:
+        """
+        Raises:
+            StoreError: there is no previous generation.
+        """
+        known = self.read()
+        if "previous" not in known:
+            raise StoreError(f"{self._where} has no previous generation.", hint="`rowvec generations` lists them.")
+        live = known["live"]
+        # Fails where it was carried out already and its answer was lost: to do it twice would undo it.
+        once = """select case when exists (select 1 from rowvec_generations where target = ? and state = 'live'
+                  and since = ? and number = ?) then 0 else abs(-9223372036854775807 - 1) end"""
         return [
-            *gone,
-            Statement("delete from rowvec_generations where target = ? and state = 'previous'", (self._target,)),
-            Statement(f"alter table {name['live']} rename to {name['previous']}"),
-            Statement(f"alter table {name['next']} rename to {name['live']}"),
-            Statement(become, ("previous", self._target, "live")),
-            Statement(become, ("live", self._target, "next")),
+            Statement(once, (self._target, live.since, live.number)),
+            *self._moved("live", "between"),
+            *self._moved("previous", "live"),
+            *self._moved("between", "previous", undone=True),
         ]
+
+    def dropping(self, state: str, word: str) -> list[Statement]:
+        """
+        Raises:
+            StoreError: there is none in that state.
+        """
+        found = self.read().get(state)
+        if found is None:
+            raise StoreError(
+                f"{self._where} has no {word} generation.", hint="`rowvec generations` lists those that there are."
+            )
+        return [*schema.removal(self.tables(found)), self._forgotten(state)]
+
+    def _moved(self, old: str, new: str, *, undone: bool = False) -> list[Statement]:
+        """The generation in one state is in another from now on, under that one's name."""
+        name = {state: Tables(self._target, state).vectors for state in (old, new)}
+        become = "update rowvec_generations set state = ?, since = ?, undone = ? where target = ? and state = ?"
+        return [
+            self._forgotten(new),
+            Statement(f"alter table {name[old]} rename to {name[new]}"),
+            Statement(become, (new, now(), int(undone), self._target, old)),
+        ]
+
+    def _forgotten(self, state: str) -> Statement:
+        return Statement("delete from rowvec_generations where target = ? and state = ?", (self._target, state))
 
     def _save_recipe(self, generation: Generation, spec: TableSpec) -> list[Statement]:
         return [self._save(replace(generation, state="live", recipe=spec.recipe))]
@@ -188,6 +269,14 @@ class Generations:
                 values (?{", ?" * len(values)}) on conflict (target, state) do update set {updates}""",
             (self._target, *values),
         )
+
+
+def _parsed(generation: Generation) -> Fingerprint | None:
+    return Fingerprint(**json.loads(generation.fingerprint)) if generation.fingerprint else None
+
+
+def _version(generation: Generation) -> str:
+    return f"{generation.since} {generation.number}"
 
 
 def _fingerprint(spec: TableSpec) -> str | None:

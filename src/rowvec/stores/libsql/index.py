@@ -46,8 +46,8 @@ class VectorIndex:
 
     def describe(self) -> str | None:
         """For `rowvec status`: None where every search is an exact scan."""
-        sql = "select vector_index from rowvec_generations where target = ? and state = 'live'"
-        found = self._database.query(sql, (self._tables.target,))
+        sql = "select vector_index from rowvec_generations where target = ? and state = ?"
+        found = self._database.query(sql, (self._tables.target, self._tables.state))
         self._known, self._looked = (found[0][0] if found else None), True
         return self._known
 
@@ -117,8 +117,8 @@ class VectorIndex:
         self._database.transact(statements)
 
     def _record(self, index: str | None) -> None:
-        update = "update rowvec_generations set vector_index = ? where target = ? and state = 'live'"
-        self._database.transact([Statement(update, (index, self._tables.target))])
+        update = "update rowvec_generations set vector_index = ? where target = ? and state = ?"
+        self._database.transact([Statement(update, (index, self._tables.target, self._tables.state))])
         self._known, self._looked = index, True
 
     def nearest(self, spec: TableSpec, vector: Vector, limit: int) -> Ranked | None:

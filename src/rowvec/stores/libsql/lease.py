@@ -20,7 +20,8 @@ from rowvec.stores.libsql.write import now
 
 LEASE_SECONDS = 60.0
 _CLOCK = "(julianday('now') * 86400.0)"
-"""Seconds by the clock of the database, so that the machines of two holders need not agree."""
+"""Seconds by the clock of the database, so that the machines of two holders need not agree. A beat far ahead of
+it is as dead as one far behind: the clock was put back."""
 
 
 class Lease:
@@ -46,7 +47,7 @@ class Lease:
     def live(self) -> str | None:
         """The token of whoever holds the lock now."""
         found = self._database.query(
-            f"select token, place, pid from rowvec_locks where target = ? and beat > {_CLOCK} - ?",
+            f"select token, place, pid from rowvec_locks where target = ? and abs(beat - {_CLOCK}) < ?",
             (self._target, LEASE_SECONDS),
         )
         return found[0][0] if found and not _dead(*found[0][1:]) else None
@@ -78,7 +79,7 @@ class Lease:
                 values (?, ?, ?, ?, ?, ?, {_CLOCK})
                 on conflict (target) do update set token = excluded.token, place = excluded.place, pid = excluded.pid,
                     holder = excluded.holder, since = excluded.since, beat = excluded.beat
-                where rowvec_locks.beat <= {_CLOCK} - ? or rowvec_locks.token in (excluded.token, ?)""",
+                where abs(rowvec_locks.beat - {_CLOCK}) >= ? or rowvec_locks.token in (excluded.token, ?)""",
             (self._target, token, _PLACE, os.getpid(), _holder(), now(), LEASE_SECONDS, free),
         )
         *_, taken = self._database.transact([*(Statement(sql) for sql in BOOKKEEPING), acquire])

@@ -54,10 +54,16 @@ def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Ru
 
 
 def totals(database: Database, target: str) -> dict[str, Any]:
-    """Runs, texts, tokens and US dollars over the life of the table."""
+    """Runs, texts, tokens and US dollars over the life of the table; of each outcome, how many runs and seconds."""
     (found,) = database.query(
         """select count(*), coalesce(sum(report ->> 'texts'), 0), coalesce(sum(report ->> 'tokens'), 0),
            coalesce(sum(report ->> 'cost'), 0.0) from rowvec_runs where target = ?""",
         (target,),
     )
-    return dict(zip(("runs", "texts", "tokens", "cost"), found, strict=True))
+    outcomes = database.query(
+        """select outcome, count(*), 86400 * sum(julianday(ended_at) - julianday(started_at)) from rowvec_runs
+           where target = ? and ended_at is not null group by outcome""",
+        (target,),
+    )
+    totals = dict(zip(("runs", "texts", "tokens", "cost"), found, strict=True))
+    return {**totals, "outcomes": {name: (count, seconds) for name, count, seconds in outcomes}}

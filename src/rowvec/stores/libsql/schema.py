@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
+from rowvec.stores.columns import check_columns
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.values import DECLARED, quoted
 from rowvec.types import ColumnType
@@ -27,7 +28,8 @@ BOOKKEEPING = (
     """create table if not exists rowvec_generations (
         target text not null, state text not null, number integer not null, pipeline text not null,
         "key" text not null, key_type text not null, dimension integer not null, metric text not null,
-        metadata text not null, language text, fingerprint text, recipe text not null, vector_index text,
+        metadata text not null, language text, fingerprint text, recipe text not null, settings text not null,
+        since text not null, undone integer not null, vector_index text,
         primary key (target, state)
     )""",
     """create table if not exists rowvec_runs (
@@ -74,8 +76,8 @@ class Tables:
 
     @property
     def failures(self) -> str:
-        """Shared by all generations: a failure is of a row and its text."""
-        return quoted(f"rowvec_failures_{self.target}")
+        """What one model refuses another may take."""
+        return self.named("failures")
 
     @property
     def index(self) -> str:
@@ -127,7 +129,7 @@ def tokenizer(language: str) -> str:
 
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
-    names = (tables.vectors, tables.keywords, tables.named("distinct"))
+    names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
     return [Statement(f"drop table if exists {name}") for name in names]
 
 
@@ -146,12 +148,11 @@ def columns_of(database: Database, table: str) -> dict[str, str]:
 
 
 def check_names(spec: TableSpec, where: str) -> None:
-    taken = sorted({spec.key, *(column.name for column in spec.metadata)} & _RESERVED)
-    if taken:
-        raise StoreError(
-            f"{where}: {', '.join(taken)} cannot be a key or metadata column: rowvec keeps its own under that name.",
-            hint="Rename the column in a source query: select … as other_name.",
-        )
+    """
+    Raises:
+        ConfigError: the key or a metadata column has the name of another column of the vector table.
+    """
+    check_columns(spec, _RESERVED, where, fold=True)
 
 
 def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, where: str) -> list[Statement]:

@@ -14,6 +14,7 @@ from rowvec.filters import Filter
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.libsql import progress, runs, schema, search, write
+from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.generations import Generations
 from rowvec.stores.libsql.index import IndexCost, VectorIndex
@@ -21,7 +22,21 @@ from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.libsql.values import key_in, key_out, quoted, value_out
-from rowvec.types import Check, Failure, Key, PastFailure, Ranked, Report, Run, Stored, TextVector, Vector, WriteBatch
+from rowvec.types import (
+    Check,
+    Failure,
+    Generation,
+    Key,
+    PastFailure,
+    Ranked,
+    Report,
+    Run,
+    State,
+    Stored,
+    TextVector,
+    Vector,
+    WriteBatch,
+)
 
 _KEYS = 1000
 """Keys in one query."""
@@ -68,6 +83,7 @@ class LibsqlStore:
         return self._generations.ledger()
 
     def attach(self, spec: TableSpec) -> bool:
+        schema.check_names(spec, self.where)
         tables = self._generations.existing(spec)
         self._prepared = spec
         self._look(tables)
@@ -89,8 +105,37 @@ class LibsqlStore:
         self._look(self._generations.preparation(spec)[0])
 
     def complete(self, spec: TableSpec) -> None:
+        if self._tables.state == "next" and self._index.describe() is not None:
+            # Before the swap: searches must not become slow by it.
+            following = VectorIndex(self._database, self._tables, self.metric)
+            if following.describe() is None:
+                following.create(spec, None)
         self._settle(lambda: self._generations.completion(spec, self._tables))
         self._look(None)
+
+    def live_version(self) -> str:
+        return self._generations.live_version()
+
+    def generations(self, spec: TableSpec) -> list[Generation]:
+        return self._generations.listed(spec.key)
+
+    def rollback(self, spec: TableSpec) -> None:
+        self._lease.check()
+        before = self.live_version()
+        try:
+            self._database.transact(self._generations.rollback())
+        except StoreError:
+            if self.live_version() == before:
+                raise
+        self.attach(spec)
+
+    def drop_generation(self, state: State, spec: TableSpec) -> None:
+        if state is State.LIVE:
+            raise StoreError(f"{self.where}: the live generation is what searches see: it is not dropped.")
+        self._lease.check()
+        name = "next" if state is State.BUILDING else "previous"
+        self._database.transact(self._generations.dropping(name, state))
+        self.attach(spec)
 
     def _settle(self, needed: Callable[[], list[Statement]]) -> None:
         """Carry out what is needed. An error counts only if something is still needed after it: one that comes from
@@ -106,6 +151,8 @@ class LibsqlStore:
                 raise
 
     def checks(self, spec: TableSpec) -> list[Check]:
+        schema.check_names(spec, self.where)
+
         def check(what: str, look: Callable[[], Any]) -> Check:
             try:
                 return Check(what, True, str(look()))
@@ -236,7 +283,18 @@ class LibsqlStore:
         found = self._database.query(sql, (key_in(key),))
         return np.frombuffer(found[0][0], "<f4") if found and found[0][0] is not None else None
 
-    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        start, bound = ("", ()) if after is None else (f"and {self._key} > ?", (key_in(after),))
+        sql = f"""select {self._key}, embedding from {self._live.vectors}
+                  where embedding is not null {start} order by {self._key} limit ?"""
+        found = self._database.query(sql, (*bound, limit))
+        return [(key_out(key, self._spec.key_type), np.frombuffer(vector, "<f4")) for key, vector in found]
+
+    def nearest(
+        self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False, filled: bool = False
+    ) -> Ranked:
+        if filled:
+            return search.scan(self._database, self._tables, self._spec, self.metric, vector, limit, where)
         if where is None and not exact:
             found = self._index.nearest(self._spec, vector, limit)
             if found is not None:
@@ -254,6 +312,9 @@ class LibsqlStore:
             key: {column.name: value_out(value, column) for value, column in zip(values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys)
         }
+
+    def auditor(self, spec: TableSpec) -> LibsqlAuditor:
+        return LibsqlAuditor(self._database, self._live, self._index, spec)
 
     def vector_index_cost(self) -> IndexCost:
         """What `create_vector_index` would take, to be shown before it is asked for."""

@@ -20,7 +20,15 @@ from rowvec.stores.libsql.values import key_in, quoted, row_in
 from rowvec.types import Document, Entry, Failure, Key, Vector, WriteBatch
 
 ROWS = 100
-"""Rows in one statement: many enough to be fast, few enough for SQLite's 32,766 parameters."""
+"""Rows in one statement: many enough to be fast."""
+PARAMETERS = 30_000
+"""In one statement; SQLite takes 32,766."""
+
+
+def _wide(items: Sequence[Any], spec: TableSpec) -> Iterator[Sequence[Any]]:
+    """Parts of rows whose metadata goes along, each for one statement."""
+    # Beside the metadata: key, three hashes, the vector, a flag.
+    return chunks(items, max(1, min(ROWS, PARAMETERS // (len(spec.metadata) + 7))))
 
 
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
@@ -41,7 +49,7 @@ def moment(value: dt.datetime) -> str:
 
 def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
     """The statements whose changed rows are the entries written."""
-    return [_upsert(tables, spec, part) for part in chunks(batch.entries, ROWS)]
+    return [_upsert(tables, spec, part) for part in _wide(batch.entries, spec)]
 
 
 def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
@@ -51,7 +59,7 @@ def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
         if spec.language is not None:
             statements.append(_index_words(tables, spec, part))
         statements.append(_clear_failures(tables, spec, part))
-    for part in chunks(batch.updates, ROWS):
+    for part in _wide(batch.updates, spec):
         statements += [_update(tables, spec, part), _clear_failures(tables, spec, part)]
         if spec.language is not None:
             statements.append(_index_words(tables, spec, part))

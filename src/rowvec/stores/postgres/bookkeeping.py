@@ -3,63 +3,122 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import psycopg
 from psycopg.types.json import Jsonb
 
 from rowvec.stores.postgres.connect import single
-from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, Report, Run
+from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, Report, Run, State
 
 Connection = psycopg.Connection[Any]
 
 
+class Known(NamedTuple):
+    """What the books say of a generation."""
+
+    fingerprint: Fingerprint
+    recipe: str
+    settings: str
+    version: str
+    """When it came into its state, to the microsecond."""
+    undone: bool
+
+
 class Bookkeeping:
-    """The rows of one vector table (`scope`, its qualified name) in rowvec's own tables."""
+    """The rows of one vector table (`scope`, its qualified name) in rowvec's own tables.
+
+    Failures are those of the generation `filling`, another scope while one is built: what one model refuses another
+    may take.
+    """
 
     def __init__(self, scope: str, pipeline: str) -> None:
         self.scope = scope
+        self.filling = scope
         self.pipeline = pipeline
 
-    def live(self, connection: Connection) -> tuple[Fingerprint, str] | None:
-        """Fingerprint and recipe of the generation that searches see; None before the first sync."""
-        return self._generation(connection, "live")
+    def live(self, connection: Connection) -> Known | None:
+        """The generation that searches see; None before the first sync."""
+        return self.known(connection).get(State.LIVE)
 
     def building(self, connection: Connection) -> Fingerprint | None:
         """Fingerprint of the generation that is being filled."""
-        found = self._generation(connection, "building")
-        return None if found is None else found[0]
+        found = self.known(connection).get(State.BUILDING)
+        return None if found is None else found.fingerprint
 
-    def _generation(self, connection: Connection, state: str) -> tuple[Fingerprint, str] | None:
+    def known(self, connection: Connection) -> dict[State, Known]:
+        """Every generation there is."""
         if connection.execute("select to_regclass('rowvec.generations')").fetchone() == (None,):
-            return None
-        found = connection.execute(
-            "select fingerprint, recipe from rowvec.generations where scope = %s and state = %s", [self.scope, state]
-        ).fetchone()
-        return None if found is None else (Fingerprint(**found[0]), found[1])
+            return {}
+        rows = connection.execute(
+            "select state, fingerprint, recipe, settings, changed_at::text, undone"
+            " from rowvec.generations where scope = %s",
+            [self.scope],
+        )
+        return {State(state): Known(Fingerprint(**fingerprint), *rest) for state, fingerprint, *rest in rows}
 
-    def set_generation(self, connection: Connection, state: str, fingerprint: Fingerprint, recipe: str) -> None:
-        """Make this the live generation or the one being built, or bring its recipe up to date."""
-        if self._generation(connection, state) == (fingerprint, recipe):
+    def version(self, connection: Connection) -> str:
+        """Of the live generation; "" where there are no books. The statement that every search adds."""
+        try:
+            found = connection.execute(
+                "select changed_at::text from rowvec.generations where scope = %s and state = 'live'", [self.scope]
+            ).fetchone()
+        except psycopg.errors.UndefinedTable:
+            return ""
+        return "" if found is None else str(found[0])
+
+    def set_generation(
+        self, connection: Connection, state: State, fingerprint: Fingerprint, recipe: str, settings: str
+    ) -> None:
+        """Make this the live generation or the one being built, or bring its settings up to date."""
+        known = self.known(connection).get(state)
+        if known is not None and known[:3] == (fingerprint, recipe, settings):
             return  # A commit that writes waits for the disk.
         connection.execute(
-            "insert into rowvec.generations (scope, pipeline, fingerprint, recipe, state)"
-            " values (%s, %s, %s, %s, %s) on conflict (scope, state) do update"
-            " set recipe = excluded.recipe, fingerprint = excluded.fingerprint, pipeline = excluded.pipeline",
-            [self.scope, self.pipeline, Jsonb(fingerprint.as_dict()), recipe, state],
+            "insert into rowvec.generations as g (scope, pipeline, fingerprint, recipe, settings, state)"
+            " values (%s, %s, %s, %s, %s, %s) on conflict (scope, state) do update"
+            " set recipe = excluded.recipe, fingerprint = excluded.fingerprint, pipeline = excluded.pipeline,"
+            " settings = excluded.settings, changed_at ="
+            " case when g.fingerprint = excluded.fingerprint then g.changed_at else clock_timestamp() end",
+            [self.scope, self.pipeline, Jsonb(fingerprint.as_dict()), recipe, settings, state],
         )
 
-    def promote(self, connection: Connection) -> None:
-        """The generation being built is live now, and the one that was live is the previous one."""
-        for old, new in (("previous", None), ("live", "previous"), ("building", "live")):
-            if new is None:
-                connection.execute("delete from rowvec.generations where scope = %s and state = %s", [self.scope, old])
-            else:
-                connection.execute(
-                    "update rowvec.generations set state = %s, changed_at = now() where scope = %s and state = %s",
-                    [new, self.scope, old],
-                )
+    def move(self, connection: Connection, old: State, new: State, *, undone: bool = False) -> None:
+        """The generation in one state is in another from now on; whatever was in that is forgotten."""
+        self.forget(connection, new)
+        connection.execute(
+            "update rowvec.generations set state = %s, undone = %s, changed_at = clock_timestamp()"
+            " where scope = %s and state = %s",
+            [new, undone, self.scope, old],
+        )
+
+    def exchange(self, connection: Connection) -> None:
+        """The live generation and the previous one change places; a rollback is what does that."""
+        previous = connection.execute(
+            "delete from rowvec.generations where scope = %s and state = 'previous'"
+            " returning pipeline, fingerprint, recipe, settings",
+            [self.scope],
+        ).fetchone()
+        assert previous is not None
+        self.move(connection, State.LIVE, State.PREVIOUS, undone=True)
+        pipeline, fingerprint, recipe, settings = previous
+        connection.execute(
+            "insert into rowvec.generations (scope, pipeline, fingerprint, recipe, settings, state)"
+            " values (%s, %s, %s, %s, %s, 'live')",
+            [self.scope, pipeline, Jsonb(fingerprint), recipe, settings],
+        )
+
+    def forget(self, connection: Connection, state: State) -> None:
+        connection.execute("delete from rowvec.generations where scope = %s and state = %s", [self.scope, state])
+
+    def move_failures(self, connection: Connection, old: str, new: str) -> None:
+        """Failures follow the generation that they are of; those of a generation that was there are forgotten."""
+        self.forget_failures(connection, new)
+        connection.execute("update rowvec.failures set scope = %s where scope = %s", [new, old])
+
+    def forget_failures(self, connection: Connection, scope: str) -> None:
+        connection.execute("delete from rowvec.failures where scope = %s", [scope])
 
     def begin_run(self, connection: Connection) -> int:
         # Whoever calls holds the lock, so a run that still says "running" has lost its process.
@@ -99,7 +158,7 @@ class Bookkeeping:
         ]
 
     def totals(self, connection: Connection) -> dict[str, Any]:
-        """Runs, texts, tokens and cost over the life of the table."""
+        """Runs, texts, tokens and cost over the life of the table; of each outcome, how many runs and seconds."""
         row = single(
             connection.execute(
                 "select count(*), coalesce(sum((report->>'texts')::bigint), 0),"
@@ -108,16 +167,24 @@ class Bookkeeping:
                 [self.scope],
             )
         )
-        return {"runs": row[0], "texts": int(row[1]), "tokens": int(row[2]), "cost": float(row[3])}
+        outcomes = connection.execute(
+            "select outcome, count(*), coalesce(sum(extract(epoch from ended_at - started_at)), 0)::float8"
+            " from rowvec.runs where scope = %s and ended_at is not null group by outcome",
+            [self.scope],
+        ).fetchall()
+        return {
+            "runs": row[0], "texts": int(row[1]), "tokens": int(row[2]), "cost": float(row[3]),
+            "outcomes": {name: (count, seconds) for name, count, seconds in outcomes},
+        }  # fmt: skip
 
     def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, PastFailure]:
         # Most tables have no failures: to ask that first is cheaper than to send every key of a page as text.
-        if connection.execute("select from rowvec.failures where scope = %s limit 1", [self.scope]).rowcount == 0:
+        if connection.execute("select from rowvec.failures where scope = %s limit 1", [self.filling]).rowcount == 0:
             return {}
         by_name = {str(key): key for key in keys}
         rows = connection.execute(
             "select key, text_hash, attempts, next_try from rowvec.failures where scope = %s and key = any(%s)",
-            [self.scope, list(by_name)],
+            [self.filling, list(by_name)],
         ).fetchall()
         return {by_name[name]: PastFailure(text_hash, attempts, due) for name, text_hash, attempts, due in rows}
 
@@ -130,7 +197,7 @@ class Bookkeeping:
                 " text_hash = excluded.text_hash",
                 [
                     (
-                        self.scope,
+                        self.filling,
                         str(f.key),
                         f.error.replace("\0", ""),
                         f.attempts,
@@ -145,14 +212,14 @@ class Bookkeeping:
     def clear_failures(self, connection: Connection, keys: Sequence[Key]) -> None:
         if keys:
             connection.execute(
-                "delete from rowvec.failures where scope = %s and key = any(%s)", [self.scope, [str(k) for k in keys]]
+                "delete from rowvec.failures where scope = %s and key = any(%s)", [self.filling, [str(k) for k in keys]]
             )
 
     def failures(self, connection: Connection, limit: int | None, key_type: ColumnType) -> list[Failure]:
         rows = connection.execute(
             "select key, error, attempts, failed_at, next_try, text_hash from rowvec.failures"
             " where scope = %s order by failed_at desc, key limit %s",
-            [self.scope, limit],
+            [self.filling, limit],
         ).fetchall()
         return [Failure(parse_key(row[0], key_type), *row[1:]) for row in rows]
 

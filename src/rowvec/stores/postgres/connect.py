@@ -6,7 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+from rowvec.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
 OLDEST_GOOD_PGVECTOR = (0, 8, 4)
@@ -32,6 +33,23 @@ def describe(url: str) -> str:
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
+class _Cursor(psycopg.Cursor[Any]):
+    """Takes names with a percent sign in them: where values go with a statement, psycopg reads it as a placeholder."""
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
+        if params is not None and isinstance(query, sql.Composed):
+            query = _doubled(query)
+        return super().execute(query, params, **options)
+
+
+def _doubled(part: sql.Composable) -> sql.Composable:
+    if isinstance(part, sql.Composed):
+        return sql.Composed([_doubled(inner) for inner in part])
+    if isinstance(part, sql.Identifier):
+        return sql.Identifier(*(name.replace("%", "%%") for name in part._obj))
+    return part
+
+
 def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
@@ -46,12 +64,28 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
     where = describe(url)
     with translated(where):
         try:
-            connection = psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=CONNECT_TIMEOUT)
+            connection = psycopg.connect(
+                url, autocommit=True, application_name=name, cursor_factory=_Cursor, **_options(url)
+            )
         except psycopg.OperationalError as error:
             raise _connect_error(where, error) from None
         connection.execute("set time zone 'UTC'")
         use_vectors(connection)
     return connection
+
+
+def _options(url: str) -> dict[str, Any]:
+    """What a connection string leaves to us."""
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        # Its message quotes the string, with the password in it.
+        raise StoreError(
+            "store.url is no connection string of PostgreSQL.",
+            hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
+        ) from None
+    defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}
+    return {option: value for option, value in defaults.items() if option not in given}
 
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
@@ -103,6 +137,11 @@ def translated(where: str) -> Iterator[None]:
     except psycopg.errors.DiskFull as error:
         raise StoreError(
             f"The disk of {where} is full: {_first_line(error)}", hint="Free space, then run it again."
+        ) from error
+    except psycopg.errors.ProgramLimitExceeded as error:
+        raise StoreError(
+            f"{where} refused a statement: {_first_line(error)}",
+            hint="A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
         ) from error
     except psycopg.errors.QueryCanceled as error:
         raise StoreUnavailable(f"{where} cancelled a statement: {_first_line(error)}") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,6 +66,17 @@ class IndexInfo:
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    @property
+    def spec(self) -> IndexSpec:
+        """What to ask for to get another one like it."""
+        options = re.findall(r"(m|ef_construction|lists)='?(\d+)'?", self.definition.rpartition(" WITH ")[2])
+        chosen: dict[str, Any] = {name: int(value) for name, value in options}
+        return IndexSpec("ivfflat" if self.kind == "ivfflat" else "hnsw", self._precision, **chosen)
+
+    @property
+    def _precision(self) -> Literal["halfvec", "vector"]:
+        return "halfvec" if self.precision == "halfvec" else "vector"
 
 
 Progress = Callable[[str, int, int], None]

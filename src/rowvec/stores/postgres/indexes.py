@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +13,14 @@ from rowvec.errors import StoreError
 from rowvec.stores.postgres import index, tuning
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.index import AUTO_ROWS, IndexInfo, IndexSpec
+from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.nearest import VectorTable
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.tuning import Effort
 
 Connection = psycopg.Connection[Any]
+INDEX_SECONDS = 5.0
+"""A new or dropped index is noticed within so long."""
 
 
 class Indexes:
@@ -29,17 +34,36 @@ class Indexes:
         self._sessions = sessions
         self._table = table
         self.wanted = wanted
+        self._usable: IndexInfo | None = None
+        self._seen = -math.inf
 
     def find(self) -> list[IndexInfo]:
         """Valid ones first."""
         return self._sessions.read(lambda c: index.find(c, self._table().names))
 
-    def ensure(self, table: VectorTable) -> None:
-        """Build the wanted index if there is none and enough rows make it worth its upkeep."""
+    def usable(self, connection: Connection) -> IndexInfo | None:
+        """The index that searches use, looked up every few seconds only."""
+        now = time.monotonic()
+        if now - self._seen > INDEX_SECONDS:
+            found = index.find(connection, self._table().names)
+            self._usable = found[0] if found and found[0].valid else None
+            self._seen = now
+        return self._usable
+
+    def forget(self) -> None:
+        """Have the next search look the index up again."""
+        self._seen = -math.inf
+
+    def ensure(self, table: VectorTable, *, like: Names) -> None:
+        """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
 
         def work(connection: Connection) -> None:
-            valid = [found for found in index.find(connection, table.names) if found.valid]
-            if self.wanted is not None and not valid and _rows(connection, table) >= AUTO_ROWS:
+            if any(found.valid for found in index.find(connection, table.names)):
+                return
+            pattern = next((found.spec for found in index.find(connection, like) if found.valid), None)
+            if pattern is not None:
+                self._build(connection, table, pattern, None)
+            elif self.wanted is not None and _rows(connection, table) >= AUTO_ROWS:
                 self._build(connection, table, self.wanted, None)
 
         self._sessions.write(work)
@@ -53,7 +77,7 @@ class Indexes:
         return self._sessions.write(lambda c: index.drop(c, self._table().names))
 
     def tune(
-        self, target: float, queries: int = 100, k: int = 10, progress: Callable[[Effort], None] | None = None
+        self, target: float, queries: int = 200, k: int = 10, progress: index.Progress | None = None
     ) -> list[Effort]:
         """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
 

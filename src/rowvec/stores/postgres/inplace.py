@@ -20,11 +20,11 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres import schema
+from rowvec.stores.postgres import schema, succession
 from rowvec.stores.postgres.generations import Generations, keywords
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names, text_index
 from rowvec.stores.postgres.writes import Writer
-from rowvec.types import Check, Document, Entry, Key
+from rowvec.types import Check, Document, Entry, Key, State
 
 Connection = psycopg.Connection[Any]
 
@@ -107,7 +107,7 @@ class InPlaceGenerations(Generations):
                 hint=f"Run `{APPLY}`, or as the table's owner: {' '.join(missing)}",
             )
         self._check_rights(connection, target, spec)
-        self._begin(connection, target, spec)
+        target = self._set_up(connection, target, spec)
         if spec.language is not None:
             self._fill_words(connection, target, spec)
         return target
@@ -123,22 +123,35 @@ class InPlaceGenerations(Generations):
 
     def _target(self, connection: Connection, spec: TableSpec) -> Names:
         """The column that vectors of this fingerprint belong into."""
-        live = self._books.live(connection)
-        return self.live if live is None or spec.fingerprint in (None, live[0]) else self.live.next
+        known = self._books.known(connection)
+        live, building, previous = (known.get(state) for state in (State.LIVE, State.BUILDING, State.PREVIOUS))
+        if live is None or spec.fingerprint in (None, live.fingerprint):
+            return self.live
+        if building is not None and building.fingerprint == spec.fingerprint:
+            return self.live.next
+        # Columns that are there already need not be made: `open` renames them.
+        taken_up = previous is not None and previous.fingerprint == spec.fingerprint
+        return self.live.previous if taken_up else self.live.next
 
-    def _begin(self, connection: Connection, target: Names, spec: TableSpec) -> None:
+    def _set_up(self, connection: Connection, target: Names, spec: TableSpec) -> Names:
         if spec.fingerprint is None:
-            return
+            return target
         if target == self.live:
             live = self._books.live(connection)
-            recipe = live[1] if live else spec.recipe
-            self._books.set_generation(connection, "live", spec.fingerprint, recipe)
+            recipe = live.recipe if live else spec.recipe
+            self._books.set_generation(connection, State.LIVE, spec.fingerprint, recipe, spec.settings)
+            return target
+        if target == self.live.previous:
+            self._begin(connection, spec, spec.fingerprint)
         elif self._books.building(connection) != spec.fingerprint:
+            succession.check_followers(connection, self.live)
             # Vectors of a third model, from a change that was given up.
             clear = sql.SQL("update {table} set {nothing} where {known}")
             connection.execute(clear.format(nothing=_nothing(target), **target.parts))
             keywords(target, spec).drop(connection)
-            self._books.set_generation(connection, "building", spec.fingerprint, spec.recipe)
+            self._books.forget_failures(connection, target.scope)
+        self._books.set_generation(connection, State.BUILDING, spec.fingerprint, spec.recipe, spec.settings)
+        return self.live.next
 
     def _missing(self, connection: Connection, target: Names, spec: TableSpec) -> list[str]:
         """The statements that make what is not there, ready to be run.
@@ -254,6 +267,7 @@ class InPlaceGenerations(Generations):
                 sql.Identifier(old.schema, text_index(old)), sql.Identifier(text_index(new))
             )
         )
+        succession.rename_indexes(connection, old, new)
         keywords(old, spec).rename(connection, new.family)
 
     def _forget_lost_words(self, connection: Connection, spec: TableSpec) -> None:

@@ -93,6 +93,11 @@ class KeywordIndex:
             **{side: sql.Identifier(schema, _side(family or name, side)) for side in TABLES},
         }
 
+    @property
+    def tables(self) -> list[sql.Composable]:
+        """In the order in which a search goes through them."""
+        return [self._parts[side] for side in ("segments", "postings", "documents")]
+
     def exists(self, conn: Connection) -> bool:
         return conn.execute("select to_regclass(%s)", [self._name(conn, "postings")]).fetchone() != (None,)
 

@@ -68,6 +68,11 @@ class Names:
         """The generation that was live before."""
         return self._sibling("previous")
 
+    @property
+    def between(self) -> Names:
+        """What the live generation is called while it and another one change places."""
+        return self._sibling("between")
+
     def _sibling(self, state: str) -> Names:
         if self.column:
             return Names(self.schema, self.table, f"{self.column}__{state}")

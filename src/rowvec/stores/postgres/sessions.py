@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from rowvec.errors import Locked, StoreUnavailable
-from rowvec.stores.postgres.connect import connect, translated
+from rowvec.stores.postgres.connect import connect, single, translated
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -66,18 +66,25 @@ class Sessions:
                 self._idle.put(connection)
 
     def write(self, work: Callable[[Connection], T]) -> T:
+        try:
+            with translated(self._where):
+                return work(self._writing())
+        except StoreUnavailable:
+            if self._writer is not None and self._writer.broken:
+                self._writer.close()
+            raise
+
+    def _writing(self) -> Connection:
         if self._writer is None or self._writer.closed:
             self._writer = connect(self._url, f"sync {self._purpose}")
             if self._locked:
                 # The lock went with the broken connection; whoever took it meanwhile has it now.
-                self._acquire(self._writer)
-        try:
-            with translated(self._where):
-                return work(self._writer)
-        except StoreUnavailable:
-            if self._writer.broken:
-                self._writer.close()
-            raise
+                try:
+                    self._acquire(self._writer)
+                except BaseException:
+                    self._writer.close()
+                    raise
+        return self._writer
 
     @contextmanager
     def lock(self, part: str | None = None) -> Iterator[None]:
@@ -93,8 +100,12 @@ class Sessions:
             yield
         finally:
             self._locked = False
-            if self._writer is not None and not self._writer.closed and not self._writer.broken:
-                self._release(self._writer)
+            if self._writer is not None and not self._writer.closed:
+                try:
+                    self._release(self._writer)
+                except psycopg.Error:
+                    # The connection broke, and the lock went with it: not what the caller has to hear of.
+                    self._writer.close()
 
     def holder(self, connection: Connection) -> str | None:
         """Who holds the lock and since when."""
@@ -114,6 +125,13 @@ class Sessions:
     def another(self) -> Connection:
         """A connection of the caller's own."""
         return connect(self._url, f"watch {self._purpose}")
+
+    def pooled(self, connection: Connection) -> bool:
+        """Whether another connection is answered by the same process of the server, as behind a pooler in transaction
+        mode: a lock that is held for as long as a session lasts would hold nothing there."""
+        with self.another() as other, translated(self._where):
+            ours, theirs = (single(c.execute("select pg_backend_pid()"))[0] for c in (connection, other))
+        return bool(ours == theirs)
 
     def close(self) -> None:
         if self._writer is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -17,19 +15,19 @@ from rowvec.filters import Filter, bind
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import schema
+from rowvec.stores.postgres import figures, schema, succession
+from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
+from rowvec.stores.postgres.changeover import Changeover
 from rowvec.stores.postgres.connect import (
     OLDEST_GOOD_PGVECTOR,
     describe,
     knows_vectors,
     single,
-    use_vectors,
     version_tuple,
 )
 from rowvec.stores.postgres.generations import Generations, keywords
-from rowvec.stores.postgres.index import IndexInfo, IndexSpec
-from rowvec.stores.postgres.index import find as find_indexes
+from rowvec.stores.postgres.index import IndexSpec
 from rowvec.stores.postgres.indexes import Indexes
 from rowvec.stores.postgres.inplace import InPlaceGenerations, InPlaceWriter
 from rowvec.stores.postgres.keyword import KeywordIndex
@@ -42,10 +40,12 @@ from rowvec.types import (
     ColumnType,
     Document,
     Failure,
+    Generation,
     Key,
     Ranked,
     Report,
     Run,
+    State,
     Stored,
     TextVector,
     Vector,
@@ -54,8 +54,7 @@ from rowvec.types import (
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
-INDEX_SECONDS = 5.0
-"""A new or dropped index is noticed within so long."""
+POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
 
 
 class PostgresStore:
@@ -100,13 +99,12 @@ class PostgresStore:
         self._generations = generations(self._live, self._books, storage, f"{self._live.scope} in {describe(url)}")
         self._writer: Writer | None = None
         self._words: KeywordIndex | None = None
-        self._index: IndexInfo | None = None
-        self._index_seen = -math.inf
         self.where = f"{self._live.scope} in {describe(url)}"
         self._sessions = Sessions(
             url, self._live.scope, self.where, pipeline, readers=readers, statement_seconds=statement_seconds
         )
         self.indexes = Indexes(self._sessions, self._vector_table, index)
+        self._changeover = Changeover(self._sessions, self._generations, self.where)
         self._read = self._sessions.read
         self._write = self._sessions.write
 
@@ -131,11 +129,13 @@ class PostgresStore:
                 return Ledger(exists=False)
             counted = sql.SQL("select count(*) from {table} where {known}").format(**self._live.parts)
             rows = single(connection.execute(counted))[0]
-            return Ledger(True, rows, *(self._books.live(connection) or (None, "")))
+            live = self._books.live(connection)
+            return Ledger(True, rows, *live[:4]) if live else Ledger(True, rows)
 
         return self._read(look)
 
     def attach(self, spec: TableSpec) -> bool:
+        schema.check_names(spec, self._live)
         found = self._read(lambda c: self._generations.existing(c, spec.fingerprint))
         self._aim(spec, found or self._live)
         return found is not None
@@ -143,10 +143,14 @@ class PostgresStore:
     def _aim(self, spec: TableSpec, target: Names) -> None:
         self._spec = spec
         self._target = target
+        self._books.filling = target.scope
+        self.indexes.forget()
         self._writer = (InPlaceWriter if target.column else Writer)(target, spec, self._storage)
         self._words = None if spec.language is None else keywords(target, spec)
 
     def prepare(self, spec: TableSpec) -> None:
+        schema.check_names(spec, self._live)
+
         def make(connection: Connection) -> bool:
             new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.where, create=self._create_extension)
@@ -160,20 +164,39 @@ class PostgresStore:
             self._sessions.refresh()
 
     def complete(self, spec: TableSpec) -> None:
-        def finish(connection: Connection) -> None:
-            with connection.transaction():
-                self._generations.finish(connection, self._target, spec)
-
         words = self._words
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
-        self.indexes.ensure(self._vector_table(self._target))
-        self._write(finish)
+        if self._target != self._live:
+            self._write(lambda c: succession.copy_indexes(c, self._live, self._target))
+        self.indexes.ensure(self._vector_table(self._target), like=self._live)
+        self._write(lambda c: schema.refresh_statistics(c, self._target))
+        self._changeover.finish(self._target, spec)
+        self._aim(spec, self._live)
+
+    def live_version(self) -> str:
+        return self._read(self._books.version)
+
+    def generations(self, spec: TableSpec) -> list[Generation]:
+        return self._read(lambda c: self._generations.listed(c, spec))
+
+    def rollback(self, spec: TableSpec) -> None:
+        self._changeover.rollback(spec)
+        self._aim(spec, self._live)
+
+    def drop_generation(self, state: State, spec: TableSpec) -> None:
+        self._changeover.drop(state, spec)
         self._aim(spec, self._live)
 
     def checks(self, spec: TableSpec) -> list[Check]:
+        schema.check_names(spec, self._live)
+
         def look(connection: Connection) -> list[Check]:
             lines = [Check("store", True, f"connected to {describe(self._url)}")]
+            if self._sessions.pooled(connection):
+                lines.append(
+                    Check("pooler", False, "Two connections share one session: a pooler in transaction mode.", POOLER)
+                )
             version = schema.ensure_extension(connection, self.where, create=self._create_extension)
             old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
             newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
@@ -199,6 +222,9 @@ class PostgresStore:
 
     def lock(self, part: str | None = None) -> AbstractContextManager[None]:
         return self._sessions.lock(part)
+
+    def auditor(self, spec: TableSpec) -> PostgresAuditor:
+        return PostgresAuditor(self._sessions, self.indexes, self._live, spec, self._storage)
 
     # The ledger
 
@@ -234,12 +260,12 @@ class PostgresStore:
         statement = sql.SQL("select key from ({all}) known {bound} order by key limit %s").format(
             all=self._known(), bound=bound
         )
-        values = [self._live.scope, limit] if after is None else [self._live.scope, after, limit]
+        values = [self._target.scope, limit] if after is None else [self._target.scope, after, limit]
         return [key for (key,) in self._read(lambda c: c.execute(statement, values).fetchall())]
 
     def count(self) -> int:
         statement = sql.SQL("select count(*) from ({}) known").format(self._known())
-        return int(self._read(lambda c: single(c.execute(statement, [self._live.scope])))[0])
+        return int(self._read(lambda c: single(c.execute(statement, [self._target.scope])))[0])
 
     def _known(self) -> sql.Composed:
         """Every key of the table, and those that are known as failures only."""
@@ -263,9 +289,8 @@ class PostgresStore:
                 well = [entry.document.key for entry in written] + batch.deletes + batch.recovered
                 self._books.clear_failures(connection, well)
                 if self._words is not None:
-                    self._words.upsert(
-                        connection, [e.document.key for e in written], [e.document.text for e in written]
-                    )
+                    texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)
+                    self._words.upsert(connection, [each.key for each in texts], [each.text for each in texts])
                     self._words.delete(connection, batch.deletes)
                 if batch.failures:
                     self._books.add_failures(connection, batch.failures)
@@ -306,36 +331,7 @@ class PostgresStore:
         return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
 
     def status(self) -> Mapping[str, Any]:
-        table = self._live.sql
-
-        def look(connection: Connection) -> dict[str, Any]:
-            row = single(
-                connection.execute(
-                    sql.SQL(
-                        "select count(*) filter (where {embedding} is not null), count(*) filter (where {truncated}),"
-                        " pg_total_relation_size(%s::regclass) from {table}"
-                    ).format(**self._live.parts),
-                    [table.as_string(connection)],
-                )
-            )
-            failed = single(
-                connection.execute(
-                    sql.SQL(
-                        "select count(*), count(*) filter (where exists (select"
-                        " from {table} where {key}::text = f.key and {known}))"
-                        " from rowvec.failures f where scope = %s"
-                    ).format(key=self._key, **self._live.parts),
-                    [self._live.scope],
-                )
-            )
-            version = use_vectors(connection)
-            return {
-                "index": next((i.as_dict() for i in find_indexes(connection, self._live) if i.valid), None),
-                "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed[0], "stale": failed[1],
-                "pgvector": version, "totals": self._books.totals(connection),
-            }  # fmt: skip
-
-        return self._read(look)
+        return self._read(lambda c: figures.of_table(c, self._live, self.spec.key, self._books))
 
     # Search
 
@@ -346,13 +342,25 @@ class PostgresStore:
         row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
         return None if row is None or row[0] is None else as_array(row[0])
 
-    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
+        statement = sql.SQL(
+            "select {key}, {embedding} from {table} where {embedding} is not null {bound} order by {key} limit %s"
+        ).format(key=self._key, bound=bound, **self._live.parts)
+        values = [limit] if after is None else [after, limit]
+        rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
+        return [(key, as_array(vector)) for key, vector in rows]
+
+    def nearest(
+        self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False, filled: bool = False
+    ) -> Ranked:
         value: Vector = np.asarray(vector, dtype=np.float32)
         condition = None if where is None else self._condition(where)
 
         def look(connection: Connection) -> Ranked:
-            index = None if exact else self._usable_index(connection)
-            return nearest(connection, self._vector_table(), value, limit, condition, index)
+            index = None if exact or filled else self.indexes.usable(connection)
+            table = self._vector_table(self._target if filled else self._live)
+            return nearest(connection, table, value, limit, condition, index)
 
         return self._read(look)
 
@@ -362,15 +370,6 @@ class PostgresStore:
     def _condition(self, where: Filter) -> Condition:
         text, values = compile_filter(bind(where, self.spec.metadata), POSTGRES)
         return Condition(sql.SQL(text), values)
-
-    def _usable_index(self, connection: Connection) -> IndexInfo | None:
-        """The index that searches use, looked up every few seconds only."""
-        now = time.monotonic()
-        if now - self._index_seen > INDEX_SECONDS:
-            found = find_indexes(connection, self._live)
-            self._index = found[0] if found and found[0].valid else None
-            self._index_seen = now
-        return self._index
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self.spec.language is None:

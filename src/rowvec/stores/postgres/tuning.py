@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.index import IndexInfo
+from rowvec.stores.postgres.index import IndexInfo, Progress
 from rowvec.stores.postgres.nearest import VectorTable, nearest
 from rowvec.types import Key, Ranked, Vector
 
@@ -40,22 +41,27 @@ def measure(
     index: IndexInfo,
     *,
     target: float = 0.98,
-    queries: int = 100,
+    queries: int = 200,
     k: int = 10,
-    progress: Callable[[Effort], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Effort]:
-    """Recall@k of rising efforts against exact search, until `target` is reached.
+    """Recall@k of rising efforts against exact search, until `target` is passed by more than chance explains.
 
-    The queries are vectors of random rows, each looked for without its own row.
+    The queries are vectors of random rows, each looked for without its own row. Another sample would give
+    another recall: the last effort is above the target by the standard error of a share of `queries * k` finds.
     """
+    tell: Progress = progress or (lambda phase, done, total: None)
     sample = _sample(connection, table, queries)
-    worst = [_kth_distance(connection, table, key, vector, k) for key, vector in sample]
+    worst: list[float] = []
+    for key, vector in sample:
+        tell("exact searches", len(worst), len(sample))
+        worst.append(_kth_distance(connection, table, key, vector, k))
     found: list[Effort] = []
     for effort in EF_SEARCH if index.kind == "hnsw" else PROBES:
+        tell(f"effort {effort}", 0, len(sample))
         found.append(_try(connection, table, replace(index, effort=effort), sample, worst, k))
-        if progress is not None:
-            progress(found[-1])
-        if found[-1].recall >= target:
+        recall = found[-1].recall
+        if recall - math.sqrt(recall * (1 - recall) / (queries * k)) >= target:
             break
     return found
 

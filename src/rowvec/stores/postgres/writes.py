@@ -33,7 +33,7 @@ class Writer:
         self.metadata = [sql.Identifier(column.name) for column in spec.metadata]
         # A name of its own for each table that one connection writes to.
         self.stage = sql.Identifier("pg_temp", f"rowvec_stage_{next(_stages)}")
-        self._adapt = [_adapter(column.type) for column in spec.metadata]
+        self._adapt = [adapter(column.type) for column in spec.metadata]
 
     def write_entries(self, connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
         """Insert or update rows with their vectors; return the entries that were written.
@@ -144,7 +144,8 @@ def _same(value: Any) -> Any:
     return value
 
 
-def _adapter(kind: ColumnType) -> Callable[[Any], Any]:
+def adapter(kind: ColumnType) -> Callable[[Any], Any]:
+    """What makes a metadata value one that the driver takes for that type; None may be among the values."""
     if kind in (ColumnType.JSON, ColumnType.ARRAY):
         return lambda value: None if value is None else Jsonb(value)
     if kind is ColumnType.TIMESTAMP:

@@ -1,0 +1,93 @@
+"""What `rowvec audit` asks of a store: the live generation looked at from the inside."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from rowvec.stores.base import TableSpec
+from rowvec.types import Document, Key, PastFailure, Vector
+
+
+class Drift(enum.StrEnum):
+    """Kinds of finding: in what way source, store and indexes have come apart."""
+
+    MISSING = "missing"
+    STALE = "stale"
+    METADATA = "metadata"
+    ORPHANED = "orphaned"
+    DIMENSION = "wrong dimension"
+    NOT_FINITE = "not finite"
+    NOT_NORMALISED = "not normalised"
+    WRONG_VECTOR = "wrong vector"
+    LOST_FAILURE = "lost failure"
+    DUPLICATE = "duplicate key"
+    NO_WORDS = "keywords missing"
+    LOST_WORDS = "keywords lost"
+    WORD_COUNTS = "keyword totals"
+    INDEX = "vector index"
+
+
+class Seen(NamedTuple):
+    """One row as the store holds it."""
+
+    text_hash: bytes | None = None
+    """None where there is no vector."""
+    row_hash: bytes | None = None
+    dimension: int = 0
+    """Of the stored vector; 0 for bytes that are no vector."""
+    norm: float = 0.0
+    """Euclidean; NaN or infinite where a component is."""
+    metadata: bool = True
+    """The metadata columns hold what a write of the document would put there."""
+    failure: PastFailure | None = None
+    vector: Vector | None = None
+    """Only where it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something that the store can tell without the source."""
+
+    drift: Drift
+    count: int
+    keys: Sequence[Key] = ()
+    """The first of the rows concerned, where it is about rows."""
+    detail: str = ""
+
+
+class Auditor(Protocol):
+    """Looks at the generation that searches see, whatever a sync is filling beside it.
+
+    `forget` and `mend` write: call them under the store's lock and after `prepare`.
+    """
+
+    def inspect(self, documents: Sequence[Document], *, vectors: bool = False) -> dict[Key, Seen]:
+        """Those of the documents' rows that the store knows, each as of one moment."""
+        ...
+
+    def faults(self, most: int) -> list[Fault]:
+        """What does not fit within the store: keyword index, vector index, keys. At most `most` keys in each.
+
+        Safe beside writers: each fault is of one snapshot.
+        """
+        ...
+
+    def forget(self, keys: Sequence[Key]) -> None:
+        """Have the next sync write metadata and keywords of these rows again; nothing is embedded for that."""
+        ...
+
+    def mend(self, fault: Fault) -> None:
+        """Put right what a sync does not: keywords without a row, keyword totals, the vector index."""
+        ...
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """A store that can be audited."""
+
+    def auditor(self, spec: TableSpec) -> Auditor:
+        """`spec` is that of the live generation."""
+        ...
