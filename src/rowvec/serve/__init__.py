@@ -5,6 +5,7 @@ service         one pipeline ready to be searched: model loaded, query vectors c
 search_routes   the searches           embeddings   OpenAI's /v1/embeddings
 state_routes    health, status, metrics, the list of pipelines
 page            the web page, its status pictures and the API's own documentation page
+map_routes      the map of the vectors          colours         which colour its points have
 """
 
 from __future__ import annotations

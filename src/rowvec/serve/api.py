@@ -12,18 +12,22 @@ from starlette.middleware.cors import CORSMiddleware
 from rowvec import __version__
 from rowvec.errors import ConfigError
 from rowvec.serve import page, problems
+from rowvec.serve.background import Background
 from rowvec.serve.context import Context, named_pipeline, only_pipeline
 from rowvec.serve.embeddings import embeddings_routes
 from rowvec.serve.guard import Guard
+from rowvec.serve.map_routes import MapFile, map_routes
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.search_routes import search_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.state_routes import health_routes, server_routes, state_routes
+from rowvec.serve.tasks import task_routes
 from rowvec.serve.threads import Threads
 
 CHECK_SECONDS = 30.0
 """So often a server looks whether another model's vectors have taken the place of those it searches."""
+TASK_THREADS = 4
 DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
 
 
@@ -37,7 +41,10 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         raise ConfigError("There is no pipeline to serve.", hint="Declare one in rowvec.toml, or run `rowvec init`.")
     settings = settings or ServeSettings()
     threads = Threads(settings.workers, settings.waiting)
-    metrics = Metrics(services, lambda: threads.busy)
+    # A broker that does not answer must not keep searches from their threads.
+    task_threads = Threads(TASK_THREADS, settings.waiting)
+    background = Background()
+    metrics = Metrics(services, lambda: threads.busy, background)
     app = FastAPI(
         title="rowvec",
         version=__version__,
@@ -49,14 +56,16 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.context = Context(services, settings, threads, metrics)
+    app.state.context = Context(services, settings, threads, task_threads, metrics, background)
     problems.install(app)
     app.include_router(server_routes())
+    app.include_router(task_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
         app.include_router(search_routes(pick), prefix=prefix)
         app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
+    app.include_router(map_routes({name: MapFile(service, service.map_file) for name, service in services.items()}))
     page.install(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     if settings.cors_origins:
@@ -78,6 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     checking.cancel()
     context.threads.close()
+    context.task_threads.close()
 
 
 async def _check(context: Context) -> None:

@@ -12,7 +12,7 @@ from rowvec.serve.settings import ServeSettings
 
 Headers = Mapping[bytes, bytes]
 
-PUBLIC = frozenset({"/", "/docs", "/ui/status", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
+PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import Path
 from starlette.requests import Request
 
+from rowvec.serve.background import Background
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.service import Service, choose
 from rowvec.serve.settings import ServeSettings
@@ -20,7 +21,10 @@ class Context:
     services: Mapping[str, Service]
     settings: ServeSettings
     threads: Threads
+    task_threads: Threads
+    """For what goes to the broker of the workers."""
     metrics: Metrics
+    background: Background
 
 
 Pick = Callable[..., object]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-GROUPS = {"search": "Search", "embeddings": "Embeddings", "state": "Health and status"}
+GROUPS = {"search": "Search", "embeddings": "Embeddings", "tasks": "Background work", "state": "Health and status"}
 PER_PIPELINE = "/pipelines/{name}"
 METHODS = ("get", "post", "put", "delete")
 

@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from rowvec.errors import RowvecError
 from rowvec.search import SearchResult
+from rowvec.serve.background import Background
 from rowvec.serve.service import Service
 from rowvec.status import Status
 
@@ -21,7 +22,7 @@ STATUS_SECONDS = 15.0
 
 
 class Metrics:
-    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int]) -> None:
+    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int], background: Background) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = Counter(
             "rowvec_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
@@ -42,6 +43,7 @@ class Metrics:
             registry=self.registry,
         )  # fmt: skip
         self.registry.register(_States(services, busy))
+        self.registry.register(_Tasks(background))
 
     def request(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's pattern, never the path: a label must not take as many values as callers can think of.
@@ -96,6 +98,8 @@ class _States(Collector):
             "rowvec_query_cache", "Queries, by where their vector came from.", labels=["pipeline", "result"]
         )
         up = GaugeMetricFamily("rowvec_up", "1 where source and store answer and can be searched.", labels=["pipeline"])
+        runs = CounterMetricFamily("rowvec_runs", "Runs, by how they ended.", labels=["pipeline", "outcome"])
+        seconds = CounterMetricFamily("rowvec_run_seconds", "What they took.", labels=["pipeline", "outcome"])
         gauges = [GaugeMetricFamily(name, text, labels=["pipeline"]) for name, text, _ in GAUGES]
         for name, service in self._services.items():
             cache.add_metric([name, "hit"], service.embedder.hits)
@@ -106,8 +110,41 @@ class _States(Collector):
                 up.add_metric([name], 0)
                 continue
             up.add_metric([name], float(service.problem is None))
+            for outcome, (count, took) in status.totals.get("outcomes", {}).items():
+                runs.add_metric([name, outcome], count)
+                seconds.add_metric([name, outcome], took)
             for gauge, (_, _, value) in zip(gauges, GAUGES, strict=True):
                 number = value(status)
                 if number is not None:
                     gauge.add_metric([name], number)
-        yield from (cache, up, *gauges)
+        yield from (cache, up, runs, seconds, *gauges)
+
+
+class _Tasks(Collector):
+    """What waits for the workers and what they are at, where there is a broker."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        if not self._background.used:
+            return
+        queue = self._background.look()
+        answers = float(queue is not None)
+        yield GaugeMetricFamily("rowvec_broker_up", "1 where the workers' broker answers.", value=answers)
+        if queue is None:
+            return
+        yield GaugeMetricFamily("rowvec_tasks_waiting", "Tasks that no worker has taken.", value=queue.waiting)
+        if queue.workers is None:
+            return
+        yield GaugeMetricFamily("rowvec_workers", "Workers that answer.", value=queue.workers)
+        yield GaugeMetricFamily(
+            "rowvec_task_longest_seconds", "Age of the task at work for longest.", value=queue.longest_seconds
+        )
+        active = GaugeMetricFamily("rowvec_tasks_active", "Tasks at work.", labels=["task"])
+        for name, count in queue.active.items():
+            active.add_metric([name], count)
+        yield active

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from rowvec.serve import pictures
+from rowvec.serve.background import Background
 from rowvec.serve.context import context_of
 from rowvec.serve.docs import described
 from rowvec.serve.metrics import index_of
@@ -41,11 +42,15 @@ def install(app: FastAPI) -> None:
     async def status() -> Response:
         return _html("status.html", root="../")
 
+    @app.get("/ui/map", include_in_schema=False)
+    async def embedding_map() -> Response:
+        return _html("map.html", root="../")
+
     @app.get("/ui/status/body", include_in_schema=False)
     async def status_body(request: Request, pipeline: str | None = None) -> Response:
         context = context_of(request)
         service = choose(context.services, pipeline or next(iter(context.services)))
-        return await context.threads.run(_status_body, service)
+        return await context.threads.run(_status_body, service, context.background)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:
@@ -56,8 +61,10 @@ def _html(template: str, **values: Any) -> Response:
     return HTMLResponse(templates.get_template(template).render(**values), headers={"Cache-Control": "no-cache"})
 
 
-def _status_body(service: Service) -> Response:
-    return _html("status_body.html", **body_values(service, service.status()))
+def _status_body(service: Service, background: Background) -> Response:
+    used = background.used
+    tasks = {"broker": used, "queue": background.look() if used else None}
+    return _html("status_body.html", **body_values(service, service.status()), **tasks)
 
 
 def body_values(service: Service, status: Status) -> dict[str, Any]:

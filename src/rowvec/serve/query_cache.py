@@ -32,6 +32,10 @@ class CachedQueries:
         self._slots = threading.Semaphore(max(1, embedder.concurrency))
         self._documents = threading.Lock()
 
+    def warm(self) -> None:
+        """Load the model; nothing is counted."""
+        self._embedder.embed_query("warm up")
+
     def embed_query(self, text: str) -> Vector:
         with self._guard:
             known = self._vectors.get(text)

@@ -7,18 +7,21 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from rowvec import filters
 from rowvec.batches import embed_batch
 from rowvec.errors import EmbedderError, RowvecError, SearchError
+from rowvec.generations import live_embedder
 from rowvec.naming import suggestion
 from rowvec.search import Mode, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.status import Status
 from rowvec.status import status as gather
+from rowvec.stores.base import Ledger
 from rowvec.stream import Pipeline
 from rowvec.types import ColumnType, Key, Vector
 
@@ -36,13 +39,19 @@ class Service:
 
     Args:
         cached_queries: the vectors of so many latest queries are kept.
+        map_file: where `rowvec map` puts the map of the vectors.
     """
 
-    def __init__(self, pipeline: Pipeline, *, cached_queries: int = 4096) -> None:
+    def __init__(self, pipeline: Pipeline, *, cached_queries: int = 4096, map_file: Path | None = None) -> None:
         self.pipeline = pipeline
+        self.map_file = map_file
         self.name = pipeline.name
-        self.embedder = CachedQueries(pipeline.embedder, cached_queries)
-        self._searcher = Searcher(pipeline.store, self.embedder, pipeline.spec, pipeline.ranking)
+
+        def former(ledger: Ledger) -> CachedQueries:
+            return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
+
+        embedder = CachedQueries(pipeline.embedder, cached_queries)
+        self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former)
         self.problem: str | None = "It was not looked at yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
@@ -50,6 +59,13 @@ class Service:
         self._checked = float("-inf")
         self._gathering = threading.Lock()
         self._status: tuple[float, Status] | None = None
+
+    @property
+    def embedder(self) -> CachedQueries:
+        """Of the live generation."""
+        current = self._searcher.current
+        assert isinstance(current, CachedQueries)
+        return current
 
     @property
     def modes(self) -> list[Mode]:
@@ -62,9 +78,9 @@ class Service:
             EmbedderError: it cannot be loaded.
         """
         if not self._warm:
-            self.pipeline.embedder.embed_query("warm up")
-            self._warm = True
             self.check()
+            self.embedder.warm()
+            self._warm = True
 
     def check(self, seconds: float = 0.0) -> None:
         """See whether there are vectors, made by this model, unless that was done less than `seconds` ago.
@@ -84,7 +100,11 @@ class Service:
             self.problem = problem
             self._checked = time.monotonic()
 
-    def _ready(self) -> None:
+    def ready(self) -> None:
+        """
+        Raises:
+            Problem: 503, the pipeline cannot be searched.
+        """
         if self.problem is not None:
             self.check(CHECK_SECONDS)
         if self.problem is not None:
@@ -111,7 +131,7 @@ class Service:
             SearchError: the filter speaks of what there is not. StoreError, EmbedderError: no answer.
             Problem: there is nothing to search yet.
         """
-        self._ready()
+        self.ready()
         where = self._filter(conditions)
         return self._searcher.search(query, mode=mode, limit=limit, where=where, explain=explain)
 
@@ -120,7 +140,7 @@ class Service:
         Raises:
             Problem: no such row, or a key of another type.
         """
-        self._ready()
+        self.ready()
         value = self._key(key)
         try:
             return self._searcher.similar(value, limit=limit, explain=explain)

@@ -92,7 +92,7 @@ def _info(service: Service) -> PipelineInfo:
             "name": service.name,
             "key": spec.key,
             "model": service.embedder.fingerprint.model,
-            "dimension": spec.dimension,
+            "dimension": service.embedder.fingerprint.dimension,
             "modes": service.modes,
             "columns": [{"name": column.name, "type": column.type.value} for column in spec.metadata],
         }

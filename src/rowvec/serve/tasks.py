@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
@@ -11,11 +14,13 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from rowvec.errors import BrokerUnavailable
+from rowvec.errors import BrokerUnavailable, ConfigError
 from rowvec.serve.context import context_of
 from rowvec.serve.models import Request as RequestModel
 from rowvec.serve.problems import RESPONSES, Problem
 from rowvec.serve.service import choose
+
+logger = logging.getLogger("rowvec.serve")
 
 LARGEST_BATCH = 1_000_000
 TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -56,34 +61,27 @@ def task_routes() -> APIRouter:
     async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:
         context = context_of(request)
         service = choose(context.services, body.pipeline)
-        return await context.threads.run(_queue, service.name, body.batch_size)
+        return await context.task_threads.run(_queue, service.name, body.batch_size)
 
     @router.get("/{id}", summary="How far a task is")
     async def task(request: Request, id: Annotated[str, PathParameter(description="As queued.")]) -> TaskReply:
-        return await context_of(request).threads.run(_look, id)
+        return await context_of(request).task_threads.run(_look, id)
 
     return router
 
 
 def _queue(pipeline: str, batch_size: int) -> QueuedReply:
-    celery = _celery()
-    task = celery.generate_embeddings
-    arguments = {"pipeline": pipeline, "batch_size": batch_size, "asked_at": time.time()}
-    try:
-        number = celery.send(task, **arguments)
-    except BrokerUnavailable as error:
-        raise _unavailable() from error
+    with _workers() as celery:
+        task = celery.generate_embeddings
+        number = celery.send(task, pipeline=pipeline, batch_size=batch_size, asked_at=time.time())
     return QueuedReply(id=number, task_name=task.name, status="queued", message=f"Task queued with ID: {number}")
 
 
 def _look(number: str) -> TaskReply:
     if not TASK_ID.fullmatch(number):
         raise _unknown(number)
-    celery = _celery()
-    try:
+    with _workers() as celery:
         found = celery.state_of(number)
-    except BrokerUnavailable as error:
-        raise _unavailable() from error
     state, result = found["status"], found["result"]
     if state == "PENDING":
         raise _unknown(number)
@@ -97,16 +95,28 @@ def _look(number: str) -> TaskReply:
     )
 
 
-def _celery() -> Any:
+@contextmanager
+def _workers() -> Iterator[Any]:
+    """The module that sends tasks.
+
+    Raises:
+        Problem: 503, because Celery is not installed, there is no config, or the broker does not answer.
+    """
     try:
         from rowvec.workers import celery
     except ModuleNotFoundError as error:
-        raise Problem(503, "Background work is not installed on this server.") from error
-    return celery
-
-
-def _unavailable() -> Problem:
-    return Problem(503, "The broker of the workers does not answer.", "Try again in a moment.", retry_after=5)
+        hint = "pip install 'rowvec[celery]'"
+        raise Problem(503, "Background work is not installed on this server.", hint) from error
+    try:
+        yield celery
+    except BrokerUnavailable as error:
+        logger.warning("%s", error.message)
+        raise Problem(
+            503, "The broker of the workers does not answer.", "Try again in a moment.", retry_after=5
+        ) from error
+    except ConfigError as error:
+        logger.warning("No task can be sent: %s", error)
+        raise Problem(503, "This server is not set up for background work.", "Its log says what is missing.") from error
 
 
 def _unknown(number: str) -> Problem:

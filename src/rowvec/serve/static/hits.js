@@ -10,7 +10,7 @@ export function titleColumn(columns) {
   return (named ?? columns.find(({ name, type }) => type === "text" && !/(^|_)(id|code|url)$/i.test(name)))?.name;
 }
 
-function shown(value) {
+export function shown(value) {
   if (value === null || value === "") return null;
   if (value === true) return "yes";
   if (value === false) return "no";
