@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,14 +18,14 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import worker_process_shutdown
+from celery.signals import setup_logging, worker_process_shutdown
 from celery.utils import uuid
 
-from rowvec import assemble
-from rowvec.errors import ConfigError, Locked
+from rowvec import assemble, logs
+from rowvec.errors import ConfigError, Locked, SourceUnavailable, StoreUnavailable
+from rowvec.passes import Progress
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline
-from rowvec.syncing import Progress
 from rowvec.types import Fingerprint, Report
 from rowvec.workers import jobs
 from rowvec.workers.ranges import sync_range as carry_out_range
@@ -33,11 +34,15 @@ from rowvec.workers.settings import celery_settings, load_config, reachable
 logger = logging.getLogger("rowvec.workers")
 
 AGAIN_SECONDS = 10
+AGAIN_TIMES = 30
 PROGRESS_SECONDS = 1.0
 PROGRESS = "PROGRESS"
 QUEUED = "QUEUED"
 SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
 LARGEST_BATCH = 1_000_000
+COUNTED = ("processed", "inserted", "embedded", "failed", "skipped")
+
+_configuring = threading.Lock()
 
 app = Celery("rowvec")
 # Read when first needed: importing this module neither needs a config nor starts a server.
@@ -84,9 +89,10 @@ def sync_range(
     *,
     ledger: dict[str, Any],
     expected: list[str],
+    run: int | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """One range of a fleet; see rowvec.workers.fleet."""
+    """One range of a fleet, whose record is that of `run`; see rowvec.workers.fleet."""
     fingerprint = ledger["fingerprint"]
     known = Ledger(**{**ledger, "fingerprint": Fingerprint(**fingerprint) if fingerprint else None})
     return _once(
@@ -94,7 +100,7 @@ def sync_range(
         pipeline,
         lambda opened: carry_out_range(
             opened, after, until,
-            ledger=known, expected=expected, options=_options(options), progress=_progress(task),
+            ledger=known, expected=expected, run=run, options=_options(options), progress=_progress(task),
         ).as_dict(),
         wait=True,
     )  # fmt: skip
@@ -107,6 +113,7 @@ def send(task: Any, /, *arguments: Any, **options: Any) -> str:
         BrokerUnavailable: broker or result store do not answer.
     """
     number = str(uuid())
+    configure()
     # A result that is polled needs no subscription, which would stay for as long as this process lives.
     with reachable(), denied_join_result():
         # Before it is sent: a worker may be faster than we are.
@@ -121,8 +128,21 @@ def state_of(number: str) -> dict[str, Any]:
     Raises:
         BrokerUnavailable: the result store does not answer.
     """
+    configure()
     with reachable():
         return dict(app.backend.get_task_meta(number))
+
+
+def configure() -> None:
+    """Read the config. Celery's own way at first use gives other threads a half-read one, without result store."""
+    with _configuring:
+        app.finalize()
+        app.conf.result_backend  # noqa: B018
+        sessions = getattr(app.backend, "session_manager", None)
+        if sessions is not None:
+            # Celery pools connections of a result database only where it has forked. Elsewhere each look at a
+            # result makes an engine and a connection of its own, which takes ten times as long.
+            sessions.forked = True
 
 
 def _once(
@@ -137,7 +157,8 @@ def _once(
 
     Args:
         skipped: what the result of a task says that another sync made needless.
-        wait: until the lock is free. One delivered again always does: the holder may be its own first run.
+        wait: until the lock is free and the databases answer. One delivered again always waits for the lock: the
+            holder may be its own first run.
     """
     again = bool((task.request.delivery_info or {}).get("redelivered")) or task.request.retries > 0
     if again:
@@ -146,13 +167,37 @@ def _once(
             logger.info("Task %s was done before.", task.request.id)
             return dict(former.result)
     try:
-        with _opened(pipeline) as opened:
-            return work(opened)
+        with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
+            return _logged(task.name, opened, work)
     except Locked as error:
         if wait or again:
-            raise task.retry(exc=error, countdown=AGAIN_SECONDS, max_retries=None) from error
+            raise task.retry(exc=error, countdown=_pause(), max_retries=None) from error
         logger.info("Task %s skipped: %s", task.request.id, error.message)
         return {**(skipped or {}), "skipped": error.message}
+    except (StoreUnavailable, SourceUnavailable) as error:
+        if not wait:
+            raise
+        # The others of the fleet wait for this range: a database that restarts is no reason to give up.
+        raise task.retry(exc=error, countdown=_pause(), max_retries=AGAIN_TIMES) from error
+
+
+def _pause() -> float:
+    """Seconds until a task comes again. Redis would redeliver one that waits for long, and each copy would wait too."""
+    redelivered = app.conf.broker_transport_options.get("visibility_timeout", 4 * AGAIN_SECONDS)
+    return float(min(AGAIN_SECONDS, redelivered / 4))
+
+
+def _logged(name: str, pipeline: Pipeline, work: Callable[[Pipeline], dict[str, Any]]) -> dict[str, Any]:
+    began = time.monotonic()
+    logger.info("%s of %s begins.", name, pipeline.name)
+    try:
+        result = work(pipeline)
+    except Exception as error:
+        logger.warning("%s of %s ended with %s.", name, pipeline.name, type(error).__name__)
+        raise
+    said = ", ".join(f"{each} {result[each]}" for each in COUNTED if each in result)
+    logger.info("%s of %s is done after %.1f s: %s.", name, pipeline.name, time.monotonic() - began, said)
+    return result
 
 
 def _progress(task: Any) -> Progress:
@@ -193,6 +238,13 @@ def _assembled(process: int, name: str | None) -> Pipeline:
     # By process: what a parent opened before it forked is not for its children.
     loaded = load_config()
     return assemble.assemble(loaded, loaded.pipeline(name))
+
+
+if logs.wanted():
+
+    @setup_logging.connect
+    def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
+        logs.install(loglevel or logging.INFO)
 
 
 @worker_process_shutdown.connect

@@ -16,13 +16,17 @@ from typing import Any
 
 from celery import states
 
-from rowvec.errors import ConfigError, DeletionGuard, Locked, RowvecError, StoreError
+from rowvec.deleting import check_share, delete_missing
+from rowvec.errors import ConfigError, Locked, RowvecError, StoreError
+from rowvec.generations import Course, course, go_live
+from rowvec.passes import Progress
+from rowvec.records import save_failed
 from rowvec.retry import patiently
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline, missing_keys
-from rowvec.syncing import Progress
-from rowvec.types import Report, WriteBatch
+from rowvec.syncing import Tell
+from rowvec.types import Report
 from rowvec.workers import ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
@@ -89,6 +93,7 @@ def sync(
     *,
     range_rows: int | None = None,
     progress: Progress | None = None,
+    tell: Tell | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Make the vectors of a whole pipeline match its rows, by the workers that listen on the broker.
@@ -96,6 +101,7 @@ def sync(
     Args:
         options: `force` and `allow_delete` go with a fleet.
         range_rows: rows in one task.
+        tell: called with what the user should know of generations, in whole sentences.
         stop: when set, ranges that no worker has begun are taken back.
 
     Raises:
@@ -109,19 +115,20 @@ def sync(
     ranges.check_divisible(pipeline)
     store = pipeline.store
     with store.lock():
-        before = store.ledger()
-        store.prepare(pipeline.spec)
+        chosen = course(pipeline)
+        if tell is not None and chosen.note:
+            tell(chosen.note)
+        store.prepare(chosen.pipeline.spec)
         run = store.begin_run()
-    fleet = _Fleet(pipeline, _settings(pipeline, before, options), progress, stop)
+    fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, run), progress, stop)
     try:
         rows = pipeline.source.count()
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
-            _finish(pipeline, options, fleet.total, stop)
+            _finish(chosen, options, fleet.total, stop)
     except BaseException as error:
         fleet.take_back()
-        text = error.message if isinstance(error, RowvecError) else type(error).__name__
-        store.save_run(run, fleet.total, "failed" if isinstance(error, Exception) else "interrupted", text)
+        save_failed(store, run, fleet.total, error)
         raise
     store.save_run(run, fleet.total, "interrupted" if stop.is_set() else "done")
     return fleet.total
@@ -204,33 +211,56 @@ def _size(rows: int) -> int:
     return min(LARGEST, max(SMALLEST, rows // RANGES))
 
 
-def _settings(pipeline: Pipeline, before: Ledger, options: Options) -> dict[str, Any]:
+def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int) -> dict[str, Any]:
     fingerprint = before.fingerprint.as_dict() if before.fingerprint else None
     return {
-        "ledger": {"exists": before.exists, "rows": before.rows, "fingerprint": fingerprint, "recipe": before.recipe},
+        "ledger": {
+            "exists": before.exists,
+            "rows": before.rows,
+            "fingerprint": fingerprint,
+            "recipe": before.recipe,
+            "settings": before.settings,
+        },
         "expected": ranges.identity(pipeline),
         "force": options.force,
+        "run": run,
     }
 
 
-def _finish(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:
-    """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked."""
-    store = pipeline.store
+def _finish(chosen: Course, options: Options, report: Report, stop: threading.Event) -> None:
+    """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked.
+
+    Raises:
+        GenerationHeld: a new generation is not as good as the live one.
+    """
+    pipeline, store = chosen.pipeline, chosen.pipeline.store
     with _locked(pipeline, stop):
-        if not pipeline.keep_missing:
-            present = patiently(stop, store.count)
-            missing = sum(len(keys) for keys in missing_keys(pipeline, stop))
-            if missing > present / 2 and not options.allow_delete:
-                raise DeletionGuard(
-                    f"{missing:,} of the {present:,} rows in {store.where} are gone from the source: more than half."
-                    " Nothing was deleted.",
-                    hint="If that is right, run it again with --allow-delete; if not, look at the source.",
-                )
-            for keys in missing_keys(pipeline, stop) if missing else ():
-                patiently(stop, store.write, WriteBatch(deletes=keys))
-                report.deleted += len(keys)
-        if not stop.is_set():
+        if chosen.live is not None:
+            # The live generation loses what is gone too, and guards against a source that is empty by mistake.
+            store.prepare(chosen.live.spec)
+            kept = Report()
+            _sweep(chosen.live, options, kept, stop)
+            if kept.deleted:
+                report.reasons["live generation: deleted"] = kept.deleted
+            store.prepare(pipeline.spec)
+        _sweep(pipeline, options, report, stop)
+        if stop.is_set():
+            return
+        if chosen.live is None:
             store.complete(pipeline.spec)
+        else:
+            go_live(pipeline, chosen.live, accept=False)
+
+
+def _sweep(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:
+    if pipeline.keep_missing:
+        return
+    present = patiently(stop, pipeline.store.count)
+    missing = sum(len(keys) for keys in missing_keys(pipeline, stop))
+    if not options.allow_delete:
+        check_share(pipeline, missing, present)
+    if missing:
+        delete_missing(pipeline, report, stop)
 
 
 @contextmanager
@@ -239,7 +269,7 @@ def _locked(pipeline: Pipeline, stop: threading.Event) -> Iterator[None]:
     with ExitStack() as stack:
         for attempt in range(LOCK_TRIES):
             try:
-                stack.enter_context(pipeline.store.lock())
+                patiently(stop, lambda: stack.enter_context(pipeline.store.lock()))
                 break
             except Locked:
                 if attempt == LOCK_TRIES - 1 or stop.wait(1.0):
@@ -258,7 +288,7 @@ def _summed(reports: Iterable[Report]) -> Report:
     return total
 
 
-_COUNTS = [each.name for each in fields(Report) if each.name not in ("last_key", "reasons", "cost_estimated")]
+_COUNTS = [each.name for each in fields(Report) if type(each.default) in (int, float)]
 
 
 def _report(meta: Mapping[str, Any]) -> Report:

@@ -6,10 +6,11 @@ import datetime as dt
 import itertools
 from typing import Any
 
+from rowvec.events import events_of, sync_events
+from rowvec.passes import Progress
 from rowvec.preview import documents_to_embed
 from rowvec.sources.base import Selection
 from rowvec.stream import Options, Pipeline
-from rowvec.syncing import Progress
 from rowvec.syncing import sync as carry_out
 from rowvec.types import Report
 
@@ -19,12 +20,16 @@ def generate_embeddings(
 ) -> dict[str, Any]:
     """Embed up to `batch_size` of the rows that need it; rows that do not are only compared.
 
+    Of change events all that are there are carried out: they are read in their order or not at all.
+
     Raises:
         Locked: another sync of the pipeline is at work.
     """
     since = _run_since(pipeline, asked_at)
     if since is not None:
         return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this was asked for."}
+    if events_of(pipeline, Options()) is not None:
+        return _outcome(_carried_out(pipeline, Options(), progress))
     keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]
     if not keys:
         return {"processed": 0, "failed": 0}
@@ -33,8 +38,15 @@ def generate_embeddings(
 
 def sync(pipeline: Pipeline, options: Options, *, progress: Progress | None = None) -> dict[str, Any]:
     """Raises Locked when another sync of the pipeline is at work."""
-    report = carry_out(pipeline, options, progress=progress)
+    report = _carried_out(pipeline, options, progress)
     return {**report.as_dict(), **_outcome(report)}
+
+
+def _carried_out(pipeline: Pipeline, options: Options, progress: Progress | None) -> Report:
+    events = events_of(pipeline, options)
+    if events is None:
+        return carry_out(pipeline, options, progress=progress)
+    return sync_events(pipeline, events, allow_delete=options.allow_delete, progress=progress)
 
 
 def _outcome(report: Report) -> dict[str, Any]:

@@ -10,19 +10,21 @@ from typing import Any
 
 from rowvec.assemble import parse_key
 from rowvec.errors import ConfigError, StoreError
+from rowvec.passes import Progress
 from rowvec.stores.base import DividesWork, Ledger, Store
 from rowvec.stream import Options, Pipeline
-from rowvec.syncing import Progress, sync
+from rowvec.syncing import sync
 from rowvec.types import Key, Report
 
 
 class PartOfStore:
     """A store for whoever syncs one range: it holds that range's lock, and the fleet keeps the record of the run."""
 
-    def __init__(self, store: Store, part: str, ledger: Ledger) -> None:
+    def __init__(self, store: Store, part: str, ledger: Ledger, run: int) -> None:
         self._store = store
         self._part = part
         self._ledger = ledger
+        self._run = run
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -36,7 +38,7 @@ class PartOfStore:
         return self._store.lock(self._part)
 
     def begin_run(self) -> int:
-        return 0
+        return self._run
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         pass
@@ -63,6 +65,7 @@ def sync_range(
     *,
     ledger: Ledger,
     expected: Sequence[str],
+    run: int | None = None,
     options: Options,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
@@ -81,7 +84,7 @@ def sync_range(
     if after is None and until is None:
         raise ConfigError("A range has at least one bound.", hint="Use rowvec.sync for the whole table.")
     check_divisible(pipeline)
-    part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger)
+    part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger, run or 0)
     options = replace(options, after=_key(pipeline, after), until=_key(pipeline, until))
     return sync(replace(pipeline, store=part), options, progress=progress, stop=stop)
 

@@ -16,6 +16,8 @@ from rowvec.workers.schedule import beat_schedule
 
 CONFIG_VARIABLE = "ROWVEC_CONFIG"
 QUEUE_SCHEMA = "rowvec_tasks"
+QUEUE_MARK = "tasks"
+"""A file beside the embedded server that says: tasks wait in it."""
 GRACE_SECONDS = 60
 CONNECT_SECONDS = 4
 
@@ -34,6 +36,7 @@ def celery_settings(loaded: settings.Config) -> dict[str, Any]:
     return {
         "broker_url": broker,
         "result_backend": _results(loaded, broker),
+        "database_engine_options": {"pool_pre_ping": True},
         "result_expires": workers.keep_results,
         "result_extended": True,
         "beat_schedule": beat_schedule(loaded),
@@ -78,6 +81,11 @@ def _state(loaded: settings.Config) -> Path:
     return loaded.state
 
 
+def is_used(loaded: settings.Config) -> bool:
+    """Tasks have a place to wait in: a broker is named, or they stand in the embedded server, which runs."""
+    return loaded.workers.broker is not None or (loaded.state / QUEUE_MARK).exists()
+
+
 def _embedded(loaded: settings.Config, kind: str) -> str:
     """The embedded PostgreSQL as Celery's SQLAlchemy transport ("sqla") or result backend ("db") names it.
 
@@ -94,6 +102,7 @@ def _embedded(loaded: settings.Config, kind: str) -> str:
             connection.execute(
                 f"delete from {QUEUE_SCHEMA}.kombu_message where not visible and timestamp < now() - interval '2 days'"
             )
+    (loaded.state / QUEUE_MARK).touch()
     mark = "&" if "?" in url else "?"
     return (
         f"{kind}+{url.replace('postgresql://', 'postgresql+psycopg://', 1)}{mark}options=-csearch_path%3D{QUEUE_SCHEMA}"
@@ -119,10 +128,13 @@ def reachable() -> Iterator[None]:
 
     # Each kind of result store raises errors of its own driver.
     of_backend = getattr(app.backend, "connection_errors", ())
+    connection = app.connection_for_write()
+    # Kombu writes a masked password even into an address that has none.
+    broker = connection.as_uri() if connection.password else connection.as_uri().replace("://:**@", "://")
     try:
         yield
     except (OperationalError, BackendError, DBAPIError, ConnectionError, TimeoutError, *of_backend) as error:
         raise BrokerUnavailable(
-            f"The broker {app.connection_for_write().as_uri()} does not answer.",
+            f"The broker {broker} does not answer.",
             hint="Is it running, and workers.broker right?",
         ) from error
