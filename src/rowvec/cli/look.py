@@ -1,48 +1,112 @@
-"""`rowvec status`, `rowvec failures` and `rowvec search`."""
+"""`rowvec status` and `rowvec failures`."""
 
 from __future__ import annotations
 
+import datetime as dt
+import time
 from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import show
+from rowvec.errors import ConfigError, RowvecError
+from rowvec.generations import course
 from rowvec.pricing import dollars
 from rowvec.status import Status
 from rowvec.status import status as gather
+from rowvec.stream import Pipeline
 from rowvec.types import Run
 
+RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
+RIGHT = (0, 4, 5, 6, 7, 8, 9)
 
-def status(config: Path | None, name: str | None, *, as_json: bool) -> None:
+
+def status(config: Path | None, name: str | None, *, as_json: bool, every: float | None = None) -> None:
+    """
+    Args:
+        every: seconds after which it is shown anew, until Ctrl-C; None to show it once.
+    """
+    if as_json and every is not None:
+        raise ConfigError("--watch and --json contradict each other.", hint="`rowvec serve` has GET /status for that.")
     with assemble.opened(config, name) as pipeline:
+        if every is not None:
+            _watch(pipeline, every)
+            return
         found = gather(pipeline)
         if as_json:
             show.print_json({**found.as_dict(), "progress": found.progress()})
-            return
-        show.line(f"{found.pipeline}: {found.where}")
+        else:
+            _print_status(found)
+
+
+def _print_status(found: Status) -> None:
+    show.line(f"{found.pipeline}: {found.where}")
+    show.line()
+    show.table(["", ""], _facts(found))
+    if found.runs:
         show.line()
-        rows: list[tuple[str, Any]] = [
-            (
-                "coverage",
-                f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)",
-            ),
-            ("lag", _lag(found)),
-            ("failures", found.failures),
-            ("stale", found.stale),
-            ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
-            ("model", found.model or "-"),
-            ("size", f"{found.bytes / 1e6:,.1f} MB"),
-            ("tokens", found.totals.get("tokens", 0)),
-            ("cost", dollars(found.totals.get("cost", 0.0))),
-        ]
-        show.table(["", ""], rows)
-        if found.runs:
+        show.table(RUN_COLUMNS, [_run_row(run) for run in found.runs], right=RIGHT)
+
+
+def _watch(pipeline: Pipeline, every: float) -> None:
+    """Show the status in place on a terminal, one below the other in a pipe. A database that is away is waited for."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    if not show.out.is_terminal:
+        while True:
+            try:
+                _print_status(gather(pipeline))
+            except RowvecError as error:
+                if not error.transient:
+                    raise
+                show.line(f"{error}\nTrying again every {show.seconds(every)}.")
             show.line()
-            show.table(
-                ["run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed"],
-                [_run_row(run) for run in found.runs],
-                right=[0, 4, 5, 6, 7, 8, 9],
-            )
+            show.out.file.flush()
+            time.sleep(every)
+    before: tuple[float, Status] | None = None
+    with Live(console=show.out, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            try:
+                found = gather(pipeline)
+            except RowvecError as error:
+                if not error.transient:
+                    raise
+                live.update(Text(f"{error}\nTrying again every {show.seconds(every)}. Ctrl-C to stop."), refresh=True)
+                before = None
+            else:
+                now = time.monotonic()
+                facts = [*_facts(found), ("pace", _pace(before, found, now))]
+                before = before if before and before[1].current == found.current else (now, found)
+                title = Text(f"{found.pipeline}: {found.where}   {dt.datetime.now():%H:%M:%S}\n")
+                runs = show.grid(RUN_COLUMNS, [_run_row(run) for run in found.runs], RIGHT)
+                live.update(Group(title, show.grid(["", ""], facts), Text(), runs), refresh=True)
+            time.sleep(every)
+
+
+def _pace(before: tuple[float, Status] | None, found: Status, now: float) -> str:
+    """Rows that got a vector since the last look, and when all will have one."""
+    gained = found.current - before[1].current if before else 0
+    if before is None or gained <= 0:
+        return "-"
+    rate = gained / (now - before[0])
+    left = (found.rows - found.current) / rate
+    return f"{rate:,.0f} rows/s" + (f", about {show.seconds(left)} left" if left > 0 else "")
+
+
+def _facts(found: Status) -> list[tuple[str, Any]]:
+    return [
+        ("coverage", f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)"),
+        ("lag", _lag(found)),
+        ("failures", found.failures),
+        ("stale", found.stale),
+        ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
+        ("model", found.model or "-"),
+        ("size", f"{found.bytes / 1e6:,.1f} MB"),
+        ("tokens", found.totals.get("tokens", 0)),
+        ("cost", dollars(found.totals.get("cost", 0.0))),
+    ]
 
 
 def _lag(found: Status) -> str:
@@ -61,7 +125,7 @@ def _run_row(run: Run) -> tuple[Any, ...]:
 
 def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
-        found = pipeline.store.failures(limit) if pipeline.store.attach(pipeline.spec) else []
+        found = pipeline.store.failures(limit) if pipeline.store.attach(course(pipeline).pipeline.spec) else []
         if as_json:
             show.print_json(
                 [
@@ -77,7 +141,7 @@ def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool
         else:
             show.table(
                 ["key", "tries", "failed", "next try", "error"],
-                [(f.key, f.attempts, f.failed_at, f.next_try, f.error) for f in found],
+                [(f.key, f.attempts, f.failed_at, f.next_try, " ".join(f.error.split())) for f in found],
                 right=[1],
             )
             show.note("`rowvec failures --retry` tries them again now; a plain sync does so when they are due.")

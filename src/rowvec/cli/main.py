@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 PipelineName = Annotated[
-    str | None, typer.Argument(metavar="[PIPELINE]", help="Its name in rowvec.toml; not needed where there is one.")
+    str | None, typer.Argument(metavar="PIPELINE", help="Its name in rowvec.toml; not needed where there is one.")
 ]
 PipelineOption = Annotated[str | None, typer.Option("--pipeline", "-p", help="Its name in rowvec.toml.")]
 Where = Annotated[str | None, typer.Option("--where", "-w", help='A filter, e.g. "price < 100 and stock > 0".')]
@@ -117,6 +117,9 @@ def sync(
     allow_delete: AllowDelete = False,
     max_cost: MaxCost = None,
     from_start: FromStart = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Put a new generation live though it is worse, lacks rows or was undone.")
+    ] = False,
     workers: Annotated[
         str | None, typer.Option("--workers", metavar="celery", help="Spread it over the Celery workers.")
     ] = None,
@@ -134,7 +137,14 @@ def sync(
     if workers is not None:
         from rowvec.cli import workers as fleet
 
-        wanted = {"--keys": keys, "--limit": limit, "--retry-failed": retry_failed, "--max-cost": max_cost}
+        wanted = {
+            "--keys": keys,
+            "--limit": limit,
+            "--retry-failed": retry_failed,
+            "--max-cost": max_cost,
+            "--accept": accept,
+            "--from-start": from_start,
+        }
         refused = [name for name, value in wanted.items() if value]
         raise typer.Exit(
             fleet.sync(
@@ -145,7 +155,7 @@ def sync(
         work.sync(
             config, pipeline, keys, limit,
             force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
-            from_start=from_start, as_json=as_json,
+            from_start=from_start, accept=accept, as_json=as_json,
         )
     )  # fmt: skip
 
@@ -154,15 +164,23 @@ def sync(
 def watch(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Set a trigger on the PostgreSQL table, that tells of its changes.")
+    ] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove that trigger.")] = False,
     from_start: FromStart = False,
     allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE too.")] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out events that cannot be read.")] = False,
     max_cost: MaxCost = None,
     as_json: Json = False,
 ) -> None:
-    """Follow change events as they come, until Ctrl-C."""
+    """Follow change events, or the rows of a PostgreSQL table, as they change, until Ctrl-C."""
     from rowvec.cli import watch as following
 
+    if install or uninstall:
+        if install and uninstall:
+            raise ConfigError("--install and --uninstall contradict each other.", hint="Leave one of them out.")
+        raise typer.Exit(following.set_trigger(config, pipeline, install=install, as_json=as_json))
     raise typer.Exit(
         following.watch(
             config, pipeline, from_start=from_start, allow_delete=allow_delete, skip_bad=skip_bad, max_cost=max_cost,
@@ -172,11 +190,17 @@ def watch(
 
 
 @app.command()
-def status(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
+def status(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, in place, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="With --watch.")] = 5.0,
+    as_json: Json = False,
+) -> None:
     """Show coverage, lag, failures, cost and the last runs."""
     from rowvec.cli import look
 
-    look.status(config, pipeline, as_json=as_json)
+    look.status(config, pipeline, as_json=as_json, every=every if watch else None)
 
 
 @app.command()
@@ -241,7 +265,7 @@ def index(
     ef_construction: Annotated[int, typer.Option("--ef-construction", min=4, max=1000, help="Build effort.")] = 64,
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Clusters of an IVFFlat index.")] = None,
     target: Annotated[float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")] = 0.98,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 100,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 200,
     as_json: Json = False,
 ) -> None:
     """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
@@ -251,6 +275,50 @@ def index(
         action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
         target=target, queries=queries, as_json=as_json,
     )  # fmt: skip
+
+
+@app.command()
+def audit(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what was found, and only that.")] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", min=0, metavar="ROWS", help="Embed so many rows again and compare.")
+    ] = 100,
+    allow_delete: AllowDelete = False,
+    max_cost: MaxCost = None,
+    as_json: Json = False,
+) -> None:
+    """Hold rows, vectors and indexes against each other. Exit code 4 when they have come apart."""
+    from rowvec.cli import audit as auditing
+
+    raise typer.Exit(
+        auditing.audit(
+            config, pipeline, repair=repair, sample=sample, allow_delete=allow_delete, max_cost=max_cost,
+            as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def generations(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    drop: Annotated[str | None, typer.Option("--drop", metavar="STATE", help="Drop it: previous or building.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the generations of the vectors: the live one, the one being built, the one before."""
+    from rowvec.cli import generations as listing
+
+    listing.generations(config, pipeline, drop=drop, as_json=as_json)
+
+
+@app.command()
+def rollback(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
+    """Let the previous generation and the live one change places."""
+    from rowvec.cli import generations as listing
+
+    listing.rollback(config, pipeline, as_json=as_json)
 
 
 @app.command("eval")
@@ -293,6 +361,21 @@ def serve(
         config, host=host, port=port, pipelines=pipeline or (), insecure=insecure, allowed_hosts=allowed_host or (),
         cors_origins=cors_origin or (), rate=rate,
     )  # fmt: skip
+
+
+@app.command("map")
+def draw_map(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    sample: Annotated[
+        int, typer.Option("--sample", min=100, max=200_000, help="Lay out so many rows; place the others by them.")
+    ] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Draw the map of the vectors that /ui/map shows; again, to renew it. Needs the `map` extra."""
+    from rowvec.cli import map as mapping
+
+    mapping.make(config, pipeline, sample=sample, as_json=as_json)
 
 
 @app.command()
@@ -343,11 +426,20 @@ def main() -> None:
         typer.echo(f"Error: {error}", err=True)
         for note in getattr(error, "__notes__", ()):
             typer.echo(f"  {note}", err=True)
+        if error.page:
+            typer.echo(f"  Why: {error.page}", err=True)
         if os.environ.get("ROWVEC_VERBOSE"):
             import traceback
 
             traceback.print_exc()
         sys.exit(2 if isinstance(error, ConfigError) else 1)
+    except MemoryError:
+        typer.echo(
+            "Error: This process has no memory left. What was embedded is stored.\n"
+            "  Give it more, or leave the longest rows out with source.where; then run it again.",
+            err=True,
+        )
+        sys.exit(1)
     except BrokenPipeError:
         # The reader of our output went away, as `| head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

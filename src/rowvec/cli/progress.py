@@ -1,19 +1,30 @@
-"""Progress of a sync: a bar on a terminal, a line every few seconds in a pipe."""
+"""Progress of what takes long: a bar on a terminal, a line every few seconds in a pipe."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeAlias
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from rowvec.cli import show
+from rowvec.passes import Progress as Callback
 from rowvec.pricing import dollars
-from rowvec.syncing import Progress as Callback
 from rowvec.types import Report
 
 LINE_SECONDS = 5.0
+Tell: TypeAlias = Callable[[str, int, int | None], None]
+"""Takes a phase, what is done of it and what there is to do; None where that is not known."""
 
 
 @contextmanager
@@ -26,7 +37,9 @@ def shown(total: int | None) -> Iterator[Callback]:
         ) as bar:  # fmt: skip
             task = bar.add_task("sync", total=total, detail="")
             began = time.monotonic()
-            yield lambda report: bar.update(task, completed=settled(report), detail=detail(report, began))
+            yield lambda report: bar.update(
+                task, total=total or report.to_compare, completed=settled(report), detail=detail(report, began)
+            )
     else:
         yield _Lines(total)
 
@@ -41,11 +54,11 @@ class _Lines:
         if now - self.last < LINE_SECONDS:
             return
         self.last = now
-        done = settled(report)
-        of = f" of {self.total:,}" if self.total else ""
+        done, total = settled(report), self.total or report.to_compare
+        of = f" of {total:,}" if total else ""
         rest = ""
-        if self.total and 0 < done < self.total:
-            rest = f", about {show.seconds((self.total - done) * (now - self.began) / done)} left"
+        if total and 0 < done < total:
+            rest = f", about {show.seconds((total - done) * (now - self.began) / done)} left"
         show.note(f"{done:,}{of} rows {detail(report, self.began)}{rest}")
 
 
@@ -65,3 +78,64 @@ def detail(report: Report, began: float) -> str:
     if report.failed:
         parts.append(f"{report.failed:,} failed")
     return ", ".join(parts)
+
+
+@contextmanager
+def phases(safe: str) -> Iterator[Tell]:
+    """A callback for work in phases, drawing on stderr until the block ends.
+
+    Args:
+        safe: what Ctrl-C leaves behind; said when it comes.
+    """
+    try:
+        if show.err.is_terminal:
+            with Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(), TimeRemainingColumn(), console=show.err, transient=True,
+            ) as bar:  # fmt: skip
+                yield _Bars(bar)
+        else:
+            yield _PhaseLines()
+    except KeyboardInterrupt:
+        show.note(f"Stopped. {safe}")
+        raise
+
+
+class _Bars:
+    def __init__(self, bar: Progress) -> None:
+        self.bar = bar
+        self.phase: str | None = None
+        self.task: TaskID | None = None
+        self.began = 0.0
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        if self.task is None or phase != self.phase:
+            if self.task is not None:
+                self.bar.remove_task(self.task)
+            self.task = self.bar.add_task(phase, total=total, rate="")
+            self.phase, self.began = phase, time.monotonic()
+        self.bar.update(self.task, completed=done, total=total, rate=_rate(done, self.began))
+
+
+class _PhaseLines:
+    def __init__(self) -> None:
+        self.phase: str | None = None
+        self.began = self.last = 0.0
+
+    def __call__(self, phase: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        if phase != self.phase:
+            self.phase, self.began, self.last = phase, now, now
+            show.note(f"{phase} …")
+        elif now - self.last >= LINE_SECONDS:
+            self.last = now
+            of = f" of {total:,}" if total else ""
+            left = ""
+            if total and 0 < done < total:
+                left = f", about {show.seconds((total - done) * (now - self.began) / done)} left"
+            show.note(f"{phase}: {done:,}{of} {_rate(done, self.began)}{left}".rstrip())
+
+
+def _rate(done: int, began: float) -> str:
+    seconds = time.monotonic() - began
+    return f"{done / seconds:,.0f}/s" if done and seconds > 0.1 else ""

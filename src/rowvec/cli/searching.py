@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
-from rowvec.cli import show
+from rowvec.cli import progress, show
 from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter, bind, parse
+from rowvec.generations import live_spec
 from rowvec.search import Mode, Searcher, SearchResult
 from rowvec.stream import Pipeline
+from rowvec.types import Key
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
+BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 
 
 def search(
@@ -66,12 +70,10 @@ def evaluate(
     with assemble.opened(config, name) as pipeline:
         searcher = Searcher.of(pipeline)
         found = {}
-        for mode in modes:
-
-            def run(query: str, depth: int, mode: Mode = _mode(mode)) -> list[Any]:
-                return [hit.key for hit in searcher.search(query, mode=mode, limit=depth).hits]
-
-            found[mode] = score(run, asked, judged, measures, condensed=condensed)
+        with progress.phases("An evaluation changes nothing.") as tell:
+            for mode in modes:
+                run = _run(searcher, _mode(mode), tell, len(asked.keys() & judged.keys()))
+                found[mode] = score(run, asked, judged, measures, condensed=condensed)
     if as_json:
         show.print_json({mode: evaluation.as_dict() for mode, evaluation in found.items()})
         return
@@ -79,6 +81,17 @@ def evaluate(
     first = next(iter(found.values()))
     show.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
     show.note(f"{show.count(first.queries, 'query')[:-1] + 'ies' if first.queries != 1 else '1 query'} judged.")
+
+
+def _run(searcher: Searcher, mode: Mode, tell: progress.Tell, total: int) -> Callable[[str, int], list[Key]]:
+    """A ranking of a query's keys, which tells how many queries it has answered."""
+    done = itertools.count()
+
+    def run(query: str, depth: int) -> list[Key]:
+        tell(f"{mode} queries", next(done), total)
+        return [hit.key for hit in searcher.search(query, mode=mode, limit=depth).hits]
+
+    return run
 
 
 def index(
@@ -110,11 +123,12 @@ def index(
         store = pipeline.store
         if not isinstance(store, PostgresStore):
             raise StoreError(f"{store.where} is no PostgreSQL store.", hint="Its vector index has commands of its own.")
-        if not store.attach(pipeline.spec):
+        if not store.attach(live_spec(pipeline.spec, store.ledger())):
             raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
         if action == "build":
             spec = IndexSpec(kind, precision, m, ef_construction, lists)  # type: ignore[arg-type]
-            store.indexes.build(spec, lambda phase, done, total: show.note(f"{phase}: {done:,} of {total:,}"))
+            with progress.phases(BUILD_STOPPED) as tell:
+                store.indexes.build(spec, tell)
         elif action == "drop":
             show.note(f"{show.count(store.indexes.drop(), 'index')} dropped.")
         elif action == "tune":
@@ -136,7 +150,8 @@ def index(
 
 
 def _tune(store: Any, target: float, queries: int, *, as_json: bool) -> None:
-    efforts = store.indexes.tune(target, queries)
+    with progress.phases("The index is as it was, and so is its effort.") as tell:
+        efforts = store.indexes.tune(target, queries, progress=tell)
     best = max(efforts, key=lambda effort: effort.recall, default=None)
     if as_json:
         show.print_json([{"effort": e.effort, "recall": e.recall, "ms": e.milliseconds} for e in efforts])
@@ -163,6 +178,8 @@ def _print(pipeline: Pipeline, result: SearchResult, *, explain: bool, as_json: 
     if as_json:
         show.print_json(result.as_dict())
         return
+    if not result.hits:
+        show.note("No hits.")
     names = [column.name for column in pipeline.spec.metadata]
     parts = ["semantic", "keyword", "static", "decay"] if explain else []
     show.table(

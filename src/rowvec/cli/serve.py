@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec import assemble
+from rowvec import assemble, logs
 from rowvec import config as settings
 from rowvec.cli import show
-from rowvec.errors import MissingExtraError
+from rowvec.cli.workers import CONFIG_VARIABLE
+from rowvec.errors import ConfigError, MissingExtraError
 
 if TYPE_CHECKING:
     from rowvec.serve import ServeSettings, Service
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "ROWVEC_API_KEY"
 SEARCH_SECONDS = 10.0
 """A search that the database needs longer for is cancelled."""
+STOP_SECONDS = 5
+HOST_HINT = "--host takes an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them."
 
 
 def serve(
@@ -41,7 +47,7 @@ def serve(
         rate: requests a second for each key or address.
 
     Raises:
-        ConfigError: the config is wrong, or the server would be open to the network.
+        ConfigError: the config is wrong, the port is taken, or the server would be open to the network.
         SourceError, EmbedderError: rows or model of a pipeline cannot be found. A store that does not answer is no
             error: the server says so with 503 until it does.
     """
@@ -59,23 +65,27 @@ def serve(
         rate=rate,
     )
     with ExitStack() as stack:
+        bound = stack.enter_context(_bound(host, port))
         services = _services(stack, config, pipelines, options)
-        _listen(services, options, port)
+        _listen(services, options, bound)
 
 
 def _services(
     stack: ExitStack, config: Path | None, names: Sequence[str], options: ServeSettings
 ) -> dict[str, Service]:
+    from rowvec.embedding_map import map_file
     from rowvec.serve import Service
 
     loaded = settings.load(config)
+    # The routes about tasks send them to the workers of this config.
+    os.environ[CONFIG_VARIABLE] = str(loaded.path)
     services = {}
     for name in names or loaded.names:
         pipeline = assemble.assemble(
             loaded, loaded.pipeline(name), readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS
         )
         stack.callback(pipeline.close)
-        services[name] = Service(pipeline, cached_queries=options.cached_queries)
+        services[name] = Service(pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name))
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any
         # other error of a command.
         services[name].warm()
@@ -83,14 +93,65 @@ def _services(
     return services
 
 
-def _listen(services: dict[str, Service], options: ServeSettings, port: int) -> None:
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket with the address, before a model is loaded; nobody can connect until the server listens.
+
+    Raises:
+        ConfigError: the address is taken, or not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ConfigError(f"There is no address {host!r} to listen on: {error.strerror}.", hint=HOST_HINT) from None
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {port} of {host} is taken by another program.", hint=f"rowvec serve --port {port + 1}"
+            ) from None
+        if error.errno == errno.EACCES:
+            raise ConfigError(f"Port {port} needs the rights of root.", hint="rowvec serve --port 8000") from None
+        raise ConfigError(f"{host} port {port}: {error.strerror}.", hint=HOST_HINT) from None
+    return bound
+
+
+def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.socket) -> None:
+    """Serve until SIGINT or SIGTERM. Requests in hand have STOP_SECONDS to end."""
     import uvicorn
 
     from rowvec.serve import create_app
 
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                _say_ready(options, bound.getsockname()[1])
+
+    if logs.wanted():
+        logs.install("warning")
     app = create_app(services, options)
-    shown = f"[{options.host}]" if ":" in options.host else options.host
-    show.note(f"http://{shown}:{port}/  search, /ui/status  status, /docs  API. Stop with Ctrl-C.")
+    # uvicorn ends, then raises the signal that ended it once more: to be stopped is no failure of a server.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            server_header=False,
+            log_level="warning",
+            timeout_graceful_shutdown=STOP_SECONDS,
+            log_config=None if logs.wanted() else uvicorn.config.LOGGING_CONFIG,
+        )
+    ).run(sockets=[bound])
+
+
+def _say_ready(options: ServeSettings, port: int) -> None:
+    shown = f"[{options.host}]" if ":" in options.host and "[" not in options.host else options.host
+    show.note(f"http://{shown}:{port}/  search, /ui/map  map, /ui/status  status, /docs  API. Stop with Ctrl-C.")
     if options.insecure and not options.loopback and not options.api_keys:
         show.note("No API key is set: everybody who can reach this address can search.")
-    uvicorn.run(app, host=options.host, port=port, access_log=False, server_header=False, log_level="warning")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rowvec import assemble
 from rowvec import config as settings
 from rowvec.cli import show
-from rowvec.errors import ConfigError, RowvecError
+from rowvec.embedders.openai_wire import WITH_KEY
+from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.sources.event_stream import first_row, has_table
 from rowvec.stores.base import AltersTable
 from rowvec.stream import Pipeline
@@ -17,6 +19,7 @@ from rowvec.urls import redact
 
 CONFIG_WRONG = 2
 STEPS = ("config", "source", "text", "model", "store")
+PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
 
 def init(source: str | None, path: Path, *, force: bool) -> None:
@@ -57,8 +60,9 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         for line in _lines(path, name, apply=apply):
             lines.append(line)
     except RowvecError as error:
-        # The step that raised is the one after the last that went through.
-        what = STEPS[len({line.what for line in lines} & set(STEPS))]
+        # A part is named by its error; else the step that raised is the one after the last that went through.
+        after = STEPS[len({line.what for line in lines} & set(STEPS))]
+        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), after)
         lines.append(Check(what, False, error.message, error.hint))
         code = CONFIG_WRONG if isinstance(error, ConfigError) else 1
     if any(not line.ok for line in lines):
@@ -86,13 +90,29 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     try:
         yield Check("text", True, _sample_text(pipeline))
         model = pipeline.embedder.fingerprint
-        yield Check("model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}")
+        yield _missing_key(declared) or Check(
+            "model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}"
+        )
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
     finally:
         pipeline.close()
+
+
+def _missing_key(declared: settings.Pipeline) -> Check | None:
+    chosen = declared.embedder
+    if not isinstance(chosen, settings.OpenAIEmbedder) or chosen.api_key is not None:
+        return None
+    host = urlsplit(chosen.base_url).hostname
+    if host not in WITH_KEY:
+        return None
+    variable = chosen.key_variable
+    return Check(
+        "model", False, f"{host} wants an API key, and {variable} is not set.",
+        f"Set {variable}, or put a line {variable}=… into .env beside the config.",
+    )  # fmt: skip
 
 
 def _sample_text(pipeline: Pipeline) -> str:

@@ -48,12 +48,16 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Seque
     if not out.is_terminal:
         _piped_table(headers, [[cell(value) for value in row] for row in rows], right)
         return
-    grid = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    out.print(grid(headers, rows, right), markup=False)
+
+
+def grid(headers: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[int] = ()) -> Table:
+    drawn = Table(box=None, pad_edge=False, header_style="bold", show_edge=False, show_header=any(headers))
     for index, header in enumerate(headers):
-        grid.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=index in right)
+        drawn.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=index in right)
     for row in rows:
-        grid.add_row(*(escape(cell(value)) for value in row))
-    out.print(grid, markup=False)
+        drawn.add_row(*(escape(cell(value)) for value in row))
+    return drawn
 
 
 def _piped_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:

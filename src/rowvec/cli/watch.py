@@ -1,17 +1,24 @@
-"""`rowvec watch`: change events carried out as they come."""
+"""`rowvec watch`: changes carried out as they come, from change events or from a trigger in PostgreSQL."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rowvec import assemble
 from rowvec.cli import show, work
 from rowvec.errors import ConfigError
 from rowvec.events import sync_events
 from rowvec.sources.event_stream import EventStream
+from rowvec.stream import Pipeline
 from rowvec.types import Report
+from rowvec.watching import watch as follow
+
+if TYPE_CHECKING:
+    from rowvec.sources.databases.notify import Notifier
 
 COUNTS = {
     "inserted": "new", "embedded": "changed", "updated": "metadata only", "deleted": "deleted", "failed": "failed",
@@ -31,37 +38,87 @@ def watch(
     """Returns the exit code: to be stopped is the usual end.
 
     Raises:
-        ConfigError: the pipeline has no change events.
+        ConfigError: the pipeline has neither change events nor a table with a trigger.
     """
     with assemble.opened(config, name, max_cost=max_cost) as pipeline, work.interruptible() as stop:
         events = pipeline.source
         if not isinstance(events, EventStream):
-            raise ConfigError(
-                f"{pipeline.name} reads rows, and no change events that could be followed.",
-                hint='Run `rowvec sync` again and again, or take the events of the table: source.kind = "debezium".',
+            if from_start or skip_bad:
+                raise ConfigError("--from-start and --skip-bad are for change events.", hint="Leave them out.")
+            report = _follow_rows(pipeline, allow_delete, stop)
+        else:
+            if skip_bad:
+                events.settings = dataclasses.replace(events.settings, skip_bad=True)
+            show.note(f"{pipeline.name}: following {events.where}. Ctrl-C stops.")
+            report = sync_events(
+                pipeline,
+                events,
+                follow=True,
+                from_start=from_start,
+                allow_delete=allow_delete,
+                progress=_Lines(),
+                stop=stop,
             )
-        if skip_bad:
-            events.settings = dataclasses.replace(events.settings, skip_bad=True)
-        show.note(f"{pipeline.name}: following {events.where}. Ctrl-C stops.")
-        report = sync_events(
-            pipeline,
-            events,
-            follow=True,
-            from_start=from_start,
-            allow_delete=allow_delete,
-            progress=_Lines(),
-            stop=stop,
-        )
         if as_json:
             show.print_json({"pipeline": pipeline.name, **report.as_dict()})
         else:
             work.print_report(pipeline, report, interrupted=False)
-            work.print_events(report)
+            if isinstance(events, EventStream):
+                work.print_events(report)
         return work.SOME_FAILED if report.failed or report.waiting else 0
 
 
+def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json: bool) -> int:
+    """Make the trigger that tells of changed rows, or remove it; what is run is printed.
+
+    Raises:
+        ConfigError: the source is no table in PostgreSQL.
+        SourceError: the user may not do that.
+    """
+    with assemble.opened(config, name) as pipeline:
+        notifier = _notifier(pipeline)
+        statements = notifier.install_sql() if install else notifier.uninstall_sql()
+        if not as_json:
+            show.line(";\n\n".join(statements) + ";")
+        notifier.carry_out(statements)
+        if as_json:
+            show.print_json(
+                {
+                    "pipeline": pipeline.name, "table": f"{notifier.schema}.{notifier.table}",
+                    "channel": notifier.channel, "installed": install, "statements": statements,
+                }
+            )  # fmt: skip
+        done = "tells of its changes now" if install else "tells of its changes no more"
+        show.note(f"{notifier.schema}.{notifier.table} {done}.")
+        return 0
+
+
+def _follow_rows(pipeline: Pipeline, allow_delete: bool, stop: threading.Event) -> Report:
+    notifier = _notifier(pipeline)
+    if not notifier.installed():
+        raise ConfigError(
+            f"{notifier.schema}.{notifier.table} has no trigger that tells of its changes.",
+            hint="Install it once: rowvec watch --install",
+        )
+    show.note(f"{pipeline.name}: watching {notifier.schema}.{notifier.table}. Ctrl-C stops.")
+    return follow(pipeline, notifier, allow_delete=allow_delete, progress=_Lines(), note=show.note, stop=stop)
+
+
+def _notifier(pipeline: Pipeline) -> Notifier:
+    # Here: what needs it reads a database, and watching a topic does not.
+    from rowvec.sources.sql import SqlSource
+
+    if not isinstance(pipeline.source, SqlSource):
+        raise ConfigError(
+            f"{pipeline.name} has no change events to follow, and reads no table in PostgreSQL, which alone can be"
+            " watched by a trigger.",
+            hint="Run `rowvec sync` again and again, or let `rowvec beat` do so.",
+        )
+    return pipeline.source.notifier()
+
+
 class _Lines:
-    """A line for each batch of events that changed something."""
+    """A line for each batch of changes that changed something."""
 
     def __init__(self) -> None:
         self._told = dict.fromkeys(COUNTS, 0)

@@ -14,11 +14,11 @@ from types import FrameType
 from rowvec import assemble
 from rowvec.cli import progress, show
 from rowvec.errors import ConfigError
-from rowvec.events import sync_events
+from rowvec.events import events_of, sync_events
 from rowvec.preview import Preview, preview
 from rowvec.pricing import dollars
-from rowvec.sources.base import Selection
-from rowvec.sources.event_stream import UNREADABLE, EventStream, has_table
+from rowvec.sources.base import Selection, has_cursor
+from rowvec.sources.event_stream import UNREADABLE, has_table
 from rowvec.stream import Options, Pipeline
 from rowvec.syncing import sync as carry_out
 from rowvec.types import Kind, Report
@@ -46,8 +46,8 @@ def plan(
         ConfigError: the pipeline follows change events.
     """
     with assemble.opened(config, name) as pipeline, interruptible() as stop:
-        options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed)
-        if _events(pipeline, options, full=full) is not None:
+        options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, full=full)
+        if events_of(pipeline, options) is not None:
             compares = "; `rowvec plan --full` compares with the table" if has_table(pipeline.source) else ""
             raise ConfigError(
                 f"{pipeline.name} follows change events, which are not planned: what they do shows as they are read.",
@@ -76,12 +76,14 @@ def sync(
     max_cost: float | None = None,
     full: bool = False,
     from_start: bool = False,
+    accept: bool = False,
     as_json: bool = False,
 ) -> int:
     """Returns the exit code.
 
     Args:
-        full: of change events: compare with the table instead.
+        accept: put a new generation live although it is worse, lacks rows or was rolled back.
+        full: compare all rows, whatever a cursor or change events say.
         from_start: of change events: those that were read before too.
 
     Raises:
@@ -92,17 +94,19 @@ def sync(
         # that finds nothing to do.
         gc.freeze()
         options = Options(
-            selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete
-        )
-        events = _events(pipeline, options, full=full)
+            selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
+            full=full,
+        )  # fmt: skip
+        events = events_of(pipeline, options)
         if from_start and events is None:
             raise ConfigError(
                 "--from-start reads change events again, and here rows are compared.", hint="Leave it out."
             )
-        total = None if retry_failed or events else pipeline.source.count(options.selection)
+        counts_itself = events is not None or (options.whole and has_cursor(pipeline.source))
+        total = None if retry_failed or counts_itself else pipeline.source.count(options.selection)
         with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
             if events is None:
-                report = carry_out(pipeline, options, progress=callback, stop=stop)
+                report = carry_out(pipeline, options, accept=accept, progress=callback, tell=show.note, stop=stop)
             else:
                 report = sync_events(
                     pipeline, events, from_start=from_start, allow_delete=allow_delete, progress=callback, stop=stop
@@ -116,13 +120,6 @@ def sync(
         if stop.is_set():
             return INTERRUPTED
         return SOME_FAILED if report.failed or report.waiting else 0
-
-
-def _events(pipeline: Pipeline, options: Options, *, full: bool) -> EventStream | None:
-    """The change events to carry out; None where rows are compared, because there are no events or one asks for it."""
-    source = pipeline.source
-    chosen = full or options.force or not options.whole
-    return source if isinstance(source, EventStream) and not chosen else None
 
 
 def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
@@ -184,7 +181,14 @@ _KINDS = [
 
 def _print_plan(pipeline: Pipeline, result: Preview) -> None:
     show.line(f"{pipeline.name}: {show.count(result.rows, 'row')} -> {pipeline.store.where}")
+    if result.comparison:
+        show.line(f"Compared: {result.comparison}")
+    if result.generation:
+        show.line(result.generation)
     show.line()
+    if not any(result.kinds.values()):
+        show.line("Nothing to do.")
+        return
     show.table(
         ["what", "rows"], [(label, result.kinds[kind]) for kind, label in _KINDS if result.kinds[kind]], right=[1]
     )
@@ -245,6 +249,8 @@ def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> No
     price = f", {dollars(report.cost)}" if report.cost else ""
     sent = f"{show.count(report.texts, 'text')} embedded ({show.count(report.tokens, 'token')}{price})"
     show.line(f"{pipeline.name}: {said}; {sent}.")
+    if report.comparison:
+        show.line(f"Compared: {report.comparison}")
     if report.reused:
         show.line(f"{show.count(report.reused, 'row')} got the vector of an identical text.")
     if report.truncated:

@@ -61,7 +61,9 @@ def sync(
     with assemble.opened(loaded.path, name) as pipeline, work.interruptible() as stop:
         options = Options(force=force, allow_delete=allow_delete)
         with progress.shown(pipeline.source.count()) as callback:
-            report = fleet.sync(pipeline, options, range_rows=loaded.workers.range_rows, progress=callback, stop=stop)
+            report = fleet.sync(
+                pipeline, options, range_rows=loaded.workers.range_rows, progress=callback, tell=show.note, stop=stop
+            )
         if as_json:
             show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:

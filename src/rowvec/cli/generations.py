@@ -1,0 +1,100 @@
+"""`rowvec generations` and `rowvec rollback`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import Any
+
+from rowvec import assemble
+from rowvec.cli import show
+from rowvec.errors import ConfigError
+from rowvec.generations import roll_back, words
+from rowvec.sources.event_stream import has_table
+from rowvec.stream import Pipeline
+from rowvec.types import Generation, State
+
+
+def generations(config: Path | None, name: str | None, *, drop: str | None, as_json: bool) -> None:
+    """
+    Raises:
+        ConfigError: `drop` is not the name of a state. StoreError: there is no such generation, or it is the live one.
+        Locked: a sync is at work, so that nothing can be dropped.
+    """
+    if drop is not None and drop not in list(State):
+        raise ConfigError(f"There is no generation {drop!r}.", hint="--drop previous or --drop building")
+    with assemble.opened(config, name) as pipeline:
+        if drop is not None:
+            with pipeline.store.lock():
+                pipeline.store.drop_generation(State(drop), pipeline.spec)
+            show.note(f"The {drop} generation is dropped.")
+        found = pipeline.store.generations(pipeline.spec)
+        if as_json:
+            show.print_json([_as_dict(pipeline, each) for each in found])
+        else:
+            _print(pipeline, found)
+
+
+def rollback(config: Path | None, name: str | None, *, as_json: bool) -> None:
+    """
+    Raises:
+        StoreError: there is no previous generation. EmbedderError: its model cannot be loaded.
+        Locked: a sync is at work.
+    """
+    with assemble.opened(config, name) as pipeline:
+        roll_back(pipeline)
+        found = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
+        live, previous = found[State.LIVE], found[State.PREVIOUS]
+        if as_json:
+            show.print_json([_as_dict(pipeline, each) for each in found.values()])
+        show.note(f"Live is the generation of {_model(live, previous)} again, as of {_ago(previous.since)}.")
+        show.note(
+            "`rowvec sync` brings it in step with the rows. `rowvec rollback` once more returns to the other one."
+        )
+
+
+def _print(pipeline: Pipeline, found: list[Generation]) -> None:
+    if not found:
+        show.line("No vectors yet: `rowvec sync` makes them.")
+        return
+    others = {State.LIVE: State.BUILDING if len(found) > 1 and found[1].state is State.BUILDING else State.PREVIOUS}
+    known = {each.state: each for each in found}
+    rows = [
+        (
+            _state(each),
+            _model(each, known.get(others.get(each.state, State.LIVE))),
+            each.rows,
+            each.failures,
+            "-" if each.bytes is None else f"{each.bytes / 1e6:,.1f} MB",
+            each.since,
+        )
+        for each in found
+    ]
+    show.table(["state", "model", "rows", "failures", "size", "since"], rows, right=[2, 3, 4])
+    if State.BUILDING in known and has_table(pipeline.source):
+        done, total = known[State.BUILDING].rows, pipeline.source.count()
+        show.note(
+            f"{done:,} of {total:,} rows ({100 * done / max(total, 1):.1f} %) have a vector of the one being built."
+        )
+
+
+def _state(generation: Generation) -> str:
+    return f"{generation.state}, rolled back" if generation.undone else str(generation.state)
+
+
+def _model(generation: Generation, other: Generation | None) -> str:
+    if generation.fingerprint is None:
+        return "not known"
+    return words(generation.fingerprint, other.fingerprint if other else None)
+
+
+def _ago(since: dt.datetime) -> str:
+    return f"{since:%Y-%m-%d %H:%M} UTC"
+
+
+def _as_dict(pipeline: Pipeline, generation: Generation) -> dict[str, Any]:
+    found = generation.as_dict()
+    found["model"] = _model(generation, None)
+    if generation.state is State.BUILDING and has_table(pipeline.source):
+        found["total"] = pipeline.source.count()
+    return found

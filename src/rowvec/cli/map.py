@@ -1,0 +1,40 @@
+"""`rowvec map`: the picture of the vectors that `rowvec serve` shows at /ui/map."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rowvec import assemble
+from rowvec import config as settings
+from rowvec.cli import progress, show
+from rowvec.embedding_map import draw, map_file
+from rowvec.projection import require_umap
+
+
+def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -> None:
+    """
+    Raises:
+        MissingExtraError: the `map` extra is not installed. StoreError: there are no vectors.
+        ConfigError: the file cannot be written.
+    """
+    require_umap()
+    loaded = settings.load(config)
+    declared = loaded.pipeline(name)
+    path = map_file(loaded.state, declared.name)
+    pipeline = assemble.assemble(loaded, declared)
+    began = time.monotonic()
+    try:
+        with progress.phases("The map that was there before is untouched.") as tell:
+            made = draw(pipeline.store, pipeline.spec, sample=sample, progress=tell)
+        made.save(path)
+    finally:
+        pipeline.close()
+    seconds = time.monotonic() - began
+    if as_json:
+        show.print_json(
+            {"pipeline": pipeline.name, "rows": len(made.keys), "seconds": round(seconds, 3), "file": str(path)}
+        )
+        return
+    show.line(f"{pipeline.name}: {show.count(len(made.keys), 'row')} on the map, in {show.seconds(seconds)}: {path}")
+    show.line("See it with `rowvec serve`, at /ui/map.")
