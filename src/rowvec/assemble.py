@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -13,10 +14,12 @@ from rowvec import config as settings
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import parse
+from rowvec.former import KeptSettings, kept
+from rowvec.gate import Gate
 from rowvec.naming import check_column
 from rowvec.pricing import Budget, price_of
 from rowvec.ranking import Ranking
-from rowvec.sources.base import Source
+from rowvec.sources.base import CursorSettings, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stream import Pipeline
 from rowvec.text import Documents, build_recipe
@@ -55,21 +58,39 @@ def assemble(
     """
     _check_files(declared)
     source = build_source(declared)
+    try:
+        return _assembled(loaded, declared, source, max_cost, readers, statement_seconds)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _assembled(
+    loaded: settings.Config,
+    declared: settings.Pipeline,
+    source: Source,
+    max_cost: float | None,
+    readers: int,
+    statement_seconds: float | None,
+) -> Pipeline:
     text = declared.text
     recipe = build_recipe(
         source.columns, source.key, columns=text.columns, exclude=_excluded(source, declared), repeat=text.repeat,
         template=text.template, lines=text.lines,
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
-    source.select([*recipe.columns, *declared.store.metadata])
+    columns = [*recipe.columns, *declared.store.metadata]
+    source.select(columns)
     ranking = Ranking(**declared.search.model_dump())
     ranking.check(declared.store.metadata)
-    embedder = build_embedder(declared, max_cost)
+    budget = None if max_cost is None else Budget(max_cost)
+    embedder = build_embedder(declared, budget)
+    # Filters on a table of the user's own read its columns: no copies of them are kept.
+    copied = () if _in_place(declared) else metadata
     return Pipeline(
         name=declared.name,
         source=source,
-        # Filters on a table of the user's own read its columns: no copies of them are kept.
-        to_document=Documents(recipe, () if _in_place(declared) else metadata),
+        to_document=Documents(recipe, copied),
         text_columns=recipe.columns,
         embedder=embedder,
         store=build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds),
@@ -82,11 +103,29 @@ def assemble(
             language=declared.store.language,
             fingerprint=embedder.fingerprint,
             recipe=recipe.fingerprint,
+            settings=kept(declared),
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
         ranking=ranking,
+        cursor=_cursor_settings(declared),
+        former=KeptSettings(
+            declared, source, columns, copied, partial(_excluded, source), partial(build_embedder, budget=budget)
+        ),
+        gate=_gate(declared),
     )
+
+
+def _gate(declared: settings.Pipeline) -> Gate | None:
+    chosen = declared.eval
+    return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
+
+
+def _cursor_settings(declared: settings.Pipeline) -> CursorSettings:
+    chosen = declared.source
+    if isinstance(chosen, settings.DebeziumSource):
+        return CursorSettings()
+    return CursorSettings(chosen.cursor_lag, chosen.full_every)
 
 
 def _in_place(declared: settings.Pipeline) -> str | None:
@@ -113,19 +152,20 @@ def build_source(declared: settings.Pipeline) -> Source:
     """
     chosen = declared.source
     if isinstance(chosen, settings.SqlSource):
-        return _table(chosen)
+        return _table(chosen, chosen.cursor)
     try:
         return _files(chosen) if isinstance(chosen, settings.FilesSource) else _events(chosen)
     except SearchError as error:
         raise ConfigError(f"Pipeline {declared.name!r}, source.where: {error.message}", hint=error.hint) from error
 
 
-def _table(chosen: settings.SqlRows) -> Source:
+def _table(chosen: settings.SqlRows, cursor: str | None = None) -> Source:
     from rowvec.sources.sql import SqlSource
 
     return SqlSource(
-        chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where
-    )
+        chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where,
+        cursor=cursor,
+    )  # fmt: skip
 
 
 def _files(chosen: settings.FilesSource) -> Source:
@@ -166,7 +206,7 @@ def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:
     return {name: ColumnType(word) for name, word in words.items()}
 
 
-def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -> Embedder:
+def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) -> Embedder:
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     chosen = declared.embedder
     if isinstance(chosen, settings.LocalEmbedder):
@@ -175,7 +215,7 @@ def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -
         return LocalEmbedder(
             chosen.model, precision=chosen.precision, device=chosen.device, overflow=chosen.overflow,
             max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
-            workers=chosen.workers, cache_dir=chosen.cache_dir,
+            workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
         )  # fmt: skip
     if isinstance(chosen, settings.SentenceTransformersEmbedder):
         from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder
@@ -193,7 +233,7 @@ def build_embedder(declared: settings.Pipeline, max_cost: float | None = None) -
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
         max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
         price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
-        budget=None if max_cost is None else Budget(max_cost),
+        budget=budget,
     )  # fmt: skip
 
 

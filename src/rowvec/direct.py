@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
-from rowvec.events import sync_events
+from rowvec.events import events_of, sync_events
 from rowvec.filters import bind, parse
 from rowvec.preview import documents_to_embed
 from rowvec.search import Mode, Searcher, SearchResult
-from rowvec.sources.event_stream import EventStream
 from rowvec.stream import Options
 from rowvec.syncing import sync as carry_out
 from rowvec.types import Document, Report
@@ -31,16 +30,18 @@ def sync(
         pipeline: its name in the config; not needed where there is one.
         config: a rowvec.toml or its folder; the nearest one from the working directory upwards by default.
         max_cost: US dollars that a paid model may cost.
-        options: fields of rowvec.stream.Options, such as `limit=100` or `force=True`; with any of them a pipeline of
-            change events is compared with its table instead.
+        options: fields of rowvec.stream.Options, such as `limit=100` or `force=True`; with either of these a pipeline
+            of change events is compared with its table instead.
 
     Raises:
         RowvecError: see rowvec.errors; what was embedded before is stored.
     """
     with assemble.opened(_path(config), pipeline, max_cost=max_cost) as opened:
-        if isinstance(opened.source, EventStream) and not options:
-            return sync_events(opened, opened.source)
-        return carry_out(opened, Options(**options))
+        chosen = Options(**options)
+        events = events_of(opened, chosen)
+        if events is not None:
+            return sync_events(opened, events, allow_delete=chosen.allow_delete)
+        return carry_out(opened, chosen)
 
 
 async def sync_async(pipeline: str | None = None, **arguments: Any) -> Report:

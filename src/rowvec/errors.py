@@ -13,7 +13,8 @@
     ├── StoreError                  keeping or searching vectors
     │   ├── StoreUnavailable        (transient)
     │   ├── Locked                  another sync of this pipeline is at work
-    │   └── DeletionGuard           the sync would delete more than half of the vectors
+    │   ├── DeletionGuard           the sync would delete more than half of the vectors
+    │   └── GenerationHeld          a new generation is finished and was not put in the place of the live one
     ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
     └── SearchError                 a query, filter or limit that cannot be answered
 
@@ -28,6 +29,8 @@ class RowvecError(Exception):
     """Root of the tree. `hint` is the one thing to do about it, shown on a line of its own."""
 
     transient = False
+    page: str | None = None
+    """Where the docs explain why rowvec will not go on."""
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -93,11 +96,15 @@ class StoreUnavailable(StoreError):
 
 
 class Locked(StoreError):
-    pass
+    page = "docs/design.md#the-ledger-is-the-vector-table"
 
 
 class DeletionGuard(StoreError):
-    pass
+    page = "docs/design.md#deleting"
+
+
+class GenerationHeld(StoreError):
+    page = "docs/generations.md#when-it-goes-live"
 
 
 class BrokerUnavailable(RowvecError):

@@ -13,12 +13,16 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from rowvec.batches import Answer, embed_batch
-from rowvec.errors import DeletionGuard, EmbedderError, RowvecError, SourceError, SourceUnavailable, StoreError
+from rowvec import logs
+from rowvec.batches import Answer, embed_batch, of_like_length
+from rowvec.errors import DeletionGuard, EmbedderError, SourceError, SourceUnavailable, StoreError
+from rowvec.generations import course, go_live
+from rowvec.passes import COMMIT_SECONDS, Progress
 from rowvec.plan import Circumstances, plan
+from rowvec.records import save_failed
 from rowvec.retry import PATIENCE, patiently
 from rowvec.sources.base import Selection
 from rowvec.sources.compaction import compacted
@@ -28,7 +32,6 @@ from rowvec.sources.position import Position, is_older
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline, circumstances, new_failure
-from rowvec.syncing import COMMIT_SECONDS, Progress
 from rowvec.types import Change, Document, Entry, Key, Kind, Report, Row, Stored, TextVector, WriteBatch
 
 BATCH_EVENTS = 1000
@@ -38,6 +41,13 @@ _KEYS_AT_ONCE = 5000
 
 Chunk = list[list[Change]]
 """Texts for one call of the embedder: for each, the changes that share it."""
+
+
+def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
+    """The change events that a sync with these options carries out; None where it compares rows."""
+    source = pipeline.source
+    compares = options.force or options.full or not options.whole
+    return source if isinstance(source, EventStream) and not compares else None
 
 
 def sync_events(
@@ -70,23 +80,26 @@ def sync_events(
     """
     stop = stop or threading.Event()
     store = pipeline.store
-    before = store.ledger()
-    _check_same_recipe(pipeline, before, rebuild=from_start and not follow)
-    store.prepare(pipeline.spec)
     with store.lock():
+        # Not before: to prepare can mean to drop what another sync is filling.
+        chosen = course(pipeline)
+        # After a rollback the live generation is followed, whatever model the config names.
+        pipeline, before = chosen.pipeline, chosen.ledger
+        _check_same_recipe(pipeline, before, rebuild=from_start and not follow)
+        store.prepare(pipeline.spec)
         work = _Following(pipeline, events, circumstances(pipeline, before, Options()), allow_delete, progress, stop)
         work.run = store.begin_run()
+        logs.note(run=work.run)
         try:
             work.carry_out({} if from_start else patiently(stop, store.offsets), follow, batch_events)
         except BaseException as error:
-            outcome = "failed" if isinstance(error, Exception) else "interrupted"
-            try:
-                store.save_run(work.run, work.report, outcome, getattr(error, "message", type(error).__name__))
-            except RowvecError as record_error:
-                error.add_note(f"The record of the run could not be written: {record_error.message}")
+            save_failed(store, work.run, work.report, error)
             raise
         if from_start and not stop.is_set():
-            store.complete(pipeline.spec)
+            if chosen.live is None:
+                store.complete(pipeline.spec)
+            else:
+                go_live(pipeline, chosen.live, accept=False)
         store.save_run(work.run, work.report, "interrupted" if stop.is_set() and not follow else "done")
     return work.report
 
@@ -286,7 +299,8 @@ class _Following:
         for text_hash, vector in known.items():
             self._add_entries(sharing.pop(text_hash), vector, batch, reused=True)
         problem: BaseException | None = None
-        waiting = self._chunks(sharing.values())
+        embedder = self.pipeline.embedder
+        waiting = of_like_length(embedder, sharing.values(), lambda same: same[0].document.text)
         for chunk, future in self._answers(waiting):
             try:
                 self._take_answer(future.result(), chunk, batch)
@@ -311,20 +325,6 @@ class _Following:
                     running[pool.submit(self._embed_chunk, [same[0].document.text for same in chunk])] = chunk
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     yield running.pop(future), future
-
-    def _chunks(self, sharing: Iterable[list[Change]]) -> list[Chunk]:
-        """Texts of like length together, as many as one call of the embedder should get, the longest last."""
-        embedder = self.pipeline.embedder
-        chunks: list[Chunk] = []
-        size = 0
-        for same in sorted(sharing, key=lambda same: len(same[0].document.text)):
-            tokens = len(same[0].document.text) // 4 + 1
-            if not chunks or len(chunks[-1]) >= embedder.chunk_texts or size + tokens > embedder.chunk_tokens:
-                chunks.append([])
-                size = 0
-            chunks[-1].append(same)
-            size += tokens
-        return chunks
 
     def _embed_chunk(self, texts: list[str]) -> Answer:
         reached(Step.BEFORE_EMBED)

@@ -46,7 +46,10 @@ class _File:
         try:
             self.text = self.path.read_text("utf-8-sig")
         except OSError as error:
-            raise ConfigError(f"{self.path} cannot be read: {error.strerror}.") from None
+            raise ConfigError(
+                f"{self.path} cannot be read: {error.strerror}.",
+                hint="`rowvec eval` takes two files, the queries and the judgements: CSV, JSONL or TREC.",
+            ) from None
         except UnicodeDecodeError as error:
             raise ConfigError(
                 f"{self.path} is not UTF-8: byte {error.start} is {error.object[error.start]:#x}."

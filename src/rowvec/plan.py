@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from rowvec.types import Change, Document, Key, Kind, Reason, Stored
 
+LONGEST_WAIT = dt.timedelta(days=1)
+"""Between two tries of a row that failed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -58,7 +61,9 @@ def _change(document: Document, before: Stored | None, at: Circumstances) -> Cha
 
     failure = before.failure
     if failure is not None and failure.text_hash == document.text_hash:
-        if failure.next_try > at.now and not (at.retry or at.force):
+        # Further away than any failure waits: the clock was put back since.
+        due = not at.now < failure.next_try <= at.now + LONGEST_WAIT
+        if not due and not (at.retry or at.force):
             return Change(Kind.FAILED, Reason.WAITING, document, before)
         reason = Reason.RETRY
     known = before.text_hash is not None or before.row_hash is not None

@@ -8,8 +8,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowvec import watermark
 from rowvec.embedders.base import Embedder, PaidEmbedder
+from rowvec.generations import course
 from rowvec.pricing import Estimate
+from rowvec.sources.base import Selection
 from rowvec.stream import Options, Page, Pipeline, circumstances, missing_keys, planned_pages
 from rowvec.types import Change, Document, Key, Kind, Reason
 
@@ -23,6 +26,11 @@ COUNTED_TEXTS = 20_000
 class Preview:
     """What a sync would do now."""
 
+    comparison: str = ""
+    """Which rows are compared, and why those; empty where the source has no cursor."""
+    incremental: bool = False
+    generation: str = ""
+    """What becomes of generations, in sentences; empty where the sync fills the live one, as nearly always."""
     rows: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -46,6 +54,8 @@ class Preview:
 
     def as_dict(self) -> dict[str, Any]:
         return {
+            "comparison": self.comparison, "incremental": self.incremental,
+            "generation": self.generation,
             "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
             "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
             "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
@@ -63,29 +73,42 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     """
     options = options or Options()
     stop = stop or threading.Event()
-    ledger = pipeline.store.ledger()
+    chosen = course(pipeline)
+    pipeline, ledger = chosen.pipeline, chosen.ledger
     known = ledger.exists and pipeline.store.attach(pipeline.spec)
     at = circumstances(pipeline, ledger, options)
-    result = Preview()
+    reading = watermark.choose(pipeline, options, at, stop, known=known)
+    options = reading.options
+    result = Preview(reading.comparison, reading.incremental, chosen.note or "")
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
-    matched = 0
+    matched = new = 0
     for page in planned_pages(pipeline, at, options, stop, ledger_exists=known):
         matched += page.known
+        new += sum(change.kind is Kind.INSERT and change.before is None for change in page.changes)
         _tally(result, page, pipeline.text_columns)
         lengths.add(_texts_to_embed(pipeline, page, seen, reuse=known and not options.force))
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
     _add_price(result, pipeline, lengths.sample, known=known)
-    if known and options.whole:
-        _add_missing(result, pipeline, pipeline.store.count(), matched, stop)
+    if known and not pipeline.keep_missing:
+        present = pipeline.store.count()
+        if options.whole:
+            _add_missing(result, pipeline, present, present - matched, None, stop)
+        elif reading.incremental:
+            missing = watermark.vanished(pipeline, reading, present + new - result.kinds[Kind.DELETE], stop)
+            _add_missing(result, pipeline, present, missing, None, stop)
+        elif options.names_rows:
+            missing = sum(map(len, missing_keys(pipeline, stop, options.selection)))
+            _add_missing(result, pipeline, present, missing, options.selection, stop)
     return result
 
 
 def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:
     """The documents that a sync would embed now, in key order."""
     options = options or Options()
-    ledger = pipeline.store.ledger()
+    chosen = course(pipeline)
+    pipeline, ledger = chosen.pipeline, chosen.ledger
     known = ledger.exists and pipeline.store.attach(pipeline.spec)
     at = circumstances(pipeline, ledger, options)
     for page in planned_pages(pipeline, at, options, threading.Event(), ledger_exists=known):
@@ -148,15 +171,16 @@ def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
     return None
 
 
-def _add_missing(result: Preview, pipeline: Pipeline, present: int, matched: int, stop: threading.Event) -> None:
-    missing = present - matched
-    if missing <= 0 or pipeline.keep_missing:
+def _add_missing(
+    result: Preview, pipeline: Pipeline, present: int, missing: int, selection: Selection | None, stop: threading.Event
+) -> None:
+    if missing <= 0:
         return
     result.kinds[Kind.DELETE] += missing
     result.reasons[Reason.GONE] += missing
     result.deletion_guard = missing > present / 2
     examples = result.examples.setdefault(Reason.GONE, [])
-    for keys in missing_keys(pipeline, stop):
+    for keys in missing_keys(pipeline, stop, selection):
         examples.extend(keys[: EXAMPLES - len(examples)])
         if len(examples) >= EXAMPLES:
             return

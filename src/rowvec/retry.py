@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 PATIENCE = 60.0
 """Seconds after which an unreachable database ends the run."""
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""For libpq: a host that vanished without a word is noticed after a minute; Linux alone would wait for two hours."""
 
 
 def is_transient(error: BaseException) -> bool:

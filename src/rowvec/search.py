@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from rowvec.embedders.base import Embedder
-from rowvec.errors import SearchError
+from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter
+from rowvec.generations import live_embedder, live_spec, words
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
-from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.base import Ledger, Store, TableSpec
 from rowvec.stream import Pipeline
-from rowvec.types import Hit, Key, Ranked, Vector
+from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
 Mode = Literal["semantic", "keyword", "hybrid"]
 
@@ -23,6 +26,8 @@ MAX_QUERY = 10_000
 """Characters."""
 DEPTH = 200
 """So many candidates of each kind are fused."""
+MOST_SWAPS = 5
+"""A query is answered anew so often because another generation went live meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,37 +54,101 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
     return found if hit.parts is None else {**found, "explain": dict(hit.parts)}
 
 
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The generation that searches see."""
+
+    version: str
+    embedder: Embedder
+
+
 @dataclass(slots=True)
 class Searcher:
     """Answers queries for one pipeline. Safe to use from several threads.
 
-    The embedder must be the one that made the store's vectors; `check` makes sure.
+    Queries are embedded by the model of the live generation, whatever the config says. An answer goes out only if the
+    same generation was live from the first look to the last: otherwise the query is answered again.
+
+    Args:
+        former: the model of a generation that `embedder` did not make.
     """
 
     store: Store
     embedder: Embedder
     spec: TableSpec
     ranking: Ranking = field(default_factory=Ranking)
+    former: Callable[[Ledger], Embedder] | None = None
+    _live: _Live | None = field(default=None, init=False, repr=False)
+    _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking)
+        former = partial(live_embedder, pipeline)
+        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former)
         searcher.check()
         return searcher
 
+    @property
+    def current(self) -> Embedder:
+        """What embeds the queries, as far as is known."""
+        return self._live.embedder if self._live else self.embedder
+
     def check(self) -> None:
-        """Raises SearchError unless there are vectors, made by the model that embeds the queries."""
+        """Raises SearchError unless there are vectors, EmbedderError unless there is the model that made them."""
+        with self._looking:
+            self._live = self._look()
+
+    def _look(self) -> _Live:
         ledger = self.store.ledger()
         if not ledger.exists:
             raise SearchError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
-        if ledger.fingerprint is not None and ledger.fingerprint != self.embedder.fingerprint:
-            raise SearchError(
-                f"The vectors in {self.store.where} were made by {ledger.fingerprint.model}, not by the configured"
-                f" {self.embedder.fingerprint.model}: comparing them would mean nothing.",
-                hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
-            )
-        self.store.attach(self.spec)
+        spec = live_spec(self.spec, ledger)
+        embedder = self.embedder
+        if spec.fingerprint not in (None, embedder.fingerprint):
+            embedder = self._former(spec.fingerprint, ledger)
+        self.store.attach(spec)
+        return _Live(ledger.version, embedder)
+
+    def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
+        assert made is not None
+        if made not in self._formers:
+            if self.former is None:
+                raise SearchError(
+                    f"The vectors in {self.store.where} were made by {words(made)}, not by"
+                    f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
+                    hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
+                )
+            self._formers[made] = self.former(ledger)
+        return self._formers[made]
+
+    def _on_one_generation(self, answer: Callable[[Embedder], SearchResult]) -> SearchResult:
+        """An answer whose parts are all of the generation that its query was embedded for.
+
+        Raises:
+            StoreUnavailable: generations change places all the time.
+        """
+        live = self._live or self._look_again(None)
+        for _ in range(MOST_SWAPS):
+            try:
+                found = answer(live.embedder)
+            except StoreError:
+                # Tables may be gone, or have other columns, because another generation is live now.
+                if self.store.live_version() == live.version:
+                    raise
+            else:
+                if self.store.live_version() == live.version:
+                    return found
+            live = self._look_again(live)
+        raise StoreUnavailable(f"The generations of {self.store.where} change places too often to be searched.")
+
+    def _look_again(self, seen: _Live | None) -> _Live:
+        with self._looking:
+            # One of several searches that noticed does it for all.
+            if self._live is None or self._live is seen:
+                self._live = self._look()
+            return self._live
 
     def search(
         self,
@@ -105,14 +174,18 @@ class Searcher:
             StoreUnavailable: the database does not answer.
         """
         _check_query(query, limit)
-        ranking = ranking or self.ranking
-        began = time.perf_counter()
-        vector = None if mode == "keyword" else self.embedder.embed_query(query)
-        embedded = time.perf_counter()
-        found = self._candidates(query, vector, mode, limit, where, exact, ranking)
-        hits = self._hits(found, limit, ranking, explain)
-        done = time.perf_counter()
-        return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
+        chosen = ranking or self.ranking
+
+        def answer(embedder: Embedder) -> SearchResult:
+            began = time.perf_counter()
+            vector = None if mode == "keyword" else embedder.embed_query(query)
+            embedded = time.perf_counter()
+            found = self._candidates(query, vector, mode, limit, where, exact, chosen)
+            hits = self._hits(found, limit, chosen, explain)
+            done = time.perf_counter()
+            return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
+
+        return self._on_one_generation(answer)
 
     def similar(self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False) -> SearchResult:
         """The rows nearest to the row `key`, itself left out.
@@ -121,15 +194,22 @@ class Searcher:
             SearchError: there is no vector for that key.
         """
         _check_limit(limit)
-        began = time.perf_counter()
-        vector = self.store.vector(key)
-        if vector is None:
-            raise SearchError(f"There is no vector for the key {key!r} in {self.store.where}.")
-        ranked = self.store.nearest(vector, limit + 1, where)
-        scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
-        found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
-        hits = self._hits(found, limit, self.ranking, explain)
-        return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
+
+        def answer(embedder: Embedder) -> SearchResult:
+            began = time.perf_counter()
+            vector = self.store.vector(key)
+            if vector is None:
+                raise SearchError(
+                    f"There is no vector for the key {key!r} in {self.store.where}.",
+                    hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
+                )
+            ranked = self.store.nearest(vector, limit + 1, where)
+            scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
+            found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
+            hits = self._hits(found, limit, self.ranking, explain)
+            return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
+
+        return self._on_one_generation(answer)
 
     def _candidates(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowvec.generations import live_spec
 from rowvec.sources.event_stream import has_table
 from rowvec.stream import Pipeline
 from rowvec.types import Failure, Run
@@ -80,7 +81,7 @@ def status(pipeline: Pipeline) -> Status:
     ledger = store.ledger()
     if not ledger.exists:
         return Status(pipeline.name, store.where, rows, lag_seconds=0.0 if rows else None)
-    store.attach(pipeline.spec)
+    store.attach(live_spec(pipeline.spec, ledger))
     rows = rows if table else store.count()
     found = dict(store.status())
     runs = store.runs(5)

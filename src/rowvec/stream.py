@@ -5,20 +5,38 @@ from __future__ import annotations
 import datetime as dt
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SourceError
-from rowvec.plan import Circumstances, is_current, plan
+from rowvec.gate import Gate
+from rowvec.plan import LONGEST_WAIT, Circumstances, is_current, plan
 from rowvec.ranking import Ranking
 from rowvec.retry import patiently
-from rowvec.sources.base import Selection, Source
+from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, Store, TableSpec
 from rowvec.types import Change, Document, Failure, Key, Row, Stored
 
 PAGE_BYTES = 16 * 2**20
 """Text in one page of rows: wide rows make smaller pages, so that memory does not follow them."""
+FIRST_ROWS = 50
+"""In the first page, before it is known how wide they are."""
+
+
+class Former(Protocol):
+    """Puts together again, from the settings that a store kept, what made the vectors of another generation."""
+
+    def embedder(self, settings: str) -> Embedder:
+        """The same one each time it is asked for with the same settings. Raises RowvecError where it cannot be had."""
+        ...
+
+    def documents(self, settings: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        """How a row became text, and the columns in it. Raises ConfigError where a column is gone."""
+        ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +54,14 @@ class Pipeline:
     """`on_missing = "keep"`: rows gone from the source keep their vector."""
     page_size: int = 2000
     ranking: Ranking = Ranking()
+    cursor: CursorSettings = field(default_factory=CursorSettings)
+    former: Former | None = None
+    gate: Gate | None = None
+    """What a new generation has to pass before searches see it."""
 
     def close(self) -> None:
+        if self.former is not None:
+            self.former.close()
         self.embedder.close()
         self.store.close()
         self.source.close()
@@ -50,18 +74,27 @@ class Options:
     selection: Selection | None = None
     limit: int | None = None
     force: bool = False
+    full: bool = False
+    """Compare every row, whatever a cursor or change events say."""
     retry_failed: bool = False
     """Only rows that failed before, whether their next try is due or not."""
     allow_delete: bool = False
     """Go on although more than half of the vectors would be deleted."""
     after: Key | None = None
     until: Key | None = None
+    changed: Sequence[Key] | None = None
+    """Only these rows: those that a cursor tells of (`rowvec.watermark`)."""
 
     @property
     def whole(self) -> bool:
         """Every row is looked at, so that what is missing from the source can be told."""
-        bounds = (self.selection, self.limit, self.after, self.until)
+        bounds = (self.selection, self.limit, self.after, self.until, self.changed)
         return all(bound is None for bound in bounds) and not self.retry_failed
+
+    @property
+    def names_rows(self) -> bool:
+        """Every row that the user named is looked at, so that those missing from the source can be told."""
+        return self.selection is not None and self.limit is self.after is self.until is None
 
 
 @dataclass(slots=True)
@@ -94,7 +127,7 @@ def planned_pages(
     pipeline: Pipeline, at: Circumstances, options: Options, stop: threading.Event, *, ledger_exists: bool = True
 ) -> Iterator[Page]:
     """Read, render, look up and plan; one page of rows is in hand at a time."""
-    for rows in _pages(pipeline, options, stop):
+    for rows in row_pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
         stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
         yield _planned(pipeline.to_document, rows, stored, at)
@@ -123,11 +156,16 @@ def _planned(
     return page
 
 
-def _pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:
+def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:
     """Pages of the chosen rows; a broken connection costs a wait, not the run."""
+    if options.changed is not None:
+        for start in range(0, len(options.changed), pipeline.page_size):
+            keys = tuple(options.changed[start : start + pipeline.page_size])
+            yield from row_pages(pipeline, replace(options, changed=None, selection=Selection(keys)), stop)
+        return
     left = options.limit
     after = options.after
-    size = pipeline.page_size
+    size = min(FIRST_ROWS, pipeline.page_size)
     selection = options.selection
     if options.retry_failed and selection is None:
         selection = Selection(keys=tuple(sorted((f.key for f in pipeline.store.failures()), key=str)))
@@ -161,19 +199,47 @@ def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | N
     """The failure of one row, its next try later each time: a minute, four, sixteen … at most a day."""
     past = before.failure if before is not None else None
     attempts = 1 + (past.attempts if past is not None and past.text_hash == text_hash else 0)
-    delay = min(dt.timedelta(minutes=4 ** min(attempts - 1, 8)), dt.timedelta(days=1))
+    delay = min(dt.timedelta(minutes=4 ** min(attempts - 1, 8)), LONGEST_WAIT)
     return Failure(key, str(error), attempts, now, now + delay, text_hash)
 
 
-def missing_keys(pipeline: Pipeline, stop: threading.Event, size: int = 5000) -> Iterator[list[Key]]:
-    """Keys of the ledger that the source does not hold now, page by page; asked of the source itself."""
-    after: Key | None = None
-    while not stop.is_set():
-        keys = patiently(stop, pipeline.store.keys, after, size)
-        if not keys:
-            return
-        after = keys[-1]
+def missing_keys(
+    pipeline: Pipeline, stop: threading.Event, selection: Selection | None = None, size: int = 5000
+) -> Iterator[list[Key]]:
+    """Keys of the ledger, or of a selection of it, that the source does not hold now; asked of the source itself."""
+    for keys in _ledger_keys(pipeline, stop, selection, size):
         existing = patiently(stop, pipeline.source.existing, keys)
         gone = [key for key in keys if key not in existing]
         if gone:
             yield gone
+
+
+def _ledger_keys(
+    pipeline: Pipeline, stop: threading.Event, selection: Selection | None, size: int
+) -> Iterator[list[Key]]:
+    if selection is None:
+        yield from _keys_between(pipeline, stop, None, None, size)
+        return
+    for start in range(0, len(selection.keys), size):
+        named = selection.keys[start : start + size]
+        known = patiently(stop, pipeline.store.lookup, named)
+        if known:
+            yield list(known)
+    for low, high in selection.ranges:
+        # Ranges are of integers, which every store orders alike.
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        yield from _keys_between(pipeline, stop, low - 1, high, size)
+
+
+def _keys_between(
+    pipeline: Pipeline, stop: threading.Event, after: Key | None, last: int | None, size: int
+) -> Iterator[list[Key]]:
+    while not stop.is_set():
+        keys = patiently(stop, pipeline.store.keys, after, size)
+        found = [key for key in keys if last is None or (isinstance(key, int) and key <= last)]
+        if found:
+            yield found
+        if not keys or len(found) < len(keys):
+            return
+        after = keys[-1]

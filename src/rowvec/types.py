@@ -140,6 +140,44 @@ class Fingerprint:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
 
+class State(enum.StrEnum):
+    """Of a generation."""
+
+    LIVE = "live"
+    BUILDING = "building"
+    PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """All vectors made by one fingerprint, as a store's books know them."""
+
+    state: State
+    fingerprint: Fingerprint | None
+    rows: int
+    """With a vector."""
+    failures: int
+    stale: int
+    """Failures of rows that keep an old vector."""
+    bytes: int | None
+    """With its indexes; None where the database does not tell."""
+    since: dt.datetime
+    """In this state."""
+    settings: str = ""
+    """See `rowvec.stores.base.TableSpec`."""
+    undone: bool = False
+    """It was live until a rollback."""
+
+    @property
+    def current(self) -> int:
+        """Rows whose vector is that of their text, as of the last sync."""
+        return self.rows - self.stale
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "settings"}
+        return {**values, "fingerprint": self.fingerprint.as_dict() if self.fingerprint else None}
+
+
 class Embedded(NamedTuple):
     """One answer of an embedder."""
 
@@ -193,6 +231,12 @@ class WriteBatch:
 class Report:
     """The counts of one plan or sync. Also what a run record keeps."""
 
+    comparison: str = ""
+    """Which rows are compared, and why those; empty where the source has no cursor."""
+    incremental: bool = False
+    """Only rows that a cursor tells of are compared."""
+    to_compare: int | None = None
+    """So many rows, where that is known."""
     read: int = 0
     inserted: int = 0
     embedded: int = 0
@@ -205,7 +249,7 @@ class Report:
     reused: int = 0
     """Rows that got the vector of an identical text and cost no embedding."""
     texts: int = 0
-    """Texts sent to the embedder, each of them once."""
+    """Texts that the embedder answered for, each of them once."""
     truncated: int = 0
     tokens: int = 0
     cost: float = 0.0

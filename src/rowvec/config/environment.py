@@ -1,6 +1,7 @@
 """`${VAR}` in a config: values of the process environment, then of a .env file beside the config.
 
-`${VAR}` must be set, `${VAR:-default}` need not be: as in a shell, an empty variable gets the default too.
+`${VAR}` must be set, `${VAR:-default}` need not be: as in a shell, an empty variable gets the default too. The default
+may be a reference itself: `${MODEL_PATH:-${MODEL:-minilm}}`.
 `$${` is a literal `${`. `${{` is left alone, since a template may well say `Costs ${{ price }}`.
 """
 
@@ -22,7 +23,7 @@ from rowvec.naming import suggestion
 
 REFERENCE = re.compile(
     r"(?P<escaped>\$\$\{)"
-    r"|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
+    r"|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:\$\{[^}]*\}|[^}])*))?\}"
     r"|(?P<malformed>\$\{(?!\{))"
 )
 
@@ -129,7 +130,10 @@ def _expand_text(text: str, environment: Environment, at: At) -> tuple[str, list
             return ""
         value, default = environment.get(match["name"]), match["default"]
         if default is not None and not value:
-            return default
+            inner, missing = _expand_text(default, environment, at)
+            unset.extend(missing)
+            substituted = substituted or isinstance(inner, Expanded)
+            return inner
         substituted = True
         if value is None:
             unset.append(Unset(at, match["name"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -9,6 +11,8 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from rowvec.config.environment import Environment
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,20 @@ def number(value: Any) -> Any:
 
 def blank_is_none(value: Any) -> Any:
     return None if value == "" else value
+
+
+def duration(value: Any) -> Any:
+    """`30s`, `30m`, `12h` and `7d`; parts may follow each other: `1h30m`."""
+    if isinstance(value, dt.timedelta):
+        return value
+    text = value if isinstance(value, str) else ""
+    parts = re.findall(r"(\d{1,6})([smhd])", text)
+    if not parts or "".join(map("".join, parts)) != text:
+        raise wrong("is no length of time", 'Write for example "30m", "12h" or "1h30m".')
+    length = sum((dt.timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), dt.timedelta())
+    if not length:
+        raise wrong("is no time at all", 'Write for example "30m".')
+    return length
 
 
 def _one_is_a_list(value: Any) -> Any:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rowvec.config import models
 from rowvec.config.environment import At, Environment, Unset, expand
 from rowvec.config.fields import Context, Section
-from rowvec.config.models import Embedder, PipelineTable, Search, Store, Text
+from rowvec.config.models import Embedder, Eval, PipelineTable, Search, Store, Text
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
 from rowvec.config.sources import SOURCES, Source
 from rowvec.config.workers import Schedule, Workers
@@ -47,6 +47,7 @@ class Pipeline:
     on_missing: Literal["delete", "keep"] = "delete"
     search: Search = Search()
     schedule: Schedule | None = None
+    eval: Eval | None = None
 
 
 @dataclass(frozen=True)
@@ -196,12 +197,14 @@ class _Reader:
             for part in PARTS
             if outline or isinstance(table.get(part), dict)
         }
-        schedule = None
+        schedule = gate = None
         if isinstance(table.get("schedule"), dict):
             schedule = self._validated(Schedule, table["schedule"], (*self._at, "schedule"), self._homes)
+        if isinstance(table.get("eval"), dict):
+            gate = self._validated(Eval, table["eval"], (*self._at, "eval"), self._homes)
         if outline is None or self.problems or self.unset:
             return None
-        known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, **parts}
+        known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate, **parts}
         return Pipeline(name=name, on_missing=outline.on_missing, **known)
 
     def _part(self, part: str, table: dict[str, Any]) -> Section | None:

@@ -142,10 +142,15 @@ class Text(Section):
     """How a row becomes text. One of `columns`, `template` and `lines` is set, the other two are None."""
 
     columns: Annotated[tuple[str, ...] | Literal["*"] | None, PlainValidator(_columns)] = None
+    """A list of columns, or `"*"` for all: `name: value. name: value`. The default form."""
     exclude: Names = ()
+    """Columns that `columns = "*"` leaves out."""
     repeat: dict[str, Count] = Field(default_factory=dict)
+    """How often the text says a column: `{ name = 2 }` makes it weigh more."""
     template: OptionalText = None
+    """Instead of columns: a Jinja2 template, such as `"{{ title }}. {{ description }}"`."""
     lines: Annotated[tuple[str, ...] | None, PlainValidator(_lines)] = None
+    """Instead of columns: labelled lines, such as `"Title: {title}"`. A line without any value is left out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -173,14 +178,25 @@ class LocalEmbedder(Section):
 
     kind: Literal["local"] = "local"
     model: ModelName = MINILM
+    """Its name on the Hugging Face hub, or a folder that holds it."""
     precision: Literal["float32", "int8", "float16"] = "float32"
+    """`int8` is about 1.5 times as fast, its vectors a little off; `float16` needs a GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
     overflow: Literal["truncate", "mean"] = "truncate"
+    """A text longer than the window is cut, or embedded in windows whose mean is taken."""
     max_tokens: OptionalCount = None
+    """A smaller window than the model's own."""
     query_prompt: str | None = None
+    """Put before a query; by default what the model's files say."""
     passage_prompt: str | None = None
+    """Put before the text of a row; by default what the model's files say."""
     workers: OptionalCount = None
+    """Batches at once; by default as many as there are cores."""
+    batch_size: OptionalCount = None
+    """At most so many texts in a batch; by default what a budget of tokens holds."""
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
+    """Where downloaded and converted models are kept."""
 
 
 class SentenceTransformersEmbedder(Section):
@@ -188,12 +204,19 @@ class SentenceTransformersEmbedder(Section):
 
     kind: Literal["sentence-transformers"] = "sentence-transformers"
     model: ModelName = Field(default=MINILM, examples=["sentence-transformers/all-mpnet-base-v2"])
+    """Its name on the Hugging Face hub, or a folder that holds it."""
     device: OptionalText = None
+    """As the library names it, such as `cuda:0`; by default its own choice."""
     batch_size: OptionalCount = None
+    """Texts in one batch; by default a number that suits the device."""
     query_prompt: str | None = None
+    """Put before a query; by default what the model's files say."""
     passage_prompt: str | None = None
+    """Put before the text of a row; by default what the model's files say."""
     revision: OptionalText = None
+    """A branch, tag or commit of the model on the hub."""
     trust_remote_code: bool = False
+    """Run Python that comes with the model."""
 
 
 class OpenAIEmbedder(Section):
@@ -201,19 +224,33 @@ class OpenAIEmbedder(Section):
 
     kind: Literal["openai"] = "openai"
     model: Text_ = Field(examples=["text-embedding-3-small"])
+    """As the service names it."""
     base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
+    """The address of the service, up to its version."""
     api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
+    """By default from `OPENAI_API_KEY`, or `OPENROUTER_API_KEY` where OpenRouter is asked."""
     dimensions: OptionalCount = None
+    """Shorter vectors than the model's own, where the service can make them."""
     batch_size: Count = 100
+    """Texts in one request."""
     concurrency: Count = 4
+    """Requests at once."""
     requests_per_minute: OptionalCount = None
+    """No limit by default."""
     tokens_per_minute: OptionalCount = None
+    """No limit by default."""
     tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
+    """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
+    """US dollars for a million tokens; overrides the built-in table."""
     timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
+    """Seconds until a request counts as lost."""
     max_tries: Count = 3
+    """Of one request."""
     query_prompt: str | None = None
+    """Put before a query."""
     passage_prompt: str | None = None
+    """Put before the text of a row."""
 
     @property
     def key_variable(self) -> str:
@@ -226,14 +263,23 @@ class PostgresStore(Section):
 
     kind: Literal["postgres"] = "postgres"
     url: Annotated[SecretStr, AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
+    """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
     table: TableName = Field(default="", validate_default=True)
+    """`table` or `schema.table`; named after the pipeline by default."""
     metadata: Names = ()
+    """Columns of the source that are kept beside the vectors, for filters and hits."""
     metric: Metric = "cosine"
+    """How vectors are compared: cosine, Euclidean distance, inner product."""
     storage: Literal["vector", "halfvec"] = "vector"
+    """`halfvec` takes half the space."""
     column: Annotated[Annotated[str, Field(max_length=LONGEST_COLUMN)] | None, BeforeValidator(blank_is_none)] = None
+    """Write vectors into this column of a table of your own instead."""
     language: OptionalText = "english"
+    """Of keyword search: `"german"`, `"simple"` and so on; `""` for no keyword index."""
     create_extension: bool = True
+    """Create the extension `vector` where it is missing."""
     index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
+    """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
 
 
 class LibsqlStore(Section):
@@ -241,22 +287,47 @@ class LibsqlStore(Section):
 
     kind: Literal["libsql"] = "libsql"
     url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_libsql_url)] = Field(examples=["vectors.db"])
+    """A file, or `libsql://name.turso.io`."""
     token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
+    """Of a remote database."""
     table: TableName = Field(default="", validate_default=True)
+    """Named after the pipeline by default."""
     metadata: Names = ()
+    """Columns of the source that are kept beside the vectors, for filters and hits."""
     metric: Metric = "cosine"
+    """How vectors are compared: cosine, Euclidean distance, inner product."""
     language: OptionalText = "english"
+    """Of keyword search; `""` for no keyword index."""
 
 
 class Search(Section):
     """How hits are ranked; see rowvec.ranking.Ranking."""
 
     fusion: Literal["convex", "rrf"] = "convex"
+    """How hybrid search joins its two sides: scores added, or reciprocal ranks."""
     semantic_weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.5
+    """Of `convex`; the keyword score has the rest."""
     static: OptionalText = None
+    """An expression over metadata columns that is added to each score, such as `"log(1 + downloads) / 20"`."""
     static_weight: Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)] = 0.2
+    """What `static` is multiplied by."""
     decay: OptionalText = None
+    """A date or timestamp column: older rows count less."""
     half_life_days: Annotated[float | None, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = None
+    """So old, a row counts half."""
+
+
+class Eval(Section):
+    """What a new generation is measured by, before searches see it."""
+
+    queries: Annotated[Path, BeforeValidator(_path)] = Field(examples=["queries.csv"])
+    """CSV, JSONL or TREC, as `rowvec eval` reads them."""
+    judgements: Annotated[Path, BeforeValidator(_path)] = Field(examples=["judgements.csv"])
+    """CSV, JSONL or TREC qrels."""
+    measure: Text_ = "nDCG@10"
+    """As `rowvec eval` names it."""
+    tolerance: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.01
+    """A new generation may score lower than the live one by so much."""
 
 
 Embedder: TypeAlias = LocalEmbedder | SentenceTransformersEmbedder | OpenAIEmbedder
@@ -271,12 +342,21 @@ STORES: dict[str, type[Store]] = {"postgres": PostgresStore, "libsql": LibsqlSto
 
 
 class PipelineTable(Section):
-    """A pipeline as it is written, its parts not looked into."""
+    """One pipeline, its parts not looked into."""
 
     source: dict[str, Any] = Field(examples=[{"kind": "sql", "url": "sqlite:///shop.db"}])
+    """Where rows come from; its keys depend on `kind`."""
     text: dict[str, Any] = Field(default_factory=dict)
+    """How a row becomes text."""
     search: dict[str, Any] = Field(default_factory=dict)
+    """How hits are ranked."""
     embedder: dict[str, Any] = Field(default_factory=dict)
+    """Which model makes the vectors; its keys depend on `kind`."""
     store: dict[str, Any] = Field(default_factory=dict)
+    """Where vectors are kept; its keys depend on `kind`."""
+    eval: dict[str, Any] | None = None
+    """What a new generation is measured by, before searches see it."""
     schedule: dict[str, Any] | None = None
+    """When `rowvec beat` has it synced."""
     on_missing: Literal["delete", "keep"] = "delete"
+    """What happens to the vector of a row that is gone."""

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
-from rowvec.config.fields import Count, NameOrNames, Names, OptionalText, Section, Text_, blank_is_none, wrong
+from rowvec.config.fields import (
+    Count,
+    NameOrNames,
+    Names,
+    OptionalText,
+    Section,
+    Text_,
+    blank_is_none,
+    duration,
+    number,
+    wrong,
+)
 from rowvec.errors import SearchError
 from rowvec.naming import suggestion
 
@@ -85,6 +97,16 @@ def _delimiter(value: str | None) -> str | None:
     return value
 
 
+def _lag(value: Any) -> Any:
+    """A length of time, or an amount of an integer cursor."""
+    if not isinstance(value, bool | int):
+        return None if value is None else duration(value)
+    if number(value) < 1:
+        # Without this it would be taken for seconds.
+        raise wrong("is less than 1", 'Write a length of time such as "5m", or an amount such as 1000.')
+    return value
+
+
 def _options(value: Any) -> Any:
     """As the Kafka client wants them, one text each: `sasl.username = "me"` is a table within a table in TOML."""
     if not isinstance(value, Mapping):
@@ -122,10 +144,15 @@ class SqlRows(Section):
 
     kind: Literal["sql"] = "sql"
     url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_url)] = Field(examples=["sqlite:///shop.db"])
+    """The database: `sqlite:///shop.db`, `postgresql://user@host/db`, `mysql://user@host/db`."""
     table: OptionalText = None
+    """A table or view, `table` or `schema.table`."""
     query: OptionalText = None
+    """Instead of `table`: any SELECT."""
     key: Annotated[Text_, BeforeValidator(_key)] = Field(examples=["id"])
+    """The key column: unique, never null."""
     where: OptionalText = None
+    """Only these rows, in the database's own SQL."""
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> SqlRows:
@@ -136,27 +163,52 @@ class SqlRows(Section):
         return self
 
 
-class SqlSource(SqlRows):
-    """A database that is read again and again."""
+class _Cursor(Section):
+    """A column that grows with each change, and how far it is trusted."""
 
     cursor: OptionalText = None
+    """A column that grows with each change: only rows above its last value are compared."""
+    cursor_lag: Annotated[dt.timedelta | Count | None, BeforeValidator(_lag), BeforeValidator(blank_is_none)] = None
+    """So much below the last value is read again, for rows that commit late: `5m`, or an amount; 1000 of integers."""
+    full_every: Annotated[dt.timedelta, BeforeValidator(duration)] = dt.timedelta(days=1)
+    """All rows are compared so often."""
+
+    @model_validator(mode="after")
+    def _used(self) -> _Cursor:
+        for name in ("cursor_lag", "full_every"):
+            if self.cursor is None and name in self.model_fields_set and getattr(self, name) is not None:
+                raise wrong(f"has {name}, but no cursor", 'Add cursor = "updated_at", or leave it out.')
+        return self
+
+
+class SqlSource(SqlRows, _Cursor):
+    """A database that is read again and again."""
+
     page_size: Count = 2000
+    """Rows read at once."""
 
 
-class FilesSource(Section):
+class FilesSource(_Cursor):
     """Parquet, CSV and JSON Lines files; see rowvec.sources.files.FilesSource."""
 
     kind: Literal["files"] = "files"
     # Not in a repr: an S3 URL can hold a key and its secret.
     paths: Paths = Field(repr=False, examples=["rows/*.parquet"])
+    """Paths and `s3://` URLs; `*` is anything within a folder, `**` any folders."""
     key: Key = Field(examples=["id"])
+    """The key column: unique, never null."""
     format: Annotated[Literal["parquet", "csv", "jsonl"] | None, BeforeValidator(blank_is_none)] = None
+    """Where the names do not tell."""
     where: Condition = None
+    """Only these rows: a filter as in searches, not SQL."""
     columns: Annotated[Names, Field(min_length=1)] | None = None
+    """Read only these; all of them by default."""
     types: dict[Text_, Type] = Field(default_factory=dict)
-    cursor: OptionalText = None
+    """Types of columns, where the first rows tell another: `{ sku = "text" }`."""
     delimiter: Annotated[OptionalText, AfterValidator(_delimiter)] = None
+    """Of CSV; a comma, or a tab in `.tsv`."""
     page_size: Count = 2000
+    """Rows handed on at once."""
 
 
 class DebeziumSource(Section):
@@ -167,19 +219,33 @@ class DebeziumSource(Section):
 
     kind: Literal["debezium"] = "debezium"
     paths: Paths | None = Field(default=None, repr=False)
+    """Events in JSON Lines, in files or on S3."""
     brokers: OptionalText = None
+    """Kafka instead of `paths`: `host:port`, several separated by commas."""
     topics: NameOrNames | None = None
+    """Of `brokers`."""
     options: Annotated[dict[Text_, SecretStr], BeforeValidator(_options)] = Field(default_factory=dict)
+    """Settings of librdkafka; never shown."""
     key: Key = Field(examples=["id"])
+    """The key column."""
     key_type: Annotated[Literal["integer", "text", "uuid"] | None, BeforeValidator(blank_is_none)] = None
+    """Where the first events tell another one."""
     table: OptionalText = None
+    """Events of other tables are skipped."""
     columns: Annotated[dict[Text_, Type], Field(min_length=1)] | None = None
+    """Column types; needed where there are no events yet, and no `rows`."""
     types: dict[Text_, Text_] = Field(default_factory=dict)
+    """Debezium's types of columns, for events without a schema."""
     where: Condition = None
+    """Only these rows: a filter as in searches."""
     placeholder: OptionalText = None
+    """What the connector sends for a value that it does not know; by default Debezium's own."""
     skip_bad: bool = False
+    """Leave out events that cannot be read, instead of stopping there."""
     rows: SqlRows | None = None
+    """The table that the events are of, with the keys of `sql`."""
     page_size: Count = 2000
+    """Rows of the table read at once."""
 
     @model_validator(mode="before")
     @classmethod

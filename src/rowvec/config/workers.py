@@ -8,25 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, wrong
+from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, duration, wrong
 
-UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 BROKERS = ("redis://", "rediss://", "amqp://", "amqps://", "sentinel://", "sqla+")
 RESULTS = ("redis://", "rediss://", "sentinel://", "db+", "rpc://")
-
-
-def _duration(value: Any) -> Any:
-    """`30s`, `30m`, `12h` and `7d`; parts may follow each other: `1h30m`."""
-    if value is None or isinstance(value, dt.timedelta):
-        return value
-    text = value if isinstance(value, str) else ""
-    parts = re.findall(r"(\d{1,6})([smhd])", text)
-    if not parts or "".join(map("".join, parts)) != text:
-        raise wrong("is no length of time", 'Write for example "30m", "12h" or "1h30m".')
-    duration = sum((dt.timedelta(**{UNITS[unit]: int(number)}) for number, unit in parts), dt.timedelta())
-    if not duration:
-        raise wrong("is no time at all", 'Write for example "30m".')
-    return duration
 
 
 def _one_of(kinds: tuple[str, ...], what: str) -> Any:
@@ -45,7 +30,7 @@ def _cron(value: Any) -> Any:
     return value
 
 
-Duration = Annotated[dt.timedelta, BeforeValidator(_duration)]
+Duration = Annotated[dt.timedelta, BeforeValidator(duration)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(blank_is_none)]
 
 
@@ -53,7 +38,9 @@ class Workers(Section):
     """Where tasks wait for a worker and where their results are kept; both default to the embedded PostgreSQL."""
 
     broker: Annotated[OptionalSecret, _one_of(BROKERS, "Redis or RabbitMQ")] = None
+    """`redis://…`, `amqp://…`; also from `ROWVEC_BROKER`. By default the embedded PostgreSQL."""
     results: Annotated[OptionalSecret, _one_of(RESULTS, "a place for results")] = None
+    """Where results are kept; by default the Redis that is the broker, else the embedded PostgreSQL."""
     queue: Text_ = "rowvec"
     """Its name on the broker; projects that share a broker have one each."""
     time_limit: Duration = dt.timedelta(hours=12)
@@ -61,16 +48,20 @@ class Workers(Section):
     redeliver_after: Duration = dt.timedelta(minutes=30)
     """Redis gives a task whose worker fell silent for so long to another one."""
     keep_results: Duration = dt.timedelta(days=7)
+    """So long the result of a task can be asked for."""
     range_rows: OptionalCount = None
     """Rows that one task of a fleet syncs; by default so many that there are a few dozen tasks."""
     timezone: OptionalText = None
+    """Of cron lines, such as `Europe/Prague`; UTC by default."""
 
 
 class Schedule(Section):
     """When a pipeline is synced by itself: `every` so often, or at the times that `cron` says."""
 
-    every: Annotated[dt.timedelta | None, BeforeValidator(_duration)] = Field(default=None, examples=["30m"])
+    every: Annotated[dt.timedelta | None, BeforeValidator(duration)] = Field(default=None, examples=["30m"])
+    """So often."""
     cron: Annotated[OptionalText, BeforeValidator(_cron)] = None
+    """At these times: minute, hour, day, month, weekday."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Schedule:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from rowvec.errors import EmbedderError
 from rowvec.pricing import Budget, Price
 from rowvec.types import Embedded, Fingerprint, Vector
 
@@ -45,6 +46,31 @@ class Embedder(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class AbsentEmbedder:
+    """Stands for a model that cannot be loaded: the rest of a pipeline goes on without it."""
+
+    concurrency = 1
+    chunk_texts = 1
+    chunk_tokens = 1
+    billed = False
+
+    def __init__(self, fingerprint: Fingerprint, problem: EmbedderError) -> None:
+        self.fingerprint = fingerprint
+        self.problem = problem
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        raise self.problem
+
+    def embed_query(self, text: str) -> Vector:
+        raise self.problem
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [0] * len(texts)
+
+    def close(self) -> None:
+        pass
 
 
 @runtime_checkable

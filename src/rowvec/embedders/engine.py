@@ -37,8 +37,9 @@ def padded(length: int, limit: int) -> int:
     return min(-(-length // STEP) * STEP, limit)
 
 
-def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
-    """Indices of windows grouped by their padded length, the longest first, at most `budget` tokens in a group.
+def batches(lengths: Sequence[int], budget: int, most: int | None = None) -> list[list[int]]:
+    """Indices of windows grouped by their padded length, the longest first, at most `budget` tokens in a group and at
+    most `most` windows.
 
     A window longer than the budget is a group of its own. Short groups last keep the workers busy to the end.
     """
@@ -48,7 +49,7 @@ def batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
         if room == 0 or lengths[index] != group_length:
             groups.append([])
             group_length = lengths[index]
-            room = max(1, budget // group_length)
+            room = max(1, min(budget // group_length, most or budget))
         groups[-1].append(index)
         room -= 1
     return groups
@@ -62,6 +63,7 @@ class Engine:
         words: how many words the model has a vector for.
         device: `cpu`, `cuda`, or `auto` for CUDA where there is some.
         precision: `float32`, `float16` or `int8`, made from the stored float32 weights on loading.
+        batch_size: at most so many windows in a batch; what fits the budget of tokens unless given.
         workers: batches that run side by side on the CPU, each on one thread. Two workers of one thread are faster
             than one of two, which wait for each other in every layer.
 
@@ -70,7 +72,17 @@ class Engine:
         EmbedderError: the converted model cannot be loaded.
     """
 
-    def __init__(self, folder: Path, recipe: Recipe, *, words: int, device: str, precision: str, workers: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        recipe: Recipe,
+        *,
+        words: int,
+        device: str,
+        precision: str,
+        workers: int,
+        batch_size: int | None = None,
+    ) -> None:
         ctranslate2 = _ctranslate2()
         has_cuda = ctranslate2.get_cuda_device_count() > 0
         if device == "auto":
@@ -87,6 +99,7 @@ class Engine:
         self._recipe = recipe
         self._words = words
         self._budget = CUDA_TOKENS if device == "cuda" else CPU_TOKENS
+        self._batch_size = batch_size
         workers = 1 if device == "cuda" else workers
         try:
             self._encoder = ctranslate2.Encoder(
@@ -106,7 +119,7 @@ class Engine:
             EmbedderError: the device ran out of memory, or failed in another way.
         """
         limit = self._recipe.limit
-        groups = batches([padded(len(window), limit) for window in windows], self._budget)
+        groups = batches([padded(len(window), limit) for window in windows], self._budget, self._batch_size)
         if len(groups) == 1:
             return self._forward(windows)
         futures = [self._pool.submit(self._forward, [windows[index] for index in group]) for group in groups]

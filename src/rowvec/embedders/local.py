@@ -36,6 +36,7 @@ class LocalEmbedder:
         query_prompt: put before a query; the model's own prompt `query` unless given.
         passage_prompt: put before a text; the model's own prompt `document`, `passage` or `corpus` unless given.
         workers: batches computed side by side; as many as there are cores unless given.
+        batch_size: texts in a batch at most, for a device with little memory; no vector depends on it.
         cache_dir: where the converted model is kept; `models.default_cache()` unless given.
 
     Raises:
@@ -58,6 +59,7 @@ class LocalEmbedder:
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
         workers: int | None = None,
+        batch_size: int | None = None,
         cache_dir: Path | None = None,
     ) -> None:
         for name, value, allowed in (
@@ -79,6 +81,9 @@ class LocalEmbedder:
         self._workers = cores() if workers is None else workers
         if self._workers < 1:
             raise ConfigError(f"The local embedder's workers is {workers}.", hint="Give 1 or more.")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"The local embedder's batch_size is {batch_size}.", hint="Give 1 or more.")
+        self._batch_size = batch_size
         self._device = device
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
         own = recipe.prompt("document", "passage", "corpus")
@@ -142,6 +147,7 @@ class LocalEmbedder:
                     device=self._device,
                     precision=self.fingerprint.precision,
                     workers=self._workers,
+                    batch_size=self._batch_size,
                 )
             engine = self._engine
         windows = [window for text in tokenized for window in text.windows]

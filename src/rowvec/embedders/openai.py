@@ -276,11 +276,14 @@ class _Call:
     def _send(self, with_base64: bool) -> httpx2.Response:
         """
         Raises:
+            EmbedderError: the service wants a key, and there is none.
             EmbedderUnavailable: no answer came.
             BudgetExceeded: earlier tries have used up what was held for this request.
         """
         import httpx2
 
+        if self._endpoint.lacks_key:
+            raise wire.missing_key(self._endpoint)
         owner = self._owner
         body: dict[str, Any] = {"model": owner.model, "input": self._texts}
         if with_base64:

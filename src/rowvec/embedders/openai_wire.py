@@ -37,6 +37,9 @@ MODELS = {
     "text-embedding-ada-002": Model(1536, False),
 }
 
+WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
+"""Services that answer nobody without a key; one on this machine or in this house may."""
+
 
 class BrokenAnswer(EmbedderUnavailable):
     """Status 200 with a body that breaks the contract. Asking again may help, and was billed all the same."""
@@ -63,6 +66,11 @@ class Endpoint:
     @property
     def where(self) -> str:
         return f"{self.base_url} (model {self.model!r})"
+
+    @property
+    def lacks_key(self) -> bool:
+        """The service is known to refuse whoever has no key: it need not be asked."""
+        return self.key is None and urlsplit(self.base_url).hostname in WITH_KEY
 
     def quote(self, message: str) -> str:
         """What the service said, short, on one line and without the key."""
@@ -190,13 +198,18 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     return EmbedderError(f"{where} refuses with {status}: {said}")
 
 
+def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
+    said = "" if status is None else f" ({status})"
+    return EmbedderError(
+        f"{endpoint.where} wants a key{said}, and {endpoint.key_env} is not set.",
+        hint=f"export {endpoint.key_env}=…, or put it in the .env file.",
+    )
+
+
 def _key_error(endpoint: Endpoint, status: int) -> EmbedderError:
     # The service's own message is left out: some of them repeat parts of the key.
     if endpoint.key is None:
-        return EmbedderError(
-            f"{endpoint.where} wants a key ({status}), and {endpoint.key_env} is not set.",
-            hint=f"export {endpoint.key_env}=…, or put it in the .env file.",
-        )
+        return missing_key(endpoint, status)
     return EmbedderError(
         f"{endpoint.where} does not accept the key in {endpoint.key_env} ({status}).",
         hint=f"Check {endpoint.key_env}: is it of this provider, and may it use this model?",

@@ -1,0 +1,89 @@
+"""Log records as JSON lines, each with the pipeline, run and task it is about: `ROWVEC_LOG=json`.
+
+What a record is about is said once, by whoever begins the work, and holds for everything below it:
+
+    with about(pipeline="products", task="5f0c1d2e"):
+        note(run=7)
+        logger.info("Began.")   # {"message": "Began.", "pipeline": "products", "task": "5f0c1d2e", "run": 7, …}
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import os
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+VARIABLE = "ROWVEC_LOG"
+_USER_INFO = re.compile(r"(://[^/\s:@]*):[^/\s]+@")
+"""Up to the last @ before the host: a password may hold one."""
+
+_here: ContextVar[dict[str, Any] | None] = ContextVar("rowvec_about", default=None)
+_active: list[dict[str, Any]] = []
+_changing = threading.Lock()
+
+
+@contextmanager
+def about(**ids: Any) -> Iterator[None]:
+    """Everything logged inside, by this thread and those that it starts, is about these."""
+    known = {**(_here.get() or {}), **ids}
+    token = _here.set(known)
+    with _changing:
+        _active.append(known)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+        with _changing:
+            _active[:] = [each for each in _active if each is not known]
+
+
+def note(**ids: Any) -> None:
+    """Say more of what is being done; nothing where nobody said what that is."""
+    known = _here.get()
+    if known is not None:
+        known.update(ids)
+
+
+def _ids() -> dict[str, Any]:
+    known = _here.get()
+    if known is not None:
+        return known
+    # Threads know nothing of what their maker is about; where there is one thing only, it must be that.
+    with _changing:
+        return _active[-1] if len({each.get("task") for each in _active}) == 1 else {}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line. Passwords in addresses are left out, whoever wrote them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = record.getMessage()
+        line = {
+            "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": message,
+            **_ids(),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return _USER_INFO.sub(r"\1:**@", json.dumps(line, default=str, ensure_ascii=False))
+
+
+def wanted() -> bool:
+    return os.environ.get(VARIABLE, "").lower() == "json"
+
+
+def install(level: int | str = logging.INFO) -> None:
+    """Write what this process logs, warnings of Python too, to stderr as JSON lines."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level if isinstance(level, int) else level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
