@@ -24,12 +24,14 @@ HERE = Path(__file__).parent
 TABLE = """
 create table if not exists datasets (
     id text primary key,
+    source text not null default 'huggingface',
     title text not null,
     description text,
     author text,
     task text,
     downloads bigint not null default 0,
     created_at timestamptz,
+    updated_at timestamptz,
     enrichment_status text not null default 'pending',
     is_active boolean not null default true
 )
