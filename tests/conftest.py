@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +14,15 @@ import pytest
 from psycopg import sql
 
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from tests.torture import faults, pytest_collection_modifyitems, pytest_terminal_summary
+
+__all__ = ["faults", "pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).parents[1]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Of a shell that runs this in the background; what the tests start would take no Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -26,6 +34,17 @@ def state_folder() -> Iterator[Path]:
     with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         stop_embedded(Path(folder))
+
+
+@pytest.fixture
+def quick_folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where the system has one, for tests that write much and try no power cut."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir():
+        yield tmp_path
+        return
+    with TemporaryDirectory(prefix="rowvec-test-", dir=memory) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
@@ -18,8 +20,13 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from sqlalchemy import Engine
 
+from rowvec.workers.celery import app
 from tests.integration.serve_rig import application, filled_store, product_pipeline, serving
+
+# Of kombu, whose tables in SQLAlchemy use it.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 CHECKS = [
     not_a_server_error,
@@ -36,7 +43,25 @@ OPERATIONS = {operation.label: operation for operation in (result.ok() for resul
 
 
 @pytest.fixture(scope="module")
-def url(server: str) -> Iterator[str]:
+def broker(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tasks wait in the tests' PostgreSQL, and nobody carries them out."""
+    folder: Path = tmp_path_factory.mktemp("broker")
+    address = server.replace("postgresql://", "postgresql+psycopg://")
+    (folder / "rowvec.toml").write_text(
+        f'[workers]\nbroker = "sqla+{address}"\nresults = "db+{address}"\n'
+        '[pipelines.products]\nsource = { kind = "sql", url = "sqlite:///none.db", table = "products", key = "id" }\n'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROWVEC_CONFIG", str(folder / "rowvec.toml"))
+        yield
+    app.close()
+    for each in gc.get_objects():
+        if isinstance(each, Engine):  # Celery and kombu give no other way to close what they pool.
+            each.dispose()
+
+
+@pytest.fixture(scope="module")
+def url(server: str, broker: None) -> Iterator[str]:
     with (
         filled_store(server) as store,
         serving(application(product_pipeline(store, synced=False), rate=1e6)) as address,

@@ -21,6 +21,8 @@ import pytest
 from tests.integration.debezium_rig import lines, put, removed
 from tests.servers.openai import EmbeddingServer
 
+pytestmark = pytest.mark.slow
+
 THINGS = {number: f"thing number {number}" for number in range(1, 21)}
 MODEL = "text-embedding-3-small"
 UNREADABLE_LINE = '{"op": "u", "after"\n'

@@ -105,9 +105,12 @@ def test_the_registry_twice_in_disorder_with_kills(postgres_url: str, data: Path
 
     paid = len(billed(bill))
     (tmp_path / "zz-again.jsonl").write_text(lines(dice.sample(changes, len(changes))))
-    again = 0
-    while in_child(tmp_path, postgres_url, bill, partial(kill_after, dice.uniform(0.1, 0.6)), from_start=again < 3):
-        again += 1
+    for occurrence in (1, 7, 20, 40):
+        prepare = partial(kill_at, Step.WRITE_BEFORE_COMMIT, occurrence)
+        assert in_child(tmp_path, postgres_url, bill, prepare, from_start=True) == KILLED
+        vectors_match_rows(pipeline, state)
+    assert in_child(tmp_path, postgres_url, bill, lambda: None) == 0
+    assert carry_out(pipeline).read == 0
     vectors_match_rows(pipeline, state)
     assert len(billed(bill)) == paid, "nothing of the second reading was embedded"
     pipeline.close()

@@ -20,6 +20,8 @@ from tests.acceptance.samples_rig import DIMENSION, DOLLARS_PER_TOKEN, EXAMPLE, 
 from tests.integration.openai_rig import minilm_tokenizer
 from tests.servers.openai import EmbeddingServer, Fault, tokenizer_count
 
+pytestmark = pytest.mark.slow
+
 LABELS = ["Title", "Genre", "BPM", "Key", "Mood", "Energy", "Tags", "Description"]
 SAMPLES = 2437
 

@@ -225,3 +225,15 @@ def test_without_a_language_there_is_no_keyword_search(opened: Opener) -> None:
 def test_a_search_for_nothing_at_all_finds_nothing(store: Store) -> None:
     assert store.keyword("lamp", 5).keys == []
     assert store.nearest(vector_of("lamp"), 5).complete
+
+
+def test_vectors_are_read_in_pages_in_the_order_of_keys(store: Store) -> None:
+    texts = {key: f"row {key}" for key in (5, 1, 9, 3, 7)}
+    write(store, *(entry(key, text) for key, text in texts.items()))
+    pages, after = [], None
+    while page := store.vectors(after, 2):
+        pages.append([key for key, _ in page])
+        after = page[-1][0]
+        for key, vector in page:
+            np.testing.assert_allclose(vector, vector_of(texts[int(str(key))]), atol=1e-6)
+    assert pages == [[1, 3], [5, 7], [9]]

@@ -104,7 +104,12 @@ class Project:
     def start_worker(self, *options: str) -> subprocess.Popen[str]:
         number = len(self.workers)
         worker = self.start("worker", *options)
-        wait_for(lambda: " ready." in (self.folder / f"worker-{number}.log").read_text(), "the worker is ready")
+        log = self.folder / f"worker-{number}.log"
+        try:
+            wait_for(lambda: " ready." in log.read_text(), "the worker is ready")
+        except AssertionError as error:
+            error.add_note(log.read_text())
+            raise
         return worker
 
     def run(self, *arguments: str, expect: int = 0) -> str:

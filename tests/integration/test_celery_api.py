@@ -19,6 +19,8 @@ import pytest
 from tests.integration.celery_rig import Project, many, project, wait_for
 from tests.servers.openai import EmbeddingServer
 
+pytestmark = pytest.mark.slow
+
 KEY = "a-key-that-is-long-enough"
 PATH = "/api/tasks/generate-embeddings"
 
@@ -49,8 +51,8 @@ def api(made: Project) -> Iterator[httpx.Client]:
     log = made.folder / "api.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.servers.tasks_api", str(port), KEY],
-            env={**made.environment(), "ROWVEC_CONFIG": str(made.folder / "rowvec.toml")}, stdout=file, stderr=file,
+            [sys.executable, "-m", "rowvec.cli.main", "serve", "--port", str(port)],
+            cwd=made.folder, env={**made.environment(), "ROWVEC_API_KEY": KEY}, stdout=file, stderr=file,
         )  # fmt: skip
     try:
         with httpx.Client(
@@ -61,6 +63,8 @@ def api(made: Project) -> Iterator[httpx.Client]:
     finally:
         process.terminate()
         process.wait(20)
+        for each in made.folder.glob("*.log"):  # Shown where a test fails.
+            print(each.name, each.read_text(), sep="\n")
 
 
 def _lives(client: httpx.Client) -> bool:
@@ -71,7 +75,9 @@ def _lives(client: httpx.Client) -> bool:
 
 
 def _done(client: httpx.Client, number: str) -> dict[str, Any] | None:
-    reply = client.get(f"/api/tasks/{number}").json()
+    answer = client.get(f"/api/tasks/{number}")
+    assert answer.status_code == 200, answer.text
+    reply = answer.json()
     return reply if reply["status"] in ("done", "failed") else None
 
 
@@ -102,7 +108,9 @@ def test_of_fifty_posts_at_once_one_does_the_work(redis: Project, model: Embeddi
     with api(redis) as client, ThreadPoolExecutor(50) as pool:
         replies = list(pool.map(lambda _: client.post(PATH, json={"batch_size": 1000}), range(50)))
         assert {reply.status_code for reply in replies} == {200}
-        results = [wait_for(partial(_done, client, r.json()["id"]), "done")["result"] for r in replies]
+        ended = [wait_for(partial(_done, client, r.json()["id"]), "done") for r in replies]
+    assert [each["error"] for each in ended if each["error"]] == []
+    results = [each["result"] for each in ended]
     assert sorted(result["processed"] for result in results) == [0] * 49 + [300]
     assert sum("skipped" in result for result in results) >= 45
     assert max(model.billed_texts.values()) == 1
@@ -133,3 +141,15 @@ def test_a_broker_that_does_not_answer_is_a_503(redis: Project, model: Embedding
         for reply in (client.post(PATH, json={}), client.get("/api/tasks/b872fe6a-f8ba-4f00-bc2d-547e818ca3a2")):
             assert reply.status_code == 503, reply.text + (redis.folder / "api.log").read_text()
             assert reply.headers["Retry-After"] == "5"
+
+
+def test_a_server_whose_config_is_gone_says_that_it_cannot_send_tasks(redis: Project, model: EmbeddingServer) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(3))
+    with api(redis) as client:
+        (redis.folder / "rowvec.toml").unlink()
+        reply = client.post(PATH, json={})
+        assert (reply.status_code, reply.json()["error"]["message"]) == (
+            503, "This server is not set up for background work.",
+        )  # fmt: skip
+        assert client.get("/metrics").status_code == 200

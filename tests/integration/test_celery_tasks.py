@@ -12,6 +12,8 @@ import pytest
 from tests.integration.celery_rig import Project, many, project, wait_for
 from tests.servers.openai import EmbeddingServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["redis", "rabbitmq", "embedded"])
 def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
@@ -125,3 +127,5 @@ def test_a_broker_that_does_not_answer_is_named_without_its_password(redis: Proj
         said = redis.run(*command, expect=1)
         assert "redis://:**@127.0.0.1:1/0 does not answer" in said
         assert "sesame" not in said
+    config.write_text(config.read_text().replace(":sesame@", ""))
+    assert "redis://127.0.0.1:1/0 does not answer" in redis.run("worker", expect=1), "no password, none masked"

@@ -6,12 +6,14 @@ import gzip
 import json
 import random
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rowvec.errors import ConfigError, DeletionGuard, SourceError, StoreError
+from rowvec.errors import ConfigError, DeletionGuard, Locked, SourceError, StoreError
 from rowvec.events import sync_events
 from rowvec.filters import Compare, Op
 from rowvec.sources.base import Source
@@ -22,7 +24,7 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import ColumnType, Report
+from rowvec.types import ColumnType, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.support import simple_pipeline, vectors_match_rows
 
@@ -30,10 +32,12 @@ UNAVAILABLE = "__debezium_unavailable_value"
 
 
 @pytest.fixture(params=["memory", "postgres"])
-def store(request: pytest.FixtureRequest) -> Store:
-    if request.param == "memory":
-        return MemoryStore()
-    return PostgresStore(request.getfixturevalue("postgres_url"), "things_embeddings", pipeline="things")
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    store: Store = MemoryStore()
+    if request.param == "postgres":
+        store = PostgresStore(request.getfixturevalue("postgres_url"), "things_embeddings", pipeline="things")
+    yield store
+    store.close()
 
 
 def follow(path: Path, store: Store | None = None, *, rows: Source | None = None, **settings: Any) -> Pipeline:
@@ -49,6 +53,28 @@ def carry_out(pipeline: Pipeline, **options: Any) -> Report:
 def embedder_of(pipeline: Pipeline) -> HashEmbedder:
     assert isinstance(pipeline.embedder, HashEmbedder)
     return pipeline.embedder
+
+
+def test_who_begins_anew_leaves_alone_what_another_sync_is_filling(
+    store: Store, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c")]))
+    carry_out(follow(path, store))
+    filling = replace(follow(path, store), embedder=HashEmbedder(model="second"))
+    filling = replace(filling, spec=replace(filling.spec, fingerprint=filling.embedder.fingerprint))
+    store.prepare(filling.spec)
+    if isinstance(store, MemoryStore):
+        other: Store = MemoryStore(share=store)
+    else:
+        other = PostgresStore(request.getfixturevalue("postgres_url"), "things_embeddings", pipeline="things")
+    third = replace(follow(path, other), embedder=HashEmbedder(model="third"))
+    third = replace(third, spec=replace(third.spec, fingerprint=third.embedder.fingerprint))
+    with store.lock(), pytest.raises(Locked):
+        carry_out(third, from_start=True)
+    (building,) = [each for each in store.generations(filling.spec) if each.state is State.BUILDING]
+    assert building.fingerprint == filling.embedder.fingerprint
+    other.close()
 
 
 class TestReplay:

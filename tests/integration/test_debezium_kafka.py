@@ -23,6 +23,8 @@ from rowvec.types import Report
 from tests.integration.debezium_rig import Change, envelope, put, registry, removed
 from tests.support import simple_pipeline, vectors_match_rows
 
+pytestmark = pytest.mark.slow
+
 
 class Broker:
     """A broker of one process; it lives as long as the producer that holds it."""

@@ -180,7 +180,7 @@ def test_a_metadata_column_added_to_the_settings_is_added_to_the_table(store: Li
 
 
 def test_a_metadata_column_of_a_name_that_rowvec_needs_is_refused(path: Path) -> None:
-    with pytest.raises(StoreError, match="embedding"):
+    with pytest.raises(ConfigError, match="embedding"):
         opened(path, replace(SPEC, metadata=(Column("embedding", ColumnType.TEXT),)))
 
 

@@ -164,6 +164,16 @@ def test_a_missing_key_is_named_by_its_variable() -> None:
         embedder.close()
 
 
+@pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "https://openrouter.ai/api/v1"])
+def test_a_service_that_wants_a_key_is_not_asked_without_one(base_url: str) -> None:
+    """Or each row would be written down as failed where the service cannot be reached."""
+    embedder = OpenAIEmbedder(SMALL, base_url=base_url, key_env="THE_KEY")
+    with pytest.raises(EmbedderError, match=r"wants a key, and THE_KEY is not set") as caught:
+        embedder.embed(["a text"])
+    assert not isinstance(caught.value, EmbedderUnavailable)
+    embedder.close()
+
+
 @pytest.mark.parametrize("fault", [Fault.NO_MONEY, Fault.NO_QUOTA])
 def test_no_money_stops_the_run_and_is_not_taken_for_a_rate_limit(fault: Fault) -> None:
     with running(script=[fault]) as (server, embedder):

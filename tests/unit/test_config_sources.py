@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,15 @@ def test_everything_that_files_can_be_told(tmp_path: Path) -> None:
     found = files(tmp_path, " ".join(rest.split("\n")))
     assert (found.format, found.delimiter, found.where, found.cursor) == ("csv", "\t", "price < 5", "at")
     assert (found.columns, found.types, found.page_size) == (("name",), {"price": "decimal"}, 10)
+
+
+@pytest.mark.parametrize(
+    ("written", "lag"),
+    [("1000", 1000), ('"5m"', dt.timedelta(minutes=5)), ('""', None), ('"1h30m"', dt.timedelta(minutes=90))],
+)
+def test_a_lag_is_an_amount_or_a_length_of_time(tmp_path: Path, written: str, lag: object) -> None:
+    found = files(tmp_path, f'key = "id", paths = "a.csv", cursor = "at", full_every = "7d", cursor_lag = {written}')
+    assert (found.cursor_lag, type(found.cursor_lag), found.full_every) == (lag, type(lag), dt.timedelta(days=7))
 
 
 def test_what_files_are_when_nothing_is_told(tmp_path: Path) -> None:
@@ -116,6 +126,31 @@ MISTAKES: list[Any] = [
         'kind = "files", paths = "a.csv", key = "id", types = { price = 5 }',
         "types.price is no type of a column",
         "Write one of integer, number, decimal",
+    ),
+    (
+        'kind = "files", paths = "a.csv", key = "id", cursor_lag = "5m"',
+        "source has cursor_lag, but no cursor",
+        'Add cursor = "updated_at", or leave it out.',
+    ),
+    (
+        'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", full_every = "1d"',
+        "source has full_every, but no cursor",
+        'Add cursor = "updated_at", or leave it out.',
+    ),
+    (
+        'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", cursor_lag = "5 minutes"',
+        "cursor_lag is no length of time",
+        'Write for example "30m", "12h" or "1h30m".',
+    ),
+    (
+        'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", cursor_lag = -5',
+        "cursor_lag is less than 1",
+        'Write a length of time such as "5m", or an amount such as 1000.',
+    ),
+    (
+        'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", full_every = 5',
+        "full_every is no length of time",
+        'Write for example "30m", "12h" or "1h30m".',
     ),
     ('kind = "files", paths = "a.csv", key = "id", where = "price <"', "where is no filter: ", ""),
     (

@@ -29,6 +29,10 @@ def environment(folder: Path, dotenv: str | bytes | None = None, **process: str)
         ("${EMPTY:-Bob}", "Bob"),
         ("${EMPTY}", ""),
         ("${URL:-sqlite:///a-b.db}", "sqlite:///a-b.db"),
+        ("${NONE:-${NAME}}", "Ada"),
+        ("${NONE:-${EMPTY:-Bob}}!", "Bob!"),
+        ("${NONE:-to ${NAME} and ${NAME}}", "to Ada and Ada"),
+        ("${NAME:-${NONE}}", "Ada"),
         ("$${NAME}", "${NAME}"),
         ("$NAME costs 5$", "$NAME costs 5$"),
         ("Costs ${{ price }}", "Costs ${{ price }}"),
@@ -56,7 +60,13 @@ def test_every_missing_variable_is_named_with_its_place(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("written", ["${", "${1A}", "${A-x}", "${A:x}", "${ A }", "${A", "${A:-x"])
+def test_a_default_that_is_a_reference_may_be_missing_and_its_value_is_not_shown(tmp_path: Path) -> None:
+    assert expand("${A:-${B}}", environment(tmp_path), ("k",)) == ("${A:-${B}}", [Unset(("k",), "B")])
+    value, _ = expand("${A:-${B}}", environment(tmp_path, B="secret"))
+    assert isinstance(value, Expanded)
+
+
+@pytest.mark.parametrize("written", ["${", "${1A}", "${A-x}", "${A:x}", "${ A }", "${A", "${A:-x", "${B:-${A}"])
 def test_a_malformed_reference_is_not_taken_for_text(tmp_path: Path, written: str) -> None:
     assert expand(written, environment(tmp_path, A="a"), ("k",)) == (written, [Unset(("k",), None)])
 

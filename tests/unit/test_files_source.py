@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         raw = text.encode()
-        path.write_bytes(gzip.compress(raw) if name.endswith(".gz") else raw)
+        path.write_bytes(gzip.compress(raw, mtime=0) if name.endswith(".gz") else raw)
         return path
 
     return write_file
@@ -246,7 +246,7 @@ class TestBadInput:
             ("a.parquet", b"", "no whole Parquet file"),
             ("a.csv", b"id,name\n1,\xff\n", r"line 2: byte 3 is no UTF-8"),
             ("a.jsonl", b'{"id": 1, "name": "\xff"}\n', r"line 1: byte 20 is no UTF-8"),
-            ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 100)[:-12], "ends after line .* before its end"),
+            ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 100, mtime=0)[:-12], "ends after line .* before its end"),
             ("a.csv.gz", b"id,name\n1,one\n", "no whole gzip file"),
         ],
     )

@@ -168,6 +168,7 @@ def test_a_closed_embedder_loads_again_when_it_is_needed(folder: Path) -> None:
         ("max_tokens", 41),
         ("max_tokens", 2),
         ("workers", 0),
+        ("batch_size", 0),
     ],
 )
 def test_an_option_out_of_range_is_named(folder: Path, option: str, value: Any) -> None:

@@ -47,9 +47,12 @@ def some_windows(count: int) -> list[list[int]]:
     return [[2, *draw.choices(range(4, 40), k=draw.randrange(0, POSITIONS - 2)), 3] for _ in range(count)]
 
 
-@given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 1024))
-def test_every_window_is_in_one_group_of_its_own_length_within_the_budget(lengths: list[int], budget: int) -> None:
-    groups = batches(lengths, budget)
+@given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 1024), st.none() | st.integers(1, 8))
+def test_every_window_is_in_one_group_of_its_own_length_within_the_budget(
+    lengths: list[int], budget: int, most: int | None
+) -> None:
+    groups = batches(lengths, budget, most)
+    assert all(len(group) <= (most or len(lengths)) for group in groups)
     assert sorted(index for group in groups for index in group) == list(range(len(lengths)))
     for group in groups:
         (length,) = {lengths[index] for index in group}

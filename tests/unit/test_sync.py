@@ -143,7 +143,8 @@ def test_one_batch_without_an_answer_fails_its_rows_three_in_a_row_end_the_run()
     rows = {n: f"row {n}" for n in range(300)}
     pipeline = simple_pipeline(rows=rows, embedder=HashEmbedder(chunk_texts=10))
     pipeline.embedder.unavailable = 1
-    assert sync(pipeline).failed == 10
+    report = sync(pipeline)
+    assert (report.failed, report.texts) == (10, 290)
     pipeline = simple_pipeline(rows=rows, embedder=HashEmbedder(chunk_texts=10))
     pipeline.embedder.unavailable = 10**6
     with pytest.raises(EmbedderUnavailable):
@@ -260,3 +261,15 @@ def test_a_second_sync_at_the_same_time_is_told_who_works():
     store.prepare(pipeline.spec)
     with store.lock(), pytest.raises(Exception, match="lock"):
         sync(simple_pipeline(rows={1: "a"}, store=MemoryStore(share=store)))
+
+
+def test_a_deletion_that_gets_no_answer_is_sent_again():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(20)})
+    sync(pipeline)
+    del pipeline.source.rows[7]
+    pipeline.store.lost_answers = 1
+    assert sync(pipeline).deleted == 1
+    del pipeline.source.rows[8]
+    pipeline.store.unavailable = 1
+    assert sync(pipeline).deleted == 1
+    vectors_match_rows(pipeline, names(pipeline))

@@ -1,0 +1,191 @@
+"""`rowvec check` finds the commonest mistakes of a first set-up: the line it prints, and what it says to do."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from rowvec.stores.postgres.sessions import Sessions
+from tests.acceptance.shop import Finished, Shop
+from tests.servers.openai import EmbeddingServer
+
+ROWS = 12
+SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
+STORE = 'kind = "postgres", url = "{url}", table = "v", metadata = ["price"], language = ""'
+SHOP = "sqlite:///shop.db"
+NOWHERE = "postgresql://shop:s3cret@127.0.0.1:1/shop"
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[EmbeddingServer]:
+    with EmbeddingServer(dimension=16) as server:
+        yield server
+
+
+@pytest.fixture
+def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
+    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
+    shop.stock(ROWS)
+    shop.declare()
+    return shop
+
+
+def wrong(answer: Finished) -> list[tuple[str, str, str]]:
+    """(part, what is wrong, what to do) of each line that is not OK; the lines of one check, in their order."""
+    found = re.findall(r"^WRONG  (\S+) +(.*)\n {16,}(.*)$", answer.out, re.MULTILINE)
+    assert len(found) == answer.out.count("WRONG"), "each says what to do"
+    return [(part, what, fix) for part, what, fix in found]
+
+
+def test_what_is_right_is_said_part_by_part(shop: Shop) -> None:
+    answer = shop.run("check")
+    assert answer.code == 0, answer.out
+    assert [line.split()[:2] for line in answer.out.splitlines()] == [
+        ["OK", part] for part in ("config", "source", "text", "model", "store", "pgvector", "table")
+    ]
+
+
+MISTAKES = {
+    "a wrong port of the source": (
+        {"source": SOURCE.format(url=NOWHERE, table="products", key="id")},
+        "source", "127.0.0.1:1/shop does not answer", "source.url",
+    ),
+    "a wrong port of the store": (
+        {"store": STORE.format(url=NOWHERE)},
+        "store", "127.0.0.1:1/shop does not answer: Connection refused", "store.url",
+    ),
+    "a host that is not there": (
+        {"store": STORE.format(url="postgresql://shop@nowhere.invalid/shop")},
+        "store", "nowhere.invalid", "store.url",
+    ),
+    "a file that is not there": (
+        {"source": SOURCE.format(url="sqlite:///shp.db", table="products", key="id")},
+        "source", "There is no file", "Did you mean 'shop.db'?",
+    ),
+    "a table with a typing error": (
+        {"source": SOURCE.format(url=SHOP, table="product", key="id")},
+        "source", "has no table 'product'", "Did you mean 'products'?",
+    ),
+    "a key with a typing error": (
+        {"source": SOURCE.format(url=SHOP, table="products", key="idd")},
+        "source", "source.key: there is no column 'idd'.", "Did you mean 'id'?",
+    ),
+    "a column with a typing error": (
+        {"text": 'columns = ["nme"]'},
+        "text", "text.columns: there is no column 'nme'.", "Did you mean 'name'?",
+    ),
+    "a variable that is not set": (
+        {"store": STORE.format(url="${NO_SUCH_URL}")},
+        "config", "needs the variable NO_SUCH_URL, which is not set.", "into .env beside the config",
+    ),
+    "a paid model without a key": (
+        {"embedder": 'kind = "openai", model = "text-embedding-3-small", api_key = ""'},
+        "model", "api.openai.com wants an API key, and OPENAI_API_KEY is not set.", "Set OPENAI_API_KEY",
+    ),
+    "a model that is nowhere": (
+        {"embedder": 'kind = "local", model = "./no-such-folder"'},
+        "model", "no-such-folder", "Give the folder",
+    ),
+    "a model's address that does not answer": (
+        {"embedder": 'kind = "openai", model = "m", base_url = "http://127.0.0.1:1/v1", api_key = "k"'},
+        "model", "http://127.0.0.1:1/v1 cannot be reached", "Check base_url",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_with_what_to_do(mistake: str, shop: Shop) -> None:
+    parts, part, what, fix = MISTAKES[mistake]
+    shop.declare(**parts)
+    answer = shop.run("check")
+    assert answer.code in (1, 2)
+    found = wrong(answer)
+    assert [name for name, _, _ in found] == [part], answer.out
+    assert what in found[0][1]
+    assert fix in found[0][2]
+    assert "s3cret" not in answer.out + answer.err
+
+
+@pytest.mark.parametrize(
+    ("mistake", "what", "fix"),
+    [
+        ("name = 'x'", "the key name = 'x' on more than one row", "GROUP BY"),
+        ("name = null where id = 3", "has a row whose key 'name' is null", "name is not null"),
+    ],
+)
+def test_a_key_that_is_none(mistake: str, what: str, fix: str, shop: Shop) -> None:
+    shop.sql(f"update products set {mistake}")
+    shop.declare(source=SOURCE.format(url=SHOP, table="products", key="name"))
+    found = wrong(shop.run("check"))
+    assert len(found) == 1
+    assert what in found[0][1]
+    assert fix in found[0][2]
+
+
+def test_a_database_that_does_not_exist(shop: Shop, postgres_url: str) -> None:
+    shop.declare(store=STORE.format(url=re.sub(r"/test_\w+\?", "/nosuch?", postgres_url)))
+    ((part, what, fix),) = wrong(shop.run("check"))
+    assert (part, fix) == ("store", "Create it, or correct store.url.")
+    assert 'database "nosuch" does not exist' in what
+
+
+def test_a_column_of_another_dimension(shop: Shop, postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        connection.execute("create table v (id bigint primary key, embedding vector(768))")
+    shop.declare(store=STORE.format(url="${STORE_URL}"))
+    ((part, what, fix),) = wrong(shop.run("check"))
+    assert part == "store"
+    assert "holds vectors of 768 dimensions, but the model gives 16" in what
+    assert "store.table" in fix
+
+
+def test_a_role_that_may_not_create_the_table(shop: Shop, postgres_url: str, server: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+        connection.execute("create role reader login")
+        try:
+            shop.declare(store=STORE.format(url=postgres_url.replace("postgres:@", "reader:@")))
+            ((_, what, fix),) = wrong(shop.run("check"))
+        finally:
+            connection.execute("drop role reader")
+    assert "The role may not create public.v" in what
+    assert "GRANT CREATE, USAGE ON SCHEMA public" in fix
+
+
+def test_an_old_pgvector(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rowvec.stores.postgres.store.OLDEST_GOOD_PGVECTOR", (99, 1))
+    answer = shop.run("check")
+    assert answer.code == 1
+    ((part, what, fix),) = wrong(answer)
+    assert part == "pgvector"
+    assert re.fullmatch(r"\d+\.\d+\.\d+", what)
+    assert fix == "Update pgvector to 99.1 or newer, then: ALTER EXTENSION vector UPDATE;"
+
+
+def test_a_pooler_in_transaction_mode(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives two clients that are idle in turn one session of the server: here they are one connection."""
+    writers: list[Any] = []
+    write = Sessions.write
+    monkeypatch.setattr(Sessions, "write", lambda self, work: write(self, lambda c: (writers.append(c), work(c))[1]))
+    monkeypatch.setattr(Sessions, "another", lambda self: nullcontext(writers[-1]))
+    ((part, what, fix),) = wrong(shop.run("check"))
+    assert part == "pooler"
+    assert "a pooler in transaction mode" in what
+    assert "session mode" in fix
+
+
+def test_as_json_it_is_one_document(shop: Shop) -> None:
+    shop.declare(text='columns = ["nme"]')
+    answer = shop.run("check", "--json")
+    assert answer.code == 2
+    assert json.loads(answer.out)[-1] == {
+        "what": "text", "ok": False, "detail": "text.columns: there is no column 'nme'.", "fix": "Did you mean 'name'?",
+    }  # fmt: skip

@@ -1,0 +1,252 @@
+"""The map in a real browser: points, colours, hits, the row under the pointer, touch, and that it is behind."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from rowvec.embedding_map import SIDE, EmbeddingMap, map_file
+from rowvec.serve import ServeSettings, Service, create_app
+from rowvec.stream import Pipeline
+from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
+from tests.integration.serve_rig import KEY, product_pipeline, rows, serving
+
+COUNT = 60
+MANY = 100_000
+
+
+def on_a_line(count: int) -> EmbeddingMap:
+    """The products from left to right, in the middle of the height."""
+    x = np.linspace(0, SIDE, count).round()
+    places = np.stack([x, np.full(count, SIDE // 2)], axis=1).astype(np.uint16)
+    return EmbeddingMap(list(range(1, count + 1)), places, dt.datetime.now(dt.UTC), "hash")
+
+
+def service(folder: Path, pipeline: Pipeline, made: EmbeddingMap | None) -> Service:
+    path = map_file(folder, pipeline.name)
+    if made is not None:
+        made.save(path)
+    return Service(pipeline, map_file=path)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pipeline = product_pipeline(count=COUNT)
+    made = on_a_line(COUNT - 2)
+    with serving(create_app({"products": service(tmp_path_factory.mktemp("map"), pipeline, made)})) as address:
+        yield address
+
+
+@pytest.fixture
+def page(browser: Browser, url: str) -> Iterator[Page]:
+    with faultless(browser, url) as page:
+        page.goto("/ui/map")
+        expect(page.locator("#canvas")).to_be_visible()
+        expect(page.locator("#summary")).to_contain_text("58 rows, drawn")
+        yield page
+
+
+def place_of(page: Page, number: int) -> tuple[float, float]:
+    """Where product `number` is drawn, in pixels of the canvas."""
+    box = page.locator("#canvas").bounding_box()
+    assert box is not None
+    return 24 + (box["width"] - 48) * (number - 1) / (COUNT - 3), box["height"] / 2
+
+
+def pixel(page: Page, place: tuple[float, float]) -> list[int]:
+    script = "([x, y]) => [...document.querySelector('#canvas').getContext('2d').getImageData(x, y, 1, 1).data]"
+    found: list[int] = page.evaluate(script, [round(each) for each in place])
+    return found
+
+
+def painted(page: Page) -> int:
+    """Pixels of the canvas that are not its ground."""
+    script = """() => {
+      const canvas = document.querySelector("#canvas");
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      const pixels = new Uint32Array(data.buffer);
+      return pixels.reduce((count, pixel) => count + (pixel !== pixels[0]), 0);
+    }"""
+    count: int = page.evaluate(script)
+    return count
+
+
+def point_to(page: Page, number: int) -> Locator:
+    x, y = place_of(page, number)
+    page.locator("#canvas").hover(position={"x": x, "y": y})
+    card = page.locator("#card")
+    expect(card).to_be_visible()
+    return card
+
+
+def settled(page: Page) -> None:
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
+def test_points_are_drawn_where_the_map_says(page: Page) -> None:
+    settled(page)
+    ground = pixel(page, (place_of(page, 20)[0], 5))
+    assert pixel(page, place_of(page, 20)) != ground
+    x, y = place_of(page, 20)
+    assert pixel(page, (x, y + 40)) == ground
+
+
+def test_the_pointer_shows_the_row_and_a_click_its_similar_rows(page: Page) -> None:
+    names = rows(COUNT)
+    card = point_to(page, 20)
+    expect(card.locator("strong")).to_have_text(names[20]["name"])
+    expect(card).to_contain_text("price")
+    expect(point_to(page, 41).locator("strong")).to_have_text(names[41]["name"])
+    x, y = place_of(page, 41)
+    page.locator("#canvas").hover(position={"x": x, "y": y + 100})
+    expect(card).to_be_hidden()
+    page.locator("#canvas").click(position={"x": x, "y": y})
+    expect(page.locator("#summary")).to_contain_text(f"Rows similar to {names[41]['name']}")
+    assert parse_qs(urlsplit(page.url).query)["like"] == ["41"]
+
+
+def test_hits_of_a_query_are_lit_and_listed(page: Page) -> None:
+    settled(page)
+    before = painted(page)
+    page.locator("#query").fill("disc rotor 8")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits a").first).to_have_text("disc rotor 8")
+    expect(page.locator("#summary")).to_contain_text("rows are lit; 2 of them are not on the map")
+    settled(page)
+    assert painted(page) > before
+    page.keyboard.press("Escape")
+    expect(page.locator("#hits a")).to_have_count(0)
+    settled(page)
+    assert painted(page) == before
+    page.locator("#query").fill("disc rotor 8")
+    page.keyboard.press("Enter")
+    page.locator("#hits a").first.click()
+    expect(page.locator("#summary")).to_contain_text("Rows similar to disc rotor 8")
+
+
+def test_colours_follow_a_column_and_a_legend_that_hides_them(page: Page) -> None:
+    legend = page.locator("#legend button")
+    expect(page.get_by_label("Colour by")).to_have_value("stock")
+    expect(legend).to_have_count(10)
+    page.get_by_label("Colour by").select_option("new")
+    expect(legend).to_have_text(["no29", "yes29"])
+    settled(page)
+    yes, no = pixel(page, place_of(page, 20)), pixel(page, place_of(page, 21))
+    assert yes != no
+    legend.first.click()
+    expect(legend.first).to_have_attribute("aria-pressed", "false")
+    settled(page)
+    assert pixel(page, place_of(page, 21)) == pixel(page, (5, 5)), "hidden"
+    assert pixel(page, place_of(page, 20)) == yes
+    page.get_by_label("Colour by").select_option("price")
+    expect(legend).to_have_count(7)
+    page.get_by_label("Colour by").select_option("nothing")
+    expect(legend).to_have_count(0)
+
+
+def test_moving_and_zooming_by_mouse_and_keyboard(page: Page) -> None:
+    names = rows(COUNT)
+    canvas = page.locator("#canvas")
+    x, y = place_of(page, 20)
+    canvas.hover(position={"x": x, "y": y})
+    page.mouse.wheel(0, -500)
+    settled(page)
+    expect(point_to(page, 20).locator("strong")).to_have_text(names[20]["name"])
+    page.mouse.down()
+    page.mouse.move(x, y)
+    page.mouse.up()
+    assert page.url.endswith("/ui/map"), "a drag is no click"
+    canvas.press("0")
+    settled(page)
+    expect(point_to(page, 45).locator("strong")).to_have_text(names[45]["name"])
+    canvas.press("ArrowLeft")
+    settled(page)
+    canvas.hover(position={"x": place_of(page, 20)[0] + 60, "y": y})
+    expect(page.locator("#card strong")).to_have_text(names[20]["name"])
+    page.get_by_label("The whole map").click()
+    settled(page)
+    expect(point_to(page, 20).locator("strong")).to_have_text(names[20]["name"])
+
+
+def test_rows_that_are_not_on_the_map_are_said(page: Page) -> None:
+    expect(page.locator("#stale")).to_have_text("2 rows are not on the map. rowvec map products draws it anew.")
+
+
+def test_a_touch_shows_the_row_and_the_way_to_similar_ones(browser: Browser, url: str) -> None:
+    with faultless(browser, url, viewport={"width": 360, "height": 740}, has_touch=True) as page:
+        page.goto("/ui/map")
+        expect(page.locator("#summary")).to_contain_text("58 rows")
+        x, y = place_of(page, 1)
+        page.locator("#canvas").tap(position={"x": x, "y": y})
+        expect(page.locator("#card strong")).to_have_text(rows(COUNT)[1]["name"])
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        page.locator("#card a").click()
+        expect(page.locator("#summary")).to_contain_text("Rows similar to")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_in_both_themes(browser: Browser, url: str, scheme: Any) -> None:
+    with faultless(browser, url, color_scheme=scheme) as page:
+        page.goto("/ui/map")
+        page.locator("#query").fill("disc rotor 8")
+        page.keyboard.press("Enter")
+        expect(page.locator("#hits a").first).to_be_visible()
+        assert [found for found in page.evaluate(CONTRASTS) if found["ratio"] < 4.5] == []
+
+
+def test_without_a_map_the_page_says_how_to_draw_one(browser: Browser, tmp_path: Path) -> None:
+    app = create_app({"products": service(tmp_path, product_pipeline(), None)})
+    with serving(app) as address, browser.new_context(base_url=address) as context:
+        page = context.new_page()
+        page.goto("/ui/map")
+        expect(page.locator("#notice")).to_contain_text("There is no map of 'products' yet.")
+        expect(page.locator("#notice")).to_contain_text("rowvec map products")
+        expect(page.locator("#canvas")).to_be_hidden()
+        expect(page.locator("#query")).to_be_disabled()
+
+
+def test_the_map_asks_for_the_key(browser: Browser, tmp_path: Path) -> None:
+    services = {"products": service(tmp_path, product_pipeline(count=COUNT), on_a_line(COUNT))}
+    with serving(create_app(services, ServeSettings(api_keys=(KEY,)))) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}/ui/map")
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("API key").fill(KEY)
+        page.keyboard.press("Enter")
+        expect(page.locator("#summary")).to_contain_text("60 rows")
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
+    pipeline = product_pipeline(count=COUNT)
+    random = np.random.default_rng(1)
+    places = random.integers(0, SIDE + 1, size=(MANY, 2)).astype(np.uint16)
+    places[-1] = [SIDE, SIDE]
+    made = EmbeddingMap(list(range(1, MANY + 1)), places, dt.datetime.now(dt.UTC), "hash")
+    pipeline.store.metadata = everywhere(pipeline)  # type: ignore[method-assign]
+    app = create_app({"products": service(tmp_path, pipeline, made)})
+    with serving(app) as address, faultless(browser, address) as page:
+        page.goto("/ui/map")
+        expect(page.locator("#summary")).to_contain_text("100,000 rows")
+        settled(page)
+        assert painted(page) > MANY
+        assert page.locator("#legend button").count() > 1
+
+
+def everywhere(pipeline: Pipeline) -> Any:
+    """Metadata for any key: embedding so many rows would take the test's time and show nothing."""
+    known = rows(COUNT)
+    return lambda keys: {key: known[int(key) % COUNT + 1] for key in keys}

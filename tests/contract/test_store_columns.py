@@ -1,0 +1,59 @@
+"""What a table of rowvec's own cannot have a key or a metadata column be called."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rowvec.errors import ConfigError
+from rowvec.types import Column, ColumnType
+from tests.contract.conftest import Opener
+from tests.contract.samples import SPEC
+
+DATABASES = pytest.mark.parametrize("unprepared", ["postgres", "libsql-file", "libsql-http"], indirect=True)
+OWN = ("embedding", "text_hash", "row_hash", "truncated", "created_at", "updated_at")
+
+
+def metadata(name: str) -> tuple[Column, ...]:
+    return (*SPEC.metadata, Column(name, ColumnType.TIMESTAMP))
+
+
+@DATABASES
+@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("step", ["attach", "prepare", "checks"])
+def test_a_metadata_column_of_a_taken_name_is_refused_with_a_way_out(unprepared: Opener, name: str, step: str) -> None:
+    spec = replace(SPEC, metadata=metadata(name))
+    store = unprepared(spec)
+    with pytest.raises(ConfigError, match=f"store.metadata names '{name}'.*item_embeddings") as caught:
+        getattr(store, step)(spec)
+    assert caught.value.hint is not None
+    assert f"select {name} as other_name" in caught.value.hint
+    assert not store.ledger().exists
+
+
+@DATABASES
+def test_a_key_of_a_taken_name_is_refused(unprepared: Opener) -> None:
+    spec = replace(SPEC, key="text_hash")
+    with pytest.raises(ConfigError, match="The key cannot be called 'text_hash'"):
+        unprepared(spec).attach(spec)
+
+
+@DATABASES
+def test_the_key_is_no_metadata_column_too(unprepared: Opener) -> None:
+    spec = replace(SPEC, metadata=(*SPEC.metadata, Column(SPEC.key, SPEC.key_type)))
+    with pytest.raises(ConfigError, match=f"store.metadata names '{SPEC.key}', which is the key"):
+        unprepared(spec).prepare(spec)
+
+
+@pytest.mark.parametrize("unprepared", ["libsql-file", "libsql-http"], indirect=True)
+def test_libsql_takes_names_that_differ_in_case_for_the_same(unprepared: Opener) -> None:
+    spec = replace(SPEC, metadata=metadata("Created_At"))
+    with pytest.raises(ConfigError, match="'Created_At'"):
+        unprepared(spec).prepare(spec)
+
+
+@pytest.mark.parametrize("unprepared", ["postgres"], indirect=True)
+def test_postgres_tells_them_apart(unprepared: Opener) -> None:
+    spec = replace(SPEC, metadata=metadata("Created_At"))
+    unprepared(spec).prepare(spec)

@@ -1,0 +1,171 @@
+"""What every store does with generations: which are there, which one is live, the way back."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+
+import pytest
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import Store, TableSpec
+from rowvec.testing import HashEmbedder
+from rowvec.types import Entry, Fingerprint, State, WriteBatch
+from tests.contract.conftest import Opener
+from tests.contract.samples import DIMENSION, SPEC, document, entry, failure, vector_of, write
+
+LARGER = HashEmbedder(24, model="new")
+
+
+def of_model(model: str, dimension: int = DIMENSION) -> TableSpec:
+    made = Fingerprint("local", model, "r1", dimension)
+    return replace(SPEC, dimension=dimension, fingerprint=made, recipe="abc", settings=f"settings of {model}")
+
+
+OLD, NEW = of_model("old"), of_model("new", 24)
+
+
+def new_entry(key: int, text: str) -> Entry:
+    return Entry(document(key, text), LARGER.embed_query(text), None)
+
+
+@pytest.fixture
+def changed(opened: Opener) -> Store:
+    """A store in which a generation of 24 dimensions has taken the place of one of 16."""
+    first = opened(OLD)
+    write(first, entry(1, "lamp"), entry(2, "chair"))
+    first.complete(OLD)
+    store = opened(NEW)
+    write(store, new_entry(1, "lamp"), new_entry(3, "table"))
+    store.complete(NEW)
+    return store
+
+
+def states(store: Store) -> dict[State, tuple[str, int, bool]]:
+    return {
+        each.state: (each.fingerprint.model if each.fingerprint else "", each.rows, each.undone)
+        for each in store.generations(SPEC)
+    }
+
+
+def test_each_generation_is_listed_with_what_it_holds(unprepared: Opener, opened: Opener) -> None:
+    assert unprepared(OLD).generations(OLD) == []
+    first = opened(OLD)
+    write(first, entry(1, "lamp"), entry(2, "chair"))
+    first.complete(OLD)
+    store = opened(NEW)
+    write(store, new_entry(1, "lamp"), failures=[failure(7)])
+    live, building = store.generations(NEW)
+    assert (live.state, live.rows, live.failures, live.settings) == (State.LIVE, 2, 0, "settings of old")
+    assert (building.state, building.rows, building.failures, building.stale) == (State.BUILDING, 1, 1, 0)
+    assert building.fingerprint == NEW.fingerprint
+    assert abs(dt.datetime.now(dt.UTC) - building.since) < dt.timedelta(minutes=5)
+
+
+def test_a_row_that_failed_keeps_its_old_vector_and_is_not_current(opened: Opener) -> None:
+    store = opened(OLD)
+    write(store, entry(1, "lamp"), failures=[failure(1), failure(9)])
+    (live,) = store.generations(OLD)
+    assert (live.rows, live.failures, live.stale, live.current) == (1, 2, 1, 0)
+
+
+def test_failures_are_of_one_generation(opened: Opener) -> None:
+    write(opened(OLD), entry(1, "lamp"), failures=[failure(5)])
+    store = opened(NEW)
+    assert (store.failures(), store.count(), store.keys(None, 9), store.lookup([5])) == ([], 0, [], {}), (
+        "another model may take what the old one refused"
+    )
+    write(store, failures=[failure(6)])
+    assert [each.key for each in store.failures()] == [6]
+    assert [each.key for each in opened(OLD).failures()] == [5]
+    write(opened(NEW), new_entry(1, "lamp"))
+    store.complete(NEW)
+    assert [each.key for each in store.failures()] == [6]
+    store.rollback(OLD)
+    assert [each.key for each in opened(OLD).failures()] == [5]
+
+
+def test_a_rollback_brings_the_former_vectors_back(changed: Store) -> None:
+    assert changed.nearest(LARGER.embed_query("table"), 1).keys == [3]
+    changed.rollback(OLD)
+    assert changed.nearest(vector_of("chair"), 1).keys == [2]
+    assert changed.keyword("chair", 5).keys == [2]
+    assert (changed.ledger().fingerprint, changed.ledger().settings) == (OLD.fingerprint, OLD.settings)
+    assert states(changed) == {State.LIVE: ("old", 2, False), State.PREVIOUS: ("new", 2, True)}
+    changed.rollback(NEW)
+    assert changed.nearest(LARGER.embed_query("table"), 1).keys == [3]
+    assert changed.keyword("table", 5).keys == [3]
+    assert states(changed) == {State.LIVE: ("new", 2, False), State.PREVIOUS: ("old", 2, True)}
+
+
+def test_the_version_of_the_live_generation_changes_with_every_swap(changed: Store, opened: Opener) -> None:
+    seen = [changed.live_version()]
+    assert seen[0] == changed.ledger().version
+    write(changed, new_entry(8, "sofa"))
+    changed.complete(NEW)
+    assert changed.live_version() == seen[0], "nothing has changed places"
+    for spec in (OLD, NEW, OLD):
+        changed.rollback(spec)
+        seen.append(changed.live_version())
+    assert len(set(seen)) == 4
+    assert opened(OLD).live_version() == seen[-1]
+
+
+def test_there_is_a_version_before_there_is_anything(unprepared: Opener) -> None:
+    assert unprepared(OLD).live_version() == unprepared(OLD).live_version()
+
+
+def test_without_a_previous_generation_there_is_no_way_back(opened: Opener) -> None:
+    store = opened(OLD)
+    write(store, entry(1, "lamp"))
+    with pytest.raises(StoreError, match="no previous generation"):
+        store.rollback(OLD)
+    assert store.nearest(vector_of("lamp"), 1).keys == [1]
+
+
+def test_a_generation_is_dropped_when_told_and_the_live_one_never(changed: Store, opened: Opener) -> None:
+    with pytest.raises(StoreError, match="live generation"):
+        changed.drop_generation(State.LIVE, NEW)
+    with pytest.raises(StoreError, match="no building generation"):
+        changed.drop_generation(State.BUILDING, NEW)
+    changed.drop_generation(State.PREVIOUS, NEW)
+    assert states(changed) == {State.LIVE: ("new", 2, False)}
+    with pytest.raises(StoreError, match="no previous generation"):
+        changed.drop_generation(State.PREVIOUS, NEW)
+    third = of_model("third")
+    write(opened(third), entry(5, "bed"), failures=[failure(6)])
+    changed.drop_generation(State.BUILDING, NEW)
+    assert states(changed) == {State.LIVE: ("new", 2, False)}
+    assert (opened(third).count(), opened(third).failures()) == (0, [])
+
+
+def test_a_model_that_was_live_before_goes_on_with_the_vectors_it_has(changed: Store, opened: Opener) -> None:
+    assert changed.attach(OLD) is True, "so that a plan knows what is there"
+    assert changed.keys(None, 10) == [1, 2]
+    store = opened(OLD)
+    assert store.keys(None, 10) == [1, 2]
+    assert states(store) == {State.LIVE: ("new", 2, False), State.BUILDING: ("old", 2, False)}
+    write(store, entry(3, "table"), deletes=[2])
+    store.complete(OLD)
+    assert states(store) == {State.LIVE: ("old", 2, False), State.PREVIOUS: ("new", 2, False)}
+    assert store.keyword("table chair", 5).keys == [3]
+
+
+def test_the_filled_generation_can_be_searched_before_it_is_live(opened: Opener) -> None:
+    write(opened(OLD), entry(1, "lamp"), entry(2, "chair"))
+    store = opened(NEW)
+    write(store, new_entry(1, "lamp"), new_entry(3, "table"))
+    assert store.nearest(LARGER.embed_query("table"), 1, filled=True).keys == [3]
+    assert store.nearest(vector_of("chair"), 1).keys == [2]
+
+
+def test_writing_goes_on_after_every_change_of_places(changed: Store, opened: Opener) -> None:
+    for spec, embedder in ((OLD, HashEmbedder(DIMENSION)), (NEW, LARGER)):
+        changed.rollback(spec)
+        store = opened(spec)
+        for key in (11, 12):
+            store.write(WriteBatch([Entry(document(key, f"shelf {key}"), embedder.embed_query(f"shelf {key}"), None)]))
+        assert store.nearest(embedder.embed_query("shelf 12"), 1).keys == [12]
+        assert sorted(store.keyword("shelf", 5).keys) == [11, 12]
+        store.write(WriteBatch(deletes=[11]))
+        assert store.keyword("shelf", 5).keys == [12]

@@ -1,0 +1,491 @@
+"""Whatever happens to rows, settings, processes and connections: after one undisturbed sync the vectors are right.
+
+A state machine edits rows, changes the text and the model, and disturbs syncs in every way it can. What should be
+stored it knows from a dictionary of rows. Between two syncs it holds rowvec to less: every vector that is stored is
+that of the text whose hash stands beside it, and no row that has a vector loses it because something went wrong.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+
+from rowvec import steps
+from rowvec.errors import DeletionGuard, GenerationHeld, Locked, StoreUnavailable
+from rowvec.sources.base import CursorSettings
+from rowvec.sources.sql import SqlSource
+from rowvec.steps import Step
+from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stream import Options, Pipeline
+from rowvec.syncing import sync
+from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
+from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
+from rowvec.workers.ranges import identity, sync_range
+from tests.servers.hrana import HranaServer, serving
+from tests.support import digest
+from tests.torture import TORTURE, Faults, error_of, tried
+
+pytestmark = pytest.mark.slow
+
+EXAMPLES, STEPS = (34, 50) if TORTURE else (4, 12)
+"""Six combinations of 34 runs of 50 steps are 10,200 steps."""
+PAIRS = [(source, store) for source in ("sqlite", "postgres") for store in ("postgres", "libsql-file", "libsql-http")]
+WORDS = ["lamp", "chair", "a lamp and a chair", "żółć 東京 😀", 'it\'s "100%" \\ :x', " spaces  inside ", "Lamp", "0"]
+MODELS = {"one": 8, "two": 8, "wide": 12}
+COLUMNS = (Column("note", ColumnType.TEXT), Column("price", ColumnType.INTEGER))
+TEXTS: list[Callable[[str, str], str]] = [
+    lambda name, note: name,
+    lambda name, note: f"{name} {note}".strip(),
+    lambda name, note: f"{note}: {name} {name}" if name else "",
+]
+"""Three ways to make a text of a row."""
+
+names = st.sampled_from(["", *WORDS])
+notes = st.sampled_from(["", *WORDS[:3]])
+prices = st.none() | st.integers(0, 3)
+Values = tuple[str | None, str | None, int | None]
+
+
+class Recording(HashEmbedder):
+    """Refuses, spoils or stays silent once, at the call that `script` names."""
+
+    def embed(self, texts: Any) -> Embedded:
+        try:
+            return super().embed(texts)
+        finally:
+            self.spoil = None
+
+
+class LostAcknowledgement:
+    """A store whose answer to a write gets lost: before the write was done, or after."""
+
+    def __init__(self, store: Store, *, done: bool) -> None:
+        self._store = store
+        self._done = done
+        self._left = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write(self, batch: WriteBatch) -> int:
+        if self._left:
+            self._left = 0
+            if self._done:
+                self._store.write(batch)
+            raise StoreUnavailable("The answer got lost, as the test asked.")
+        return self._store.write(batch)
+
+
+@dataclass
+class World:
+    """One kind of source with one kind of store, and how to reach and to disturb them."""
+
+    folder: Path
+    source: str
+    store: str
+    url: str
+    hrana: HranaServer | None
+    faults: Faults
+    run: Callable[..., object]
+    """A statement, in the database of the rows."""
+    table: str = ""
+
+    def begin(self) -> None:
+        self.table = f"things_{uuid4().hex[:8]}"
+        self.sql(
+            f"create table {self.table} (id integer primary key, name text, note text, price integer, changed integer)"
+        )
+
+    def sql(self, statement: str, *values: Any) -> None:
+        self.run(statement.replace("%s", "?") if self.source == "sqlite" else statement, values)
+
+    def open_source(self, cursor: str | None) -> SqlSource:
+        url = f"sqlite:///{self.folder / 'rows.db'}" if self.source == "sqlite" else self.url
+        return SqlSource(url, table=self.table, key="id", cursor=cursor)
+
+    def open_store(self) -> Store:
+        vectors = f"{self.table}_vectors"
+        if self.store == "postgres":
+            return PostgresStore(self.url, vectors, pipeline="things", index=None)
+        if self.store == "libsql-file":
+            return LibsqlStore(str(self.folder / "vectors.db"), table=vectors)
+        assert self.hrana is not None
+        return LibsqlStore(self.hrana.url("vectors"), table=vectors)
+
+    @property
+    def has_connections(self) -> bool:
+        return "postgres" in (self.source, self.store) or self.store == "libsql-http"
+
+    def cut(self) -> None:
+        """Break every connection that rowvec has, as a restart of the server would."""
+        if "postgres" in (self.source, self.store):
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(
+                    "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowvec%'"
+                )
+        if self.hrana is not None:
+            self.hrana.control(cut_before=1, cut_after=1)
+
+
+class Convergence(RuleBasedStateMachine):
+    world: ClassVar[World]
+
+    @initialize(rows=st.lists(st.tuples(names, notes, prices), max_size=12), cursor=st.sampled_from([None, "changed"]))
+    def begin(self, rows: list[Values], cursor: str | None) -> None:
+        self.world.begin()
+        self.cursor = cursor
+        self.version = 0
+        self.rows: dict[int, Values] = {}
+        self.texts: dict[bytes, str] = {}
+        self.recipe = 0
+        self.model = "one"
+        self.live_model = self.model
+        self.vectors_before: set[Key] = set()
+        for key, values in enumerate(rows):
+            self.put(key, values)
+        self.settle()
+
+    # What happens to rows and settings
+
+    def put(self, key: int, values: Values) -> None:
+        self.rows[key] = values
+        self.version += 1
+        self.world.sql(
+            f"insert into {self.world.table} values (%s, %s, %s, %s, %s) on conflict (id) do update set"
+            " name = excluded.name, note = excluded.note, price = excluded.price, changed = excluded.changed",
+            key, *values, self.version,
+        )  # fmt: skip
+        self.know_texts()
+
+    def know_texts(self) -> None:
+        for compose in TEXTS:
+            for name, note, _ in self.rows.values():
+                text = compose(name or "", note or "")
+                self.texts[digest(text)] = text
+
+    @rule(key=st.integers(0, 15), name=names | st.none(), note=notes | st.none(), price=prices)
+    def write_row(self, key: int, name: str | None, note: str | None, price: int | None) -> None:
+        self.put(key, (name, note, price))
+
+    @rule(first=st.integers(0, 15), second=st.integers(0, 15))
+    def swap_rows(self, first: int, second: int) -> None:
+        if first in self.rows and second in self.rows:
+            one, two = self.rows[first], self.rows[second]
+            self.put(first, two)
+            self.put(second, one)
+
+    @rule(keys=st.sets(st.integers(0, 15), min_size=1, max_size=4))
+    def delete_rows(self, keys: set[int]) -> None:
+        for key in keys & set(self.rows):
+            del self.rows[key]
+            self.world.sql(f"delete from {self.world.table} where id = %s", key)
+
+    @rule(recipe=st.integers(0, len(TEXTS) - 1))
+    def change_text_settings(self, recipe: int) -> None:
+        self.recipe = recipe
+
+    @rule(model=st.sampled_from(list(MODELS)))
+    def change_model(self, model: str) -> None:
+        self.model = model
+
+    @rule(key=st.integers(0, 15))
+    def delete_a_vector_by_hand(self, key: int) -> None:
+        with self.opened() as pipeline:
+            if pipeline.store.attach(pipeline.spec):
+                pipeline.store.write(WriteBatch(deletes=[key]))
+                self.vectors_before.discard(key)
+
+    # Syncs, disturbed and not
+
+    @rule()
+    def settle(self) -> None:
+        """A sync that nothing disturbs, and after it everything is as it should be."""
+        with self.opened() as pipeline:
+            unless_held(pipeline)
+            if pipeline.store.failures():
+                sync(pipeline, Options(retry_failed=True))
+                # A generation that lacked rows takes its place when a whole sync finds none missing.
+                sync(pipeline)
+            self.is_right(pipeline)
+            again = sync(pipeline)
+            assert (again.written, again.texts) == (0, 0)
+        self.vectors_before, self.live_model = set(self.expected()), self.model
+
+    @rule(page_size=st.integers(1, 5), billed=st.booleans())
+    def sync_and_count_what_is_embedded(self, page_size: int, billed: bool) -> None:
+        with self.opened(page_size=page_size) as pipeline:
+            pipeline.embedder.billed = billed
+            store = pipeline.store
+            same_model = store.ledger().fingerprint in (None, pipeline.embedder.fingerprint)
+            known = self.stored_hashes(pipeline) if same_model and store.attach(pipeline.spec) else {}
+            present = store.count() if known or same_model else 0
+            try:
+                report = unless_held(pipeline, Options())
+            except DeletionGuard:
+                gone = set(store.keys(None, 100)) - set(self.rows)
+                assert not same_model or len(gone) > present / 2
+                return
+            self.recovered(pipeline, report)
+            if same_model and report and not report.failed and not report.waiting:
+                needed = {text for key, (text, _) in self.expected().items() if known.get(key) != digest(text)}
+                stored = {self.texts[text_hash] for text_hash in known.values() if text_hash is not None}
+                sent = Counter(pipeline.embedder.texts)
+                assert needed - stored <= set(sent) <= needed
+                assert max(sent.values(), default=1) == 1, "a text is embedded once in a run"
+
+    def recovered(self, pipeline: Pipeline, report: Report | None) -> None:
+        if report and not pipeline.store.failures():
+            self.is_right(pipeline)
+
+    @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 3))
+    def kill_a_sync(self, step: Step, occurrence: int) -> None:
+        tried(self.world.faults, "killed at a labelled step")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                steps.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
+                with self.opened() as pipeline:
+                    unless_held(pipeline)
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, -signal.SIGKILL)
+        self.each_vector_is_that_of_the_text_beside_it()
+
+    @rule(done=st.booleans())
+    def lose_an_acknowledgement(self, done: bool) -> None:
+        tried(self.world.faults, "acknowledgement lost")
+        with self.opened() as pipeline:
+            store: Any = LostAcknowledgement(pipeline.store, done=done)
+            report = unless_held(replace(pipeline, store=store))
+            assert report is None or report.conflicts == 0
+            self.recovered(pipeline, report)
+
+    @precondition(lambda self: self.world.has_connections)
+    @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 2))
+    def cut_connections(self, step: Step, occurrence: int) -> None:
+        tried(self.world.faults, "every connection cut")
+        self.disturbed(_once(step, occurrence, self.world.cut))
+
+    @rule(
+        spoil=st.sampled_from([with_nan, with_zero, with_one_missing]),
+        refused=st.sets(st.sampled_from(WORDS), max_size=2),
+        silent=st.integers(0, 1),
+    )
+    def answer_wrongly(self, spoil: Any, refused: set[str], silent: int) -> None:
+        tried(self.world.faults, "wrong answer of the embedder")
+        with self.opened(chunk_texts=4) as pipeline:
+            embedder = pipeline.embedder
+            embedder.spoil, embedder.refused, embedder.unavailable = spoil, refused, silent
+            report = unless_held(pipeline)
+            assert report is None or report.failed + report.waiting == len(pipeline.store.failures())
+        self.each_vector_is_that_of_the_text_beside_it()
+
+    @rule(key=st.integers(0, 15), name=names, occurrence=st.integers(1, 3))
+    def change_a_row_during_a_sync(self, key: int, name: str, occurrence: int) -> None:
+        tried(self.world.faults, "row changed during a sync")
+        self.disturbed(_once(Step.AFTER_READ, occurrence, partial(self.put, key, (name, "", 1))))
+
+    @rule(key=st.integers(0, 15), step=st.sampled_from(Step))
+    def delete_a_row_during_a_sync(self, key: int, step: Step) -> None:
+        tried(self.world.faults, "row deleted during a sync")
+        self.disturbed(_once(step, 1, partial(self.delete_rows, {key})))
+
+    def disturbed(self, observer: Callable[[Step], None]) -> None:
+        with self.opened(page_size=5) as pipeline:
+            steps.observer = observer
+            try:
+                error = error_of(lambda: unless_held(pipeline))
+            finally:
+                steps.observer = None
+            assert error is None or error.transient, error
+        self.each_vector_is_that_of_the_text_beside_it()
+
+    @rule()
+    def two_syncs_at_once(self) -> None:
+        tried(self.world.faults, "two syncs at once")
+        self.together([self.whole_sync, self.whole_sync])
+
+    @precondition(lambda self: self.world.store == "postgres")
+    @rule(middle=st.integers(0, 15))
+    def two_workers_of_a_fleet(self, middle: int) -> None:
+        tried(self.world.faults, "two workers at once")
+        with self.opened() as pipeline:
+            ledger = pipeline.store.ledger()
+            pipeline.store.prepare(pipeline.spec)
+        share = partial(self.range_sync, ledger)
+        self.together([partial(share, None, str(middle)), partial(share, str(middle), None)])
+
+    def whole_sync(self) -> None:
+        with self.opened() as pipeline:
+            unless_held(pipeline)
+
+    def range_sync(self, ledger: Any, after: str | None, until: str | None) -> None:
+        with self.opened() as pipeline:
+            sync_range(pipeline, after, until, ledger=ledger, expected=identity(pipeline), options=Options())
+
+    def together(self, works: list[Callable[[], None]]) -> None:
+        errors: list[BaseException] = []
+
+        def run(work: Callable[[], None]) -> None:
+            try:
+                work()
+            except Locked:
+                pass
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=run, args=(work,)) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+        self.each_vector_is_that_of_the_text_beside_it()
+
+    # What is held against it
+
+    def each_vector_is_that_of_the_text_beside_it(self) -> None:
+        with self.opened() as pipeline:
+            live = pipeline.store.ledger().fingerprint
+            assert live is not None
+            embedder = HashEmbedder(live.dimension, model=live.model)
+            pipeline.store.attach(replace(pipeline.spec, fingerprint=live, dimension=live.dimension))
+            found = set()
+            for key, text_hash in self.stored_hashes(pipeline).items():
+                if text_hash is None:
+                    continue
+                vector = pipeline.store.vector(key)
+                assert vector is not None
+                assert abs(vector - embedder.embed_query(self.texts[text_hash])).max() < 1e-6
+                found.add(key)
+            lost = {key for key in self.vectors_before - found if key in self.expected()}
+            if live.model != self.live_model:
+                # A generation is held when it holds fewer vectors than the live one, whichever rows they are of.
+                lost -= {failure.key for failure in pipeline.store.failures()}
+            assert not lost, f"rows {lost} had a vector, are still there, and have none now"
+            self.vectors_before, self.live_model = found, live.model
+
+    def stored_hashes(self, pipeline: Pipeline) -> dict[Key, bytes | None]:
+        keys = pipeline.store.keys(None, 1000)
+        return {key: stored.text_hash for key, stored in pipeline.store.lookup(keys).items()}
+
+    def expected(self) -> dict[int, tuple[str, tuple[Any, ...]]]:
+        """Text and metadata of every row that should have a vector."""
+        compose = TEXTS[self.recipe]
+        texts = {key: compose(name or "", note or "") for key, (name, note, _) in self.rows.items()}
+        return {key: (text, self.rows[key][1:]) for key, text in texts.items() if text}
+
+    def is_right(self, pipeline: Pipeline) -> None:
+        expected = self.expected()
+        store = pipeline.store
+        assert store.keys(None, 1000) == sorted(expected)
+        embedder = HashEmbedder(MODELS[self.model], model=self.model)
+        for key, (text, _) in expected.items():
+            vector = store.vector(key)
+            assert vector is not None
+            assert abs(vector - embedder.embed_query(text)).max() < 1e-6
+        stored = {key: (found["note"], found["price"]) for key, found in store.metadata(sorted(expected)).items()}
+        assert stored == {key: metadata for key, (_, metadata) in expected.items()}
+
+    @contextmanager
+    def opened(self, *, page_size: int = 2000, chunk_texts: int = 64) -> Iterator[Any]:
+        dimension = MODELS[self.model]
+        embedder = Recording(dimension, model=self.model, chunk_texts=chunk_texts)
+        recipe, compose = str(self.recipe), TEXTS[self.recipe]
+
+        def to_document(row: Row) -> Document:
+            text = compose(row.values["name"] or "", row.values["note"] or "")
+            metadata = (row.values["note"], row.values["price"])
+            return Document(row.key, text, metadata, digest(text), digest(repr(metadata)))
+
+        spec = TableSpec(
+            pipeline="things", key="id", key_type=ColumnType.INTEGER, dimension=dimension, metadata=COLUMNS,
+            language="simple", fingerprint=embedder.fingerprint, recipe=recipe,
+        )  # fmt: skip
+        parts = (
+            self.world.open_source(self.cursor),
+            to_document,
+            ("name", "note"),
+            embedder,
+            self.world.open_store(),
+            spec,
+        )
+        pipeline = Pipeline("things", *parts, page_size=page_size, cursor=CursorSettings(lag=0))
+        try:
+            yield pipeline
+        finally:
+            pipeline.close()
+
+
+ALLOWED = Options(allow_delete=True)
+
+
+def unless_held(pipeline: Pipeline, options: Options = ALLOWED) -> Report | None:
+    """Sync; None where a new generation has to wait, because rows failed in it."""
+    try:
+        return sync(pipeline, options)
+    except GenerationHeld:
+        return None
+
+
+def _once(step: Step, occurrence: int, act: Callable[[], object]) -> Callable[[Step], None]:
+    seen = 0
+
+    def observe(reached: Step) -> None:
+        nonlocal seen
+        seen += reached is step
+        if reached is step and seen == occurrence:
+            act()
+
+    return observe
+
+
+@pytest.fixture(params=PAIRS, ids="-".join)
+def world(request: pytest.FixtureRequest, quick_folder: Path, faults: Faults) -> Iterator[World]:
+    source, store = request.param
+    with ExitStack() as stack:
+        url = request.getfixturevalue("postgres_url") if "postgres" in request.param else ""
+        hrana = stack.enter_context(serving(quick_folder)) if store == "libsql-http" else None
+        if source == "sqlite":
+            database = sqlite3.connect(quick_folder / "rows.db", isolation_level=None, check_same_thread=False)
+            run: Callable[..., object] = stack.enter_context(closing(database)).execute
+        else:
+            run = stack.enter_context(psycopg.connect(url, autocommit=True)).execute
+        yield World(quick_folder, source, store, url, hrana, faults, run)
+
+
+@pytest.mark.timeout(3000 if TORTURE else 300)
+def test_after_any_history_one_undisturbed_sync_makes_the_vectors_right(world: World) -> None:
+    machine = type("Machine", (Convergence,), {"world": world})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, database=None, derandomize=not TORTURE,
+            suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
+        ),
+    )  # fmt: skip

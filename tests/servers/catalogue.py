@@ -1,0 +1,98 @@
+"""A server on loopback that answers as the catalogues of Hugging Face and of Kaggle do.
+
+    with CatalogueServer() as server:
+        server.hub = [{"id": "someone/words", "downloads": 7}]
+        server.kaggle = [{"ref": "someone/words", "title": "Words", "lastUpdated": "2024-01-01T00:00:00Z"}]
+
+The hub's list comes in pages with a Link header; Kaggle's needs the user and the key. `refusals` answers of Kaggle
+are "too many requests" first.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+USER, KEY = "someone", "a-key-of-the-test"
+PAGE = 2
+
+
+class CatalogueServer:
+    def __init__(self) -> None:
+        self.hub: list[dict[str, Any]] = []
+        self.kaggle: list[dict[str, Any]] = []
+        self.refusals = 0
+        self.paths: list[str] = []
+
+        class Handler(_Handler):
+            server_of_test = self
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def answer(self, path: str, asked: dict[str, str], authorization: str) -> tuple[int, Any, dict[str, str]]:
+        """Status, body and headers."""
+        if path == "/api/datasets":
+            return self._hub_page(asked)
+        expected = base64.b64encode(f"{USER}:{KEY}".encode()).decode()
+        if authorization != f"Basic {expected}":
+            return 401, {"code": 401, "message": "Unauthenticated"}, {}
+        if self.refusals:
+            self.refusals -= 1
+            return 429, {"code": 429, "message": "Too many requests"}, {"Retry-After": "1"}
+        if path == "/api/v1/datasets/list":
+            latest = sorted(self.kaggle, key=lambda each: each["lastUpdated"], reverse=True)
+            first = PAGE * (int(asked.get("page", "1")) - 1)
+            brief = [{k: v for k, v in each.items() if k != "description"} for each in latest]
+            return 200, brief[first : first + PAGE], {}
+        ref = path.removeprefix("/api/v1/datasets/view/")
+        found = next((each for each in self.kaggle if each["ref"] == ref), None)
+        if found is None:
+            return 404, {"code": 404, "message": "Not found"}, {}
+        # The answer about one dataset names the fields that may be missing differently.
+        return 200, {name if name == "ref" else f"{name}Nullable": value for name, value in found.items()}, {}
+
+    def _hub_page(self, asked: dict[str, str]) -> tuple[int, Any, dict[str, str]]:
+        ordered = sorted(self.hub, key=lambda each: -each["downloads"])
+        first = int(asked.get("cursor", "0"))
+        headers = {}
+        if first + PAGE < len(ordered):
+            headers["Link"] = f'<{self.url}/api/datasets?cursor={first + PAGE}>; rel="next"'
+        return 200, ordered[first : first + PAGE], headers
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server_of_test: CatalogueServer
+
+    def do_GET(self) -> None:
+        path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
+        self.server_of_test.paths.append(path)
+        status, body, headers = self.server_of_test.answer(
+            path, {name: values[-1] for name, values in asked.items()}, self.headers.get("Authorization", "")
+        )
+        content = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass

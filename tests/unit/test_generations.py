@@ -1,0 +1,489 @@
+"""A change of model: filled beside the live vectors, kept in step, measured, put live, taken back."""
+
+from __future__ import annotations
+
+import csv
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rowvec import syncing
+from rowvec.audit import audit
+from rowvec.embedders.base import Embedder
+from rowvec.errors import ConfigError, DeletionGuard, EmbedderError, GenerationHeld, SearchError, StoreUnavailable
+from rowvec.gate import Gate
+from rowvec.generations import course, roll_back, words
+from rowvec.preview import preview
+from rowvec.search import Searcher
+from rowvec.sources.base import Selection
+from rowvec.status import status
+from rowvec.stores.audited import Drift
+from rowvec.stream import Options, Pipeline
+from rowvec.syncing import sync
+from rowvec.testing import HashEmbedder, MemoryStore
+from rowvec.types import Document, Embedded, Report, Row, State
+from tests.support import simple_document, simple_pipeline, vectors_match_rows
+
+
+class Known:
+    """Embedders by the settings that a store kept: here, the name of the model."""
+
+    def __init__(self, *embedders: HashEmbedder) -> None:
+        self.embedders = {each.fingerprint.model: each for each in embedders}
+
+    def embedder(self, settings: str) -> Embedder:
+        if settings not in self.embedders:
+            raise EmbedderError(f"there is no model {settings}")
+        return self.embedders[settings]
+
+    def documents(self, settings: str) -> Any:
+        return simple_document, ("name",)
+
+    def close(self) -> None:
+        pass
+
+
+OLD, NEW = HashEmbedder(model="old"), HashEmbedder(24, model="new")
+
+
+def of(embedder: HashEmbedder, base: Pipeline, **changes: Any) -> Pipeline:
+    """The same pipeline with another model in its config."""
+    made = embedder.fingerprint
+    spec = replace(base.spec, fingerprint=made, dimension=made.dimension, settings=made.model)
+    changes = {"former": Known(OLD, NEW), **changes}
+    return replace(base, embedder=embedder, spec=spec, **changes)
+
+
+@pytest.fixture
+def old() -> Pipeline:
+    """A hundred rows, synced with the old model."""
+    for embedder in (OLD, NEW):
+        embedder.texts, embedder.calls = [], 0
+    pipeline = of(OLD, simple_pipeline(rows={n: f"row {n}" for n in range(100)}))
+    sync(pipeline)
+    return pipeline
+
+
+def names(pipeline: Pipeline) -> dict[Any, str]:
+    return {key: row["name"] for key, row in pipeline.source.rows.items()}  # type: ignore[attr-defined]
+
+
+def states(pipeline: Pipeline) -> dict[str, tuple[str, int]]:
+    found = pipeline.store.generations(pipeline.spec)
+    return {str(each.state): (each.fingerprint.model, each.rows) for each in found if each.fingerprint}
+
+
+def live_matches(pipeline: Pipeline) -> None:
+    """The live generation, of the old model, is that of the rows."""
+    former = of(OLD, pipeline)
+    former.store.attach(former.spec)
+    vectors_match_rows(former, names(former))
+
+
+@pytest.fixture
+def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At first of a page each."""
+    monkeypatch.setattr(syncing, "SLICE_SECONDS", 1e-6)
+
+
+def edit(pipeline: Pipeline) -> None:
+    """One row changed, one new, one gone."""
+    rows = pipeline.source.rows  # type: ignore[attr-defined]
+    rows[3]["name"] = "row three"
+    rows[500] = {"id": 500, "name": "row 500", "price": 1}
+    del rows[5]
+
+
+def interrupted_after(calls: int, embedder: HashEmbedder) -> threading.Event:
+    """Set when the embedder has been called so often."""
+    stop = threading.Event()
+    embed = embedder.embed
+
+    def counted(texts: Sequence[str]) -> Embedded:
+        if embedder.calls + 1 >= calls:
+            stop.set()
+        return embed(texts)
+
+    embedder.embed = counted  # type: ignore[method-assign]
+    return stop
+
+
+def test_the_new_generation_takes_the_place_of_the_live_one_when_it_is_complete(old: Pipeline) -> None:
+    said: list[str] = []
+    new = of(NEW, old)
+    report = sync(new, tell=said.append)
+    assert (report.inserted, report.texts, len(NEW.texts)) == (100, 100, 100)
+    assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
+    assert "changes from old (8 dimensions) to new (24 dimensions)" in said[0]
+    assert "`rowvec rollback`" in said[-1]
+    vectors_match_rows(new, names(new))
+    assert sync(new).unchanged == 100
+    assert len(OLD.texts) == 100, "nothing is embedded by the old model any more"
+
+
+def test_the_live_generation_is_kept_in_step_from_the_first_moment(old: Pipeline) -> None:
+    edit(old)
+    embedder = HashEmbedder(24, model="new", chunk_texts=10)
+    new = of(embedder, old)
+    report = sync(new, stop=interrupted_after(3, embedder))
+    assert states(new)["building"][1] < 100, "interrupted"
+    live_matches(old)
+    assert OLD.texts[100:] == ["row three", "row 500"]
+    assert report.reasons["live generation: inserted"] == report.reasons["live generation: deleted"] == 1
+
+
+def test_what_was_interrupted_goes_on_and_nothing_is_embedded_twice(old: Pipeline) -> None:
+    embedder = HashEmbedder(24, model="new", chunk_texts=10)
+    sync(of(embedder, old), stop=interrupted_after(3, embedder))
+    done = len(embedder.texts)
+    assert 0 < done < 100
+    new = of(NEW, old)
+    said: list[str] = []
+    sync(new, tell=said.append)
+    assert f"{done} rows have a vector of it already" in said[0]
+    assert sorted(embedder.texts + NEW.texts) == sorted(names(new).values())
+    vectors_match_rows(new, names(new))
+
+
+def test_rows_that_change_while_a_generation_is_filled_reach_both(
+    old: Pipeline, short_slices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each page is a slice, and the live generation is brought in step between any two."""
+
+    class Changing(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            rows = old.source.rows  # type: ignore[attr-defined]
+            if self.calls == 5:
+                rows[2]["name"] = "changed behind"
+                rows[98]["name"] = "changed ahead"
+                rows[600] = {"id": 600, "name": "new at the end", "price": 1}
+                del rows[4]
+            return super().embed(texts)
+
+    new = of(Changing(24, model="new", chunk_texts=5), old, page_size=10)
+    passes: list[set[str]] = []
+    in_step = syncing._Run._keep_in_step
+
+    def noted(run: Any) -> None:
+        in_step(run)
+        passes.append(set(OLD.texts[100:]))
+
+    monkeypatch.setattr(syncing._Run, "_keep_in_step", noted)
+    report = sync(new)
+    vectors_match_rows(new, names(old))
+    assert passes[0] == set()
+    assert passes[4] == {"changed behind", "changed ahead", "new at the end"}, "long before the swap"
+    assert (report.inserted, report.embedded, report.deleted) == (101, 1, 1)
+    assert report.failed == report.waiting == 0
+    assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
+
+
+def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_generation(old: Pipeline) -> None:
+    edit(old)
+    old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
+    embedder = HashEmbedder(24, model="new", chunk_texts=10)
+    new = of(embedder, old, former=Known())
+    said: list[str] = []
+    sync(new, tell=said.append, stop=interrupted_after(3, embedder))
+    assert "gets no new vectors" in said[0]
+    assert "there is no model old" in said[0]
+    store = of(OLD, old).store
+    store.attach(old.spec)
+    assert store.lookup([5, 500]) == {}
+    assert store.vector(3) is not None, "a changed row stays findable"
+    assert store.metadata([7]) == {7: {"price": 99}}
+    sync(of(NEW, old, former=Known()))
+    vectors_match_rows(of(NEW, old), names(old))
+
+
+def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) -> None:
+    edit(old)
+
+    class Discontinued(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            raise EmbedderError("The model is no longer served.")
+
+    gone = Discontinued(model="old")
+    new = of(NEW, old, former=Known(gone))
+    said: list[str] = []
+    report = sync(new, tell=said.append)
+    assert "From now on: The live generation gets no new vectors" in said[1]
+    assert report.reasons["live generation: deleted"] == 1
+    vectors_match_rows(new, names(new))
+    assert states(new)["live"] == ("new", 100)
+
+
+def test_an_empty_source_wipes_neither_generation(old: Pipeline) -> None:
+    kept = dict(old.source.rows)  # type: ignore[attr-defined]
+    old.source.rows.clear()  # type: ignore[attr-defined]
+    new = of(NEW, old)
+    with pytest.raises(DeletionGuard):
+        sync(new)
+    assert states(new)["live"] == ("old", 100)
+    old.source.rows.update(kept)  # type: ignore[attr-defined]
+    sync(new)
+    assert states(new)["live"] == ("new", 100)
+
+
+def test_a_sync_of_a_few_rows_is_done_in_both_and_changes_no_places(old: Pipeline) -> None:
+    edit(old)
+    new = of(NEW, old)
+    sync(new, Options(Selection(keys=(3,))))
+    assert states(new) == {"live": ("old", 100), "building": ("new", 1)}
+    assert (NEW.texts, OLD.texts[100:]) == (["row three"], ["row three"])
+
+
+def test_force_embeds_each_row_once(old: Pipeline, short_slices: None) -> None:
+    sync(of(NEW, old, page_size=10), Options(force=True))
+    assert sorted(NEW.texts) == sorted(names(old).values())
+    assert len(OLD.texts) == 100
+
+
+# Going live
+
+
+def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline) -> None:
+    embedder = HashEmbedder(24, model="new")
+    embedder.refused = {"row 7"}
+    new = of(embedder, old)
+    with pytest.raises(GenerationHeld, match="for 99 rows and the live one for 100"):
+        sync(new)
+    assert states(new) == {"live": ("old", 100), "building": ("new", 99)}
+    assert new.store.runs(1)[0].outcome == "failed"
+    report = sync(new, accept=True)
+    assert report.waiting == 1
+    assert states(new)["live"] == ("new", 99)
+
+
+def test_a_row_that_both_models_refuse_holds_nothing_up() -> None:
+    first, second = HashEmbedder(model="old"), HashEmbedder(24, model="new")
+    first.refused = second.refused = {"row 7"}
+    pipeline = of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
+    sync(pipeline)
+    report = sync(of(second, pipeline, former=Known(first, second)))
+    assert report.failed == 1
+    assert states(pipeline)["live"] == ("new", 19)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Callable[..., Gate]:
+    """Queries that are the texts of rows, each with its row as the one that is relevant."""
+
+    def make(**changes: Any) -> Gate:
+        paths = tmp_path / "queries.csv", tmp_path / "judgements.csv"
+        tables = (
+            [("id", "query"), *((n, f"row {n}") for n in range(10))],
+            [("query_id", "docid", "rating"), *((n, n, 1) for n in range(10))],
+        )
+        for path, rows in zip(paths, tables, strict=True):
+            with open(path, "w", newline="") as file:
+                csv.writer(file).writerows(rows)
+        return Gate(*paths, **changes)
+
+    return make
+
+
+class Confused(HashEmbedder):
+    """Embeds queries as if they were other texts."""
+
+    def embed_query(self, text: str) -> Any:
+        return super().embed_query(text[::-1] if self.asked else text)
+
+    asked = False
+
+
+def test_a_worse_generation_is_held_with_both_figures(old: Pipeline, gate: Callable[..., Gate]) -> None:
+    embedder = Confused(24, model="new")
+    new = of(embedder, old, gate=gate())
+    embed = embedder.embed
+
+    def embed_well(texts: Sequence[str]) -> Embedded:
+        embedder.asked = False
+        try:
+            return embed(texts)
+        finally:
+            embedder.asked = True
+
+    embedder.embed = embed_well  # type: ignore[method-assign]
+    with pytest.raises(GenerationHeld, match=r"worse .* nDCG@10 0\.\d+, the live generation 1\.0000") as held:
+        sync(new)
+    assert "--accept" in str(held.value)
+    assert states(new) == {"live": ("old", 100), "building": ("new", 100)}
+    calls = embedder.calls
+    with pytest.raises(GenerationHeld):
+        sync(new)
+    assert embedder.calls == calls, "to measure it again embeds no row"
+    sync(new, accept=True)
+    assert states(new)["live"] == ("new", 100)
+
+
+def test_a_generation_as_good_as_the_live_one_passes(old: Pipeline, gate: Callable[..., Gate]) -> None:
+    said: list[str] = []
+    sync(of(NEW, old, gate=gate()), tell=said.append)
+    assert "nDCG@10 1.0000, the live generation 1.0000" in said[-1]
+
+
+def test_a_gate_that_cannot_measure_says_so_before_anything_is_embedded(
+    old: Pipeline, gate: Callable[..., Gate], tmp_path: Path
+) -> None:
+    for broken in (gate(measure="goodness"), replace(gate(), judgements=tmp_path / "none.csv")):
+        with pytest.raises(ConfigError):
+            sync(of(NEW, old, gate=broken))
+    assert NEW.texts == []
+
+
+def test_a_live_model_that_is_gone_cannot_be_compared(old: Pipeline, gate: Callable[..., Gate]) -> None:
+    new = of(NEW, old, gate=gate(), former=Known())
+    with pytest.raises(GenerationHeld, match="cannot be compared"):
+        sync(new)
+    assert states(new)["live"] == ("old", 100)
+
+
+# The way back
+
+
+def test_after_a_rollback_a_sync_keeps_the_former_generation_in_step_and_says_so(old: Pipeline) -> None:
+    new = of(NEW, old)
+    sync(new)
+    roll_back(new)
+    edit(old)
+    said: list[str] = []
+    report = sync(new, tell=said.append)
+    assert (report.inserted, report.embedded, report.deleted) == (1, 1, 1)
+    assert "rolled back" in said[0]
+    assert len(NEW.texts) == 100
+    assert states(new) == {"live": ("old", 100), "previous": ("new", 100)}
+    vectors_match_rows(of(OLD, old), names(old))
+    assert "rolled back" in preview(new).generation
+    assert preview(new).texts == 0
+
+
+def test_a_rollback_of_a_rollback_and_accept_both_return_to_the_new_model(old: Pipeline) -> None:
+    new = of(NEW, old)
+    sync(new)
+    roll_back(new)
+    roll_back(new)
+    assert states(new)["live"] == ("new", 100)
+    assert sync(new).unchanged == 100
+    roll_back(new)
+    edit(old)
+    sync(new, accept=True)
+    assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
+    assert NEW.texts[100:] == ["row three", "row 500"], "only what has changed is embedded"
+
+
+def test_to_set_the_config_back_embeds_only_what_has_changed_since(old: Pipeline) -> None:
+    sync(of(NEW, old))
+    edit(old)
+    planned = preview(of(OLD, old))
+    assert planned.texts == 2
+    assert "100 rows have a vector of it already" in planned.generation
+    sync(of(OLD, old))
+    assert OLD.texts[100:] == ["row three", "row 500"]
+    assert states(old) == {"live": ("old", 100), "previous": ("new", 100)}
+    vectors_match_rows(of(OLD, old), names(old))
+
+
+def test_a_generation_whose_model_is_gone_is_not_returned_to(old: Pipeline) -> None:
+    new = of(NEW, old, former=Known())
+    sync(new)
+    with pytest.raises(EmbedderError, match=r"old .* cannot be loaded: there is no model old"):
+        roll_back(new)
+    assert states(new)["live"] == ("new", 100)
+
+
+def test_a_model_that_is_no_longer_what_it_was_is_not_used(old: Pipeline) -> None:
+    other = HashEmbedder(12, model="old")
+    new = of(NEW, old, former=Known(other))
+    chosen = course(new)
+    assert chosen.note is not None
+    assert "what is there now is old (12 dimensions)" in chosen.note
+
+
+def test_the_plan_tells_of_the_change_and_its_size(old: Pipeline) -> None:
+    planned = preview(of(NEW, old))
+    assert (planned.kinds["insert"], planned.reasons["model changed"], planned.texts) == (100, 100, 100)
+    assert "beside the live ones" in planned.generation
+    assert preview(old).generation == ""
+
+
+# Searching
+
+
+def test_queries_are_embedded_by_the_model_of_the_live_generation(old: Pipeline) -> None:
+    new = of(NEW, old)
+    searcher = Searcher.of(new)
+    assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
+    sync(new)
+    assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
+    roll_back(new)
+    assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
+    assert searcher.current is OLD
+    assert status(new).current == 100
+
+
+def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline) -> None:
+    new = of(NEW, old)
+    sync(new)
+    searcher = Searcher.of(new)
+    nearest, swaps = new.store.nearest, 0
+
+    def swapped_before(*arguments: Any, **options: Any) -> Any:
+        nonlocal swaps
+        if swaps < 3:
+            swaps += 1
+            new.store.rollback(new.spec)
+        return nearest(*arguments, **options)
+
+    new.store.nearest = swapped_before  # type: ignore[method-assign]
+    assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
+    assert swaps == 3
+    swaps = -100
+    with pytest.raises(StoreUnavailable, match="too often"):
+        searcher.search("row 8")
+
+
+def test_a_model_that_cannot_be_loaded_answers_no_query(old: Pipeline) -> None:
+    with pytest.raises(EmbedderError, match="cannot be loaded"):
+        Searcher.of(of(NEW, old, former=Known()))
+    with pytest.raises(SearchError, match="comparing them would mean nothing"):
+        Searcher(old.store, NEW, of(NEW, old).spec).search("row 8")
+
+
+def test_a_fingerprint_in_words_says_what_differs() -> None:
+    made = replace(OLD.fingerprint, model="mini", dimension=1536, precision="int8")
+    assert words(made) == "mini (1,536 dimensions, int8)"
+    assert (
+        words(made, replace(made, max_tokens=128, prompt="q: "))
+        == "mini (1,536 dimensions, prompt '', window of None tokens)"
+    )
+
+
+def test_the_report_of_a_build_counts_each_row_once(old: Pipeline, short_slices: None) -> None:
+    shown: list[int] = []
+
+    def progress(report: Report) -> None:
+        shown.append(report.inserted)
+
+    report = sync(of(NEW, old, page_size=10), progress=progress)
+    assert (report.read, report.inserted, report.texts) == (100, 100, 100)
+    assert max(shown) == 100
+    assert isinstance(old.store, MemoryStore)
+    assert {each.state for each in old.store.generations(old.spec)} == {State.LIVE, State.PREVIOUS}
+
+
+def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipeline) -> None:
+    def shouted(row: Row) -> Document:
+        return simple_document(Row(row.key, {**row.values, "name": row.values["name"].upper()}))
+
+    new = of(NEW, old, to_document=shouted)
+    sync(new, Options(limit=5))
+    assert not audit(new, sample=0, settle=0).findings
+    old.source.rows[3]["name"] = "another text"  # type: ignore[attr-defined]
+    assert {drift: list(found.keys) for drift, found in audit(new, sample=0, settle=0).findings.items()} == {
+        Drift.STALE: [3]
+    }
