@@ -17,12 +17,13 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rowvec.embedders.models import MINILM, find
 from rowvec.embedders.openai import OpenAIEmbedder
 from rowvec.pricing import Price, dollars
 
@@ -96,13 +97,14 @@ def measure(texts: list[str], url: str, latency: float, concurrency: int, tokeni
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=2437)
     parser.add_argument("--latency", type=float, default=0.25, help="seconds from a request to its answer")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 4, 8])
-    parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer.json, which the server bills by")
-    options = parser.parse_args()
+    by_default = find(MINILM).folder / "tokenizer.json"
+    parser.add_argument("--tokenizer", type=Path, default=by_default, help="by which the server bills")
+    options = parser.parse_args(arguments)
     texts = samples(options.texts)
     with server(options.latency, options.tokenizer) as url:
         for concurrency in options.concurrency:
@@ -110,4 +112,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

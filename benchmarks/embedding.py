@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -285,14 +285,11 @@ def found(entry: Here | Elsewhere) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def main() -> None:
-    if sys.argv[1:2] == ["--contestant"]:
-        contestant(*sys.argv[2:])
-        return
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     texts = sample(options.texts)
     result = race(texts, options.rounds)
     print(f"{'':30} {'texts/s':>8} {'times':>6} {'cosine mean':>12} {'min':>8}")
@@ -307,4 +304,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--contestant"]:
+        contestant(*sys.argv[2:])
+    else:
+        main(sys.argv[1:])

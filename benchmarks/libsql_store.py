@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,12 +34,12 @@ BATCH = 500
 METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--dimension", type=int, default=384)
     parser.add_argument("--remote-rows", type=int, default=2_000)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     entries = list(made(options.rows, options.dimension))
     with tempfile.TemporaryDirectory() as folder:
         store = opened(f"{folder}/vectors.db", options.dimension)
@@ -179,4 +179,4 @@ def counting() -> Iterator[Callable[[], float]]:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,12 +66,12 @@ def measure(name: str, state: Path, precision: str) -> list[dict[str, object]]:
     return found
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collections", nargs="*", default=list(COLLECTIONS))
     parser.add_argument("--state", type=Path, default=Path(".rowvec/relevance"))
     parser.add_argument("--precision", default="float32")
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_args(arguments)
     found = [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
     table = Table("collection", "way", *MEASURES)
     for row in found:
@@ -81,4 +82,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

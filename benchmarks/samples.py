@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -44,11 +45,11 @@ with ThreadPoolExecutor(threads) as pool:
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--latency", type=float, default=0.25)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     server = subprocess.Popen(
         [sys.executable, "-m", "tests.servers.openai", "--latency", str(options.latency)],
         stdout=subprocess.PIPE, text=True, cwd=ROOT,
@@ -109,4 +110,4 @@ def run_seconds(status: bytes) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

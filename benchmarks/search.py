@@ -12,6 +12,7 @@ import argparse
 import hashlib
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -82,8 +83,9 @@ def summary(name: str, times: Sequence[float], **more: object) -> dict[str, obje
     }  # fmt: skip
 
 
-def filtered(store: PostgresStore, queries: Vectors, share: float, rows: int) -> dict[str, object]:
-    where: Filter = bind(parse(f"slot < {round(share * SLOTS)}"), [SLOT])
+def nearest(store: PostgresStore, queries: Vectors, share: float | None = None) -> dict[str, object]:
+    """Search with a filter that this share of the rows passes, beside exact search."""
+    where: Filter | None = None if share is None else bind(parse(f"slot < {round(share * SLOTS)}"), [SLOT])
     hits, short, exact_answers = [], 0, 0
     for query in queries:
         exact = store.nearest(query, 10, where, exact=True)
@@ -93,17 +95,16 @@ def filtered(store: PostgresStore, queries: Vectors, share: float, rows: int) ->
         short += len(found.keys) < len(exact.keys)
         exact_answers += found.exact
     times = timed(lambda n: store.nearest(queries[n], 10, where), len(queries))
-    return summary(
-        f"filter {100 * share:g} %", times, recall=round(statistics.mean(hits), 4), short=short,
-        exact=f"{100 * exact_answers / len(queries):.0f} %",
-    )  # fmt: skip
+    name = "unfiltered" if share is None else f"filter {100 * share:g} %"
+    exact_share = f"{100 * exact_answers / len(queries):.0f} %"
+    return summary(name, times, recall=round(statistics.mean(hits), 4), short=short, exact=exact_share)
 
 
-def main(argv: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--state", type=Path, default=Path(".rowvec/search"))
-    chosen = parser.parse_args(argv)
+    chosen = parser.parse_args(arguments)
     chosen.state.mkdir(parents=True, exist_ok=True)
     collection = vaswani()
     texts = [row["text"] for row in collection.rows]
@@ -117,21 +118,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         found.append({"what": "write, rows/s", "p50 ms": round(fill(store, spec, chosen.rows, texts, vectors))})
     began = time.perf_counter()
     store.complete(spec)
-    found.append({"what": "complete (index), s", "p50 ms": round(time.perf_counter() - began, 1)})
+    found.append({"what": "index, s", "p50 ms": round(time.perf_counter() - began, 1)})
     efforts = store.indexes.tune(0.98)
     found += [
-        {"what": f"recall@10 at effort {e.effort}", "recall": e.recall, "p50 ms": e.milliseconds} for e in efforts
+        {"what": f"effort {e.effort}", "recall": round(e.recall, 4), "p50 ms": round(e.milliseconds, 2)}
+        for e in efforts
     ]
     searcher = Searcher(store, embedder, spec)
     questions = list(collection.queries.values())[:QUERIES]
     asked = np.stack([embedder.embed_query(question) for question in questions])
     time.sleep(5.5)  # The store notices a tuning within five seconds.
-    found.append(summary("unfiltered", timed(lambda n: store.nearest(asked[n], 10), len(asked))))
-    found += [filtered(store, asked, share, chosen.rows) for share in SELECTIVITIES]
+    found += [nearest(store, asked, share) for share in (None, *SELECTIVITIES)]
     found.append(summary("embed the query", timed(lambda n: embedder.embed_query(questions[n]), QUERIES)))
     for mode in ("semantic", "keyword", "hybrid"):
         times = timed(lambda n, mode=mode: searcher.search(questions[n], mode=mode), QUERIES)  # type: ignore[misc]
-        found.append(summary(f"{mode}, query embedded", times))
+        found.append(summary(f"{mode}, whole", times))
     table = Table("what", "p50 ms", "p95 ms", "recall", "short", "exact")
     for row in found:
         table.add_row(*(str(row.get(name, "")) for name in ("what", "p50 ms", "p95 ms", "recall", "short", "exact")))
@@ -142,4 +143,4 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -19,6 +19,7 @@ import os
 import random
 import socket
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -45,7 +46,7 @@ METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))
 BATCH = 1000
 
 
-def main() -> None:
+def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=400, help="of one client, and as many bare searches")
@@ -53,7 +54,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of several clients at once")
     parser.add_argument("--model", default=MINILM)
     parser.add_argument("--precision", default="float32")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as folder:
         url = embedded_url(Path(folder))
         try:
@@ -163,11 +164,11 @@ class Client:
         # As every HTTP client does that waits for its answer before it goes on.
         self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def search(self, query: str) -> float:
+    def search(self, query: str, mode: str = "semantic") -> float:
         """Seconds until the answer is read."""
         body = json.dumps({"query": query, "limit": 10})
         began = time.perf_counter()
-        self._connection.request("POST", "/search/semantic", body, {"Content-Type": "application/json"})
+        self._connection.request("POST", f"/search/{mode}", body, {"Content-Type": "application/json"})
         reply = self._connection.getresponse()
         content = reply.read()
         seconds = time.perf_counter() - began
@@ -209,14 +210,12 @@ def side_by_side(searches: Sequence[Callable[[str], float]], seconds: float) -> 
 
 @contextmanager
 def server(url: str, model: str, precision: str) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_serve, args=(url, model, precision, port), daemon=True)
     process.start()
     try:
-        _wait_for(port, process)
+        wait_for(port, process.is_alive)
         yield port
     finally:
         process.terminate()
@@ -234,8 +233,14 @@ def _serve(url: str, model: str, precision: str, port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
 
 
-def _wait_for(port: int, process: Any) -> None:
-    while process.is_alive():
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_for(port: int, alive: Callable[[], bool]) -> None:
+    while alive():
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
@@ -246,4 +251,4 @@ def _wait_for(port: int, process: Any) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,0 +1,191 @@
+"""HNSW beside IVFFlat: time to build, size, and what a search costs at the same recall.
+
+    python -m benchmarks.index_kinds --rows 100000 --target 0.98
+    python -m benchmarks.index_kinds --keep FOLDER --rows 278697      the catalogue that benchmarks.products left there
+
+Without --keep the vectors are pairs of real MiniLM vectors (Vaswani abstracts) blended at random. Each kind is built
+through rowvec, tuned to the target recall@10 against exact search, and then searched with vectors of random rows, the
+kinds in turns. Then --grow of the rows are written again under new keys, with the index in place: IVFFlat keeps the
+clusters of the rows it was built on, HNSW pays when a row is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+from benchmarks.relevance_data import vaswani
+from benchmarks.search import MODEL, fill, real_vectors
+from pgvector.psycopg import register_vector
+
+from rowvec.config.load import STATE
+from rowvec.embedders.local import LocalEmbedder
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from rowvec.stores.postgres.index import IndexSpec, default_lists
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.types import Column, ColumnType, Vectors
+
+RESULTS = Path(__file__).parent / "results" / "index_kinds.json"
+SLOT = Column("slot", ColumnType.INTEGER)
+SPEC = TableSpec("kinds", "id", ColumnType.INTEGER, 384, (SLOT,), None)
+QUERIES = 300
+COPY = "insert into {table} (id, embedding) select product_id, embedding from {source} limit {rows}"
+GROW = (
+    "insert into {table} (id, embedding, text_hash, row_hash)"
+    " select id + 1000000000, embedding, text_hash, row_hash from {table} where id < 1000000000 limit {rows}"
+)
+
+Figures = dict[str, Any]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.index_kinds", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--rows", type=int, default=20_000)
+    parser.add_argument("--target", type=float, default=0.98)
+    parser.add_argument("--grow", type=float, default=0.05, help="share of the rows that come after the index")
+    parser.add_argument("--keep", type=Path, help="the folder that benchmarks.products --keep was given")
+    parser.add_argument("--compute", default="int8", help="with --keep: of the catalogue there")
+    options = parser.parse_args(arguments)
+    found: dict[str, Figures] = {}
+    with database(options) as url:
+        stores = {kind: prepared(url, kind, options) for kind in ("hnsw", "ivfflat")}
+        for kind, store in stores.items():
+            found[kind] = built(store, IndexSpec(kind), options)  # type: ignore[arg-type]
+            shown(kind, found[kind])
+        for kind, times in searched(stores).items():
+            found[kind] |= {"p50, ms": quantile(times, 0.5), "p95, ms": quantile(times, 0.95)}
+        for kind, store in stores.items():
+            found[kind] |= grown(url, store, kind, options)
+            shown(kind, found[kind])
+            store.indexes.drop()
+            run(url, f"truncate index_kinds.{kind}")
+            store.close()
+    RESULTS.parent.mkdir(exist_ok=True)
+    whole = {"rows": options.rows, "target": options.target, "cores": os.cpu_count(), **found}
+    RESULTS.write_text(json.dumps(whole, indent=2) + "\n")
+
+
+@contextmanager
+def database(options: argparse.Namespace) -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as made:
+        name = f"products-{options.rows}-{options.compute}"
+        folder = (options.keep / name if options.keep else Path(made)) / STATE
+        try:
+            yield embedded_url(folder)
+        finally:
+            stop_embedded(folder)
+
+
+def prepared(url: str, kind: str, options: argparse.Namespace) -> PostgresStore:
+    """A table with all rows and no index."""
+    store = PostgresStore(url, f"index_kinds.{kind}", pipeline="kinds", index=None)
+    store.prepare(SPEC)
+    run(url, f"truncate index_kinds.{kind}")
+    store.indexes.drop()
+    if options.keep:
+        run(url, COPY.format(table=f"index_kinds.{kind}", source=products_table(url), rows=options.rows))
+    else:
+        texts, vectors = abstracts()
+        fill(store, SPEC, options.rows, texts, vectors)
+    store.complete(SPEC)
+    run(url, f"vacuum analyze index_kinds.{kind}")
+    return store
+
+
+def products_table(url: str) -> str:
+    from benchmarks.products import TABLES
+
+    with psycopg.connect(url) as connection:
+        found = connection.execute("select to_regclass(%s)", [TABLES["vector"]]).fetchone()
+    assert found is not None
+    assert found[0], "there is no catalogue in that folder: run benchmarks.products with the same --rows and --keep"
+    return TABLES["vector"]
+
+
+def abstracts() -> tuple[list[str], Vectors]:
+    texts = [row["text"] for row in vaswani().rows]
+    cache = Path(tempfile.gettempdir()) / "rowvec-vaswani-minilm.npy"
+    return texts, real_vectors(LocalEmbedder(MODEL), texts, cache)
+
+
+def built(store: PostgresStore, spec: IndexSpec, options: argparse.Namespace) -> Figures:
+    began = time.perf_counter()
+    info = store.indexes.build(spec)
+    seconds = time.perf_counter() - began
+    best = store.indexes.tune(options.target, queries=200)[-1]
+    setting = "m = 16, ef_construction = 64" if spec.kind == "hnsw" else f"lists = {default_lists(options.rows)}"
+    return {
+        "built with": setting, "build, s": seconds, "MB": info.bytes / 2**20, "recall@10": best.recall,
+        "effort": best.effort,
+    }  # fmt: skip
+
+
+def searched(stores: dict[str, PostgresStore]) -> dict[str, list[float]]:
+    """Milliseconds of one search, the kinds in turns."""
+    time.sleep(5.5)  # A store notices a tuning within five seconds.
+    times: dict[str, list[float]] = {kind: [] for kind in stores}
+    keys = stores["hnsw"].keys(None, 10**9)
+    draw = np.random.default_rng(3)
+    for key in draw.choice(len(keys), QUERIES):
+        for kind, store in stores.items():
+            vector = store.vector(keys[key])
+            assert vector is not None
+            noisy = vector + 0.02 * draw.standard_normal(len(vector)).astype(np.float32)
+            times[kind].append(1000 * timed(lambda store=store, noisy=noisy: store.nearest(noisy, 10)))
+    return times
+
+
+def grown(url: str, store: PostgresStore, kind: str, options: argparse.Namespace) -> Figures:
+    """Rows a second that are written with the index in place, and the recall at the same effort afterwards."""
+    rows = round(options.grow * options.rows)
+    with psycopg.connect(url, autocommit=True) as connection:
+        register_vector(connection)
+        began = time.perf_counter()
+        connection.execute(GROW.format(table=f"index_kinds.{kind}", rows=rows))
+        seconds = time.perf_counter() - began
+    before = store.indexes.find()[0]
+    tried = store.indexes.tune(options.target, queries=200)
+    after = next((effort for effort in tried if effort.effort == before.effort), tried[-1])
+    return {"rows/s written with it": rows / seconds, "recall@10 after that": after.recall,
+            "effort for the target then": tried[-1].effort}  # fmt: skip
+
+
+def run(url: str, statement: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)
+
+
+def timed(task: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    task()
+    return time.perf_counter() - began
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    return float(statistics.quantiles(values, n=100)[round(100 * share) - 1])
+
+
+def shown(kind: str, figures: Figures) -> None:
+    print(f"\n{kind}")
+    for name, value in figures.items():
+        print(f"  {name:<32}{format(value, ',.4g') if isinstance(value, float) else value:>30}", flush=True)
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1:])

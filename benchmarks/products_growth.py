@@ -1,0 +1,104 @@
+"""How the figures of benchmarks.products grow with the catalogue: a table and a picture for docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, PICTURE = DOCS / "benchmarks.md", DOCS / "growth.svg"
+MARKS = re.compile(r"(<!-- growth -->\n).*?(<!-- /growth -->)", re.DOTALL)
+COLORS = ("#2563eb", "#d97706", "#059669", "#db2777")
+WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 250, 56, 34, 96
+
+Run = dict[str, Any]
+
+
+class Column(NamedTuple):
+    title: str
+    value: Callable[[Run], float]
+    form: str
+
+
+COLUMNS = (
+    Column("rows", lambda run: run["rows"], ",.0f"),
+    Column("first sync, s", lambda run: run["first"]["s"], ",.0f"),
+    Column("rows/s", lambda run: run["first"]["rows/s"], ",.0f"),
+    Column("of the embedder's rate", lambda run: run["first"]["sync / embedder"], ".2f"),
+    Column("peak memory, MB", lambda run: run["first"]["peak memory, MB"], ",.0f"),
+    Column("vectors + HNSW, MB", lambda run: run["index"]["vector: table + HNSW, MB"], ",.0f"),
+    Column("the same as halfvec, MB", lambda run: run["index"]["halfvec: table + HNSW, MB"], ",.0f"),
+    Column("recall@10", lambda run: run["tune"]["vector: recall@10"], ".3f"),
+    Column("HNSW build, s", lambda run: run["index"]["vector: HNSW build, s"], ",.0f"),
+    Column("no-op sync, s", lambda run: run["noop"]["s"], ",.1f"),
+    Column("1 % changed, 0.5 % deleted, s", lambda run: run["change"]["s"], ",.1f"),
+    Column("semantic p50, ms", lambda run: run["queries"]["semantic, p50 ms"], ".1f"),
+    Column("embed + SQL p50, ms", lambda run: run["queries"]["embed + sql, p50 ms"], ".1f"),
+    Column("hybrid p95, ms", lambda run: run["queries"]["hybrid, p95 ms"], ".1f"),
+)
+PANELS = {"seconds": (1, 8, 9, 10), "milliseconds": (11, 12, 13)}
+"""The columns that are drawn into each."""
+
+
+def write(results: Path) -> None:
+    """One table for each precision; the picture shows the one of which there are most sizes."""
+    found = [json.loads(path.read_text()) for path in results.glob("products-*-*.json")]
+    by_compute: dict[str, list[Run]] = {}
+    for run in sorted(found, key=lambda run: int(run["rows"])):
+        by_compute.setdefault(run["compute"], []).append(run)
+    if not by_compute:
+        sys.exit(f"There is no products-*.json in {results}: run `python -m benchmarks.products --rows 30000` first.")
+    most = max(by_compute, key=lambda compute: len(by_compute[compute]))
+    PICTURE.write_text(picture(by_compute[most]), encoding="utf-8")
+    tables = [f"{compute}:\n\n{table(runs)}\n" for compute, runs in by_compute.items()]
+    text = "\n".join([*tables, f"![Time by the number of rows, {most}, both axes logarithmic]({PICTURE.name})\n"])
+    print(text)
+    page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    if MARKS.search(page):
+        PAGE.write_text(MARKS.sub(lambda match: match[1] + text + match[2], page), encoding="utf-8")
+
+
+def table(runs: Sequence[Run]) -> str:
+    """A row for each figure: there are more figures than sizes."""
+    cells = [[column.title, *(format(column.value(run), column.form) for run in runs)] for column in COLUMNS]
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return "\n".join([lines[0], "|---" * (len(runs) + 1) + "|", *lines[1:]])
+
+
+def picture(runs: Sequence[Run]) -> str:
+    panels = [panel(runs, unit, chosen, number) for number, (unit, chosen) in enumerate(PANELS.items())]
+    width, height = LEFT + len(PANELS) * (WIDTH + GAP), TOP + HEIGHT + 130
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif"'
+        f' font-size="12" fill="#555">{"".join(panels)}</svg>\n'
+    )
+
+
+def panel(runs: Sequence[Run], unit: str, chosen: Sequence[int], number: int) -> str:
+    """Both axes are logarithmic: what is linear in the rows rises by as much as it goes to the right."""
+    x0, y0 = LEFT + number * (WIDTH + GAP), TOP + HEIGHT
+    sizes = [math.log10(run["rows"]) for run in runs]
+    lines = [[math.log10(max(1e-3, COLUMNS[index].value(run))) for run in runs] for index in chosen]
+    low, high = math.floor(min(map(min, lines))), math.ceil(max(map(max, lines)) + 1e-9)
+    step, rise = WIDTH / ((sizes[-1] - sizes[0]) or 1), HEIGHT / max(1, high - low)
+    drawn = [f'<text x="{x0}" y="{TOP - 14}">{unit}</text>']
+    for power in range(low, high + 1):
+        y = y0 - (power - low) * rise
+        drawn.append(f'<path d="M{x0} {y:.1f}h{WIDTH}" stroke="#ccc" fill="none"/>')
+        drawn.append(f'<text x="{x0 - 6}" y="{y + 4:.1f}" text-anchor="end">{10.0**power:g}</text>')
+    for run, size in zip(runs, sizes, strict=True):
+        x = x0 + (size - sizes[0]) * step
+        drawn.append(f'<text x="{x:.1f}" y="{y0 + 18}" text-anchor="middle">{run["rows"]:,}</text>')
+    for place, (index, line) in enumerate(zip(chosen, lines, strict=True)):
+        points = [(x0 + (x - sizes[0]) * step, y0 - (y - low) * rise) for x, y in zip(sizes, line, strict=True)]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        drawn.append(f'<polyline points="{path}" stroke="{COLORS[place]}" fill="none" stroke-width="2"/>')
+        drawn += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLORS[place]}"/>' for x, y in points]
+        label = COLUMNS[index].title.rpartition(",")[0]
+        drawn.append(f'<text x="{x0}" y="{y0 + 44 + 18 * place}" fill="{COLORS[place]}">{label}</text>')
+    return "".join(drawn)
