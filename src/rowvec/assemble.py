@@ -85,6 +85,11 @@ def _assembled(
     ranking.check(declared.store.metadata)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
+    try:
+        store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    except BaseException:
+        embedder.close()
+        raise
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if _in_place(declared) else metadata
     return Pipeline(
@@ -93,7 +98,7 @@ def _assembled(
         to_document=Documents(recipe, copied),
         text_columns=recipe.columns,
         embedder=embedder,
-        store=build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds),
+        store=store,
         spec=TableSpec(
             pipeline=declared.name,
             key=source.key,

@@ -19,7 +19,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from rowvec import logs
 from rowvec.batches import Answer, embed_batch, of_like_length
 from rowvec.errors import DeletionGuard, EmbedderError, SourceError, SourceUnavailable, StoreError
-from rowvec.generations import course, go_live
+from rowvec.generations import Tell, complete, course, say_nothing
 from rowvec.passes import COMMIT_SECONDS, Progress
 from rowvec.plan import Circumstances, plan
 from rowvec.records import save_failed
@@ -57,8 +57,10 @@ def sync_events(
     follow: bool = False,
     from_start: bool = False,
     allow_delete: bool = False,
+    accept: bool = False,
     batch_events: int = BATCH_EVENTS,
     progress: Progress | None = None,
+    tell: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
     """Carry out the change events that are not carried out yet.
@@ -67,7 +69,9 @@ def sync_events(
         follow: wait for more until `stop` is set, instead of ending with the last one there is.
         from_start: read every stream from its beginning; what is known already is recognised.
         allow_delete: carry out a TRUNCATE.
+        accept: a new generation goes live although it is worse, lacks rows or was rolled back.
         progress: called in this thread after every batch with the counts so far.
+        tell: called with what the user should know of generations, in whole sentences.
 
     Returns:
         The counts. `reasons` also holds the events that were left out, each with the reason.
@@ -82,7 +86,9 @@ def sync_events(
     store = pipeline.store
     with store.lock():
         # Not before: to prepare can mean to drop what another sync is filling.
-        chosen = course(pipeline)
+        chosen = course(pipeline, accept=accept)
+        if chosen.note:
+            tell(chosen.note)
         # After a rollback the live generation is followed, whatever model the config names.
         pipeline, before = chosen.pipeline, chosen.ledger
         _check_same_recipe(pipeline, before, rebuild=from_start and not follow)
@@ -96,10 +102,7 @@ def sync_events(
             save_failed(store, work.run, work.report, error)
             raise
         if from_start and not stop.is_set():
-            if chosen.live is None:
-                store.complete(pipeline.spec)
-            else:
-                go_live(pipeline, chosen.live, accept=False)
+            complete(chosen, accept=accept, tell=tell)
         store.save_run(work.run, work.report, "interrupted" if stop.is_set() and not follow else "done")
     return work.report
 

@@ -9,6 +9,7 @@ After a rollback the model of the config was decided against: a sync keeps the l
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +21,13 @@ from rowvec.stream import Pipeline
 from rowvec.types import Fingerprint, Generation, State
 
 ACCEPT = "`rowvec sync --accept` puts it live all the same."
+
+Tell = Callable[[str], None]
+"""Called with what the user should know of generations, in whole sentences."""
+
+
+def say_nothing(text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,19 +182,22 @@ def roll_back(pipeline: Pipeline) -> None:
         store.rollback(pipeline.spec)
 
 
-def go_live(pipeline: Pipeline, live: Pipeline, *, accept: bool) -> Verdict | None:
-    """Let searches see the finished generation; returns how it was measured.
+def complete(chosen: Course, *, accept: bool, tell: Tell) -> None:
+    """What was filled is whole now: let searches see it.
 
     Raises:
         GenerationHeld: it lacks rows that the live one has, or is worse, and `accept` is not set.
         StoreError: others read the table without a pause.
     """
-    verdict = None
-    if not accept:
+    pipeline, live, verdict = chosen.pipeline, chosen.live, None
+    if live is not None and not accept:
         _check_coverage(pipeline)
         verdict = _measured(pipeline, live)
     pipeline.store.complete(pipeline.spec)
-    return verdict
+    if live is None:
+        return
+    measured = f" It was measured before: {verdict}." if verdict else ""
+    tell(f"The new generation is live.{measured} `rowvec rollback` returns to the former one.")
 
 
 def _check_coverage(pipeline: Pipeline) -> None:

@@ -24,7 +24,7 @@ from rowvec import watermark
 from rowvec.batches import Answer, embed_batch, of_like_length
 from rowvec.deleting import check_share, delete_missing
 from rowvec.embedders.base import AbsentEmbedder, PaidEmbedder
-from rowvec.errors import EmbedderError, EmbedderUnavailable
+from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.plan import Circumstances
 from rowvec.pricing import Budget
 from rowvec.records import Record, add_cost
@@ -108,9 +108,9 @@ class Pass:
         with self._reader(), self._pool() as pool:
             try:
                 self._loop(pool)
-            except Exception:
+            except Exception as error:
                 self.abort.set()
-                self._finish_in_flight()
+                self._finish_in_flight(error)
                 raise
         if self.stop.is_set() or not self.ended:
             return
@@ -334,14 +334,18 @@ class Pass:
         self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
         self.report.failed += 1
 
-    def _finish_in_flight(self) -> None:
+    def _finish_in_flight(self, problem: Exception) -> None:
         """After an error: keep what the batches in hand still bring, in order not to pay for it again."""
-        while self.in_flight:
-            event = self.events.get()
-            if isinstance(event, tuple):
-                with suppress(EmbedderError):
-                    self._take_answer(*event)
-        self._commit()
+        try:
+            while self.in_flight:
+                event = self.events.get()
+                if isinstance(event, tuple):
+                    with suppress(EmbedderError):
+                        self._take_answer(*event)
+            self._commit()
+        except StoreError as error:
+            # The first error is the one to tell of.
+            problem.add_note(f"What was in hand could not be stored either: {error.message}")
 
     # Writing
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 from rowvec import logs
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import BudgetExceeded, EmbedderError
-from rowvec.generations import Course, absence, course, go_live
+from rowvec.generations import Course, Tell, absence, complete, course, say_nothing
 from rowvec.passes import Pass, Progress
 from rowvec.records import Record, add_cost, save_failed
 from rowvec.retry import patiently
@@ -19,8 +18,6 @@ from rowvec.types import Report
 SLICE_SECONDS = 300.0
 """While a generation is filled beside the live one, that is brought in step so often."""
 
-Tell = Callable[[str], None]
-
 
 def sync(
     pipeline: Pipeline,
@@ -28,7 +25,7 @@ def sync(
     *,
     accept: bool = False,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    tell: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
     """Make the vectors of a pipeline match its rows.
@@ -45,7 +42,7 @@ def sync(
         GenerationHeld: a new generation is complete and did not go live.
         SourceError, EmbedderError, StoreError: what ended the run; everything embedded before is kept.
     """
-    options, stop, tell = options or Options(), stop or threading.Event(), tell or _say_nothing
+    options, stop = options or Options(), stop or threading.Event()
     store = pipeline.store
     with store.lock():
         # Not before: to prepare can mean to drop what another sync is filling.
@@ -58,16 +55,12 @@ def sync(
         try:
             work.carry_out()
             if options.whole and not stop.is_set():
-                work.complete(accept)
+                complete(work.chosen, accept=accept, tell=tell)
         except BaseException as error:
             save_failed(store, work.record.number, work.report, error)
             raise
         store.save_run(work.record.number, work.report, "interrupted" if stop.is_set() else "done")
     return work.report
-
-
-def _say_nothing(text: str) -> None:
-    pass
 
 
 class _Run:
@@ -99,15 +92,6 @@ class _Run:
         else:
             self._keep_in_step()
             self._pass(chosen.pipeline, self.options, self.report)
-
-    def complete(self, accept: bool) -> None:
-        chosen = self.chosen
-        if chosen.live is None:
-            chosen.pipeline.store.complete(chosen.pipeline.spec)
-            return
-        verdict = go_live(chosen.pipeline, chosen.live, accept=accept)
-        measured = f" It was measured before: {verdict}." if verdict else ""
-        self.tell(f"The new generation is live.{measured} `rowvec rollback` returns to the former one.")
 
     def _fill(self) -> None:
         """Fill the new generation, with a look at the live one every few minutes.

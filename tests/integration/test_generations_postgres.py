@@ -295,7 +295,7 @@ def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(old: Pi
     new = of(NEW, old)
     chosen = course(new)
     new.store.prepare(new.spec)
-    sent = json.loads(json.dumps(fleet._settings(new, chosen.ledger, Options(), 1)))["ledger"]
+    sent = json.loads(json.dumps(fleet._settings(new, chosen.ledger, Options(), 1, accept=False)))["ledger"]
     ledger = Ledger(**{**sent, "fingerprint": Fingerprint(**sent["fingerprint"])})
     for after, until in ((None, "14"), ("14", None)):
         sync_range(new, after, until, ledger=ledger, expected=identity(new), options=Options())
@@ -303,7 +303,9 @@ def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(old: Pi
     stored = ask("select embedding::text from shop.things where id = 3")[0][0]
     assert json.loads(stored) == pytest.approx(OLD.embed_query("row three").tolist(), abs=1e-6)
     new.store.prepare(new.spec)
-    fleet._finish(chosen, Options(), Report(), threading.Event())
+    said: list[str] = []
+    fleet._finish(chosen, Options(), Report(), threading.Event(), accept=False, tell=said.append)
+    assert said == ["The new generation is live. `rowvec rollback` returns to the former one."]
     assert dimensions(ask) == 24
     vectors_match_rows(new, {key: row["name"] for key, row in rows.items()})
     assert ask("select count(*) from shop.things__previous where id = 20") == [(0,)]

@@ -153,6 +153,14 @@ def test_one_batch_without_an_answer_fails_its_rows_three_in_a_row_end_the_run()
     assert pipeline.store.runs()[0].outcome == "failed"
 
 
+def test_the_error_that_ended_a_run_is_told_though_the_store_fails_after_it():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)}, embedder=HashEmbedder(chunk_texts=10))
+    pipeline.embedder.unavailable = pipeline.store.unavailable = 10**6
+    with pytest.raises(EmbedderUnavailable) as ended:
+        sync(pipeline)
+    assert "memory does not answer" in ended.value.__notes__[0]
+
+
 def test_an_empty_text_is_skipped_counted_and_loses_its_vector():
     pipeline = simple_pipeline(rows={1: "a", 2: "", 3: "c"})
     assert sync(pipeline).empty == 1

@@ -142,15 +142,15 @@ def sync(
             "--limit": limit,
             "--retry-failed": retry_failed,
             "--max-cost": max_cost,
-            "--accept": accept,
             "--from-start": from_start,
         }
         refused = [name for name, value in wanted.items() if value]
         raise typer.Exit(
             fleet.sync(
-                config, pipeline, workers, refused=refused, force=force, allow_delete=allow_delete, as_json=as_json
+                config, pipeline, workers,
+                refused=refused, force=force, allow_delete=allow_delete, accept=accept, as_json=as_json,
             )
-        )
+        )  # fmt: skip
     raise typer.Exit(
         work.sync(
             config, pipeline, keys, limit,

@@ -57,6 +57,7 @@ def watch(
                 from_start=from_start,
                 allow_delete=allow_delete,
                 progress=_Lines(),
+                tell=show.note,
                 stop=stop,
             )
         if as_json:

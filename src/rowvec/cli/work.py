@@ -109,8 +109,9 @@ def sync(
                 report = carry_out(pipeline, options, accept=accept, progress=callback, tell=show.note, stop=stop)
             else:
                 report = sync_events(
-                    pipeline, events, from_start=from_start, allow_delete=allow_delete, progress=callback, stop=stop
-                )
+                    pipeline, events, from_start=from_start, allow_delete=allow_delete, accept=accept,
+                    progress=callback, tell=show.note, stop=stop,
+                )  # fmt: skip
         if as_json:
             show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:

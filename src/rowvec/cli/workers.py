@@ -38,12 +38,14 @@ def sync(
     refused: Sequence[str] = (),
     force: bool = False,
     allow_delete: bool = False,
+    accept: bool = False,
     as_json: bool = False,
 ) -> int:
     """Spread one sync over the workers that listen. Returns the exit code.
 
     Args:
         refused: options that the user gave and a fleet has not.
+        accept: put a new generation live although it is worse, lacks rows or was rolled back.
 
     Raises:
         ConfigError: an unknown engine, or such an option.
@@ -62,8 +64,9 @@ def sync(
         options = Options(force=force, allow_delete=allow_delete)
         with progress.shown(pipeline.source.count()) as callback:
             report = fleet.sync(
-                pipeline, options, range_rows=loaded.workers.range_rows, progress=callback, tell=show.note, stop=stop
-            )
+                pipeline, options, accept=accept, range_rows=loaded.workers.range_rows, progress=callback,
+                tell=show.note, stop=stop,
+            )  # fmt: skip
         if as_json:
             show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:

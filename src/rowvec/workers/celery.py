@@ -90,6 +90,7 @@ def sync_range(
     ledger: dict[str, Any],
     expected: list[str],
     run: int | None = None,
+    accept: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """One range of a fleet, whose record is that of `run`; see rowvec.workers.fleet."""
@@ -100,7 +101,8 @@ def sync_range(
         pipeline,
         lambda opened: carry_out_range(
             opened, after, until,
-            ledger=known, expected=expected, run=run, options=_options(options), progress=_progress(task),
+            ledger=known, expected=expected, run=run, options=_options(options), accept=accept,
+            progress=_progress(task),
         ).as_dict(),
         wait=True,
     )  # fmt: skip
@@ -214,7 +216,7 @@ def _progress(task: Any) -> Progress:
 
 
 def _options(given: dict[str, Any]) -> Options:
-    allowed = {"limit", "force", "retry_failed", "allow_delete"}
+    allowed = {"limit", "force", "full", "retry_failed", "allow_delete"}
     if unknown := sorted(given.keys() - allowed):
         raise ConfigError(f"A task has no option {unknown[0]!r}.", hint=f"There are {', '.join(sorted(allowed))}.")
     return Options(**given)

@@ -18,14 +18,13 @@ from celery import states
 
 from rowvec.deleting import check_share, delete_missing
 from rowvec.errors import ConfigError, Locked, RowvecError, StoreError
-from rowvec.generations import Course, course, go_live
+from rowvec.generations import Course, Tell, complete, course, say_nothing
 from rowvec.passes import Progress
 from rowvec.records import save_failed
 from rowvec.retry import patiently
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import Ledger
 from rowvec.stream import Options, Pipeline, missing_keys
-from rowvec.syncing import Tell
 from rowvec.types import Report
 from rowvec.workers import ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
@@ -91,15 +90,17 @@ def sync(
     pipeline: Pipeline,
     options: Options | None = None,
     *,
+    accept: bool = False,
     range_rows: int | None = None,
     progress: Progress | None = None,
-    tell: Tell | None = None,
+    tell: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
     """Make the vectors of a whole pipeline match its rows, by the workers that listen on the broker.
 
     Args:
         options: `force` and `allow_delete` go with a fleet.
+        accept: a new generation goes live although it is worse, lacks rows or was rolled back.
         range_rows: rows in one task.
         tell: called with what the user should know of generations, in whole sentences.
         stop: when set, ranges that no worker has begun are taken back.
@@ -107,6 +108,7 @@ def sync(
     Raises:
         Locked: another sync of this pipeline is at work.
         ConfigError: the source or the options cannot be divided.
+        GenerationHeld: a new generation is complete and did not go live.
         RowvecError: what ended a range; what was embedded before is stored.
     """
     options, stop = options or Options(), stop or threading.Event()
@@ -115,17 +117,17 @@ def sync(
     ranges.check_divisible(pipeline)
     store = pipeline.store
     with store.lock():
-        chosen = course(pipeline)
-        if tell is not None and chosen.note:
+        chosen = course(pipeline, accept=accept)
+        if chosen.note:
             tell(chosen.note)
         store.prepare(chosen.pipeline.spec)
         run = store.begin_run()
-    fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, run), progress, stop)
+    fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, run, accept), progress, stop)
     try:
         rows = pipeline.source.count()
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
-            _finish(chosen, options, fleet.total, stop)
+            _finish(chosen, options, fleet.total, stop, accept=accept, tell=tell)
     except BaseException as error:
         fleet.take_back()
         save_failed(store, run, fleet.total, error)
@@ -211,7 +213,7 @@ def _size(rows: int) -> int:
     return min(LARGEST, max(SMALLEST, rows // RANGES))
 
 
-def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int) -> dict[str, Any]:
+def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, accept: bool) -> dict[str, Any]:
     fingerprint = before.fingerprint.as_dict() if before.fingerprint else None
     return {
         "ledger": {
@@ -224,10 +226,13 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int) ->
         "expected": ranges.identity(pipeline),
         "force": options.force,
         "run": run,
+        "accept": accept,
     }
 
 
-def _finish(chosen: Course, options: Options, report: Report, stop: threading.Event) -> None:
+def _finish(
+    chosen: Course, options: Options, report: Report, stop: threading.Event, *, accept: bool, tell: Tell
+) -> None:
     """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked.
 
     Raises:
@@ -244,12 +249,8 @@ def _finish(chosen: Course, options: Options, report: Report, stop: threading.Ev
                 report.reasons["live generation: deleted"] = kept.deleted
             store.prepare(pipeline.spec)
         _sweep(pipeline, options, report, stop)
-        if stop.is_set():
-            return
-        if chosen.live is None:
-            store.complete(pipeline.spec)
-        else:
-            go_live(pipeline, chosen.live, accept=False)
+        if not stop.is_set():
+            complete(chosen, accept=accept, tell=tell)
 
 
 def _sweep(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:

@@ -67,6 +67,7 @@ def sync_range(
     expected: Sequence[str],
     run: int | None = None,
     options: Options,
+    accept: bool = False,
     progress: Progress | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -86,7 +87,7 @@ def sync_range(
     check_divisible(pipeline)
     part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger, run or 0)
     options = replace(options, after=_key(pipeline, after), until=_key(pipeline, until))
-    return sync(replace(pipeline, store=part), options, progress=progress, stop=stop)
+    return sync(replace(pipeline, store=part), options, accept=accept, progress=progress, stop=stop)
 
 
 def _key(pipeline: Pipeline, text: str | None) -> Key | None:

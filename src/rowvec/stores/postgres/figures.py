@@ -26,19 +26,20 @@ def of_table(connection: Connection, names: Names, key: str, books: Bookkeeping)
             [names.sql.as_string(connection)],
         )
     )
-    failed = single(
-        connection.execute(
-            sql.SQL(
-                "select count(*), count(*) filter (where exists (select"
-                " from {table} where {key}::text = f.key and {known}))"
-                " from rowvec.failures f where scope = %s"
-            ).format(key=sql.Identifier(key), **names.parts),
-            [names.scope],
-        )
-    )
+    failed, stale = failures(connection, names, key)
     version = use_vectors(connection)
     return {
         "index": next((found.as_dict() for found in index.find(connection, names) if found.valid), None),
-        "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed[0], "stale": failed[1],
+        "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed, "stale": stale,
         "pgvector": version, "totals": books.totals(connection),
     }  # fmt: skip
+
+
+def failures(connection: Connection, names: Names, key: str) -> tuple[int, int]:
+    """Rows of a generation that failed, and how many of them have a vector, of a text that they had before."""
+    has_vector = "exists (select from {table} where {key}::text = f.key and {embedding} is not null)"
+    counted = f"select count(*), count(*) filter (where {has_vector}) from rowvec.failures f where scope = %s"
+    found: tuple[int, int] = single(
+        connection.execute(sql.SQL(counted).format(key=sql.Identifier(key), **names.parts), [names.scope])
+    )
+    return found

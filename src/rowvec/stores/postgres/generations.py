@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres import schema, succession
+from rowvec.stores.postgres import figures, schema, succession
 from rowvec.stores.postgres.bookkeeping import Bookkeeping, Known
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.keyword import KeywordIndex
@@ -72,16 +72,14 @@ class Generations:
 
     def _listed(self, connection: Connection, spec: TableSpec, state: State, known: Known) -> Generation:
         names = self.names(state)
-        rows = stale = 0
-        failed = connection.execute("select key from rowvec.failures where scope = %s", [names.scope]).fetchall()
+        rows = failed = stale = 0
         if self.usable(connection, names):
-            counted = sql.SQL(
-                "select count({embedding}), count({embedding}) filter (where {key}::text = any(%s)) from {table}"
-            ).format(key=sql.Identifier(spec.key), **names.parts)
-            rows, stale = single(connection.execute(counted, [[key for (key,) in failed]]))
+            counted = sql.SQL("select count({embedding}) from {table}").format(**names.parts)
+            (rows,) = single(connection.execute(counted))
+            failed, stale = figures.failures(connection, names, spec.key)
         since = dt.datetime.fromisoformat(known.version)
         size = self._size(connection, names)
-        return Generation(state, known.fingerprint, rows, len(failed), stale, size, since, known.settings, known.undone)
+        return Generation(state, known.fingerprint, rows, failed, stale, size, since, known.settings, known.undone)
 
     def _size(self, connection: Connection, names: Names) -> int | None:
         """Bytes of the tables that are this generation's own."""
