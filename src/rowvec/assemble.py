@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -57,22 +57,22 @@ def assemble(
         SourceError, EmbedderError: rows or model cannot be found.
     """
     _check_files(declared)
-    source = build_source(declared)
-    try:
-        return _assembled(loaded, declared, source, max_cost, readers, statement_seconds)
-    except BaseException:
-        source.close()
-        raise
+    with ExitStack() as unfinished:
+        pipeline = _assembled(loaded, declared, unfinished, max_cost, readers, statement_seconds)
+        unfinished.pop_all()
+    return pipeline
 
 
 def _assembled(
     loaded: settings.Config,
     declared: settings.Pipeline,
-    source: Source,
+    unfinished: ExitStack,
     max_cost: float | None,
     readers: int,
     statement_seconds: float | None,
 ) -> Pipeline:
+    source = build_source(declared)
+    unfinished.callback(source.close)
     text = declared.text
     recipe = build_recipe(
         source.columns, source.key, columns=text.columns, exclude=_excluded(source, declared), repeat=text.repeat,
@@ -85,11 +85,9 @@ def _assembled(
     ranking.check(declared.store.metadata)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
-    try:
-        store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
-    except BaseException:
-        embedder.close()
-        raise
+    unfinished.callback(embedder.close)
+    store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    unfinished.callback(store.close)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if _in_place(declared) else metadata
     return Pipeline(
