@@ -32,8 +32,9 @@ class RowvecError(Exception):
     page: str | None = None
     """Where the docs explain why rowvec will not go on."""
 
-    def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        # Celery makes the error of a worker anew from its arguments.
+        super().__init__(*filter(None, (message, hint)))
         self.message = message
         self.hint = hint
 
@@ -53,6 +54,7 @@ class MissingExtraError(ConfigError):
             f"{what} needs the {extra!r} extra, which is not installed.",
             hint=f"pip install 'rowvec[{extra}]'",
         )
+        self.args = (what, extra)
 
 
 class SourceError(RowvecError):
