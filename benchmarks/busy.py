@@ -12,17 +12,17 @@ from __future__ import annotations
 import argparse
 import json
 import sqlite3
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serve import Client, free_port, quantiles, texts, wait_for
-from benchmarks.sync import ROWVEC, products, project, run
+from benchmarks.rig import ROWVEC, rowvec, run, served
+from benchmarks.serve import Client, quantiles, texts
+from benchmarks.sync import products, project
 
 RESULTS = Path(__file__).parent / "results" / "busy.json"
 IDLE_SECONDS = 15.0
@@ -36,10 +36,10 @@ def main(arguments: Sequence[str]) -> None:
     with project(rows) as folder:
         run([*ROWVEC, "sync"], folder)
         run([*ROWVEC, "index", "build"], folder)
-        tuned = asked(folder, "index", "tune")
+        tuned = rowvec(folder, "index", "tune")
         with served(folder) as port:
             found: dict[str, Any] = {
-                "rows": len(rows), "tuned": tuned, "status": asked(folder, "status")["details"].get("index"),
+                "rows": len(rows), "tuned": tuned, "status": rowvec(folder, "status")["details"].get("index"),
                 "idle": under(port, lambda: time.sleep(IDLE_SECONDS)),
                 "sync": under(port, lambda: change(folder)),
                 "index build": under(port, lambda: run([*ROWVEC, "index", "build"], folder)),
@@ -52,23 +52,6 @@ def change(folder: Path) -> None:
     with closing(sqlite3.connect(folder / "products.db")) as database, database:
         database.execute(CHANGE)
     run([*ROWVEC, "sync"], folder)
-
-
-def asked(folder: Path, *command: str) -> Any:
-    answer = subprocess.run([*ROWVEC, *command, "--json"], cwd=folder, check=True, capture_output=True)
-    return json.loads(answer.stdout)
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[int]:
-    port = free_port()
-    process = subprocess.Popen([*ROWVEC, "serve", "--port", str(port)], cwd=folder, stderr=subprocess.DEVNULL)
-    try:
-        wait_for(port, lambda: process.poll() is None)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def under(port: int, work: Callable[[], object]) -> dict[str, Any]:

@@ -18,21 +18,16 @@ import argparse
 import csv
 import json
 import math
-import os
 import sqlite3
-import subprocess
 import sys
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from benchmarks.rig import DATA, ROOT, database, rowvec
 
-ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "catalogue_ranking.json"
-DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data")) / "hf_datasets"
 CONFIG = """
 [pipelines.datasets]
 source = {{ kind = "sql", url = "sqlite:///datasets.db", table = "datasets", key = "id" }}
@@ -50,13 +45,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=7259)
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        url = embedded_url(folder / "server")
-        try:
-            figures = measured(folder, url, options.rows)
-        finally:
-            stop_embedded(folder / "server")
+    with database() as (folder, url):
+        figures = measured(folder, url, options.rows)
     print(json.dumps(figures, indent=2))
     options.out.parent.mkdir(exist_ok=True)
     options.out.write_text(json.dumps({"arguments": {"rows": options.rows}, **figures}, indent=2) + "\n")
@@ -69,7 +59,7 @@ def measured(folder: Path, url: str, count: int) -> dict[str, Any]:
     for name, judged in sets.items():
         write(folder, name, judged)
     configure(folder, url, 0, None)
-    rowvec(folder, "sync", "--json")
+    rowvec(folder, "sync")
     found: dict[str, Any] = {"queries": {name: len(judged) for name, judged in sets.items()}}
     for weight, half_life in WAYS:
         configure(folder, url, weight, half_life)
@@ -83,7 +73,7 @@ def datasets(count: int) -> tuple[Datasets, dict[str, Datasets]]:
     sys.path.insert(0, str(ROOT / "examples" / "datasets"))
     from load import rows as all_of
 
-    rows = [row for row in all_of(DATA) if len(row["description"]) > 100]
+    rows = [row for row in all_of(DATA / "hf_datasets") if len(row["description"]) > 100]
     named: dict[str, Datasets] = defaultdict(list)
     for row in rows:
         named[row["title"].lower()].append(row)
@@ -133,16 +123,8 @@ def configure(folder: Path, url: str, weight: float, half_life: int | None) -> N
 
 
 def ndcg(folder: Path, name: str) -> dict[str, float]:
-    found = rowvec(folder, "eval", f"{name}.csv", f"{name}-judged.csv", "--measure", "nDCG@10", "--json")
+    found = rowvec(folder, "eval", f"{name}.csv", f"{name}-judged.csv", "--measure", "nDCG@10")
     return {mode: round(each["means"]["nDCG@10"], 3) for mode, each in found.items()}
-
-
-def rowvec(folder: Path, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "rowvec.cli.main", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict(json.loads(done.stdout))
 
 
 if __name__ == "__main__":

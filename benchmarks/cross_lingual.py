@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from benchmarks.sync import DATA
+from benchmarks.rig import DATA
 from rich.console import Console
 from rich.table import Table
 

@@ -19,7 +19,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,11 +28,9 @@ from uuid import uuid4
 
 import psycopg
 import pyarrow.parquet as pq
-
-from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from benchmarks.rig import DATA, ROWVEC, database, rowvec
 
 RESULTS = Path(__file__).parent / "results" / "fleet.json"
-DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")) / "hf_datasets"
 BROKERS = {"redis": "redis://127.0.0.1:6379/8", "rabbitmq": "amqp://guest:guest@127.0.0.1:5672//"}
 PIPELINE = """
 [pipelines.{name}]
@@ -55,13 +52,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args(arguments)
     brokers = options.broker or sorted(BROKERS)
-    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        url = embedded_url(folder / "server")
-        try:
-            figures = measured(folder, url, brokers, options)
-        finally:
-            stop_embedded(folder / "server")
+    with database() as (folder, url):
+        figures = measured(folder, url, brokers, options)
     print(json.dumps(figures, indent=2))
     options.out.parent.mkdir(exist_ok=True)
     given = {"rows": options.rows, "workers": options.workers, "precision": options.precision}
@@ -99,10 +91,10 @@ def fill(url: str, count: int) -> None:
 
 
 def _rows() -> Iterator[tuple[str, str, str]]:
-    for number, row in enumerate(pq.read_table(DATA / "dataset_info.parquet").to_pylist()):
+    for number, row in enumerate(pq.read_table(DATA / "hf_datasets" / "dataset_info.parquet").to_pylist()):
         name = row["dataset_name"]
         yield f"{number:05d} {name}", name.replace("_", " "), f"{row['task'] or ''} {row['domain'] or ''}"
-    with gzip.open(DATA / "cards.jsonl.gz", "rt", encoding="utf-8") as file:
+    with gzip.open(DATA / "hf_datasets" / "cards.jsonl.gz", "rt", encoding="utf-8") as file:
         for number, card in enumerate(map(json.loads, file)):
             text = card["body"].replace("\0", "")
             yield f"card {number:05d} {card['dataset_name']}", card["dataset_name"].replace("_", " "), text
@@ -111,7 +103,7 @@ def _rows() -> Iterator[tuple[str, str, str]]:
 def _plain(folder: Path, url: str, name: str, options: argparse.Namespace) -> float:
     configure(folder, url, name, "", options.precision, os.cpu_count() or 1)
     began = time.perf_counter()
-    rowvec(folder, "sync", "--json")
+    rowvec(folder, "sync")
     return time.perf_counter() - began
 
 
@@ -120,7 +112,7 @@ def _fleet(folder: Path, url: str, broker: str, options: argparse.Namespace) -> 
     configure(folder, url, f"fleet_{broker}", BROKERS[broker], options.precision, threads)
     with workers(folder, options.workers):
         began = time.perf_counter()
-        rowvec(folder, "sync", "--workers", "celery", "--json")
+        rowvec(folder, "sync", "--workers", "celery")
         return time.perf_counter() - began
 
 
@@ -137,7 +129,7 @@ def workers(folder: Path, count: int) -> Iterator[None]:
         for number in range(count):
             log = folder / f"worker-{number}.log"
             with log.open("w") as file:
-                command = [sys.executable, "-m", "rowvec.cli.main", "worker"]
+                command = [*ROWVEC, "worker"]
                 started.append(subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, start_new_session=True))
             while " ready." not in log.read_text():
                 assert started[-1].poll() is None, log.read_text()
@@ -168,14 +160,6 @@ def compared(url: str, broker: str, rows: int) -> float:
     if found[0] != rows or found[1] > LARGEST_DIFFERENCE:
         raise SystemExit(f"{broker}: {found[0]:,} of {rows:,} rows, vectors {found[1]} apart")
     return float(found[1])
-
-
-def rowvec(folder: Path, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "rowvec.cli.main", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    return dict(json.loads(done.stdout))
 
 
 if __name__ == "__main__":

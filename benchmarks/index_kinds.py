@@ -17,7 +17,7 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import psycopg
 from benchmarks.relevance_data import vaswani
+from benchmarks.rig import timed
 from benchmarks.search import MODEL, fill, real_vectors
 from pgvector.psycopg import register_vector
 
@@ -167,12 +168,6 @@ def grown(url: str, store: PostgresStore, kind: str, options: argparse.Namespace
 def run(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
-
-
-def timed(task: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    task()
-    return time.perf_counter() - began
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -15,7 +15,6 @@ import argparse
 import csv
 import gzip
 import json
-import os
 import random
 import re
 import statistics
@@ -24,16 +23,15 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import ir_measures
 import psycopg
+from benchmarks.rig import DATA
 
 from rowvec.stores.postgres.keyword import KeywordIndex
 from rowvec.stores.postgres.words import searchable
 
-DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 WORDS = 100
 BATCH = 1_000
 LIMIT = 10

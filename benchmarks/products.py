@@ -27,7 +27,6 @@ import json
 import os
 import random
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -42,8 +41,8 @@ import numpy as np
 import psycopg
 from benchmarks import products_growth
 from benchmarks.products_rig import CONFIGS, EXAMPLE, STAGING, TABLES, WITH_CURSOR, Bench, Figures, generate, synced
+from benchmarks.rig import ROWVEC, resource_unit, served
 from benchmarks.serve import Client
-from benchmarks.sync import ROWVEC, resource_unit
 
 from rowvec import assemble
 from rowvec.config.load import STATE
@@ -268,7 +267,7 @@ def queries(bench: Bench) -> Figures:
     asked = texts()
     with (
         assemble.opened(bench.folder / "rowvec.toml", None) as pipeline,
-        serving(bench) as port,
+        served(bench.folder, "--rate", "1e6", log=bench.log) as port,
         psycopg.connect(bench.url, autocommit=True) as connection,
     ):
         connection.execute(f"set hnsw.ef_search = {bench.figures['tune']['vector: effort']}")
@@ -316,27 +315,6 @@ def bare(embedder: Any, connection: psycopg.Connection[Any], query: str) -> tupl
     )
     assert len(connection.execute(statement, [literal]).fetchall()) == 10
     return embedded - began, time.perf_counter() - embedded
-
-
-@contextmanager
-def serving(bench: Bench) -> Iterator[int]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [*ROWVEC, "serve", "--port", str(port), "--rate", "1e6"]
-    process = subprocess.Popen(command, cwd=bench.folder, stdout=subprocess.DEVNULL, stderr=bench.log)
-    try:
-        while process.poll() is None:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        assert process.poll() is None, "the server did not start"
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 # Later syncs

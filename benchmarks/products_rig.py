@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from benchmarks.sync import ROOT, ROWVEC, resource_unit
+from benchmarks.rig import ROOT, ROWVEC, resource_unit
 
 from rowvec.config.load import STATE
 from rowvec.stores.postgres.embedded import embedded_url

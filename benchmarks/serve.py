@@ -20,7 +20,6 @@ import random
 import socket
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -29,10 +28,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.rig import database, free_port, wait_for
 
 from rowvec.embedders.local import LocalEmbedder
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
 from rowvec.testing import MemorySource
@@ -55,12 +54,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", default=MINILM)
     parser.add_argument("--precision", default="float32")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as folder:
-        url = embedded_url(Path(folder))
-        try:
-            figures = measured(url, options)
-        finally:
-            stop_embedded(Path(folder))
+    with database() as (_, url):
+        figures = measured(url, options)
     print(json.dumps(figures, indent=2))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"arguments": vars(options), "cores": os.cpu_count(), **figures}, indent=2) + "\n")
@@ -231,23 +226,6 @@ def _serve(url: str, model: str, precision: str, port: int) -> None:
     pipeline = build(url, LocalEmbedder(model, precision=precision), readers=settings.workers)
     app = create_app({"bench": Service(pipeline)}, settings)
     uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
-def wait_for(port: int, alive: Callable[[], bool]) -> None:
-    while alive():
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise SystemExit("the server did not start")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
@@ -32,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from benchmarks.rig import DATA, ROWVEC, resource_unit, run, timed
 
 from rowvec import assemble
 from rowvec.config.load import STATE
@@ -40,10 +40,7 @@ from rowvec.stream import Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
 
-ROOT = Path(__file__).parents[1]
-DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "sync.json"
-ROWVEC = [sys.executable, "-m", "rowvec.cli.main"]
 MEMORY_ROWS = (5_000, 100_000)
 COLUMNS = ("id", "name", "title", "short_description", "supplier", "price")
 
@@ -187,11 +184,6 @@ def peak_of(command: Sequence[str], folder: Path) -> float:
     return float(usage.ru_maxrss) * resource_unit() / 1e6
 
 
-def resource_unit() -> int:
-    """Bytes in a unit of ru_maxrss, which is kB everywhere but on macOS."""
-    return 1 if sys.platform == "darwin" else 1024
-
-
 # Start
 
 
@@ -240,16 +232,6 @@ def declare(
 
 def opened(folder: Path) -> AbstractContextManager[Pipeline]:
     return assemble.opened(folder / "rowvec.toml", None)
-
-
-def run(command: Sequence[str], folder: Path) -> None:
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-
-def timed(task: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    task()
-    return time.perf_counter() - began
 
 
 def ratio(these: Sequence[float], those: Sequence[float]) -> float:

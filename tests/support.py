@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 from rowvec.sources.base import Source
@@ -14,6 +17,35 @@ from rowvec.types import Column, ColumnType, Document, Row
 
 def digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def forked(work: Callable[[], object]) -> int:
+    """Pid of a process that does it and ends with 0, with 3 when memory ran out, or with 1 after another error.
+
+    Everything is done in it: what runs threads of its own, such as a model, does not outlive a fork.
+    """
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            work()
+            code = 0
+        except BaseException as error:
+            traceback.print_exc()
+            code = 3 if isinstance(error, MemoryError) else 1
+        finally:
+            os._exit(code)
+    return child
+
+
+def ended(child: int) -> int:
+    """The exit status of a process that was `forked`, waited for; -9 when it was killed."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Do it in a forked process, and give its exit status."""
+    return ended(forked(work))
 
 
 def simple_document(row: Row) -> Document:

@@ -7,9 +7,7 @@ or EMBEDDERS.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -167,24 +165,6 @@ class Journey:
             return sync(pipeline, Options(allow_delete=True))
         finally:
             pipeline.close()
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Do it in a forked process: 0, 1 after an error, -9 when it was killed.
-
-    Everything is done in one: what runs threads of its own, such as a model, does not outlive a fork.
-    """
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 # The kinds of each part. Each function opens what must outlive a single process, in `stack`.

@@ -8,7 +8,7 @@ import signal
 import sqlite3
 import threading
 import time
-import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from rowvec.stream import Options, Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Embedded
-from tests.support import simple_pipeline
+from tests.support import in_child, simple_pipeline
 
+KILLED = -9
 IN_FLIGHT_TEXTS = 3 * 10
 """Three batches of ten can be on their way: two in the embedding threads and one in line."""
 
@@ -59,19 +60,12 @@ def open_pipeline(database: Path, url: str, bill: Path) -> Pipeline:
 
 def sync_in_child(database: Path, url: str, bill: Path, prepare: Callable[[], None]) -> int:
     """Run one sync in a forked process, `prepare` called in it first; its exit status, -9 when it was killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            prepare()
-            pipeline = open_pipeline(database, url, bill)
-            sync(pipeline, Options(allow_delete=True))
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def work() -> None:
+        prepare()
+        sync(open_pipeline(database, url, bill), Options(allow_delete=True))
+
+    return in_child(work)
 
 
 def kill_at(step: Step, occurrence: int) -> None:
@@ -99,6 +93,11 @@ def kill_after(seconds: float) -> None:
 
 def billed(bill: Path) -> list[str]:
     return bill.read_text(encoding="utf-8").splitlines() if bill.exists() else []
+
+
+def repaid(bill: Path) -> int:
+    """How often a text was embedded again; no test writes a text twice."""
+    return sum(count - 1 for count in Counter(billed(bill)).values())
 
 
 def edited(rows: dict[int, str], dice: random.Random) -> dict[int, str]:

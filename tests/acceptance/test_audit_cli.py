@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
@@ -16,17 +14,8 @@ ROWS = 30
 
 
 @pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
-@pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
+def shop(shop: Shop) -> Shop:
     """In step, but for what the test does to it."""
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
     assert shop.run("sync").code == 0
     return shop
 

@@ -23,18 +23,9 @@ SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
 ROWS = 12
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
 @pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
-    monkeypatch.chdir(tmp_path)
+def shop(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    monkeypatch.chdir(shop.folder)
     for name, value in shop.variables.items():
         monkeypatch.setenv(name, value)
     return shop
@@ -304,7 +295,6 @@ def test_characters_that_no_database_takes_are_left_out_of_the_text(
 def test_a_text_of_five_megabytes_is_a_row_like_another(shop: Shop, rowvec: Told, model: EmbeddingServer) -> None:
     shop.sql("update products set description = ? where id = 5", ("wide " * 1_000_000,))
     model.max_tokens = 10_000_000
-    model.refuse = lambda text: False
     answer = rowvec("sync")
     assert answer.code == 0, answer.err
     assert f"{ROWS} new" in answer.out
@@ -313,7 +303,6 @@ def test_a_text_of_five_megabytes_is_a_row_like_another(shop: Shop, rowvec: Told
 def test_a_text_that_the_model_refuses_fails_alone(shop: Shop, rowvec: Told, model: EmbeddingServer) -> None:
     model.refuse = lambda text: "lamp 5." in text
     answer = rowvec("sync")
-    model.refuse = lambda text: False
     assert answer.code == 3
     assert f"{ROWS - 1} new, 1 failed" in answer.out
     assert "5" in rowvec("failures").out

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -14,27 +12,12 @@ import pytest
 
 from rowvec.stores.postgres.sessions import Sessions
 from tests.acceptance.shop import Finished, Shop
-from tests.servers.openai import EmbeddingServer
 
 ROWS = 12
 SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
 STORE = 'kind = "postgres", url = "{url}", table = "v", metadata = ["price"], language = ""'
 SHOP = "sqlite:///shop.db"
 NOWHERE = "postgresql://shop:s3cret@127.0.0.1:1/shop"
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
-@pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.stock(ROWS)
-    shop.declare()
-    return shop
 
 
 def wrong(answer: Finished) -> list[tuple[str, str, str]]:

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -19,20 +18,6 @@ from tests.servers.openai import EmbeddingServer
 
 HEAVY = ("numpy", "sqlalchemy", "psycopg", "pydantic", "rich.progress", "jinja2", "ctranslate2", "tokenizers", "torch")
 ROWS = 30
-
-
-@pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
-@pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
-    return shop
 
 
 def stored(url: str) -> int:

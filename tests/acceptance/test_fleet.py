@@ -7,31 +7,17 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.integration.celery_rig import Project, many, project, wait_for
-from tests.servers.openai import EmbeddingServer
+from tests.integration.celery_rig import Project, many, wait_for
+from tests.servers.openai import EmbeddingServer, vector_of
 
 pytestmark = pytest.mark.slow
 
 KILLS = 4
-
-
-@pytest.fixture(params=["redis", "rabbitmq", "embedded"])
-def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, "redis") as made:
-        yield made
 
 
 def test_a_fleet_ends_complete_however_often_a_worker_is_killed(made: Project) -> None:
@@ -56,6 +42,31 @@ def test_a_fleet_ends_complete_however_often_a_worker_is_killed(made: Project) -
     assert sum(count - 1 for count in again.elements()) <= KILLS * 5 * 16
     with psycopg.connect(made.store) as connection:
         assert connection.execute("select outcome, count(*) from rowvec.runs group by 1").fetchall() == [("done", 1)]
+
+
+def test_a_fleet_changes_the_model_once_its_workers_know_of_it(redis: Project) -> None:
+    rows = many(300)
+    with EmbeddingServer(dimension=16) as model:
+        redis.configure(model.url)
+        redis.write_rows(rows)
+        worker = redis.start_worker()
+        assert redis.fleet()["inserted"] == 300
+        config = redis.folder / "rowvec.toml"
+        config.write_text(config.read_text().replace("dimensions = 8", "dimensions = 12"))
+        assert "Give every worker the same rowvec.toml" in redis.run("sync", "--workers", "celery", expect=2)
+        redis.vectors_match(rows)
+        worker.terminate()
+        assert worker.wait(60) == 0
+        redis.start_worker()
+        fleet = redis.start("sync", "--workers", "celery")
+        log = redis.folder / f"sync-{len(redis.workers) - 1}.log"
+        assert fleet.wait(120) == 0, log.read_text()
+        said = " ".join(log.read_text().split())
+        assert "The model changes from text-embedding-3-small (8 dimensions" in said
+        assert "The new generation is live." in said
+    found = redis.vectors()
+    assert sorted(found) == sorted(rows)
+    assert all(abs(found[key] - vector_of(name, 12)).max() < 1e-6 for key, name in rows.items())
 
 
 def test_a_schedule_runs_never_twice_at_once_and_survives_a_restart_of_beat(redis: Project) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -14,17 +13,17 @@ from rowvec.stream import Options
 from rowvec.syncing import sync
 from tests.acceptance.killed import (
     IN_FLIGHT_TEXTS,
-    billed,
+    KILLED,
     edited,
     kill_after,
     kill_at,
     open_pipeline,
+    repaid,
     sync_in_child,
     write_rows,
 )
 from tests.support import vectors_match_rows
 
-KILLED = -9
 RANDOM_KILLS = 200
 
 
@@ -50,7 +49,7 @@ def test_a_sync_killed_at_any_step_is_completed_by_the_next(
     report = sync(pipeline, Options(allow_delete=True))
     vectors_match_rows(pipeline, rows)
     assert report.failed == 0
-    assert _repaid(bill) <= IN_FLIGHT_TEXTS
+    assert repaid(bill) <= IN_FLIGHT_TEXTS
     assert sync(pipeline).unchanged == len(rows), "a third sync finds everything in step"
     if happened == KILLED and step is not Step.AFTER_RUN_RECORD:
         assert "lost" in {run.outcome for run in pipeline.store.runs()}
@@ -73,10 +72,5 @@ def test_kills_at_random_moments(postgres_url: str, tmp_path: Path) -> None:
     pipeline = open_pipeline(database, postgres_url, bill)
     sync(pipeline, Options(allow_delete=True))
     vectors_match_rows(pipeline, rows)
-    assert _repaid(bill) <= IN_FLIGHT_TEXTS * kills
+    assert repaid(bill) <= IN_FLIGHT_TEXTS * kills
     pipeline.close()
-
-
-def _repaid(bill: Path) -> int:
-    """Texts that were embedded more than once; every text of these tests is written once only."""
-    return sum(count - 1 for count in Counter(billed(bill)).values())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import traceback
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -19,11 +17,10 @@ from rowvec.steps import Step
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
 from rowvec.types import Report
-from tests.acceptance.killed import IN_FLIGHT_TEXTS, RecordingEmbedder, billed, kill_after, kill_at
+from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, RecordingEmbedder, billed, kill_after, kill_at, repaid
 from tests.integration.debezium_rig import lines, partitions, put, registry, removed
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import in_child, simple_pipeline, vectors_match_rows
 
-KILLED = -9
 BATCH = 100
 
 
@@ -38,24 +35,14 @@ def carry_out(pipeline: Pipeline, *, from_start: bool = False) -> Report:
     return sync_events(pipeline, pipeline.source, batch_events=BATCH, from_start=from_start)
 
 
-def in_child(folder: Path, url: str, bill: Path, prepare: Callable[[], None], *, from_start: bool = False) -> int:
+def followed(folder: Path, url: str, bill: Path, prepare: Callable[[], None], *, from_start: bool = False) -> int:
     """Follow the events in a forked process, `prepare` called in it first; its exit status, -9 when it was killed."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            prepare()
-            carry_out(open_pipeline(folder, url, bill), from_start=from_start)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+    def work() -> None:
+        prepare()
+        carry_out(open_pipeline(folder, url, bill), from_start=from_start)
 
-def _repaid(bill: Path) -> int:
-    return sum(count - 1 for count in Counter(billed(bill)).values())
+    return in_child(work)
 
 
 @pytest.mark.parametrize("occurrence", [1, 4])
@@ -70,14 +57,14 @@ def test_following_killed_at_any_step_goes_on_from_there(
     (tmp_path / "events.jsonl").write_text(lines(changes, tombstones=True))
     bill = tmp_path / "bill"
 
-    happened = in_child(tmp_path, postgres_url, bill, partial(kill_at, step, occurrence))
+    happened = followed(tmp_path, postgres_url, bill, partial(kill_at, step, occurrence))
     assert happened == KILLED or occurrence > 1, "the step was not reached"
 
     pipeline = open_pipeline(tmp_path, postgres_url, bill)
     report = carry_out(pipeline)
     vectors_match_rows(pipeline, rows)
     assert report.failed == 0
-    assert _repaid(bill) <= IN_FLIGHT_TEXTS
+    assert repaid(bill) <= IN_FLIGHT_TEXTS
     assert carry_out(pipeline).read == 0
     pipeline.close()
 
@@ -90,7 +77,7 @@ def test_the_registry_twice_in_disorder_with_kills(postgres_url: str, data: Path
         (tmp_path / f"part-{number}.jsonl").write_text(lines(part, tombstones=True))
     bill, unkilled = tmp_path / "bill", tmp_path / "unkilled"
     kills = 0
-    while (happened := in_child(tmp_path, postgres_url, bill, partial(kill_after, dice.uniform(0.1, 0.6)))) == KILLED:
+    while (happened := followed(tmp_path, postgres_url, bill, partial(kill_after, dice.uniform(0.1, 0.6)))) == KILLED:
         kills += 1
     assert happened == 0
     assert kills >= 5, "too few were killed before their end to show anything"
@@ -107,9 +94,9 @@ def test_the_registry_twice_in_disorder_with_kills(postgres_url: str, data: Path
     (tmp_path / "zz-again.jsonl").write_text(lines(dice.sample(changes, len(changes))))
     for occurrence in (1, 7, 20, 40):
         prepare = partial(kill_at, Step.WRITE_BEFORE_COMMIT, occurrence)
-        assert in_child(tmp_path, postgres_url, bill, prepare, from_start=True) == KILLED
+        assert followed(tmp_path, postgres_url, bill, prepare, from_start=True) == KILLED
         vectors_match_rows(pipeline, state)
-    assert in_child(tmp_path, postgres_url, bill, lambda: None) == 0
+    assert followed(tmp_path, postgres_url, bill, lambda: None) == 0
     assert carry_out(pipeline).read == 0
     vectors_match_rows(pipeline, state)
     assert len(billed(bill)) == paid, "nothing of the second reading was embedded"

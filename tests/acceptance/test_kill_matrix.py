@@ -7,7 +7,6 @@ The matrix is made from the labels themselves: a new one joins by existing, and 
 from __future__ import annotations
 
 import random
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -17,13 +16,13 @@ import pytest
 
 from rowvec import steps
 from rowvec.steps import Step
-from tests.acceptance.journeys import COMBINATIONS, EMBEDDERS, SOURCES, STORES, Journey, Rows, in_child, journey
-from tests.acceptance.killed import IN_FLIGHT_TEXTS, billed, kill_at
+from tests.acceptance.journeys import COMBINATIONS, EMBEDDERS, SOURCES, STORES, Journey, Rows, journey
+from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, kill_at, repaid
+from tests.support import in_child
 from tests.torture import TORTURE, Faults, tried
 
 pytestmark = pytest.mark.slow
 
-KILLED = -9
 Names = tuple[str, str, str]
 STRIDE = 17
 """Relative to the number of combinations a prime, so that the short form meets every kind."""
@@ -101,8 +100,7 @@ def test_what_was_killed_is_completed_by_the_next_sync(
     if happened == KILLED:
         tried(faults, f"killed at {step}")
     assert in_child(partial(complete, made, rows)) == 0
-    repaid = sum(count - 1 for count in Counter(billed(made.bill)).values())
-    assert repaid <= IN_FLIGHT_TEXTS or names[2] == "local"
+    assert repaid(made.bill) <= IN_FLIGHT_TEXTS or names[2] == "local"
 
 
 def _passed(made: Journey, noted: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,23 +11,8 @@ from rowvec.cli import progress
 from rowvec.embedding_map import EmbeddingMap
 from rowvec.types import ColumnType
 from tests.acceptance.shop import Shop
-from tests.servers.openai import EmbeddingServer
 
 ROWS = 12
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
-@pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
-    return shop
 
 
 def test_a_map_is_drawn_and_drawn_anew(shop: Shop) -> None:

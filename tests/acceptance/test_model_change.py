@@ -20,7 +20,7 @@ from rowvec import passes, steps, syncing
 from rowvec.embedders.local import LocalEmbedder
 from rowvec.steps import Step
 from rowvec.types import Embedded
-from tests.acceptance.killed import kill_at
+from tests.acceptance.killed import KILLED, kill_at
 from tests.acceptance.shop import ROWVEC, Finished, Shop, wait_until
 from tests.support_tiny_models import tiny_model
 
@@ -28,7 +28,6 @@ CLIENTS = 4
 ROWS = 400
 STABLE = "price < 1000"
 """The rows that are edited on the way cost more."""
-KILLED = -9
 IN_FLIGHT = 3 * 20
 """Three calls of the embedder, two at work and one in line."""
 STORE = 'kind = "postgres", url = "${STORE_URL}", table = "products_vectors", metadata = ["price"]'

@@ -7,8 +7,8 @@ import random
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from rowvec import direct
 from tests.acceptance.samples_rig import DIMENSION, DOLLARS_PER_TOKEN, make_library
 from tests.servers.openai import EmbeddingServer, four_characters_a_token
+from tests.support import ended, forked
 
 SAMPLES = 600
 BATCH = 10
@@ -39,21 +40,12 @@ def killed_sync(folder: Path, came: threading.Event, dice: random.Random) -> boo
     """Run one sync in a forked process and kill it at some moment, mostly after its first request; False when it had
     come to its end before that."""
     came.clear()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            direct.sync(config=folder)
-            code = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
+    child = forked(partial(direct.sync, config=folder))
     if dice.random() < 0.9:
         came.wait(5)
     time.sleep(dice.uniform(0, 0.6))
     os.kill(child, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = ended(child)
     assert status in (0, -signal.SIGKILL)
     return status != 0
 

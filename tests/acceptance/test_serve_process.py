@@ -8,7 +8,6 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import psycopg
@@ -23,17 +22,8 @@ ROWS = 12
 ADDRESS = re.compile(r"(http://127\.0\.0\.1:\d+)/ ")
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
 @pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
+def shop(shop: Shop) -> Shop:
     assert shop.run("sync").code == 0
     return shop
 

@@ -6,31 +6,19 @@ import os
 import pty
 import signal
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.acceptance.shop import ROWVEC, Shop, wait_until
-from tests.servers.openai import EmbeddingServer
 
 ROWS = 12
 SHOW_CURSOR = "\x1b[?25h"
 
 
-@pytest.fixture(scope="module")
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
 @pytest.fixture
-def shop(model: EmbeddingServer, postgres_url: str, tmp_path: Path) -> Shop:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
+def shop(shop: Shop) -> Shop:
     assert shop.run("sync").code == 0
     return shop
 

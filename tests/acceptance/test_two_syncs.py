@@ -6,7 +6,6 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,18 +25,9 @@ from tests.support import simple_pipeline, vectors_match_rows
 ROWS = 300
 
 
-@pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=16) as server:
-        yield server
-
-
 def test_the_second_sync_says_who_holds_the_lock_and_since_when(
-    model: EmbeddingServer, postgres_url: str, tmp_path: Path
+    shop: Shop, model: EmbeddingServer, postgres_url: str
 ) -> None:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
     model.latency = 0.5
     first = shop.start("sync")
     wait_until(lambda: model.requests > 0, "the first sync embeds")
@@ -89,12 +79,7 @@ def test_a_sync_with_another_model_waits_for_its_turn_too(postgres_url: str, tmp
 
 
 @pytest.mark.slow
-def test_syncs_that_start_at_the_same_moment_end_as_one_would(
-    model: EmbeddingServer, postgres_url: str, tmp_path: Path
-) -> None:
-    shop = Shop(tmp_path, {"MODEL_URL": model.url, "STORE_URL": postgres_url})
-    shop.declare()
-    shop.stock(ROWS)
+def test_syncs_that_start_at_the_same_moment_end_as_one_would(shop: Shop, model: EmbeddingServer) -> None:
     answers = [process.finish() for process in [shop.start("sync") for _ in range(3)]]
     assert {answer.code for answer in answers} <= {0, 1}
     assert any(answer.code == 0 for answer in answers)

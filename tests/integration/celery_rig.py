@@ -33,7 +33,7 @@ BROKERS = {
 }
 CONFIG = """
 [workers]
-{workers}
+{broker}
 queue = "{queue}"
 redeliver_after = "20s"
 
@@ -75,12 +75,10 @@ class Project:
     queue: str
     workers: list[subprocess.Popen[str]] = field(default_factory=list)
 
-    def configure(self, model: str, *, schedule: str = "", **settings: str) -> None:
+    def configure(self, model: str, *, schedule: str = "") -> None:
         url = BROKERS[self.broker][0]
-        lines = [f'{name} = "{value}"' for name, value in ({"broker": url} if url else {} | settings).items()]
-        text = CONFIG.format(
-            workers="\n".join(lines), queue=self.queue, model=model, store=self.store, schedule=schedule
-        )
+        broker = f'broker = "{url}"' if url else ""
+        text = CONFIG.format(broker=broker, queue=self.queue, model=model, store=self.store, schedule=schedule)
         (self.folder / "rowvec.toml").write_text(text)
 
     def write_rows(self, rows: dict[int, str]) -> None:
@@ -174,6 +172,20 @@ def project(folder: Path, store: str, broker: str) -> Iterator[Project]:
     finally:
         made.stop()
         _forget_queue(made)
+
+
+@pytest.fixture(params=["redis", "rabbitmq", "embedded"])
+def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    """A project on each broker in turn."""
+    with project(state_folder, postgres_url, request.param) as made:
+        yield made
+
+
+@pytest.fixture
+def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
+    """A project on Redis, for what no other broker would tell."""
+    with project(state_folder, postgres_url, "redis") as made:
+        yield made
 
 
 def _forget_queue(made: Project) -> None:

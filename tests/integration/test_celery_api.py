@@ -9,38 +9,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
-from tests.integration.celery_rig import Project, many, project, wait_for
+from tests.integration.celery_rig import Project, many, wait_for
 from tests.servers.openai import EmbeddingServer
 
 pytestmark = pytest.mark.slow
 
 KEY = "a-key-that-is-long-enough"
 PATH = "/api/tasks/generate-embeddings"
-
-
-@pytest.fixture(params=["redis", "embedded"])
-def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, "redis") as made:
-        yield made
-
-
-@pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=8) as server:
-        yield server
 
 
 @contextmanager
@@ -81,6 +62,7 @@ def _done(client: httpx.Client, number: str) -> dict[str, Any] | None:
     return reply if reply["status"] in ("done", "failed") else None
 
 
+@pytest.mark.parametrize("made", ["redis", "embedded"], indirect=True)
 def test_a_task_is_queued_carried_out_and_looked_up(made: Project, model: EmbeddingServer) -> None:
     made.configure(model.url)
     made.write_rows(many(80))

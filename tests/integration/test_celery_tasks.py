@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from tests.integration.celery_rig import Project, many, project, wait_for
+from tests.integration.celery_rig import Project, many, wait_for
 from tests.servers.openai import EmbeddingServer
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(params=["redis", "rabbitmq", "embedded"])
-def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, "redis") as made:
-        yield made
-
-
-@pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=8) as server:
-        yield server
 
 
 def test_celery_s_own_commands_carry_a_batch_out(made: Project, model: EmbeddingServer) -> None:

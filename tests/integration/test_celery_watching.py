@@ -19,24 +19,6 @@ from tests.integration.test_celery_api import PATH, api
 from tests.servers.openai import EmbeddingServer
 
 
-@pytest.fixture(params=["redis", "rabbitmq", "embedded"])
-def made(request: pytest.FixtureRequest, state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, request.param) as made:
-        yield made
-
-
-@pytest.fixture
-def redis(state_folder: Path, postgres_url: str) -> Iterator[Project]:
-    with project(state_folder, postgres_url, "redis") as made:
-        yield made
-
-
-@pytest.fixture
-def model() -> Iterator[EmbeddingServer]:
-    with EmbeddingServer(dimension=8) as server:
-        yield server
-
-
 def metric(client: httpx.Client, name: str) -> float | None:
     found = re.search(rf"^{re.escape(name)} (\S+)$", client.get("/metrics").text, re.M)
     return float(found[1]) if found else None

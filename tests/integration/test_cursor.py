@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import sqlite3
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -26,9 +24,9 @@ from rowvec.stores.libsql import LibsqlStore
 from rowvec.stream import Options, Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
-from tests.acceptance.killed import kill_at
+from tests.acceptance.killed import KILLED, kill_at
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import in_child, simple_pipeline, vectors_match_rows
 
 HOUR_AGO = dt.datetime.now(dt.UTC).replace(microsecond=0, tzinfo=None) - dt.timedelta(hours=1)
 ROWS = 60
@@ -258,16 +256,11 @@ def test_a_kill_at_any_step_loses_nothing(step: Step, tables: Callable[[str], Ta
         table.put(key, f"changed {key}", kind.value(key))
     table.run("delete from things where id between 100 and 120")
 
-    child = os.fork()
-    if child == 0:
-        try:
-            kill_at(step, 1)
-            sync(opened())
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -9, "the step was not reached"
+    def killed() -> None:
+        kill_at(step, 1)
+        sync(opened())
+
+    assert in_child(killed) == KILLED, "the step was not reached"
 
     pipeline = opened()
     sync(pipeline)

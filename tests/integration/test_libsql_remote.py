@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +18,7 @@ from rowvec.stores.libsql.remote import RemoteDatabase
 from rowvec.testing import HashEmbedder
 from rowvec.types import ColumnType, Document, Entry, WriteBatch
 from tests.servers.hrana import HranaServer, serving
+from tests.servers.loopback import Handler, LoopbackServer
 from tests.support import digest
 
 DIMENSION = 8
@@ -186,30 +185,22 @@ def test_a_wrong_token_is_an_error_that_says_so(tmp_path: Path) -> None:
     assert "wrong-token" not in str(caught.value)
 
 
-class Page(BaseHTTPRequestHandler):
+class Page(Handler):
     """Some web server that knows nothing of databases."""
 
     def do_POST(self) -> None:
         body = b"<html>hello</html>" if self.path.startswith("/html") else json.dumps({"hello": 1}).encode()
         self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(404 if self.path.startswith("/missing") else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
+        self.reply(404 if self.path.startswith("/missing") else 200, body, {})
 
 
 @pytest.mark.parametrize("path", ["html", "json", "missing"])
 def test_an_address_that_is_no_libsql_server_is_told(path: str) -> None:
-    with HTTPServer(("127.0.0.1", 0), Page) as pages:
-        threading.Thread(target=pages.serve_forever, daemon=True).start()
-        store = LibsqlStore(f"http://127.0.0.1:{pages.server_port}/{path}", table="items")
+    with LoopbackServer(Page) as pages:
+        store = LibsqlStore(f"http://{pages.address}/{path}", table="items")
         with pytest.raises(StoreError, match="does not answer as a libSQL server") as caught:
             store.prepare(SPEC)
         store.close()
-        pages.shutdown()
     assert not caught.value.transient
 
 

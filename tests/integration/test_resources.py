@@ -11,8 +11,7 @@ import sqlite3
 import subprocess
 import threading
 import time
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +36,7 @@ from rowvec.text import Documents, build_recipe
 from rowvec.types import Column, ColumnType, Document, Embedded, PastFailure, Reason, Stored
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer
-from tests.support import digest, simple_pipeline, vectors_match_rows
+from tests.support import digest, in_child, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -182,25 +181,6 @@ def allow_memory(more: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def in_child_with_memory(more: int, work: Callable[[], object]) -> int:
-    """Run it in a forked process that may take so many bytes more than this one has; its exit status."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            allow_memory(more)
-            work()
-            code = 0
-        except MemoryError:
-            traceback.print_exc()
-            code = 3
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 class Forgetful(HashEmbedder):
     """Keeps no list of what it embedded."""
 
@@ -228,13 +208,14 @@ def test_memory_does_not_grow_with_the_text(count: int, memory: int, tmp_path: P
     write_wide_rows(tmp_path / "rows.db", count, 1_000_000)
 
     def work() -> None:
+        allow_memory(memory * 2**20)
         source = SqlSource(f"sqlite:///{tmp_path / 'rows.db'}", table="things", key="id")
         store = LibsqlStore(str(tmp_path / "vectors.db"), table="vectors")
         plain = simple_pipeline(source, store, Forgetful())
         pipeline = replace(plain, spec=replace(plain.spec, language=None))
         assert sync(pipeline).inserted == count
 
-    assert in_child_with_memory(memory * 2**20, work) == 0
+    assert in_child(work) == 0
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
@@ -244,10 +225,11 @@ def test_a_sync_that_runs_out_of_memory_loses_nothing(tmp_path: Path, faults: Fa
     path = str(tmp_path / "vectors.db")
 
     def work() -> None:
+        allow_memory(150 * 2**20)
         sync(simple_pipeline(store=LibsqlStore(path, table="vectors"), rows=rows))
 
     # Who notices first is chance: Python, when it needs a value or a thread, or the engine, which ends the process.
-    assert in_child_with_memory(150 * 2**20, work) in (3, 1, -signal.SIGABRT)
+    assert in_child(work) in (3, 1, -signal.SIGABRT)
     pipeline = simple_pipeline(store=LibsqlStore(path, table="vectors"), rows=rows | {2: "shorter now"})
     sync(pipeline)
     vectors_match_rows(pipeline, rows | {2: "shorter now"})

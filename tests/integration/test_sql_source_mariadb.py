@@ -11,7 +11,6 @@ import pytest
 
 from rowvec.errors import SourceError
 from rowvec.sources.base import Selection
-from rowvec.sources.sql import SqlSource
 from rowvec.text import Documents, build_recipe
 from rowvec.types import Key
 from tests.integration.sql_rig import (
@@ -30,19 +29,6 @@ from tests.integration.sql_rig import (
 def mariadb() -> Iterator[tuple[str, Run]]:
     with mariadb_database() as database:
         yield database
-
-
-@pytest.fixture
-def source() -> Iterator[Open]:
-    opened: list[SqlSource] = []
-
-    def open_source(url: str, **settings: Any) -> SqlSource:
-        opened.append(SqlSource(url, **{"key": "id", **settings}))
-        return opened[-1]
-
-    yield open_source
-    for each in opened:
-        each.close()
 
 
 def test_every_type_of_mariadb_has_a_word_and_a_text(mariadb: Any, source: Open) -> None:

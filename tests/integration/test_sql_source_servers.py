@@ -15,7 +15,6 @@ import pytest
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.base import Selection
 from rowvec.sources.propose import propose
-from rowvec.sources.sql import SqlSource
 from rowvec.text import Documents, build_recipe
 from rowvec.types import ColumnType
 from tests.integration.sql_rig import TRICKY, Open, Run, explained, keys, postgres_database, reads_every_key_once
@@ -25,19 +24,6 @@ from tests.integration.sql_rig import TRICKY, Open, Run, explained, keys, postgr
 def postgres() -> Iterator[tuple[str, Run]]:
     with postgres_database() as database:
         yield database
-
-
-@pytest.fixture
-def source() -> Iterator[Open]:
-    opened: list[SqlSource] = []
-
-    def open_source(url: str, **settings: Any) -> SqlSource:
-        opened.append(SqlSource(url, **{"key": "id", **settings}))
-        return opened[-1]
-
-    yield open_source
-    for each in opened:
-        each.close()
 
 
 def test_every_type_of_postgres_has_a_word_and_a_text(postgres: Any, source: Open) -> None:

@@ -11,7 +11,6 @@ import os
 import signal
 import sqlite3
 import threading
-import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -41,7 +40,7 @@ from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
 from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
 from rowvec.workers.ranges import identity, sync_range
 from tests.servers.hrana import HranaServer, serving
-from tests.support import digest
+from tests.support import digest, in_child
 from tests.torture import TORTURE, Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -259,20 +258,13 @@ class Convergence(RuleBasedStateMachine):
     @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 3))
     def kill_a_sync(self, step: Step, occurrence: int) -> None:
         tried(self.world.faults, "killed at a labelled step")
-        child = os.fork()
-        if child == 0:
-            code = 1
-            try:
-                steps.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
-                with self.opened() as pipeline:
-                    unless_held(pipeline)
-                code = 0
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(code)
-        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert status in (0, -signal.SIGKILL)
+
+        def killed() -> None:
+            steps.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
+            with self.opened() as pipeline:
+                unless_held(pipeline)
+
+        assert in_child(killed) in (0, -signal.SIGKILL)
         self.each_vector_is_that_of_the_text_beside_it()
 
     @rule(done=st.booleans())

@@ -12,37 +12,26 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.servers.loopback import Handler, LoopbackServer
 
 USER, KEY = "someone", "a-key-of-the-test"
 PAGE = 2
 
 
-class CatalogueServer:
+class CatalogueServer(LoopbackServer):
     def __init__(self) -> None:
+        super().__init__(_Handler)
         self.hub: list[dict[str, Any]] = []
         self.kaggle: list[dict[str, Any]] = []
         self.refusals = 0
         self.paths: list[str] = []
 
-        class Handler(_Handler):
-            server_of_test = self
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
 
     def answer(self, path: str, asked: dict[str, str], authorization: str) -> tuple[int, Any, dict[str, str]]:
         """Status, body and headers."""
@@ -75,24 +64,13 @@ class CatalogueServer:
         return 200, ordered[first : first + PAGE], headers
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_of_test: CatalogueServer
+class _Handler(Handler):
+    owner: CatalogueServer
 
     def do_GET(self) -> None:
         path, asked = urlsplit(self.path).path, parse_qs(urlsplit(self.path).query)
-        self.server_of_test.paths.append(path)
-        status, body, headers = self.server_of_test.answer(
+        self.owner.paths.append(path)
+        status, body, headers = self.owner.answer(
             path, {name: values[-1] for name, values in asked.items()}, self.headers.get("Authorization", "")
         )
-        content = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(content)))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
+        self.reply(status, json.dumps(body).encode(), {**headers, "Content-Type": "application/json"})

@@ -16,17 +16,17 @@ import enum
 import hashlib
 import json
 import random
-import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from tests.servers.loopback import Handler, LoopbackServer
 
 
 class Fault(enum.StrEnum):
@@ -90,7 +90,7 @@ class Request:
     """Seconds on the monotonic clock, when it arrived."""
 
 
-class EmbeddingServer:
+class EmbeddingServer(LoopbackServer):
     """Starts on entering, on a free port. Every attribute may be changed while it runs.
 
     Args:
@@ -123,6 +123,7 @@ class EmbeddingServer:
         max_tokens: int = 300_000,
         cost_per_token: float | None = None,
     ) -> None:
+        super().__init__(_Handler)
         self.dimension = dimension
         self.models = frozenset(models)
         self.api_key = api_key
@@ -143,12 +144,10 @@ class EmbeddingServer:
         self._window: deque[float] = deque()
         self._random = random.Random(seed)
         self._lock = threading.Lock()
-        self._http: _Http | None = None
 
     @property
     def url(self) -> str:
-        assert self._http is not None, "the server is not running"
-        return f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        return f"http://{self.address}/v1"
 
     @property
     def requests(self) -> int:
@@ -167,18 +166,6 @@ class EmbeddingServer:
     def lost_texts(self) -> Counter[str]:
         """How often each text was billed in a request whose answer was of no use to the client."""
         return Counter(text for request in self.log if request.fault in LOST for text in request.texts)
-
-    def __enter__(self) -> Self:
-        self._http = _Http(type("Handler", (_Handler,), {"owner": self}))
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        assert self._http is not None
-        self._http.shutdown()
-        self._http.server_close()
-        if self._http.mistakes:
-            raise ExceptionGroup("the test server itself failed", self._http.mistakes)
 
     def answer(self, body: dict[str, Any], key: str | None) -> _Answer:
         """Decides, works and bills, and answers when the latency is over."""
@@ -310,26 +297,8 @@ _FAULTS: Mapping[str, _Answer] = {
 }
 
 
-class _Http(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, handler: type[_Handler]) -> None:
-        super().__init__(("127.0.0.1", 0), handler)
-        self.mistakes: list[Exception] = []
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; a mistake of this server must not pass for a fault it was to make."""
-        error = sys.exception()
-        if isinstance(error, Exception) and not isinstance(error, OSError):
-            self.mistakes.append(error)
-
-
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     owner: EmbeddingServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
@@ -360,16 +329,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(_Answer(200, json.dumps(stats).encode()))
 
     def _send(self, answer: _Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Type", answer.type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        self.reply(answer.status, answer.body, {**answer.headers, "Content-Type": answer.type})
 
 
 def tokenizer_count(path: str) -> Callable[[Sequence[str]], list[int]]:

@@ -10,57 +10,42 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from tests.servers.loopback import Handler, LoopbackServer
 
 ACCESS_KEY = "AKIDTEST"
 SECRET_KEY = "a-secret-of-the-test"
 
 
-class S3Server:
+class S3Server(LoopbackServer):
     def __init__(self, objects: dict[str, bytes]) -> None:
+        super().__init__(_Handler)
         self.objects = dict(objects)
         self.broken = 0
         self.requests: list[str] = []
         self.modified: dict[str, float] = {}
 
-        class Handler(_Handler):
-            server_of_test = self
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
-
     def url(self, path: str, *, access_key: str = ACCESS_KEY) -> str:
-        place = f"endpoint_override=127.0.0.1:{self._server.server_port}&scheme=http&region=us-east-1"
+        place = f"endpoint_override={self.address}&scheme=http&region=us-east-1"
         return f"s3://{access_key}:{SECRET_KEY}@{path}?{place}"
 
     def put(self, path: str, content: bytes, modified: float = 1.0) -> None:
         self.objects[path] = content
         self.modified[path] = modified
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_of_test: S3Server
+class _Handler(Handler):
+    owner: S3Server
 
     def do_HEAD(self) -> None:
         self.do_GET()
 
     def do_GET(self) -> None:
-        test = self.server_of_test
+        test = self.owner
         parts = urlsplit(self.path)
         path, query = unquote(parts.path).strip("/"), parse_qs(parts.query, keep_blank_values=True)
         test.requests.append(f"{self.command} {path}")
@@ -79,23 +64,23 @@ class _Handler(BaseHTTPRequestHandler):
         return self._object(path)
 
     def _object(self, path: str) -> None:
-        whole = self.server_of_test.objects[path]
+        whole = self.owner.objects[path]
         headers = {
             "ETag": f'"{hashlib.md5(whole).hexdigest()}"',
-            "Last-Modified": formatdate(self.server_of_test.modified.get(path, 0.0), usegmt=True),
+            "Last-Modified": formatdate(self.owner.modified.get(path, 0.0), usegmt=True),
             "Content-Type": "application/octet-stream",
         }
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         if wanted is None:
-            return self._reply(200, whole, headers)
+            return self.reply(200, whole, headers)
         first, last = int(wanted[1]), min(int(wanted[2] or len(whole)), len(whole) - 1)
         headers["Content-Range"] = f"bytes {first}-{last}/{len(whole)}"
-        return self._reply(206, whole[first : last + 1], headers)
+        return self.reply(206, whole[first : last + 1], headers)
 
     def _list(self, bucket: str, query: dict[str, Any]) -> None:
         prefix, delimiter = query.get("prefix", [""])[0], query.get("delimiter", [""])[0]
         contents, folders = [], set()
-        for path in sorted(self.server_of_test.objects):
+        for path in sorted(self.owner.objects):
             name, _, key = path.partition("/")
             if name != bucket or not key.startswith(prefix):
                 continue
@@ -103,9 +88,9 @@ class _Handler(BaseHTTPRequestHandler):
             if delimiter and delimiter in rest:
                 folders.add(prefix + rest.partition(delimiter)[0] + delimiter)
                 continue
-            stamp = int(self.server_of_test.modified.get(path, 0.0))
+            stamp = int(self.owner.modified.get(path, 0.0))
             contents.append(
-                f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server_of_test.objects[path])}</Size>"
+                f"<Contents><Key>{escape(key)}</Key><Size>{len(self.owner.objects[path])}</Size>"
                 f"<LastModified>2024-05-01T00:00:{stamp:02d}.000Z</LastModified></Contents>"
             )
         body = (
@@ -115,19 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
             + "".join(f"<CommonPrefixes><Prefix>{escape(each)}</Prefix></CommonPrefixes>" for each in sorted(folders))
             + "</ListBucketResult>"
         )
-        self._reply(200, body.encode(), {"Content-Type": "application/xml"})
+        self.reply(200, body.encode(), {"Content-Type": "application/xml"})
 
     def _error(self, status: int, code: str) -> None:
         body = f'<?xml version="1.0"?><Error><Code>{code}</Code><Message>{code}</Message></Error>'.encode()
-        self._reply(status, body, {"Content-Type": "application/xml"})
-
-    def _reply(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Content-Length": str(len(body))}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+        self.reply(status, body, {"Content-Type": "application/xml"})
