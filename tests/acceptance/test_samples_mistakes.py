@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import resource
@@ -76,6 +77,8 @@ def test_an_unknown_model(rowvec: Command) -> None:
     said = rowvec("sync", EMBEDDINGS_MODEL="text-embedding-4-small")
     assert "does not know the model: The model 'text-embedding-4-small' does not exist." in said
     assert "Check `model` against the provider's list." in said
+    # A connection that was left open would be told of now.
+    gc.collect()
 
 
 def test_a_dimension_that_the_model_does_not_give(rowvec: Command, library: Library, server: EmbeddingServer) -> None:
