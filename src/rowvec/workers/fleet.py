@@ -34,6 +34,8 @@ SMALLEST, LARGEST = 200, 20_000
 """Rows in a range: enough to be worth sending, few enough that a lost one costs seconds to minutes."""
 OUTSTANDING = 64
 POLL_SECONDS = 0.3
+POLL_WAITING = 8
+"""Ranges in the queue that are asked about at once."""
 SILENT_SECONDS = 30.0
 LOCK_TRIES = 600
 UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
@@ -148,6 +150,7 @@ class _Fleet:
         self.working: list[Part] = []
         self.total = Report()
         self.heard_at = time.monotonic()
+        self.turn = 0
 
     def carry_out(self, parts: Iterator[tuple[str | None, str | None]]) -> None:
         """Keep so many ranges on their way until all are done."""
@@ -168,7 +171,7 @@ class _Fleet:
 
     def _look(self) -> None:
         """Take what is done, and send again what fell silent."""
-        heard = [part for part in self.working if part.listen(self.stop)]
+        heard = [part for part in self._asked() if part.listen(self.stop)]
         self.done += [part.report for part in self.working if part.finished]
         self.working = [part for part in self.working if not part.finished]
         self.total = _summed([*self.done, *(part.report for part in self.working)])
@@ -181,6 +184,14 @@ class _Fleet:
             since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
             if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
                 part.send(self.pipeline.name, self.settings, self.stop)
+
+    def _asked(self) -> list[Part]:
+        """All that were begun, and a few of the others in turn: every question takes time from those who work."""
+        waiting = [part for part in self.working if not part.started]
+        begun = [part for part in self.working if part.started]
+        first = self.turn % len(waiting) if waiting else 0
+        self.turn += POLL_WAITING
+        return begun + (waiting[first:] + waiting[:first])[:POLL_WAITING]
 
     def take_back(self) -> None:
         """Have no worker begin what is still in the queue; what is being worked on ends well by itself."""
