@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import signal
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder
 from rowvec.types import ColumnType, Document, Entry, Failure, Key, WriteBatch
-from tests.support import digest
+from tests.support import digest, ended, forked
 
 EMBEDDER = HashEmbedder(dimension=4)
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -118,6 +119,27 @@ def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> 
     with other.lock():
         pass
     other.close()
+
+
+def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    """The server does not look at the connection before the statement ends."""
+
+    def hold() -> None:
+        other = open_store(postgres_url)
+        with other.lock():
+            other._write(lambda connection: connection.execute("select pg_sleep(1.5)"))
+
+    holder = forked(hold)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        while not connection.execute("select 1 from pg_stat_activity where query ~ '^select pg_sleep'").fetchone():
+            pass
+        os.kill(holder, signal.SIGKILL)
+        assert ended(holder) == -signal.SIGKILL
+        assert connection.execute("select 1 from pg_locks where locktype = 'advisory' and granted").fetchone()
+    with store.lock():
+        pass
 
 
 def test_a_connection_that_broke_is_opened_anew_and_takes_the_lock_again(

@@ -17,6 +17,7 @@ from rowvec.errors import Locked, StoreError
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import BOOKKEEPING
 from rowvec.stores.libsql.write import now
+from rowvec.stores.processes import is_gone
 
 LEASE_SECONDS = 60.0
 _CLOCK = "(julianday('now') * 86400.0)"
@@ -128,12 +129,4 @@ def _holder() -> str:
 
 
 def _dead(place: str, pid: int) -> bool:
-    if place != _PLACE:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return place == _PLACE and is_gone(pid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
 from rowvec.retry import KEEPALIVES
+from rowvec.stores.processes import is_gone
 
 CONNECT_TIMEOUT = 10
 OLDEST_GOOD_PGVECTOR = (0, 8, 4)
@@ -60,7 +62,7 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
         StoreUnavailable: no answer. StoreError: refused.
     """
     # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
-    name = f"rowvec pid {os.getpid()} on {socket.gethostname()[:20]}, {purpose}".encode()[:63].decode(errors="ignore")
+    name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
     where = describe(url)
     with translated(where):
         try:
@@ -72,6 +74,16 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
         connection.execute("set time zone 'UTC'")
         use_vectors(connection)
     return connection
+
+
+def _process(pid: int) -> str:
+    return f"rowvec pid {pid} on {socket.gethostname()[:20]}"
+
+
+def of_a_process_that_is_gone(name: str) -> bool:
+    """Whether a connection of that name was opened on this machine, by a process that has ended."""
+    found = re.match(r"rowvec pid (\d+) on ", name)
+    return found is not None and name.startswith(_process(int(found[1])) + ",") and is_gone(int(found[1]))
 
 
 def _options(url: str) -> dict[str, Any]:

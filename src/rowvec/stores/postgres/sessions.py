@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,10 +12,12 @@ from typing import Any, TypeVar
 import psycopg
 
 from rowvec.errors import Locked, StoreUnavailable
-from rowvec.stores.postgres.connect import connect, single, translated
+from rowvec.stores.postgres.connect import connect, of_a_process_that_is_gone, single, translated
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
+GONE_SECONDS = 10.0
+"""How long the lock of a killed process is waited for."""
 
 
 class Sessions:
@@ -160,11 +163,15 @@ class Sessions:
                 " pg_try_advisory_lock_shared(hashtextextended(%s, 0)) else false end"
             )
             names = [f"{self._scope} {self._part}", self._scope]
-        if connection.execute(statement, names).fetchone() == (True,):
-            return
-        connection.execute("select pg_advisory_unlock_all()")
-        holder = self.holder(connection)
-        raise Locked(
-            f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
-            hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
-        )
+        last = time.monotonic() + GONE_SECONDS
+        while connection.execute(statement, names).fetchone() != (True,):
+            connection.execute("select pg_advisory_unlock_all()")
+            holder = self.holder(connection)
+            if holder is not None and of_a_process_that_is_gone(holder) and time.monotonic() < last:
+                # It was killed, and the server ends the statement that it was in before it notices.
+                time.sleep(0.05)
+                continue
+            raise Locked(
+                f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
+                hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
+            )
