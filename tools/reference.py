@@ -47,14 +47,14 @@ def _table(head: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 def commands() -> dict[str, Any]:
     """By name, in the order of `rowvec --help`."""
-    from rowvec.cli.main import app
+    from rowvec.cli.commands import app
 
     group: Any = typer.main.get_command(app)
     return dict(group.commands)
 
 
 def cli() -> str:
-    from rowvec.cli.main import app
+    from rowvec.cli.commands import app
 
     parts = [f"# Commands\n\n{app.info.epilog}\n"]
     for name, command in commands().items():

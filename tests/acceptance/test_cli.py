@@ -42,7 +42,7 @@ def test_help_lists_every_command_and_the_exit_codes(tmp_path: Path) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     script = (
-        "import sys\nfrom rowvec.cli.main import app\n"
+        "import sys\nfrom rowvec.cli.commands import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])"
     )
@@ -271,7 +271,7 @@ def test_a_sync_with_nothing_to_do_loads_no_model(shop: Shop) -> None:
     shop.declare(embedder='kind = "local", precision = "int8"', text='columns = ["name"]')
     assert shop.run("sync").code == 0
     script = (
-        "import sys\nfrom rowvec.cli.main import app\n"
+        "import sys\nfrom rowvec.cli.commands import app\n"
         "try:\n    app(['sync'])\nexcept SystemExit as end:\n    print('code', end.code)\n"
         "print('model:', [name for name in ('ctranslate2', 'tokenizers', 'torch') if name in sys.modules])"
     )

@@ -1,11 +1,11 @@
 """What HTTP servers in a thread of a test have in common: a free port of 127.0.0.1, their end, and their replies.
 
-    class Greeting(Handler):
-        def do_GET(self) -> None:
-            self.reply(200, b"hello", {})
+class Greeting(Handler):
+    def do_GET(self) -> None:
+        self.reply(200, b"hello", {})
 
-    with LoopbackServer(Greeting) as server:
-        httpx2.get(f"http://{server.address}")
+with LoopbackServer(Greeting) as server:
+    httpx2.get(f"http://{server.address}")
 """
 
 from __future__ import annotations

@@ -1,0 +1,412 @@
+"""What `rowvec` can do. Commands import what they need when they run: `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rowvec import __version__
+from rowvec.cli.options import (
+    AllowDelete,
+    ConfigPath,
+    Force,
+    FromStart,
+    Full,
+    Hits,
+    Json,
+    Keys,
+    Limit,
+    MaxCost,
+    PipelineName,
+    PipelineOption,
+    RetryFailed,
+    Where,
+)
+from rowvec.errors import ConfigError
+
+app = typer.Typer(
+    name="rowvec",
+    help="Keep vector embeddings in step with the rows of a database, and search them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 done but some rows failed, 4 audit found drift.",
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"rowvec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
+) -> None:
+    if verbose:
+        os.environ["ROWVEC_VERBOSE"] = "1"
+
+
+@app.command()
+def init(
+    source: Annotated[str | None, typer.Option("--from", help="Database to look at, e.g. sqlite:///shop.db.")] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", help="The file to write.")] = Path("rowvec.toml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+) -> None:
+    """Write a commented rowvec.toml, filled in from a database if you name one."""
+    from rowvec.cli import setup
+
+    setup.init(source, config, force=force)
+
+
+@app.command()
+def check(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Add the columns that vectors in a table of your own need.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Check config, connections, extension, model and permissions, one line each."""
+    from rowvec.cli import setup
+
+    raise typer.Exit(setup.check(config, pipeline, apply=apply, as_json=as_json))
+
+
+@app.command()
+def plan(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    keys: Keys = None,
+    limit: Limit = None,
+    full: Full = False,
+    force: Force = False,
+    retry_failed: RetryFailed = False,
+    as_json: Json = False,
+) -> None:
+    """Show what a sync would do, why, and what it would cost. Writes nothing."""
+    from rowvec.cli import work
+
+    code = work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
+    raise typer.Exit(code)
+
+
+@app.command()
+def sync(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    keys: Keys = None,
+    limit: Limit = None,
+    full: Full = False,
+    force: Force = False,
+    retry_failed: RetryFailed = False,
+    allow_delete: AllowDelete = False,
+    max_cost: MaxCost = None,
+    from_start: FromStart = False,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="Put a new generation live though it is worse, lacks rows or was undone.")
+    ] = False,
+    workers: Annotated[
+        str | None, typer.Option("--workers", metavar="celery", help="Spread it over the Celery workers.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as `rowvec plan`.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Make the vectors match the rows: embed new and changed ones, delete those of vanished ones."""
+    from rowvec.cli import work
+
+    if dry_run:
+        code = work.plan(
+            config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json
+        )
+        raise typer.Exit(code)
+    if workers is not None:
+        from rowvec.cli import workers as fleet
+
+        wanted = {
+            "--keys": keys,
+            "--limit": limit,
+            "--retry-failed": retry_failed,
+            "--max-cost": max_cost,
+            "--from-start": from_start,
+        }
+        refused = [name for name, value in wanted.items() if value]
+        raise typer.Exit(
+            fleet.sync(
+                config, pipeline, workers,
+                refused=refused, force=force, allow_delete=allow_delete, accept=accept, as_json=as_json,
+            )
+        )  # fmt: skip
+    raise typer.Exit(
+        work.sync(
+            config, pipeline, keys, limit,
+            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
+            from_start=from_start, accept=accept, as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def watch(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="Set a trigger on the PostgreSQL table, that tells of its changes.")
+    ] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove that trigger.")] = False,
+    from_start: FromStart = False,
+    allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE too.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out events that cannot be read.")] = False,
+    max_cost: MaxCost = None,
+    as_json: Json = False,
+) -> None:
+    """Follow change events, or the rows of a PostgreSQL table, as they change, until Ctrl-C."""
+    from rowvec.cli import watch as following
+
+    if install or uninstall:
+        if install and uninstall:
+            raise ConfigError("--install and --uninstall contradict each other.", hint="Leave one of them out.")
+        raise typer.Exit(following.set_trigger(config, pipeline, install=install, as_json=as_json))
+    raise typer.Exit(
+        following.watch(
+            config, pipeline, from_start=from_start, allow_delete=allow_delete, skip_bad=skip_bad, max_cost=max_cost,
+            as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def status(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, in place, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="With --watch.")] = 5.0,
+    as_json: Json = False,
+) -> None:
+    """Show coverage, lag, failures, cost and the last runs."""
+    from rowvec.cli import look
+
+    look.status(config, pipeline, as_json=as_json, every=every if watch else None)
+
+
+@app.command()
+def failures(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    retry: Annotated[bool, typer.Option("--retry", help="Try them again now.")] = False,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List the rows that could not be embedded, each with its error."""
+    from rowvec.cli import look, work
+
+    if retry:
+        raise typer.Exit(work.sync(config, pipeline, None, None, retry_failed=True, as_json=as_json))
+    look.failures(config, pipeline, limit, as_json=as_json)
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    mode: Annotated[str, typer.Option("--mode", "-m", help="semantic, keyword or hybrid.")] = "semantic",
+    where: Where = None,
+    limit: Hits = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Find rows by meaning, by words, or by both."""
+    from rowvec.cli import searching
+
+    searching.search(
+        config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json
+    )
+
+
+@app.command()
+def similar(
+    key: Annotated[str, typer.Argument(help="The key of a row.")],
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    where: Where = None,
+    limit: Hits = 10,
+    as_json: Json = False,
+) -> None:
+    """Find the rows nearest to a row."""
+    from rowvec.cli import searching
+
+    searching.similar(config, pipeline, key, where=where, limit=limit, as_json=as_json)
+
+
+@app.command()
+def index(
+    action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    kind: Annotated[str, typer.Option("--kind", help="hnsw or ivfflat.")] = "hnsw",
+    precision: Annotated[str, typer.Option("--precision", help="halfvec or vector.")] = "halfvec",
+    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Links a row has in an HNSW graph.")] = 16,
+    ef_construction: Annotated[int, typer.Option("--ef-construction", min=4, max=1000, help="Build effort.")] = 64,
+    lists: Annotated[int | None, typer.Option("--lists", min=1, help="Clusters of an IVFFlat index.")] = None,
+    target: Annotated[float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")] = 0.98,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
+    from rowvec.cli import searching
+
+    searching.index(
+        action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
+        target=target, queries=queries, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def audit(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what was found, and only that.")] = False,
+    sample: Annotated[
+        int, typer.Option("--sample", min=0, metavar="ROWS", help="Embed so many rows again and compare.")
+    ] = 100,
+    allow_delete: AllowDelete = False,
+    max_cost: MaxCost = None,
+    as_json: Json = False,
+) -> None:
+    """Hold rows, vectors and indexes against each other. Exit code 4 when they have come apart."""
+    from rowvec.cli import audit as auditing
+
+    raise typer.Exit(
+        auditing.audit(
+            config, pipeline, repair=repair, sample=sample, allow_delete=allow_delete, max_cost=max_cost,
+            as_json=as_json,
+        )
+    )  # fmt: skip
+
+
+@app.command()
+def generations(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    drop: Annotated[str | None, typer.Option("--drop", metavar="STATE", help="Drop it: previous or building.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the generations of the vectors: the live one, the one being built, the one before."""
+    from rowvec.cli import generations as listing
+
+    listing.generations(config, pipeline, drop=drop, as_json=as_json)
+
+
+@app.command()
+def rollback(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
+    """Let the previous generation and the live one change places."""
+    from rowvec.cli import generations as listing
+
+    listing.rollback(config, pipeline, as_json=as_json)
+
+
+@app.command("eval")
+def evaluate(
+    queries: Annotated[Path, typer.Argument(help="Queries: CSV, JSONL or TREC.")],
+    judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    mode: Annotated[list[str] | None, typer.Option("--mode", "-m", help="Modes to measure; default: all.")] = None,
+    measure: Annotated[list[str] | None, typer.Option("--measure", help="Such as nDCG@10; repeat it.")] = None,
+    condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
+    from rowvec.cli import searching
+
+    searching.evaluate(
+        config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
+        measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def serve(
+    config: ConfigPath = None,
+    pipeline: Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Serve these only; repeat it.")] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key (ROWVEC_API_KEY).")
+    ] = False,
+    allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", help="A further Host to answer.")] = None,
+    cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="A page that may call us.")] = None,
+    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second for each key or address.")] = 500,
+) -> None:
+    """Serve the search API and the page."""
+    from rowvec.cli.serve import serve as run
+
+    run(
+        config, host=host, port=port, pipelines=pipeline or (), insecure=insecure, allowed_hosts=allowed_host or (),
+        cors_origins=cors_origin or (), rate=rate,
+    )  # fmt: skip
+
+
+@app.command("map")
+def draw_map(
+    pipeline: PipelineName = None,
+    config: ConfigPath = None,
+    sample: Annotated[
+        int, typer.Option("--sample", min=100, max=200_000, help="Lay out so many rows; place the others by them.")
+    ] = 20_000,
+    as_json: Json = False,
+) -> None:
+    """Draw the map of the vectors that /ui/map shows; again, to renew it. Needs the `map` extra."""
+    from rowvec.cli import map as mapping
+
+    mapping.make(config, pipeline, sample=sample, as_json=as_json)
+
+
+@app.command()
+def demo(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Where the demo keeps its table, config and vectors.")
+    ] = Path("rowvec-demo"),
+    model: Annotated[str | None, typer.Option("--model", help="Another model: a name or a local path.")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="At most so many docstrings.")] = None,
+) -> None:
+    """Show the whole thing on real rows: the docstrings of Python's own standard library."""
+    from rowvec.cli import demo as demonstration
+
+    raise typer.Exit(demonstration.run(folder, model, rows))
+
+
+@app.command()
+def worker(
+    config: ConfigPath = None,
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Tasks at once, each with a model of its own.")
+    ] = 1,
+    beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too; for a single worker.")] = False,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Work on syncs that others ask for: the API, the schedule, a fleet. Needs the `celery` extra."""
+    from rowvec.cli import workers
+
+    raise typer.Exit(workers.worker(config, concurrency, beat=beat, log_level=log_level))
+
+
+@app.command()
+def beat(
+    config: ConfigPath = None,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Ask for the syncs that the schedules of rowvec.toml name; run one of it. Needs the `celery` extra."""
+    from rowvec.cli import workers
+
+    raise typer.Exit(workers.beat(config, log_level))
