@@ -58,15 +58,32 @@ def test_a_fleet_changes_the_model_once_its_workers_know_of_it(redis: Project) -
         worker.terminate()
         assert worker.wait(60) == 0
         redis.start_worker()
-        fleet = redis.start("sync", "--workers", "celery")
-        log = redis.folder / f"sync-{len(redis.workers) - 1}.log"
-        assert fleet.wait(120) == 0, log.read_text()
-        said = " ".join(log.read_text().split())
+        said = _said_by_fleet(redis)
         assert "The model changes from text-embedding-3-small (8 dimensions" in said
         assert "The new generation is live." in said
-    found = redis.vectors()
+        assert _dimensions(redis, rows) == 12
+        redis.run("rollback")
+        assert "which was rolled back on" in _said_by_fleet(redis)
+        assert _dimensions(redis, rows) == 8
+        assert "The new generation is live." in _said_by_fleet(redis, "--accept")
+        assert _dimensions(redis, rows) == 12
+
+
+def _said_by_fleet(made: Project, *options: str) -> str:
+    """What `rowvec sync --workers celery` writes."""
+    fleet = made.start("sync", "--workers", "celery", *options)
+    log = made.folder / f"sync-{len(made.workers) - 1}.log"
+    assert fleet.wait(120) == 0, log.read_text()
+    return " ".join(log.read_text().split())
+
+
+def _dimensions(made: Project, rows: dict[int, str]) -> int:
+    """Of the live vectors, each of which must be that of its row."""
+    found = made.vectors()
     assert sorted(found) == sorted(rows)
-    assert all(abs(found[key] - vector_of(name, 12)).max() < 1e-6 for key, name in rows.items())
+    dimension = len(found[next(iter(rows))])
+    assert all(abs(found[key] - vector_of(name, dimension)).max() < 1e-6 for key, name in rows.items())
+    return dimension
 
 
 def test_a_schedule_runs_never_twice_at_once_and_survives_a_restart_of_beat(redis: Project) -> None:
