@@ -44,7 +44,7 @@ class Drawn(HashEmbedder):
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.noop", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rows", type=int, default=100_000, help="5,000,000 take about an hour")
+    parser.add_argument("--rows", type=int, default=100_000, help="5,000,000 take some minutes")
     count = parser.parse_args(arguments).rows
     with TemporaryDirectory(prefix="rowvec-noop-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
