@@ -24,10 +24,10 @@ from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
 
 pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'rowvec[prefect]'")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROWS = 40
-PATIENCE = 120.0
+PATIENCE = 200.0
 RUN = """
 import json, sys
 from rowvec.workers.prefect import rowvec_sync
