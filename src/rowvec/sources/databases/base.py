@@ -19,8 +19,8 @@ from rowvec.urls import scrub
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
 SETTINGS_HINT = "Check source.table, source.query and source.where."
-ACCESS_HINT = "Check the user and password in source.url, or the variable it names."
-REACH_HINT = "Is the database running, and source.url right?"
+ACCESS_HINT = "Check the user and password in source.url (or --from), or in the variable it names."
+REACH_HINT = "Is the database running, and source.url (or --from) right?"
 
 Order = Callable[[ColumnElement[Any]], ColumnElement[Any]]
 """Makes of a key, and of a value to compare it with, what they are ordered by."""

@@ -116,7 +116,7 @@ class RemoteDatabase:
             response = self._client.post(address, content=body, headers={"Content-Type": "application/json"})
         except self._unreachable as error:
             raise StoreUnavailable(
-                f"{self.where} does not answer: {type(error).__name__}.",
+                f"{self.where} does not answer: {str(error) or type(error).__name__}.",
                 hint="Check the URL and the network; the sync goes on where it stopped.",
             ) from None
         status = response.status_code

@@ -169,8 +169,8 @@ class LibsqlStore:
                 check("table", lambda: self._fit(spec)),
                 check("vector index", lambda: "possible" if self._index.possible() else "none on this engine"),
             ]
-        if spec.language is not None:
-            checks.append(Check("keywords", True, f"FTS5, {schema.tokenizer(spec.language)}"))
+            if spec.language is not None:
+                checks.append(Check("keywords", True, f"FTS5, {schema.tokenizer(spec.language)}"))
         return checks
 
     def _fit(self, spec: TableSpec) -> str:
