@@ -30,7 +30,7 @@ test: develop
 quick: develop
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" -x
 
-# Everything that tries to break it, in its long form: an hour or more. Prints a table of faults tried, survived, lost.
+# Everything that tries to break it, in its long form: about a quarter of an hour. Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
   acceptance/test_paid_kill acceptance/test_fleet acceptance/test_secrets integration/test_network \
   integration/test_resources integration/test_injection integration/test_peers
