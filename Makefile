@@ -24,11 +24,15 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 demo: install
 	$(BIN)/rowvec demo
 
+# Three processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
+# first, and the short ones fill up the end.
+PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
 test: develop
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(PYTEST)
 
 quick: develop
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" -x
+	$(PYTEST) -m "not slow" -x
 
 # Everything that tries to break it, in its long form: about a quarter of an hour. Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \

@@ -24,10 +24,10 @@ from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
 
 pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'rowvec[prefect]'")
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ROWS = 40
-PATIENCE = 200.0
+PATIENCE = 120.0
 RUN = """
 import json, sys
 from rowvec.workers.prefect import rowvec_sync
@@ -139,10 +139,11 @@ def test_a_deployment_syncs_on_request_and_has_the_schedule_of_the_config(shop: 
         assert deployed["concurrency_limit"] == 1 or deployed["global_concurrency_limit"]["limit"] == 1
         run = api(variables, f"deployments/{deployed['id']}/create_flow_run", {})["id"]
         ended = until(lambda: _ended(variables, run), "the run ends")
-    assert ended["state_type"] == "COMPLETED", ended["state"]
-    assert vectors(shop) == ROWS
-    said = until(lambda: _logged(variables, run, "products: 40 new"), "the log is there")
+        assert ended["state_type"] == "COMPLETED", ended["state"]
+        # Sent after its end, by a process that would be killed with the one that serves.
+        said = until(lambda: _logged(variables, run, "products: 40 new"), "the log is there")
     assert "0 deleted" in said
+    assert vectors(shop) == ROWS
 
 
 def _ended(variables: Mapping[str, str], run: str) -> dict[str, Any] | None:
