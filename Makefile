@@ -31,8 +31,9 @@ PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 test: develop
 	$(PYTEST)
 
+# What needs no process of its own, and every store against the contract.
 quick: develop
-	$(PYTEST) -m "not slow" -x
+	$(PYTEST) -m "not slow" -x tests/unit tests/contract
 
 # Everything that tries to break it, in its long form: about a quarter of an hour. Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
