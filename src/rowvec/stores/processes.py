@@ -12,5 +12,5 @@ def is_gone(pid: int) -> bool:
     except ProcessLookupError:
         return True
     except PermissionError:
-        return False
+        pass  # It is another user's.
     return False
