@@ -16,6 +16,7 @@ import pytest
 from rowvec.errors import ConfigError, DeletionGuard, Locked, SourceError, StoreError
 from rowvec.events import sync_events
 from rowvec.filters import Compare, Op
+from rowvec.generations import roll_back
 from rowvec.sources.base import Source
 from rowvec.sources.debezium import EventFiles
 from rowvec.sources.event_stream import EventSettings
@@ -27,6 +28,7 @@ from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import ColumnType, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.support import simple_pipeline, vectors_match_rows
+from tests.unit.test_generations import NEW, OLD, of
 
 UNAVAILABLE = "__debezium_unavailable_value"
 
@@ -53,6 +55,30 @@ def carry_out(pipeline: Pipeline, **options: Any) -> Report:
 def embedder_of(pipeline: Pipeline) -> HashEmbedder:
     assert isinstance(pipeline.embedder, HashEmbedder)
     return pipeline.embedder
+
+
+def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_accepted(
+    store: Store, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c")]))
+    carry_out(of(OLD, follow(path, store)))
+    new, said = of(NEW, follow(path, store)), list[str]()
+    carry_out(new, from_start=True, tell=said.append)
+    assert said[0].startswith("The model changes from old (8 dimensions)")
+    assert said[1].startswith("The new generation is live.")
+    roll_back(new)
+
+    said.clear()
+    path.write_text(path.read_text() + lines([put(2, "second", 3)]))
+    carry_out(new, tell=said.append)
+    assert len(said) == 1
+    assert "which was rolled back on" in said[0]
+    vectors_match_rows(of(OLD, new), {1: "one", 2: "second"})
+
+    carry_out(new, from_start=True, accept=True, tell=said.append)
+    assert said[-1].startswith("The new generation is live.")
+    vectors_match_rows(new, {1: "one", 2: "second"})
 
 
 def test_who_begins_anew_leaves_alone_what_another_sync_is_filling(
