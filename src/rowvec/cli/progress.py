@@ -59,7 +59,7 @@ class _Lines:
         rest = ""
         if total and 0 < done < total:
             rest = f", about {show.seconds((total - done) * (now - self.began) / done)} left"
-        show.note(f"{done:,}{of} rows {detail(report, self.began)}{rest}")
+        show.note(f"{done:,}{of} rows, {detail(report, self.began)}{rest}")
 
 
 def settled(report: Report) -> int:
@@ -132,8 +132,8 @@ class _PhaseLines:
             of = f" of {total:,}" if total else ""
             left = ""
             if total and 0 < done < total:
-                left = f", about {show.seconds((total - done) * (now - self.began) / done)} left"
-            show.note(f"{phase}: {done:,}{of} {_rate(done, self.began)}{left}".rstrip())
+                left = f"about {show.seconds((total - done) * (now - self.began) / done)} left"
+            show.note(", ".join(filter(None, (f"{phase}: {done:,}{of}", _rate(done, self.began), left))))
 
 
 def _rate(done: int, began: float) -> str:
