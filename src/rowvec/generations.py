@@ -203,10 +203,10 @@ def complete(chosen: Course, *, accept: bool, tell: Tell) -> None:
 def _check_coverage(pipeline: Pipeline) -> None:
     known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
     live, new = known[State.LIVE], known.get(State.BUILDING)
-    if new is not None and new.current < live.current and new.failures > live.failures:
+    if new is not None and new.lost:
         raise GenerationHeld(
             f"The new generation has a current vector for {new.current:,} rows and the live one for {live.current:,}:"
-            f" it was not put live. {new.failures:,} rows failed in the new one, {live.failures:,} in the live one.",
+            f" it was not put live. Rows that the live one has and that failed in the new one: {new.lost:,}.",
             hint="`rowvec failures` says why rows failed; the next sync tries those that are due. " + ACCEPT,
         )
 

@@ -167,6 +167,8 @@ class Generation:
     """See `rowvec.stores.base.TableSpec`."""
     undone: bool = False
     """It was live until a rollback."""
+    lost: int = 0
+    """Rows with a current vector in the live generation that failed in this one, which is being built."""
 
     @property
     def current(self) -> int:

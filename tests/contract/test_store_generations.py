@@ -69,6 +69,15 @@ def test_a_row_that_failed_keeps_its_old_vector_and_is_not_current(opened: Opene
     assert (live.rows, live.failures, live.stale, live.current) == (1, 2, 1, 0)
 
 
+def test_rows_that_only_the_new_model_refuses_are_lost_with_the_live_generation(opened: Opener) -> None:
+    write(opened(OLD), entry(1, "lamp"), entry(2, "chair"), entry(3, "table"), failures=[failure(3), failure(4)])
+    store = opened(NEW)
+    write(store, new_entry(1, "lamp"), failures=[failure(2), failure(3), failure(4), failure(5)])
+    assert {each.state: each.lost for each in store.generations(NEW)} == {State.LIVE: 0, State.BUILDING: 1}, (
+        "3 is stale in the live one, 4 and 5 have no vector there"
+    )
+
+
 def test_failures_are_of_one_generation(opened: Opener) -> None:
     write(opened(OLD), entry(1, "lamp"), failures=[failure(5)])
     store = opened(NEW)

@@ -250,13 +250,22 @@ def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline
     embedder = HashEmbedder(24, model="new")
     embedder.refused = {"row 7"}
     new = of(embedder, old)
-    with pytest.raises(GenerationHeld, match="for 99 rows and the live one for 100"):
+    with pytest.raises(GenerationHeld, match=r"for 99 rows and the live one for 100.*: 1\."):
         sync(new)
     assert states(new) == {"live": ("old", 100), "building": ("new", 99)}
     assert new.store.runs(1)[0].outcome == "failed"
     report = sync(new, accept=True)
     assert report.waiting == 1
     assert states(new)["live"] == ("new", 99)
+
+
+def test_as_many_rows_but_others_are_held_too() -> None:
+    first, second = HashEmbedder(model="old"), HashEmbedder(24, model="new")
+    first.refused, second.refused = {"row 3"}, {"row 7"}
+    pipeline = of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
+    sync(pipeline)
+    with pytest.raises(GenerationHeld, match=r"for 19 rows and the live one for 19.*: 1\."):
+        sync(of(second, pipeline))
 
 
 def test_a_row_that_both_models_refuse_holds_nothing_up() -> None:

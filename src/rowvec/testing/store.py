@@ -49,11 +49,13 @@ class _Generation:
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     undone: bool = False
 
-    def listed(self, state: State) -> Generation:
+    def listed(self, state: State, lost: int) -> Generation:
         size = sum(record.vector.nbytes for record in self.records.values())
         stale = len(self.failures.keys() & self.records.keys())
         rows, failures, spec = len(self.records), len(self.failures), self.spec
-        return Generation(state, spec.fingerprint, rows, failures, stale, size, self.since, spec.settings, self.undone)
+        return Generation(
+            state, spec.fingerprint, rows, failures, stale, size, self.since, spec.settings, self.undone, lost
+        )
 
 
 @dataclass
@@ -116,7 +118,13 @@ class MemoryStore:
         return str(self._tables.swaps)
 
     def generations(self, spec: TableSpec) -> list[Generation]:
-        return [generation.listed(state) for state, generation in self._generations.items()]
+        return [generation.listed(state, self._lost(state)) for state, generation in self._generations.items()]
+
+    def _lost(self, state: State) -> int:
+        if state is not State.BUILDING:
+            return 0
+        live, building = self._live, self._generations[state]
+        return len(building.failures.keys() & (live.records.keys() - live.failures.keys()))
 
     def rollback(self, spec: TableSpec) -> None:
         with self._tables.guard:

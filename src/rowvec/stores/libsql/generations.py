@@ -97,7 +97,17 @@ class Generations:
         """For `rowvec generations`; `key` is the key column."""
         known = self.read() if self._database.exists() else {}
         names = {"live": types.State.LIVE, "next": types.State.BUILDING, "previous": types.State.PREVIOUS}
-        return [self._listed(names[state], known[state], key) for state in names if state in known]
+        found = [self._listed(names[state], known[state], key) for state in names if state in known]
+        building = known.get("next")
+        if building is None:
+            return found
+        lost = self._lost(self.tables(known["live"]), self.tables(building), key)
+        return [replace(each, lost=lost) if each.state is types.State.BUILDING else each for each in found]
+
+    def _lost(self, live: Tables, building: Tables, key: str) -> int:
+        sql = f"""select count(*) from {building.failures} where "key" not in (select "key" from {live.failures})
+                  and "key" in (select {quoted(key)} from {live.vectors} where embedding is not null)"""
+        return int(self._database.query(sql)[0][0])
 
     def _listed(self, state: types.State, known: Generation, key: str) -> types.Generation:
         tables = self.tables(known)

@@ -43,3 +43,14 @@ def failures(connection: Connection, names: Names, key: str) -> tuple[int, int]:
         connection.execute(sql.SQL(counted).format(key=sql.Identifier(key), **names.parts), [names.scope])
     )
     return found
+
+
+def lost(connection: Connection, live: Names, building: Names, key: str) -> int:
+    """Rows with a current vector in the live generation that failed in the one that is being built."""
+    query = """select count(*) from rowvec.failures f where scope = %s
+        and not exists (select from rowvec.failures also where also.scope = %s and also.key = f.key)
+        and exists (select from {table} where {key}::text = f.key and {embedding} is not null)"""
+    (count,) = single(
+        connection.execute(sql.SQL(query).format(key=sql.Identifier(key), **live.parts), [building.scope, live.scope])
+    )
+    return int(count)

@@ -72,14 +72,18 @@ class Generations:
 
     def _listed(self, connection: Connection, spec: TableSpec, state: State, known: Known) -> Generation:
         names = self.names(state)
-        rows = failed = stale = 0
+        rows = failed = stale = lost = 0
         if self.usable(connection, names):
             counted = sql.SQL("select count({embedding}) from {table}").format(**names.parts)
             (rows,) = single(connection.execute(counted))
             failed, stale = figures.failures(connection, names, spec.key)
+            if state is State.BUILDING:
+                lost = figures.lost(connection, self.live, names, spec.key)
         since = dt.datetime.fromisoformat(known.version)
         size = self._size(connection, names)
-        return Generation(state, known.fingerprint, rows, failed, stale, size, since, known.settings, known.undone)
+        return Generation(
+            state, known.fingerprint, rows, failed, stale, size, since, known.settings, known.undone, lost
+        )
 
     def _size(self, connection: Connection, names: Names) -> int | None:
         """Bytes of the tables that are this generation's own."""
