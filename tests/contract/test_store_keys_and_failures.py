@@ -10,7 +10,9 @@ from uuid import UUID
 import pytest
 
 from rowvec.errors import Locked
+from rowvec.stores import base
 from rowvec.stores.base import Store
+from rowvec.testing import MemoryStore
 from rowvec.types import (
     ColumnType,
     Key,
@@ -220,6 +222,22 @@ def test_status_sums_what_all_runs_cost(store: Store) -> None:
     assert totals == {"runs": 2, "texts": 20, "tokens": 200, "cost": 0.75}
     assert (outcome, count) == ("done", 2)
     assert seconds >= 0
+
+
+def test_the_sums_of_runs_outlive_their_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "RUNS_KEPT", 3)
+    with store.lock():
+        for number in range(8):
+            outcome = "failed" if number % 4 == 3 else "done"
+            store.save_run(store.begin_run(), Report(texts=1, tokens=2, cost=0.5), outcome)
+        store.begin_run()
+        totals = dict(store.status()["totals"])
+    outcomes = totals.pop("outcomes")
+    assert totals == {"runs": 9, "texts": 8, "tokens": 16, "cost": 4.0}
+    assert {name: count for name, (count, _) in outcomes.items()} == {"done": 6, "failed": 2}
+    kept = [run.outcome for run in store.runs(100)]
+    assert kept[1:4] == ["failed", "done", "done"]
+    assert len(kept) == 4 or isinstance(store, MemoryStore)
 
 
 def test_rows_can_be_looked_up_from_another_thread_while_one_writes(store: Store) -> None:

@@ -26,6 +26,9 @@ from rowvec.types import (
     WriteBatch,
 )
 
+RUNS_KEPT = 1_000
+"""Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:

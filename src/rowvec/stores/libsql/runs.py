@@ -1,4 +1,4 @@
-"""The records of syncs."""
+"""The records of syncs: the latest one by one, the sums of older ones by outcome."""
 
 from __future__ import annotations
 
@@ -7,10 +7,25 @@ import json
 import uuid
 from typing import Any
 
+from rowvec.stores import base
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.write import now
 from rowvec.types import Report, Run
+
+_SUMS = """outcome, count(*) as runs,
+    coalesce(sum(86400 * (julianday(ended_at) - julianday(started_at))), 0.0) as seconds,
+    coalesce(sum(report ->> 'texts'), 0) as texts, coalesce(sum(report ->> 'tokens'), 0) as tokens,
+    coalesce(sum(report ->> 'cost'), 0.0) as cost"""
+_OLD = "target = ? and id <= (select id from rowvec_runs where target = ? order by id desc limit 1 offset ?)"
+_FOLD = f"""insert into rowvec_totals (target, outcome, runs, seconds, texts, tokens, cost)
+    select target, {_SUMS} from rowvec_runs where {_OLD} group by outcome
+    on conflict (target, outcome) do update set runs = runs + excluded.runs, seconds = seconds + excluded.seconds,
+        texts = texts + excluded.texts, tokens = tokens + excluded.tokens, cost = cost + excluded.cost"""
+_TOTALS = f"""select outcome, sum(runs), sum(seconds), sum(texts), sum(tokens), sum(cost) from (
+        select {_SUMS} from rowvec_runs where target = ? group by outcome
+        union all select outcome, runs, seconds, texts, tokens, cost from rowvec_totals where target = ?
+    ) group by outcome"""
 
 
 def begin(database: Database, target: str, pipeline: str, lease: str | None) -> int:
@@ -19,8 +34,15 @@ def begin(database: Database, target: str, pipeline: str, lease: str | None) -> 
     lose = "update rowvec_runs set outcome = 'lost' where target = ? and outcome = 'running' and token <> ?"
     insert = """insert into rowvec_runs (token, target, pipeline, lease, started_at, outcome, report)
                 values (?, ?, ?, ?, ?, 'running', '{}') on conflict (token) do nothing"""
-    values = (token, target, pipeline, lease, now())
-    database.transact([Statement(lose, (target, token)), Statement(insert, values)])
+    old = (target, target, base.RUNS_KEPT)
+    database.transact(
+        [
+            Statement(lose, (target, token)),
+            Statement(_FOLD, old),
+            Statement(f"delete from rowvec_runs where {_OLD}", old),
+            Statement(insert, (token, target, pipeline, lease, now())),
+        ]
+    )
     return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
 
 
@@ -55,15 +77,7 @@ def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Ru
 
 def totals(database: Database, target: str) -> dict[str, Any]:
     """Runs, texts, tokens and US dollars over the life of the table; of each outcome, how many runs and seconds."""
-    (found,) = database.query(
-        """select count(*), coalesce(sum(report ->> 'texts'), 0), coalesce(sum(report ->> 'tokens'), 0),
-           coalesce(sum(report ->> 'cost'), 0.0) from rowvec_runs where target = ?""",
-        (target,),
-    )
-    outcomes = database.query(
-        """select outcome, count(*), 86400 * sum(julianday(ended_at) - julianday(started_at)) from rowvec_runs
-           where target = ? and ended_at is not null group by outcome""",
-        (target,),
-    )
-    totals = dict(zip(("runs", "texts", "tokens", "cost"), found, strict=True))
-    return {**totals, "outcomes": {name: (count, seconds) for name, count, seconds in outcomes}}
+    found = database.query(_TOTALS, (target, target))
+    runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
+    outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
+    return {"runs": runs, "texts": texts, "tokens": tokens, "cost": float(cost), "outcomes": outcomes}

@@ -36,6 +36,10 @@ BOOKKEEPING = (
         id integer primary key, token text not null unique, target text not null, pipeline text not null, lease text,
         started_at text not null, ended_at text, outcome text not null, report text not null, error text
     )""",
+    """create table if not exists rowvec_totals (
+        target text not null, outcome text not null, runs integer not null, seconds real not null,
+        texts integer not null, tokens integer not null, cost real not null, primary key (target, outcome)
+    )""",
     """create table if not exists rowvec_locks (
         target text primary key, token text not null, place text not null, pid integer not null,
         holder text not null, since text not null, beat real not null

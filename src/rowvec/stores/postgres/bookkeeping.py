@@ -1,4 +1,4 @@
-"""Generations, runs and failures: what is not about one vector, in schema `rowvec`."""
+"""Generations, failures and offsets: what is not about one vector, in schema `rowvec`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
-from rowvec.stores.postgres.connect import single
-from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, Report, Run, State
+from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, State
 
 Connection = psycopg.Connection[Any]
 
@@ -119,63 +118,6 @@ class Bookkeeping:
 
     def forget_failures(self, connection: Connection, scope: str) -> None:
         connection.execute("delete from rowvec.failures where scope = %s", [scope])
-
-    def begin_run(self, connection: Connection) -> int:
-        # Whoever calls holds the lock, so a run that still says "running" has lost its process.
-        connection.execute(
-            "update rowvec.runs set outcome = 'lost' where scope = %s and outcome = 'running'", [self.scope]
-        )
-        with connection.transaction():
-            # The commits that follow bring it to the disk too.
-            connection.execute("set local synchronous_commit = off")
-            insert = "insert into rowvec.runs (scope, pipeline) values (%s, %s) returning id"
-            return int(single(connection.execute(insert, [self.scope, self.pipeline]))[0])
-
-    def save_run(self, connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
-        connection.execute(
-            "update rowvec.runs set report = %s, outcome = %s, error = %s,"
-            " ended_at = case when %s = 'running' then null else now() end where id = %s",
-            [Jsonb(report.as_dict()), outcome, error, outcome, run],
-        )
-
-    def runs(self, connection: Connection, limit: int, *, locked: bool) -> list[Run]:
-        rows = connection.execute(
-            "select id, pipeline, started_at, ended_at, outcome, report, error from rowvec.runs"
-            " where scope = %s order by id desc limit %s",
-            [self.scope, limit],
-        ).fetchall()
-        return [
-            Run(
-                number,
-                pipeline,
-                started,
-                ended,
-                "lost" if outcome == "running" and not locked else outcome,
-                report,
-                error,
-            )
-            for number, pipeline, started, ended, outcome, report, error in rows
-        ]
-
-    def totals(self, connection: Connection) -> dict[str, Any]:
-        """Runs, texts, tokens and cost over the life of the table; of each outcome, how many runs and seconds."""
-        row = single(
-            connection.execute(
-                "select count(*), coalesce(sum((report->>'texts')::bigint), 0),"
-                " coalesce(sum((report->>'tokens')::bigint), 0), coalesce(sum((report->>'cost')::float8), 0)"
-                " from rowvec.runs where scope = %s",
-                [self.scope],
-            )
-        )
-        outcomes = connection.execute(
-            "select outcome, count(*), coalesce(sum(extract(epoch from ended_at - started_at)), 0)::float8"
-            " from rowvec.runs where scope = %s and ended_at is not null group by outcome",
-            [self.scope],
-        ).fetchall()
-        return {
-            "runs": row[0], "texts": int(row[1]), "tokens": int(row[2]), "cost": float(row[3]),
-            "outcomes": {name: (count, seconds) for name, count, seconds in outcomes},
-        }  # fmt: skip
 
     def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, PastFailure]:
         # Most tables have no failures: to ask that first is cheaper than to send every key of a page as text.

@@ -7,15 +7,14 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres import index
-from rowvec.stores.postgres.bookkeeping import Bookkeeping
+from rowvec.stores.postgres import index, runs
 from rowvec.stores.postgres.connect import single, use_vectors
 from rowvec.stores.postgres.names import Names
 
 Connection = psycopg.Connection[Any]
 
 
-def of_table(connection: Connection, names: Names, key: str, books: Bookkeeping) -> dict[str, Any]:
+def of_table(connection: Connection, names: Names, key: str) -> dict[str, Any]:
     """What `rowvec status` shows of the live generation."""
     row = single(
         connection.execute(
@@ -31,7 +30,7 @@ def of_table(connection: Connection, names: Names, key: str, books: Bookkeeping)
     return {
         "index": next((found.as_dict() for found in index.find(connection, names) if found.valid), None),
         "rows": row[0], "truncated": row[1], "bytes": row[2], "failures": failed, "stale": stale,
-        "pgvector": version, "totals": books.totals(connection),
+        "pgvector": version, "totals": runs.totals(connection, names.scope),
     }  # fmt: skip
 
 

@@ -90,6 +90,16 @@ create table if not exists rowvec.runs (
     error text
 );
 create index if not exists runs_scope on rowvec.runs (scope, id desc);
+create table if not exists rowvec.totals (
+    scope text not null,
+    outcome text not null,
+    runs bigint not null,
+    seconds double precision not null,
+    texts bigint not null,
+    tokens bigint not null,
+    cost double precision not null,
+    primary key (scope, outcome)
+);
 create table if not exists rowvec.failures (
     scope text not null,
     key text not null,

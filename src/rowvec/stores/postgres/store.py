@@ -15,7 +15,7 @@ from rowvec.filters import Filter, bind
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import figures, schema, succession
+from rowvec.stores.postgres import figures, runs, schema, succession
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.changeover import Changeover
@@ -317,21 +317,22 @@ class PostgresStore:
     # Runs and failures
 
     def begin_run(self) -> int:
-        return self._write(self._books.begin_run)
+        return self._write(lambda c: runs.begin(c, self._books.scope, self._books.pipeline))
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         reached(Step.BEFORE_RUN_RECORD)
-        self._write(lambda c: self._books.save_run(c, run, report, outcome, error))
+        self._write(lambda c: runs.save(c, run, report, outcome, error))
         reached(Step.AFTER_RUN_RECORD)
 
     def runs(self, limit: int = 10) -> list[Run]:
-        return self._read(lambda c: self._books.runs(c, limit, locked=self._sessions.holder(c) is not None))
+        scope, holder = self._books.scope, self._sessions.holder
+        return self._read(lambda c: runs.latest(c, scope, limit, locked=holder(c) is not None))
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
 
     def status(self) -> Mapping[str, Any]:
-        return self._read(lambda c: figures.of_table(c, self._live, self.spec.key, self._books))
+        return self._read(lambda c: figures.of_table(c, self._live, self.spec.key))
 
     # Search
 
