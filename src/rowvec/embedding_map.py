@@ -145,13 +145,14 @@ def _sampled(pages: Iterator[tuple[list[Key], Vectors]], size: int) -> Vectors:
     kept: list[Any] = []
     seen = 0
     for _, vectors in pages:
+        # Copies: a view would keep its whole page, and all views together the whole table.
         for vector in vectors[: max(0, size - seen)]:
-            kept.append(vector)
+            kept.append(vector.copy())
         rest = vectors[max(0, size - seen) :]
         numbers = np.arange(seen + len(vectors) - len(rest), seen + len(vectors))
         for vector, slot in zip(rest, random.integers(0, numbers + 1), strict=True):
             if slot < size:
-                kept[slot] = vector
+                kept[slot] = vector.copy()
         seen += len(vectors)
     return np.stack(kept) if kept else np.zeros((0, 1), np.float32)
 

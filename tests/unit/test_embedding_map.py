@@ -5,13 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import sys
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import UUID
 
 import numpy as np
 import pytest
 
-from rowvec.embedding_map import SIDE, EmbeddingMap, draw, map_file, scaled
+from rowvec.embedding_map import SIDE, EmbeddingMap, _sampled, draw, map_file, scaled
 from rowvec.errors import ConfigError, MissingExtraError, StoreError
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemoryStore
@@ -50,6 +52,21 @@ def test_rows_beyond_the_sample_are_placed(monkeypatch: pytest.MonkeyPatch) -> N
     assert ("placing", 0, 50) in told
     again = draw(pipeline.store, pipeline.spec, sample=40)
     np.testing.assert_array_equal(made.places, again.places)
+
+
+def test_a_sample_keeps_no_page_that_it_is_drawn_from() -> None:
+    kept: list[weakref.ref[np.ndarray]] = []
+    alive = []
+
+    def pages() -> Iterator[tuple[list[Key], np.ndarray]]:
+        for number in range(30):
+            page = np.full((50, 4), number, np.float32)
+            kept.append(weakref.ref(page))
+            alive.append(sum(page() is not None for page in kept))
+            yield [], page
+
+    assert len(np.unique(_sampled(pages(), 100))) > 15, "from all over the table"
+    assert max(alive) <= 3
 
 
 def test_without_vectors_there_is_nothing_to_draw() -> None:
