@@ -93,6 +93,22 @@ def test_a_half_fetched_model_is_not_taken_for_a_whole_one(tmp_path: Path, hub: 
         find("some/tiny", tmp_path)
 
 
+def test_an_encoder_that_another_library_fetched_alone_is_not_taken_for_a_whole_model(
+    tmp_path: Path, hub: Path
+) -> None:
+    """transformers fetches config, tokenizer and weights of a model, and not how its tokens are pooled."""
+    folder = fetched(hub, "some/tiny")
+    for file in ("modules.json", "sentence_bert_config.json", "1_Pooling/config.json"):
+        (folder / file).unlink()
+    with pytest.raises(EmbedderError, match="not fetched whole before"):
+        find("some/tiny", tmp_path)
+    absent = folder.parents[1] / ".no_exist" / folder.name / "modules.json"
+    absent.parent.mkdir(parents=True)
+    absent.touch()
+    recipe = find("some/tiny", tmp_path).recipe
+    assert (recipe.pooling, recipe.normalize) == ("mean", False), "the hub said that there are none"
+
+
 @pytest.mark.parametrize("name", ["../secrets", "./nothing", "~/nothing", "/nothing/here"])
 def test_a_path_without_a_folder_is_not_looked_for_on_the_hub(tmp_path: Path, name: str) -> None:
     with pytest.raises(EmbedderError, match="there is no such folder"):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rowvec.embedders.architectures import family_of, unsupported
-from rowvec.embedders.recipe import Recipe, read_json, read_recipe
+from rowvec.embedders.recipe import MODULES, Recipe, read_json, read_recipe
 from rowvec.errors import ConfigError, EmbedderError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -130,7 +130,7 @@ def _packaged(name: str) -> Path | None:
 
 def _from_hub(name: str) -> Path:
     """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
-    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import (
         GatedRepoError,
         LocalEntryNotFoundError,
@@ -140,10 +140,14 @@ def _from_hub(name: str) -> Path:
 
     with contextlib.suppress(LocalEntryNotFoundError):
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS], local_files_only=True))
-        if all((folder / file).is_file() for file in (CONFIG, TOKENIZER, WEIGHTS)):
+        # Other libraries fetch an encoder without its modules: it must be known that it has none.
+        known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
+        if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER, WEIGHTS)):
             return folder
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
+        with contextlib.suppress(RemoteEntryNotFoundError):
+            hf_hub_download(name, MODULES, revision=folder.name)
         read_recipe(name, folder, read_json(folder / CONFIG))
         # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
         return Path(hf_hub_download(name, WEIGHTS)).parent
@@ -156,7 +160,7 @@ def _from_hub(name: str) -> Path:
     except RepositoryNotFoundError as error:
         raise _not_found(name, "it has no such model, or only for those who log in (HF_TOKEN)") from error
     except LocalEntryNotFoundError as error:
-        raise _not_found(name, "it cannot be reached, and was not fetched from before") from error
+        raise _not_found(name, "it cannot be reached, and was not fetched whole before") from error
     # The hub's client lets the errors of its own HTTP library through, whichever that is.
     except Exception as error:
         raise _not_found(name, f"it cannot be reached ({type(error).__name__})") from error

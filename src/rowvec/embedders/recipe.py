@@ -15,6 +15,7 @@ from typing import Any
 from rowvec.embedders.architectures import positions_of, unsupported
 from rowvec.errors import EmbedderError
 
+MODULES = "modules.json"
 POOLING_FLAGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_mean_tokens": "mean",
@@ -79,7 +80,7 @@ def _modules(name: str, folder: Path) -> tuple[str, bool]:
     """How the model pools, and whether it normalises."""
     pooling, normalize = "mean", False
     kinds = []
-    modules: Sequence[Mapping[str, Any]] = read_json(folder / "modules.json", missing=())
+    modules: Sequence[Mapping[str, Any]] = read_json(folder / MODULES, missing=())
     for module in modules:
         kind, place = str(module.get("type")), PurePosixPath(module.get("path", ""))
         # The library has moved its classes between its own packages; a class of any other package is the model's own.
