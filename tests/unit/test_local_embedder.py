@@ -118,12 +118,13 @@ def test_the_fingerprint_tells_what_decides_the_vectors(tmp_path: Path) -> None:
     folder = tiny_model(tmp_path / "one")
     base = local(folder).fingerprint
     assert base == local(folder, workers=7, query_prompt="in ").fingerprint
-    other = tiny_model(tmp_path / "two", seed=1)
+    other = tiny_model(tmp_path / "other" / "one", seed=1)
+    lowering = tiny_model(tmp_path / "lowering" / "one", settings={"do_lower_case": True})
     changed = [
         local(folder, precision="int8"), local(folder, overflow="mean"), local(folder, max_tokens=10),
-        local(folder, passage_prompt="in "), local(other),
+        local(folder, passage_prompt="in "), local(other), local(lowering),
     ]  # fmt: skip
-    assert len({base, *(subject.fingerprint for subject in changed)}) == 6
+    assert len({base, *(subject.fingerprint for subject in changed)}) == 7
 
 
 def test_the_fingerprint_needs_no_model_in_memory(folder: Path) -> None:

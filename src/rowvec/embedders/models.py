@@ -52,7 +52,7 @@ class ModelFiles:
     @property
     def revision(self) -> str:
         """Equal for equal files wherever they were found, so that moving a model embeds nothing again."""
-        return f"{self.weights_sha256[:16]}-{self.tokenizer_sha256[:8]}"
+        return f"{self.weights_sha256[:16]}-{self.tokenizer_sha256[:8]}{'-lower' * self.recipe.lower_case}"
 
     @property
     def dimension(self) -> int:
