@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +155,17 @@ def test_a_conversion_that_comes_second_takes_the_one_that_is_there(tmp_path: Pa
     (scratch / "model.bin").write_bytes(b"the second one's")
     module._rename(scratch, target)
     assert (target / "model.bin").read_bytes() == b"the first one's"
+
+
+def test_what_a_killed_conversion_left_is_cleared_away_when_it_is_old(tmp_path: Path) -> None:
+    folder = tiny_model(tmp_path / "model")
+    left, at_work = (tmp_path / "converted" / f".making-{name}" for name in ("left", "at-work"))
+    for scratch in (left, at_work):
+        scratch.mkdir(parents=True)
+        (scratch / "model.bin").write_bytes(b"half")
+    os.utime(left, (0, time.time() - 7200))
+    made = convert(find(str(folder), tmp_path), tmp_path)
+    assert set((tmp_path / "converted").iterdir()) == {made, at_work}
 
 
 def test_a_cache_that_cannot_be_written_names_the_setting(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import huggingface_hub.constants
 import pytest
 
+from rowvec.embedders.convert import convert
 from rowvec.embedders.models import MINILM, ModelFiles, default_cache, find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import module, tiny_model
@@ -226,6 +227,17 @@ def test_weights_are_digested_again_only_when_they_changed(tmp_path: Path) -> No
     assert find(str(folder), tmp_path).weights_sha256 == before.weights_sha256
     os.utime(weights)
     assert find(str(folder), tmp_path).weights_sha256 != before.weights_sha256
+
+
+def test_a_cache_may_serve_several_users(tmp_path: Path) -> None:
+    files = find(str(tiny_model(tmp_path / "model")), tmp_path / "cache")
+    convert(files, tmp_path / "cache")
+    made = [path for path in (tmp_path / "cache").rglob("*") if not path.name.startswith(".")]
+    assert {path.suffix for path in made} >= {"", ".bin"}
+    umask = os.umask(0)
+    os.umask(umask)
+    for path in made:
+        assert path.stat().st_mode & 0o777 == (0o777 if path.is_dir() else 0o666) & ~umask, path
 
 
 def test_the_cache_is_where_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:

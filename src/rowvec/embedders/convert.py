@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,10 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 """Raised when what is written here changes, so that an older conversion is not taken for a current one."""
+
+SCRATCH = ".making-"
+LEFT_SECONDS = 3600
+"""A conversion that is so old was killed: it takes minutes at most."""
 
 WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 
@@ -150,8 +156,14 @@ class _Table:
 
 def _save(spec: TransformerEncoderModelSpec, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=".making-", dir=target.parent))
+    for left in target.parent.glob(f"{SCRATCH}*"):
+        with suppress(FileNotFoundError):  # Another process clears away, too.
+            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    # Not by tempfile: its folders are for nobody else, and a cache may serve several users.
+    scratch = target.with_name(f"{SCRATCH}{uuid4().hex}")
     try:
+        scratch.mkdir()
         spec.save(os.fspath(scratch))
         for path in scratch.iterdir():
             # Otherwise a power cut could leave the renamed folder with empty files in it.

@@ -7,11 +7,11 @@ import hashlib
 import importlib.util
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from rowvec.embedders.architectures import family_of, unsupported
 from rowvec.embedders.recipe import MODULES, Recipe, read_json, read_recipe
@@ -187,9 +187,10 @@ def file_digest(path: Path, cache: Path) -> str:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     try:
         note.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=note.parent, delete=False) as scratch:
-            scratch.write(digest)
-        os.replace(scratch.name, note)
+        # Not by tempfile: its files are for nobody else, and a cache may serve several users.
+        scratch = note.with_name(f".{note.name}.{uuid4().hex}")
+        scratch.write_text(digest, "ascii")
+        os.replace(scratch, note)
     except OSError as error:
         raise cache_error(note.parent, error) from error
     return digest
