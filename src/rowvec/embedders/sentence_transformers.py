@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import math
+import os
 import threading
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from rowvec.embedders.windows import readable
 from rowvec.errors import EmbedderError, MissingExtraError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
+DECISIVE = ("*.safetensors", "*.bin", "modules.json", "config.json", "tokenizer.json")
 BATCH = 32
 """Texts that the library computes at once, unless told otherwise."""
 
@@ -63,6 +68,7 @@ class SentenceTransformersEmbedder:
         self._at_work = threading.Lock()
         folder = Path(model).expanduser()
         kinds = [type(module).__name__ for module in self._model]
+        window = self._model.max_seq_length
         self.fingerprint = Fingerprint(
             kind="sentence-transformers",
             model=folder.resolve().name if folder.is_dir() else model,
@@ -70,7 +76,7 @@ class SentenceTransformersEmbedder:
             dimension=int(self._model.get_embedding_dimension()),
             normalized="Normalize" in kinds,
             prompt=self._passage_prompt,
-            max_tokens=self._model.max_seq_length,
+            max_tokens=None if window is None or window == math.inf else int(window),
             precision=str(self._model.dtype).removeprefix("torch."),
         )
 
@@ -97,9 +103,15 @@ class SentenceTransformersEmbedder:
         """Tokens of each text with nothing cut off."""
         if not texts:
             return []
-        # Not verbose: the tokenizer would warn of every text that is about to be truncated.
-        whole = self._model.tokenizer([prompt + readable(text) for text in texts], truncation=False, verbose=False)
-        return [len(ids) for ids in whole["input_ids"]]
+        from tokenizers import Tokenizer
+
+        tokenizer, whole = self._model.tokenizer, [prompt + readable(text) for text in texts]
+        # A tokenizer keeps what it truncates at as a state of its own, which the model at work sets, too.
+        with self._at_work:
+            if isinstance(tokenizer, Tokenizer):  # of a static model, which is nothing but a vector for each token
+                return [len(each.ids) for each in tokenizer.encode_batch(whole, add_special_tokens=False)]
+            # Not verbose: the tokenizer would warn of every text that is about to be truncated.
+            return [len(ids) for ids in tokenizer(whole, truncation=False, verbose=False)["input_ids"]]
 
     def _encoded(self, encode: Callable[..., Any], texts: Sequence[str], prompt: str) -> Vectors:
         if not texts:
@@ -138,9 +150,10 @@ def _load(model: str, **options: Any) -> Any:
 
 
 def _folder_revision(folder: Path) -> str:
-    """Made of every file of weights in the folder."""
-    files = sorted(path for kind in ("safetensors", "bin") for path in folder.glob(f"**/*.{kind}"))
-    return "-".join(file_digest(path, default_cache())[:16] for path in files)
+    """Made of every file in the folder that holds weights, or says what is done with them."""
+    files = sorted(path for name in DECISIVE for path in folder.glob(f"**/{name}"))
+    digests = "".join(file_digest(path, default_cache()) for path in files)
+    return hashlib.sha256(digests.encode()).hexdigest()[:16]
 
 
 def _hub_revision(model: str, revision: str | None) -> str:
@@ -150,8 +163,12 @@ def _hub_revision(model: str, revision: str | None) -> str:
     """
     from huggingface_hub import try_to_load_from_cache
 
-    for name in (model, f"sentence-transformers/{model}"):
-        found = try_to_load_from_cache(name, "config.json", revision=revision)
+    # Where the library keeps its models; None is the hub's own folder.
+    cache = os.environ.get("SENTENCE_TRANSFORMERS_HOME")
+    # A model made of modules has a config.json in their folders, and perhaps none of its own.
+    names = [model] if "/" in model else [model, f"sentence-transformers/{model}"]
+    for name, file in product(names, ("modules.json", "config.json")):
+        found = try_to_load_from_cache(name, file, cache_dir=cache, revision=revision)
         if isinstance(found, str):
             return Path(found).parent.name
     return revision or ""
