@@ -15,6 +15,7 @@ import pytest
 
 from rowvec.embedders.tokens import ENGLISH_ERROR, OTHER_ERROR, TokenCounter, counter_for
 from tests.integration.openai_rig import minilm_tokenizer
+from tests.support_tiny_models import tiny_tokenizer
 
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="the test data (ROWVEC_TEST_DATA) is not there")
@@ -99,3 +100,9 @@ def test_a_tokenizer_that_counts_less_than_the_bill_is_found_out() -> None:
     assert counter.bound(texts, [1] * 10) == 11
     counter.learn(10, 20)
     assert counter.bound(texts, [1] * 10) == 21
+
+
+def test_half_a_character_is_counted_as_any_other() -> None:
+    counter = counter_for("local-model", tiny_tokenizer())
+    assert counter.exact
+    assert counter.count(["the \ud800 cat"]) == counter.count(["the \ufffd cat"])

@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rowvec.embedders.windows import readable
 from rowvec.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _hugging_face(tokenizer: str | Path | Tokenizer) -> Count:
     own.no_truncation()
 
     def count(texts: Sequence[str]) -> list[int]:
-        return [len(encoding.ids) for encoding in own.encode_batch_fast(list(texts))]
+        return [len(encoding.ids) for encoding in own.encode_batch_fast(list(map(readable, texts)))]
 
     return count
 
