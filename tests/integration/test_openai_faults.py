@@ -104,6 +104,12 @@ def test_a_429_is_waiting_and_not_a_try_and_keeps_the_batch_full() -> None:
         assert [len(request.texts) for request in server.log] == [40] * 7
 
 
+def test_a_503_that_says_how_long_it_takes_is_waiting_too() -> None:
+    with running(script=[Fault.BUSY] * 6, max_tries=1, retry_after={"Retry-After": "0.01"}) as (server, embedder):
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS), TEXTS)
+        assert [request.status for request in server.log] == [503] * 6 + [200]
+
+
 @pytest.mark.parametrize(
     "headers",
     [{"Retry-After": "1"}, {"retry-after-ms": "400"}, {"x-ratelimit-reset-tokens": "400ms"}],

@@ -36,6 +36,7 @@ class Fault(enum.StrEnum):
     CUT_AFTER = "the connection breaks after the work is billed"
     ERROR = "500"
     RATE_LIMIT = "429 with Retry-After"
+    BUSY = "503 with Retry-After"
     WRONG_COUNT = "one vector is missing"
     WRONG_DIMENSION = "one vector is too short"
     REPEATED_INDEX = "two vectors claim the same text"
@@ -98,7 +99,7 @@ class EmbeddingServer(LoopbackServer):
         chances: for the requests after those, how likely each fault is; drawn from `seed`.
         refuse: a text for which the whole request is refused with 400, as for one that is too long.
         latency: seconds from a request to its answer, the work included.
-        retry_after: headers of a 429 that a fault made.
+        retry_after: headers of a 429 or 503 that a fault made.
         rate: so many requests in so many seconds; more get a 429 that says exactly how long to wait.
         fields: what the server understands besides model and input; a field left out is an error ("base64": 400
             for that encoding) except "dimensions", which is ignored in silence, as some servers do.
@@ -187,7 +188,7 @@ class EmbeddingServer(LoopbackServer):
         finally:
             with self._lock:
                 self._at_once -= 1
-        if fault is Fault.RATE_LIMIT and answer.status == 429:
+        if answer.status in (429, 503) and fault in (Fault.RATE_LIMIT, Fault.BUSY):
             answer = replace(answer, headers=self.retry_after)
         with self._lock:
             self.log.append(Request(tuple(texts), fault, answer.status, answer.billed, body, arrived))
@@ -289,6 +290,7 @@ _FAULTS: Mapping[str, _Answer] = {
     Fault.CUT_BEFORE: _Answer(500, b"", cut=True),
     Fault.ERROR: _error(500, "The server had an error while processing your request."),
     Fault.RATE_LIMIT: _error(429, "Rate limit reached.", code="rate_limit_exceeded"),
+    Fault.BUSY: _error(503, "The model is being loaded."),
     Fault.HTML: _Answer(200, b"<!doctype html><html><body>Welcome</body></html>", type="text/html"),
     Fault.ERROR_IN_200: _Answer(200, b'{"error": {"message": "Provider returned error", "code": 502}}'),
     Fault.WRONG_KEY: _error(401, "Incorrect API key provided.", code="invalid_api_key"),

@@ -112,6 +112,13 @@ def test_every_refusal_has_one_meaning_and_never_shows_the_key(
     assert "sk-secret" not in repr(ENDPOINT)
 
 
+def test_a_busy_service_that_says_for_how_long_is_waited_for() -> None:
+    error = error_of(ENDPOINT, 503, {"retry-after": "20"}, b'{"error": "Loading the model"}')
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 20
+    assert "is busy (503): Loading the model" in str(error)
+
+
 def test_the_key_is_cut_out_of_what_the_service_says() -> None:
     error = error_of(ENDPOINT, 500, {}, b'{"error": "failed for sk-secret"}')
     assert str(error).endswith("failed for ***")

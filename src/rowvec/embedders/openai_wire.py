@@ -173,9 +173,9 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
             f"{where} wants money: the account behind {endpoint.key_env} has no credit or quota left.",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
-    if status == 429:
-        wait = stated_wait(headers, time.time())
-        return RateLimited(f"{where} limits the rate (429): {said}", retry_after=wait)
+    if status == 429 or (status == 503 and "retry-after" in headers):
+        what = "limits the rate" if status == 429 else "is busy"
+        return RateLimited(f"{where} {what} ({status}): {said}", retry_after=stated_wait(headers, time.time()))
     if code == "model_not_found" or (
         _about(message, "model") and _about(message, "not found", "not exist", "not a valid")
     ):
