@@ -232,6 +232,31 @@ def test_a_setting_that_cannot_work_is_refused_before_anything_is_sent(options: 
     assert "hunter" not in str(caught.value)
 
 
+def test_certificates_are_checked_however_the_scheme_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked = []
+    monkeypatch.setattr("httpx2.Client", lambda **options: checked.append(options["verify"]))
+    for base_url in ("https://example.com/v1", "HTTPS://example.com/v1", "http://example.com/v1"):
+        OpenAIEmbedder(SMALL, base_url=base_url, api_key=KEY)
+    assert checked == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("ALL_PROXY", "socks5://user:hunter2@127.0.0.1:1080"),
+        ("HTTPS_PROXY", "ftp://user:hunter2@127.0.0.1:1080"),
+        ("SSL_CERT_FILE", "/no/such/certificates.pem"),
+    ],
+)
+def test_a_proxy_or_certificates_that_cannot_be_used_are_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=r"https://example\.com/v1.*\n.*HTTPS_PROXY.*SSL_CERT_FILE") as caught:
+        OpenAIEmbedder(SMALL, base_url="https://example.com/v1", api_key=KEY)
+    assert "hunter2" not in str(caught.value)
+
+
 def test_the_fixed_dimension_of_ada_is_known() -> None:
     with pytest.raises(ConfigError, match="only 1536"):
         OpenAIEmbedder("text-embedding-ada-002", dimensions=512)

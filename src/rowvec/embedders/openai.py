@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -364,13 +365,20 @@ class _Call:
 def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2.Client:
     import httpx2
 
-    return httpx2.Client(
-        headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
-        # Loading the certificates takes 0.1 s, and plain http has no use for them.
-        verify=endpoint.base_url.startswith("https:"),
-        timeout=httpx2.Timeout(timeout, pool=None),
-        limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),
-    )
+    try:
+        return httpx2.Client(
+            headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
+            # Loading the certificates takes 0.1 s, and plain http has no use for them.
+            verify=urlsplit(endpoint.base_url).scheme == "https",
+            timeout=httpx2.Timeout(timeout, pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),
+        )
+    # What the environment asks for: a proxy of a kind that it does not know, certificates that are not there.
+    except (ImportError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"No client for {endpoint.base_url} can be set up: {endpoint.quote(str(error))}",
+            hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
+        ) from error
 
 
 def _worth_another_try(error: BaseException) -> bool:
