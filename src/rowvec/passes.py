@@ -97,7 +97,9 @@ class Pass:
         self.unanswered = 0
         self.matched = 0
         budget = pipeline.embedder.budget if isinstance(pipeline.embedder, PaidEmbedder) else Budget()
+        # One embedder serves many runs, in a worker or a server: each has what was billed since it began.
         self.tokens_before, self.cost_before = budget.tokens - report.tokens, budget.spent - report.cost
+        self.lost_before = budget.lost - report.cost_lost
 
     def carry_out(self) -> None:
         reading = watermark.choose(self.pipeline, self.options, self.at, self.stop)
@@ -315,7 +317,7 @@ class Pass:
         if isinstance(embedder, PaidEmbedder):
             self.report.tokens = embedder.budget.tokens - self.tokens_before
             self.report.cost = embedder.budget.spent - self.cost_before
-            self.report.cost_lost = embedder.budget.lost
+            self.report.cost_lost = embedder.budget.lost - self.lost_before
 
     def _add_entry(self, change: Change, vector: TextVector, *, reused: bool) -> None:
         expected = change.before.text_hash if change.before is not None else None

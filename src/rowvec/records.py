@@ -21,9 +21,8 @@ class Record:
 
 
 def add_cost(report: Report, other: Report) -> None:
-    for name in ("texts", "tokens", "cost"):
+    for name in ("texts", "tokens", "cost", "cost_lost"):
         setattr(report, name, getattr(report, name) + getattr(other, name))
-    report.cost_lost = max(report.cost_lost, other.cost_lost)
     report.cost_estimated |= other.cost_estimated
 
 

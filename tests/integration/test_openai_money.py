@@ -13,6 +13,7 @@ from rowvec.errors import (
     BudgetExceeded,
 )
 from rowvec.pricing import Budget
+from rowvec.syncing import sync
 from tests.integration.openai_rig import (
     CHEAP,
     SMALL,
@@ -21,6 +22,7 @@ from tests.integration.openai_rig import (
     running,
 )
 from tests.servers.openai import Fault, tokenizer_count
+from tests.support import simple_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,18 @@ def test_a_budget_too_small_for_one_request_sends_none() -> None:
         with pytest.raises(BudgetExceeded, match="--max-cost"):
             embedder.embed(TEXTS)
         assert server.requests == 0
+
+
+def test_what_one_run_lost_is_not_on_the_bill_of_the_next() -> None:
+    """As in a worker, whose model stays loaded from task to task."""
+    with running(script=[Fault.CUT_AFTER]) as (server, embedder):
+        pipeline = simple_pipeline(rows={1: "a bright synth loop"}, embedder=embedder)
+        first = sync(pipeline)
+        assert first.cost_lost >= CHEAP.cost(server.log[0].billed) > 0
+        pipeline.source.rows[2] = {"id": 2, "name": "a slow pad", "price": 1}
+        second = sync(pipeline)
+        assert (second.inserted, second.cost_lost) == (1, 0)
+        assert second.cost > 0
 
 
 # Tokens
