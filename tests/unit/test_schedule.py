@@ -52,6 +52,25 @@ def test_a_task_that_nobody_took_expires_when_the_next_one_is_due(tmp_path: Path
     assert entry["options"] == {"expires": 1800}
 
 
+@pytest.mark.parametrize(
+    ("line", "expires"),
+    [
+        ("*/10 * * * *", dt.timedelta(minutes=10)),
+        ("5 * * * *", dt.timedelta(hours=1)),
+        ("0 */6 * * *", dt.timedelta(hours=6)),
+        ("0 2 * * *", dt.timedelta(days=1)),
+        ("*/10 * * * mon-fri", dt.timedelta(days=1)),
+        ("*/10 * 1 * *", dt.timedelta(days=1)),
+        ("0,5 2 * * *", dt.timedelta(days=1)),
+    ],
+)
+def test_a_task_of_an_even_cron_line_expires_when_the_next_one_is_due(
+    tmp_path: Path, line: str, expires: dt.timedelta
+) -> None:
+    pipeline(tmp_path, f'schedule = {{ cron = "{line}" }}')
+    assert beat_schedule(load(tmp_path))["sync products"]["options"] == {"expires": expires.total_seconds()}
+
+
 def test_a_cron_line_is_read_as_cron_reads_it(tmp_path: Path) -> None:
     pipeline(tmp_path, 'schedule = { cron = "*/10 8-18 * * mon-fri" }')
     found = beat_schedule(load(tmp_path))["sync products"]["schedule"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from itertools import pairwise
 from typing import Any
 
 from celery.schedules import ParseException, crontab
@@ -18,7 +19,7 @@ def beat_schedule(loaded: settings.Config) -> dict[str, dict[str, Any]]:
     """One entry for each pipeline that has a schedule.
 
     A task that no worker has taken by the time of the next one expires: after a night without workers there is one
-    sync to do, not forty.
+    sync to do, not forty. Where a cron line leaves longer and shorter gaps, it expires after a day.
 
     Raises:
         ConfigError: a cron line that means nothing, or a pipeline whose variables are not set.
@@ -26,14 +27,23 @@ def beat_schedule(loaded: settings.Config) -> dict[str, dict[str, Any]]:
     entries = {}
     for name, pipeline in loaded.pipelines.items():
         if pipeline.schedule is not None:
-            expires = min(pipeline.schedule.every or LONGEST_WAIT, LONGEST_WAIT)
+            times = pipeline.schedule.every or _crontab(name, pipeline.schedule.cron or "")
+            gap = _gap(times) if isinstance(times, crontab) else times
             entries[f"sync {name}"] = {
                 "task": SYNC,
                 "args": (name,),
-                "schedule": pipeline.schedule.every or _crontab(name, pipeline.schedule.cron or ""),
-                "options": {"expires": expires.total_seconds()},
+                "schedule": times,
+                "options": {"expires": min(gap, LONGEST_WAIT).total_seconds()},
             }
     return entries
+
+
+def _gap(times: crontab) -> dt.timedelta:
+    """Between any two runs in a row where that is always the same; else the longest wait."""
+    minutes = sorted(60 * hour + minute for hour in times.hour for minute in times.minute)
+    gaps = {later - sooner for sooner, later in pairwise([*minutes, minutes[0] + 24 * 60])}
+    every_day = (len(times.day_of_week), len(times.day_of_month), len(times.month_of_year)) == (7, 31, 12)
+    return dt.timedelta(minutes=gaps.pop()) if every_day and len(gaps) == 1 else LONGEST_WAIT
 
 
 def _crontab(name: str, line: str) -> crontab:
