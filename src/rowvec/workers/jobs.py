@@ -56,5 +56,6 @@ def _outcome(report: Report) -> dict[str, Any]:
 def _run_since(pipeline: Pipeline, asked_at: float | None) -> int | None:
     if asked_at is None or not pipeline.store.ledger().exists:
         return None
+    asked = dt.datetime.fromtimestamp(asked_at, dt.UTC)
     runs = pipeline.store.runs(1)
-    return runs[0].id if runs and runs[0].started_at > dt.datetime.fromtimestamp(asked_at, dt.UTC) else None
+    return runs[0].id if runs and runs[0].started_at > asked and runs[0].outcome in ("running", "done") else None
