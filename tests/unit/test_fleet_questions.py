@@ -1,11 +1,14 @@
-"""Which ranges a fleet asks about, and how often."""
+"""Which ranges a fleet sends out, which of them it asks about, and how often."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import Any
 
-from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet
+import pytest
+
+from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
 
 
 def test_what_was_begun_is_asked_about_every_time_and_what_waits_in_turn() -> None:
@@ -17,6 +20,20 @@ def test_what_was_begun_is_asked_about_every_time_and_what_waits_in_turn() -> No
     rounds = [fleet._asked() for _ in range(5)]
     assert all(begun in asked and len(asked) == POLL_WAITING + 1 for asked in rounds)
     assert {part.after for asked in rounds for part in asked} == {part.after for part in fleet.working}
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 60, 99, 100, 101])
+def test_the_ranges_cover_all_keys_although_rows_went_away_since_they_were_counted(rows: int) -> None:
+    class Counted:
+        def boundaries(self, size: int) -> Iterator[int]:
+            yield from range(size, rows + 1, size)
+
+    source: Any = Counted()
+    parts = list(_parts(source, 100))
+    assert bool(parts) == bool(rows)
+    bounds = [None, *(until for _, until in parts)]
+    assert [after for after, _ in parts] == bounds[:-1]
+    assert bounds[-1] is None
 
 
 def test_nothing_is_left_out_where_few_wait() -> None:

@@ -218,6 +218,9 @@ def _parts(source: Divisible, size: int) -> Iterator[tuple[str | None, str | Non
         after = str(key)
     if after is not None:
         yield after, None
+    elif size > 1:
+        # Rows went away since they were counted, and fewer than one range has are left.
+        yield from _parts(source, size // 2)
 
 
 def _size(rows: int) -> int:
