@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import psycopg
 import pytest
+from celery import Celery
 
+from rowvec.config import load
+from rowvec.stores.postgres.embedded import embedded_url
+from rowvec.workers.settings import celery_settings
 from tests.integration.celery_rig import Project, many, wait_for
 from tests.servers.openai import EmbeddingServer
 
@@ -89,6 +94,20 @@ def test_workers_with_another_config_refuse_the_ranges(redis: Project, model: Em
     config = redis.folder / "rowvec.toml"
     config.write_text(config.read_text().replace("{{ name }}", "a {{ name }}"))
     assert "is another one here" in redis.run("sync", "--workers", "celery", expect=2)
+
+
+def test_results_older_than_they_are_kept_are_dropped_without_beat_too(state_folder: Path, postgres_url: str) -> None:
+    Project(state_folder, postgres_url, "embedded", "tasks").configure("http://127.0.0.1:1")
+    loaded = load(state_folder)
+    backend = Celery(backend=celery_settings(loaded)["result_backend"]).backend
+    for task in ("old", "new"):
+        backend.store_result(task, {"processed": 1}, "SUCCESS")
+    with psycopg.connect(embedded_url(loaded.state), autocommit=True) as connection:
+        aged = "update rowvec_tasks.celery_taskmeta set date_done = now() - interval '8 days' where task_id = 'old'"
+        connection.execute(aged)
+        celery_settings(loaded)
+        found = connection.execute("select task_id from rowvec_tasks.celery_taskmeta").fetchall()
+    assert found == [("new",)]
 
 
 def test_options_that_a_fleet_has_not_are_refused(redis: Project, model: EmbeddingServer) -> None:

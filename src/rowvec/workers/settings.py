@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ QUEUE_MARK = "tasks"
 """A file beside the embedded server that says: tasks wait in it."""
 GRACE_SECONDS = 60
 CONNECT_SECONDS = 4
+KEEP_MESSAGES = dt.timedelta(days=2)
 
 
 def load_config() -> settings.Config:
@@ -89,8 +91,8 @@ def is_used(loaded: settings.Config) -> bool:
 def _embedded(loaded: settings.Config, kind: str) -> str:
     """The embedded PostgreSQL as Celery's SQLAlchemy transport ("sqla") or result backend ("db") names it.
 
-    Its tables stand in a schema of their own. The transport marks delivered messages and keeps them for ever:
-    old ones are dropped here.
+    Its tables stand in a schema of their own. The transport marks delivered messages and keeps them for ever, and
+    without Beat nobody drops results: old ones are dropped here.
     """
     from rowvec.stores.postgres.embedded import embedded_url
 
@@ -98,10 +100,12 @@ def _embedded(loaded: settings.Config, kind: str) -> str:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("select pg_advisory_lock(hashtextextended('rowvec.tasks', 0))")
         connection.execute(f"create schema if not exists {QUEUE_SCHEMA}")
-        if connection.execute(f"select to_regclass('{QUEUE_SCHEMA}.kombu_message')").fetchone() != (None,):
-            connection.execute(
-                f"delete from {QUEUE_SCHEMA}.kombu_message where not visible and timestamp < now() - interval '2 days'"
-            )
+        for table, old, age in (
+            ("kombu_message", "not visible and timestamp", KEEP_MESSAGES),
+            ("celery_taskmeta", "date_done", loaded.workers.keep_results),
+        ):
+            if connection.execute(f"select to_regclass('{QUEUE_SCHEMA}.{table}')").fetchone() != (None,):
+                connection.execute(f"delete from {QUEUE_SCHEMA}.{table} where {old} < now() - %s", [age])
     (loaded.state / QUEUE_MARK).touch()
     mark = "&" if "?" in url else "?"
     return (
