@@ -105,7 +105,10 @@ def _embedded(loaded: settings.Config, kind: str) -> str:
             ("celery_taskmeta", "date_done", loaded.workers.keep_results),
         ):
             if connection.execute(f"select to_regclass('{QUEUE_SCHEMA}.{table}')").fetchone() != (None,):
-                connection.execute(f"delete from {QUEUE_SCHEMA}.{table} where {old} < now() - %s", [age])
+                # Celery writes times of UTC without saying so.
+                connection.execute(
+                    f"delete from {QUEUE_SCHEMA}.{table} where {old} < timezone('utc', now()) - %s", [age]
+                )
     (loaded.state / QUEUE_MARK).touch()
     mark = "&" if "?" in url else "?"
     return (
