@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any, get_args
 
@@ -244,6 +245,16 @@ def test_searches_during_swaps_never_fail_and_never_mix(old: Pipeline, postgres_
         thread.join(30)
     store.close()
     assert problems == []
+
+
+def test_what_searches_prepared_for_vectors_of_one_size_reads_those_of_another(old: Pipeline, postgres_url: str) -> None:
+    """A statement of which the driver has the server keep the plan, which it does for what is asked often."""
+    with closing(PostgresStore(postgres_url, "shop.things", pipeline="things")) as store:
+        searcher = Searcher.of(of(NEW, old, store=store))
+        for key in ROWS:
+            searcher.similar(key, limit=1)
+        sync(of(NEW, old))
+        assert len(searcher.similar(7, limit=3).hits) == 3
 
 
 def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from rowvec.errors import Locked, StoreUnavailable
+from rowvec.errors import Locked, StoreError, StoreUnavailable
 from rowvec.stores.postgres.connect import connect, of_a_process_that_is_gone, single, translated
 
 Connection = psycopg.Connection[Any]
@@ -51,7 +51,7 @@ class Sessions:
                 return self._read_on(self._open_reader(), work)
             try:
                 return self._read_on(connection, work)
-            except StoreUnavailable:
+            except StoreError:
                 if not connection.closed:
                     raise
             # It had broken while it lay idle, as all do when the server restarts: only a new one can tell.
@@ -62,6 +62,11 @@ class Sessions:
         try:
             with translated(self._where):
                 return work(connection)
+        except StoreError as error:
+            if isinstance(error.__cause__, psycopg.errors.FeatureNotSupported):
+                # A statement was prepared for vectors of another size, which another generation has.
+                connection.close()
+            raise
         finally:
             if connection.closed or connection.broken:
                 connection.close()
