@@ -6,10 +6,12 @@ import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from rowvec.errors import Locked, StoreUnavailable
 from rowvec.stores.base import TableSpec
@@ -119,6 +121,28 @@ def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> 
     with other.lock():
         pass
     other.close()
+
+
+@pytest.fixture
+def stranger(postgres_url: str, store: PostgresStore) -> Iterator[str]:
+    """URL for a role that may read and write what `store` made, and owns nothing."""
+    store.prepare(spec())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create role rowvec_stranger login")
+        for schema in ("public", "rowvec"):
+            connection.execute(f"grant usage, create on schema {schema} to rowvec_stranger".encode())
+            connection.execute(f"grant all on all tables in schema {schema} to rowvec_stranger".encode())
+        yield make_conninfo(postgres_url, user="rowvec_stranger")
+        connection.execute("drop owned by rowvec_stranger cascade")
+        connection.execute("drop role rowvec_stranger")
+
+
+def test_a_role_that_may_not_see_since_when_hears_who_holds_the_lock(store: PostgresStore, stranger: str) -> None:
+    with closing(open_store(stranger)) as other, store.lock():
+        store.begin_run()
+        assert [run.outcome for run in other.runs()] == ["running"]
+        with pytest.raises(Locked, match=rf"rowvec pid {os.getpid()} on "), other.lock():
+            pytest.fail("two held the lock")
 
 
 def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for(

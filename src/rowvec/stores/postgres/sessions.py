@@ -116,14 +116,16 @@ class Sessions:
                     self._writer.close()
 
     def holder(self, connection: Connection) -> str | None:
-        """Who holds the lock and since when."""
+        """Who holds the lock and since when, as far as the role may know that."""
         found = connection.execute(
             "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
             " where l.locktype = 'advisory' and l.granted and l.objsubid = 1"
             " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
             [self._scope],
         ).fetchone()
-        return None if found is None else f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
+        if found is None or found[1] is None:
+            return None if found is None else str(found[0])
+        return f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
 
     def refresh(self) -> None:
         """Open readers anew: those from before the extension was installed do not know its types."""
