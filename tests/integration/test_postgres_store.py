@@ -145,6 +145,14 @@ def test_a_role_that_may_not_see_since_when_hears_who_holds_the_lock(store: Post
             pytest.fail("two held the lock")
 
 
+def test_a_sync_in_another_database_of_the_server_holds_nothing_here(store: PostgresStore, server: str) -> None:
+    store.prepare(spec())
+    with store.lock():
+        store.begin_run()
+    with closing(open_store(server)) as elsewhere, elsewhere.lock():
+        assert [run.outcome for run in store.runs()] == ["lost"]
+
+
 def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for(
     store: PostgresStore, postgres_url: str
 ) -> None:

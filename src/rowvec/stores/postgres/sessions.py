@@ -119,7 +119,7 @@ class Sessions:
         """Who holds the lock and since when, as far as the role may know that."""
         found = connection.execute(
             "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
-            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1"
+            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.datname = current_database()"
             " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
             [self._scope],
         ).fetchone()
