@@ -222,6 +222,17 @@ def test_without_a_language_there_is_no_keyword_search(opened: Opener) -> None:
         store.keyword("lamp", 5)
 
 
+def test_a_keyword_index_that_was_given_up_for_a_while_does_not_find_what_was_then(opened: Opener) -> None:
+    write(opened(SPEC), entry(1, "lamp"), entry(2, "chair"))
+    without = opened(replace(SPEC, language=None))
+    write(without, entry(1, "table", expected=hashed("lamp")), entry(3, "shelf"))
+    store = opened(SPEC)
+    rows, known = [document(1, "table"), document(2, "chair"), document(3, "shelf")], store.lookup([1, 2, 3])
+    store.write(WriteBatch(updates=[row for row in rows if known[row.key].row_hash != row.row_hash]))
+    assert store.keyword("lamp", 5).keys == []
+    assert [store.keyword(word, 5).keys for word in ("table", "chair", "shelf")] == [[1], [2], [3]]
+
+
 def test_a_search_for_nothing_at_all_finds_nothing(store: Store) -> None:
     assert store.keyword("lamp", 5).keys == []
     assert store.nearest(vector_of("lamp"), 5).complete

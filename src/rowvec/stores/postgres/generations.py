@@ -109,8 +109,7 @@ class Generations:
             schema.adopt_table(connection, names, spec, self._where)
         else:
             schema.create_table(connection, names, spec, self._storage)
-        if spec.language is not None:
-            self._fill_words(connection, names, spec)
+        self._fill_words(connection, names, spec)
         return names
 
     def _choose(self, connection: Connection, spec: TableSpec) -> Names:
@@ -143,11 +142,16 @@ class Generations:
         self._books.set_generation(connection, State.BUILDING, fingerprint, spec.recipe, spec.settings)
 
     def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
-        """Make the keyword index; where it is new or of another language, have every row pass it again."""
+        """Make the keyword index; where it is new or of another language, have every row pass it again.
+
+        One that is not wanted is dropped: what is written from now on would be missing from it.
+        """
         words = keywords(names, spec)
         if words.language_of(connection) == spec.language:
             return
         words.drop(connection)
+        if spec.language is None:
+            return
         words.create(connection)
         schema.forget_row_hashes(connection, names)
 

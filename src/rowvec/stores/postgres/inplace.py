@@ -108,8 +108,7 @@ class InPlaceGenerations(Generations):
             )
         self._check_rights(connection, target, spec)
         target = self._set_up(connection, target, spec)
-        if spec.language is not None:
-            self._fill_words(connection, target, spec)
+        self._fill_words(connection, target, spec)
         return target
 
     def finish(self, connection: Connection, names: Names, spec: TableSpec) -> None:
