@@ -114,6 +114,14 @@ def test_the_search_path_of_a_long_lived_connection_does_not_grow(store: Postgre
     assert store._write(path) == before
 
 
+def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: PostgresStore) -> None:
+    for key in range(5):
+        store.prepare(spec())
+        store.write(WriteBatch(entries=[entry(key)]))
+    count = "select count(*) from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
+    assert store._write(lambda connection: connection.execute(count).fetchone()) == (1,)
+
+
 def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> None:
     other = open_store(postgres_url)
     with store.lock(), pytest.raises(Locked, match=rf"rowvec pid {os.getpid()} on .*since \d{{4}}-"), other.lock():

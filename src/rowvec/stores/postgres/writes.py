@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
+import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,7 +19,6 @@ from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
 from rowvec.types import ColumnType, Document, Entry, Key
 
 Connection = psycopg.Connection[Any]
-_stages = itertools.count(1)
 
 
 class Writer:
@@ -31,8 +30,9 @@ class Writer:
         self.storage = storage
         self.key = sql.Identifier(spec.key)
         self.metadata = [sql.Identifier(column.name) for column in spec.metadata]
-        # A name of its own for each table that one connection writes to.
-        self.stage = sql.Identifier("pg_temp", f"rowvec_stage_{next(_stages)}")
+        # A name for each shape: whoever watches a table syncs it a thousand times on one connection.
+        shape = repr((names, storage, spec.key, spec.key_type, spec.dimension, spec.metadata))
+        self.stage = sql.Identifier("pg_temp", f"rowvec_stage_{hashlib.sha256(shape.encode()).hexdigest()[:16]}")
         self._adapt = [adapter(column.type) for column in spec.metadata]
 
     def write_entries(self, connection: Connection, entries: Sequence[Entry]) -> list[Entry]:
