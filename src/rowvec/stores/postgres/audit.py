@@ -16,7 +16,15 @@ from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import keywords
-from rowvec.stores.postgres.index import AUTO_ROWS, INDEX_MARK, IndexInfo, IndexSpec, find
+from rowvec.stores.postgres.index import (
+    AUTO_ROWS,
+    INDEX_MARK,
+    OPERATOR_CLASS,
+    IndexInfo,
+    IndexSpec,
+    find,
+    fitting,
+)
 from rowvec.stores.postgres.indexes import Indexes
 from rowvec.stores.postgres.keyword_audit import Amiss, check, recount
 from rowvec.stores.postgres.names import Names
@@ -173,8 +181,12 @@ class PostgresAuditor:
         ]
         if broken:
             return [Fault(Drift.INDEX, len(broken), detail=f"invalid: {', '.join(broken)}")]
+        table, wanted = self._indexes.table(), self._indexes.wanted
+        if wanted is None or fitting(wanted, table.storage, table.dimension) is None:
+            return []
         # A sync at work builds it when it has read every row.
-        if indexes or self._indexes.wanted is None or self._sessions.holder(connection) is not None:
+        serving = any(index.operators == OPERATOR_CLASS[table.metric] for index in indexes)
+        if serving or self._sessions.holder(connection) is not None:
             return []
         counted = sql.SQL("select count({embedding}) from {table}").format(**self._names.parts)
         rows = int(single(connection.execute(counted))[0])

@@ -9,12 +9,13 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
 
+from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import Names
 
@@ -24,7 +25,10 @@ AUTO_ROWS = 10_000
 """Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
 INDEX_MARK = "_vectors_"
 LONGEST_FAMILY = 48
+"""Bytes."""
 OPERATOR_CLASS = {"cosine": "cosine_ops", "l2": "l2_ops", "ip": "ip_ops"}
+LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000}
+"""Dimensions that pgvector can index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class IndexInfo:
     name: str
     kind: str
     precision: str
+    operators: str
+    """What orders by it, such as `cosine_ops`."""
     definition: str
     valid: bool
     bytes: int
@@ -91,21 +97,36 @@ def default_lists(rows: int) -> int:
 def find(connection: Connection, names: Names) -> list[IndexInfo]:
     """The vector indexes of a table, valid ones first."""
     rows = connection.execute(
-        "select c.relname, am.amname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready, pg_relation_size(c.oid),"
-        " s.effort, s.recall, s.measured_at"
+        "select c.relname, am.amname, o.opcname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready,"
+        " pg_relation_size(c.oid), s.effort, s.recall, s.measured_at"
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
+        " join pg_opclass o on o.oid = i.indclass[0]"
         " left join rowvec.tunings s on s.scope = %s"
         " and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
         " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') and exists (select from pg_depend d"
         " join pg_attribute a on (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid) where d.objid = c.oid"
         " and d.classid = 'pg_class'::regclass and a.attrelid = i.indrelid and a.attname = %s)"
-        " order by 4 desc, c.oid desc",
+        " order by 5 desc, c.oid desc",
         [names.scope, names.sql.as_string(connection), names.own("embedding")],
     ).fetchall()
     return [
-        IndexInfo(name, kind, "halfvec" if "halfvec" in definition else "vector", definition, *rest)
-        for name, kind, definition, *rest in rows
+        IndexInfo(name, kind, *operators.partition("_")[::2], definition, *rest)
+        for name, kind, operators, definition, *rest in rows
     ]
+
+
+def usable(indexes: Sequence[IndexInfo], metric: str) -> IndexInfo | None:
+    """The one that a search by that metric is answered from."""
+    return next((each for each in indexes if each.valid and each.operators == OPERATOR_CLASS[metric]), None)
+
+
+def fitting(spec: IndexSpec, storage: str, dimension: int) -> IndexSpec | None:
+    """The same index, of half precision where pgvector takes vectors of that size no other way; None where it takes
+    none."""
+    if dimension > LONGEST_VECTOR["halfvec"]:
+        return None
+    half = storage == "halfvec" or dimension > LONGEST_VECTOR[spec.precision]
+    return replace(spec, precision="halfvec") if half else spec
 
 
 def build(
@@ -123,14 +144,25 @@ def build(
 
     `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
     drops.
+
+    Raises:
+        StoreError: pgvector cannot index vectors of that size.
     """
+    chosen = fitting(spec, storage, dimension)
+    if chosen is None:
+        raise StoreError(
+            f"{names.scope} holds vectors of {dimension:,} dimensions; pgvector indexes {LONGEST_VECTOR['halfvec']:,} at"
+            " most.",
+            hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
+        )
+    spec = chosen
     rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
     former = [index for index in find(connection, names) if _is_ours(names, index)]
     name = _free_name(connection, names)
     _drop(connection, names, [index for index in former if not index.valid])
     column = sql.Identifier(names.own("embedding")).as_string(connection)
     column = column if storage == spec.precision else f"({column}::{spec.precision}({dimension}))"
-    kind = "halfvec" if storage == "halfvec" else spec.precision
+    kind = spec.precision
     statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
         name=sql.Identifier(name),
         table=names.sql,
@@ -172,7 +204,7 @@ def _is_ours(names: Names, index: IndexInfo) -> bool:
 
 def _free_name(connection: Connection, names: Names) -> str:
     for number in itertools.count(1):
-        name = f"{names.family[:LONGEST_FAMILY]}{INDEX_MARK}{number}"
+        name = f"{names.family.encode()[:LONGEST_FAMILY].decode(errors='ignore')}{INDEX_MARK}{number}"
         found = "select to_regclass(%s)"
         if connection.execute(found, [sql.Identifier(names.schema, name).as_string(connection)]).fetchone() == (None,):
             return name

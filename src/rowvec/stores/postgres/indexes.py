@@ -32,21 +32,21 @@ class Indexes:
 
     def __init__(self, sessions: Sessions, table: Callable[[], VectorTable], wanted: IndexSpec | None) -> None:
         self._sessions = sessions
-        self._table = table
+        self.table = table
         self.wanted = wanted
         self._usable: IndexInfo | None = None
         self._seen = -math.inf
 
     def find(self) -> list[IndexInfo]:
         """Valid ones first."""
-        return self._sessions.read(lambda c: index.find(c, self._table().names))
+        return self._sessions.read(lambda c: index.find(c, self.table().names))
 
     def usable(self, connection: Connection) -> IndexInfo | None:
         """The index that searches use, looked up every few seconds only."""
         now = time.monotonic()
         if now - self._seen > INDEX_SECONDS:
-            found = index.find(connection, self._table().names)
-            self._usable = found[0] if found and found[0].valid else None
+            table = self.table()
+            self._usable = index.usable(index.find(connection, table.names), table.metric)
             self._seen = now
         return self._usable
 
@@ -58,23 +58,25 @@ class Indexes:
         """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
 
         def work(connection: Connection) -> None:
-            if any(found.valid for found in index.find(connection, table.names)):
+            if index.usable(index.find(connection, table.names), table.metric) is not None:
                 return
             pattern = next((found.spec for found in index.find(connection, like) if found.valid), None)
-            if pattern is not None:
-                self._build(connection, table, pattern, None)
-            elif self.wanted is not None and _rows(connection, table) >= AUTO_ROWS:
-                self._build(connection, table, self.wanted, None)
+            chosen = pattern or self.wanted
+            if chosen is None or index.fitting(chosen, table.storage, table.dimension) is None:
+                return
+            succeeds = pattern is not None and like != table.names
+            if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
+                self._build(connection, table, chosen, None)
 
         self._sessions.write(work)
 
     def build(self, spec: IndexSpec, progress: index.Progress | None = None) -> IndexInfo:
-        """Raises StoreError when pgvector refuses, for example more than 2,000 dimensions as `vector`."""
-        return self._sessions.write(lambda c: self._build(c, self._table(), spec, progress))
+        """Raises StoreError when pgvector cannot index vectors of that size."""
+        return self._sessions.write(lambda c: self._build(c, self.table(), spec, progress))
 
     def drop(self) -> int:
         """Returns how many indexes there were."""
-        return self._sessions.write(lambda c: index.drop(c, self._table().names))
+        return self._sessions.write(lambda c: index.drop(c, self.table().names))
 
     def tune(
         self, target: float, queries: int = 200, k: int = 10, progress: index.Progress | None = None
@@ -86,16 +88,16 @@ class Indexes:
         """
 
         def work(connection: Connection) -> list[Effort]:
-            table = self._table()
-            found = index.find(connection, table.names)
-            if not found or not found[0].valid:
+            table = self.table()
+            found = index.usable(index.find(connection, table.names), table.metric)
+            if found is None:
                 raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
             efforts = tuning.measure(
-                connection, table, found[0], target=target, queries=queries, k=k, progress=progress
+                connection, table, found, target=target, queries=queries, k=k, progress=progress
             )
             if efforts:
                 best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
-                index.save_tuning(connection, table.names, found[0], best.effort, best.recall)
+                index.save_tuning(connection, table.names, found, best.effort, best.recall)
             return efforts
 
         return self._sessions.write(work)
