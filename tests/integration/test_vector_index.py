@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from rowvec.audit import audit
-from rowvec.errors import StoreError
+from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.stores.audited import Drift
 from rowvec.stores.postgres.index import IndexInfo, IndexSpec
 from rowvec.stores.postgres.store import PostgresStore
@@ -122,3 +122,14 @@ def test_the_index_of_a_new_generation_has_a_name_that_fits(opened: Open) -> Non
     store_of(before).indexes.build(IndexSpec())
     sync(of(NEW, before))
     assert index_of(before).valid
+
+
+def test_a_build_whose_progress_cannot_be_looked_at_goes_on(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    def another() -> Any:
+        raise StoreUnavailable("too many connections")
+
+    pipeline = opened()
+    sync(pipeline)
+    monkeypatch.setattr(store_of(pipeline)._sessions, "another", another)
+    store_of(pipeline).indexes.build(IndexSpec(), lambda *phase: None)
+    assert index_of(pipeline).valid

@@ -8,7 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -247,7 +247,8 @@ def _watched(
     builder = connection.info.backend_pid
 
     def watch() -> None:
-        with watcher() as second:
+        # The build goes on without: there may be no connection left for who only looks.
+        with suppress(StoreError, psycopg.Error), watcher() as second:
             while not done.wait(0.5):
                 row = second.execute(
                     "select phase, coalesce(nullif(tuples_done, 0), blocks_done),"
