@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from rowvec.errors import Locked, StoreUnavailable
+from rowvec.errors import Locked, StoreError, StoreUnavailable
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
@@ -120,6 +120,15 @@ def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: P
         store.write(WriteBatch(entries=[entry(key)]))
     count = "select count(*) from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
     assert store._write(lambda connection: connection.execute(count).fetchone()) == (1,)
+
+
+def test_a_table_of_another_precision_is_refused_with_what_to_set(store: PostgresStore, postgres_url: str) -> None:
+    store.prepare(spec())
+    half = PostgresStore(postgres_url, "things_vectors", pipeline="things", storage="halfvec")
+    with closing(half):
+        for look in (half.prepare, half.checks):
+            with pytest.raises(StoreError, match="holds vectors as vector, but store.storage is halfvec"):
+                look(spec())
 
 
 def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> None:

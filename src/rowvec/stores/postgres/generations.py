@@ -47,7 +47,7 @@ class Generations:
         if live is not None and live.fingerprint != spec.fingerprint:
             succession.check_followers(connection, self.live)
             return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
-        schema.check_shape(connection, self.live, spec, self._where)
+        schema.check_shape(connection, self.live, spec, self._storage, self._where)
         return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
 
     def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
@@ -106,7 +106,7 @@ class Generations:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
         names = self._choose(connection, spec)
         if schema.table_exists(connection, names):
-            schema.adopt_table(connection, names, spec, self._where)
+            schema.adopt_table(connection, names, spec, self._storage, self._where)
         else:
             schema.create_table(connection, names, spec, self._storage)
         self._fill_words(connection, names, spec)

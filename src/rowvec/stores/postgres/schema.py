@@ -247,13 +247,13 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
     connection.execute(sql.SQL("alter table {} rename to {}").format(old.sql, sql.Identifier(new.table)))
 
 
-def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> None:
+def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, where: str) -> None:
     """Check an existing table against what the pipeline needs and add the columns that are missing.
 
     Raises:
         StoreError: it is another kind of table, or of another shape.
     """
-    found = check_shape(connection, names, spec, where)
+    found = check_shape(connection, names, spec, storage, where)
     wanted = {**OWN_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in spec.metadata}}
     missing = {name: kind for name, kind in wanted.items() if name not in found}
     for name, kind in missing.items():
@@ -283,7 +283,9 @@ def table_columns(connection: psycopg.Connection[Any], names: Names) -> dict[str
     )
 
 
-def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str) -> dict[str, str]:
+def check_shape(
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, where: str
+) -> dict[str, str]:
     """The columns of an existing table, after a check that the pipeline can keep its vectors there.
 
     Raises:
@@ -298,7 +300,12 @@ def check_shape(connection: psycopg.Connection[Any], names: Names, spec: TableSp
             hint="Name another table in store.table; rowvec creates it.",
         )
     check_key(connection, names, spec, where, found)
-    dimension = vector_type.partition("(")[2].rstrip(")")
+    kind, _, dimension = vector_type.rstrip(")").partition("(")
+    if kind != storage:
+        raise StoreError(
+            f"{names.scope} holds vectors as {kind}, but store.storage is {storage}.",
+            hint=f'Set store.storage = "{kind}", or name another table in store.table.',
+        )
     if dimension and int(dimension) != spec.dimension:
         raise StoreError(
             f"{names.scope} holds vectors of {dimension} dimensions, but the model gives {spec.dimension}.",
