@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from uuid import UUID
 
 import psycopg
@@ -160,6 +161,18 @@ def test_a_role_that_may_not_see_since_when_hears_who_holds_the_lock(store: Post
         assert [run.outcome for run in other.runs()] == ["running"]
         with pytest.raises(Locked, match=rf"rowvec pid {os.getpid()} on "), other.lock():
             pytest.fail("two held the lock")
+
+
+def test_a_role_that_could_not_rename_the_table_hears_so_before_it_embeds(store: PostgresStore, stranger: str) -> None:
+    store.write(WriteBatch(entries=[entry(1)]))
+    made = HashEmbedder(dimension=4, model="another").fingerprint
+    with closing(open_store(stranger)) as other:
+        other.prepare(spec())
+        other.write(WriteBatch(entries=[entry(2)]))
+        for look in (other.prepare, other.checks):
+            with pytest.raises(StoreError, match=r"'rowvec_stranger' could not .* does not own public.things_vectors"):
+                look(replace(spec(), fingerprint=made))
+    assert store.count() == 2
 
 
 def test_a_sync_in_another_database_of_the_server_holds_nothing_here(store: PostgresStore, server: str) -> None:

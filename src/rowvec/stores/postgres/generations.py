@@ -46,6 +46,7 @@ class Generations:
             return Check("table", True, f"{self.live.scope} will be created")
         if live is not None and live.fingerprint != spec.fingerprint:
             succession.check_followers(connection, self.live)
+            succession.check_owner(connection, self.live)
             return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
         schema.check_shape(connection, self.live, spec, self._storage, self._where)
         return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
@@ -127,6 +128,7 @@ class Generations:
 
     def _begin(self, connection: Connection, spec: TableSpec, fingerprint: Fingerprint) -> None:
         """Make sure that a generation of this fingerprint is being built, if it was the previous one from that."""
+        succession.check_owner(connection, self.live)
         known = self._books.known(connection)
         building, previous = known.get(State.BUILDING), known.get(State.PREVIOUS)
         if building is None or building.fingerprint != fingerprint:

@@ -233,12 +233,8 @@ class InPlaceGenerations(Generations):
                 hint=f"Grant it: GRANT SELECT, UPDATE ({names}) ON {target.sql.as_string(connection)} TO"
                 f" {_quoted(connection, row[2])};",
             )
-        if target != self.live and not self._owned(connection):
-            raise StoreError(
-                f"The model has changed. Its vectors get a column of their own, and the role {row[2]!r} could not"
-                f" rename it in the end: it does not own {self._table}.",
-                hint="Run this sync once as the owner of the table.",
-            )
+        if target != self.live:
+            succession.check_owner(connection, self.live)
 
     def _owned(self, connection: Connection) -> bool:
         row = connection.execute(

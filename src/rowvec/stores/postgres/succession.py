@@ -53,6 +53,18 @@ def check_followers(connection: Connection, live: Names) -> None:
         )
 
 
+def check_owner(connection: Connection, live: Names) -> None:
+    """Raises StoreError when the role could not rename the live generation in the end."""
+    owned = "select pg_has_role(relowner, 'usage'), current_user from pg_class where oid = to_regclass(%s)"
+    row = connection.execute(owned, [live.sql.as_string(connection)]).fetchone()
+    if row is not None and not row[0]:
+        raise StoreError(
+            f"The model has changed. Its vectors are made beside the live ones, and the role {row[1]!r} could not put"
+            f" them in their place in the end: it does not own {live.schema}.{live.table}.",
+            hint="Run this sync once as the owner of the table.",
+        )
+
+
 def views(connection: Connection, live: Names) -> list[View]:
     """The views that show the live generation. Their definitions name it by the name it has now."""
     rows = connection.execute(
