@@ -115,6 +115,14 @@ def test_the_search_path_of_a_long_lived_connection_does_not_grow(store: Postgre
     assert store._write(path) == before
 
 
+def test_a_connection_without_a_search_path_finds_the_extension(store: PostgresStore, postgres_url: str) -> None:
+    store.prepare(spec())
+    with closing(open_store(make_conninfo(postgres_url, options="-c search_path="))) as other:
+        other.prepare(spec())
+        other.write(WriteBatch(entries=[entry(1)]))
+        assert other.nearest(EMBEDDER.embed_query("text of 1"), 1).keys == [1]
+
+
 def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: PostgresStore) -> None:
     for key in range(5):
         store.prepare(spec())

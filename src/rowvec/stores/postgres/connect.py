@@ -111,7 +111,8 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     version, schema = found
     if not knows_vectors(connection):
         connection.execute(
-            "select set_config('search_path', current_setting('search_path') || ', ' || quote_ident(%s), false)",
+            "select set_config('search_path',"
+            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%s)), false)",
             [schema],
         )
         register_vector(connection)
