@@ -19,7 +19,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder
-from rowvec.types import ColumnType, Document, Entry, Failure, Key, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key, WriteBatch
 from tests.support import digest, ended, forked
 
 EMBEDDER = HashEmbedder(dimension=4)
@@ -121,6 +121,20 @@ def test_a_connection_without_a_search_path_finds_the_extension(store: PostgresS
         other.prepare(spec())
         other.write(WriteBatch(entries=[entry(1)]))
         assert other.nearest(EMBEDDER.embed_query("text of 1"), 1).keys == [1]
+
+
+def test_metadata_and_keywords_that_no_sync_has_made_yet_are_said(store: PostgresStore) -> None:
+    store.prepare(spec())
+    store.write(WriteBatch(entries=[entry(1)]))
+    wanted = replace(spec(language="english"), metadata=(Column("colour", ColumnType.TEXT),))
+    store.attach(wanted)
+    for look in (lambda: store.metadata([1]), lambda: store.keyword("text", 1)):
+        with pytest.raises(StoreError) as raised:
+            look()
+        assert "`rowvec sync` makes" in str(raised.value.hint)
+    document = Document(1, "text of 1", ("red",), digest("text of 1"), digest(""))
+    with pytest.raises(StoreError, match="no column for 'colour' of store.metadata yet"):
+        store.auditor(wanted).inspect([document])
 
 
 def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: PostgresStore) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
+from rowvec.errors import StoreError
 from rowvec.stores.audited import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres import schema
@@ -82,6 +83,12 @@ class PostgresAuditor:
     def _inspection(self, connection: Connection, *, vectors: bool) -> sql.Composed:
         if self._types is None:
             self._types = schema.table_columns(connection, self._names)
+            lacking = [column.name for column in self._metadata if column.name not in self._types]
+            if lacking:
+                raise StoreError(
+                    f"{self._names.scope} has no column for {', '.join(map(repr, lacking))} of store.metadata yet.",
+                    hint="Run `rowvec sync` first.",
+                )
         given = [sql.Identifier(f"given_{place}") for place in range(len(self._metadata))]
         # Cast to the column's own type first, as a write would: an adopted table may keep fewer digits.
         same = [

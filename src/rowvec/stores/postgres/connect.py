@@ -156,6 +156,12 @@ def translated(where: str) -> Iterator[None]:
             f"{where} refused a statement: {_first_line(error)}",
             hint="A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
         ) from error
+    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
+        raise StoreError(
+            f"{where} refused a statement: {_first_line(error)}",
+            hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own"
+            " are yours to make.",
+        ) from error
     except psycopg.errors.QueryCanceled as error:
         raise StoreUnavailable(f"{where} cancelled a statement: {_first_line(error)}") from error
     except (
