@@ -6,8 +6,9 @@ import datetime as dt
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -203,6 +204,22 @@ def test_a_sync_in_another_database_of_the_server_holds_nothing_here(store: Post
         store.begin_run()
     with closing(open_store(server)) as elsewhere, elsewhere.lock():
         assert [run.outcome for run in store.runs()] == ["lost"]
+
+
+def test_a_lock_that_is_let_go_while_its_holder_is_looked_for_is_taken(
+    store: PostgresStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = store._sessions.holder
+    with closing(open_store(postgres_url)) as other, ExitStack() as held:
+        held.enter_context(other.lock())
+
+        def holder(connection: psycopg.Connection[Any]) -> str | None:
+            held.close()
+            return find(connection)
+
+        monkeypatch.setattr(store._sessions, "holder", holder)
+        with store.lock():
+            pass
 
 
 def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for(

@@ -174,8 +174,9 @@ class Sessions:
         while connection.execute(statement, names).fetchone() != (True,):
             connection.execute("select pg_advisory_unlock_all()")
             holder = self.holder(connection)
-            if holder is not None and of_a_process_that_is_gone(holder) and time.monotonic() < last:
-                # It was killed, and the server ends the statement that it was in before it notices.
+            if (holder is None or of_a_process_that_is_gone(holder)) and time.monotonic() < last:
+                # It let go meanwhile; or it was killed, and the server ends the statement that it was in before it
+                # notices.
                 time.sleep(0.05)
                 continue
             raise Locked(
