@@ -247,7 +247,7 @@ def test_searches_during_swaps_never_fail_and_never_mix(old: Pipeline, postgres_
     assert problems == []
 
 
-def test_what_searches_prepared_for_vectors_of_one_size_reads_those_of_another(old: Pipeline, postgres_url: str) -> None:
+def test_what_was_prepared_for_vectors_of_one_size_reads_those_of_another(old: Pipeline, postgres_url: str) -> None:
     """A statement of which the driver has the server keep the plan, which it does for what is asked often."""
     with closing(PostgresStore(postgres_url, "shop.things", pipeline="things")) as store:
         searcher = Searcher.of(of(NEW, old, store=store))

@@ -159,8 +159,8 @@ def translated(where: str) -> Iterator[None]:
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
         raise StoreError(
             f"{where} refused a statement: {_first_line(error)}",
-            hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own"
-            " are yours to make.",
+            hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your"
+            " own are yours to make.",
         ) from error
     except psycopg.errors.QueryCanceled as error:
         raise StoreUnavailable(f"{where} cancelled a statement: {_first_line(error)}") from error

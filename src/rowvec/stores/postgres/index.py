@@ -151,8 +151,8 @@ def build(
     chosen = fitting(spec, storage, dimension)
     if chosen is None:
         raise StoreError(
-            f"{names.scope} holds vectors of {dimension:,} dimensions; pgvector indexes {LONGEST_VECTOR['halfvec']:,} at"
-            " most.",
+            f"{names.scope} holds vectors of {dimension:,} dimensions; pgvector indexes"
+            f" {LONGEST_VECTOR['halfvec']:,} at most.",
             hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
         )
     spec = chosen
