@@ -134,7 +134,7 @@ def test_metadata_and_keywords_that_no_sync_has_made_yet_are_said(store: Postgre
             look()
         assert "`rowvec sync` makes" in str(raised.value.hint)
     document = Document(1, "text of 1", ("red",), digest("text of 1"), digest(""))
-    with pytest.raises(StoreError, match="no column for 'colour' of store.metadata yet"):
+    with pytest.raises(StoreError, match=r"no column for 'colour' of store\.metadata yet"):
         store.auditor(wanted).inspect([document])
 
 
@@ -151,7 +151,7 @@ def test_a_table_of_another_precision_is_refused_with_what_to_set(store: Postgre
     half = PostgresStore(postgres_url, "things_vectors", pipeline="things", storage="halfvec")
     with closing(half):
         for look in (half.prepare, half.checks):
-            with pytest.raises(StoreError, match="holds vectors as vector, but store.storage is halfvec"):
+            with pytest.raises(StoreError, match=r"holds vectors as vector, but store\.storage is halfvec"):
                 look(spec())
 
 

@@ -92,9 +92,7 @@ class Indexes:
             found = index.usable(index.find(connection, table.names), table.metric)
             if found is None:
                 raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
-            efforts = tuning.measure(
-                connection, table, found, target=target, queries=queries, k=k, progress=progress
-            )
+            efforts = tuning.measure(connection, table, found, target=target, queries=queries, k=k, progress=progress)
             if efforts:
                 best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
                 index.save_tuning(connection, table.names, found, best.effort, best.recall)
