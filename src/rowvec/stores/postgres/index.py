@@ -109,10 +109,11 @@ def find(connection: Connection, names: Names) -> list[IndexInfo]:
         " order by 5 desc, c.oid desc",
         [names.scope, names.sql.as_string(connection), names.own("embedding")],
     ).fetchall()
-    return [
-        IndexInfo(name, kind, *operators.partition("_")[::2], definition, *rest)
-        for name, kind, operators, definition, *rest in rows
-    ]
+    found = []
+    for name, kind, operator_class, definition, *rest in rows:
+        precision, _, operators = operator_class.partition("_")
+        found.append(IndexInfo(name, kind, precision, operators, definition, *rest))
+    return found
 
 
 def usable(indexes: Sequence[IndexInfo], metric: str) -> IndexInfo | None:
