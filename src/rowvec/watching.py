@@ -130,7 +130,7 @@ class _Watching:
                 self.stop.wait(GATHER_SECONDS)
                 more = heard.take(0)
                 self._carry_out(changed.keys | more.keys, changed.many or more.many)
-            elif time.monotonic() - self.caught_up_at >= self.every:
+            if time.monotonic() - self.caught_up_at >= self.every:
                 self.catch_up()
 
     def _carry_out(self, named: set[Any], many: bool) -> None:

@@ -436,6 +436,39 @@ class TestWhatCannotBeWatched:
                 source.notifier()
 
 
+class Busy:
+    """Tells that row 1 has changed, whenever it is asked."""
+
+    def __init__(self, stop: threading.Event, asked: Callable[[int], None]) -> None:
+        self.stop, self.asked, self.times = stop, asked, 0
+
+    @contextmanager
+    def listening(self) -> Iterator[Busy]:
+        yield self
+
+    def take(self, seconds: float) -> Changed:
+        self.times += 1
+        self.asked(self.times)
+        if self.times > 10:
+            self.stop.set()
+        changed = Changed()
+        changed.keys.add(1)
+        return changed
+
+
+def test_what_was_not_heard_is_caught_up_with_however_busy_the_table_is() -> None:
+    pipeline = simple_pipeline(rows={1: "one", 2: "two"})
+    rows = pipeline.source.rows  # type: ignore[attr-defined]
+    stop = threading.Event()
+
+    def unheard(times: int) -> None:
+        if times == 3:
+            rows[2]["name"] = "second"
+
+    watch(pipeline, Busy(stop, unheard), every=0.01, stop=stop)
+    vectors_match_rows(pipeline, {1: "one", 2: "second"})
+
+
 def test_what_nobody_takes_is_kept_up_to_a_bound() -> None:
     changed = Changed()
     for number in range(KEYS_WAITING + 1):
