@@ -233,10 +233,17 @@ def lowered(mark: Mark, lag: dt.timedelta | int | None) -> Mark:
         )
     span = TIME_LAG if lag is None else lag
     if isinstance(mark, dt.datetime):
-        return mark - span
+        return _earlier(mark, span)
     if isinstance(mark, dt.date):
-        return (dt.datetime.combine(mark, dt.time()) - span).date()
-    return _written_like(mark, _moment(mark).replace(tzinfo=None) - span)
+        return _earlier(dt.datetime.combine(mark, dt.time()), span).date()
+    return _written_like(mark, _earlier(_moment(mark).replace(tzinfo=None), span))
+
+
+def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
+    try:
+        return moment - span
+    except OverflowError:  # What other systems write for "never" is the first moment that there is.
+        return dt.datetime.min.replace(tzinfo=moment.tzinfo)
 
 
 def not_after(mark: Mark, now: dt.datetime) -> Mark:
@@ -276,11 +283,10 @@ def _written_like(pattern: str, moment: dt.datetime) -> str:
     found = _TIME.fullmatch(pattern.strip())
     assert found is not None
     _, separator, minutes, seconds = found.groups()
+    day = moment.date().isoformat()
     if minutes is None:
-        return f"{moment:%Y-%m-%d}"
-    return (
-        f"{moment:%Y-%m-%d}{separator}{moment:%H:%M:%S}" if seconds else f"{moment:%Y-%m-%d}{separator}{moment:%H:%M}"
-    )
+        return day
+    return f"{day}{separator}{moment:%H:%M:%S}" if seconds else f"{day}{separator}{moment:%H:%M}"
 
 
 def _is_below(value: Any, other: Any) -> bool:

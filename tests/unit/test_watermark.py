@@ -391,12 +391,24 @@ UTC = dt.UTC
         ("2026-08-01T00:02:03+02:00", None, "2026-07-31T23:57:03"),
         ("2026-08-01 00:02", None, "2026-07-31 23:57"),
         ("2026-08-01", None, "2026-07-31"),
+        ("0970-08-01 00:02:03", None, "0970-07-31 23:57:03"),
     ],
 )
 def test_a_lag_is_taken_from_any_kind_of_value(mark: Any, lag: Any, expected: Any) -> None:
     assert lowered(mark, lag) == expected
     assert type(lowered(mark, lag)) is type(expected)
     assert lowered(mark, lag) < mark
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        dt.datetime.min, dt.datetime.min.replace(tzinfo=UTC), dt.date.min,
+        "0001-01-01", "0001-01-01 00:00:00", "0001-01-01T00:00",
+    ],
+)  # fmt: skip
+def test_nothing_lies_below_the_first_moment_there_is(first: Any) -> None:
+    assert lowered(first, None) == first
 
 
 @pytest.mark.parametrize(
