@@ -153,12 +153,13 @@ def as_live(pipeline: Pipeline, ledger: Ledger) -> Pipeline:
     assert spec.fingerprint is not None
     changes: dict[str, Any] = {}
     try:
-        changes["embedder"] = live_embedder(pipeline, ledger)
+        # First: without their model too, live rows are judged by the text that their vectors were made of.
         if pipeline.former is not None and ledger.settings:
             changes["to_document"], changes["text_columns"] = pipeline.former.documents(ledger.settings)
+        changes["embedder"] = live_embedder(pipeline, ledger)
     except RowvecError as error:
         problem = error if isinstance(error, EmbedderError) else EmbedderError(error.message, hint=error.hint)
-        changes = {"embedder": AbsentEmbedder(spec.fingerprint, problem)}
+        changes["embedder"] = AbsentEmbedder(spec.fingerprint, problem)
     return replace(pipeline, spec=spec, **changes)
 
 

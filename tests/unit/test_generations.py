@@ -14,7 +14,15 @@ import pytest
 from rowvec import syncing
 from rowvec.audit import audit
 from rowvec.embedders.base import Embedder
-from rowvec.errors import ConfigError, DeletionGuard, EmbedderError, GenerationHeld, SearchError, StoreUnavailable
+from rowvec.errors import (
+    BudgetExceeded,
+    ConfigError,
+    DeletionGuard,
+    EmbedderError,
+    GenerationHeld,
+    SearchError,
+    StoreUnavailable,
+)
 from rowvec.gate import Gate
 from rowvec.generations import course, roll_back, words
 from rowvec.preview import preview
@@ -198,6 +206,26 @@ def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_gener
     assert store.metadata([7]) == {7: {"price": 99}}
     sync(of(NEW, old, former=Known()))
     vectors_match_rows(of(NEW, old), names(old))
+
+
+def shouted(row: Row) -> Document:
+    return simple_document(Row(row.key, {**row.values, "name": row.values["name"].upper()}))
+
+
+def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_theirs(old: Pipeline) -> None:
+    """Else every row would seem to have another text: no metadata would be written, and an empty text deletes."""
+
+    class Forgotten(Known):
+        def embedder(self, settings: str) -> Embedder:
+            raise EmbedderError("there is no model old")
+
+    old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
+    new = of(NEW, old, former=Forgotten(), to_document=lambda row: shouted(row)._replace(text=""))
+    sync(new, Options(limit=20))
+    old.store.attach(old.spec)
+    assert old.store.count() == 100
+    assert old.store.metadata([7]) == {7: {"price": 99}}
+    assert not audit(new, sample=0, settle=0).findings
 
 
 def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) -> None:
@@ -486,9 +514,6 @@ def test_the_report_of_a_build_counts_each_row_once(old: Pipeline, short_slices:
 
 
 def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipeline) -> None:
-    def shouted(row: Row) -> Document:
-        return simple_document(Row(row.key, {**row.values, "name": row.values["name"].upper()}))
-
     new = of(NEW, old, to_document=shouted)
     sync(new, Options(limit=5))
     assert not audit(new, sample=0, settle=0).findings
