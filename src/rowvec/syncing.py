@@ -100,27 +100,42 @@ class _Run:
         longer than the time between two looks: then no row is older than after any other sync.
         """
         walks, walk, options = 0, self.report, replace(self.options, full=True)
-        while not self.stop.is_set():
-            self._keep_in_step()
-            # Longer with each walk, so that one of them comes to its end however many rows there are.
-            ended = self._pass(self.chosen.pipeline, options, walk, seconds=SLICE_SECONDS * 2**walks)
-            whole = options.after is None
-            options = replace(options, after=None if ended else walk.last_key)
-            if not ended:
-                continue
-            if walks:
-                _add_later_walk(self.report, walk)
-            if whole:
-                return
-            walks, walk, options = walks + 1, Report(), replace(options, force=False)
-        if walks and walk.read:
+        try:
+            while not self.stop.is_set():
+                self._keep_in_step()
+                # Longer with each walk, so that one of them comes to its end however many rows there are.
+                ended = self._pass(self.chosen.pipeline, options, walk, seconds=SLICE_SECONDS * 2**walks)
+                whole = options.after is None
+                options = replace(options, after=None if ended else walk.last_key)
+                if ended and whole:
+                    return
+                if ended:
+                    self._add_walk(walk)
+                    walks, walk, options = walks + 1, Report(), replace(options, force=False)
+        finally:
+            # Whatever ended it: what it cost is on record.
+            self._add_walk(walk)
+
+    def _add_walk(self, walk: Report) -> None:
+        if walk is not self.report and walk.read:
             _add_later_walk(self.report, walk)
 
     def _keep_in_step(self) -> None:
         """What changed in the source reaches the live generation too, by the model that made it."""
-        live = self.chosen.live
+        kept = Report()
+        try:
+            self._keep_live(kept)
+        finally:
+            add_cost(self.report, kept)
+        self.chosen.pipeline.store.prepare(self.chosen.pipeline.spec)
+        for name in ("inserted", "embedded", "updated", "deleted"):
+            if number := getattr(kept, name):
+                reason = f"live generation: {name}"
+                self.report.reasons[reason] = self.report.reasons.get(reason, 0) + number
+
+    def _keep_live(self, kept: Report) -> None:
+        live, options = self.chosen.live, replace(self.options, force=False)
         assert live is not None
-        kept, options = Report(), replace(self.options, force=False)
         try:
             self._pass(live, options, kept)
         except BudgetExceeded:
@@ -131,12 +146,6 @@ class _Run:
             self.chosen = replace(self.chosen, live=live)
             self.tell(f"From now on:{absence(live)}")
             self._pass(live, options, kept)
-        self.chosen.pipeline.store.prepare(self.chosen.pipeline.spec)
-        add_cost(self.report, kept)
-        for name in ("inserted", "embedded", "updated", "deleted"):
-            if number := getattr(kept, name):
-                reason = f"live generation: {name}"
-                self.report.reasons[reason] = self.report.reasons.get(reason, 0) + number
 
     def _pass(self, pipeline: Pipeline, options: Options, report: Report, *, seconds: float | None = None) -> bool:
         """Returns False where it stopped before the last row because its time was up."""

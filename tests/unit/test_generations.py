@@ -228,6 +228,49 @@ def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_
     assert not audit(new, sample=0, settle=0).findings
 
 
+class Dear(HashEmbedder):
+    """Each text costs three dollars; the budget is used up with the second call."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(model=model, chunk_texts=2, billed=True, price=1e6)
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [3] * len(texts)
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        if self.calls == 2:
+            raise BudgetExceeded("That is more than is left.")
+        return super().embed(texts)
+
+
+def test_what_the_live_generation_cost_is_on_record_of_a_run_that_the_budget_ended(old: Pipeline) -> None:
+    for row in list(old.source.rows.values())[:10]:  # type: ignore[attr-defined]
+        row["name"] += "!"
+    with pytest.raises(BudgetExceeded):
+        sync(of(NEW, old, former=Known(Dear("old"))))
+    (run,) = old.store.runs(1)
+    assert (run.outcome, run.report["texts"], run.report["cost"]) == ("failed", 4, 12.0)
+
+
+def test_what_a_later_walk_cost_is_on_record_of_a_run_that_the_budget_ended(
+    old: Pipeline, short_slices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dear = Dear("new")
+    dear.calls = -100
+    rows = old.source.rows  # type: ignore[attr-defined]
+
+    def changing(report: Report) -> None:
+        if report.inserted == 100:
+            dear.calls = 0
+            for key in range(10):
+                rows[key]["name"] = f"changed {key}"
+
+    with pytest.raises(BudgetExceeded):
+        sync(of(dear, old, page_size=50), progress=changing)
+    (run,) = old.store.runs(1)
+    assert (run.report["texts"], run.report["cost"]) == (100 + 10 + 4, 3 * 104)
+
+
 def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) -> None:
     edit(old)
 
