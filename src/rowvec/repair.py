@@ -54,7 +54,7 @@ def repair(
     What is embedded is embedded anew, and never taken from a row with the same text: its vector is in doubt too.
 
     Raises:
-        StoreError: the live vectors are of another model than the config's; nothing was changed.
+        StoreError: the live vectors are of another model than the config's, or have come to be since the audit.
         DeletionGuard: more than half of the vectors would be deleted; nothing was changed.
         Locked: a sync is at work.
     """
@@ -69,6 +69,7 @@ def repair(
         done.reports.append(sync(pipeline, Options(Selection(embedded), force=True), progress=progress, stop=stop))
     rewritten = _keys(found, REWRITTEN)
     with pipeline.store.lock():
+        _check_live(pipeline)
         pipeline.store.prepare(pipeline.spec)
         if rewritten:
             auditor.forget(rewritten)
@@ -80,6 +81,7 @@ def repair(
         options = Options(Selection(named), allow_delete=allow_delete)
         done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
     with pipeline.store.lock():
+        _check_live(pipeline)
         # Last: words that were missing have been counted anew, and the index is built over what is right.
         _mend(auditor, found, (Drift.WORD_COUNTS, Drift.INDEX))
     done.left = _left(pipeline, found, stop)
@@ -93,12 +95,21 @@ def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
             " what is wrong with them cannot be mended with that one. Nothing was changed.",
             hint="`rowvec sync` builds the new model's vectors beside them; or set embedder back to repair these.",
         )
+    _check_live(pipeline)
     orphaned = found.findings.get(Drift.ORPHANED)
     if orphaned is not None and orphaned.count > found.entries / 2 and not allow_delete:
         raise DeletionGuard(
             f"{orphaned.count:,} of the {found.entries:,} rows in {pipeline.store.where} are gone from the source:"
             " more than half. Nothing was changed.",
             hint="If that is right, run it again with --allow-delete; if not, look at the source and its `where`.",
+        )
+
+
+def _check_live(pipeline: Pipeline) -> None:
+    """To prepare for a model that a rollback has decided against would begin to build it again."""
+    if pipeline.store.ledger().fingerprint not in (None, pipeline.spec.fingerprint):
+        raise StoreError(
+            f"Another generation of {pipeline.store.where} went live since the audit.", hint="Audit it again."
         )
 
 

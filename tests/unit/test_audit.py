@@ -20,7 +20,7 @@ from rowvec.stores.audited import Drift, Fault, Seen
 from rowvec.stream import Options
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import Document, Failure, Key, PastFailure, Row, WriteBatch
+from rowvec.types import Document, Failure, Key, PastFailure, Row, State, WriteBatch
 from tests.support import digest, simple_document, simple_pipeline, vectors_match_rows
 
 NOW = dt.datetime.now(dt.UTC)
@@ -274,6 +274,21 @@ def test_vectors_of_another_model_are_compared_by_their_texts_and_left_alone() -
     with pytest.raises(StoreError, match="another model"):
         repair(other, result)
     assert repair(pipeline, audit(pipeline, settle=0)).left == []
+
+
+def test_a_rollback_between_audit_and_repair_is_left_as_it_was_decided() -> None:
+    store = MemoryStore()
+    sync(simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(8)))
+    pipeline = simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(16, model="newer"))
+    sync(pipeline)
+    store.write(WriteBatch(deletes=[4]))
+    result = audit(pipeline, settle=0)
+    store.rollback(pipeline.spec)
+    with pytest.raises(StoreError, match="Another generation of memory went live since the audit"):
+        repair(pipeline, result)
+    assert {each.state: each.undone for each in store.generations(pipeline.spec)} == {
+        State.LIVE: False, State.PREVIOUS: True,
+    }  # fmt: skip
 
 
 def test_a_text_that_the_model_refuses_now_is_no_wrong_vector() -> None:
