@@ -28,7 +28,7 @@ OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_CO
 @dataclass(slots=True)
 class Repair:
     left: list[Finding] = field(default_factory=list)
-    """What is still wrong."""
+    """What is still wrong; of a repair that was stopped, what was found."""
     reports: list[Report] = field(default_factory=list)
 
     @property
@@ -136,7 +136,7 @@ def _fault(finding: Finding) -> Fault:
 
 
 def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Finding]:
-    """What is still wrong of what was found, and what there was no room to mend."""
+    """What is still wrong of what was found, and what there was no room to mend; all of it where nobody looked."""
     looking = Auditing(pipeline, stop)
     of_rows = [finding.copy() for finding in found.findings.values() if finding.drift not in OF_THE_STORE]
     of_store = [_fault(finding) for finding in found.findings.values() if finding.drift in OF_THE_STORE]
@@ -145,4 +145,6 @@ def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Findi
         Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         for fault in confirmed(of_store, looking.faults())
     ]
+    if stop.is_set():
+        return list(found.findings.values())
     return [*(finding for finding in of_rows if finding.count), *still]

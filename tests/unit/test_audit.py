@@ -291,6 +291,17 @@ def test_a_rollback_between_audit_and_repair_is_left_as_it_was_decided() -> None
     }  # fmt: skip
 
 
+def test_a_repair_that_is_stopped_does_not_say_that_all_is_well() -> None:
+    pipeline = simple_pipeline(rows=ROWS)
+    sync(pipeline)
+    pipeline.store.write(WriteBatch(deletes=[4]))
+    result = audit(pipeline, settle=0)
+    stop = threading.Event()
+    stop.set()
+    assert [finding.drift for finding in repair(pipeline, result, stop=stop).left] == [Drift.MISSING]
+    assert pipeline.store.vector(4) is None
+
+
 def test_a_text_that_the_model_refuses_now_is_no_wrong_vector() -> None:
     embedder = HashEmbedder()
     pipeline = simple_pipeline(rows=ROWS, embedder=embedder)

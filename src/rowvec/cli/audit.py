@@ -46,7 +46,7 @@ def audit(
         if as_json:
             show.print_json({**found.as_dict(), "repaired": done.as_dict() if done else None})
         elif done is not None:
-            _print_repair(done)
+            _print_repair(done, interrupted=stop.is_set())
         elif found.findings and not repair:
             show.note("`rowvec audit --repair` does what is said under repair.")
     return INTERRUPTED if stop.is_set() else _code(found, done)
@@ -99,9 +99,11 @@ def _example(finding: Finding) -> str:
     return f"{finding.detail}: {keys}{more}" if finding.detail and keys else f"{finding.detail}{keys}{more}"
 
 
-def _print_repair(done: Repair) -> None:
+def _print_repair(done: Repair, *, interrupted: bool) -> None:
     show.line()
-    if done.left:
+    if interrupted:
+        show.note("Interrupted: how much of it is repaired was not looked at.")
+    elif done.left:
         show.line("Still wrong after the repair:")
         _print_findings(done.left)
     else:
