@@ -25,6 +25,7 @@ from tests.contract.conftest import Opener
 from tests.contract.samples import (
     SPEC,
     WHEN,
+    document,
     entry,
     failure,
     hashed,
@@ -114,6 +115,13 @@ def test_a_row_that_is_well_again_loses_its_failure_and_keeps_its_vector(store: 
     store.write(WriteBatch(recovered=[1]))
     assert store.failures() == []
     assert store.lookup([1])[1].text_hash == hashed("lamp")
+
+
+def test_a_row_that_is_well_but_for_its_metadata_loses_its_failure_with_them(store: Store) -> None:
+    write(store, entry(1, "lamp"), entry(2, "desk"), failures=[failure(1, "red lamp"), failure(2, "red desk")])
+    changed = document(1, "lamp", "b"), document(2, "another desk", "b")
+    store.write(WriteBatch(updates=list(changed)))
+    assert [found.key for found in store.failures()] == [2], "the text of the other is that of no vector"
 
 
 def test_deleting_a_row_forgets_its_failure(store: Store) -> None:

@@ -47,9 +47,9 @@ class InPlaceWriter(Writer):
         )
         return [entry for entry in entries if entry.document.key in written]
 
-    def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> None:
+    def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> list[Key]:
         self._copy(connection, ((document, None, False, None) for document in documents))
-        self._update(connection, ("row_hash",), "t.{text_hash} = s.text_hash")
+        return list(self._update(connection, ("row_hash",), "t.{text_hash} = s.text_hash"))
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
         """Leave the rows and take their vectors."""

@@ -282,11 +282,10 @@ class PostgresStore:
         def work(connection: Connection) -> int:
             with connection.transaction():
                 written = writer.write_entries(connection, batch.entries) if batch.entries else []
-                if batch.updates:
-                    writer.write_metadata(connection, batch.updates)
+                updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:
                     writer.delete(connection, batch.deletes)
-                well = [entry.document.key for entry in written] + batch.deletes + batch.recovered
+                well = [entry.document.key for entry in written] + updated + batch.deletes + batch.recovered
                 self._books.clear_failures(connection, well)
                 if self._words is not None:
                     texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)

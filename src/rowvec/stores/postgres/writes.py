@@ -68,13 +68,13 @@ class Writer:
         written = {*new, *(key for (key,) in updated)}
         return [entry for entry in entries if entry.document.key in written]
 
-    def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> None:
-        """Update metadata alone, where the row still holds the vector of this text."""
+    def write_metadata(self, connection: Connection, documents: Sequence[Document]) -> list[Key]:
+        """Update metadata alone, where the row still holds the vector of this text; return the keys of those rows."""
         self._copy(connection, ((document, None, False, None) for document in documents))
-        connection.execute(
+        updated = connection.execute(
             sql.SQL(
                 "update {table} t set {assign}, updated_at = now() from {stage} s"
-                " where t.{key} = s.{key} and t.text_hash = s.text_hash"
+                " where t.{key} = s.{key} and t.text_hash = s.text_hash returning t.{key}"
             ).format(
                 table=self.names.sql,
                 assign=_assign([sql.Identifier("row_hash"), *self.metadata]),
@@ -82,6 +82,7 @@ class Writer:
                 key=self.key,
             )
         )
+        return [key for (key,) in updated]
 
     def delete(self, connection: Connection, keys: Sequence[Key]) -> None:
         connection.execute(sql.SQL("delete from {} where {} = any(%s)").format(self.names.sql, self.key), [list(keys)])
