@@ -22,7 +22,7 @@ from rowvec.errors import DeletionGuard, EmbedderError, SourceError, SourceUnava
 from rowvec.generations import Tell, complete, course, say_nothing
 from rowvec.passes import COMMIT_SECONDS, Progress
 from rowvec.plan import Circumstances, plan
-from rowvec.records import save_failed
+from rowvec.records import Bill, save_failed
 from rowvec.retry import PATIENCE, patiently
 from rowvec.sources.base import Selection
 from rowvec.sources.compaction import compacted
@@ -136,6 +136,7 @@ class _Following:
         self.progress = progress
         self.stop = stop
         self.report = Report()
+        self.bill = Bill(pipeline.embedder, self.report)
         self.run = 0
         self.recorded_at = self.committed_at = time.monotonic()
         names = (*pipeline.text_columns, *(column.name for column in pipeline.spec.metadata))
@@ -310,6 +311,7 @@ class _Following:
                 batch = self._written_when_due(batch)
             except BaseException as error:
                 # What is on its way is paid for: it is waited for and kept.
+                self.bill.settle()
                 problem = problem or error
                 waiting.clear()
         if problem is not None:
@@ -340,6 +342,7 @@ class _Following:
         report.texts += len(chunk)
         report.tokens += answer.tokens
         report.cost += answer.cost
+        self.bill.settle()
         report.cost_estimated |= answer.estimated
         for same, vector in zip(chunk, answer.vectors, strict=True):
             if isinstance(vector, EmbedderError):

@@ -23,11 +23,10 @@ from random import Random
 from rowvec import watermark
 from rowvec.batches import Answer, embed_batch, of_like_length
 from rowvec.deleting import check_share, delete_missing
-from rowvec.embedders.base import AbsentEmbedder, PaidEmbedder
+from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.plan import Circumstances
-from rowvec.pricing import Budget
-from rowvec.records import Record, add_cost
+from rowvec.records import Bill, Record, add_cost
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
 from rowvec.stream import Options, Page, Pipeline, missing_keys, new_failure, planned_pages
@@ -96,10 +95,7 @@ class Pass:
         self.in_flight = 0
         self.unanswered = 0
         self.matched = 0
-        budget = pipeline.embedder.budget if isinstance(pipeline.embedder, PaidEmbedder) else Budget()
-        # One embedder serves many runs, in a worker or a server: each has what was billed since it began.
-        self.tokens_before, self.cost_before = budget.tokens - report.tokens, budget.spent - report.cost
-        self.lost_before = budget.lost - report.cost_lost
+        self.bill = Bill(pipeline.embedder, report)
 
     def carry_out(self) -> None:
         reading = watermark.choose(self.pipeline, self.options, self.at, self.stop)
@@ -276,10 +272,10 @@ class Pass:
         self.in_flight -= 1
         try:
             answer = future.result()
-        except EmbedderUnavailable as error:
-            self._settle_bill()
+        except EmbedderError as error:
+            self.bill.settle()
             self.unanswered += 1
-            if self.unanswered >= DEAD_AFTER:
+            if not isinstance(error, EmbedderUnavailable) or self.unanswered >= DEAD_AFTER:
                 raise
             answer = Answer([error] * len(chunk))
         else:
@@ -287,7 +283,7 @@ class Pass:
             self.report.texts += len(chunk)
         self.report.tokens += answer.tokens
         self.report.cost += answer.cost
-        self._settle_bill()
+        self.bill.settle()
         self.report.cost_estimated |= answer.estimated
         for change, vector in zip(chunk, answer.vectors, strict=True):
             sharing = self.waiting.pop(change.document.text_hash)
@@ -310,14 +306,6 @@ class Pass:
         recorded = replace(self.run.report)
         add_cost(recorded, self.report)
         return recorded
-
-    def _settle_bill(self) -> None:
-        """What the service billed, answers of no use included: the budget knows, the answers' sum does not."""
-        embedder = self.pipeline.embedder
-        if isinstance(embedder, PaidEmbedder):
-            self.report.tokens = embedder.budget.tokens - self.tokens_before
-            self.report.cost = embedder.budget.spent - self.cost_before
-            self.report.cost_lost = embedder.budget.lost - self.lost_before
 
     def _add_entry(self, change: Change, vector: TextVector, *, reused: bool) -> None:
         expected = change.before.text_hash if change.before is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.errors import RowvecError
 from rowvec.stores.base import Store
 from rowvec.types import Report
@@ -18,6 +19,26 @@ class Record:
 
     number: int
     report: Report = field(default_factory=Report)
+
+
+class Bill:
+    """What a paid model bills from now on, for a report: answers of no use cost money too, and their sum leaves
+    them out. One embedder serves many runs, in a worker or a server."""
+
+    def __init__(self, embedder: Embedder, report: Report) -> None:
+        budget = embedder.budget if isinstance(embedder, PaidEmbedder) else None
+        self._budget, self._report = budget, report
+        self._tokens, self._spent, self._lost = 0, 0.0, 0.0
+        if budget is not None:
+            self._tokens, self._spent = budget.tokens - report.tokens, budget.spent - report.cost
+            self._lost = budget.lost - report.cost_lost
+
+    def settle(self) -> None:
+        """Bring the report up to date; that of a model without a budget stays as it is."""
+        budget, report = self._budget, self._report
+        if budget is not None:
+            report.tokens, report.cost = budget.tokens - self._tokens, budget.spent - self._spent
+            report.cost_lost = budget.lost - self._lost
 
 
 def add_cost(report: Report, other: Report) -> None:

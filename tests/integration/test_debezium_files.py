@@ -6,26 +6,38 @@ import gzip
 import json
 import random
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rowvec.errors import ConfigError, DeletionGuard, Locked, SourceError, StoreError
+from rowvec import events
+from rowvec.errors import (
+    ConfigError,
+    DeletionGuard,
+    EmbedderUnavailable,
+    GenerationHeld,
+    Locked,
+    SourceError,
+    SourceUnavailable,
+    StoreError,
+)
 from rowvec.events import sync_events
 from rowvec.filters import Compare, Op
 from rowvec.generations import roll_back
+from rowvec.pricing import Budget
 from rowvec.sources.base import Source
 from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventSettings
+from rowvec.sources.event_stream import EventBatch, EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import ColumnType, Report, State
+from rowvec.types import ColumnType, Embedded, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.support import simple_pipeline, vectors_match_rows
 from tests.unit.test_generations import NEW, OLD, of
@@ -79,6 +91,36 @@ def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_
     carry_out(new, from_start=True, accept=True, tell=said.append)
     assert said[-1].startswith("The new generation is live.")
     vectors_match_rows(new, {1: "one", 2: "second"})
+
+
+class Billed(HashEmbedder):
+    """The service bills one answer that is of no use."""
+
+    exact_tokens = True
+
+    def __init__(self) -> None:
+        super().__init__(billed=True)
+        self.budget = Budget()
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        with self.budget.hold(3.0) as hold:
+            hold.pay(3.0, 3)
+        if self.budget.spent == 3.0:
+            raise EmbedderUnavailable("That was no answer.")
+        return super().embed(texts)._replace(tokens=3, cost=3.0)
+
+    def token_error(self, texts: Sequence[str]) -> float:
+        return 0.0
+
+    def expected_seconds(self, texts: int, tokens: int) -> float:
+        return 0.0
+
+
+def test_what_a_useless_answer_cost_is_on_record(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c")]))
+    pipeline = replace(follow(path), embedder=Billed())
+    assert (carry_out(pipeline).cost, pipeline.store.runs(1)[0].report["tokens"]) == (6.0, 6)
 
 
 def test_who_begins_anew_leaves_alone_what_another_sync_is_filling(

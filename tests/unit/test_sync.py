@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import pytest
 
-from rowvec.errors import DeletionGuard, EmbedderUnavailable, SourceError
+from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderUnavailable, SourceError, TextRefused
 from rowvec.preview import preview
+from rowvec.pricing import Budget
 from rowvec.sources.base import Selection
 from rowvec.stream import Options
 from rowvec.syncing import sync
@@ -252,6 +254,37 @@ def test_a_row_that_cannot_be_read_fails_alone(monkeypatch):
     report = sync(pipeline)
     assert (report.inserted, report.failed) == (1, 1)
     assert "price" in pipeline.store.failures()[0].error
+
+
+def test_what_was_paid_before_the_budget_ended_a_batch_is_on_record():
+    embedder = Halved()
+    pipeline = simple_pipeline(rows={1: "one", 2: "two"}, embedder=embedder)
+    with pytest.raises(BudgetExceeded):
+        sync(pipeline)
+    assert pipeline.store.runs(1)[0].report["cost"] == 1.0
+
+
+class Halved(HashEmbedder):
+    """Refuses two texts together; then the budget ends with the first of them."""
+
+    exact_tokens = True
+
+    def __init__(self):
+        super().__init__(billed=True)
+        self.budget = Budget(1.5)
+
+    def embed(self, texts):
+        if len(texts) > 1:
+            raise TextRefused("One of them is refused.")
+        with self.budget.hold(1.0) as hold:
+            hold.pay(1.0, 1)
+        return super().embed(texts)._replace(tokens=1, cost=1.0)
+
+    def token_error(self, texts):
+        return 0.0
+
+    def expected_seconds(self, texts, tokens):
+        return 0.0
 
 
 def test_paid_answers_are_written_one_by_one():
