@@ -22,7 +22,7 @@ from random import Random
 
 from rowvec import watermark
 from rowvec.batches import Answer, embed_batch, of_like_length
-from rowvec.deleting import check_share, delete_missing
+from rowvec.deleting import check_share, delete_emptied, delete_missing
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.plan import Circumstances
@@ -30,7 +30,7 @@ from rowvec.records import Bill, Record, add_cost
 from rowvec.retry import patiently
 from rowvec.steps import Step, reached
 from rowvec.stream import Options, Page, Pipeline, missing_keys, new_failure, planned_pages
-from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
+from rowvec.types import Change, Entry, Key, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
@@ -96,13 +96,15 @@ class Pass:
         self.unanswered = 0
         self.matched = 0
         self.bill = Bill(pipeline.embedder, report)
+        self.emptied: list[Key] = []
+        """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
         reading = watermark.choose(self.pipeline, self.options, self.at, self.stop)
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
-        present = patiently(self.stop, self.pipeline.store.count) if self._sweeps else 0
+        present = patiently(self.stop, self.pipeline.store.count) if self._guards else 0
         with self._reader(), self._pool() as pool:
             try:
                 self._loop(pool)
@@ -110,11 +112,10 @@ class Pass:
                 self.abort.set()
                 self._finish_in_flight(error)
                 raise
-        if self.stop.is_set() or not self.ended:
+        if self.stop.is_set():
             return
-        if self._sweeps:
-            self._sweep(present, reading)
-        if not self.stop.is_set():
+        self._delete(present, reading)
+        if self.ended and not self.stop.is_set():
             watermark.keep(self.pipeline, reading, self.stop, conflicts=self.report.conflicts)
 
     @contextmanager
@@ -216,13 +217,10 @@ class Pass:
             self.batch_bytes += len(change.document.text)
             report.updated += 1
         elif kind is Kind.DELETE:
-            self.batch.deletes.append(change.document.key)
-            report.deleted += 1
-            report.empty += 1
-        elif kind is Kind.EMPTY:
-            report.empty += 1
+            self.emptied.append(change.document.key)
         elif kind is Kind.FAILED:
             report.waiting += 1
+        report.empty += kind in (Kind.DELETE, Kind.EMPTY)
         return kind in (Kind.INSERT, Kind.EMBED)
 
     def _stored_vectors(self, changes: list[Change]) -> dict[bytes, TextVector]:
@@ -353,30 +351,32 @@ class Pass:
         self.report.conflicts += patiently(self.abort, self.pipeline.store.write, batch)
         self.ready.clear()
 
-    # Rows gone from the source
+    # Rows that are gone, or have lost their text
 
     @property
-    def _sweeps(self) -> bool:
-        """Rows that are gone can be told: all are looked at, or those that the user named, or they are counted."""
+    def _guards(self) -> bool:
+        """All rows are looked at, or those that the user named, or all that changed: it is known what share goes."""
         options = self.options
-        seen = options.whole or options.names_rows or options.changed is not None
-        return seen and not self.pipeline.keep_missing
+        return options.whole or options.names_rows or options.changed is not None
 
-    def _sweep(self, present: int, reading: watermark.Reading) -> None:
-        """Delete what is in the ledger and not in the source; `present` counts the ledger before this run."""
-        selection = self.options.selection
-        if selection is not None:
-            missing = sum(map(len, missing_keys(self.pipeline, self.stop, selection)))
-        elif reading.incremental:
-            entries = patiently(self.stop, self.pipeline.store.count)
-            missing = watermark.vanished(self.pipeline, reading, entries, self.stop)
-        else:
-            missing = present - self.matched
-        if missing <= 0:
-            return
-        if not self.options.allow_delete:
-            check_share(self.pipeline, missing, present)
-        delete_missing(self.pipeline, self.report, self.stop, selection, self.progress)
+    def _delete(self, present: int, reading: watermark.Reading) -> None:
+        """Delete what is in the ledger and should not be; `present` counts the ledger before this run."""
+        sweeps = self.ended and self._guards and not self.pipeline.keep_missing
+        missing = max(0, self._missing(present, reading)) if sweeps else 0
+        if self._guards and not self.options.allow_delete:
+            check_share(self.pipeline, missing, present, len(self.emptied))
+        delete_emptied(self.pipeline, self.report, self.stop, self.emptied)
+        if missing:
+            delete_missing(self.pipeline, self.report, self.stop, self.options.selection, self.progress)
+
+    def _missing(self, present: int, reading: watermark.Reading) -> int:
+        """So many entries of the ledger are of rows that are gone from the source."""
+        if self.options.selection is not None:
+            return sum(map(len, missing_keys(self.pipeline, self.stop, self.options.selection)))
+        if reading.incremental:
+            entries = patiently(self.stop, self.pipeline.store.count) - len(self.emptied)
+            return watermark.vanished(self.pipeline, reading, entries, self.stop)
+        return present - self.matched
 
 
 def _embed_chunk(pipeline: Pipeline, texts: list[str]) -> Answer:

@@ -91,16 +91,18 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
     _add_price(result, pipeline, lengths.sample, known=known)
+    present = pipeline.store.count() if known else 0
     if known and not pipeline.keep_missing:
-        present = pipeline.store.count()
         if options.whole:
-            _add_missing(result, pipeline, present, present - matched, None, stop)
+            _add_missing(result, pipeline, present - matched, None, stop)
         elif reading.incremental:
             missing = watermark.vanished(pipeline, reading, present + new - result.kinds[Kind.DELETE], stop)
-            _add_missing(result, pipeline, present, missing, None, stop)
+            _add_missing(result, pipeline, missing, None, stop)
         elif options.names_rows:
             missing = sum(map(len, missing_keys(pipeline, stop, options.selection)))
-            _add_missing(result, pipeline, present, missing, options.selection, stop)
+            _add_missing(result, pipeline, missing, options.selection, stop)
+    if options.whole or reading.incremental or options.names_rows:
+        result.deletion_guard = result.kinds[Kind.DELETE] > present / 2
     return result
 
 
@@ -172,13 +174,12 @@ def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
 
 
 def _add_missing(
-    result: Preview, pipeline: Pipeline, present: int, missing: int, selection: Selection | None, stop: threading.Event
+    result: Preview, pipeline: Pipeline, missing: int, selection: Selection | None, stop: threading.Event
 ) -> None:
     if missing <= 0:
         return
     result.kinds[Kind.DELETE] += missing
     result.reasons[Reason.GONE] += missing
-    result.deletion_guard = missing > present / 2
     examples = result.examples.setdefault(Reason.GONE, [])
     for keys in missing_keys(pipeline, stop, selection):
         examples.extend(keys[: EXAMPLES - len(examples)])

@@ -242,7 +242,7 @@ class Convergence(RuleBasedStateMachine):
             try:
                 report = unless_held(pipeline, Options())
             except DeletionGuard:
-                gone = set(store.keys(None, 100)) - set(self.rows)
+                gone = set(store.keys(None, 100)) - set(self.expected())
                 assert not same_model or len(gone) > present / 2
                 return
             self.recovered(pipeline, report)

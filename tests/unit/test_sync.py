@@ -187,6 +187,36 @@ def test_an_empty_source_does_not_wipe_the_index():
     assert sync(pipeline, Options(allow_delete=True)).deleted == 100
 
 
+@pytest.mark.parametrize("options", [Options(), Options(Selection(ranges=((0, 99),)))])
+def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options):
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)}, page_size=10)
+    sync(pipeline)
+    for n in range(60):
+        pipeline.source.rows[n]["name"] = ""
+    with pytest.raises(DeletionGuard, match="60 of the 100 rows in memory have no text any more") as guarded:
+        sync(pipeline, options)
+    assert "--allow-delete" in guarded.value.hint
+    assert pipeline.store.count() == 100
+    assert preview(pipeline, options).deletion_guard
+    assert sync(pipeline, replace(options, allow_delete=True)).deleted == 60
+
+
+def test_rows_that_are_gone_and_rows_without_a_text_count_together():
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
+    sync(pipeline)
+    for n in range(30):
+        pipeline.source.rows[n]["name"] = ""
+        del pipeline.source.rows[n + 50]
+    with pytest.raises(DeletionGuard, match=r"30 of the 100 rows in memory are gone .* and 30 have no text any more"):
+        sync(pipeline)
+    assert pipeline.store.count() == 100
+    assert preview(pipeline).deletion_guard
+    del pipeline.source.rows[0]
+    report = sync(pipeline, Options(allow_delete=True))
+    assert (report.deleted, report.empty) == (60, 29)
+    vectors_match_rows(pipeline, {n: f"row {n}" for n in [*range(30, 50), *range(80, 100)]})
+
+
 def test_missing_rows_keep_their_vector_when_the_config_says_so():
     pipeline = simple_pipeline(rows={1: "a", 2: "b", 3: "c"}, keep_missing=True)
     sync(pipeline)
