@@ -93,6 +93,28 @@ def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_
     vectors_match_rows(new, {1: "one", 2: "second"})
 
 
+def test_a_stream_that_was_quiet_for_long_is_waited_for_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c")]))
+    pipeline = follow(path)
+    assert isinstance(pipeline.source, EventFiles)
+    batches, asked = pipeline.source.batches, 0
+
+    def lost_once(*args: Any, **options: Any) -> Iterator[EventBatch]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            time.sleep(1.6)
+            raise SourceUnavailable("The broker is gone for a moment.")
+        yield from batches(*args, **options)
+
+    monkeypatch.setattr(pipeline.source, "batches", lost_once)
+    monkeypatch.setattr(events, "PATIENCE", 1.5)
+    assert carry_out(pipeline).inserted == 1
+
+
 class Billed(HashEmbedder):
     """The service bills one answer that is of no use."""
 
