@@ -11,6 +11,7 @@ being embedded are embedded again.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from rowvec.retry import PATIENCE, patiently
 from rowvec.sources.base import Selection
 from rowvec.sources.compaction import compacted
 from rowvec.sources.envelope import Effect, Event
-from rowvec.sources.event_stream import EventBatch, EventStream
+from rowvec.sources.event_stream import EventBatch, EventStream, untold_value
 from rowvec.sources.position import Position, is_older
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger
@@ -80,6 +81,7 @@ def sync_events(
         Locked: another sync of this pipeline is at work.
         DeletionGuard: the table was truncated.
         StoreError: the vectors are of another model or text recipe, which events alone cannot mend.
+        GenerationHeld: the events that are left do not tell of all the rows that the live generation has.
         SourceError, EmbedderError: what ended the run; everything carried out before is kept.
     """
     stop = stop or threading.Event()
@@ -102,7 +104,7 @@ def sync_events(
             save_failed(store, work.run, work.report, error)
             raise
         if from_start and not stop.is_set():
-            complete(chosen, accept=accept, tell=tell)
+            complete(chosen, accept=accept, tell=tell, accounted=work.gone + work.report.empty + work.report.failed)
         store.save_run(work.run, work.report, "interrupted" if stop.is_set() and not follow else "done")
     return work.report
 
@@ -138,6 +140,8 @@ class _Following:
         self.report = Report()
         self.bill = Bill(pipeline.embedder, self.report)
         self.run = 0
+        self.gone = 0.0
+        """So many rows at most are gone, as the events say."""
         self.recorded_at = self.committed_at = time.monotonic()
         names = (*pipeline.text_columns, *(column.name for column in pipeline.spec.metadata))
         self.needed = frozenset(names) | events.filtered
@@ -234,7 +238,7 @@ class _Following:
             elif self.events.rows is not None:
                 partial.append(key)
             else:
-                rows[key] = _untold(key, min(untold))
+                rows[key] = untold_value(key, min(untold))
         if partial:
             rows.update(dict.fromkeys(partial))
             rows.update(patiently(self.stop, self._read_again, partial))
@@ -247,6 +251,7 @@ class _Following:
         return {row.key: row for page in pages for row in page}
 
     def _remove(self, keys: Sequence[Key], stored: Mapping[Key, Stored], batch: WriteBatch) -> None:
+        self.gone += len(keys)
         if self.pipeline.keep_missing:
             return
         batch.deletes += [key for key in keys if key in stored]
@@ -275,6 +280,7 @@ class _Following:
 
     def _truncate(self, event: Event) -> None:
         """The table was emptied: every row goes whose change is not newer than that."""
+        self.gone = math.inf
         if self.pipeline.keep_missing:
             return
         rows = patiently(self.stop, self.store.count)
@@ -391,12 +397,3 @@ def _finished(batch: WriteBatch) -> WriteBatch:
     settled |= {document.key for document in batch.updates} | {*batch.deletes, *batch.recovered}
     positions = {key: text for key, text in batch.positions.items() if key in settled}
     return WriteBatch(batch.entries, batch.updates, batch.deletes, batch.failures, batch.recovered, positions)
-
-
-def _untold(key: Key, column: str) -> SourceError:
-    return SourceError(
-        f"Row {key!r}: its change event does not tell the value of {column!r}, which did not change and is stored"
-        " apart from the row (TOAST).",
-        hint="Name the table in source.rows to read such rows from there, or let the database log whole rows:"
-        " ALTER TABLE … REPLICA IDENTITY FULL.",
-    )

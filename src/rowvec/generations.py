@@ -9,6 +9,7 @@ After a rollback the model of the config was decided against: a sync keeps the l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -183,8 +184,11 @@ def roll_back(pipeline: Pipeline) -> None:
         store.rollback(pipeline.spec)
 
 
-def complete(chosen: Course, *, accept: bool, tell: Tell) -> None:
+def complete(chosen: Course, *, accept: bool, tell: Tell, accounted: float = math.inf) -> None:
     """What was filled is whole now: let searches see it.
+
+    Args:
+        accounted: so many rows at most may be in the live generation alone, for reasons that are known.
 
     Raises:
         GenerationHeld: it lacks rows that the live one has, or is worse, and `accept` is not set.
@@ -192,7 +196,7 @@ def complete(chosen: Course, *, accept: bool, tell: Tell) -> None:
     """
     pipeline, live, verdict = chosen.pipeline, chosen.live, None
     if live is not None and not accept:
-        _check_coverage(pipeline)
+        _check_coverage(pipeline, accounted)
         verdict = _measured(pipeline, live)
     pipeline.store.complete(pipeline.spec)
     if live is None:
@@ -201,7 +205,7 @@ def complete(chosen: Course, *, accept: bool, tell: Tell) -> None:
     tell(f"The new generation is live.{measured} `rowvec rollback` returns to the former one.")
 
 
-def _check_coverage(pipeline: Pipeline) -> None:
+def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
     known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
     live, new = known[State.LIVE], known.get(State.BUILDING)
     if new is not None and new.lost:
@@ -209,6 +213,12 @@ def _check_coverage(pipeline: Pipeline) -> None:
             f"The new generation has a current vector for {new.current:,} rows and the live one for {live.current:,}:"
             f" it was not put live. Rows that the live one has and that failed in the new one: {new.lost:,}.",
             hint="`rowvec failures` says why rows failed; the next sync tries those that are due. " + ACCEPT,
+        )
+    if new is not None and live.current - new.current > accounted:
+        raise GenerationHeld(
+            f"The change events told of {new.current:,} rows for the new generation, and the live one has a current"
+            f" vector for {live.current:,}: it was not put live. The oldest events are no longer there.",
+            hint="`rowvec sync --full` fills it from the table, where source.rows names that. " + ACCEPT,
         )
 
 

@@ -93,6 +93,20 @@ def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_
     vectors_match_rows(new, {1: "one", 2: "second"})
 
 
+def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c"), put(3, "three", 3, "c"), put(4, "", 4, "c")]))
+    carry_out(of(OLD, follow(path, store)))
+    path.write_text(lines([removed(1, 5), put(3, "drei", 6)]))
+    new = of(NEW, follow(path, store))
+    with pytest.raises(GenerationHeld, match=r"told of 1 rows for the new generation, and the live one has .* for 3"):
+        carry_out(new, from_start=True)
+    assert {each.state: each.rows for each in store.generations(new.spec)} == {State.LIVE: 3, State.BUILDING: 1}
+    path.write_text(lines([removed(1, 5), put(2, "two", 5), put(3, "drei", 6), put(4, "", 7)]))
+    carry_out(new, from_start=True)
+    vectors_match_rows(new, {2: "two", 3: "drei"})
+
+
 def test_a_stream_that_was_quiet_for_long_is_waited_for_like_any_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

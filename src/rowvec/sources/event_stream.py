@@ -301,6 +301,15 @@ def first_row(source: Source) -> Row | None:
         return next((source.row(event) for event in told if event.effect is Effect.PUT), None)
 
 
+def untold_value(key: Key, column: str) -> SourceError:
+    return SourceError(
+        f"Row {key!r}: its change event does not tell the value of {column!r}, which did not change and is stored"
+        " apart from the row (TOAST).",
+        hint="Name the table in source.rows to read such rows from there, or let the database log whole rows:"
+        " ALTER TABLE … REPLICA IDENTITY FULL.",
+    )
+
+
 def key_of(raw: bytes | None) -> Any:
     """An event's key: JSON, or the text that another converter wrote; None where it is neither."""
     if raw is None:
