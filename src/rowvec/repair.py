@@ -66,7 +66,8 @@ def repair(
     done = Repair()
     embedded = _keys(found, EMBEDDED)
     if embedded:
-        done.reports.append(sync(pipeline, Options(Selection(embedded), force=True), progress=progress, stop=stop))
+        options = Options(Selection(embedded), force=True, allow_delete=allow_delete)
+        done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
     rewritten = _keys(found, REWRITTEN)
     with pipeline.store.lock():
         _check_live(pipeline)

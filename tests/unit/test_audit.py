@@ -259,6 +259,18 @@ def test_a_repair_that_would_delete_more_than_half_stops_before_anything() -> No
     assert keys(audit(pipeline, settle=0)) == {}
 
 
+def test_a_repair_deletes_what_has_no_text_any_more_only_where_that_is_allowed() -> None:
+    pipeline = simple_pipeline(rows=ROWS)
+    sync(pipeline)
+    for key in range(1, 31):
+        pipeline.source.rows[key]["name"] = ""  # type: ignore[attr-defined]
+    result = audit(pipeline, settle=0)
+    with pytest.raises(DeletionGuard, match="30 of the 40 rows in memory have no text any more"):
+        repair(pipeline, result)
+    assert repair(pipeline, result, allow_delete=True).left == []
+    assert pipeline.store.count() == 10
+
+
 def test_vectors_of_another_model_are_compared_by_their_texts_and_left_alone() -> None:
     store = MemoryStore()
     pipeline = simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(8))
