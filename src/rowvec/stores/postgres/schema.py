@@ -173,7 +173,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
 
 def ensure_bookkeeping(connection: psycopg.Connection[Any]) -> None:
     # The newest of the tables: where it is there, all of them are.
-    if connection.execute("select to_regclass('rowvec.positions')").fetchone() != (None,):
+    if connection.execute("select to_regclass('rowvec.totals')").fetchone() != (None,):
         return
     with connection.transaction():
         # `if not exists` still races with another process that creates the same objects.
