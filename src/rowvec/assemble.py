@@ -307,9 +307,12 @@ def parse_key(text: str, kind: ColumnType) -> Key:
     if kind is ColumnType.TEXT:
         return text
     try:
-        return int(text) if kind is ColumnType.INTEGER else UUID(text)
+        key = int(text) if kind is ColumnType.INTEGER else UUID(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no {kind} key.", hint=f"The keys of this pipeline are {kind}s.") from None
+    if isinstance(key, int) and not -(2**63) <= key < 2**63:
+        raise ConfigError(f"{text!r} is no integer key.", hint="A key has at most 64 bits.")
+    return key
 
 
 def _metadata_column(source: Source, name: str) -> Column:

@@ -131,6 +131,8 @@ def test_an_address_that_is_none(rowvec: Command) -> None:
         ("a-b", "'a' is no integer key.", "The keys of this pipeline are integers."),
         ("1,x", "'x' is no integer key.", "The keys of this pipeline are integers."),
         ("1-", "'' is no integer key.", "The keys of this pipeline are integers."),
+        ("99999999999999999999", "'99999999999999999999' is no integer key.", "A key has at most 64 bits."),
+        ("1-99999999999999999999", "'99999999999999999999' is no integer key.", "A key has at most 64 bits."),
         (" , ", "--keys names no key.", "Write for example --keys 1,5,10-20."),
     ],
 )
