@@ -73,6 +73,21 @@ def test_two_pipelines_in_one_table_are_refused_since_each_would_delete_the_othe
     )
 
 
+@pytest.mark.parametrize(
+    ("again", "said"),
+    [
+        ("[pipelines.a]", "line 3, column 13: Cannot declare pipelines.a twice."),
+        (SOURCE, "Cannot overwrite a value."),
+        ("[pipelines.a.source]", "pipelines.a.source"),
+    ],
+)
+def test_what_stands_in_the_file_twice_is_named(tmp_path: Path, again: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(written(tmp_path, f"[pipelines.a]\n{SOURCE}\n{again}\n"))
+    assert said in caught.value.message
+    assert caught.value.hint == "It stands in the file twice: keep one of them, or give it another name."
+
+
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     text = """
     speed = 3

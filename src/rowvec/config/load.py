@@ -312,10 +312,13 @@ def _parse(file: Path) -> dict[str, Any]:
 def _syntax_error(shown: str, text: str, said: str) -> ConfigError:
     """tomllib puts the place in brackets behind its message, in words where it is the end of the file."""
     message, _, place = said.rpartition(" (at ")
+    doubled = message.startswith(("Cannot ", "Duplicate "))
+    # A key is a tuple there.
+    message = re.sub(r"\('[\w', -]+\)", lambda key: ".".join(re.findall(r"[\w-]+", key[0])), message)
     found = re.fullmatch(r"line (\d+), column (\d+)\)", place)
     lines = text.splitlines() or [""]
     line, column = (int(found[1]), int(found[2])) if found else (len(lines), len(lines[-1]) + 1)
-    return ConfigError(
-        f"{shown}, line {line}, column {column}: {message or said}.",
-        hint="A value is text in quotes, a number, true, false, a [list] or a { table }.",
-    )
+    hint = "A value is text in quotes, a number, true, false, a [list] or a { table }."
+    if doubled:
+        hint = "It stands in the file twice: keep one of them, or give it another name."
+    return ConfigError(f"{shown}, line {line}, column {column}: {message or said}.", hint=hint)
