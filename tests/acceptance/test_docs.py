@@ -44,6 +44,13 @@ def test_few_blocks_are_left_unchecked() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_every_fence_that_opens_closes(page: Path) -> None:
+    """A block within a block ends the outer one, and what comes after is shown as code."""
+    assert [str(block) for block in blocks(page) if "```" in block.text] == []
+    assert "```" not in FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_no_command_hides_outside_a_fence(page: Path) -> None:
     """A block that is only indented would be checked by nobody."""
     outside = FENCE.sub("", page.read_text(encoding="utf-8"))
