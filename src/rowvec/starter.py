@@ -32,7 +32,7 @@ EMBEDDER = """\
 [pipelines.{name}.embedder]
 kind = "local"                                # runs here, without a service or a key
 model = "sentence-transformers/all-MiniLM-L6-v2"
-# precision = "float32"                       # "int8" is about 1.5 times as fast, its vectors a little off
+# precision = "float32"                       # "int8" is about twice as fast, its vectors a little off
 # device = "auto"                             # "cpu" or "cuda"
 # overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
 #

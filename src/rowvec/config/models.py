@@ -180,7 +180,7 @@ class LocalEmbedder(Section):
     model: ModelName = MINILM
     """Its name on the Hugging Face hub, or a folder that holds it."""
     precision: Literal["float32", "int8", "float16"] = "float32"
-    """`int8` is about 1.5 times as fast, its vectors a little off; `float16` needs a GPU."""
+    """`int8` is about twice as fast, its vectors a little off; `float16` needs a GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` takes a GPU where there is one."""
     overflow: Literal["truncate", "mean"] = "truncate"
