@@ -333,3 +333,25 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, rowvec: Told, monkeypat
     tmp_path.chmod(0o700)
     assert answer.code == 2
     assert "cannot be written" in answer.err
+
+
+# The options
+
+
+def test_the_demo_leaves_a_config_that_is_not_its_own(shop: Shop, rowvec: Told) -> None:
+    before = (shop.folder / "rowvec.toml").read_bytes()
+    answer = rowvec("demo", "--folder", ".", "--rows", "5")
+    assert answer.code == 2
+    assert "--folder" in answer.err
+    assert (shop.folder / "rowvec.toml").read_bytes() == before
+    assert not (shop.folder / "stdlib.db").exists()
+
+
+@pytest.mark.parametrize("folder", ["rowvec.toml", "notes"])
+def test_the_demo_in_a_folder_that_it_cannot_use(folder: str, shop: Shop, rowvec: Told) -> None:
+    (shop.folder / "notes").mkdir()
+    (shop.folder / "notes" / "stdlib.db").write_text("These are notes. " * 100)
+    answer = rowvec("demo", "--folder", folder, "--rows", "5")
+    assert answer.code == 2
+    assert answer.err.startswith(f"Error: The demo cannot write to the folder {folder}: ")
+    assert "--folder" in answer.err

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rowvec import assemble
 from rowvec.cli import progress, show, work
+from rowvec.errors import ConfigError
 from rowvec.preview import preview
 from rowvec.search import Searcher
 from rowvec.syncing import sync
@@ -40,12 +41,26 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
 
     Args:
         limit: at most so many docstrings.
+
+    Raises:
+        ConfigError: the folder has a config of the user's own, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = write_table(folder / "stdlib.db", limit)
     config = folder / "rowvec.toml"
     model = str(Path(model).resolve()) if model and Path(model).exists() else model
-    config.write_text(CONFIG.format(model=model or "sentence-transformers/all-MiniLM-L6-v2"), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if config.exists() and not config.read_bytes().startswith(CONFIG.partition("\n")[0].encode()):
+            raise ConfigError(
+                f"{config} was not made by `rowvec demo`, which would overwrite it.",
+                hint="Name another folder with --folder.",
+            )
+        rows = write_table(folder / "stdlib.db", limit)
+        config.write_text(CONFIG.format(model=model or "sentence-transformers/all-MiniLM-L6-v2"), encoding="utf-8")
+    except (OSError, sqlite3.Error) as error:
+        said = getattr(error, "strerror", None) or error
+        raise ConfigError(
+            f"The demo cannot write to the folder {folder}: {said}.", hint="Name another one with --folder."
+        ) from None
     show.line(f"1. {rows:,} rows: docstrings of this Python's standard library, in {folder / 'stdlib.db'}")
     show.line(f"   The pipeline is in {config}; the vectors go to an embedded PostgreSQL beside it.")
 
