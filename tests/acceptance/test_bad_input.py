@@ -338,6 +338,15 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, rowvec: Told, monkeypat
 # The options
 
 
+def test_a_filter_that_cannot_be_read_is_a_usage_error(shop: Shop, rowvec: Told) -> None:
+    assert rowvec("sync").code == 0
+    for command, wanted in (("search", "lamp"), ("similar", "1")):
+        for condition, said in (("price <", "expected a value"), ("prise < 3", "Did you mean 'price'?")):
+            answer = rowvec(command, wanted, "--where", condition)
+            assert (answer.code, answer.out) == (2, "")
+            assert said in answer.err
+
+
 def test_the_demo_leaves_a_config_that_is_not_its_own(shop: Shop, rowvec: Told) -> None:
     before = (shop.folder / "rowvec.toml").read_bytes()
     answer = rowvec("demo", "--folder", ".", "--rows", "5")

@@ -9,7 +9,7 @@ from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import progress, show
-from rowvec.errors import ConfigError, StoreError
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations import live_spec
 from rowvec.search import Mode, Searcher, SearchResult
@@ -171,7 +171,11 @@ def _mode(mode: str) -> Mode:
 
 
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
-    return bind(parse(where), pipeline.spec.metadata) if where else None
+    """Raises ConfigError: for a command a wrong filter is an option that is wrong."""
+    try:
+        return bind(parse(where), pipeline.spec.metadata) if where else None
+    except SearchError as error:
+        raise ConfigError(error.message, hint=error.hint) from None
 
 
 def _print(pipeline: Pipeline, result: SearchResult, *, explain: bool, as_json: bool) -> None:
