@@ -347,6 +347,14 @@ def test_a_filter_that_cannot_be_read_is_a_usage_error(shop: Shop, rowvec: Told)
             assert said in answer.err
 
 
+def test_an_index_that_pgvector_would_refuse_leaves_nothing_behind(shop: Shop, rowvec: Told) -> None:
+    assert rowvec("sync").code == 0
+    answer = rowvec("index", "build", "--m", "16", "--ef-construction", "31")
+    assert answer.code == 2
+    assert "Write 32 or more." in answer.err
+    assert rowvec("index", "--json").out == "[]\n"
+
+
 def test_the_demo_leaves_a_config_that_is_not_its_own(shop: Shop, rowvec: Told) -> None:
     before = (shop.folder / "rowvec.toml").read_bytes()
     answer = rowvec("demo", "--folder", ".", "--rows", "5")

@@ -122,6 +122,11 @@ def index(
     with assemble.opened(config, name) as pipeline:
         store = pipeline.store
         if not isinstance(store, PostgresStore):
+    if action == "build" and kind == "hnsw" and ef_construction < 2 * m:
+        # Said here because pgvector says it late: an invalid index would stay behind.
+        raise ConfigError(
+            f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
+        )
             raise StoreError(f"{store.where} is no PostgreSQL store.", hint="Its vector index has commands of its own.")
         if not store.attach(live_spec(pipeline.spec, store.ledger())):
             raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
