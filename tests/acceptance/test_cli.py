@@ -148,6 +148,14 @@ def test_json_of_an_error_leaves_stdout_empty(shop: Shop) -> None:
     assert answer.err.startswith("Error: ")
 
 
+def test_nouns_agree_with_their_numbers(shop: Shop) -> None:
+    assert shop.run("sync").code == 0
+    assert shop.run("index", "drop").err == "0 indexes dropped.\n"
+    (shop.folder / "queries.csv").write_text("id,query\n1,lamp 1\n2,lamp 2\n")
+    (shop.folder / "judgements.csv").write_text("query,docid,rating\n1,1,1\n2,2,1\n")
+    assert "2 queries judged.\n" in shop.run("eval", "queries.csv", "judgements.csv", "--mode", "semantic").err
+
+
 def test_a_pipe_gets_plain_lines_and_a_terminal_a_bar(shop: Shop) -> None:
     answer = shop.run_on_terminal("sync")
     assert answer.code == 0

@@ -80,7 +80,7 @@ def evaluate(
     rows = [(mode, *evaluation.means.values()) for mode, evaluation in found.items()]
     first = next(iter(found.values()))
     show.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
-    show.note(f"{show.count(first.queries, 'query')[:-1] + 'ies' if first.queries != 1 else '1 query'} judged.")
+    show.note(f"{show.count(first.queries, 'query', 'queries')} judged.")
 
 
 def _run(searcher: Searcher, mode: Mode, tell: progress.Tell, total: int) -> Callable[[str, int], list[Key]]:
@@ -135,7 +135,7 @@ def index(
             with progress.phases(BUILD_STOPPED) as tell:
                 store.indexes.build(spec, tell)
         elif action == "drop":
-            show.note(f"{show.count(store.indexes.drop(), 'index')} dropped.")
+            show.note(f"{show.count(store.indexes.drop(), 'index', 'indexes')} dropped.")
         elif action == "tune":
             _tune(store, target, queries, as_json=as_json)
             return
