@@ -148,6 +148,28 @@ def test_json_of_an_error_leaves_stdout_empty(shop: Shop) -> None:
     assert answer.err.startswith("Error: ")
 
 
+def test_the_index_of_libsql_is_priced_built_shown_and_dropped(shop: Shop) -> None:
+    shop.declare(store='kind = "libsql", url = "vectors.db", metadata = ["price"]')
+    assert shop.run("sync").code == 0
+    assert shop.run("index").out == "Vector index: none, all rows are compared.\n"
+    answer = shop.run("index", "build")
+    assert answer.err.startswith(f"DiskANN over {ROWS} different vectors: about ")
+    assert answer.out == "Vector index: diskann.\n"
+    assert json.loads(shop.run("index", "--json").out) == [{"kind": "diskann"}]
+    assert "\nindex      diskann\n" in shop.run("status").out
+    assert shop.run("index", "tune").code == 1
+    assert shop.run("index", "drop").out == "Vector index: none, all rows are compared.\n"
+
+
+def test_status_shows_the_recall_that_was_measured(shop: Shop) -> None:
+    assert shop.run("sync").code == 0
+    assert "\nindex      none, all rows are compared\n" in shop.run("status").out
+    assert shop.run("index", "build").code == 0
+    assert "\nindex      hnsw, halfvec, recall@10 not measured\n" in shop.run("status").out
+    assert shop.run("index", "tune").code == 0
+    assert "\nindex      hnsw, halfvec, recall@10 1.000\n" in shop.run("status").out
+
+
 def test_nouns_agree_with_their_numbers(shop: Shop) -> None:
     assert shop.run("sync").code == 0
     assert shop.run("index", "drop").err == "0 indexes dropped.\n"

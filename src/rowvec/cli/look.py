@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,19 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
         ("model", found.model or "-"),
+        ("index", _index(found.details.get("index"))),
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
         ("tokens", found.totals.get("tokens", 0)),
         ("cost", dollars(found.totals.get("cost", 0.0))),
     ]
+
+
+def _index(index: Any) -> str:
+    """libSQL says no more than its kind."""
+    if not isinstance(index, Mapping):
+        return index or "none, all rows are compared"
+    recall = "not measured" if index["recall"] is None else f"{index['recall']:.3f}"
+    return f"{index['kind']}, {index['precision']}, recall@10 {recall}"
 
 
 def _lag(found: Status) -> str:

@@ -18,6 +18,7 @@ from rowvec.types import Key
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
+FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
 
 
 def search(
@@ -110,26 +111,29 @@ def index(
 ) -> None:
     """
     Raises:
-        ConfigError: no such action or kind. StoreError: the store has no such indexes, or refuses.
+        ConfigError: no such action or kind. StoreError: there are no vectors, or the store refuses.
     """
     from rowvec.stores.postgres.index import IndexSpec
     from rowvec.stores.postgres.store import PostgresStore
 
+    if action not in ("build", "drop", "status", "tune"):
+        raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
     if kind not in ("hnsw", "ivfflat") or precision not in ("halfvec", "vector"):
         raise ConfigError(
             f"There is no index {kind} of {precision}.", hint="--kind hnsw|ivfflat --precision halfvec|vector"
         )
-    with assemble.opened(config, name) as pipeline:
-        store = pipeline.store
-        if not isinstance(store, PostgresStore):
     if action == "build" and kind == "hnsw" and ef_construction < 2 * m:
         # Said here because pgvector says it late: an invalid index would stay behind.
         raise ConfigError(
             f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
         )
-            raise StoreError(f"{store.where} is no PostgreSQL store.", hint="Its vector index has commands of its own.")
+    with assemble.opened(config, name) as pipeline:
+        store = pipeline.store
         if not store.attach(live_spec(pipeline.spec, store.ledger())):
             raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
+        if not isinstance(store, PostgresStore):
+            _diskann(store, action, as_json=as_json)
+            return
         if action == "build":
             spec = IndexSpec(kind, precision, m, ef_construction, lists)  # type: ignore[arg-type]
             with progress.phases(BUILD_STOPPED) as tell:
@@ -139,8 +143,6 @@ def index(
         elif action == "tune":
             _tune(store, target, queries, as_json=as_json)
             return
-        elif action != "status":
-            raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
         found = store.indexes.find()
     if as_json:
         show.print_json([one.as_dict() for one in found])
@@ -152,6 +154,25 @@ def index(
             for i in found
         ],
     )
+
+
+def _diskann(store: Any, action: str, *, as_json: bool) -> None:
+    """The index of libSQL, of which nothing can be chosen."""
+    if action == "tune":
+        raise StoreError(f"{store.where}: libSQL's index has no effort to tune.", hint="--exact compares every row.")
+    if action == "build":
+        cost = store.vector_index_cost()
+        price = f"about {show.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
+        show.note(f"DiskANN over {show.count(cost.vectors, 'different vector')}: {price}.")
+        with progress.phases(FILL_STOPPED) as tell:
+            store.create_vector_index(lambda done, total: tell("filling the index", done, total))
+    elif action == "drop":
+        store.drop_vector_index()
+    kind = store.status()["index"]
+    if as_json:
+        show.print_json([{"kind": kind}] if kind else [])
+    else:
+        show.line(f"Vector index: {kind or 'none, all rows are compared'}.")
 
 
 def _tune(store: Any, target: float, queries: int, *, as_json: bool) -> None:
