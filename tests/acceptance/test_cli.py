@@ -178,6 +178,28 @@ def test_nouns_agree_with_their_numbers(shop: Shop) -> None:
     assert "2 queries judged.\n" in shop.run("eval", "queries.csv", "judgements.csv", "--mode", "semantic").err
 
 
+def test_letters_that_the_terminal_has_not(shop: Shop) -> None:
+    shop.stock(1, word="Лампа 💡")
+    shop.declare(store='kind = "libsql", url = "vectors.db", metadata = ["name"]')
+    assert shop.run("sync").code == 0
+    plain = Shop(shop.folder, {**shop.variables, "PYTHONIOENCODING": "ascii"})
+    assert r"\u041b\u0430\u043c\u043f\u0430" in plain.run_anew("search", "lamp").out
+    (hit,) = json.loads(plain.run_anew("search", "lamp", "--json").out)["results"]
+    assert hit["metadata"] == {"name": "Лампа 💡 1"}
+
+
+def test_a_full_disk_behind_stdout_is_said(shop: Shop) -> None:
+    for arguments in ([], ["--json"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(
+                [*ROWVEC, "check", *arguments], cwd=shop.folder, env=shop.environment, stdout=full,
+                stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr.startswith("Error: What is printed cannot be written: No space left on device.")
+        assert "Traceback" not in done.stderr
+
+
 def test_a_pipe_gets_plain_lines_and_a_terminal_a_bar(shop: Shop) -> None:
     answer = shop.run_on_terminal("sync")
     assert answer.code == 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 
@@ -13,8 +15,17 @@ from rowvec.errors import ConfigError, RowvecError
 
 def main() -> None:
     """Entry point: errors become one message on stderr and an exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does: a letter that the terminal has not is no reason to say nothing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        app()
+        try:
+            app()
+        except SystemExit:
+            # Python does so at its own end, where it tells of a failure in its own words.
+            if sys.stdout:
+                sys.stdout.flush()
+            raise
     except RowvecError as error:
         typer.echo(f"Error: {error}", err=True)
         for note in getattr(error, "__notes__", ()):
@@ -33,8 +44,12 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
-    except BrokenPipeError:
-        # The reader of our output went away, as `| head` does.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise
+        # The reader of our output went away, as `| head` does, and need not be told.
+        if error.errno != errno.EPIPE:
+            typer.echo(f"Error: What is printed cannot be written: {error.strerror}.", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
 

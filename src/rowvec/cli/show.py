@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
@@ -19,7 +18,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, default=plain) + "\n")
+    out.file.write(json.dumps(value, ensure_ascii=out.encoding != "utf-8", indent=2, default=plain) + "\n")
 
 
 def plain(value: Any) -> Any:
