@@ -94,6 +94,23 @@ def test_failures_are_of_one_generation(opened: Opener) -> None:
     assert [each.key for each in opened(OLD).failures()] == [5]
 
 
+def test_offsets_are_of_one_generation(opened: Opener) -> None:
+    store = opened(OLD)
+    write(store, entry(1, "lamp"), offsets={"a": "10", "b": "20"})
+    store.complete(OLD)
+    new = opened(NEW)
+    assert new.offsets() == {}
+    write(new, new_entry(1, "lamp"), offsets={"b": "21"})
+    assert opened(OLD).offsets() == {"a": "10", "b": "20"}
+    new.complete(NEW)
+    assert opened(NEW).offsets() == {"a": "10", "b": "21"}, "what was filled from the table goes on where it stood"
+    write(opened(NEW), offsets={"a": "15"})
+    new.rollback(OLD)
+    assert opened(OLD).offsets() == {"a": "10", "b": "20"}, "the former generation saw no event since"
+    new.rollback(NEW)
+    assert opened(NEW).offsets() == {"a": "15", "b": "21"}
+
+
 def test_a_rollback_brings_the_former_vectors_back(changed: Store) -> None:
     assert changed.nearest(LARGER.embed_query("table"), 1).keys == [3]
     changed.rollback(OLD)

@@ -93,6 +93,21 @@ def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_
     vectors_match_rows(new, {1: "one", 2: "second"})
 
 
+def test_a_rollback_misses_no_event_that_came_while_the_other_generation_was_live(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c"), put(3, "three", 3, "c")]))
+    carry_out(of(OLD, follow(path, store)))
+    new = of(NEW, follow(path, store))
+    carry_out(new, from_start=True)
+    path.write_text(path.read_text() + lines([put(2, "deux", 4), put(2, "second", 5), removed(3, 6)]))
+    carry_out(new)
+    roll_back(new)
+    before = len(OLD.texts)
+    carry_out(new)
+    vectors_match_rows(of(OLD, new), {1: "one", 2: "second"})
+    assert OLD.texts[before:] == ["second"], "the newest text of each row is embedded, and no other"
+
+
 def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c"), put(3, "three", 3, "c"), put(4, "", 4, "c")]))

@@ -46,6 +46,7 @@ class _Generation:
     spec: TableSpec
     records: dict[Key, _Record] = field(default_factory=dict)
     failures: dict[Key, Failure] = field(default_factory=dict)
+    offsets: dict[str, str] = field(default_factory=dict)
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     undone: bool = False
 
@@ -67,7 +68,6 @@ class _Tables:
     previous: _Generation | None = None
     swaps: int = 0
     runs: list[Run] = field(default_factory=list)
-    offsets: dict[str, str] = field(default_factory=dict)
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     guard: threading.RLock = field(default_factory=threading.RLock)
@@ -187,6 +187,7 @@ class MemoryStore:
         target.spec = replace(spec, fingerprint=spec.fingerprint or target.spec.fingerprint)
         if self._aimed is State.BUILDING:
             self._tables.following = None
+            target.offsets = self._live.offsets | target.offsets
             self._succeed(target)
 
     def checks(self, spec: TableSpec) -> list[Check]:
@@ -275,11 +276,11 @@ class MemoryStore:
             failures.pop(key, None)
         failures.update({failure.key: failure for failure in batch.failures})
         self._tables.positions.update(batch.positions)
-        self._tables.offsets.update(batch.offsets)
+        self._target.offsets.update(batch.offsets)
         return conflicts
 
     def offsets(self) -> dict[str, str]:
-        return dict(self._tables.offsets)
+        return dict(self._target.offsets)
 
     def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
         return {key: self._tables.positions[key] for key in keys if key in self._tables.positions}

@@ -14,7 +14,7 @@ from typing import Any
 from rowvec import types
 from rowvec.errors import StoreError
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.libsql import schema
+from rowvec.stores.libsql import progress, schema
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
@@ -217,7 +217,8 @@ class Generations:
         known = self.read()
         live, following = known.get("live"), known.get("next")
         if filled.state == "next" and following is not None and following.number == filled.number:
-            return [*self._swap(known.get("previous")), *self._save_recipe(following, spec)]
+            inherited = progress.inheriting(self.tables(known["live"]), filled)
+            return [inherited, *self._swap(known.get("previous")), *self._save_recipe(following, spec)]
         return self._save_recipe(live, spec) if live and live.recipe != spec.recipe else []
 
     def _swap(self, previous: Generation | None) -> list[Statement]:

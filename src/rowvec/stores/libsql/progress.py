@@ -1,4 +1,4 @@
-"""How far change events have been carried out: an offset for each stream, a position for each key."""
+"""How far change events were carried out: an offset for each stream and generation, a position for each key."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rowvec.stores.libsql.database import Database, Statement
+from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.write import ROWS, chunks, marks
 from rowvec.types import Key, WriteBatch
 
@@ -13,13 +14,13 @@ _KEYS = 1000
 """Keys in one query."""
 
 
-def saving(target: str, batch: WriteBatch) -> list[Statement]:
+def saving(tables: Tables, batch: WriteBatch) -> list[Statement]:
     """The statements that keep what a batch says of it; none where it says nothing."""
     # Keys are text here, whatever they are elsewhere: nothing orders or counts them.
     positions = {str(key): position for key, position in batch.positions.items()}
     return [
-        *_upserts("rowvec_positions", "key", "position", target, positions),
-        *_upserts("rowvec_offsets", "stream", "next", target, batch.offsets),
+        *_upserts("rowvec_positions", "key", "position", tables.target, positions),
+        *_upserts("rowvec_offsets", "stream", "next", tables.owner, batch.offsets),
     ]
 
 
@@ -34,8 +35,15 @@ def _upserts(table: str, name: str, value: str, target: str, pairs: Mapping[str,
     ]
 
 
-def offsets(database: Database, target: str) -> dict[str, str]:
-    return dict(database.query("select stream, next from rowvec_offsets where target = ?", (target,)))
+def offsets(database: Database, tables: Tables) -> dict[str, str]:
+    return dict(database.query("select stream, next from rowvec_offsets where target = ?", (tables.owner,)))
+
+
+def inheriting(old: Tables, new: Tables) -> Statement:
+    """What was filled from the table goes on with the events where the generation before it was."""
+    sql = """insert into rowvec_offsets (target, stream, next) select ?, stream, next from rowvec_offsets
+             where target = ? on conflict (target, stream) do nothing"""
+    return Statement(sql, (new.owner, old.owner))
 
 
 def positions(database: Database, target: str, keys: Sequence[Key]) -> dict[Key, str]:

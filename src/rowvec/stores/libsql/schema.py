@@ -88,6 +88,12 @@ class Tables:
         """The vector index, not quoted: libSQL takes its name as a value too."""
         return f"rowvec_diskann_{self.target}_{self.number}"
 
+    @property
+    def owner(self) -> str:
+        """Of offsets, which are those of a generation: after a rollback events are read again from where that one had
+        come to. Positions are of the rows, whatever generation."""
+        return f"{self.target} {self.number}"
+
     def named(self, what: str) -> str:
         """An index or trigger of this generation, or a table beside it."""
         return quoted(f"rowvec_{what}_{self.target}_{self.number}")
@@ -134,7 +140,8 @@ def tokenizer(language: str) -> str:
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
     names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
-    return [Statement(f"drop table if exists {name}") for name in names]
+    offsets = Statement("delete from rowvec_offsets where target = ?", (tables.owner,))
+    return [offsets, *(Statement(f"drop table if exists {name}") for name in names)]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:

@@ -228,7 +228,7 @@ class LibsqlStore:
                     f"{self.where}: a vector of {len(entry.vector)} dimensions, the table holds {self._spec.dimension}."
                 )
         entries = write.entries(self._tables, self._spec, batch)
-        statements = [*entries, *write.others(self._tables, self._spec, batch), *progress.saving(self._target, batch)]
+        statements = [*entries, *write.others(self._tables, self._spec, batch), *progress.saving(self._tables, batch)]
         if not statements:
             return 0
         deleting = bool(batch.deletes)
@@ -238,7 +238,7 @@ class LibsqlStore:
         return len(batch.entries) - sum(changed[: len(entries)])
 
     def offsets(self) -> dict[str, str]:
-        return progress.offsets(self._database, self._target)
+        return progress.offsets(self._database, self._tables)
 
     def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
         return progress.positions(self._database, self._target, keys)

@@ -28,8 +28,9 @@ class Known(NamedTuple):
 class Bookkeeping:
     """The rows of one vector table (`scope`, its qualified name) in rowvec's own tables.
 
-    Failures are those of the generation `filling`, another scope while one is built: what one model refuses another
-    may take.
+    Failures and offsets are those of the generation `filling`, another scope while one is built: what one model refuses
+    another may take, and after a rollback events are read again from where that generation had come to. Positions are
+    of the rows, whatever generation.
     """
 
     def __init__(self, scope: str, pipeline: str) -> None:
@@ -111,13 +112,23 @@ class Bookkeeping:
     def forget(self, connection: Connection, state: State) -> None:
         connection.execute("delete from rowvec.generations where scope = %s and state = %s", [self.scope, state])
 
-    def move_failures(self, connection: Connection, old: str, new: str) -> None:
-        """Failures follow the generation that they are of; those of a generation that was there are forgotten."""
-        self.forget_failures(connection, new)
-        connection.execute("update rowvec.failures set scope = %s where scope = %s", [new, old])
+    def move_progress(self, connection: Connection, old: str, new: str) -> None:
+        """Failures and offsets follow their generation; those of a generation that was there are forgotten."""
+        self.forget_progress(connection, new)
+        for table in _OF_A_GENERATION:
+            connection.execute(f"update {table} set scope = %s where scope = %s", [new, old])
 
-    def forget_failures(self, connection: Connection, scope: str) -> None:
-        connection.execute("delete from rowvec.failures where scope = %s", [scope])
+    def forget_progress(self, connection: Connection, scope: str) -> None:
+        for table in _OF_A_GENERATION:
+            connection.execute(f"delete from {table} where scope = %s", [scope])
+
+    def inherit_offsets(self, connection: Connection, old: str, new: str) -> None:
+        """What was filled from the table goes on with the events where the generation before it was."""
+        connection.execute(
+            "insert into rowvec.offsets (scope, stream, next) select %s, stream, next from rowvec.offsets"
+            " where scope = %s on conflict (scope, stream) do nothing",
+            [new, old],
+        )
 
     def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, PastFailure]:
         # Most tables have no failures: to ask that first is cheaper than to send every key of a page as text.
@@ -167,13 +178,13 @@ class Bookkeeping:
 
     def save_progress(self, connection: Connection, positions: Mapping[Key, str], offsets: Mapping[str, str]) -> None:
         """Keep how far change events were carried out, in the caller's transaction."""
-        for statement, values in ((_SAVE_POSITIONS, positions), (_SAVE_OFFSETS, offsets)):
+        saved = ((_SAVE_POSITIONS, self.scope, positions), (_SAVE_OFFSETS, self.filling, offsets))
+        for statement, scope, values in saved:
             if values:
-                names = [str(name) for name in values]
-                connection.execute(statement, [self.scope, names, list(values.values())])
+                connection.execute(statement, [scope, [str(name) for name in values], list(values.values())])
 
     def offsets(self, connection: Connection) -> dict[str, str]:
-        rows = connection.execute("select stream, next from rowvec.offsets where scope = %s", [self.scope])
+        rows = connection.execute("select stream, next from rowvec.offsets where scope = %s", [self.filling])
         return dict(rows.fetchall())
 
     def positions(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, str]:
@@ -185,6 +196,7 @@ class Bookkeeping:
         return {by_name[name]: position for name, position in rows.fetchall()}
 
 
+_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets")
 _SAVE_POSITIONS = (
     "insert into rowvec.positions (scope, key, position) select %s, * from unnest(%s::text[], %s::text[])"
     " on conflict (scope, key) do update set position = excluded.position"

@@ -135,12 +135,12 @@ class Generations:
             succession.check_followers(connection, self.live)
             self._drop(connection, self.live.next, spec)
             self._books.forget(connection, State.BUILDING)
-            self._books.forget_failures(connection, self.live.next.scope)
+            self._books.forget_progress(connection, self.live.next.scope)
             if previous is not None and previous.fingerprint == fingerprint:
                 # Its vectors are as good as new ones; what has changed since is found by comparing.
                 self._rename(connection, self.live.previous, self.live.next, spec)
                 self._books.move(connection, State.PREVIOUS, State.BUILDING)
-                self._books.move_failures(connection, self.live.previous.scope, self.live.next.scope)
+                self._books.move_progress(connection, self.live.previous.scope, self.live.next.scope)
         self._books.set_generation(connection, State.BUILDING, fingerprint, spec.recipe, spec.settings)
 
     def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
@@ -169,8 +169,9 @@ class Generations:
             self._succeed(connection, names, spec)
             self._books.move(connection, State.LIVE, State.PREVIOUS)
             self._books.move(connection, State.BUILDING, State.LIVE)
-            self._books.move_failures(connection, live, previous)
-            self._books.move_failures(connection, names.scope, live)
+            self._books.inherit_offsets(connection, live, names.scope)
+            self._books.move_progress(connection, live, previous)
+            self._books.move_progress(connection, names.scope, live)
         if spec.fingerprint is not None:
             self._books.set_generation(connection, State.LIVE, spec.fingerprint, spec.recipe, spec.settings)
 
@@ -181,9 +182,9 @@ class Generations:
         live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"
         self._succeed(connection, self.live.previous, spec)
         self._books.exchange(connection)
-        self._books.move_failures(connection, previous, between)
-        self._books.move_failures(connection, live, previous)
-        self._books.move_failures(connection, between, live)
+        self._books.move_progress(connection, previous, between)
+        self._books.move_progress(connection, live, previous)
+        self._books.move_progress(connection, between, live)
 
     def _succeed(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         """Give `names` the live generation's name, and that the name of the previous one."""
@@ -222,7 +223,7 @@ class Generations:
         connection.execute(f"set local lock_timeout = {10 * succession.LOCK_MILLISECONDS}")
         self._drop(connection, self.names(state), spec)
         self._books.forget(connection, state)
-        self._books.forget_failures(connection, self.names(state).scope)
+        self._books.forget_progress(connection, self.names(state).scope)
 
     def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         keywords(names, spec).drop(connection)

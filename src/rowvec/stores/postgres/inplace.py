@@ -148,7 +148,7 @@ class InPlaceGenerations(Generations):
             clear = sql.SQL("update {table} set {nothing} where {known}")
             connection.execute(clear.format(nothing=_nothing(target), **target.parts))
             keywords(target, spec).drop(connection)
-            self._books.forget_failures(connection, target.scope)
+            self._books.forget_progress(connection, target.scope)
         self._books.set_generation(connection, State.BUILDING, spec.fingerprint, spec.recipe, spec.settings)
         return self.live.next
 
