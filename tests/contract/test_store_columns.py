@@ -9,7 +9,7 @@ import pytest
 from rowvec.errors import ConfigError
 from rowvec.types import Column, ColumnType
 from tests.contract.conftest import Opener
-from tests.contract.samples import SPEC
+from tests.contract.samples import EMBEDDER, SPEC, entry, write
 
 DATABASES = pytest.mark.parametrize("unprepared", ["postgres", "libsql-file", "libsql-http"], indirect=True)
 OWN = ("embedding", "text_hash", "row_hash", "truncated", "created_at", "updated_at")
@@ -57,3 +57,20 @@ def test_libsql_takes_names_that_differ_in_case_for_the_same(unprepared: Opener)
 def test_postgres_tells_them_apart(unprepared: Opener) -> None:
     spec = replace(SPEC, metadata=metadata("Created_At"))
     unprepared(spec).prepare(spec)
+
+
+def test_a_column_may_have_a_name_that_the_store_uses_in_its_statements(opened: Opener) -> None:
+    names = ("expected", "text", "new", "old", "excluded", "distance", "score", "k", "t", "s")
+    store = opened(replace(SPEC, metadata=tuple(Column(name, ColumnType.TEXT) for name in names)))
+    assert write(store, entry(1, "lamp", *names)) == 0
+    assert write(store, entry(1, "desk", *names, expected=store.lookup([1])[1].text_hash)) == 0
+    assert store.metadata([1])[1] == dict(zip(names, names, strict=True))
+    assert store.keyword("desk", 5).keys == [1]
+
+
+@pytest.mark.parametrize("name", ["expected", "text"])
+def test_a_key_may_have_such_a_name(opened: Opener, name: str) -> None:
+    store = opened(replace(SPEC, key=name, key_type=ColumnType.TEXT))
+    assert write(store, entry("one", "lamp"), entry("two", "chair")) == 0
+    assert store.keyword("lamp", 5).keys == ["one"]
+    assert store.nearest(EMBEDDER.embed_query("chair"), 1).keys == ["two"]

@@ -87,13 +87,13 @@ def _upsert(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement
     key = quoted(spec.key)
     metadata = [quoted(column.name) for column in spec.metadata]
     columns = ["text_hash", "row_hash", "truncated", "vector_hash", *metadata, "embedding"]
-    names = [key, "expected", *columns]
+    names = [key, "rowvec_expected", *columns]
     stamp = now()
     sql = f"""{_rows(names, len(part))}
         insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
         select new.{key}, {", ".join(f"new.{name}" for name in columns)}, ?, ?
         from new left join {tables.vectors} as old on old.{key} = new.{key}
-        where iif(old.embedding is null, null, old.text_hash) is new.expected or old.text_hash = new.text_hash
+        where iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected or old.text_hash = new.text_hash
         on conflict ({key}) do update set {", ".join(f"{name} = excluded.{name}" for name in columns)},
             updated_at = excluded.updated_at"""
     return Statement(sql, (*_flat(_entry(spec, entry) for entry in part), stamp, stamp))
@@ -131,9 +131,9 @@ def _held(tables: Tables, spec: TableSpec) -> str:
 
 
 def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
-    sql = f"""{_rows([quoted(spec.key), "text_hash", "text"], len(part))}
+    sql = f"""{_rows([quoted(spec.key), "text_hash", "rowvec_text"], len(part))}
         insert or replace into {tables.keywords} (rowid, text)
-        select t.rowid, new.text from {_held(tables, spec)}"""
+        select t.rowid, new.rowvec_text from {_held(tables, spec)}"""
     return Statement(sql, _flat((key_in(row.key), row.text_hash, _words(row.text)) for row in part))
 
 

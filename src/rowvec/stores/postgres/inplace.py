@@ -43,7 +43,8 @@ class InPlaceWriter(Writer):
         written = self._update(
             connection,
             LEDGER_COLUMNS,
-            "t.{text_hash} is not distinct from s.expected or t.{text_hash} = s.text_hash or t.{embedding} is null",
+            "t.{text_hash} is not distinct from s.rowvec_expected or t.{text_hash} = s.text_hash"
+            " or t.{embedding} is null",
         )
         return [entry for entry in entries if entry.document.key in written]
 

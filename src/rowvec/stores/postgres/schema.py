@@ -132,7 +132,7 @@ def check_names(spec: TableSpec, names: Names) -> None:
         ConfigError: the key or a metadata column has the name of another column of a table of rowvec's own.
     """
     if names.column is None:
-        check_columns(spec, {"embedding", *OWN_COLUMNS, *SYSTEM_COLUMNS}, names.scope)
+        check_columns(spec, {"embedding", "rowvec_expected", *OWN_COLUMNS, *SYSTEM_COLUMNS}, names.scope)
 
 
 def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:

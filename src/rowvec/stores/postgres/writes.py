@@ -46,7 +46,7 @@ class Writer:
         columns = sql.SQL(", ").join([self.key, *own])
         inserted = connection.execute(
             sql.SQL(
-                "insert into {table} ({columns}) select {columns} from {stage} where expected is null"
+                "insert into {table} ({columns}) select {columns} from {stage} where rowvec_expected is null"
                 " on conflict do nothing returning {key}"
             ).format(table=self.names.sql, columns=columns, stage=self.stage, key=self.key)
         ).fetchall()
@@ -57,7 +57,7 @@ class Writer:
         updated = connection.execute(
             sql.SQL(
                 "update {table} t set {assign}, updated_at = now() from {stage} s where t.{key} = s.{key}"
-                " and (t.text_hash is not distinct from s.expected or t.text_hash = s.text_hash"
+                " and (t.text_hash is not distinct from s.rowvec_expected or t.text_hash = s.text_hash"
                 " or t.embedding is null) and t.{key} <> all(%s::{type}[]) returning t.{key}"
             ).format(
                 table=self.names.sql, assign=_assign(own), stage=self.stage, key=self.key,
@@ -116,7 +116,7 @@ class Writer:
             sql.SQL("{}::{}").format(self.key, sql.SQL(KEY_TYPES[self.spec.key_type])),
             sql.SQL(
                 "{embedding} as embedding, {text_hash} as text_hash, {row_hash} as row_hash, {truncated} as truncated,"
-                " {text_hash} as expected"
+                " {text_hash} as rowvec_expected"
             ).format(**self.names.parts),
             *(
                 sql.SQL("{0}::{1} as {0}").format(sql.Identifier(c.name), sql.SQL(SQL_TYPES[c.type]))
