@@ -142,12 +142,19 @@ def test_bare_routes_ask_for_a_name_where_there_are_several_pipelines() -> None:
         assert [each["name"] for each in client.get("/pipelines").json()["pipelines"]] == ["products", "articles"]
 
 
-@pytest.mark.parametrize("key", ["a/b c?d#e", "ключ", "100%", "x" * 300])
+@pytest.mark.parametrize("key", ["a/b c?d#e", "ключ", "100%", "x" * 300, "other\n", "a\nb"])
 def test_text_keys_of_any_kind_have_similar_rows(key: str) -> None:
     data = dict(zip([key, "other", "third"], rows(3).values(), strict=True))
     with client_of(application(product_pipeline(data=data))) as client:
         path = "".join(f"%{byte:02X}" for byte in key.encode())
         assert sorted(ids(client.get(f"/search/similar/{path}"))) == ["other", "third"]
+
+
+@pytest.mark.parametrize("key", [-(2**63), 2**63 - 1])
+def test_so_have_the_least_and_the_greatest_integer(key: int) -> None:
+    data = dict(zip([key, 1, 2], rows(3).values(), strict=True))
+    with client_of(application(product_pipeline(data=data))) as client:
+        assert sorted(ids(client.get(f"/search/similar/{key}"))) == [1, 2]
 
 
 def test_uuid_keys_are_read_as_uuids() -> None:

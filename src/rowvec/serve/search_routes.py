@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,6 +30,15 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
     **RESPONSES,
 }
+
+
+class _Key(PathConvertor):
+    """A key to the end of the path, with its line breaks: a dot matches none, and a dollar overlooks a last one."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("key", _Key())
 
 Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
 
@@ -68,7 +78,7 @@ def search_routes(pick: Pick) -> APIRouter:
     ) -> Response:
         return await _search(request, service, query, mode, limit, where, explain)
 
-    @router.get("/search/similar/{id:path}", response_model=SearchReply, summary="The rows nearest to a row")
+    @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
         request: Request,
         id: Annotated[str, PathParameter(description="The key of the row.")],

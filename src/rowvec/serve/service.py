@@ -31,7 +31,7 @@ CHECK_SECONDS = 1.0
 """A pipeline is looked at again, for a request, at most so often."""
 STATUS_SECONDS = 5.0
 """So old may a status be: it counts rows, which a page that reloads must not make a burden."""
-LARGEST_INTEGER = 2**63 - 1
+BIGINT = 2**63
 
 
 class Service:
@@ -156,7 +156,7 @@ class Service:
         if kind is ColumnType.INTEGER:
             if not re.fullmatch(r"-?[0-9]{1,30}", text):
                 raise Problem(422, f"The id {text[:100]!r} is not an integer, as the keys of {self.name!r} are.")
-            if abs(int(text)) > LARGEST_INTEGER:
+            if not -BIGINT <= int(text) < BIGINT:
                 raise self._unknown(text)
             return int(text)
         if kind is ColumnType.UUID:
