@@ -171,6 +171,14 @@ def test_and_so_is_one_that_does_not_say_how_large_it_is(client: httpx.Client) -
     assert reply.json()["error"]["message"] == "The body is larger than 1,000,000 bytes."
 
 
+def test_a_method_that_nobody_knows_is_counted_without_its_name(locked: httpx.Client) -> None:
+    for path in ("/health", "/search", "/nothing"):
+        assert locked.request("BREW", path).status_code in (401, 405)
+    metrics = locked.get("/metrics", headers={"X-API-Key": KEY}).text
+    assert 'rowvec_http_requests_total{method="other",route="/health",status="405"} 1.0' in metrics
+    assert "BREW" not in metrics
+
+
 def test_a_length_that_is_no_number_is_refused() -> None:
     with serving(application(product_pipeline(count=1))) as url:
         port = int(url.rsplit(":", 1)[1])

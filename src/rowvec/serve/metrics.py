@@ -46,9 +46,10 @@ class Metrics:
         self.registry.register(_Tasks(background))
 
     def request(self, scope: Scope, status: int, seconds: float) -> None:
-        # The route's pattern, never the path: a label must not take as many values as callers can think of.
+        # The route's pattern and its own methods: a label must not take as many values as callers can think of.
         route = getattr(scope.get("route"), "path", None) or "other"
-        self._requests.labels(scope["method"] if route != "other" else "other", route, status).inc()
+        method = "other" if route == "other" or status == 405 else scope["method"]
+        self._requests.labels(method, route, status).inc()
         self._seconds.labels(route).observe(seconds)
 
     def searched(self, pipeline: str, mode: str, result: SearchResult) -> None:
