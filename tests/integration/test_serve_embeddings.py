@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -11,7 +12,12 @@ import numpy as np
 import openai
 import pytest
 
+from rowvec.embedders.base import Embedder
+from rowvec.serve import ServeSettings, Service, create_app
+from rowvec.stream import Pipeline
+from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder
+from rowvec.types import Document, Row
 from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, serving
 
 TEXTS = ["brake pads", "a longer text with several words", "ünïcödé ✓"]
@@ -55,6 +61,46 @@ def test_more_texts_than_the_model_takes_at_once_come_back_in_their_order() -> N
     with client_of(application(product_pipeline(embedder=embedder, count=1))) as client:
         reply = client.post("/v1/embeddings", json={"input": texts}).json()
     assert np.array_equal(np.float32([each["embedding"] for each in reply["data"]]), embedder.embed(texts).vectors)
+
+
+class Kept:
+    """The settings of the pipeline that made the first vectors."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+
+    def embedder(self, settings: str) -> Embedder:
+        return self._pipeline.embedder
+
+    def documents(self, settings: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        return self._pipeline.to_document, self._pipeline.text_columns
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_reply_is_of_one_model_although_another_goes_live_meanwhile() -> None:
+    old = HashEmbedder(16, model="old", chunk_texts=2)
+    first = product_pipeline(embedder=old, synced=False, count=5)
+    first = replace(first, spec=replace(first.spec, settings="those of old"))
+    sync(first)
+    new = HashEmbedder(24, model="new")
+    spec = replace(first.spec, dimension=24, fingerprint=new.fingerprint)
+    changed = replace(first, embedder=new, spec=spec, former=Kept(first))
+    service = Service(changed)
+    with client_of(create_app({"products": service}, ServeSettings())) as client:
+
+        def swap(vectors: Any) -> Any:
+            old.spoil = None
+            sync(changed)
+            service.check()
+            return vectors
+
+        old.spoil = swap
+        texts = [f"text {number}" for number in range(6)]
+        reply = client.post("/v1/embeddings", json={"input": texts}).json()
+        assert (reply["model"], {len(each["embedding"]) for each in reply["data"]}) == ("old", {16})
+        assert client.post("/v1/embeddings", json={"input": texts}).json()["model"] == "new"
 
 
 def test_token_arrays_are_refused_in_words(client: openai.OpenAI) -> None:

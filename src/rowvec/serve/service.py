@@ -6,14 +6,13 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from rowvec import filters
-from rowvec.batches import embed_batch
-from rowvec.errors import EmbedderError, RowvecError, SearchError
+from rowvec.errors import RowvecError, SearchError
 from rowvec.generations import live_embedder
 from rowvec.naming import suggestion
 from rowvec.search import Mode, Searcher, SearchResult
@@ -23,7 +22,7 @@ from rowvec.status import Status
 from rowvec.status import status as gather
 from rowvec.stores.base import Ledger
 from rowvec.stream import Pipeline
-from rowvec.types import ColumnType, Key, Vector
+from rowvec.types import ColumnType, Key
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -173,36 +172,6 @@ class Service:
             return None
         parsed = filters.parse(conditions) if isinstance(conditions, str) else filters.from_json(conditions)
         return filters.bind(parsed, self.pipeline.spec.metadata)
-
-    def embed(self, texts: Sequence[str]) -> tuple[list[Vector], int]:
-        """The vectors that a sync would store for rows of these texts, and how many tokens they took.
-
-        Raises:
-            EmbedderError: the model does not answer, or refuses a text.
-        """
-        vectors: list[Vector] = []
-        tokens = 0
-        for chunk in self._chunks(texts):
-            answer = embed_batch(self.embedder, chunk)
-            tokens += answer.tokens
-            for embedded in answer.vectors:
-                if isinstance(embedded, EmbedderError):
-                    raise embedded
-                vectors.append(embedded.vector)
-        return vectors, tokens
-
-    def _chunks(self, texts: Sequence[str]) -> Iterator[list[str]]:
-        """Groups of texts, each within what the embedder takes at once."""
-        group: list[str] = []
-        tokens = 0
-        for text, size in zip(texts, self.embedder.count_tokens(texts), strict=True):
-            if group and (len(group) == self.embedder.chunk_texts or tokens + size > self.embedder.chunk_tokens):
-                yield group
-                group, tokens = [], 0
-            group.append(text)
-            tokens += size
-        if group:
-            yield group
 
     def status(self, seconds: float = STATUS_SECONDS) -> Status:
         """Coverage, lag, failures and runs, not older than so many seconds.

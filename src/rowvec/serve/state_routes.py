@@ -86,13 +86,13 @@ async def _health(request: Request, services: Iterable[Service]) -> Response:
 
 
 def _info(service: Service) -> PipelineInfo:
-    spec = service.pipeline.spec
+    spec, made = service.pipeline.spec, service.embedder.fingerprint
     return PipelineInfo.model_validate(
         {
             "name": service.name,
             "key": spec.key,
-            "model": service.embedder.fingerprint.model,
-            "dimension": service.embedder.fingerprint.dimension,
+            "model": made.model,
+            "dimension": made.dimension,
             "modes": service.modes,
             "columns": [{"name": column.name, "type": column.type.value} for column in spec.metadata],
         }
