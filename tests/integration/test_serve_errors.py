@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import psycopg
 import pytest
 
+from rowvec.errors import SourceUnavailable
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemoryStore
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
@@ -154,6 +157,29 @@ def test_a_database_that_went_away_is_503_until_it_is_back(server: str) -> None:
 def _answers_again(client: httpx.Client, search: dict[str, Any]) -> bool:
     # Each connection that was cut may be noticed by one request.
     return any(client.post("/search/semantic", json=search).status_code == 200 for _ in range(40))
+
+
+def test_a_source_that_does_not_answer_keeps_no_search_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = product_pipeline()
+    asked, answers = threading.Semaphore(0), threading.Event()
+    times = 0
+
+    def count() -> int:
+        nonlocal times
+        times += 1
+        asked.release()
+        answers.wait(30)
+        raise SourceUnavailable("The source does not answer.")
+
+    monkeypatch.setattr(pipeline.source, "count", count)
+    with client_of(application(pipeline, threads=2)) as client, ThreadPoolExecutor(8) as pool:
+        paths = ["/status", "/ui/status/body", "/metrics"] * 3
+        waiting = [pool.submit(client.get, path) for path in paths]
+        assert asked.acquire(timeout=10)
+        assert client.get("/search", params={"query": "brake pads"}, timeout=10).status_code == 200
+        answers.set()
+        assert {each.result().status_code for each in waiting} == {200, 503}
+    assert times == 1, "who waited through it does not ask again"
 
 
 def test_a_server_starts_without_its_database_and_says_so() -> None:

@@ -27,7 +27,7 @@ from rowvec.serve.threads import Threads
 
 CHECK_SECONDS = 30.0
 """So often a server looks whether another model's vectors have taken the place of those it searches."""
-TASK_THREADS = 4
+SIDE_THREADS = 4
 DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
 
 
@@ -41,8 +41,8 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         raise ConfigError("There is no pipeline to serve.", hint="Declare one in rowvec.toml, or run `rowvec init`.")
     settings = settings or ServeSettings()
     threads = Threads(settings.workers, settings.waiting)
-    # A broker that does not answer must not keep searches from their threads.
-    task_threads = Threads(TASK_THREADS, settings.waiting)
+    # A source or a broker that does not answer must not keep searches from their threads.
+    side_threads = Threads(SIDE_THREADS, settings.waiting)
     background = Background()
     metrics = Metrics(services, lambda: threads.busy, background)
     app = FastAPI(
@@ -56,7 +56,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.context = Context(services, settings, threads, task_threads, metrics, background)
+    app.state.context = Context(services, settings, threads, side_threads, metrics, background)
     problems.install(app)
     app.include_router(server_routes())
     app.include_router(task_routes())
@@ -87,7 +87,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
     checking.cancel()
     context.threads.close()
-    context.task_threads.close()
+    context.side_threads.close()
 
 
 async def _check(context: Context) -> None:

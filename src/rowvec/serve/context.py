@@ -21,8 +21,8 @@ class Context:
     services: Mapping[str, Service]
     settings: ServeSettings
     threads: Threads
-    task_threads: Threads
-    """For what goes to the broker of the workers."""
+    side_threads: Threads
+    """For what asks the source of the rows or the broker of the workers."""
     metrics: Metrics
     background: Background
 

@@ -118,7 +118,7 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
     @router.get("/points")
     async def points(request: Request, pipeline: str | None = None, column: str | None = None) -> Response:
         _, file = picked(request, pipeline)
-        body = await context_of(request).threads.run(file.body, column)
+        body = await context_of(request).side_threads.run(file.body, column)
         return Response(body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
 
     @router.get("/row")

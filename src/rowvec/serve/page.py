@@ -50,7 +50,7 @@ def install(app: FastAPI) -> None:
     async def status_body(request: Request, pipeline: str | None = None) -> Response:
         context = context_of(request)
         service = choose(context.services, pipeline or next(iter(context.services)))
-        return await context.threads.run(_status_body, service, context.background)
+        return await context.side_threads.run(_status_body, service, context.background)
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> Response:

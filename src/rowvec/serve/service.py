@@ -57,7 +57,7 @@ class Service:
         self._checking = threading.Lock()
         self._checked = float("-inf")
         self._gathering = threading.Lock()
-        self._status: tuple[float, Status] | None = None
+        self._status: tuple[float, Status | RowvecError] | None = None
 
     @property
     def embedder(self) -> CachedQueries:
@@ -180,10 +180,19 @@ class Service:
             SourceError, StoreError: one of them does not answer.
         """
         with self._gathering:
-            now = time.monotonic()
-            if self._status is None or now - self._status[0] > seconds:
-                self._status = (now, gather(self.pipeline))
-            return self._status[1]
+            if self._status is None or time.monotonic() - self._status[0] > seconds:
+                # An error too, and as old as its end: whoever waited for it must not wait once more, one by one.
+                self._status = (time.monotonic(), self._gathered())
+            found = self._status[1]
+        if isinstance(found, RowvecError):
+            raise found.with_traceback(None)
+        return found
+
+    def _gathered(self) -> Status | RowvecError:
+        try:
+            return gather(self.pipeline)
+        except RowvecError as error:
+            return error
 
 
 def choose(services: Mapping[str, Service], name: str | None) -> Service:

@@ -35,7 +35,7 @@ def state_routes(pick: Pick) -> APIRouter:
 
     @router.get("/status", response_model=StatusReply, summary="How far the vectors are in step with the rows")
     async def status(request: Request, service: Service = Depends(pick)) -> Response:
-        return json_reply(status_dict(await context_of(request).threads.run(service.status)))
+        return json_reply(status_dict(await context_of(request).side_threads.run(service.status)))
 
     @router.get("/metrics", response_class=Response, responses=EXPOSITION, summary="Metrics of the whole server")
     async def metrics(request: Request) -> Response:

@@ -61,11 +61,11 @@ def task_routes() -> APIRouter:
     async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:
         context = context_of(request)
         service = choose(context.services, body.pipeline)
-        return await context.task_threads.run(_queue, service.name, body.batch_size)
+        return await context.side_threads.run(_queue, service.name, body.batch_size)
 
     @router.get("/{id}", summary="How far a task is")
     async def task(request: Request, id: Annotated[str, PathParameter(description="As queued.")]) -> TaskReply:
-        return await context_of(request).task_threads.run(_look, id)
+        return await context_of(request).side_threads.run(_look, id)
 
     return router
 
