@@ -29,7 +29,8 @@ def browser() -> Iterator[Browser]:
 def url() -> Iterator[str]:
     embedder = HashEmbedder(16)
     embedder.refused = {"spark plug 3"}
-    data = rows(60) | {BIG: {"name": "far away", "price": 1.0, "stock": 1, "new": True, "added": None}}
+    other = {"price": 1.0, "stock": 1, "new": True, "added": None}
+    data = rows(60) | {BIG: {"name": "far away", **other}, 0: {"name": "the first row", **other}}
     with serving(application(product_pipeline(data=data, embedder=embedder))) as address:
         yield address
 
@@ -135,6 +136,13 @@ def test_similar_rows_are_a_link_and_the_back_button_returns(page: Page) -> None
     page.go_back()
     expect(page.locator(".hit h2").first).to_have_text(before[0])
     assert titles(page) == before
+
+
+def test_the_row_with_the_key_0_has_a_link_to_its_similar_rows(page: Page) -> None:
+    search(page, "the first row")
+    link = page.locator(".similar").first.get_attribute("href")
+    page.goto(f"/{link}")
+    expect(page.locator("#summary")).to_contain_text("Rows similar to #0")
 
 
 def test_a_search_is_in_the_address(page: Page) -> None:

@@ -19,7 +19,7 @@ function address(changes) {
   const set = (name, value) => value && state.set(name, value);
   set("pipeline", byId("pipeline").options.length > 1 && pipeline.name);
   if (changes?.like !== undefined) {
-    set("like", changes.like);
+    state.set("like", changes.like);
     set("title", changes.title);
   } else {
     set("q", query.value.trim());
