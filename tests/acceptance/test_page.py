@@ -145,6 +145,18 @@ def test_the_row_with_the_key_0_has_a_link_to_its_similar_rows(page: Page) -> No
     expect(page.locator("#summary")).to_contain_text("Rows similar to #0")
 
 
+def test_the_back_button_returns_to_the_pipeline_of_the_address(browser: Browser) -> None:
+    other = {1: {"name": "an article", "price": 1.0, "stock": 1, "new": True, "added": None}}
+    two = product_pipeline(name="products"), product_pipeline(name="articles", data=other)
+    with serving(application(*two)) as address, faultless(browser, address) as page:
+        search(page, "disc rotor 8")
+        page.get_by_label("Pipeline").select_option("articles")
+        expect(page.locator(".hit h2")).to_have_text(["an article"])
+        page.go_back()
+        expect(page.locator(".hit h2").first).to_have_text("disc rotor 8")
+        expect(page.get_by_label("Pipeline")).to_have_value("products")
+
+
 def test_a_search_is_in_the_address(page: Page) -> None:
     search(page, "disc rotor 8")
     page.get_by_role("button", name="Filters").click()

@@ -81,15 +81,24 @@ export function notify(error) {
   if (error) notice.replaceChildren(make("strong", {}, error.message), error.hint ? make("p", {}, error.hint) : "");
 }
 
-// Pages of a server with one pipeline need not speak of pipelines; the choice of several is in the address.
-export async function choosePipeline(onChange) {
+// Pages of a server with one pipeline need not speak of pipelines; the choice of several is in the address, and
+// `onReturn` tells of one that the back button has brought back.
+export async function choosePipeline(onChange, onReturn) {
   const { pipelines } = await askJson("pipelines");
   const select = document.getElementById("pipeline");
   select.replaceChildren(...pipelines.map(({ name }) => make("option", { value: name }, name)));
-  const wanted = new URLSearchParams(location.search).get("pipeline");
-  if (pipelines.some(({ name }) => name === wanted)) select.value = wanted;
-  select.closest("label").hidden = pipelines.length < 2;
   const chosen = () => pipelines.find(({ name }) => name === select.value);
+  const follow = () => {
+    const wanted = new URLSearchParams(location.search).get("pipeline");
+    select.value = (pipelines.find(({ name }) => name === wanted) ?? pipelines[0]).name;
+  };
+  follow();
+  window.addEventListener("popstate", () => {
+    const before = select.value;
+    follow();
+    if (select.value !== before) onReturn?.(chosen());
+  });
+  select.closest("label").hidden = pipelines.length < 2;
   select.addEventListener("change", () => onChange(chosen()));
   for (const link of document.querySelectorAll("nav a")) {
     link.addEventListener("click", () => {

@@ -176,7 +176,7 @@ function listen() {
 }
 
 try {
-  usePipeline(await choosePipeline((chosen) => (usePipeline(chosen), submit())));
+  usePipeline(await choosePipeline((chosen) => (usePipeline(chosen), submit()), usePipeline));
   listen();
   restore();
 } catch (error) {
