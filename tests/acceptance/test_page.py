@@ -30,7 +30,7 @@ def url() -> Iterator[str]:
     embedder = HashEmbedder(16)
     embedder.refused = {"spark plug 3"}
     other = {"price": 1.0, "stock": 1, "new": True, "added": None}
-    data = rows(60) | {BIG: {"name": "far away", **other}, 0: {"name": "the first row", **other}}
+    data = rows(60) | {BIG: {"name": "far away", **other, "stock": BIG}, 0: {"name": "the first row", **other}}
     with serving(application(product_pipeline(data=data, embedder=embedder))) as address:
         yield address
 
@@ -179,6 +179,20 @@ def test_keys_beyond_the_integers_of_javascript_are_not_changed(page: Page) -> N
     page.keyboard.press("Enter")
     expect(page.locator("#summary")).to_contain_text("Rows similar to far away")
     expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_filters_beyond_them_are_not_changed_either(page: Page) -> None:
+    search(page, "far away")
+    page.get_by_role("button", name="Filters").click()
+    page.get_by_label("stock from").fill(str(BIG))
+    page.keyboard.press("Enter")
+    expect(page.locator(".hit h2")).to_have_text(["far away"])
+    page.get_by_label("stock from").fill(str(BIG + 1))
+    page.keyboard.press("Enter")
+    expect(page.locator("#summary")).to_contain_text("Nothing found")
+    page.go_back()
+    expect(page.locator(".hit h2")).to_have_text(["far away"])
+    expect(page.get_by_label("stock from")).to_have_value(str(BIG))
 
 
 def test_the_status_page_draws_coverage_runs_and_failures(page: Page) -> None:

@@ -8,12 +8,15 @@ const INPUT = { integer: "number", number: "number", decimal: "number", date: "d
 // A column named like a word of the filter language is written in double quotes.
 const keyOf = (name) => (LOGIC.has(name) || /^".*"$/s.test(name) ? `"${name.replaceAll('"', '""')}"` : name);
 
+// An integer beyond 2^53 goes out digit by digit, where the browser can do that.
+const numberOf = (text) => (/^-?[1-9]\d{15,}$/.test(text) && JSON.rawJSON ? JSON.rawJSON(text) : Number(text));
+
 function range(column) {
   const type = INPUT[column.type];
   const step = column.type === "integer" ? "1" : "any";
   const [low, high] = ["from", "to"].map((word) =>
     make("input", { type, placeholder: type === "number" ? word : "", step, "aria-label": `${column.name} ${word}` }));
-  const valueOf = ({ value }) => (column.type === "decimal" || type !== "number" ? value : Number(value));
+  const valueOf = ({ value }) => (column.type === "decimal" || type !== "number" ? value : numberOf(value));
   return {
     inputs: [low, make("span", { className: "to", "aria-hidden": "true" }, "–"), high],
     read() {
