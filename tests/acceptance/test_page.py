@@ -69,6 +69,14 @@ def test_text_of_rows_is_never_markup(page: Page) -> None:
     assert page.locator(".hit b").count() == 0
 
 
+def test_lists_of_objects_are_shown_as_what_they_hold(page: Page) -> None:
+    page.goto("/")
+    value = [1, "two", None, {"three": 3}, [4]]
+    assert page.evaluate("async (value) => (await import('/static/hits.js')).shown(value)", value) == (
+        '1, two, , {"three":3}, [4]'
+    )
+
+
 def test_the_mode_can_be_switched(page: Page) -> None:
     search(page, "oil filter 9")
     page.get_by_text("Words", exact=True).click()

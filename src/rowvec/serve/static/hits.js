@@ -15,7 +15,7 @@ export function shown(value) {
   if (value === true) return "yes";
   if (value === false) return "no";
   if (typeof value === "number") return value.toLocaleString("en", { maximumFractionDigits: 6 });
-  if (Array.isArray(value)) return value.join(", ");
+  if (Array.isArray(value)) return value.map((member) => (Object(member) === member ? JSON.stringify(member) : member)).join(", ");
   if (typeof value === "object") return JSON.stringify(value);
   if (/^\d{4}-\d\d-\d\dT/.test(value)) return value.slice(0, 16).replace("T", " ").replace(" 00:00", "");
   return value.length > 200 ? `${value.slice(0, 200)}…` : value;
