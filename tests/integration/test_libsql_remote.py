@@ -204,6 +204,20 @@ def test_an_address_that_is_no_libsql_server_is_told(path: str) -> None:
     assert not caught.value.transient
 
 
+class Damaged(Handler):
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.reply(200, b"no gzip", {"Content-Encoding": "gzip"})
+
+
+def test_an_answer_that_was_damaged_on_its_way_is_one_that_did_not_come() -> None:
+    with LoopbackServer(Damaged) as proxy:
+        database = RemoteDatabase(f"http://{proxy.address}", tries=2)
+        with pytest.raises(StoreUnavailable, match="does not answer"):
+            database.query("select 1")
+        database.close()
+
+
 @pytest.mark.parametrize(
     ("url", "address"),
     [

@@ -46,7 +46,7 @@ class RemoteDatabase:
         host = parts.netloc.rpartition("@")[2]
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
         self._client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
-        self._unreachable = httpx2.TransportError
+        self._unreachable = httpx2.RequestError
         self._retry = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
