@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import struct
 from collections.abc import Iterator
 from decimal import Decimal
@@ -192,6 +193,10 @@ def test_common_values_have_colours_and_rare_ones_share_one() -> None:
         (ColumnType.NUMBER, [0.0] * 90 + [float(n) for n in range(1, 11)], "0"),
         (ColumnType.TEXT, ["x" * 100, "x" * 100], "x" * 39 + "…"),
         (ColumnType.INTEGER, [None, None], None),
+        (ColumnType.DECIMAL, [Decimal("NaN"), Decimal(1), Decimal(2)], "1"),
+        (ColumnType.DECIMAL, [Decimal("NaN"), *map(Decimal, range(28))], "0 – 3"),
+        (ColumnType.NUMBER, [math.nan, 1.0], "1"),
+        (ColumnType.TIMESTAMP, [dt.datetime(1, 1, 1), dt.datetime(2024, 1, 2, tzinfo=dt.UTC)], "1-01-01"),
     ],
 )
 def test_the_legend_of_every_type(kind: ColumnType, values: list[Any], label: str | None) -> None:

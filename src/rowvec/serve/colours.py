@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
@@ -55,7 +56,7 @@ def colour(values: Sequence[Any], present: npt.NDArray[np.bool_], column: Column
         present: of each row, whether it is still there. column: None for no colours at all.
     """
     codes = np.full(len(values), NONE if column else OTHER, np.uint8)
-    known = [number for number, value in enumerate(values) if value is not None] if column else []
+    known = [number for number, value in enumerate(values) if not _missing(value)] if column else []
     kind: Literal["names", "steps"] = "names"
     legend: list[tuple[str, int]] = []
     if column is not None and known:
@@ -69,10 +70,15 @@ def colour(values: Sequence[Any], present: npt.NDArray[np.bool_], column: Column
     return Colouring(codes, kind, legend)
 
 
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float | Decimal) and math.isnan(value))
+
+
 def _names(values: Sequence[Any], *, in_order: bool) -> tuple[Codes, list[tuple[str, int]]]:
-    counted = sorted(Counter(values).items(), key=lambda item: (-item[1], item[0]))[:CATEGORIES]
+    place: Callable[[Any], Any] = _number if in_order else str
+    counted = sorted(Counter(values).items(), key=lambda item: (-item[1], place(item[0])))[:CATEGORIES]
     chosen = [value for value, _ in counted]
-    chosen = sorted(chosen) if in_order else chosen
+    chosen = sorted(chosen, key=place) if in_order else chosen
     number = {value: place for place, value in enumerate(chosen)}
     codes = np.array([number.get(value, OTHER) for value in values], np.uint8)
     return codes, [(_label(value), int(np.count_nonzero(codes == place))) for place, value in enumerate(chosen)]
@@ -103,7 +109,7 @@ def _cuts(rising: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _number(value: Any) -> float:
     if isinstance(value, dt.datetime):
-        return value.timestamp()
+        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
     if isinstance(value, dt.date):
         return float(value.toordinal())
     if isinstance(value, dt.time):
