@@ -203,7 +203,8 @@ class Searcher:
                     f"There is no vector for the key {key!r} in {self.store.where}.",
                     hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
                 )
-            ranked = self.store.nearest(vector, limit + 1, where)
+            depth = max(DEPTH, limit) if self.ranking.reorders else limit
+            ranked = self.store.nearest(vector, depth + 1, where)
             scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
             found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
             hits = self._hits(found, limit, self.ranking, explain)

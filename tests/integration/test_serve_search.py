@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from rowvec.filters import bind, from_json, matches
+from rowvec.ranking import Ranking
 from rowvec.search import Searcher
 from rowvec.stream import Pipeline
 from rowvec.testing import HashEmbedder, MemorySource
@@ -92,6 +93,13 @@ def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:
 def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, pipeline: Pipeline) -> None:
     expected = Searcher(pipeline.store, pipeline.embedder, pipeline.spec).similar(5, limit=4)
     assert ids(client.get("/search/similar/5", params={"limit": 4})) == [hit.key for hit in expected.hits]
+
+
+def test_a_ranking_chooses_among_as_many_similar_rows_whatever_the_limit(pipeline: Pipeline) -> None:
+    ranking = Ranking(static="price / 100", static_weight=1.0)
+    searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking)
+    many, few = (searcher.similar(5, limit=limit).hits for limit in (50, 3))
+    assert [hit.key for hit in few] == [hit.key for hit in many[:3]]
 
 
 def test_every_route_also_exists_below_the_name_of_a_pipeline(client: httpx.Client) -> None:
