@@ -96,14 +96,14 @@ class Searcher:
         return self._live.embedder if self._live else self.embedder
 
     def check(self) -> None:
-        """Raises SearchError unless there are vectors, EmbedderError unless there is the model that made them."""
+        """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
         with self._looking:
             self._live = self._look()
 
     def _look(self) -> _Live:
         ledger = self.store.ledger()
         if not ledger.exists:
-            raise SearchError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+            raise StoreError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
         spec = live_spec(self.spec, ledger)
         embedder = self.embedder
         if spec.fingerprint not in (None, embedder.fingerprint):
@@ -171,7 +171,7 @@ class Searcher:
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index.
-            StoreUnavailable: the database does not answer.
+            StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         _check_query(query, limit)
         chosen = ranking or self.ranking

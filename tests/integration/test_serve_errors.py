@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from rowvec.errors import SourceUnavailable
+from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemoryStore
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
@@ -203,6 +205,14 @@ def test_a_pipeline_without_vectors_is_served_as_soon_as_it_has_them() -> None:
         assert "rowvec sync" in client.get("/health").json()["details"]["products"]["problem"]
         product_pipeline(store)
         assert any(client.get("/search?query=x").status_code == 200 for _ in range(3000))
+
+
+def test_vectors_that_are_gone_are_no_fault_of_the_caller(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.db"
+    with client_of(application(product_pipeline(LibsqlStore(str(path), table="products")))) as client:
+        path.unlink()
+        for address in ("/search?query=x", "/search/similar/5"):
+            assert str(tmp_path) not in error(client.get(address), 503)
 
 
 def test_vectors_of_another_model_are_not_searched() -> None:
