@@ -171,12 +171,26 @@ class Generations:
             return "live", None, schema.removal(self.tables(live))
         if following is not None and following.fingerprint == wanted:
             return "next", following, []
-        gone = schema.removal(Tables(self._target, "next", following.number if following else 0))
+        self._check_names(known)
+        gone = schema.removal(self.tables(following)) if following else []
         previous = known.get("previous")
         if previous is None or previous.fingerprint != wanted:
             return "next", None, gone
         # Its vectors are as good as new ones; what has changed since is found by comparing.
-        return "next", previous, [*gone, *self._moved("previous", "next")]
+        return "next", previous, [*gone, *self._renamed(self._moved("previous", "next"))]
+
+    def _check_names(self, known: dict[str, Generation]) -> None:
+        """
+        Raises:
+            StoreError: a table that is no generation of this one has a name that a generation is going to have.
+        """
+        for name in (Tables(self._target, state).name for state in ("next", "previous") if state not in known):
+            if schema.columns_of(self._database, name):
+                raise StoreError(
+                    f"{self._where}: a new model's vectors are made beside the old ones, for which the name {name} has"
+                    " to be free; a table or view of that name is there that does not belong to it.",
+                    hint="Give that table another name, or this store.",
+                )
 
     def _wanted(self, spec: TableSpec, old: Generation | None, state: str, number: int) -> Generation:
         return Generation(
@@ -223,7 +237,7 @@ class Generations:
 
     def _swap(self, previous: Generation | None) -> list[Statement]:
         gone = schema.removal(self.tables(previous)) if previous else []
-        return [*gone, *self._moved("live", "previous"), *self._moved("next", "live")]
+        return [*gone, *self._renamed([*self._moved("live", "previous"), *self._moved("next", "live")])]
 
     def rollback(self) -> list[Statement]:
         """
@@ -239,9 +253,13 @@ class Generations:
                   and since = ? and number = ?) then 0 else abs(-9223372036854775807 - 1) end"""
         return [
             Statement(once, (self._target, live.since, live.number)),
-            *self._moved("live", "between"),
-            *self._moved("previous", "live"),
-            *self._moved("between", "previous", undone=True),
+            *self._renamed(
+                [
+                    *self._moved("live", "between"),
+                    *self._moved("previous", "live"),
+                    *self._moved("between", "previous", undone=True),
+                ]
+            ),
         ]
 
     def dropping(self, state: str, word: str) -> list[Statement]:
@@ -255,6 +273,18 @@ class Generations:
                 f"{self._where} has no {word} generation.", hint="`rowvec generations` lists those that there are."
             )
         return [*schema.removal(self.tables(found)), self._forgotten(state)]
+
+    def _renamed(self, moves: list[Statement]) -> list[Statement]:
+        """`moves` between taking the views away and putting them back as they were written. Otherwise SQLite would
+        write a table's new name into them, so that they go on showing the former generation, and would rename nothing
+        while any view of the database is broken."""
+        views = self._database.query("select name, sql from sqlite_master where type = 'view' order by rowid")
+        triggers = self._database.query(
+            """select sql from sqlite_master where type = 'trigger'
+               and tbl_name in (select name from sqlite_master where type = 'view') order by rowid"""
+        )
+        dropped = [Statement(f"drop view {quoted(name)}") for name, _ in views]
+        return [*dropped, *moves, *(Statement(sql) for _, sql in views), *(Statement(sql) for (sql,) in triggers)]
 
     def _moved(self, old: str, new: str, *, undone: bool = False) -> list[Statement]:
         """The generation in one state is in another from now on, under that one's name."""
