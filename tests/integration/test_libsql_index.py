@@ -148,3 +148,17 @@ def test_there_is_no_index_for_the_inner_product(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="inner product"):
         store.create_vector_index()
     assert store.nearest(directions(5)[2], 1).keys == [2]
+
+
+def test_a_table_of_any_name_can_have_an_index_and_shares_it_with_no_other(tmp_path: Path) -> None:
+    for name in ("my-items", "my items", "my_items", 'it"s', "größe", "select"):
+        store = LibsqlStore(str(tmp_path / "vectors.db"), table=name)
+        store.prepare(SPEC)
+        add(store, 0, directions(5, seed=len(name)))
+        store.create_vector_index()
+        found = store.nearest(directions(5, seed=len(name))[3], 2)
+        assert (found.keys[0], found.exact) == (3, False)
+        assert store.auditor(SPEC).faults(9) == []
+        store.drop_vector_index()
+        store.create_vector_index()
+        store.close()

@@ -131,9 +131,11 @@ class LibsqlAuditor:
         if self._index.describe() is None:
             return []
         side, vectors = self._tables.named("distinct"), self._tables.vectors
-        triggers = [f"rowvec_indexed_{what}_{self._tables.target}_{self._tables.number}"
-                    for what in ("insert", "delete", "update")]  # fmt: skip
-        wanted = [self._tables.index, side.strip('"'), *triggers]
+        beside = ("distinct", "indexed_insert", "indexed_delete", "indexed_update")
+        wanted = [
+            self._tables.index,
+            *(f"rowvec_{what}_{self._tables.target}_{self._tables.number}" for what in beside),
+        ]
         held = f"select name from sqlite_master where name in ({write.marks(len(wanted))})"
         missing = set(wanted) - {name for (name,) in self._database.query(held, tuple(wanted))}
         if missing:

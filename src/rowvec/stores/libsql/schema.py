@@ -9,6 +9,7 @@ because an implicit rowid may change when the file is vacuumed.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 
@@ -86,8 +87,11 @@ class Tables:
 
     @property
     def index(self) -> str:
-        """The vector index, not quoted: libSQL takes its name as a value too."""
-        return f"rowvec_diskann_{self.target}_{self.number}"
+        """The vector index, not quoted: libSQL takes its name as a value too. It makes none whose name needs quotes."""
+        plain = re.sub(r"\W", "_", self.target)
+        if plain != self.target:
+            plain += f"_{hashlib.blake2b(self.target.encode(), digest_size=4).hexdigest()}"
+        return f"rowvec_diskann_{plain}_{self.number}"
 
     @property
     def owner(self) -> str:
