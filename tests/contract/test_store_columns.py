@@ -53,6 +53,15 @@ def test_libsql_takes_names_that_differ_in_case_for_the_same(unprepared: Opener)
         unprepared(spec).prepare(spec)
 
 
+@pytest.mark.parametrize("unprepared", ["libsql-file"], indirect=True)
+def test_two_columns_that_are_one_to_libsql_are_named(unprepared: Opener) -> None:
+    spec = replace(SPEC, metadata=metadata("NAME"))
+    with pytest.raises(ConfigError, match="names 'name' and 'NAME', which are one column"):
+        unprepared(spec).prepare(spec)
+    other = replace(SPEC, metadata=(Column("ä", ColumnType.TEXT), Column("Ä", ColumnType.TEXT)))
+    unprepared(other).prepare(other)
+
+
 @pytest.mark.parametrize("unprepared", ["postgres"], indirect=True)
 def test_postgres_tells_them_apart(unprepared: Opener) -> None:
     spec = replace(SPEC, metadata=metadata("Created_At"))

@@ -179,6 +179,13 @@ def test_a_metadata_column_added_to_the_settings_is_added_to_the_table(store: Li
     assert again.nearest(EMBEDDER.embed_query("lamp"), 5, Compare("price", Op.GT, 9)).keys == [2]
 
 
+def test_a_column_whose_name_changes_its_case_in_the_source_is_the_same_column(store: LibsqlStore, path: Path) -> None:
+    store.write(WriteBatch([entry(1, "lamp")]))
+    again = opened(path, replace(SPEC, metadata=(Column("Name", ColumnType.TEXT),)))
+    assert again.metadata([1]) == {1: {"Name": "lamp"}}
+    again.close()
+
+
 def test_a_metadata_column_of_a_name_that_rowvec_needs_is_refused(path: Path) -> None:
     with pytest.raises(ConfigError, match="embedding"):
         opened(path, replace(SPEC, metadata=(Column("embedding", ColumnType.TEXT),)))

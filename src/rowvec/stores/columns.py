@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from rowvec.errors import ConfigError
 from rowvec.stores.base import TableSpec
+
+
+def folded(name: str) -> str:
+    """A name as SQLite compares it: it knows the case of ASCII letters only."""
+    return name.encode().lower().decode()
 
 
 def check_columns(spec: TableSpec, own: Collection[str], where: str, *, fold: bool = False) -> None:
@@ -15,26 +20,31 @@ def check_columns(spec: TableSpec, own: Collection[str], where: str, *, fold: bo
         fold: the database takes names that differ in case only for the same one; `own` is in lower case.
 
     Raises:
-        ConfigError: the key or a metadata column has such a name, or the key is a metadata column too.
+        ConfigError: the key or a metadata column has such a name, the key is a metadata column too, or two metadata
+            columns are the same to the database.
     """
-
-    def folded(name: str) -> str:
-        return name.lower() if fold else name
-
-    if folded(spec.key) in own:
+    same: Callable[[str], str] = folded if fold else str
+    if same(spec.key) in own:
         raise ConfigError(
             f"The key cannot be called {spec.key!r}: {where} has a column of its own under that name.",
             hint=f"Give it another name in source.query: select {spec.key} as other_name, and set source.key to that.",
         )
+    seen: dict[str, str] = {}
     for column in spec.metadata:
-        if folded(column.name) == folded(spec.key):
+        if same(column.name) == same(spec.key):
             raise ConfigError(
                 f"store.metadata names {column.name!r}, which is the key: {where} holds it in any case.",
                 hint=f'Take "{column.name}" out of store.metadata.',
             )
-        if folded(column.name) in own:
+        if same(column.name) in own:
             raise ConfigError(
                 f"store.metadata names {column.name!r}, but {where} has a column of its own under that name.",
                 hint=f'Take "{column.name}" out of store.metadata, or give it another name in source.query:'
                 f" select {column.name} as other_name.",
+            )
+        other = seen.setdefault(same(column.name), column.name)
+        if other != column.name:
+            raise ConfigError(
+                f"store.metadata names {other!r} and {column.name!r}, which are one column to {where}.",
+                hint=f'Take one of them out, or give it another name in source.query: select "{column.name}" as other.',
             )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.columns import check_columns
+from rowvec.stores.columns import check_columns, folded
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.values import DECLARED, quoted
 from rowvec.types import ColumnType
@@ -178,10 +178,11 @@ def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, where: str
         StoreError: the table is not one of ours, or has another dimension or key.
     """
     _check_ours(columns, spec, where)
+    there = set(map(folded, columns))
     return [
         Statement(f"alter table {tables.vectors} add column {quoted(column.name)} {DECLARED.get(column.type, 'TEXT')}")
         for column in spec.metadata
-        if column.name not in columns
+        if folded(column.name) not in there
     ]
 
 
