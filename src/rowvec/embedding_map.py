@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from rowvec import projection
 from rowvec.errors import ConfigError, StoreError
-from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.stores.base import Store, TableSpec
 from rowvec.types import ColumnType, Key, Vectors
 
 Places: TypeAlias = npt.NDArray[np.uint16]
@@ -109,13 +109,13 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     if not ledger.exists:
         raise StoreError(f"{store.where} does not exist yet.", hint="Run `rowvec sync` first.")
     store.attach(spec)
-    known = _sampled(_pages(store, "looking", ledger, tell), sample)
+    known = _sampled(_pages(store, "looking", ledger.version, tell), sample)
     if not len(known):
         raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
     axes = projection.principal_axes(known)
     keys: list[Key] = []
     parts = []
-    for some, vectors in _pages(store, "reading", ledger, tell):
+    for some, vectors in _pages(store, "reading", ledger.version, tell):
         keys += some
         parts.append(axes.reduce(vectors))
     places = _laid_out(np.concatenate(parts), sample, tell)
@@ -123,19 +123,19 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     return EmbeddingMap(keys, places, dt.datetime.now(dt.UTC), model)
 
 
-def _pages(store: Store, phase: str, ledger: Ledger, tell: Progress) -> Iterator[tuple[list[Key], Vectors]]:
+def _pages(store: Store, phase: str, version: str, tell: Progress) -> Iterator[tuple[list[Key], Vectors]]:
     """
     Raises:
         StoreError: another generation went live, whose vectors are not to be compared with the former ones.
     """
     after: Key | None = None
-    done = 0
+    done, total = 0, store.count()
     while page := store.vectors(after, PAGE):
-        if store.live_version() != ledger.version:
+        if store.live_version() != version:
             raise StoreError(f"Another generation of {store.where} went live meanwhile.", hint="Run it again.")
         after = page[-1][0]
         done += len(page)
-        tell(phase, done, max(ledger.rows, done))
+        tell(phase, done, max(total, done))
         yield [key for key, _ in page], np.stack([vector for _, vector in page])
 
 

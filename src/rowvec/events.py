@@ -111,7 +111,7 @@ def sync_events(
 
 def _check_same_recipe(pipeline: Pipeline, ledger: Ledger, *, rebuild: bool) -> None:
     spec = pipeline.spec
-    if rebuild or not ledger.rows or (ledger.recipe, ledger.fingerprint) == (spec.recipe, spec.fingerprint):
+    if rebuild or not ledger.filled or (ledger.recipe, ledger.fingerprint) == (spec.recipe, spec.fingerprint):
         return
     raise StoreError(
         f"The vectors in {pipeline.store.where} were made by another model or from other text settings; events tell"

@@ -59,7 +59,7 @@ def course(pipeline: Pipeline, *, accept: bool = False) -> Course:
     """
     ledger = pipeline.store.ledger()
     former, wanted = ledger.fingerprint, pipeline.spec.fingerprint
-    if not ledger.rows or former is None or wanted is None or former == wanted:
+    if not ledger.filled or former is None or wanted is None or former == wanted:
         return Course(pipeline, ledger)
     live = as_live(pipeline, ledger)
     known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}

@@ -119,7 +119,7 @@ def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circu
         force=options.force,
         retry=options.retry_failed,
         recipe_changed=ledger.exists and ledger.recipe != pipeline.spec.recipe,
-        model_changed=ledger.rows > 0 and ledger.fingerprint not in (None, pipeline.spec.fingerprint),
+        model_changed=ledger.filled and ledger.fingerprint not in (None, pipeline.spec.fingerprint),
     )
 
 

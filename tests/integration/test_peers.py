@@ -169,7 +169,7 @@ def test_rows_are_counted_right_beside_a_vector_index(quick_folder: Path) -> Non
     pipeline = simple_pipeline(store=store, rows=rows_of(50))
     sync(pipeline)
     store.create_vector_index()
-    assert (store.count(), store.ledger().rows, store.status()["rows"]) == (50, 50, 50)
+    assert (store.count(), store.ledger().filled, store.status()["rows"]) == (50, True, 50)
     assert status(pipeline).current == 50
     pipeline.close()
 

@@ -225,6 +225,18 @@ def test_missing_rows_keep_their_vector_when_the_config_says_so():
     assert pipeline.store.count() == 3
 
 
+def test_rows_that_are_followed_are_synced_without_counting_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = {n: f"row {n}" for n in range(20)}
+    pipeline = simple_pipeline(rows=rows)
+    sync(pipeline)
+    monkeypatch.setattr(MemoryStore, "count", lambda store: pytest.fail("it was counted"))
+    rows[3] = "another text"
+    del rows[4]
+    changed = replace(pipeline, source=simple_pipeline(rows=rows).source)
+    report = sync(changed, Options(Selection(keys=(3, 4)), allow_delete=True))
+    assert (report.embedded, report.deleted) == (1, 1)
+
+
 def test_named_keys_and_a_limit_touch_nothing_else():
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(50)})
     sync(pipeline)

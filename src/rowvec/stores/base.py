@@ -54,7 +54,8 @@ class Ledger:
     """What a store already holds for a pipeline."""
 
     exists: bool
-    rows: int = 0
+    filled: bool = False
+    """It has rows. How many is not counted: this is looked at for every change that is followed."""
     fingerprint: Fingerprint | None = None
     recipe: str = ""
     settings: str = ""

@@ -112,7 +112,7 @@ class MemoryStore:
         if live is None:
             return Ledger(exists=False)
         spec = live.spec
-        return Ledger(True, len(live.records), spec.fingerprint, spec.recipe, spec.settings, self.live_version())
+        return Ledger(True, bool(live.records), spec.fingerprint, spec.recipe, spec.settings, self.live_version())
 
     def live_version(self) -> str:
         return str(self._tables.swaps)

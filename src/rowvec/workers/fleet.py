@@ -232,7 +232,7 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, ac
     return {
         "ledger": {
             "exists": before.exists,
-            "rows": before.rows,
+            "filled": before.filled,
             "fingerprint": fingerprint,
             "recipe": before.recipe,
             "settings": before.settings,

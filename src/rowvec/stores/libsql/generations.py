@@ -75,11 +75,11 @@ class Generations:
     def ledger(self) -> Ledger:
         if not self._database.exists() or not schema.columns_of(self._database, self._target):
             return Ledger(exists=False)
-        rows = int(self._database.query(f"select count(*) from {quoted(self._target)}")[0][0])
+        filled = bool(self._database.query(f"select 1 from {quoted(self._target)} limit 1"))
         live = self.read().get("live")
         if live is None:
-            return Ledger(True, rows)
-        return Ledger(True, rows, _parsed(live), live.recipe, live.settings, _version(live))
+            return Ledger(True, filled)
+        return Ledger(True, filled, _parsed(live), live.recipe, live.settings, _version(live))
 
     def live_version(self) -> str:
         if not self._database.exists():

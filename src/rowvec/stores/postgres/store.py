@@ -127,10 +127,10 @@ class PostgresStore:
         def look(connection: Connection) -> Ledger:
             if not self._generations.usable(connection, self._live):
                 return Ledger(exists=False)
-            counted = sql.SQL("select count(*) from {table} where {known}").format(**self._live.parts)
-            rows = single(connection.execute(counted))[0]
+            looked = sql.SQL("select exists (select from {table} where {known})").format(**self._live.parts)
+            filled = single(connection.execute(looked))[0]
             live = self._books.live(connection)
-            return Ledger(True, rows, *live[:4]) if live else Ledger(True, rows)
+            return Ledger(True, filled, *live[:4]) if live else Ledger(True, filled)
 
         return self._read(look)
 
