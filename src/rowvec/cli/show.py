@@ -18,7 +18,9 @@ err = Console(stderr=True, highlight=False)
 
 
 def print_json(value: Any) -> None:
-    out.file.write(json.dumps(value, ensure_ascii=out.encoding != "utf-8", indent=2, default=plain) + "\n")
+    # NaN and Infinity are no JSON; null is what the HTTP API says.
+    said = json.loads(json.dumps(value, default=plain), parse_constant=lambda name: None)
+    out.file.write(json.dumps(said, ensure_ascii=out.encoding != "utf-8", indent=2) + "\n")
 
 
 def plain(value: Any) -> Any:
