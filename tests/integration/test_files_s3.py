@@ -56,6 +56,7 @@ def test_parquet_is_read_in_key_order(s3: S3Server) -> None:
 def test_a_star_stays_in_its_folder_and_two_go_below(s3: S3Server) -> None:
     assert names(FilesSource([s3.url("shop/csv/*.csv")], key="id")) == {1: "one", 2: "two"}
     assert names(FilesSource([s3.url("shop/csv/**/*.csv*")], key="id")) == {1: "one", 2: "two", 4: "four"}
+    assert names(FilesSource([s3.url("shop/csv/**.csv*")], key="id")) == {1: "one", 2: "two", 4: "four"}
 
 
 def test_a_changed_object_is_read_again(s3: S3Server) -> None:

@@ -257,6 +257,23 @@ class TestBadInput:
         assert name in str(caught.value)
 
     @pytest.mark.parametrize(
+        ("pattern", "expected"),
+        [("*.csv", [1]), ("**.csv", [1, 2]), ("**/*.csv", [1, 2]), ("**", [1, 2]), ("deep/**", [2]), ("d[e]*/*", [])],
+    )
+    def test_a_star_stays_in_its_folder_two_go_below_and_a_bracket_is_a_bracket(
+        self, tmp_path: Path, pattern: str, expected: list[int]
+    ) -> None:
+        base = tmp_path / "dir[1]"
+        (base / "deep").mkdir(parents=True)
+        (base / "a.csv").write_text("id\n1\n")
+        (base / "deep" / "b.csv").write_text("id\n2\n")
+        if not expected:
+            with pytest.raises(SourceError, match="there is no file"):
+                source_of(base / pattern)
+            return
+        assert keys(read(source_of(base / pattern))) == expected
+
+    @pytest.mark.parametrize(
         ("pattern", "message"),
         [
             ("nothing/*.csv", "there is no file"),

@@ -94,7 +94,7 @@ def _find_local(pattern: str, base: Path) -> list[File]:
         )
     whole = base / Path(pattern).expanduser()
     # A file may be called what would be a pattern.
-    names = [str(whole)] if whole.exists() else glob.glob(str(whole), recursive=True)
+    names = [str(whole)] if whole.exists() else glob.glob(_for_glob(str(whole)), recursive=True)
     files = []
     for name in sorted(names):
         path = Path(name)
@@ -112,6 +112,11 @@ def _find_local(pattern: str, base: Path) -> list[File]:
     raise SourceError(f"source.paths: there is no file {whole}.", hint=hint)
 
 
+def _for_glob(pattern: str) -> str:
+    """`**.csv` is to Python in one folder only, and `[` opens a set of characters."""
+    return re.sub(r"(?<![^/])\*\*(?=[^/])", "**/*", pattern).replace("[", "[[]")
+
+
 def _find_s3(url: str) -> list[File]:
     parts = urlsplit(url)
     bucket, key = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
@@ -126,7 +131,7 @@ def _find_s3(url: str) -> list[File]:
             infos = filesystem.get_file_info([path])
         else:
             folder = path.partition("*")[0].rpartition("/")[0]
-            nested = "/" in path[len(folder) + 1 :]
+            nested = "/" in path[len(folder) + 1 :] or "**" in path
             infos = filesystem.get_file_info(fs.FileSelector(folder, recursive=nested, allow_not_found=True))
     wanted = _pattern(path)
     files = [
