@@ -66,6 +66,11 @@ def shown(value: Any) -> str:
     return SHOWERS[type(value)](value)
 
 
+def text_key(value: Any) -> str:
+    """A key as text. White space at its ends belongs to it: `char(6)` pads with it, and the table is asked for it so."""
+    return value if isinstance(value, str) else shown(value)
+
+
 def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=shown)
 

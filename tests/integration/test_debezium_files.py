@@ -312,6 +312,16 @@ class TestWhatEventsDoNotTell:
         carry_out(pipeline)
         vectors_match_rows(pipeline, {2: "two"})
 
+    def test_a_key_that_is_padded_is_the_key_of_the_table(self, path: Path) -> None:
+        path.write_text(lines([put("a   ", "one", 1), put("b   ", UNAVAILABLE, 2), put(" c", "three", 3)]))
+        pipeline = follow(path, rows=MemorySource({"b   ": {"name": "two", "price": 1}}), key_type=ColumnType.TEXT)
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {"a   ": "one", "b   ": "two", " c": "three"})
+        with path.open("a") as file:
+            file.write(lines([removed("a   ", 4)], tombstones=True) + "b   \tnull\n")
+        carry_out(pipeline)
+        vectors_match_rows(pipeline, {" c": "three"})
+
     def test_it_is_taken_from_an_event_just_before(self, path: Path) -> None:
         path.write_text(lines([put(1, "one", 1), put(1, UNAVAILABLE, 2)]))
         pipeline = follow(path)

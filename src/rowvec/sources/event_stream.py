@@ -21,7 +21,7 @@ from rowvec.sources.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, 
 from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.tabular import merged, text_type
 from rowvec.types import Column, ColumnType, Key, Row
-from rowvec.values import CONVERSION_ERRORS, converter, shown
+from rowvec.values import CONVERSION_ERRORS, converter, text_key
 
 PEEK_EVENTS = 500
 """So many of the first events tell the columns where nobody declares them."""
@@ -166,7 +166,7 @@ class EventStream(ABC):
         if event.effect is Effect.TRUNCATE:
             return event
         try:
-            key = shown(event.key) if self.key_type is ColumnType.TEXT else self._convert_key(event.key)
+            key = text_key(event.key) if self.key_type is ColumnType.TEXT else self._convert_key(event.key)
         except CONVERSION_ERRORS:
             key = None
         if key is None or key == "":
@@ -318,6 +318,6 @@ def key_of(raw: bytes | None) -> Any:
         return json.loads(raw)
     except ValueError:
         try:
-            return raw.decode().strip()
+            return raw.decode()
         except UnicodeDecodeError:
             return None
