@@ -82,6 +82,13 @@ def test_text_keys_of_another_character_set_are_all_read(mariadb: Any, source: O
     reads_every_key_once(source(url, table="t"), written)
 
 
+def test_keys_of_an_enum_are_all_read_although_it_is_sorted_by_number(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id enum('c','a','b','d') primary key, name text)")
+    run("insert into t (id) values ('a'), ('b'), ('c'), ('d')")
+    reads_every_key_once(source(url, table="t"), ["a", "b", "c", "d"])
+
+
 def test_a_unique_text_key_of_mariadb_is_read_from_its_index(mariadb: Any, source: Open) -> None:
     url, run = mariadb
     run("create table t (id varchar(40) primary key, name text)")

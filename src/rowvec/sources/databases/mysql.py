@@ -63,9 +63,18 @@ class MySqlDatabase(Database):
         ]
 
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:
-        if self.unique_alone(connection, relation, key):
-            return as_it_is
-        return _by_bytes
+        if not self.unique_alone(connection, relation, key) or self._is_ordered_by_number(connection, relation, key):
+            return _by_bytes
+        return as_it_is
+
+    def _is_ordered_by_number(self, connection: Connection, relation: Relation, key: str) -> bool:
+        """An enum is sorted by the place of a word in its list, and compared with a text by the word."""
+        statement = sa.text(
+            "select data_type in ('enum', 'set') from information_schema.columns"
+            " where table_name = :name and table_schema = coalesce(:schema, database()) and column_name = :key"
+        )
+        parameters = {"name": relation.table, "schema": relation.schema, "key": key}
+        return bool(connection.execute(statement, parameters).scalar())
 
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
         # PyMySQL writes the values into the statement, so that their number has no limit.
