@@ -390,6 +390,13 @@ def test_text_that_is_not_utf8_is_read_with_replacement_characters(database: Any
     assert names[2].endswith("\ufffdb")
 
 
+def test_a_key_that_is_not_utf8_is_refused_since_it_cannot_be_found_again(database: Any, source: Any) -> None:
+    database.execute("create table t (id text primary key, name text)")
+    database.execute("insert into t values ('a', 'one'), (cast(x'61ff' as text), 'two')")
+    with pytest.raises(SourceError, match="the key 'a\ufffd' is of type NotUtf8, not text"):
+        keys(source(table="t"))
+
+
 def test_a_text_of_5_megabytes_is_read(database: Any, source: Any) -> None:
     fill(database, rows=2)
     database.execute("update product set name = ? where id = 2", ["x" * 5_000_000])

@@ -106,7 +106,7 @@ class SqliteDatabase(Database):
     def _read_leniently(self, connection: Connection) -> None:
         driver = connection.connection.dbapi_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.text_factory = lambda raw: raw.decode("utf-8", "replace")
+        driver.text_factory = _text
 
     def translate(self, error: BaseException) -> RowvecError:
         line = str(error)
@@ -126,3 +126,16 @@ class SqliteDatabase(Database):
                 hint="May this user read the file? One in WAL mode needs its folder writable too.",
             )
         return self.refused(line)
+
+
+class NotUtf8(str):
+    """What can be read of a text. It does not find its row again, so it is no key."""
+
+    __slots__ = ()
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return NotUtf8(raw, "utf-8", "replace")
