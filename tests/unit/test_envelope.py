@@ -121,6 +121,9 @@ class TestUnavailableValues:
             [UNAVAILABLE],
             list(UNAVAILABLE.encode()),
             {UNAVAILABLE: UNAVAILABLE},
+            f'{{"{UNAVAILABLE}":"{UNAVAILABLE}"}}',
+            # What Java makes of it: UUID.nameUUIDFromBytes(placeholder)
+            ["b68a35a7-17ad-35b3-af2a-ae46edb4545a"],
         ],
     )
     def test_a_placeholder_never_becomes_a_value(self, sent: Any) -> None:

@@ -16,8 +16,11 @@ from __future__ import annotations
 
 import base64
 import enum
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from rowvec.errors import SourceError
 from rowvec.naming import suggestion
@@ -81,9 +84,13 @@ class EnvelopeReader:
         declared = {column: decoder(declared_schema(column, name)) for column, name in (types or {}).items()}
         self._declared = {column: decode for column, decode in declared.items() if decode is not None}
         raw = placeholder.encode()
-        # How the same word looks in a column of text, of bytes, of a list, of a list of numbers and of a map.
+        # How the same word looks in a column of text, of bytes, of a list, of a list of UUIDs, of a list of numbers, of
+        # a map and of a map as JSON, which is how `hstore` comes by default.
         word = base64.b64encode(raw).decode()
-        self._unavailable = (placeholder, word, [placeholder], [word], list(raw), {placeholder: placeholder})
+        uuid = str(UUID(bytes=hashlib.md5(raw, usedforsecurity=False).digest(), version=3))
+        pair = {placeholder: placeholder}
+        told = json.dumps(pair, ensure_ascii=False, separators=(",", ":"))
+        self._unavailable = (placeholder, word, [placeholder], [word], [uuid], list(raw), pair, told)
         self._schema: Schema = {}
         self._decoders: dict[str, Decode] = {}
         self._removed: dict[str, None] = {}
