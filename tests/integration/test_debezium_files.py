@@ -434,6 +434,15 @@ class TestBadInput:
         with pytest.raises(SourceError, match="it is another file"):
             carry_out(pipeline)
 
+    def test_a_packed_file_that_became_shorter_is_another_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "events.jsonl.gz"
+        path.write_bytes(gzip.compress(lines([put(1, "one", 1), put(2, "two", 2)]).encode()))
+        pipeline = follow(path)
+        carry_out(pipeline)
+        path.write_bytes(gzip.compress(lines([put(3, "x", 3)]).encode()))
+        with pytest.raises(SourceError, match="it is another file"):
+            carry_out(pipeline)
+
     def test_a_line_that_is_still_being_written_is_waited_for(self, tmp_path: Path) -> None:
         whole = lines([put(2, "two", 2)])
         path = self.write(tmp_path, whole[:30])

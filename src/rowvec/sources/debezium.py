@@ -49,12 +49,13 @@ class EventFiles(EventStream):
 
     def _read(self, file: File, places: dict[str, str], follow: bool) -> Iterator[Record | SourceError]:
         start, line = (int(part) for part in places.get(file.name, "0:0").split(":"))
-        if not file.compressed and start > file.size:
-            raise SourceError(
-                f"{file.name} has {file.size:,} bytes, but {start:,} were read of it before: it is another file.",
-                hint="Give the new file another name, or read everything again with --from-start.",
-            )
         with file.open_text() as stream:
+            there = stream.seek(start) if file.compressed else file.size
+            if there < start:
+                raise SourceError(
+                    f"{file.name} has {there:,} bytes, but {start:,} were read of it before: it is another file.",
+                    hint="Give the new file another name, or read everything again with --from-start.",
+                )
             stream.seek(start)
             for raw in _whole_lines(stream, follow):
                 start += len(raw)
