@@ -67,8 +67,15 @@ def shown(value: Any) -> str:
 
 
 def text_key(value: Any) -> str:
-    """A key as text. White space at its ends belongs to it: `char(6)` pads with it, and the table is asked for it so."""
-    return value if isinstance(value, str) else shown(value)
+    """A key as text. White space at its ends belongs to it: `char(6)` pads with it, and the table is asked for it so.
+
+    Raises:
+        ValueError: it holds a NUL or half of a surrogate pair, which no store keeps.
+    """
+    key = value if isinstance(value, str) else shown(value)
+    if clean(key) != key:
+        raise ValueError("not what a store keeps")
+    return key
 
 
 def as_json(value: Any) -> str:

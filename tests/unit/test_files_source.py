@@ -197,6 +197,8 @@ class TestBadInput:
             ("a.jsonl", '{"id": 1}\n{"id": null}\n', r"a\.jsonl, line 2: the key 'id' is null"),
             ("a.jsonl", '{"id": 1}\n\n{"name": "x"}\n', r"a\.jsonl, line 3: the key 'id' is null"),
             ("a.jsonl", '{"id": 1}\n{"id": 2}\n{"id": 1}\n', r"key 1 is on more than one row: .*line 1 and .*line 3"),
+            ("a.jsonl", '{"id": "a\\u0000"}\n', r"line 1: the key 'a\\x00' is no text that a store keeps"),
+            ("a.jsonl", '{"id": "\\ud800"}\n', r"line 1: the key '\\ud800' is no text that a store keeps"),
             ("a.jsonl", '{"id": 1.5}\n', "is of type number; a key is integer, text or uuid"),
             ("a.csv", "id,name\n1,one\n2\n", r"a\.csv, line 3: 1 fields, but the header has 2"),
             ("a.csv", 'id,name\n1,"one\n2,two\n', r"a\.csv, line 2: unexpected end of data"),

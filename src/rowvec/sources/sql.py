@@ -300,6 +300,12 @@ class SqlSource:
             raise SourceError(
                 f"{self._relation.name}: the key {max(keys)} has more than 64 bits.", hint="Read it as text."
             )
+        if self.key_type is ColumnType.TEXT and "\0" in "".join(keys):
+            odd = next(key for key in keys if "\0" in key)
+            raise SourceError(
+                f"{self._relation.name}: the key {odd!r} holds a NUL, which no store keeps.",
+                hint="Leave the row out with source.where, or correct it.",
+            )
         return keys
 
     def _duplicate(self, key: Key) -> SourceError:
