@@ -52,6 +52,16 @@ def test_every_type_of_postgres_has_a_word_and_a_text(postgres: Any, source: Ope
     )
 
 
+def test_a_type_that_sounds_like_a_number_is_text_where_its_values_are(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    run("create table t (id int primary key, a money, b point, c int4range, d int8multirange, e int2vector)")
+    run("insert into t values (1, 1234.5, '(1,2)', '[1,10)', '{[1,3)}', '1 2')")
+    some = source(url, table="t")
+    assert {column.type for column in some.columns[1:]} == {ColumnType.TEXT}
+    documents = Documents(build_recipe(some.columns, "id", columns="*"), some.columns[1:])
+    assert documents(next(some.pages(1))[0]).metadata[1:] == ("(1,2)", "[1, 10)", "{[1, 3)}", "1 2")
+
+
 def test_times_that_python_has_not_are_read_as_text_and_stored_as_null(postgres: Any, source: Open) -> None:
     url, run = postgres
     run("create table t (id int primary key, until date, at timestamptz)")

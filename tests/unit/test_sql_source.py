@@ -200,13 +200,13 @@ def test_a_view_and_a_query_are_read_like_a_table(database: Any, source: Any) ->
 def test_types_are_as_declared(database: Any, source: Any) -> None:
     database.execute(
         "create table product (id integer primary key, a varchar(10), b decimal(10,2), c boolean, d datetime, e date,"
-        " f json, g blob, h real, i uuid, j bigint, k tinyint(1), l strange, m, n text as (a || a))"
+        " f json, g blob, h real, i uuid, j bigint, k tinyint(1), l strange, m, n text as (a || a), o floating point)"
     )
     database.execute("insert into product (id, m) values (1, 2.5), (2, 1)")
     assert {column.name: column.type.value for column in source().columns} == {
         "id": "integer", "a": "text", "b": "decimal", "c": "boolean", "d": "timestamp", "e": "date", "f": "json",
         "g": "bytes", "h": "number", "i": "uuid", "j": "integer", "k": "boolean", "l": "text", "m": "number",
-        "n": "text",
+        "n": "text", "o": "number",
     }  # fmt: skip
 
 

@@ -64,8 +64,8 @@ class PostgresDatabase(Database):
     @staticmethod
     def _type(oid: int) -> ColumnType:
         known = psycopg.adapters.types.get(oid)
-        if known is None:
-            # A type of an extension or of the user's own: psycopg gives its text.
+        if known is None or known.name == "money":
+            # A type of an extension or of the user's own, or with a currency's sign: psycopg gives its text.
             return ColumnType.TEXT
         return ColumnType.ARRAY if known.array_oid == oid else named(known.name) or ColumnType.TEXT
 

@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
 from rowvec.naming import suggestion
 from rowvec.sources.databases.base import Database, Order, Relation
-from rowvec.sources.databases.types import inferred, named
+from rowvec.sources.databases.types import inferred, named_freely
 from rowvec.types import Column, ColumnType
 
 BUSY_SECONDS = 10
@@ -72,7 +72,7 @@ class SqliteDatabase(Database):
             declared = {row.name: row.type for row in connection.execute(statement, parameters)}
         described, rows_seen = self.sample(connection, relation)
         return [
-            Column(column[0], named(declared.get(column[0], "")) or inferred(row[index] for row in rows_seen))
+            Column(column[0], named_freely(declared.get(column[0], "")) or inferred(row[index] for row in rows_seen))
             for index, column in enumerate(described)
         ]
 

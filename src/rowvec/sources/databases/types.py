@@ -43,26 +43,33 @@ _BY_VALUE: dict[type, ColumnType] = {
 
 
 def named(declared: str) -> ColumnType | None:
-    """The type a database calls `declared`, such as `DECIMAL(10,2)` or `tinyint(1)`; None where it says nothing.
+    """The type a database calls `declared`, such as `DECIMAL(10,2)` or `tinyint(1)`; None for a word nobody knows.
 
-    MySQL's `tinyint(1)` and `bit(1)` are its booleans. A name nobody knows is read as SQLite reads it: by the
-    words in it (https://www.sqlite.org/datatype3.html, section 3.1).
+    MySQL's `tinyint(1)` and `bit(1)` are its booleans.
     """
     declared = declared.strip().lower()
-    if not declared:
-        return None
     if declared in ("tinyint(1)", "bit(1)"):
         return ColumnType.BOOLEAN
     if declared.endswith("[]"):
         return ColumnType.ARRAY
-    word = re.split(r"[\s(]", declared)[0]
-    if word in _BY_NAME:
-        return _BY_NAME[word]
+    return _BY_NAME.get(re.split(r"[\s(]", declared)[0])
+
+
+def named_freely(declared: str) -> ColumnType | None:
+    """The same where any name will do: read as SQLite reads it, by the words in it; None where it says nothing.
+
+    Only that `FLOATING POINT`, an integer by those rules (https://www.sqlite.org/datatype3.html, section 3.1), is none.
+    """
+    declared = declared.strip().lower()
+    if not declared:
+        return None
+    if (known := named(declared)) is not None:
+        return known
     for kind, fragments in (
+        (ColumnType.NUMBER, ("real", "floa", "doub")),
         (ColumnType.INTEGER, ("int",)),
         (ColumnType.TEXT, ("char", "clob", "text")),
         (ColumnType.BYTES, ("blob",)),
-        (ColumnType.NUMBER, ("real", "floa", "doub")),
     ):
         if any(fragment in declared for fragment in fragments):
             return kind
