@@ -172,6 +172,24 @@ class TestTypes:
         ]  # fmt: skip
         assert read(source) == [Row(UUID(int=5), {**row, "id": UUID(int=5)})]
 
+    def test_a_parquet_column_of_nulls_is_of_any_type(self, tmp_path: Path) -> None:
+        pq.write_table(pa.table({"id": [1], "price": pa.nulls(1), "name": ["a"]}), tmp_path / "1.parquet")
+        pq.write_table(pa.table({"id": [2], "price": [1.5], "name": pa.nulls(1)}), tmp_path / "2.parquet")
+        source = source_of(tmp_path / "*.parquet")
+        assert types(source) == {"id": "integer", "price": "number", "name": "text"}
+        assert [tuple(row.values.values()) for row in read(source)] == [(1, None, "a"), (2, 1.5, None)]
+
+    def test_times_of_parquet_that_python_has_not_stay_text_and_alone(self, tmp_path: Path) -> None:
+        moments = pa.array([568_971_820_800_000_000, 1_714_566_600_000_000], pa.timestamp("us"))
+        days = pa.array([19_844, 10_000_000], pa.date32())
+        finest = pa.array([[{"at": 1_714_566_600_123_456_789}]] * 2, pa.list_(pa.struct([("at", pa.timestamp("ns"))])))
+        pq.write_table(pa.table({"id": [1, 2], "at": moments, "day": days, "log": finest}), tmp_path / "a.parquet")
+        moment = dt.datetime(2024, 5, 1, 12, 30)
+        log = [{"at": moment.replace(microsecond=123_456)}]
+        assert [tuple(row.values.values())[1:] for row in read(source_of(tmp_path / "a.parquet"))] == [
+            ("20000-01-01 00:00:00.000000", dt.date(2024, 5, 1), log), (moment, "29349-01-26", log)
+        ]  # fmt: skip
+
     def test_a_type_can_be_declared(self, write: Write) -> None:
         source = source_of(write("a.csv", "id,zip\n1,10115\n02,01067\n"), types={"id": ColumnType.TEXT})
         assert keys(read(source)) == ["02", "1"]

@@ -162,8 +162,7 @@ class Parquet(Format):
             start = 1
             try:
                 for batch in parquet.iter_batches(PARQUET_ROWS, columns=there):
-                    # Nanoseconds have no place in Python's own times.
-                    yield from enumerate(_in_microseconds(batch, pa).to_pylist(), start)
+                    yield from enumerate(_rows_of(batch, pa), start)
                     start += batch.num_rows
             except pa.ArrowException as error:
                 raise SourceError(
@@ -271,24 +270,47 @@ def _parquet(file: File) -> Iterator[Any]:
         yield opened
 
 
-def _in_microseconds(batch: Any, pa: Any) -> Any:
+def _rows_of(batch: Any, pa: Any) -> list[dict[str, Any]]:
     for index, field in enumerate(batch.schema):
-        finer = pa.types.is_timestamp(field.type) or pa.types.is_time64(field.type) or pa.types.is_duration(field.type)
-        if finer and field.type.unit == "ns":
-            kind = (
-                pa.timestamp("us", field.type.tz)
-                if pa.types.is_timestamp(field.type)
-                else pa.time64("us")
-                if pa.types.is_time64(field.type)
-                else pa.duration("us")
-            )
+        kind = _in_microseconds(field.type, pa)
+        if kind != field.type:
             batch = batch.set_column(index, pa.field(field.name, kind), batch.column(index).cast(kind, safe=False))
-    return batch
+    try:
+        found: list[dict[str, Any]] = batch.to_pylist()
+    except (ValueError, OverflowError):
+        columns = [[_value_of(scalar, pa) for scalar in column] for column in batch.columns]
+        found = [dict(zip(batch.schema.names, values, strict=True)) for values in zip(*columns, strict=True)]
+    return found
 
 
-def _arrow_type(kind: Any) -> ColumnType:
+def _value_of(scalar: Any, pa: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        # A time that Arrow has and Python has not, such as the year 20000, stays text.
+        return scalar.cast(pa.string()).as_py()
+
+
+def _in_microseconds(kind: Any, pa: Any) -> Any:
+    """Nanoseconds have no place in Python's own times."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = pa.field(kind.value_field.name, _in_microseconds(kind.value_type, pa))
+        return pa.list_(inner) if types.is_list(kind) else pa.large_list(inner)
+    if types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _in_microseconds(field.type, pa)) for field in kind])
+    if getattr(kind, "unit", None) != "ns":
+        return kind
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return pa.time64("us") if types.is_time64(kind) else pa.duration("us")
+
+
+def _arrow_type(kind: Any) -> ColumnType | None:
     from pyarrow import types
 
+    if types.is_null(kind):
+        return None
     if types.is_dictionary(kind):
         return _arrow_type(kind.value_type)
     for is_kind, column_type in (
