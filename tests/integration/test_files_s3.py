@@ -6,13 +6,14 @@ import gzip
 import io
 import json
 import threading
+import traceback
 from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from rowvec.errors import SourceError, SourceUnavailable
+from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.events import sync_events
 from rowvec.sources.debezium import EventFiles
 from rowvec.sources.event_stream import EventSettings
@@ -77,6 +78,27 @@ def test_a_refused_key_is_told_without_the_secret(s3: S3Server) -> None:
         FilesSource([s3.url("shop/csv/a.csv", access_key="SOMEONE")], key="id")
     assert SECRET_KEY not in str(caught.value)
     assert SECRET_KEY not in repr(FilesSource([s3.url("shop/csv/a.csv")], key="id").where)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("s3://AKIDTEST:hush/hush@shop/a.csv?region=x", r"s3://\*\*\*@shop/a\.csv is no URL of S3"),
+        ("s3://AKIDTEST:hush#hush?@shop/a.csv", r"s3://\*\*\*@shop/a\.csv is no URL of S3"),
+        ("s3://AKIDTEST:hu[sh@shop/a.csv", r"s3://\*\*\*@shop/a\.csv is no URL of S3"),
+        ("s3://AKIDTEST:hush", r"s3://\*\*\* is no URL of S3"),
+        ("s3://AKIDTEST:hush%zz@shop/a.csv", r"s3://\*\*\*@shop/a\.csv is no URL of S3"),
+        ("s3://AKIDTEST:hush@shop/a.csv?bogus=1", r"s3://shop/a\.csv: Unexpected query parameter .*'bogus'"),
+        ("s3://AKIDTEST:hush@shop/b//a.csv?region=x", r"s3://shop/b//a\.csv: Empty path component"),
+    ],
+)
+def test_a_url_that_is_none_is_refused_without_the_secret(url: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=f"source.paths: {told}") as caught:
+        FilesSource([url], key="id")
+    shown = "".join(traceback.format_exception_only(caught.value)) + (caught.value.hint or "")
+    assert "hush" not in shown
+    assert "AKIDTEST" not in shown
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None, "what Arrow says shows the URL"
 
 
 def test_a_busy_moment_is_waited_for(s3: S3Server) -> None:

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from rowvec.errors import ConfigError, MissingExtraError, RowvecError, SourceError, SourceUnavailable
 from rowvec.naming import suggestion
+from rowvec.urls import HIDDEN
 
 BUFFER_BYTES = 2**20
 _PASSING = re.compile(
@@ -118,13 +119,18 @@ def _for_glob(pattern: str) -> str:
 
 
 def _find_s3(url: str) -> list[File]:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _no_url(url) from None
     bucket, key = parts.netloc.rpartition("@")[2], parts.path.lstrip("/")
+    if ":" in bucket:
+        raise _no_url(url)
     shown = f"s3://{bucket}/{key}"
     if not bucket or not key:
         raise ConfigError(f"source.paths: {shown} names no file.", hint="Such as s3://bucket/rows/*.parquet")
     fs = _arrow_filesystems()
-    with translated(shown):
+    with translated(shown), _url_checked(url, shown):
         filesystem, _ = fs.FileSystem.from_uri(f"s3://{parts.netloc}/?{parts.query}")
         path = f"{bucket}/{key}"
         if "*" not in key:
@@ -142,6 +148,31 @@ def _find_s3(url: str) -> list[File]:
     if not files:
         raise SourceError(f"source.paths: there is no file {shown}.", hint="Check the bucket and the key.")
     return files
+
+
+@contextmanager
+def _url_checked(url: str, shown: str) -> Iterator[None]:
+    from pyarrow import ArrowInvalid
+
+    try:
+        yield
+    except ArrowInvalid as error:
+        line = str(error).splitlines()[0]
+        # What Arrow cannot parse it repeats, with the secret.
+        if "parse URI" in line:
+            raise _no_url(url) from None
+        raise ConfigError(
+            f"source.paths: {shown}: {line}", hint="Such as s3://bucket/rows/*.parquet?region=eu-west-1"
+        ) from None
+
+
+def _no_url(url: str) -> ConfigError:
+    _, at, place = url.rpartition("@")
+    return ConfigError(
+        f"source.paths: s3://{HIDDEN}{at}{place.partition('?')[0] if at else ''} is no URL of S3.",
+        hint="It is s3://bucket/key, or s3://ACCESS_KEY:SECRET@bucket/key, where a / in the secret is written %2F,"
+        " # %23, ? %3F and % %25. The usual AWS variables and files take the secret as it is.",
+    )
 
 
 def _arrow_filesystems() -> Any:
