@@ -151,16 +151,14 @@ class _Following:
         places = dict(offsets)
         heard_at = time.monotonic()
         while True:
-            began = time.monotonic()
             try:
                 for batch in self.events.batches(places, size, follow=follow, stop=self.stop):
-                    self._take(batch)
+                    if batch.read:
+                        self._take(batch)
                     places.update(batch.offsets)
                     heard_at = time.monotonic()
                 return
             except SourceUnavailable:
-                if time.monotonic() - began > PATIENCE:
-                    heard_at = time.monotonic()  # It answered all the while, with nothing new.
                 if self.stop.wait(1.0) or time.monotonic() - heard_at > PATIENCE:
                     raise
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import random
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from rowvec import events
 from rowvec.errors import (
     ConfigError,
     DeletionGuard,
@@ -31,7 +30,8 @@ from rowvec.generations import roll_back
 from rowvec.pricing import Budget
 from rowvec.sources.base import Source
 from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventBatch, EventSettings
+from rowvec.sources.event_stream import EventSettings
+from rowvec.sources.storage import File, find
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stream import Pipeline
@@ -120,28 +120,6 @@ def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(s
     path.write_text(lines([removed(1, 5), put(2, "two", 5), put(3, "drei", 6), put(4, "", 7)]))
     carry_out(new, from_start=True)
     vectors_match_rows(new, {2: "two", 3: "drei"})
-
-
-def test_a_stream_that_was_quiet_for_long_is_waited_for_like_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "events.jsonl"
-    path.write_text(lines([put(1, "one", 1, "c")]))
-    pipeline = follow(path)
-    assert isinstance(pipeline.source, EventFiles)
-    batches, asked = pipeline.source.batches, 0
-
-    def lost_once(*args: Any, **options: Any) -> Iterator[EventBatch]:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
-            time.sleep(1.6)
-            raise SourceUnavailable("The broker is gone for a moment.")
-        yield from batches(*args, **options)
-
-    monkeypatch.setattr(pipeline.source, "batches", lost_once)
-    monkeypatch.setattr(events, "PATIENCE", 1.5)
-    assert carry_out(pipeline).inserted == 1
 
 
 class Billed(HashEmbedder):
@@ -458,3 +436,27 @@ class TestBadInput:
 
         carry_out(pipeline, follow=True, stop=stop, progress=write_on)
         vectors_match_rows(pipeline, {1: "one", 2: "two"})
+
+
+def test_a_storage_that_fails_once_after_a_quiet_hour_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(1, "one", 1)]))
+    pipeline = follow(path)
+    stop, looks = threading.Event(), itertools.count()
+
+    def fails_once(patterns: Sequence[str], base: Path) -> list[File]:
+        if next(looks) == 8:
+            path.write_text(path.read_text() + lines([put(2, "two", 2)]))
+            raise SourceUnavailable("The storage does not answer.")
+        return find(patterns, base)
+
+    def stop_at_the_second(report: Report) -> None:
+        if report.read == 2:
+            stop.set()
+
+    monkeypatch.setattr("rowvec.sources.debezium.find", fails_once)
+    monkeypatch.setattr("rowvec.events.PATIENCE", 3.0)  # The hour.
+    carry_out(pipeline, follow=True, stop=stop, progress=stop_at_the_second)
+    vectors_match_rows(pipeline, {1: "one", 2: "two"})

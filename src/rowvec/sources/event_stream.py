@@ -115,6 +115,8 @@ class EventStream(ABC):
     ) -> Generator[EventBatch]:
         """Batches of at most `size` events, from `offsets` on; streams without one from their beginning.
 
+        An empty one says that there is nothing to read for the moment.
+
         Ends with the last event there is, or with `follow` when `stop` is set. Events before a bad one are given
         before its error is raised, so that they are not read again.
 
@@ -138,7 +140,7 @@ class EventStream(ABC):
                     batch = EventBatch()
                 if error is not None:
                     raise error
-                if batch.read >= size or (record is None and batch.read):
+                if batch.read >= size or record is None:
                     yield batch
                     batch = EventBatch()
                 if stop.is_set():
