@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,33 @@ def test_following_ends_when_it_is_stopped(broker: Broker) -> None:
     carry_out(pipeline, follow=True, stop=stop, progress=send_more)
     vectors_match_rows(pipeline, {1: "one", 2: "two"})
     assert pipeline.store.runs()[0].outcome == "done"
+
+
+def test_brokers_that_came_back_are_read_on_from_though_nothing_is_new(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker.send([put(1, "one", 1)])
+    events = follow(broker).source
+    assert isinstance(events, KafkaEvents)
+    readings: list[dict[str, Any]] = []
+
+    def consumer(config: dict[str, Any], **options: Any) -> Any:
+        readings.append(config)
+        return real(config, **options)
+
+    real = confluent_kafka.Consumer
+    monkeypatch.setattr(confluent_kafka, "Consumer", consumer)
+    monkeypatch.setattr("rowvec.sources.kafka.LOOK_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr("rowvec.sources.kafka.DOWN_SECONDS", 2.0)
+    stop, began, told = threading.Event(), time.monotonic(), False
+    for _ in events.batches({}, 10, follow=True, stop=stop):
+        waited = time.monotonic() - began
+        if waited > 2 and not told:
+            told = True
+            readings[0]["error_cb"](confluent_kafka.KafkaError(confluent_kafka.KafkaError._ALL_BROKERS_DOWN))
+        elif waited > 6:
+            stop.set()
+    assert told
 
 
 def test_a_topic_that_does_not_exist_is_named_with_the_nearest_one(broker: Broker) -> None:

@@ -169,7 +169,8 @@ class _Reading:
             there = self._consumer.list_topics(timeout=METADATA_SECONDS).topics
         except self._kafka.KafkaException as error:
             raise self._unavailable(self._scrubbed(error)) from None
-        self._looked_at = time.monotonic()
+        # Partitions without news are silent when the brokers are back.
+        self._looked_at, self._down_since = time.monotonic(), None
         for topic in self._topics:
             if topic not in there:
                 known = sorted(name for name in there if not name.startswith("__"))
