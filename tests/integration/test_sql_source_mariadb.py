@@ -11,6 +11,7 @@ import pytest
 
 from rowvec.errors import SourceError
 from rowvec.sources.base import Selection
+from rowvec.sources.connect_values import decoder
 from rowvec.text import Documents, build_recipe
 from rowvec.types import Key
 from tests.integration.sql_rig import (
@@ -58,6 +59,25 @@ def test_every_type_of_mariadb_has_a_word_and_a_text(mariadb: Any, source: Open)
     )  # fmt: skip
     by_query = {column.name: column.type.value for column in source(url, query="select * from t").columns}
     assert by_query | {"j": "uuid", "o": "boolean"} == dict(zip([c.name for c in some.columns], types, strict=True))
+
+
+def test_times_are_what_debezium_tells_of_them(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run("create table t (id int primary key, at timestamp(3) null, day datetime, never timestamp null)")
+    run("set time_zone = '+00:00'")
+    run("set sql_mode = ''")
+    run("insert into t values (1, '2024-05-01 12:30:00.5', '2024-05-01 12:30', '0000-00-00')")
+    moment = decoder({"type": "string", "name": "io.debezium.time.ZonedTimestamp"})
+    clock = decoder({"type": "int64", "name": "io.debezium.time.Timestamp"})
+    assert moment is not None and clock is not None
+    told = {"id": 1, "at": moment("2024-05-01T12:30:00.5Z"), "day": clock(1714566600000)}
+    for some in (source(url, table="t", key="id", cursor="at"), source(url, query="select * from t", key="id")):
+        values = dict(next(some.pages(1))[0].values)
+        assert values.pop("never") == "0000-00-00 00:00:00"
+        assert values == told, "a timestamp is a moment, a datetime is none"
+    some = source(url, table="t", key="id", cursor="at")
+    assert some.newest() == told["at"]
+    assert some.changed(told["at"], 5) == [1]
 
 
 @pytest.mark.parametrize("kind", ["varchar(20)", "varchar(20) collate utf8mb4_bin", "text"])

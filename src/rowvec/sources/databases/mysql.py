@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib.util
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +45,7 @@ class MySqlDatabase(Database):
             pool_pre_ping=True,
             pool_size=2,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS},
+            connect_args={"connect_timeout": CONNECT_SECONDS, "conv": _conversions()},
         )
         sa.event.listen(self.engine, "connect", _prepare)
 
@@ -103,6 +104,18 @@ class MySqlDatabase(Database):
         if code in _TRANSIENT or isinstance(error, OSError):
             return self.no_answer(line)
         return self.refused(line)
+
+
+def _conversions() -> dict[Any, Any]:
+    """The driver's own, but a TIMESTAMP is a moment, as Debezium tells it too: the session's time zone is UTC."""
+    from pymysql import converters
+    from pymysql.constants import FIELD_TYPE
+
+    def moment(text: str) -> Any:
+        value = converters.convert_datetime(text)
+        return value.replace(tzinfo=dt.UTC) if isinstance(value, dt.datetime) else value
+
+    return {**converters.conversions, FIELD_TYPE.TIMESTAMP: moment}
 
 
 def _prepare(connection: Any, _record: object) -> None:
