@@ -190,6 +190,31 @@ class TestTypes:
             ("20000-01-01 00:00:00.000000", dt.date(2024, 5, 1), log), (moment, "29349-01-26", log)
         ]  # fmt: skip
 
+    @pytest.mark.parametrize(
+        ("kind", "wrap"),
+        [
+            (pa.list_, lambda time: [time, None]),
+            (lambda time: pa.list_(time, 1), lambda time: [time]),
+            (lambda time: pa.struct([("at", time), ("on", time)]), lambda time: {"at": time, "on": None}),
+            (lambda time: pa.map_(pa.string(), time), lambda time: [("at", time)]),
+            (lambda time: pa.map_(pa.string(), pa.list_(time)), lambda time: [("at", [time])]),
+        ],
+    )
+    @pytest.mark.parametrize(
+        ("unit", "number", "told"),
+        [
+            ("us", 568_971_820_800_000_000, "20000-01-01 00:00:00.000000"),
+            ("ns", 1_714_566_600_123_456_789, dt.datetime(2024, 5, 1, 12, 30, 0, 123_456)),
+        ],
+    )
+    def test_times_within_lists_and_maps_of_parquet_are_read_too(
+        self, tmp_path: Path, kind: Callable[[Any], Any], wrap: Callable[[Any], Any], unit: str, number: int, told: Any
+    ) -> None:
+        values = pa.array([wrap(number), None], kind(pa.timestamp(unit)))
+        pq.write_table(pa.table({"id": [1, 2], "log": values}), tmp_path / "a.parquet")
+        found = [row.values["log"] for row in read(source_of(tmp_path / "a.parquet"))]
+        assert found == [wrap(told), None]
+
     def test_a_type_can_be_declared(self, write: Write) -> None:
         source = source_of(write("a.csv", "id,zip\n1,10115\n02,01067\n"), types={"id": ColumnType.TEXT})
         assert keys(read(source)) == ["02", "1"]

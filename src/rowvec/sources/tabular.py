@@ -287,6 +287,14 @@ def _value_of(scalar: Any, pa: Any) -> Any:
     try:
         return scalar.as_py()
     except (ValueError, OverflowError):
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value_of(member, pa) for name, member in scalar.items()}
+        if isinstance(scalar, pa.MapScalar):
+            return [tuple(_value_of(pair, pa).values()) for pair in scalar.values]
+        if isinstance(scalar, pa.ListScalar):
+            return [_value_of(member, pa) for member in scalar.values]
+        if (kind := _in_microseconds(scalar.type, pa)) != scalar.type:
+            return _value_of(scalar.cast(kind, safe=False), pa)
         # A time that Arrow has and Python has not, such as the year 20000, stays text.
         return scalar.cast(pa.string()).as_py()
 
