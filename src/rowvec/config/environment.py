@@ -21,9 +21,18 @@ from dotenv.parser import parse_stream
 from rowvec.errors import ConfigError
 from rowvec.naming import suggestion
 
+_DEPTH = 10
+"""Defaults are nested so deep at most."""
+
+
+def _default(depth: int) -> str:
+    nested = rf"\$\{{{_default(depth - 1)}\}}|" if depth else ""
+    return rf"(?:{nested}\$(?!\{{)|[^}}$])*"
+
+
 REFERENCE = re.compile(
     r"(?P<escaped>\$\$\{)"
-    r"|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>(?:\$\{[^}]*\}|[^}])*))?\}"
+    rf"|\$\{{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>{_default(_DEPTH)}))?\}}"
     r"|(?P<malformed>\$\{(?!\{))"
 )
 
