@@ -234,4 +234,4 @@ def _parsed(raw: bytes | None, where: str) -> Any:
             f"{where}: the event is in binary form (Avro or Protobuf of a schema registry).",
             hint="Let Kafka Connect write JSON: value.converter=org.apache.kafka.connect.json.JsonConverter",
         )
-    return parse_json(raw, where)
+    return parse_json(raw, where, in_file=False)

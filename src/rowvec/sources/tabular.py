@@ -189,19 +189,23 @@ def format_of(name: str, declared: str | None, delimiter: str | None = None) -> 
     )
 
 
-def parse_json(raw: bytes, where: str) -> Any:
+def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
     """
+    Args:
+        in_file: it is a line of a file, which may have been cut off, and no message of its own.
+
     Raises:
         SourceError: it is no JSON; the message says where, and never what stands there.
     """
     try:
         return json.loads(raw)
     except UnicodeDecodeError as error:
-        raise SourceError(f"{where}: byte {error.start + 1} is no UTF-8.", hint="Write the file as UTF-8.") from error
+        hint = "Write the file as UTF-8." if in_file else "JSON is UTF-8: does the topic hold another format?"
+        raise SourceError(f"{where}: byte {error.start + 1} is no UTF-8.", hint=hint) from error
     except (ValueError, RecursionError) as error:
         reason = getattr(error, "msg", "nested too deep")
         ended = getattr(error, "pos", 0) >= len(raw.rstrip()) or reason.startswith("Unterminated")
-        if ended and not raw.endswith(b"\n"):
+        if in_file and ended and not raw.endswith(b"\n"):
             raise SourceError(
                 f"{where}: the file ends in the middle of a line.", hint="It was cut off: copy or write it again."
             ) from error
