@@ -215,6 +215,15 @@ class TestTypes:
         found = [row.values["log"] for row in read(source_of(tmp_path / "a.parquet"))]
         assert found == [wrap(told), None]
 
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("a.csv", "id,name\na,1\na ,2\n a,3\n"), ("a.jsonl", '{"id": "a"}\n{"id": "a "}\n{"id": " a"}\n')],
+    )
+    def test_a_text_key_keeps_the_white_space_at_its_ends(self, write: Write, name: str, content: str) -> None:
+        source = source_of(write(name, content))
+        assert keys(read(source)) == [" a", "a", "a "]
+        assert source.existing(["a ", "a  "]) == {"a "}
+
     def test_a_type_can_be_declared(self, write: Write) -> None:
         source = source_of(write("a.csv", "id,zip\n1,10115\n02,01067\n"), types={"id": ColumnType.TEXT})
         assert keys(read(source)) == ["02", "1"]

@@ -16,7 +16,7 @@ from rowvec.sources.spool import Place, Spool, duplicate_error
 from rowvec.sources.storage import File, find
 from rowvec.sources.tabular import Csv, Format, Types, format_of, merged
 from rowvec.types import Column, ColumnType, Key, Row
-from rowvec.values import CONVERSION_ERRORS, converter, shown, text_key
+from rowvec.values import CONVERSION_ERRORS, converter, text_key
 
 HEADS = 20
 """Of so many files the first rows are looked at before any is read; the others are checked as they are read."""
@@ -271,7 +271,7 @@ class FilesSource:
                 f"{where}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
             )
         try:
-            key: Key = text_key(shown(value)) if self.key_type is ColumnType.TEXT else self._convert_key(value)
+            key: Key = text_key(value) if self.key_type is ColumnType.TEXT else self._convert_key(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
                 f"{where}: the key {value!r} is no {self.key_type} that a store keeps.",
