@@ -52,9 +52,17 @@ def test_it_ends_as_a_plain_user_and_starts_rowvec() -> None:
     last = STEPS[max(at for at, (name, _) in enumerate(STEPS) if name == "FROM") :]
     (user,) = [rest for name, rest in last if name == "USER"]
     assert user not in ("root", "0")
-    assert [f"useradd --create-home --uid 10001 {user}"] == [rest for name, rest in last if name == "RUN"]
+    (made,) = [rest for name, rest in last if name == "RUN"]
+    assert made.startswith(f"useradd --create-home --uid 10001 {user} ")
     assert told("ENTRYPOINT") == ['["rowvec"]']
     assert all(rest.startswith("/") for rest in told("WORKDIR"))
+
+
+def test_models_are_kept_where_the_plain_user_may_write() -> None:
+    (cache,) = re.findall(r"ROWVEC_CACHE=(\S+)", DOCKERFILE)
+    assert f"install --directory --mode 1777 {cache}" in DOCKERFILE, "a new volume takes over owner and mode"
+    assert f"HF_HOME={cache}/" in DOCKERFILE
+    assert f"models:{cache}" in (ROOT / "compose.yaml").read_text()
 
 
 def test_nothing_is_fetched_unlocked_cached_or_secret() -> None:
