@@ -40,15 +40,19 @@ def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], s
     return chunks
 
 
-def embed_batch(embedder: Embedder, texts: Sequence[str]) -> Answer:
+def embed_batch(embedder: Embedder, texts: Sequence[str], answer: Answer | None = None) -> Answer:
     """Embed `texts`; a batch refused because of a text in it is halved until that text stands alone.
+
+    Args:
+        answer: filled from the first text on, and gone on with where it holds some already: what was paid for before
+            an error is not lost with it.
 
     Raises:
         EmbedderUnavailable: the service does not answer, for any text.
         EmbedderError: nothing can be embedded until something is mended.
     """
-    answer = Answer()
-    _embed(embedder, texts, answer)
+    answer = answer or Answer()
+    _embed(embedder, texts[len(answer.vectors) :], answer)
     return answer
 
 

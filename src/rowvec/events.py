@@ -340,7 +340,7 @@ class _Following:
 
     def _embed_chunk(self, texts: list[str]) -> Answer:
         reached(Step.BEFORE_EMBED)
-        answer = patiently(self.stop, embed_batch, self.pipeline.embedder, texts)
+        answer = patiently(self.stop, embed_batch, self.pipeline.embedder, texts, Answer())
         reached(Step.AFTER_EMBED)
         return answer
 

@@ -383,6 +383,13 @@ class Pass:
 
 def _embed_chunk(pipeline: Pipeline, texts: list[str]) -> Answer:
     reached(Step.BEFORE_EMBED)
-    answer = embed_batch(pipeline.embedder, texts)
+    answer = Answer()
+    try:
+        embed_batch(pipeline.embedder, texts, answer)
+    except EmbedderUnavailable as error:
+        if not answer.vectors:
+            raise
+        # Part of it was answered, and is kept; the rest is tried again like any row that failed.
+        answer.vectors += [error] * (len(texts) - len(answer.vectors))
     reached(Step.AFTER_EMBED)
     return answer

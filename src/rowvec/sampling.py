@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rowvec.batches import embed_batch
+from rowvec.batches import Answer, embed_batch
 from rowvec.embedders.base import PaidEmbedder
 from rowvec.errors import EmbedderError
 from rowvec.retry import patiently
@@ -81,7 +81,7 @@ class Sample:
     def _compare(self) -> dict[Key, Document]:
         documents = self._chunk()
         embedder = self.pipeline.embedder
-        answer = patiently(self.stop, embed_batch, embedder, [document.text for document in documents])
+        answer = patiently(self.stop, embed_batch, embedder, [document.text for document in documents], Answer())
         self.tokens += answer.tokens
         self.cost = embedder.budget.spent if isinstance(embedder, PaidEmbedder) else self.cost + answer.cost
         wrong = self._differing(documents, answer.vectors)

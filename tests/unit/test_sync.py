@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,7 @@ from rowvec.sources.base import Selection
 from rowvec.stream import Options
 from rowvec.syncing import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
-from rowvec.types import Report
+from rowvec.types import Embedded, Report
 from tests.support import simple_pipeline, vectors_match_rows
 
 
@@ -223,6 +224,21 @@ def test_missing_rows_keep_their_vector_when_the_config_says_so():
     del pipeline.source.rows[3]
     assert sync(pipeline).deleted == 0
     assert pipeline.store.count() == 3
+
+
+def test_what_was_paid_of_a_batch_is_kept_when_the_service_goes_away_in_the_middle_of_it() -> None:
+    class Leaving(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            if "row 5" in texts and "row 0" not in texts:
+                raise EmbedderUnavailable("It does not answer.")
+            return super().embed(texts)
+
+    embedder = Leaving()
+    embedder.refused = {"row 0"}
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(8)}, embedder=embedder)
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (3, 5)
+    assert [n for n in range(8) if pipeline.store.vector(n) is not None] == [1, 2, 3]
 
 
 def test_rows_that_are_followed_are_synced_without_counting_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
