@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
@@ -42,6 +43,26 @@ def opened(postgres_url: str) -> Iterator[Open]:
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("indexes", "audit"):
         monkeypatch.setattr(f"rowvec.stores.postgres.{module}.AUTO_ROWS", len(ROWS))
+
+
+def test_builds_at_the_same_time_come_one_after_the_other(opened: Open) -> None:
+    pipelines = [opened(), opened(), opened()]
+    sync(pipelines[0])
+    built: list[str] = []
+
+    def build(pipeline: Pipeline) -> None:
+        store = store_of(pipeline)
+        store.attach(pipeline.spec)
+        built.append(store.indexes.build(IndexSpec("hnsw")).name)
+
+    threads = [threading.Thread(target=build, args=[pipeline]) for pipeline in pipelines]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(built) == 3
+    assert index_of(pipelines[0]).name == built[-1]
+    assert index_of(pipelines[0]).valid
 
 
 def store_of(pipeline: Pipeline) -> PostgresStore:

@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -156,29 +157,56 @@ def build(
             f" {LONGEST_VECTOR['halfvec']:,} at most.",
             hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
         )
-    spec = chosen
+    with alone(connection, names):
+        return _built(connection, names, chosen, metric, storage, dimension, progress, watcher)
+
+
+def _built(
+    connection: Connection,
+    names: Names,
+    spec: IndexSpec,
+    metric: str,
+    storage: str,
+    dimension: int,
+    progress: Progress | None,
+    watcher: Callable[[], Connection] | None,
+) -> IndexInfo:
     rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
     former = [index for index in find(connection, names) if _is_ours(names, index)]
     name = _free_name(connection, names)
     _drop(connection, names, [index for index in former if not index.valid])
     column = sql.Identifier(names.own("embedding")).as_string(connection)
     column = column if storage == spec.precision else f"({column}::{spec.precision}({dimension}))"
-    kind = spec.precision
     statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
         name=sql.Identifier(name),
         table=names.sql,
-        how=sql.SQL(f"{spec.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({spec.options(rows)})"),
+        how=sql.SQL(f"{spec.kind} ({column} {spec.precision}_{OPERATOR_CLASS[metric]}) with ({spec.options(rows)})"),
     )
-    with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
+    with _resources(connection, rows, dimension, spec.precision), _watched(connection, progress, watcher):
         connection.execute(statement)
     _drop(connection, names, [index for index in former if index.valid])
     return next(index for index in find(connection, names) if index.name == name)
 
 
+@contextmanager
+def alone(connection: Connection, names: Names) -> Iterator[None]:
+    """Builds and drops of a table's indexes come one after the other: an index that is being built is invalid, as one
+    is that a killed build left behind."""
+    # A statement that waits would keep its snapshot, for the end of which the other build waits.
+    while single(connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", [names.scope])) != (True,):
+        time.sleep(0.5)
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 2))", [names.scope])
+
+
 def drop(connection: Connection, names: Names) -> int:
     """Drop every vector index without blocking, but for those a user made in a table of their own; return how many."""
-    found = [index for index in find(connection, names) if _is_ours(names, index)]
-    _drop(connection, names, found)
+    with alone(connection, names):
+        found = [index for index in find(connection, names) if _is_ours(names, index)]
+        _drop(connection, names, found)
     return len(found)
 
 

@@ -58,7 +58,7 @@ class Indexes:
         """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
 
         def work(connection: Connection) -> None:
-            if index.usable(index.find(connection, table.names), table.metric) is not None:
+            if self._has_usable(connection, table):
                 return
             pattern = next((found.spec for found in index.find(connection, like) if found.valid), None)
             chosen = pattern or self.wanted
@@ -66,9 +66,15 @@ class Indexes:
                 return
             succeeds = pattern is not None and like != table.names
             if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
-                self._build(connection, table, chosen, None)
+                with index.alone(connection, table.names):
+                    if not self._has_usable(connection, table):
+                        self._build(connection, table, chosen, None)
 
         self._sessions.write(work)
+
+    @staticmethod
+    def _has_usable(connection: Connection, table: VectorTable) -> bool:
+        return index.usable(index.find(connection, table.names), table.metric) is not None
 
     def build(self, spec: IndexSpec, progress: index.Progress | None = None) -> IndexInfo:
         """Raises StoreError when pgvector cannot index vectors of that size."""
