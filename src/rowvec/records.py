@@ -9,6 +9,7 @@ from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.errors import RowvecError
 from rowvec.stores.base import Store
 from rowvec.types import Report
+from rowvec.values import clean
 
 Outcome = Literal["done", "failed", "interrupted"]
 
@@ -52,6 +53,6 @@ def save_failed(store: Store, run: int, report: Report, error: BaseException) ->
     outcome: Outcome = "failed" if isinstance(error, Exception) else "interrupted"
     text = error.message if isinstance(error, RowvecError) else type(error).__name__
     try:
-        store.save_run(run, report, outcome, text)
+        store.save_run(run, report, outcome, clean(text))
     except RowvecError as record_error:
         error.add_note(f"The record of the run could not be written: {record_error.message}")

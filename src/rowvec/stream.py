@@ -18,6 +18,7 @@ from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, Store, TableSpec
 from rowvec.types import Change, Document, Failure, Key, Row, Stored
+from rowvec.values import clean
 
 PAGE_BYTES = 16 * 2**20
 """Text in one page of rows: wide rows make smaller pages, so that memory does not follow them."""
@@ -200,7 +201,7 @@ def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | N
     past = before.failure if before is not None else None
     attempts = 1 + (past.attempts if past is not None and past.text_hash == text_hash else 0)
     delay = min(dt.timedelta(minutes=4 ** min(attempts - 1, 8)), LONGEST_WAIT)
-    return Failure(key, str(error), attempts, now, now + delay, text_hash)
+    return Failure(key, clean(str(error)), attempts, now, now + delay, text_hash)
 
 
 def missing_keys(

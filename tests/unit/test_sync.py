@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
-from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderUnavailable, SourceError, TextRefused
+from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderError, EmbedderUnavailable, SourceError, TextRefused
 from rowvec.preview import preview
 from rowvec.pricing import Budget
 from rowvec.sources.base import Selection
@@ -239,6 +240,19 @@ def test_what_was_paid_of_a_batch_is_kept_when_the_service_goes_away_in_the_midd
     report = sync(pipeline)
     assert (report.inserted, report.failed) == (3, 5)
     assert [n for n in range(8) if pipeline.store.vector(n) is not None] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", [TextRefused, EmbedderError])
+def test_whatever_a_service_says_can_be_kept(error: type[EmbedderError]) -> None:
+    class Cut(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            raise error("It is cut off: \ud83d\0")
+
+    pipeline = simple_pipeline(rows={1: "row"}, embedder=Cut())
+    with nullcontext() if error is TextRefused else pytest.raises(EmbedderError):
+        sync(pipeline)
+    said = [failure.error for failure in pipeline.store.failures()] or [pipeline.store.runs(1)[0].error]
+    assert said == ["It is cut off: \ufffd"]
 
 
 def test_rows_that_are_followed_are_synced_without_counting_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

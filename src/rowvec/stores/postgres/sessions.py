@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import psycopg
@@ -129,8 +129,9 @@ class Sessions:
 
     def refresh(self) -> None:
         """Open readers anew: those from before the extension was installed do not know its types."""
-        while not self._idle.empty():
-            self._idle.get_nowait().close()
+        with suppress(queue.Empty):
+            while True:
+                self._idle.get_nowait().close()
 
     def another(self) -> Connection:
         """A connection of the caller's own."""
