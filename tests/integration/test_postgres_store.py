@@ -148,11 +148,12 @@ def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: P
 
 def test_a_table_of_another_precision_is_refused_with_what_to_set(store: PostgresStore, postgres_url: str) -> None:
     store.prepare(spec())
+    other = replace(spec(), fingerprint=HashEmbedder(8, model="other").fingerprint, dimension=8)
     half = PostgresStore(postgres_url, "things_vectors", pipeline="things", storage="halfvec")
     with closing(half):
-        for look in (half.prepare, half.checks):
+        for look, asked in ((half.prepare, spec()), (half.checks, spec()), (half.checks, other)):
             with pytest.raises(StoreError, match=r"holds vectors as vector, but store\.storage is halfvec"):
-                look(spec())
+                look(asked)
 
 
 def test_the_lock_names_its_process(store: PostgresStore, postgres_url: str) -> None:

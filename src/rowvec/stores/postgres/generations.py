@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -47,6 +48,9 @@ class Generations:
         if live is not None and live.fingerprint != spec.fingerprint:
             succession.check_followers(connection, self.live)
             succession.check_owner(connection, self.live)
+            # Meanwhile it is kept in step.
+            as_it_is = replace(spec, dimension=live.fingerprint.dimension)
+            schema.check_shape(connection, self.live, as_it_is, self._storage, self._where)
             return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
         schema.check_shape(connection, self.live, spec, self._storage, self._where)
         return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
