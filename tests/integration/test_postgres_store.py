@@ -231,14 +231,17 @@ def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for
     def hold() -> None:
         other = open_store(postgres_url)
         with other.lock():
+            other.begin_run()
             other._write(lambda connection: connection.execute("select pg_sleep(1.5)"))
 
+    store.prepare(spec())
     holder = forked(hold)
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         while not connection.execute("select 1 from pg_stat_activity where query ~ '^select pg_sleep'").fetchone():
             pass
         os.kill(holder, signal.SIGKILL)
         assert ended(holder) == -signal.SIGKILL
+        assert [run.outcome for run in store.runs()] == ["lost"]
         assert connection.execute("select 1 from pg_locks where locktype = 'advisory' and granted").fetchone()
     with store.lock():
         pass

@@ -127,6 +127,11 @@ class Sessions:
             return None if found is None else str(found[0])
         return f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
 
+    def is_held(self, connection: Connection) -> bool:
+        """The lock, by a process that is there: the server needs a moment to notice that one was killed."""
+        holder = self.holder(connection)
+        return holder is not None and not of_a_process_that_is_gone(holder)
+
     def refresh(self) -> None:
         """Open readers anew: those from before the extension was installed do not know its types."""
         with suppress(queue.Empty):

@@ -324,8 +324,8 @@ class PostgresStore:
         reached(Step.AFTER_RUN_RECORD)
 
     def runs(self, limit: int = 10) -> list[Run]:
-        scope, holder = self._books.scope, self._sessions.holder
-        return self._read(lambda c: runs.latest(c, scope, limit, locked=holder(c) is not None))
+        scope, is_held = self._books.scope, self._sessions.is_held
+        return self._read(lambda c: runs.latest(c, scope, limit, locked=is_held(c)))
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
