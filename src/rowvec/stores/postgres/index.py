@@ -158,34 +158,22 @@ def build(
             hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
         )
     with alone(connection, names):
-        return _built(connection, names, chosen, metric, storage, dimension, progress, watcher)
-
-
-def _built(
-    connection: Connection,
-    names: Names,
-    spec: IndexSpec,
-    metric: str,
-    storage: str,
-    dimension: int,
-    progress: Progress | None,
-    watcher: Callable[[], Connection] | None,
-) -> IndexInfo:
-    rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
-    former = [index for index in find(connection, names) if _is_ours(names, index)]
-    name = _free_name(connection, names)
-    _drop(connection, names, [index for index in former if not index.valid])
-    column = sql.Identifier(names.own("embedding")).as_string(connection)
-    column = column if storage == spec.precision else f"({column}::{spec.precision}({dimension}))"
-    statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
-        name=sql.Identifier(name),
-        table=names.sql,
-        how=sql.SQL(f"{spec.kind} ({column} {spec.precision}_{OPERATOR_CLASS[metric]}) with ({spec.options(rows)})"),
-    )
-    with _resources(connection, rows, dimension, spec.precision), _watched(connection, progress, watcher):
-        connection.execute(statement)
-    _drop(connection, names, [index for index in former if index.valid])
-    return next(index for index in find(connection, names) if index.name == name)
+        rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
+        former = [index for index in find(connection, names) if _is_ours(names, index)]
+        name = _free_name(connection, names)
+        _drop(connection, names, [index for index in former if not index.valid])
+        column = sql.Identifier(names.own("embedding")).as_string(connection)
+        kind = chosen.precision
+        column = column if storage == kind else f"({column}::{kind}({dimension}))"
+        statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
+            name=sql.Identifier(name),
+            table=names.sql,
+            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({chosen.options(rows)})"),
+        )
+        with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
+            connection.execute(statement)
+        _drop(connection, names, [index for index in former if index.valid])
+        return next(index for index in find(connection, names) if index.name == name)
 
 
 @contextmanager
