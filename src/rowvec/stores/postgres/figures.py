@@ -13,6 +13,8 @@ from rowvec.stores.postgres.names import Names
 
 Connection = psycopg.Connection[Any]
 
+_HAS_VECTOR = "exists (select from {table} where {key}::text = f.key and {embedding} is not null)"
+
 
 def of_table(connection: Connection, names: Names, key: str) -> dict[str, Any]:
     """What `rowvec status` shows of the live generation."""
@@ -36,8 +38,7 @@ def of_table(connection: Connection, names: Names, key: str) -> dict[str, Any]:
 
 def failures(connection: Connection, names: Names, key: str) -> tuple[int, int]:
     """Rows of a generation that failed, and how many of them have a vector, of a text that they had before."""
-    has_vector = "exists (select from {table} where {key}::text = f.key and {embedding} is not null)"
-    counted = f"select count(*), count(*) filter (where {has_vector}) from rowvec.failures f where scope = %s"
+    counted = f"select count(*), count(*) filter (where {_HAS_VECTOR}) from rowvec.failures f where scope = %s"
     found: tuple[int, int] = single(
         connection.execute(sql.SQL(counted).format(key=sql.Identifier(key), **names.parts), [names.scope])
     )
@@ -46,9 +47,8 @@ def failures(connection: Connection, names: Names, key: str) -> tuple[int, int]:
 
 def lost(connection: Connection, live: Names, building: Names, key: str) -> int:
     """Rows with a current vector in the live generation that failed in the one that is being built."""
-    query = """select count(*) from rowvec.failures f where scope = %s
-        and not exists (select from rowvec.failures also where also.scope = %s and also.key = f.key)
-        and exists (select from {table} where {key}::text = f.key and {embedding} is not null)"""
+    query = f"""select count(*) from rowvec.failures f where scope = %s and {_HAS_VECTOR}
+        and not exists (select from rowvec.failures also where also.scope = %s and also.key = f.key)"""
     (count,) = single(
         connection.execute(sql.SQL(query).format(key=sql.Identifier(key), **live.parts), [building.scope, live.scope])
     )

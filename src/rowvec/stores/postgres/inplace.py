@@ -89,7 +89,7 @@ class InPlaceGenerations(Generations):
 
     def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
         missing = self._missing(connection, self._target(connection, spec), spec)
-        if missing and not self._owned(connection):
+        if missing and not succession.is_owned(connection, self.live):
             raise StoreError(
                 f"The role does not own {self._table} in {self._where}, so that it may not change it.",
                 hint=f"Let its owner run: {' '.join(missing)}",
@@ -236,13 +236,6 @@ class InPlaceGenerations(Generations):
             )
         if target != self.live:
             succession.check_owner(connection, self.live)
-
-    def _owned(self, connection: Connection) -> bool:
-        row = connection.execute(
-            "select pg_has_role(relowner, 'usage') from pg_class where oid = to_regclass(%s)",
-            [self.live.sql.as_string(connection)],
-        ).fetchone()
-        return row == (True,)
 
     def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         keywords(names, spec).drop(connection)
