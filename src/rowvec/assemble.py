@@ -23,7 +23,7 @@ from rowvec.sources.base import CursorSettings, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stream import Pipeline
 from rowvec.text import Documents, build_recipe
-from rowvec.types import Column, ColumnType, Key
+from rowvec.types import Column, ColumnType, Key, is_bigint
 
 
 @contextmanager
@@ -310,7 +310,7 @@ def parse_key(text: str, kind: ColumnType) -> Key:
         key = int(text) if kind is ColumnType.INTEGER else UUID(text)
     except ValueError:
         raise ConfigError(f"{text!r} is no {kind} key.", hint=f"The keys of this pipeline are {kind}s.") from None
-    if isinstance(key, int) and not -(2**63) <= key < 2**63:
+    if isinstance(key, int) and not is_bigint(key):
         raise ConfigError(f"{text!r} is no integer key.", hint="A key has at most 64 bits.")
     return key
 

@@ -6,6 +6,7 @@ import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -34,6 +35,11 @@ class ColumnType(enum.StrEnum):
     JSON = "json"
     ARRAY = "array"
     BYTES = "bytes"
+
+
+def is_bigint(number: float | Decimal) -> bool:
+    """Whether it fits into 64 bits, the largest integer that every store keeps."""
+    return -(2**63) <= number < 2**63
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,12 +35,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from rowvec.types import ColumnType
+from rowvec.types import ColumnType, is_bigint
 
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
 """What a converter raises for a value that is none of its type; OSError is what the clock says of a far year."""
 
-_BIGINT = 2**63
 _MILLISECONDS_FROM = 10**11
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
@@ -189,7 +188,7 @@ def _to_integer(value: Any) -> int | None:
     number: int = int(value)
     if not isinstance(value, str) and number != value:
         raise ValueError("not a whole number")
-    if number < -_BIGINT or number >= _BIGINT:
+    if not is_bigint(number):
         raise ValueError("more than 64 bits")
     return number
 

@@ -9,9 +9,8 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from rowvec.types import ColumnType
+from rowvec.types import ColumnType, is_bigint
 
-_BIGINT = 2**63
 _DIGITS = 300
 
 
@@ -85,7 +84,7 @@ def _integer(value: Any) -> int | float:
     number = _number_of(value)
     if number != int(number):
         return float(number)
-    if not -_BIGINT <= number < _BIGINT:
+    if not is_bigint(number):
         raise ValueError("more than 64 bits")
     return int(number)
 

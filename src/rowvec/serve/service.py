@@ -22,7 +22,7 @@ from rowvec.status import Status
 from rowvec.status import status as gather
 from rowvec.stores.base import Ledger
 from rowvec.stream import Pipeline
-from rowvec.types import ColumnType, Key
+from rowvec.types import ColumnType, Key, is_bigint
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -30,7 +30,6 @@ CHECK_SECONDS = 1.0
 """A pipeline is looked at again, for a request, at most so often."""
 STATUS_SECONDS = 5.0
 """So old may a status be: it counts rows, which a page that reloads must not make a burden."""
-BIGINT = 2**63
 
 
 class Service:
@@ -155,7 +154,7 @@ class Service:
         if kind is ColumnType.INTEGER:
             if not re.fullmatch(r"-?[0-9]{1,30}", text):
                 raise Problem(422, f"The id {text[:100]!r} is not an integer, as the keys of {self.name!r} are.")
-            if not -BIGINT <= int(text) < BIGINT:
+            if not is_bigint(int(text)):
                 raise self._unknown(text)
             return int(text)
         if kind is ColumnType.UUID:

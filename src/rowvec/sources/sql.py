@@ -19,13 +19,12 @@ from rowvec.errors import ConfigError, SourceError
 from rowvec.naming import check_column, suggestion
 from rowvec.sources.base import Mark, Selection
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
-from rowvec.types import Column, ColumnType, Key, Row
+from rowvec.types import Column, ColumnType, Key, Row, is_bigint
 
 if TYPE_CHECKING:
     from rowvec.sources.databases.notify import Notifier
 
 KEYS_AT_ONCE = 5000
-_BIGINT = 2**63
 _CLASSES: dict[ColumnType, type] = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.UUID: UUID}
 _PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|\[([^\]]+)\]|([^."`\[\]]+)')
 
@@ -296,10 +295,9 @@ class SqlSource:
         keys = self._typed(keys)
         if len(set(keys)) < len(keys):
             raise self._duplicate(next(key for key, times in Counter(keys).items() if times > 1))
-        if keys and self.key_type is ColumnType.INTEGER and not -_BIGINT <= min(keys) <= max(keys) < _BIGINT:
-            raise SourceError(
-                f"{self._relation.name}: the key {max(keys)} has more than 64 bits.", hint="Read it as text."
-            )
+        if keys and self.key_type is ColumnType.INTEGER and not (is_bigint(min(keys)) and is_bigint(max(keys))):
+            odd = next(key for key in keys if not is_bigint(key))
+            raise SourceError(f"{self._relation.name}: the key {odd} has more than 64 bits.", hint="Read it as text.")
         if self.key_type is ColumnType.TEXT and "\0" in "".join(keys):
             odd = next(key for key in keys if "\0" in key)
             raise SourceError(
