@@ -365,8 +365,9 @@ class Pass:
         """Delete what is in the ledger and should not be; `present` counts the ledger before this run."""
         sweeps = self.ended and self._guards and not self.pipeline.keep_missing
         missing = max(0, self._missing(present, reading)) if sweeps else 0
-        if self._guards and not self.options.allow_delete:
-            check_share(self.pipeline, missing, present, len(self.emptied))
+        if not self.options.allow_delete and self.options.limit is None:
+            # Of a range of a fleet it is known what share of that range goes.
+            check_share(self.pipeline, missing, present if self._guards else self.matched, len(self.emptied))
         delete_emptied(self.pipeline, self.report, self.stop, self.emptied)
         if missing:
             delete_missing(self.pipeline, self.report, self.stop, self.options.selection, self.progress)

@@ -339,7 +339,7 @@ class Convergence(RuleBasedStateMachine):
 
     def range_sync(self, ledger: Any, after: str | None, until: str | None) -> None:
         with self.opened() as pipeline:
-            sync_range(pipeline, after, until, ledger=ledger, expected=identity(pipeline), options=Options())
+            sync_range(pipeline, after, until, ledger=ledger, expected=identity(pipeline), options=ALLOWED)
 
     def together(self, works: list[Callable[[], None]]) -> None:
         errors: list[BaseException] = []

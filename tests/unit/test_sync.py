@@ -203,6 +203,18 @@ def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options):
     assert sync(pipeline, replace(options, allow_delete=True)).deleted == 60
 
 
+def test_texts_of_a_range_that_are_empty_all_at_once_keep_their_vectors():
+    """As a worker of a fleet has it."""
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
+    sync(pipeline)
+    for n in range(50, 90):
+        pipeline.source.rows[n]["name"] = ""
+    with pytest.raises(DeletionGuard, match="40 of the 50 rows in memory have no text any more"):
+        sync(pipeline, Options(after=49))
+    assert pipeline.store.count() == 100
+    assert sync(pipeline, Options(after=49, allow_delete=True)).deleted == 40
+
+
 def test_rows_that_are_gone_and_rows_without_a_text_count_together():
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
     sync(pipeline)
