@@ -23,9 +23,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rowvec.embedders.models import MINILM, find
-from rowvec.embedders.openai import OpenAIEmbedder
-from rowvec.pricing import Price, dollars
+from rowvec.embedders.local.model_files import MINILM, find
+from rowvec.embedders.openai.client import OpenAIEmbedder
+from rowvec.embedders.pricing import Price, dollars
 
 MODEL = "text-embedding-3-small"
 PRICE = Price(0.02, "benchmark")

@@ -22,7 +22,7 @@ from benchmarks.rig import DATA
 from rich.console import Console
 from rich.table import Table
 
-from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.types import Vectors
 
 RESULTS = Path(__file__).parent / "results" / "cross_lingual.json"

@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import numpy.typing as npt
 
-from rowvec.embedders.local import LocalEmbedder
-from rowvec.embedding_map import EmbeddingMap, draw, map_file
-from rowvec.serve.colours import colour
+from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.maps.draw import EmbeddingMap, draw, map_file
+from rowvec.serve.page.colours import colour
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore

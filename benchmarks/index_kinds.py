@@ -30,11 +30,11 @@ from benchmarks.search import MODEL, fill, real_vectors
 from pgvector.psycopg import register_vector
 
 from rowvec.config.load import STATE
-from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
-from rowvec.stores.postgres.index import IndexSpec, default_lists
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index.index import IndexSpec, default_lists
 from rowvec.types import Column, ColumnType, Vectors
 
 RESULTS = Path(__file__).parent / "results" / "index_kinds.json"

@@ -29,8 +29,8 @@ import ir_measures
 import psycopg
 from benchmarks.rig import DATA
 
-from rowvec.stores.postgres.keyword import KeywordIndex
-from rowvec.stores.postgres.words import searchable
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.keyword_index.words import searchable
 
 WORDS = 100
 BATCH = 1_000

@@ -17,17 +17,17 @@ from benchmarks.relevance_data import Collection, icecat, vaswani
 from rich.console import Console
 from rich.table import Table
 
-from rowvec.embedders.local import LocalEmbedder
-from rowvec.evaluate import evaluate
+from rowvec.documents.text import Documents, build_recipe
+from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.evaluation.measures import evaluate
+from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
-from rowvec.search import MAX_LIMIT, Searcher
+from rowvec.searcher import MAX_LIMIT, Searcher
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import MemorySource
-from rowvec.text import Documents, build_recipe
 
 RESULTS = Path(__file__).parent / "results"
 COLLECTIONS = {"vaswani": vaswani, "icecat": icecat}

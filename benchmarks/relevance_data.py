@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rowvec.judgements import queries_of, read_judgements, read_queries
+from rowvec.evaluation.files import queries_of, read_judgements, read_queries
 
 ROOT = Path(__file__).parents[1]
 Row = dict[str, Any]

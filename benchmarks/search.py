@@ -22,9 +22,9 @@ from benchmarks.relevance_data import vaswani
 from rich.console import Console
 from rich.table import Table
 
-from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.filters import Filter, bind, parse
-from rowvec.search import Searcher
+from rowvec.searcher import Searcher
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore

@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 from benchmarks.rig import database, free_port, wait_for
 
-from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.pipeline import Pipeline
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
 from rowvec.testing import MemorySource
 from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, WriteBatch
 

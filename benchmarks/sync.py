@@ -35,9 +35,9 @@ from benchmarks.rig import DATA, ROWVEC, resource_unit, run, timed
 
 from rowvec import assemble
 from rowvec.config.load import STATE
+from rowvec.pipeline import Pipeline
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 
 RESULTS = Path(__file__).parent / "results" / "sync.json"

@@ -8,9 +8,9 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.stream import Pipeline
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Column, ColumnType, Document, Row
 

@@ -166,9 +166,9 @@ def _toml(value: Any) -> str:
 
 def openapi() -> dict[str, Any]:
     """Of an application over one pipeline in memory."""
+    from rowvec.pipeline import Pipeline
     from rowvec.serve import Service, create_app
     from rowvec.stores.base import TableSpec
-    from rowvec.stream import Pipeline
     from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
     from rowvec.types import ColumnType, Document, Row
 
@@ -185,7 +185,7 @@ def openapi() -> dict[str, Any]:
 
 
 def http() -> str:
-    from rowvec.serve.docs import Operation, described
+    from rowvec.serve.page.docs import Operation, described
 
     def fields(title: str, found: Sequence[Any]) -> str:
         rows = ((f"`{each.name}`", each.kind, "needed" if each.required else "", each.text) for each in found)

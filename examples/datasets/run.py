@@ -18,7 +18,7 @@ import psycopg
 from load import TABLE
 
 from rowvec import rows_to_embed
-from rowvec.direct import search
+from rowvec.api import search
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 
 HERE = Path(__file__).parent

@@ -22,7 +22,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from rowvec.stores.postgres.embedded import embedded_url
-from rowvec.urls import redact
+from rowvec.support.redaction import redact
 
 HERE = Path(__file__).resolve().parent
 DATABASE = USER = PASSWORD = "analytics"

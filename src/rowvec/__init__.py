@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rowvec.direct import rows_to_embed, sync, sync_async
+    from rowvec.api import rows_to_embed, sync, sync_async
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "rows_to_embed", "sync", "sync_async"]
@@ -21,6 +21,6 @@ def __getattr__(name: str) -> Any:
     """Import what a name needs when it is asked for: `import rowvec` itself loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'rowvec' has no attribute {name!r}")
-    from rowvec import direct
+    from rowvec import api
 
-    return getattr(direct, name)
+    return getattr(api, name)

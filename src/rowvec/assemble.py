@@ -11,18 +11,18 @@ from pathlib import Path
 from uuid import UUID
 
 from rowvec import config as settings
+from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
+from rowvec.embedders.pricing import Budget, price_of
 from rowvec.errors import ConfigError, SearchError
+from rowvec.evaluation.gate import Gate
 from rowvec.filters import parse
-from rowvec.former import KeptSettings, kept
-from rowvec.gate import Gate
-from rowvec.naming import check_column
-from rowvec.pricing import Budget, price_of
+from rowvec.generations.kept_settings import KeptSettings, kept
+from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.base import CursorSettings, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.stream import Pipeline
-from rowvec.text import Documents, build_recipe
+from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, is_bigint
 
 
@@ -141,7 +141,7 @@ def _excluded(source: Source, declared: settings.Pipeline) -> list[str]:
     excluded = list(declared.text.exclude)
     column = _in_place(declared)
     if column is not None and declared.text.columns == "*":
-        from rowvec.stores.postgres.inplace import is_ours
+        from rowvec.stores.postgres.generations.columns import is_ours
 
         excluded += [each.name for each in source.columns if is_ours(each.name, column)]
     return excluded
@@ -172,7 +172,7 @@ def _table(chosen: settings.SqlRows, cursor: str | None = None) -> Source:
 
 
 def _files(chosen: settings.FilesSource) -> Source:
-    from rowvec.sources.files import FilesSource
+    from rowvec.sources.files.source import FilesSource
 
     return FilesSource(
         chosen.paths, key=chosen.key, format=chosen.format, where=parse(chosen.where) if chosen.where else None,
@@ -181,7 +181,7 @@ def _files(chosen: settings.FilesSource) -> Source:
 
 
 def _events(chosen: settings.DebeziumSource) -> Source:
-    from rowvec.sources.event_stream import EventSettings
+    from rowvec.sources.events.stream import EventSettings
 
     told = EventSettings(
         chosen.key,
@@ -196,10 +196,10 @@ def _events(chosen: settings.DebeziumSource) -> Source:
         told = replace(told, placeholder=chosen.placeholder)
     rows = _table(chosen.rows) if chosen.rows else None
     if chosen.paths:
-        from rowvec.sources.debezium import EventFiles
+        from rowvec.sources.events.files import EventFiles
 
         return EventFiles(chosen.paths, told, rows=rows)
-    from rowvec.sources.kafka import KafkaEvents
+    from rowvec.sources.events.kafka import KafkaEvents
 
     options = {name: value.get_secret_value() for name, value in chosen.options.items()}
     return KafkaEvents(chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options)
@@ -213,7 +213,7 @@ def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) ->
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     chosen = declared.embedder
     if isinstance(chosen, settings.LocalEmbedder):
-        from rowvec.embedders.local import LocalEmbedder
+        from rowvec.embedders.local.embedder import LocalEmbedder
 
         return LocalEmbedder(
             chosen.model, precision=chosen.precision, device=chosen.device, overflow=chosen.overflow,
@@ -227,7 +227,7 @@ def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) ->
             chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
             passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
         )  # fmt: skip
-    from rowvec.embedders.openai import OpenAIEmbedder
+    from rowvec.embedders.openai.client import OpenAIEmbedder
 
     return OpenAIEmbedder(
         chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
@@ -258,8 +258,8 @@ def build_store(
             table=chosen.table,
             metric=chosen.metric,
         )
-    from rowvec.stores.postgres.index import IndexSpec
     from rowvec.stores.postgres.store import PostgresStore
+    from rowvec.stores.postgres.vector_index.index import IndexSpec
 
     url = chosen.url.get_secret_value()
     if url == settings.EMBEDDED:

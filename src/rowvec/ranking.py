@@ -14,7 +14,7 @@ from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from rowvec.errors import ConfigError
-from rowvec.naming import check_column
+from rowvec.support.suggestions import check_column
 from rowvec.types import Key
 
 Fusion = Literal["convex", "rrf"]

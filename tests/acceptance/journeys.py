@@ -19,19 +19,19 @@ import psycopg
 import pytest
 
 from rowvec.embedders.base import Embedder
-from rowvec.embedders.local import LocalEmbedder
-from rowvec.embedders.openai import OpenAIEmbedder
-from rowvec.events import sync_events
+from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.openai.client import OpenAIEmbedder
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Source
-from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventSettings, EventStream
-from rowvec.sources.files import FilesSource
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings, EventStream
+from rowvec.sources.files.source import FilesSource
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.types import Embedded, Fingerprint, Report, Vector
 from tests.acceptance.killed import RecordingEmbedder
 from tests.integration.debezium_rig import lines, put, removed

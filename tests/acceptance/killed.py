@@ -12,12 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rowvec import steps
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
-from rowvec.steps import Step
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.support import killpoints
+from rowvec.support.killpoints import Step
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Embedded
 from tests.support import in_child, simple_pipeline
@@ -78,7 +78,7 @@ def kill_at(step: Step, occurrence: int) -> None:
         if reached is step and seen == occurrence:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    steps.observer = observe
+    killpoints.observer = observe
 
 
 def kill_after(seconds: float) -> None:

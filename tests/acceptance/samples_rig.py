@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from rowvec import assemble
-from rowvec.preview import documents_to_embed
+from rowvec.pipeline import Options
 from rowvec.stores.libsql.local import LocalDatabase
-from rowvec.stream import Options
+from rowvec.syncing.preview import documents_to_embed
 from rowvec.types import Document, Vector
 from tests.servers.openai import EmbeddingServer, vector_of
 

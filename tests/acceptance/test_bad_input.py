@@ -158,7 +158,7 @@ def test_a_composite_key(shop: Shop, rowvec: Told) -> None:
 
 @pytest.mark.parametrize("part", ["source", "store"])
 def test_an_unreachable_database(part: str, shop: Shop, rowvec: Told, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowvec.retry.PATIENCE", 0.1)
+    monkeypatch.setattr("rowvec.support.retry.PATIENCE", 0.1)
     url = "postgresql://shop:s3cret@127.0.0.1:1/shop"
     form = SOURCE.format(url=url, table="products", key="id") if part == "source" else STORE.format(url=url, table="v")
     shop.declare(**{part: form})

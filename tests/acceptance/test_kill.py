@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rowvec.steps import Step
-from rowvec.stream import Options
-from rowvec.syncing import sync
+from rowvec.pipeline import Options
+from rowvec.support.killpoints import Step
+from rowvec.syncing.run import sync
 from tests.acceptance.killed import (
     IN_FLIGHT_TEXTS,
     KILLED,

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rowvec.events import sync_events
-from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventSettings
-from rowvec.steps import Step
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
+from rowvec.support.killpoints import Step
+from rowvec.syncing.events import sync_events
 from rowvec.types import Report
 from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, RecordingEmbedder, billed, kill_after, kill_at, repaid
 from tests.integration.debezium_rig import lines, partitions, put, registry, removed

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rowvec import steps
-from rowvec.steps import Step
+from rowvec.support import killpoints
+from rowvec.support.killpoints import Step
 from tests.acceptance.journeys import COMBINATIONS, EMBEDDERS, SOURCES, STORES, Journey, Rows, journey
 from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, kill_at, repaid
 from tests.support import in_child
@@ -108,7 +108,7 @@ def _passed(made: Journey, noted: Path) -> None:
         with noted.open("a") as file:
             file.write(f"{step}\n")
 
-    steps.observer = note
+    killpoints.observer = note
     made.bring_up_to_date()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rowvec.cli import progress
-from rowvec.embedding_map import EmbeddingMap
+from rowvec.maps.draw import EmbeddingMap
 from rowvec.types import ColumnType
 from tests.acceptance.shop import Shop
 

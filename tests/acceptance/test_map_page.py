@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rowvec.embedding_map import SIDE, EmbeddingMap, map_file
+from rowvec.maps.draw import SIDE, EmbeddingMap, map_file
+from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
-from rowvec.stream import Pipeline
 from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
 from tests.integration.serve_rig import KEY, product_pipeline, rows, serving
 

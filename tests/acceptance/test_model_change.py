@@ -16,9 +16,10 @@ import httpx
 import numpy as np
 import pytest
 
-from rowvec import passes, steps, syncing
-from rowvec.embedders.local import LocalEmbedder
-from rowvec.steps import Step
+from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.support import killpoints
+from rowvec.support.killpoints import Step
+from rowvec.syncing import rows, run
 from rowvec.types import Embedded
 from tests.acceptance.killed import KILLED, kill_at
 from tests.acceptance.shop import ROWVEC, Finished, Shop, wait_until
@@ -87,8 +88,8 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(LocalEmbedder, "embed", slowly)
     monkeypatch.setattr(LocalEmbedder, "chunk_texts", 20)
-    monkeypatch.setattr(passes, "COMMIT_ROWS", 20)
-    monkeypatch.setattr(syncing, "SLICE_SECONDS", 0.5)
+    monkeypatch.setattr(rows, "COMMIT_ROWS", 20)
+    monkeypatch.setattr(run, "SLICE_SECONDS", 0.5)
     return bill
 
 
@@ -197,7 +198,7 @@ def test_a_model_change_under_four_search_clients(rig: Rig, slow: Path) -> None:
         rig.use("new")
         kill_at(Step.WRITE_AFTER_COMMIT, 4)
         killed = rig.start("sync")
-        steps.observer = None
+        killpoints.observer = None
         assert killed.finish().code == KILLED
         found = rig.generations()
         assert found["live"]["rows"] == ROWS + 20

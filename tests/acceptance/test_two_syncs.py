@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from rowvec.errors import Locked
+from rowvec.pipeline import Pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.acceptance.shop import Shop, wait_until
 from tests.servers.openai import EmbeddingServer

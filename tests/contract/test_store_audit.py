@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from rowvec.plan import Circumstances, plan
-from rowvec.stores.audited import Audited, Auditor
+from rowvec.stores.auditor import Audited, Auditor
 from rowvec.stores.base import Store
+from rowvec.syncing.plan import Circumstances, plan
 from rowvec.types import Column, ColumnType, Kind, WriteBatch
 from tests.contract.conftest import Opener
 from tests.contract.samples import DIMENSION, SPEC, WHEN, document, entry, failure, hashed, vector_of, write

@@ -12,10 +12,10 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.audited import Drift
+from rowvec.stores.auditor import Drift
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres.generations import keywords
-from rowvec.stores.postgres.keyword import ENTRY
+from rowvec.stores.postgres.generations.tables import keywords
+from rowvec.stores.postgres.keyword_index.index import ENTRY
 from rowvec.stores.postgres.names import Names
 from rowvec.types import Failure, Key
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rowvec.embedders.openai import OpenAIEmbedder
-from rowvec.pricing import Price
+from rowvec.embedders.openai.client import OpenAIEmbedder
+from rowvec.embedders.pricing import Price
 from rowvec.types import Embedded
 from tests.servers.openai import EmbeddingServer, vector_of
 

@@ -17,11 +17,11 @@ import uvicorn
 from fastapi import FastAPI
 from psycopg import sql
 
+from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Column, ColumnType, Document, Row
 from tests.support import digest

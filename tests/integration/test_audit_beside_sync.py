@@ -14,18 +14,18 @@ import libsql
 import psycopg
 import pytest
 
-from rowvec.audit import audit
+from rowvec.auditing.audit import audit
+from rowvec.auditing.findings import Audit
+from rowvec.auditing.repair import repair
 from rowvec.errors import Locked
-from rowvec.findings import Audit
-from rowvec.repair import repair
+from rowvec.pipeline import Pipeline
 from rowvec.sources.sql import SqlSource
-from rowvec.stores.audited import Drift
+from rowvec.stores.auditor import Drift
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from tests.integration.damage_rig import LibsqlHands, PostgresHands, Spoiler, unit
 from tests.support import simple_pipeline
 

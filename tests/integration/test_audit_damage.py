@@ -13,17 +13,17 @@ import libsql
 import psycopg
 import pytest
 
-from rowvec.audit import audit
-from rowvec.findings import Audit
-from rowvec.repair import repair
+from rowvec.auditing.audit import audit
+from rowvec.auditing.findings import Audit
+from rowvec.auditing.repair import repair
+from rowvec.pipeline import Pipeline
 from rowvec.sources.sql import SqlSource
-from rowvec.stores.audited import Drift
+from rowvec.stores.auditor import Drift
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Key, Row, WriteBatch
 from tests.integration.damage_rig import LibsqlHands, PostgresHands, Spoiler, inflict

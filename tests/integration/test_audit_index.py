@@ -14,18 +14,18 @@ import libsql
 import psycopg
 import pytest
 
-from rowvec.audit import audit
+from rowvec.auditing.audit import audit
+from rowvec.auditing.repair import repair
+from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import StoreError
-from rowvec.repair import repair
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
-from rowvec.stores.audited import Drift
+from rowvec.stores.auditor import Drift
 from rowvec.stores.libsql import LibsqlStore
-from rowvec.stores.postgres.index import IndexSpec
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.stores.postgres.vector_index.index import IndexSpec
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.text import Documents, build_recipe
 from rowvec.types import WriteBatch
 from tests.support import simple_pipeline
 

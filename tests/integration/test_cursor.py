@@ -16,13 +16,13 @@ import pytest
 import sqlalchemy as sa
 
 from rowvec.errors import ConfigError, SourceError
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings, Incremental
-from rowvec.sources.files import FilesSource
+from rowvec.sources.files.source import FilesSource
 from rowvec.sources.sql import SqlSource
-from rowvec.steps import Step
 from rowvec.stores.libsql import LibsqlStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.support.killpoints import Step
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.acceptance.killed import KILLED, kill_at
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from rowvec.embedders.pricing import Budget
 from rowvec.errors import (
     ConfigError,
     DeletionGuard,
@@ -24,18 +25,17 @@ from rowvec.errors import (
     SourceUnavailable,
     StoreError,
 )
-from rowvec.events import sync_events
 from rowvec.filters import Compare, Op
-from rowvec.generations import roll_back
-from rowvec.pricing import Budget
+from rowvec.generations.lifecycle import roll_back
+from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
-from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventSettings
-from rowvec.sources.storage import File, find
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
+from rowvec.sources.files.storage import File, find
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import ColumnType, Embedded, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
@@ -456,7 +456,7 @@ def test_a_storage_that_fails_once_after_a_quiet_hour_is_asked_again(
         if report.read == 2:
             stop.set()
 
-    monkeypatch.setattr("rowvec.sources.debezium.find", fails_once)
-    monkeypatch.setattr("rowvec.events.PATIENCE", 3.0)  # The hour.
+    monkeypatch.setattr("rowvec.sources.events.files.find", fails_once)
+    monkeypatch.setattr("rowvec.syncing.events.PATIENCE", 3.0)  # The hour.
     carry_out(pipeline, follow=True, stop=stop, progress=stop_at_the_second)
     vectors_match_rows(pipeline, {1: "one", 2: "two"})

@@ -13,12 +13,12 @@ import confluent_kafka
 import pytest
 
 from rowvec.errors import SourceError, SourceUnavailable
-from rowvec.events import sync_events
-from rowvec.sources.event_stream import EventSettings
-from rowvec.sources.kafka import KafkaEvents
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.kafka import KafkaEvents
+from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
+from rowvec.syncing.events import sync_events
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Report
 from tests.integration.debezium_rig import Change, envelope, put, registry, removed
@@ -132,8 +132,8 @@ def test_brokers_that_came_back_are_read_on_from_though_nothing_is_new(
 
     real = confluent_kafka.Consumer
     monkeypatch.setattr(confluent_kafka, "Consumer", consumer)
-    monkeypatch.setattr("rowvec.sources.kafka.LOOK_AGAIN_SECONDS", 0.5)
-    monkeypatch.setattr("rowvec.sources.kafka.DOWN_SECONDS", 2.0)
+    monkeypatch.setattr("rowvec.sources.events.kafka.LOOK_AGAIN_SECONDS", 0.5)
+    monkeypatch.setattr("rowvec.sources.events.kafka.DOWN_SECONDS", 2.0)
     stop, began, told = threading.Event(), time.monotonic(), False
     for _ in events.batches({}, 10, follow=True, stop=stop):
         waited = time.monotonic() - began

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import rowvec
-from rowvec.direct import search
+from rowvec.api import search
 from rowvec.errors import ConfigError
 from tests.integration.celery_rig import Project, many, project
 from tests.servers.openai import EmbeddingServer

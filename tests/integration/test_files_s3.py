@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
-from rowvec.events import sync_events
-from rowvec.sources.debezium import EventFiles
-from rowvec.sources.event_stream import EventSettings
-from rowvec.sources.files import FilesSource
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
+from rowvec.sources.files.source import FilesSource
+from rowvec.syncing.events import sync_events
 from rowvec.types import Key, Report, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
 from tests.support import simple_pipeline, vectors_match_rows

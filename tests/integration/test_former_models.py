@@ -13,11 +13,11 @@ import pytest
 from rowvec import assemble
 from rowvec import config as settings
 from rowvec.errors import EmbedderError
-from rowvec.former import kept
-from rowvec.generations import as_live, live_embedder, roll_back
-from rowvec.search import Searcher
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.generations.kept_settings import kept
+from rowvec.generations.lifecycle import as_live, live_embedder, roll_back
+from rowvec.pipeline import Pipeline
+from rowvec.searcher import Searcher
+from rowvec.syncing.run import sync
 from tests.servers.openai import EmbeddingServer
 from tests.support_tiny_models import tiny_model
 

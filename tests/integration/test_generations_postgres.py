@@ -13,14 +13,14 @@ import psycopg
 import pytest
 
 from rowvec.errors import StoreError
-from rowvec.generations import course, roll_back
-from rowvec.search import Mode, Searcher
+from rowvec.generations.lifecycle import course, roll_back
+from rowvec.pipeline import Options, Pipeline
+from rowvec.searcher import Mode, Searcher
 from rowvec.stores.base import Ledger
-from rowvec.stores.postgres import changeover
-from rowvec.stores.postgres.index import IndexSpec
+from rowvec.stores.postgres.generations import changeover
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.stores.postgres.vector_index.index import IndexSpec
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Fingerprint, Report, State
 from rowvec.workers import fleet

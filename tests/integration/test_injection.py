@@ -23,13 +23,13 @@ import pytest
 
 from rowvec import assemble
 from rowvec.filters import Compare, Op, bind, from_json, parse
-from rowvec.search import Searcher
+from rowvec.pipeline import Options, Pipeline
+from rowvec.pipeline_status import status
+from rowvec.searcher import Searcher
 from rowvec.serve import Service
 from rowvec.serve.api import create_app
 from rowvec.serve.settings import ServeSettings
-from rowvec.status import status
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from tests.integration.serve_rig import client_of
 from tests.servers.openai import EmbeddingServer
 from tests.torture import Faults, error_of, tried

@@ -11,16 +11,16 @@ import psycopg
 import pytest
 
 import rowvec
-from rowvec.cli import setup
-from rowvec.direct import search
+from rowvec.api import search
+from rowvec.cli.check import check
 from rowvec.errors import StoreError
-from rowvec.preview import preview
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres.inplace import is_ours
+from rowvec.stores.postgres.generations.columns import is_ours
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.preview import preview
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Row
 from tests.servers.openai import EmbeddingServer
@@ -190,7 +190,7 @@ def test_search_filters_on_the_table_s_own_columns(url: str, pipeline: Pipeline)
 
 
 def test_the_index_stands_on_the_user_s_column_and_theirs_is_left_alone(url: str, pipeline: Pipeline) -> None:
-    from rowvec.stores.postgres.index import IndexSpec
+    from rowvec.stores.postgres.vector_index.index import IndexSpec
 
     sync(pipeline)
     store = pipeline.store
@@ -205,7 +205,7 @@ def test_the_index_stands_on_the_user_s_column_and_theirs_is_left_alone(url: str
 def test_an_index_is_built_for_many_vectors_and_not_for_many_rows(
     url: str, pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowvec.stores.postgres.indexes.AUTO_ROWS", 8)
+    monkeypatch.setattr("rowvec.stores.postgres.vector_index.indexes.AUTO_ROWS", 8)
     store = pipeline.store
     assert isinstance(store, PostgresStore)
     sync(pipeline)
@@ -232,8 +232,8 @@ class TestFromTheCommandLine:
     def test_check_apply_sync_and_search(self, url: str, tmp_path: Path) -> None:
         with EmbeddingServer(dimension=8) as model:
             config = written(tmp_path, self.CONFIG.format(url=url, model=model.url))
-            assert setup.check(config, None, as_json=True) == 1
-            assert setup.check(config, None, apply=True, as_json=True) == 0
+            assert check(config, None, as_json=True) == 1
+            assert check(config, None, apply=True, as_json=True) == 0
             assert rowvec.sync(config=config).inserted == 9
             assert rowvec.sync(config=config).unchanged == 9, "the vectors are no part of the text"
             found = search("title 5", config=config, where="downloads < 6", mode="keyword").hits

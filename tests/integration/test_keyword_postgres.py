@@ -18,9 +18,8 @@ import pytest
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres import keyword
-from rowvec.stores.postgres.keyword import KeywordIndex
-from rowvec.stores.postgres.words import searchable
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.keyword_index.words import searchable
 
 Connection = psycopg.Connection[Any]
 CODES = {1: "Brake pads SABO520067C", 2: "Brake pads SABO-520067C, front", 3: "Xerox 006R90321 toner", 4: "MQ2K2ZD/A"}
@@ -393,6 +392,6 @@ def test_vaswani_is_ranked_as_well_as_by_a_bm25_library(conn: Connection, data: 
 
 
 def test_a_batch_is_cut_by_its_characters_too() -> None:
-    batches = list(keyword._batches(list(range(200)), ["x" * 90_000] * 200))
+    batches = list(index._batches(list(range(200)), ["x" * 90_000] * 200))
     assert [key for keys, _ in batches for key in keys] == list(range(200))
     assert len(batches) == 3

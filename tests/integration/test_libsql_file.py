@@ -19,10 +19,10 @@ import pytest
 
 from rowvec.errors import ConfigError, Locked, StoreError, StoreUnavailable
 from rowvec.filters import Compare, Op
-from rowvec.steps import Step
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Entry, Stored, WriteBatch
 from tests.support import digest
@@ -332,14 +332,14 @@ def test_a_sync_that_was_silent_for_so_long_that_it_lost_its_lock_writes_no_more
 
 KILLED = """
     import os, signal, sys
-    from rowvec import steps
+    from rowvec.support import killpoints
     from rowvec.stores.libsql import LibsqlStore
     from rowvec.types import WriteBatch
     from tests.integration.test_libsql_file import SPEC, entry
     store = LibsqlStore(sys.argv[1], table="items")
     store.prepare(SPEC)
     store.write(WriteBatch([entry(1, "lamp")]))
-    steps.observer = lambda step: step == sys.argv[2] and os.kill(os.getpid(), signal.SIGKILL)
+    killpoints.observer = lambda step: step == sys.argv[2] and os.kill(os.getpid(), signal.SIGKILL)
     store.write(WriteBatch([entry(2, "chair"), entry(1, "red lamp", expected=entry(1, "lamp").document.text_hash)]))
 """
 

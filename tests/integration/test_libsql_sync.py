@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rowvec.stores.libsql import LibsqlStore
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from tests.servers.hrana import HranaServer, serving
 from tests.support import simple_pipeline, vectors_match_rows

@@ -23,17 +23,17 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.embedders.base import Embedder
-from rowvec.embedders.openai import OpenAIEmbedder
+from rowvec.embedders.openai.client import OpenAIEmbedder
 from rowvec.errors import Locked, RowvecError, StoreUnavailable
-from rowvec.retry import KEEPALIVES, patiently
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore, lease
 from rowvec.stores.libsql.remote import RemoteDatabase
 from rowvec.stores.postgres import connect
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.support.retry import KEEPALIVES, patiently
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Report
 from tests.integration.celery_rig import BROKERS, many, need, project, wait_for

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.base import Embedder
-from rowvec.embedders.openai import OpenAIEmbedder
+from rowvec.embedders.openai.client import OpenAIEmbedder
+from rowvec.embedders.pricing import Budget
 from rowvec.errors import (
     ConfigError,
     EmbedderError,
     EmbedderUnavailable,
     TextRefused,
 )
-from rowvec.pricing import Budget
 from tests.integration.openai_rig import (
     CHEAP,
     KEY,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rowvec.embedders.openai import OpenAIEmbedder
+from rowvec.embedders.openai.client import OpenAIEmbedder
 from rowvec.errors import (
     EmbedderUnavailable,
     RateLimited,

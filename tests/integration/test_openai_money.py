@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from rowvec.embedders.openai import OpenAIEmbedder
+from rowvec.embedders.openai.client import OpenAIEmbedder
+from rowvec.embedders.pricing import Budget
 from rowvec.errors import (
     BudgetExceeded,
 )
-from rowvec.pricing import Budget
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from tests.integration.openai_rig import (
     CHEAP,
     SMALL,

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 
 from rowvec.filters import bind, parse
-from rowvec.search import Searcher
+from rowvec.searcher import Searcher
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from tests.integration.sql_rig import Run, mariadb_database
 from tests.servers.hrana import serving
 from tests.support import simple_pipeline, vectors_match_rows

@@ -18,15 +18,16 @@ import pytest
 
 from rowvec.errors import EmbedderUnavailable, TextRefused
 from rowvec.filters import bind, parse
+from rowvec.pipeline import Options
+from rowvec.pipeline_status import status
 from rowvec.ranking import Ranking
-from rowvec.status import status
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
-from rowvec.stores.postgres import indexes
-from rowvec.stores.postgres.index import IndexSpec
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, new_failure
-from rowvec.syncing import sync
+from rowvec.stores.postgres.vector_index import indexes
+from rowvec.stores.postgres.vector_index.index import IndexSpec
+from rowvec.syncing.pages import new_failure
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import PastFailure, Stored, WriteBatch
 from tests.support import simple_pipeline, vectors_match_rows

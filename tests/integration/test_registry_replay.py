@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from rowvec.documents.text import Documents, build_recipe
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
-from rowvec.text import Documents, build_recipe
 from rowvec.types import Document, Key
 
 EVERY = 100

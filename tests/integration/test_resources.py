@@ -21,18 +21,18 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import StoreError, StoreUnavailable
-from rowvec.plan import Circumstances, plan
-from rowvec.retry import patiently
+from rowvec.pipeline import Options
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options
-from rowvec.syncing import sync
+from rowvec.support.retry import patiently
+from rowvec.syncing.plan import Circumstances, plan
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
-from rowvec.text import Documents, build_recipe
 from rowvec.types import Column, ColumnType, Document, Embedded, PastFailure, Reason, Stored
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer

@@ -22,7 +22,7 @@ import huggingface_hub.constants
 import numpy as np
 import pytest
 
-from rowvec.embedders.local import LocalEmbedder
+from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder, _folder_revision, _hub_revision
 from rowvec.errors import MissingExtraError
 from tests.support_tiny_models import tiny_model, tiny_tokenizer

@@ -13,9 +13,9 @@ import openai
 import pytest
 
 from rowvec.embedders.base import Embedder
+from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Document, Row
 from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, serving

@@ -15,11 +15,11 @@ import httpx
 import numpy as np
 import pytest
 
-from rowvec.embedding_map import EmbeddingMap, map_file
+from rowvec.maps.draw import EmbeddingMap, map_file
+from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
-from rowvec.serve.colours import GONE, NONE, OTHER, best_column, colour
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.serve.page.colours import GONE, NONE, OTHER, best_column, colour
+from rowvec.syncing.run import sync
 from rowvec.testing import MemorySource
 from rowvec.types import Column, ColumnType
 from tests.integration.serve_rig import KEY, client_of, product_pipeline, rows
@@ -153,7 +153,7 @@ def test_without_a_map_the_command_is_told(pipeline: Pipeline, path: Path, monke
         assert answer.json()["error"] == {
             "message": "There is no map of 'products' yet.", "hint": "`rowvec map products` draws it.",
         }  # fmt: skip
-        monkeypatch.setattr("rowvec.serve.map_routes.find_spec", lambda name: None)
+        monkeypatch.setattr("rowvec.serve.routes.map.find_spec", lambda name: None)
         hint = client.get("/ui/map/points").json()["error"]["hint"]
         assert hint == "pip install 'rowvec[map]', then `rowvec map products` draws it."
 

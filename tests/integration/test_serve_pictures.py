@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from rowvec.serve import Service, pictures
+from rowvec.serve import Service
 from rowvec.serve.metrics import index_of
-from rowvec.serve.page import body_values, duration, percent, size, templates
+from rowvec.serve.page import pictures
+from rowvec.serve.page.page import body_values, duration, percent, size, templates
 from rowvec.types import Run
 from tests.integration.serve_rig import product_pipeline
 

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from rowvec.filters import bind, from_json, matches
+from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
-from rowvec.search import Searcher
-from rowvec.stream import Pipeline
+from rowvec.searcher import Searcher
 from rowvec.testing import HashEmbedder, MemorySource
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline, rows
 

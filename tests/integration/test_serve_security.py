@@ -12,7 +12,7 @@ import pytest
 
 from rowvec.errors import ConfigError
 from rowvec.serve import ServeSettings, create_app
-from rowvec.serve.limits import RateLimit
+from rowvec.serve.guard.limits import RateLimit
 from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, serving
 
 SEARCH = {"query": "brake pads"}

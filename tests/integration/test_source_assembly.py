@@ -11,8 +11,8 @@ from rowvec.assemble import assemble, build_source
 from rowvec.config import load
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.sources.base import Source
-from rowvec.sources.event_stream import EventStream
-from rowvec.sources.kafka import KafkaEvents
+from rowvec.sources.events.kafka import KafkaEvents
+from rowvec.sources.events.stream import EventStream
 from rowvec.types import Column, ColumnType
 from tests.integration.debezium_rig import lines, put
 from tests.integration.test_debezium_kafka import Broker

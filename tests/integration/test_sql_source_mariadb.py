@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import SourceError
 from rowvec.sources.base import Selection
-from rowvec.sources.connect_values import decoder
-from rowvec.text import Documents, build_recipe
+from rowvec.sources.events.values import decoder
 from rowvec.types import Key
 from tests.integration.sql_rig import (
     MARIADB,

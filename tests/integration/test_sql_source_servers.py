@@ -12,10 +12,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.base import Selection
 from rowvec.sources.propose import propose
-from rowvec.text import Documents, build_recipe
 from rowvec.types import ColumnType
 from tests.integration.sql_rig import TRICKY, Open, Run, explained, keys, postgres_database, reads_every_key_once
 

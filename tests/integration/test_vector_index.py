@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import pytest
 
-from rowvec.audit import audit
+from rowvec.auditing.audit import audit
 from rowvec.errors import StoreError, StoreUnavailable
-from rowvec.stores.audited import Drift
-from rowvec.stores.postgres.index import IndexInfo, IndexSpec
+from rowvec.pipeline import Pipeline
+from rowvec.stores.auditor import Drift
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Pipeline
-from rowvec.syncing import sync
+from rowvec.stores.postgres.vector_index.index import IndexInfo, IndexSpec
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.support import simple_pipeline
 from tests.unit.test_generations import NEW, OLD, of

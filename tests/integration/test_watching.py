@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from rowvec.errors import ConfigError, DeletionGuard, Locked, SourceError, SourceUnavailable
+from rowvec.pipeline import Pipeline
 from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, KEYS_WAITING, Changed, Notifier
 from rowvec.sources.sql import SqlSource
-from rowvec.stream import Pipeline
+from rowvec.syncing.watch import watch
 from rowvec.testing import MemoryStore
 from rowvec.types import Report
-from rowvec.watching import watch
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
 from tests.support import simple_pipeline, vectors_match_rows
 

@@ -26,16 +26,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from rowvec import steps
 from rowvec.errors import DeletionGuard, GenerationHeld, Locked, StoreUnavailable
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings
 from rowvec.sources.sql import SqlSource
-from rowvec.steps import Step
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.support import killpoints
+from rowvec.support.killpoints import Step
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
 from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
 from rowvec.workers.ranges import identity, sync_range
@@ -262,7 +262,7 @@ class Convergence(RuleBasedStateMachine):
         tried(self.world.faults, "killed at a labelled step")
 
         def killed() -> None:
-            steps.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
+            killpoints.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
             with self.opened() as pipeline:
                 unless_held(pipeline)
 
@@ -310,11 +310,11 @@ class Convergence(RuleBasedStateMachine):
 
     def disturbed(self, observer: Callable[[Step], None]) -> None:
         with self.opened(page_size=5) as pipeline:
-            steps.observer = observer
+            killpoints.observer = observer
             try:
                 error = error_of(lambda: unless_held(pipeline))
             finally:
-                steps.observer = None
+                killpoints.observer = None
             assert error is None or error.transient, error
         self.each_vector_is_that_of_the_text_beside_it()
 

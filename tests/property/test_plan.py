@@ -7,7 +7,7 @@ import datetime as dt
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowvec.plan import Circumstances, plan
+from rowvec.syncing.plan import Circumstances, plan
 from rowvec.types import Document, Kind, PastFailure, Reason, Stored
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

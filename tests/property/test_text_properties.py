@@ -12,11 +12,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rowvec.documents.text import Documents, build_recipe, metadata_hash
+from rowvec.documents.values import clean, shown
 from rowvec.sources.sql import SqlSource
-from rowvec.text import Documents, build_recipe, metadata_hash
+from rowvec.support.redaction import redact
 from rowvec.types import Column, ColumnType, Row
-from rowvec.urls import redact
-from rowvec.values import clean, shown
 
 any_text = st.text(st.characters(exclude_categories=()))
 scalars = (

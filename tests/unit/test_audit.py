@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rowvec.audit import audit, confirmed, judged_row
+from rowvec.auditing.audit import audit, confirmed, judged_row
+from rowvec.auditing.findings import Audit
+from rowvec.auditing.repair import repair
 from rowvec.errors import DeletionGuard, SourceError, StoreError
-from rowvec.findings import Audit
-from rowvec.repair import repair
-from rowvec.stores.audited import Drift, Fault, Seen
-from rowvec.stream import Options
-from rowvec.syncing import sync
+from rowvec.pipeline import Options
+from rowvec.stores.auditor import Drift, Fault, Seen
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Document, Failure, Key, PastFailure, Row, State, WriteBatch
 from tests.support import digest, simple_document, simple_pipeline, vectors_match_rows

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowvec.errors import ConfigError, SourceError
-from rowvec.sources.connect_values import column_type, declared_schema, decoder
-from rowvec.sources.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, Parsed, row_schema
-from rowvec.sources.position import Position, is_older, position_of
+from rowvec.sources.events.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, Parsed, row_schema
+from rowvec.sources.events.position import Position, is_older, position_of
+from rowvec.sources.events.values import column_type, declared_schema, decoder
 
 OP_EFFECTS = {"c": Effect.PUT, "u": Effect.PUT, "r": Effect.PUT, "d": Effect.REMOVE, "t": Effect.TRUNCATE}
 KEYS = ("id", "ID", "pk", "field1", "event_id", "_id", "__lsn")

@@ -20,8 +20,8 @@ import pytest
 from rowvec.errors import ConfigError, RowvecError, SearchError, SourceError
 from rowvec.filters import And, Compare, Op
 from rowvec.sources.base import Selection
-from rowvec.sources.files import FilesSource
-from rowvec.syncing import sync
+from rowvec.sources.files.source import FilesSource
+from rowvec.syncing.run import sync
 from rowvec.types import ColumnType, Row
 from tests.support import simple_pipeline, vectors_match_rows
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from rowvec import syncing
-from rowvec.audit import audit
+from rowvec.auditing.audit import audit
 from rowvec.embedders.base import Embedder
 from rowvec.errors import (
     BudgetExceeded,
@@ -23,15 +22,16 @@ from rowvec.errors import (
     SearchError,
     StoreUnavailable,
 )
-from rowvec.gate import Gate
-from rowvec.generations import course, roll_back, words
-from rowvec.preview import preview
-from rowvec.search import Searcher
+from rowvec.evaluation.gate import Gate
+from rowvec.generations.lifecycle import course, roll_back, words
+from rowvec.pipeline import Options, Pipeline
+from rowvec.pipeline_status import status
+from rowvec.searcher import Searcher
 from rowvec.sources.base import Selection
-from rowvec.status import status
-from rowvec.stores.audited import Drift
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.stores.auditor import Drift
+from rowvec.syncing import run
+from rowvec.syncing.preview import preview
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Document, Embedded, Report, Row, State
 from tests.support import simple_document, simple_pipeline, vectors_match_rows
@@ -95,7 +95,7 @@ def live_matches(pipeline: Pipeline) -> None:
 @pytest.fixture
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     """At first of a page each."""
-    monkeypatch.setattr(syncing, "SLICE_SECONDS", 1e-6)
+    monkeypatch.setattr(run, "SLICE_SECONDS", 1e-6)
 
 
 def edit(pipeline: Pipeline) -> None:
@@ -174,13 +174,13 @@ def test_rows_that_change_while_a_generation_is_filled_reach_both(
 
     new = of(Changing(24, model="new", chunk_texts=5), old, page_size=10)
     passes: list[set[str]] = []
-    in_step = syncing._Run._keep_in_step
+    in_step = run._Run._keep_in_step
 
     def noted(run: Any) -> None:
         in_step(run)
         passes.append(set(OLD.texts[100:]))
 
-    monkeypatch.setattr(syncing._Run, "_keep_in_step", noted)
+    monkeypatch.setattr(run._Run, "_keep_in_step", noted)
     report = sync(new)
     vectors_match_rows(new, names(old))
     assert passes[0] == set()

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rowvec.embedders.convert import convert
-from rowvec.embedders.engine import Engine
-from rowvec.embedders.models import find
-from rowvec.embedders.recipe import Recipe
+from rowvec.embedders.local.convert import convert
+from rowvec.embedders.local.engine import Engine
+from rowvec.embedders.local.model_files import find
+from rowvec.embedders.local.model_recipe import Recipe
 from rowvec.errors import EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model, token_vectors
 
@@ -145,7 +145,7 @@ def test_processes_that_start_together_share_one_whole_conversion(tmp_path: Path
 
 
 def test_a_conversion_that_comes_second_takes_the_one_that_is_there(tmp_path: Path) -> None:
-    from rowvec.embedders import convert as module
+    from rowvec.embedders.local import convert as module
 
     target = tmp_path / "converted" / "key"
     target.mkdir(parents=True)

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowvec.embedders.convert import convert
-from rowvec.embedders.engine import Engine, batches, padded
-from rowvec.embedders.models import find
+from rowvec.embedders.local.convert import convert
+from rowvec.embedders.local.engine import Engine, batches, padded
+from rowvec.embedders.local.model_files import find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from rowvec.logs import JsonLines, about, note
+from rowvec.support.logs import JsonLines, about, note
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rowvec.embedders.limits import Pace, pause, stated_wait
-from rowvec.embedders.openai_wire import BrokenAnswer, Endpoint, Usage, error_of, usage_of, vectors_of
+from rowvec.embedders.openai.limits import Pace, pause, stated_wait
+from rowvec.embedders.openai.wire import BrokenAnswer, Endpoint, Usage, error_of, usage_of, vectors_of
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
 
 ENDPOINT = Endpoint("some-model", "https://api.example.com/v1", "SOME_KEY", "sk-secret")

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from rowvec.embedders.pricing import Budget, Estimate, Price, dollars, price_of
 from rowvec.errors import BudgetExceeded, ConfigError
-from rowvec.pricing import Budget, Estimate, Price, dollars, price_of
 
 SMALL = "text-embedding-3-small"
 

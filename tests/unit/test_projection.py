@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from rowvec import projection
+from rowvec.maps import projection
 
 CLUSTERS = 12
 ROWS = 600

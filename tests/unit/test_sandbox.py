@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from rowvec.config import load
-from rowvec.embedders.models import find
+from rowvec.documents.text import Documents, build_recipe
+from rowvec.embedders.local.model_files import find
 from rowvec.errors import ConfigError, EmbedderError, RowvecError
 from rowvec.ranking import Ranking
-from rowvec.text import Documents, build_recipe
 from rowvec.types import Column, ColumnType, Row
 from tests.support_tiny_models import tiny_model
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from rowvec.config import Config, LibsqlStore, LocalEmbedder, OpenAIEmbedder, PostgresStore, SqlSource, Text, load
 from rowvec.config.models import PipelineTable
+from rowvec.config.starter import URL_VARIABLE, starter
 from rowvec.sources.propose import Proposal, propose
 from rowvec.sources.sql import SqlSource as ReadSource
-from rowvec.starter import URL_VARIABLE, starter
 from rowvec.types import Column, ColumnType
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rowvec.cli import look
+from rowvec.cli import status
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
 from rowvec.stores.base import Ledger
-from rowvec.syncing import sync
+from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
 from tests.support import simple_pipeline
 
@@ -29,7 +29,7 @@ def watched(*errors: RowvecError) -> None:
     sync(simple_pipeline(store=store, rows={1: "one"}))
     away = Away(share=store)
     away.errors = list(errors)
-    look._watch(simple_pipeline(store=away, rows={1: "one"}), 0.01)
+    status._watch(simple_pipeline(store=away, rows={1: "one"}), 0.01)
 
 
 def test_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:

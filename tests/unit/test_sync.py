@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from rowvec.embedders.pricing import Budget
 from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderError, EmbedderUnavailable, SourceError, TextRefused
-from rowvec.preview import preview
-from rowvec.pricing import Budget
+from rowvec.pipeline import Options
 from rowvec.sources.base import Selection
-from rowvec.stream import Options
-from rowvec.syncing import sync
+from rowvec.syncing.preview import preview
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
 from rowvec.types import Embedded, Report
 from tests.support import simple_pipeline, vectors_match_rows

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
+from rowvec.documents.text import Documents, Recipe, build_recipe
 from rowvec.errors import ConfigError, SourceError
-from rowvec.text import Documents, Recipe, build_recipe
 from rowvec.types import Column, ColumnType, Document, Row
 
 PRODUCT = [

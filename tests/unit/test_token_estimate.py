@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rowvec.embedders.tokens import ENGLISH_ERROR, OTHER_ERROR, TokenCounter, counter_for
+from rowvec.embedders.openai.tokens import ENGLISH_ERROR, OTHER_ERROR, TokenCounter, counter_for
 from tests.integration.openai_rig import minilm_tokenizer
 from tests.support_tiny_models import tiny_tokenizer
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from rowvec.values import clean, shown
+from rowvec.documents.values import clean, shown
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented rowvec.toml, filled in from a database if you name one."""
-    from rowvec.cli import setup
+    from rowvec.cli.init import init as run
 
-    setup.init(source, config, force=force)
+    run(source, config, force=force)
 
 
 @app.command()
@@ -76,9 +76,9 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Check config, connections, extension, model and permissions, one line each."""
-    from rowvec.cli import setup
+    from rowvec.cli.check import check as run
 
-    raise typer.Exit(setup.check(config, pipeline, apply=apply, as_json=as_json))
+    raise typer.Exit(run(config, pipeline, apply=apply, as_json=as_json))
 
 
 @app.command()
@@ -93,9 +93,9 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what a sync would do, why, and what it would cost. Writes nothing."""
-    from rowvec.cli import work
+    from rowvec.cli.sync import plan as run
 
-    code = work.plan(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
+    code = run(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -121,10 +121,10 @@ def sync(
     as_json: Json = False,
 ) -> None:
     """Make the vectors match the rows: embed new and changed ones, delete those of vanished ones."""
-    from rowvec.cli import work
+    from rowvec.cli import sync as syncs
 
     if dry_run:
-        code = work.plan(
+        code = syncs.plan(
             config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json
         )
         raise typer.Exit(code)
@@ -146,7 +146,7 @@ def sync(
             )
         )  # fmt: skip
     raise typer.Exit(
-        work.sync(
+        syncs.sync(
             config, pipeline, keys, limit,
             force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
             from_start=from_start, accept=accept, as_json=as_json,
@@ -192,9 +192,9 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show coverage, lag, failures, cost and the last runs."""
-    from rowvec.cli import look
+    from rowvec.cli.status import status as run
 
-    look.status(config, pipeline, as_json=as_json, every=every if watch else None)
+    run(config, pipeline, as_json=as_json, every=every if watch else None)
 
 
 @app.command()
@@ -206,11 +206,12 @@ def failures(
     as_json: Json = False,
 ) -> None:
     """List the rows that could not be embedded, each with its error."""
-    from rowvec.cli import look, work
+    from rowvec.cli.status import failures as run
+    from rowvec.cli.sync import sync as run_sync
 
     if retry:
-        raise typer.Exit(work.sync(config, pipeline, None, None, retry_failed=True, as_json=as_json))
-    look.failures(config, pipeline, limit, as_json=as_json)
+        raise typer.Exit(run_sync(config, pipeline, None, None, retry_failed=True, as_json=as_json))
+    run(config, pipeline, limit, as_json=as_json)
 
 
 @app.command()
@@ -226,11 +227,9 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Find rows by meaning, by words, or by both."""
-    from rowvec.cli import searching
+    from rowvec.cli.search import search as run
 
-    searching.search(
-        config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json
-    )
+    run(config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json)
 
 
 @app.command()
@@ -243,9 +242,9 @@ def similar(
     as_json: Json = False,
 ) -> None:
     """Find the rows nearest to a row."""
-    from rowvec.cli import searching
+    from rowvec.cli.search import similar as run
 
-    searching.similar(config, pipeline, key, where=where, limit=limit, as_json=as_json)
+    run(config, pipeline, key, where=where, limit=limit, as_json=as_json)
 
 
 @app.command()
@@ -263,9 +262,9 @@ def index(
     as_json: Json = False,
 ) -> None:
     """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
-    from rowvec.cli import searching
+    from rowvec.cli.index import index as run
 
-    searching.index(
+    run(
         action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
         target=target, queries=queries, as_json=as_json,
     )  # fmt: skip
@@ -327,9 +326,9 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
-    from rowvec.cli import searching
+    from rowvec.cli.evaluate import evaluate as run
 
-    searching.evaluate(
+    run(
         config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
         measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, as_json=as_json,
     )  # fmt: skip

@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rowvec import assemble
-from rowvec.cli import progress, show, work
+from rowvec.cli import output, progress
+from rowvec.cli.sync import INTERRUPTED, interruptible
 from rowvec.errors import ConfigError
-from rowvec.preview import preview
-from rowvec.search import Searcher
-from rowvec.syncing import sync
+from rowvec.searcher import Searcher
+from rowvec.syncing.preview import preview
+from rowvec.syncing.run import sync
 from rowvec.types import Report
 
 QUESTIONS = (
@@ -61,28 +62,28 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
         raise ConfigError(
             f"The demo cannot write to the folder {folder}: {said}.", hint="Name another one with --folder."
         ) from None
-    show.line(f"1. {rows:,} rows: docstrings of this Python's standard library, in {folder / 'stdlib.db'}")
-    show.line(f"   The pipeline is in {config}; the vectors go to an embedded PostgreSQL beside it.")
+    output.line(f"1. {rows:,} rows: docstrings of this Python's standard library, in {folder / 'stdlib.db'}")
+    output.line(f"   The pipeline is in {config}; the vectors go to an embedded PostgreSQL beside it.")
 
-    with assemble.opened(config, None) as pipeline, work.interruptible() as stop:
+    with assemble.opened(config, None) as pipeline, interruptible() as stop:
         found = preview(pipeline)
-        todo = f"{show.count(found.texts, 'text')} to embed, {show.count(found.tokens, 'token')}, free"
+        todo = f"{output.count(found.texts, 'text')} to embed, {output.count(found.tokens, 'token')}, free"
         todo = todo if found.texts else "nothing to do"
-        show.line(f"\n2. rowvec plan: {todo}")
-        show.line("\n3. rowvec sync")
+        output.line(f"\n2. rowvec plan: {todo}")
+        output.line("\n3. rowvec sync")
         with progress.shown(rows) as callback:
             report = sync(pipeline, progress=callback, stop=stop)
         if stop.is_set():
-            show.line("   Interrupted; `rowvec demo` goes on where it stopped.")
-            return work.INTERRUPTED
+            output.line("   Interrupted; `rowvec demo` goes on where it stopped.")
+            return INTERRUPTED
         _say(report)
 
-        show.line("\n4. rowvec search")
+        output.line("\n4. rowvec search")
         searcher = Searcher.of(pipeline)
         for question in QUESTIONS:
             _ask(searcher, question)
 
-        show.line("\n5. One row changes, and rowvec sync runs again")
+        output.line("\n5. One row changes, and rowvec sync runs again")
         _change_a_row(folder / "stdlib.db")
         _say(sync(pipeline))
     _say_what_next(folder)
@@ -91,21 +92,21 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
 
 def _say(report: Report) -> None:
     changed = report.inserted + report.embedded
-    show.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged")
+    output.line(f"   {changed:,} changed, {report.texts:,} embedded, {report.unchanged:,} unchanged")
 
 
 def _ask(searcher: Searcher, question: str) -> None:
     result = searcher.search(question, limit=3)
-    show.line(f'   "{question}"  ({result.embed_ms + result.search_ms:.0f} ms)')
+    output.line(f'   "{question}"  ({result.embed_ms + result.search_ms:.0f} ms)')
     for hit in result.hits:
-        show.line(f"      {hit.score:.3f}  {hit.metadata['name']}")
+        output.line(f"      {hit.score:.3f}  {hit.metadata['name']}")
 
 
 def _say_what_next(folder: Path) -> None:
-    show.line("\nWhat to try next:")
-    show.line(f'   cd {folder} && rowvec search "read a file line by line"')
-    show.line(f"   cd {folder} && rowvec status")
-    show.line("   rowvec init --from sqlite:///your.db     # or postgresql://… or mysql://…")
+    output.line("\nWhat to try next:")
+    output.line(f'   cd {folder} && rowvec search "read a file line by line"')
+    output.line(f"   cd {folder} && rowvec status")
+    output.line("   rowvec init --from sqlite:///your.db     # or postgresql://… or mysql://…")
 
 
 def write_table(path: Path, limit: int | None = None) -> int:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
-from rowvec.cli import show
+from rowvec.cli import output
 from rowvec.errors import ConfigError
-from rowvec.generations import roll_back, words
-from rowvec.sources.event_stream import has_table
-from rowvec.stream import Pipeline
+from rowvec.generations.lifecycle import roll_back, words
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import has_table
 from rowvec.types import Generation, State
 
 
@@ -27,10 +27,10 @@ def generations(config: Path | None, name: str | None, *, drop: str | None, as_j
         if drop is not None:
             with pipeline.store.lock():
                 pipeline.store.drop_generation(State(drop), pipeline.spec)
-            show.note(f"The {drop} generation is dropped.")
+            output.note(f"The {drop} generation is dropped.")
         found = pipeline.store.generations(pipeline.spec)
         if as_json:
-            show.print_json([_as_dict(pipeline, each) for each in found])
+            output.print_json([_as_dict(pipeline, each) for each in found])
         else:
             _print(pipeline, found)
 
@@ -46,16 +46,16 @@ def rollback(config: Path | None, name: str | None, *, as_json: bool) -> None:
         found = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
         live, previous = found[State.LIVE], found[State.PREVIOUS]
         if as_json:
-            show.print_json([_as_dict(pipeline, each) for each in found.values()])
-        show.note(f"Live is the generation of {_model(live, previous)} again, as of {_ago(previous.since)}.")
-        show.note(
+            output.print_json([_as_dict(pipeline, each) for each in found.values()])
+        output.note(f"Live is the generation of {_model(live, previous)} again, as of {_ago(previous.since)}.")
+        output.note(
             "`rowvec sync` brings it in step with the rows. `rowvec rollback` once more returns to the other one."
         )
 
 
 def _print(pipeline: Pipeline, found: list[Generation]) -> None:
     if not found:
-        show.line("No vectors yet: `rowvec sync` makes them.")
+        output.line("No vectors yet: `rowvec sync` makes them.")
         return
     others = {State.LIVE: State.BUILDING if len(found) > 1 and found[1].state is State.BUILDING else State.PREVIOUS}
     known = {each.state: each for each in found}
@@ -70,10 +70,10 @@ def _print(pipeline: Pipeline, found: list[Generation]) -> None:
         )
         for each in found
     ]
-    show.table(["state", "model", "rows", "failures", "size", "since"], rows, right=[2, 3, 4])
+    output.table(["state", "model", "rows", "failures", "size", "since"], rows, right=[2, 3, 4])
     if State.BUILDING in known and has_table(pipeline.source):
         done, total = known[State.BUILDING].rows, pipeline.source.count()
-        show.note(
+        output.note(
             f"{done:,} of {total:,} rows ({100 * done / max(total, 1):.1f} %) have a vector of the one being built."
         )
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from rowvec import assemble
 from rowvec import config as settings
-from rowvec.cli import progress, show
-from rowvec.embedding_map import draw, map_file
-from rowvec.projection import require_umap
+from rowvec.cli import output, progress
+from rowvec.maps.draw import draw, map_file
+from rowvec.maps.projection import require_umap
 
 
 def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -> None:
@@ -32,9 +32,11 @@ def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -
         pipeline.close()
     seconds = time.monotonic() - began
     if as_json:
-        show.print_json(
+        output.print_json(
             {"pipeline": pipeline.name, "rows": len(made.keys), "seconds": round(seconds, 3), "file": str(path)}
         )
         return
-    show.line(f"{pipeline.name}: {show.count(len(made.keys), 'row')} on the map, in {show.seconds(seconds)}: {path}")
-    show.line("See it with `rowvec serve`, at /ui/map.")
+    output.line(
+        f"{pipeline.name}: {output.count(len(made.keys), 'row')} on the map, in {output.seconds(seconds)}: {path}"
+    )
+    output.line("See it with `rowvec serve`, at /ui/map.")

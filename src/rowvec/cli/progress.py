@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from rowvec.cli import show
-from rowvec.passes import Progress as Callback
-from rowvec.pricing import dollars
+from rowvec.cli import output
+from rowvec.embedders.pricing import dollars
+from rowvec.syncing.rows import Progress as Callback
 from rowvec.types import Report
 
 LINE_SECONDS = 5.0
@@ -30,10 +30,10 @@ Tell: TypeAlias = Callable[[str, int, int | None], None]
 @contextmanager
 def shown(total: int | None) -> Iterator[Callback]:
     """A callback for sync(), drawing on stderr until the block ends. `total` is the number of rows to come."""
-    if show.err.is_terminal:
+    if output.err.is_terminal:
         with Progress(
             BarColumn(), MofNCompleteColumn(), TextColumn("rows {task.fields[detail]}"), TimeRemainingColumn(),
-            console=show.err, transient=True,
+            console=output.err, transient=True,
         ) as bar:  # fmt: skip
             task = bar.add_task("sync", total=total, detail="")
             began = time.monotonic()
@@ -58,8 +58,8 @@ class _Lines:
         of = f" of {total:,}" if total else ""
         rest = ""
         if total and 0 < done < total:
-            rest = f", about {show.seconds((total - done) * (now - self.began) / done)} left"
-        show.note(f"{done:,}{of} rows, {detail(report, self.began)}{rest}")
+            rest = f", about {output.seconds((total - done) * (now - self.began) / done)} left"
+        output.note(f"{done:,}{of} rows, {detail(report, self.began)}{rest}")
 
 
 def settled(report: Report) -> int:
@@ -88,16 +88,16 @@ def phases(safe: str) -> Iterator[Tell]:
         safe: what Ctrl-C leaves behind; said when it comes.
     """
     try:
-        if show.err.is_terminal:
+        if output.err.is_terminal:
             with Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=show.err, transient=True,
+                TimeElapsedColumn(), TimeRemainingColumn(), console=output.err, transient=True,
             ) as bar:  # fmt: skip
                 yield _Bars(bar)
         else:
             yield _PhaseLines()
     except KeyboardInterrupt:
-        show.note(f"Stopped. {safe}")
+        output.note(f"Stopped. {safe}")
         raise
 
 
@@ -126,14 +126,14 @@ class _PhaseLines:
         now = time.monotonic()
         if phase != self.phase:
             self.phase, self.began, self.last = phase, now, now
-            show.note(f"{phase} …")
+            output.note(f"{phase} …")
         elif now - self.last >= LINE_SECONDS:
             self.last = now
             of = f" of {total:,}" if total else ""
             left = ""
             if total and 0 < done < total:
-                left = f"about {show.seconds((total - done) * (now - self.began) / done)} left"
-            show.note(", ".join(filter(None, (f"{phase}: {done:,}{of}", _rate(done, self.began), left))))
+                left = f"about {output.seconds((total - done) * (now - self.began) / done)} left"
+            output.note(", ".join(filter(None, (f"{phase}: {done:,}{of}", _rate(done, self.began), left))))
 
 
 def _rate(done: int, began: float) -> str:

@@ -11,11 +11,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec import assemble, logs
+from rowvec import assemble
 from rowvec import config as settings
-from rowvec.cli import show
+from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.errors import ConfigError, MissingExtraError
+from rowvec.support import logs
 
 if TYPE_CHECKING:
     from rowvec.serve import ServeSettings, Service
@@ -73,7 +74,7 @@ def serve(
 def _services(
     stack: ExitStack, config: Path | None, names: Sequence[str], options: ServeSettings
 ) -> dict[str, Service]:
-    from rowvec.embedding_map import map_file
+    from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
     loaded = settings.load(config)
@@ -89,7 +90,7 @@ def _services(
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any
         # other error of a command.
         services[name].warm()
-        show.note(f"{name}: {services[name].problem or 'ready'}")
+        output.note(f"{name}: {services[name].problem or 'ready'}")
     return services
 
 
@@ -152,6 +153,6 @@ def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.
 
 def _say_ready(options: ServeSettings, port: int) -> None:
     shown = f"[{options.host}]" if ":" in options.host and "[" not in options.host else options.host
-    show.note(f"http://{shown}:{port}/  search, /ui/map  map, /ui/status  status, /docs  API. Stop with Ctrl-C.")
+    output.note(f"http://{shown}:{port}/  search, /ui/map  map, /ui/status  status, /docs  API. Stop with Ctrl-C.")
     if options.insecure and not options.loopback and not options.api_keys:
-        show.note("No API key is set: everybody who can reach this address can search.")
+        output.note("No API key is set: everybody who can reach this address can search.")

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowvec import assemble
-from rowvec.cli import show, work
+from rowvec.cli import output
+from rowvec.cli.sync import SOME_FAILED, interruptible, print_events, print_report
 from rowvec.errors import ConfigError
-from rowvec.events import sync_events
-from rowvec.sources.event_stream import EventStream
-from rowvec.stream import Pipeline
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import EventStream
+from rowvec.syncing.events import sync_events
+from rowvec.syncing.watch import watch as follow
 from rowvec.types import Report
-from rowvec.watching import watch as follow
 
 if TYPE_CHECKING:
     from rowvec.sources.databases.notify import Notifier
@@ -40,7 +41,7 @@ def watch(
     Raises:
         ConfigError: the pipeline has neither change events nor a table with a trigger.
     """
-    with assemble.opened(config, name, max_cost=max_cost) as pipeline, work.interruptible() as stop:
+    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
         events = pipeline.source
         if not isinstance(events, EventStream):
             if from_start or skip_bad:
@@ -49,7 +50,7 @@ def watch(
         else:
             if skip_bad:
                 events.settings = dataclasses.replace(events.settings, skip_bad=True)
-            show.note(f"{pipeline.name}: following {events.where}. Ctrl-C stops.")
+            output.note(f"{pipeline.name}: following {events.where}. Ctrl-C stops.")
             report = sync_events(
                 pipeline,
                 events,
@@ -57,16 +58,16 @@ def watch(
                 from_start=from_start,
                 allow_delete=allow_delete,
                 progress=_Lines(),
-                tell=show.note,
+                tell=output.note,
                 stop=stop,
             )
         if as_json:
-            show.print_json({"pipeline": pipeline.name, **report.as_dict()})
+            output.print_json({"pipeline": pipeline.name, **report.as_dict()})
         else:
-            work.print_report(pipeline, report, interrupted=False)
+            print_report(pipeline, report, interrupted=False)
             if isinstance(events, EventStream):
-                work.print_events(report)
-        return work.SOME_FAILED if report.failed or report.waiting else 0
+                print_events(report)
+        return SOME_FAILED if report.failed or report.waiting else 0
 
 
 def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json: bool) -> int:
@@ -80,17 +81,17 @@ def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json
         notifier = _notifier(pipeline)
         statements = notifier.install_sql() if install else notifier.uninstall_sql()
         if not as_json:
-            show.line(";\n\n".join(statements) + ";")
+            output.line(";\n\n".join(statements) + ";")
         notifier.carry_out(statements)
         if as_json:
-            show.print_json(
+            output.print_json(
                 {
                     "pipeline": pipeline.name, "table": f"{notifier.schema}.{notifier.table}",
                     "channel": notifier.channel, "installed": install, "statements": statements,
                 }
             )  # fmt: skip
         done = "tells of its changes now" if install else "tells of its changes no more"
-        show.note(f"{notifier.schema}.{notifier.table} {done}.")
+        output.note(f"{notifier.schema}.{notifier.table} {done}.")
         return 0
 
 
@@ -101,8 +102,8 @@ def _follow_rows(pipeline: Pipeline, allow_delete: bool, stop: threading.Event) 
             f"{notifier.schema}.{notifier.table} has no trigger that tells of its changes.",
             hint="Install it once: rowvec watch --install",
         )
-    show.note(f"{pipeline.name}: watching {notifier.schema}.{notifier.table}. Ctrl-C stops.")
-    return follow(pipeline, notifier, allow_delete=allow_delete, progress=_Lines(), note=show.note, stop=stop)
+    output.note(f"{pipeline.name}: watching {notifier.schema}.{notifier.table}. Ctrl-C stops.")
+    return follow(pipeline, notifier, allow_delete=allow_delete, progress=_Lines(), note=output.note, stop=stop)
 
 
 def _notifier(pipeline: Pipeline) -> Notifier:
@@ -130,4 +131,4 @@ class _Lines:
         self._told = now
         if any(more.values()):
             said = ", ".join(f"{number:,} {word}" for word, number in more.items() if number)
-            show.note(f"{dt.datetime.now():%H:%M:%S}  {said}")
+            output.note(f"{dt.datetime.now():%H:%M:%S}  {said}")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rowvec import assemble
 from rowvec import config as settings
-from rowvec.cli import progress, show, work
+from rowvec.cli import output, progress
+from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible, print_report
 from rowvec.errors import ConfigError, MissingExtraError
-from rowvec.stream import Options
+from rowvec.pipeline import Options
 
 CONFIG_VARIABLE = "ROWVEC_CONFIG"
 LEVELS = ("debug", "info", "warning", "error")
@@ -60,20 +61,20 @@ def sync(
     from rowvec.workers.settings import check_broker
 
     check_broker()
-    with assemble.opened(loaded.path, name) as pipeline, work.interruptible() as stop:
+    with assemble.opened(loaded.path, name) as pipeline, interruptible() as stop:
         options = Options(force=force, allow_delete=allow_delete)
         with progress.shown(pipeline.source.count()) as callback:
             report = fleet.sync(
                 pipeline, options, accept=accept, range_rows=loaded.workers.range_rows, progress=callback,
-                tell=show.note, stop=stop,
+                tell=output.note, stop=stop,
             )  # fmt: skip
         if as_json:
-            show.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
+            output.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:
-            work.print_report(pipeline, report, interrupted=stop.is_set())
+            print_report(pipeline, report, interrupted=stop.is_set())
         if stop.is_set():
-            return work.INTERRUPTED
-        return work.SOME_FAILED if report.failed or report.waiting else 0
+            return INTERRUPTED
+        return SOME_FAILED if report.failed or report.waiting else 0
 
 
 def _start(config: Path | None, arguments: list[str]) -> int:
@@ -84,7 +85,7 @@ def _start(config: Path | None, arguments: list[str]) -> int:
     from rowvec.workers.settings import check_broker
 
     check_broker()
-    show.note(f"{loaded.path}: {', '.join(loaded.names)}. Stop with Ctrl-C.")
+    output.note(f"{loaded.path}: {', '.join(loaded.names)}. Stop with Ctrl-C.")
     start: Callable[..., None] = app.start
     start(argv=arguments)
     return 0

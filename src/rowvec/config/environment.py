@@ -19,7 +19,7 @@ from dotenv.main import DotEnv
 from dotenv.parser import parse_stream
 
 from rowvec.errors import ConfigError
-from rowvec.naming import suggestion
+from rowvec.support.suggestions import suggestion
 
 _DEPTH = 10
 """Defaults are nested so deep at most."""

@@ -19,7 +19,7 @@ from rowvec.config.problems import Problem, explain, report, shown_path, unknown
 from rowvec.config.sources import SOURCES, Source
 from rowvec.config.workers import Schedule, Workers
 from rowvec.errors import ConfigError
-from rowvec.naming import suggestion
+from rowvec.support.suggestions import suggestion
 
 NAME = "rowvec.toml"
 STATE = ".rowvec"

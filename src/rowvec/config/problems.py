@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from rowvec.config.environment import At, Environment, Expanded, Unset
 from rowvec.errors import ConfigError
-from rowvec.naming import suggestion
+from rowvec.support.suggestions import suggestion
 
 WRONG_TYPES = {
     "int_type": ("is no whole number", "Write a number without quotes, such as {name} = 100."),

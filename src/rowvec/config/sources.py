@@ -22,7 +22,7 @@ from rowvec.config.fields import (
     wrong,
 )
 from rowvec.errors import SearchError
-from rowvec.naming import suggestion
+from rowvec.support.suggestions import suggestion
 
 OURS = frozenset(
     {"group.id", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof", "auto.offset.reset"}
@@ -189,7 +189,7 @@ class SqlSource(SqlRows, _Cursor):
 
 
 class FilesSource(_Cursor):
-    """Parquet, CSV and JSON Lines files; see rowvec.sources.files.FilesSource."""
+    """Parquet, CSV and JSON Lines files; see rowvec.sources.files.source.FilesSource."""
 
     kind: Literal["files"] = "files"
     # Not in a repr: an S3 URL can hold a key and its secret.
@@ -212,7 +212,7 @@ class FilesSource(_Cursor):
 
 
 class DebeziumSource(Section):
-    """Change events in files or in Kafka; see rowvec.sources.event_stream.EventSettings.
+    """Change events in files or in Kafka; see rowvec.sources.events.stream.EventSettings.
 
     `rows` is the table that the events are of, for comparing all of it and for values that events leave out.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+from rowvec.embedders.pricing import Budget, Price
 from rowvec.errors import EmbedderError
-from rowvec.pricing import Budget, Price
 from rowvec.types import Embedded, Fingerprint, Vector
 
 

@@ -11,18 +11,19 @@ from starlette.middleware.cors import CORSMiddleware
 
 from rowvec import __version__
 from rowvec.errors import ConfigError
-from rowvec.serve import page, problems
+from rowvec.serve import problems
 from rowvec.serve.background import Background
 from rowvec.serve.context import Context, named_pipeline, only_pipeline
-from rowvec.serve.embeddings import embeddings_routes
-from rowvec.serve.guard import Guard
-from rowvec.serve.map_routes import MapFile, map_routes
+from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.search_routes import search_routes
+from rowvec.serve.page import page
+from rowvec.serve.routes.embeddings import embeddings_routes
+from rowvec.serve.routes.map import MapFile, map_routes
+from rowvec.serve.routes.search import search_routes
+from rowvec.serve.routes.state import health_routes, server_routes, state_routes
+from rowvec.serve.routes.tasks import task_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
-from rowvec.serve.state_routes import health_routes, server_routes, state_routes
-from rowvec.serve.tasks import task_routes
 from rowvec.serve.threads import Threads
 
 CHECK_SECONDS = 30.0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rowvec.errors import RowvecError
 
 if TYPE_CHECKING:
-    from rowvec.workers.watching import Queue
+    from rowvec.workers.queue import Queue
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -39,7 +39,7 @@ class Background:
 
     def look(self) -> Queue | None:
         """None where the broker does not answer. Not for the event loop's thread."""
-        from rowvec.workers.watching import look
+        from rowvec.workers.queue import look
 
         with self._looking:
             now = time.monotonic()

@@ -11,10 +11,10 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from rowvec.errors import RowvecError
-from rowvec.search import SearchResult
+from rowvec.pipeline_status import Status
+from rowvec.searcher import SearchResult
 from rowvec.serve.background import Background
 from rowvec.serve.service import Service
-from rowvec.status import Status
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STATUS_SECONDS = 15.0

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from rowvec.search import MAX_LIMIT, MAX_QUERY, Mode
+from rowvec.searcher import MAX_LIMIT, MAX_QUERY, Mode
 from rowvec.types import Vector
 
 MAX_TEXTS = 2048

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from rowvec.search import SearchResult
+from rowvec.searcher import SearchResult
 
 
 def json_reply(value: Any, status: int = 200) -> Response:

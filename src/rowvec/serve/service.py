@@ -13,15 +13,15 @@ from uuid import UUID
 
 from rowvec import filters
 from rowvec.errors import RowvecError, SearchError
-from rowvec.generations import live_embedder
-from rowvec.naming import suggestion
-from rowvec.search import Mode, Searcher, SearchResult
+from rowvec.generations.lifecycle import live_embedder
+from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status import Status
+from rowvec.pipeline_status import status as gather
+from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
-from rowvec.status import Status
-from rowvec.status import status as gather
 from rowvec.stores.base import Ledger
-from rowvec.stream import Pipeline
+from rowvec.support.suggestions import suggestion
 from rowvec.types import ColumnType, Key, is_bigint
 
 logger = logging.getLogger("rowvec.serve")

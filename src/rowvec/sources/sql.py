@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, SourceError
-from rowvec.naming import check_column, suggestion
 from rowvec.sources.base import Mark, Selection
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
+from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key, Row, is_bigint
 
 if TYPE_CHECKING:

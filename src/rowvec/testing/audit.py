@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from rowvec.stores.audited import Drift, Fault, Seen
+from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.types import Document, Failure, Key, PastFailure, Vector
 
 

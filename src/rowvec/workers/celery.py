@@ -21,11 +21,12 @@ from celery.result import denied_join_result
 from celery.signals import setup_logging, worker_process_shutdown
 from celery.utils import uuid
 
-from rowvec import assemble, logs
+from rowvec import assemble
 from rowvec.errors import ConfigError, Locked, SourceUnavailable, StoreUnavailable
-from rowvec.passes import Progress
+from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
-from rowvec.stream import Options, Pipeline
+from rowvec.support import logs
+from rowvec.syncing.rows import Progress
 from rowvec.types import Fingerprint, Report
 from rowvec.workers import jobs
 from rowvec.workers.ranges import sync_range as carry_out_range
@@ -72,7 +73,7 @@ def generate_embeddings(
 
 @app.task(bind=True, name="rowvec.sync")
 def sync(task: Any, pipeline: str | None = None, **options: Any) -> dict[str, Any]:
-    """Make the vectors of a pipeline match its rows; `options` are fields of rowvec.stream.Options.
+    """Make the vectors of a pipeline match its rows; `options` are fields of rowvec.pipeline.Options.
 
     Returns:
         The counts of the report, `processed` and `failed` among them.

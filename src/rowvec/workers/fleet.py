@@ -16,15 +16,16 @@ from typing import Any
 
 from celery import states
 
-from rowvec.deleting import check_share, delete_missing
 from rowvec.errors import ConfigError, Locked, RowvecError, StoreError
-from rowvec.generations import Course, Tell, complete, course, say_nothing
-from rowvec.passes import Progress
-from rowvec.records import save_failed
-from rowvec.retry import patiently
+from rowvec.generations.lifecycle import Course, Tell, complete, course, say_nothing
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import Ledger
-from rowvec.stream import Options, Pipeline, missing_keys
+from rowvec.support.retry import patiently
+from rowvec.syncing.deletion import check_share, delete_missing
+from rowvec.syncing.pages import missing_keys
+from rowvec.syncing.report import save_failed
+from rowvec.syncing.rows import Progress
 from rowvec.types import Report
 from rowvec.workers import ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range

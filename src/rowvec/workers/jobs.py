@@ -6,12 +6,12 @@ import datetime as dt
 import itertools
 from typing import Any
 
-from rowvec.events import events_of, sync_events
-from rowvec.passes import Progress
-from rowvec.preview import documents_to_embed
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync as carry_out
+from rowvec.syncing.events import events_of, sync_events
+from rowvec.syncing.preview import documents_to_embed
+from rowvec.syncing.rows import Progress
+from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Report
 
 

@@ -19,9 +19,9 @@ from typing import Any
 from rowvec import assemble
 from rowvec import config as settings
 from rowvec.errors import ConfigError, Locked, MissingExtraError
-from rowvec.passes import Progress
-from rowvec.retry import is_transient
-from rowvec.stream import Options
+from rowvec.pipeline import Options
+from rowvec.support.retry import is_transient
+from rowvec.syncing.rows import Progress
 from rowvec.types import Report
 from rowvec.workers import jobs
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from rowvec.assemble import parse_key
 from rowvec.errors import ConfigError, StoreError
-from rowvec.passes import Progress
+from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import DividesWork, Ledger, Store
-from rowvec.stream import Options, Pipeline
-from rowvec.syncing import sync
+from rowvec.syncing.rows import Progress
+from rowvec.syncing.run import sync
 from rowvec.types import Key, Report
 
 

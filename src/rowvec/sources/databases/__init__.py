@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rowvec.errors import ConfigError
 from rowvec.sources.databases.base import Database, Order, Relation, as_it_is, unique_keys
-from rowvec.urls import redact
+from rowvec.support.redaction import redact
 
 __all__ = ["Database", "Order", "Relation", "as_it_is", "open_database", "unique_keys"]
 

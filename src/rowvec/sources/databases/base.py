@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError, SourceUnavailable
+from rowvec.support.redaction import scrub
 from rowvec.types import Column, ColumnType, Key
-from rowvec.urls import scrub
 
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100

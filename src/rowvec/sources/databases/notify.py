@@ -19,9 +19,9 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SourceError, SourceUnavailable
-from rowvec.retry import KEEPALIVES
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.postgres import PostgresDatabase
+from rowvec.support.retry import KEEPALIVES
 
 KEYS_IN_ONE = 100
 """Rows of one statement that are named; where there are more, only that there are many is told."""

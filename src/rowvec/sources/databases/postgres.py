@@ -13,7 +13,6 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError
-from rowvec.retry import KEEPALIVES
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
     CONNECT_SECONDS,
@@ -24,6 +23,7 @@ from rowvec.sources.databases.base import (
     server_name,
 )
 from rowvec.sources.databases.types import named
+from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Column, ColumnType
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html that may pass:

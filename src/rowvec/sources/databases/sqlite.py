@@ -13,9 +13,9 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
-from rowvec.naming import suggestion
 from rowvec.sources.databases.base import Database, Order, Relation
 from rowvec.sources.databases.types import inferred, named_freely
+from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
 
 BUSY_SECONDS = 10

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rowvec.stores.audited import Drift, Fault, Seen
+from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import schema, write
 from rowvec.stores.libsql.database import Database, Statement

@@ -17,7 +17,7 @@ from rowvec.errors import Locked, StoreError
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import BOOKKEEPING
 from rowvec.stores.libsql.write import now
-from rowvec.stores.processes import is_gone
+from rowvec.support.processes import is_gone
 
 LEASE_SECONDS = 60.0
 _CLOCK = "(julianday('now') * 86400.0)"

@@ -11,7 +11,6 @@ import numpy as np
 
 from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter
-from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.libsql import progress, runs, schema, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
@@ -22,6 +21,7 @@ from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.libsql.values import key_in, key_out, quoted, value_out
+from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     Check,
     Failure,

@@ -11,13 +11,17 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.audited import Drift, Fault, Seen
+from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import single
-from rowvec.stores.postgres.generations import keywords
-from rowvec.stores.postgres.index import (
+from rowvec.stores.postgres.generations.tables import keywords
+from rowvec.stores.postgres.keyword_index.audit import Amiss, check, recount
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
+from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index.index import (
     AUTO_ROWS,
     INDEX_MARK,
     OPERATOR_CLASS,
@@ -26,11 +30,7 @@ from rowvec.stores.postgres.index import (
     find,
     fitting,
 )
-from rowvec.stores.postgres.indexes import Indexes
-from rowvec.stores.postgres.keyword_audit import Amiss, check, recount
-from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
-from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.writes import adapter
 from rowvec.types import Column, ColumnType, Document, Key
 

@@ -15,8 +15,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
-from rowvec.retry import KEEPALIVES
-from rowvec.stores.processes import is_gone
+from rowvec.support.processes import is_gone
+from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
 OLDEST_GOOD_PGVECTOR = (0, 8, 4)

@@ -7,9 +7,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres import index, runs
+from rowvec.stores.postgres import runs
 from rowvec.stores.postgres.connect import single, use_vectors
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index import index
 
 Connection = psycopg.Connection[Any]
 

@@ -12,13 +12,11 @@ from psycopg import sql
 
 from rowvec.errors import SearchError, StoreError
 from rowvec.filters import Filter, bind
-from rowvec.steps import Step, reached
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import figures, runs, schema, succession
+from rowvec.stores.postgres import figures, runs, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
-from rowvec.stores.postgres.changeover import Changeover
 from rowvec.stores.postgres.connect import (
     OLDEST_GOOD_PGVECTOR,
     describe,
@@ -26,15 +24,18 @@ from rowvec.stores.postgres.connect import (
     single,
     version_tuple,
 )
-from rowvec.stores.postgres.generations import Generations, keywords
-from rowvec.stores.postgres.index import IndexSpec
-from rowvec.stores.postgres.indexes import Indexes
-from rowvec.stores.postgres.inplace import InPlaceGenerations, InPlaceWriter
-from rowvec.stores.postgres.keyword import KeywordIndex
+from rowvec.stores.postgres.generations import followers
+from rowvec.stores.postgres.generations.changeover import Changeover
+from rowvec.stores.postgres.generations.columns import InPlaceGenerations, InPlaceWriter
+from rowvec.stores.postgres.generations.tables import Generations, keywords
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index.index import IndexSpec
+from rowvec.stores.postgres.vector_index.indexes import Indexes
+from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest
 from rowvec.stores.postgres.writes import Writer
+from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     Check,
     ColumnType,
@@ -168,7 +169,7 @@ class PostgresStore:
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
         if self._target != self._live:
-            self._write(lambda c: succession.copy_indexes(c, self._live, self._target))
+            self._write(lambda c: followers.copy_indexes(c, self._live, self._target))
         self.indexes.ensure(self._vector_table(self._target), like=self._live)
         self._write(lambda c: schema.refresh_statistics(c, self._target))
         self._changeover.finish(self._target, spec)

@@ -1,0 +1,107 @@
+"""What an audit says: kinds of drift, how many rows of each, and which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any, NamedTuple
+
+from rowvec.auditing.sampling import IndexCheck, Sample
+from rowvec.stores.auditor import Drift
+from rowvec.types import Key
+
+EXAMPLES = 5
+KEPT_KEYS = 100_000
+"""Of each kind; more than so many are counted, and left to another repair."""
+
+
+class Mark(NamedTuple):
+    """What a row said when it was looked at first."""
+
+    text_hash: bytes
+    row_hash: bytes
+
+
+@dataclass(slots=True)
+class Finding:
+    drift: Drift
+    count: int = 0
+    keys: dict[Key, Mark | None] = field(default_factory=dict)
+    """The first KEPT_KEYS of them; no mark where the source has no such row."""
+    detail: str = ""
+
+    def add(self, key: Key, mark: Mark | None) -> None:
+        self.count += 1
+        if len(self.keys) < KEPT_KEYS:
+            self.keys[key] = mark
+
+    def keep(self, keys: Mapping[Key, Mark | None]) -> None:
+        self.count -= len(self.keys) - len(keys)
+        self.keys = dict(keys)
+
+    def copy(self) -> Finding:
+        return replace(self, keys=dict(self.keys))
+
+    def as_dict(self) -> dict[str, Any]:
+        examples = [key if isinstance(key, int) else str(key) for key in islice(self.keys, EXAMPLES)]
+        return {
+            "kind": str(self.drift), "count": self.count, "examples": examples, "detail": self.detail,
+            "repair": REPAIRS[self.drift],
+        }  # fmt: skip
+
+
+REPAIRS = {
+    Drift.MISSING: "embed",
+    Drift.STALE: "embed again",
+    Drift.METADATA: "write the metadata again",
+    Drift.ORPHANED: "delete",
+    Drift.DIMENSION: "embed again",
+    Drift.NOT_FINITE: "embed again",
+    Drift.NOT_NORMALISED: "embed again",
+    Drift.WRONG_VECTOR: "embed again",
+    Drift.LOST_FAILURE: "drop the failure",
+    Drift.DUPLICATE: "none, by hand only",
+    Drift.NO_WORDS: "index the words again",
+    Drift.LOST_WORDS: "drop the words",
+    Drift.WORD_COUNTS: "count again",
+    Drift.INDEX: "build it anew",
+}
+"""What `--repair` does."""
+
+
+@dataclass(slots=True)
+class Audit:
+    pipeline: str
+    where: str
+    model: str | None
+    """Of the live generation."""
+    rows: int = 0
+    """Of the source that were looked at."""
+    entries: int = 0
+    """Rows and failures in the store."""
+    findings: dict[Drift, Finding] = field(default_factory=dict)
+    sample: Sample | None = None
+    index: IndexCheck | None = None
+    repairable: bool = True
+    """False where the live vectors are of another model than the config's."""
+    notes: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    def add(self, drift: Drift, key: Key, mark: Mark | None) -> None:
+        self.findings.setdefault(drift, Finding(drift)).add(key, mark)
+
+    def settle(self) -> None:
+        """Leave out kinds of which nothing is left, and order the others as they are declared."""
+        self.findings = {drift: self.findings[drift] for drift in Drift if drift in self.findings}
+        self.findings = {drift: found for drift, found in self.findings.items() if found.count}
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "pipeline": self.pipeline, "where": self.where, "model": self.model, "rows": self.rows,
+            "entries": self.entries, "drift": bool(self.findings), "interrupted": self.interrupted,
+            "findings": [finding.as_dict() for finding in self.findings.values()],
+            "sample": self.sample.as_dict() if self.sample else None,
+            "index": self.index.as_dict() if self.index else None,
+            "notes": self.notes,
+        }  # fmt: skip

@@ -1,0 +1,151 @@
+"""Mending what an audit found: just those rows, by the same sync that writes everything else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import chain
+
+from rowvec.auditing.audit import Auditing, confirmed
+from rowvec.auditing.findings import Audit, Finding
+from rowvec.errors import DeletionGuard, StoreError
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Selection
+from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
+from rowvec.syncing.rows import Progress
+from rowvec.syncing.run import sync
+from rowvec.types import Key, Report, WriteBatch
+
+EMBEDDED = (
+    Drift.MISSING, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED, Drift.WRONG_VECTOR,
+)  # fmt: skip
+REWRITTEN = (Drift.METADATA, Drift.NO_WORDS)
+OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX)
+"""What the store tells by itself."""
+
+
+@dataclass(slots=True)
+class Repair:
+    left: list[Finding] = field(default_factory=list)
+    """What is still wrong; of a repair that was stopped, what was found."""
+    reports: list[Report] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        """Rows that could not be embedded; they are on record as failures."""
+        return sum(report.failed for report in self.reports)
+
+    def as_dict(self) -> dict[str, object]:
+        totals = {name: sum(getattr(report, name) for report in self.reports) for name in ("texts", "tokens", "cost")}
+        return {"failed": self.failed, **totals, "left": [finding.as_dict() for finding in self.left]}
+
+
+def repair(
+    pipeline: Pipeline,
+    found: Audit,
+    *,
+    allow_delete: bool = False,
+    progress: Progress | None = None,
+    stop: threading.Event | None = None,
+) -> Repair:
+    """Mend the rows that `found` names, then look at them again.
+
+    What is embedded is embedded anew, and never taken from a row with the same text: its vector is in doubt too.
+
+    Raises:
+        StoreError: the live vectors are of another model than the config's, or have come to be since the audit.
+        DeletionGuard: more than half of the vectors would be deleted; nothing was changed.
+        Locked: a sync is at work.
+    """
+    stop = stop or threading.Event()
+    _check(pipeline, found, allow_delete=allow_delete)
+    pipeline.store.attach(pipeline.spec)
+    assert isinstance(pipeline.store, Audited)
+    auditor = pipeline.store.auditor(pipeline.spec)
+    done = Repair()
+    embedded = _keys(found, EMBEDDED)
+    if embedded:
+        options = Options(Selection(embedded), force=True, allow_delete=allow_delete)
+        done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
+    rewritten = _keys(found, REWRITTEN)
+    with pipeline.store.lock():
+        _check_live(pipeline)
+        pipeline.store.prepare(pipeline.spec)
+        if rewritten:
+            auditor.forget(rewritten)
+        if Drift.LOST_FAILURE in found.findings:
+            _drop_failures(pipeline, found.findings[Drift.LOST_FAILURE])
+        _mend(auditor, found, (Drift.LOST_WORDS,))
+    named = (*rewritten, *_keys(found, (Drift.ORPHANED,)))
+    if named:
+        options = Options(Selection(named), allow_delete=allow_delete)
+        done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
+    with pipeline.store.lock():
+        _check_live(pipeline)
+        # Last: words that were missing have been counted anew, and the index is built over what is right.
+        _mend(auditor, found, (Drift.WORD_COUNTS, Drift.INDEX))
+    done.left = _left(pipeline, found, stop)
+    return done
+
+
+def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
+    if not found.repairable:
+        raise StoreError(
+            f"The live vectors in {pipeline.store.where} are of {found.model}, and the config names another model:"
+            " what is wrong with them cannot be mended with that one. Nothing was changed.",
+            hint="`rowvec sync` builds the new model's vectors beside them; or set embedder back to repair these.",
+        )
+    _check_live(pipeline)
+    orphaned = found.findings.get(Drift.ORPHANED)
+    if orphaned is not None and orphaned.count > found.entries / 2 and not allow_delete:
+        raise DeletionGuard(
+            f"{orphaned.count:,} of the {found.entries:,} rows in {pipeline.store.where} are gone from the source:"
+            " more than half. Nothing was changed.",
+            hint="If that is right, run it again with --allow-delete; if not, look at the source and its `where`.",
+        )
+
+
+def _check_live(pipeline: Pipeline) -> None:
+    """To prepare for a model that a rollback has decided against would begin to build it again."""
+    if pipeline.store.ledger().fingerprint not in (None, pipeline.spec.fingerprint):
+        raise StoreError(
+            f"Another generation of {pipeline.store.where} went live since the audit.", hint="Audit it again."
+        )
+
+
+def _keys(found: Audit, drifts: Iterable[Drift]) -> tuple[Key, ...]:
+    each = (found.findings[drift].keys for drift in drifts if drift in found.findings)
+    return tuple(dict.fromkeys(chain.from_iterable(each)))
+
+
+def _drop_failures(pipeline: Pipeline, finding: Finding) -> None:
+    """Under the lock, and only of rows that still have nothing to embed."""
+    still = finding.copy()
+    Auditing(pipeline, threading.Event()).look_again([still])
+    pipeline.store.write(WriteBatch(recovered=list(still.keys)))
+
+
+def _mend(auditor: Auditor, found: Audit, drifts: Iterable[Drift]) -> None:
+    for drift in drifts:
+        if drift in found.findings:
+            auditor.mend(_fault(found.findings[drift]))
+
+
+def _fault(finding: Finding) -> Fault:
+    return Fault(finding.drift, finding.count, list(finding.keys), finding.detail)
+
+
+def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Finding]:
+    """What is still wrong of what was found, and what there was no room to mend; all of it where nobody looked."""
+    looking = Auditing(pipeline, stop)
+    of_rows = [finding.copy() for finding in found.findings.values() if finding.drift not in OF_THE_STORE]
+    of_store = [_fault(finding) for finding in found.findings.values() if finding.drift in OF_THE_STORE]
+    looking.look_again(of_rows)
+    still = [
+        Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
+        for fault in confirmed(of_store, looking.faults())
+    ]
+    if stop.is_set():
+        return list(found.findings.values())
+    return [*(finding for finding in of_rows if finding.count), *still]

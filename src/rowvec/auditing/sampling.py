@@ -1,0 +1,185 @@
+"""Vectors held against the model, and an index against exact search, on rows chosen by chance."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import Any
+
+import numpy as np
+
+from rowvec.embedders.base import PaidEmbedder
+from rowvec.errors import EmbedderError
+from rowvec.pipeline import Pipeline
+from rowvec.stores.auditor import Auditor
+from rowvec.stores.base import Store
+from rowvec.support.retry import patiently
+from rowvec.syncing.batches import Answer, embed_batch
+from rowvec.types import Document, Key, TextVector, Vector
+
+LOWEST_COSINE = 0.999
+"""Below it a vector is not that of its text: the same model gives this much on any device and in half precision."""
+QUERIES = 30
+NEAREST = 10
+DEEP = 400
+"""So many hits are asked for, and so much effort with that, before a row counts as not in the index."""
+TIE = 1e-5
+"""Scores that differ by less count as equal: which of two equal rows is found does not matter."""
+
+
+class Sample:
+    """`size` rows out of `total`, each as likely as another (Knuth, "The Art of Computer Programming", 3.4.2, S).
+
+    Attributes:
+        rows: compared so far.
+        lowest: cosine of the worst of them.
+        vectors: of up to QUERIES of those that are right, for the check of the index.
+    """
+
+    def __init__(self, pipeline: Pipeline, auditor: Auditor, size: int, total: int, stop: threading.Event) -> None:
+        self.pipeline = pipeline
+        self.auditor = auditor
+        self.wanted = size
+        self.left = total
+        self.stop = stop
+        self.dice = Random()
+        self.buffer: list[Document] = []
+        self.rows = 0
+        self.failed = 0
+        self.lowest = 1.0
+        self.tokens = 0
+        self.cost = 0.0
+        self.vectors: dict[Key, Vector] = {}
+
+    def as_dict(self) -> dict[str, Any]:
+        names = ("rows", "failed", "tokens", "cost")
+        lowest = self.lowest if self.rows else None
+        return {**{name: getattr(self, name) for name in names}, "lowest_cosine": lowest}
+
+    def take(self, documents: Sequence[Document]) -> dict[Key, Document]:
+        """Choose among the next rows; returns those of the chosen that have another vector than that of their text."""
+        for document in documents:
+            if self.dice.random() * max(self.left, 1) < self.wanted:
+                self.wanted -= 1
+                self.buffer.append(document)
+            self.left -= 1
+        wrong: dict[Key, Document] = {}
+        while len(self.buffer) >= self.pipeline.embedder.chunk_texts:
+            wrong |= self._compare()
+        return wrong
+
+    def finish(self) -> dict[Key, Document]:
+        """The same of the rows that are still in hand."""
+        wrong: dict[Key, Document] = {}
+        while self.buffer and not self.stop.is_set():
+            wrong |= self._compare()
+        return wrong
+
+    def _compare(self) -> dict[Key, Document]:
+        documents = self._chunk()
+        embedder = self.pipeline.embedder
+        answer = patiently(self.stop, embed_batch, embedder, [document.text for document in documents], Answer())
+        self.tokens += answer.tokens
+        self.cost = embedder.budget.spent if isinstance(embedder, PaidEmbedder) else self.cost + answer.cost
+        wrong = self._differing(documents, answer.vectors)
+        # A write may have come between: what differs is looked at once more.
+        again = [document for document in documents if document.key in wrong]
+        still = self._differing(again, [wrong[document.key] for document in again], count=False) if again else {}
+        return {document.key: document for document in again if document.key in still}
+
+    def _chunk(self) -> list[Document]:
+        embedder = self.pipeline.embedder
+        chunk: list[Document] = []
+        tokens = 0
+        while self.buffer and len(chunk) < embedder.chunk_texts:
+            # Four characters a token, as a sync shares out its work.
+            tokens += len(self.buffer[0].text) // 4 + 1
+            if chunk and tokens > embedder.chunk_tokens:
+                break
+            chunk.append(self.buffer.pop(0))
+        return chunk
+
+    def _differing(
+        self, documents: Sequence[Document], vectors: Sequence[TextVector | EmbedderError], *, count: bool = True
+    ) -> dict[Key, TextVector]:
+        """What the model gives for those rows that hold another vector although their text is the same."""
+        seen = patiently(self.stop, partial(self.auditor.inspect, vectors=True), documents)
+        wrong = {}
+        for document, vector in zip(documents, vectors, strict=True):
+            found = seen.get(document.key)
+            if isinstance(vector, EmbedderError):
+                self.failed += 1
+            elif found is not None and found.vector is not None and found.text_hash == document.text_hash:
+                cosine = _cosine(vector.vector, found.vector)
+                self.rows += count
+                self.lowest = min(self.lowest, cosine)
+                if not cosine >= LOWEST_COSINE:
+                    wrong[document.key] = vector
+                elif count:
+                    self._keep(document.key, found.vector)
+        return wrong
+
+    def _keep(self, key: Key, vector: Vector) -> None:
+        """A reservoir: each row that was compared is as likely to be in it as another."""
+        if len(self.vectors) < QUERIES:
+            self.vectors[key] = vector
+        elif self.dice.random() * self.rows < QUERIES:
+            del self.vectors[self.dice.choice(list(self.vectors))]
+            self.vectors[key] = vector
+
+
+def _cosine(one: Vector, other: Vector) -> float:
+    if one.shape != other.shape:
+        return 0.0
+    a, b = one.astype(np.float64), other.astype(np.float64)
+    norms = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / norms if norms > 0 else 0.0
+
+
+@dataclass(slots=True)
+class IndexCheck:
+    """What a vector index finds of what an exact search finds."""
+
+    queries: int
+    recall: float
+    """Of the NEAREST nearest, the mean over the queries."""
+    unreachable: list[Key] = field(default_factory=list)
+    """Rows that it does not find by their own vectors, however much effort is spent."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"queries": self.queries, f"recall@{NEAREST}": self.recall, "unreachable": len(self.unreachable)}
+
+    @classmethod
+    def of(cls, store: Store, vectors: Mapping[Key, Vector], stop: threading.Event) -> IndexCheck | None:
+        """Look for each row by its own vector; None where there is no index."""
+        state = patiently(stop, store.status)
+        if not vectors or state.get("index") is None:
+            return None
+        found, unreachable = 0.0, []
+        limit = min(NEAREST, state["rows"])
+        for key, vector in vectors.items():
+            near = patiently(stop, store.nearest, vector, limit)
+            exact = patiently(stop, partial(store.nearest, exact=True), vector, limit)
+            if near.exact:
+                # The index gave too few, so that everything was compared after all.
+                unreachable.append(key)
+                continue
+            worst = exact.scores[-1] - TIE
+            found += sum(score >= worst for score in near.scores) / len(exact.scores)
+            if key in exact.keys and not _finds(key, vector, store, exact.scores[0], state["rows"], stop):
+                unreachable.append(key)
+        return cls(len(vectors), found / len(vectors), unreachable)
+
+
+def _finds(key: Key, vector: Vector, store: Store, best: float, rows: int, stop: threading.Event) -> bool:
+    """Whether the index finds a row, or one just as near, by the row's own vector."""
+    for limit in (NEAREST, DEEP):
+        hits = patiently(stop, store.nearest, vector, max(1, min(limit, rows // 2)))
+        if not hits.exact and (key in hits.keys or hits.scores[-1] >= best - TIE):
+            return True
+    # The row may have got another vector, or none, meanwhile.
+    held = patiently(stop, store.vector, key)
+    return held is None or not np.array_equal(held, vector)

@@ -1,0 +1,97 @@
+"""`rowvec check`: one line for each part of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from rowvec import assemble
+from rowvec import config as settings
+from rowvec.cli import output
+from rowvec.embedders.openai.wire import WITH_KEY
+from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import first_row, has_table
+from rowvec.stores.base import AltersTable
+from rowvec.types import Check
+
+CONFIG_WRONG = 2
+STEPS = ("config", "source", "text", "model", "store")
+PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
+
+
+def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: bool) -> int:
+    """Returns the exit code.
+
+    Args:
+        apply: make the columns that a table of the user's own lacks.
+    """
+    lines: list[Check] = []
+    code = 0
+    try:
+        for line in _lines(path, name, apply=apply):
+            lines.append(line)
+    except RowvecError as error:
+        # A part is named by its error; else the step that raised is the one after the last that went through.
+        after = STEPS[len({line.what for line in lines} & set(STEPS))]
+        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), after)
+        lines.append(Check(what, False, error.message, error.hint))
+        code = CONFIG_WRONG if isinstance(error, ConfigError) else 1
+    if any(not line.ok for line in lines):
+        code = code or 1
+    if as_json:
+        output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in lines])
+        return code
+    for line in lines:
+        output.line(f"{'OK   ' if line.ok else 'WRONG'}  {line.what:<9} {line.detail}")
+        if line.fix:
+            output.line(f"       {'':<9} {line.fix}")
+    return code
+
+
+def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
+    """What a sync would meet, in its order; each step stands on those before."""
+    loaded = settings.load(path)
+    declared = loaded.pipeline(name)
+    yield Check("config", True, f"{loaded.path}, pipeline {declared.name}")
+    source = assemble.build_source(declared)
+    extent = output.count(source.count(), "row") if has_table(source) else "change events"
+    yield Check("source", True, f"{extent}, key {source.key} ({source.key_type})")
+    source.close()
+    pipeline = assemble.assemble(loaded, declared)
+    try:
+        yield Check("text", True, _sample_text(pipeline))
+        model = pipeline.embedder.fingerprint
+        yield _missing_key(declared) or Check(
+            "model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}"
+        )
+        if apply and isinstance(pipeline.store, AltersTable):
+            for statement in pipeline.store.apply(pipeline.spec):
+                yield Check("applied", True, statement)
+        yield from pipeline.store.checks(pipeline.spec)
+    finally:
+        pipeline.close()
+
+
+def _missing_key(declared: settings.Pipeline) -> Check | None:
+    chosen = declared.embedder
+    if not isinstance(chosen, settings.OpenAIEmbedder) or chosen.api_key is not None:
+        return None
+    host = urlsplit(chosen.base_url).hostname
+    if host not in WITH_KEY:
+        return None
+    variable = chosen.key_variable
+    return Check(
+        "model", False, f"{host} wants an API key, and {variable} is not set.",
+        f"Set {variable}, or put a line {variable}=… into .env beside the config.",
+    )  # fmt: skip
+
+
+def _sample_text(pipeline: Pipeline) -> str:
+    source = pipeline.source
+    row = next((row for page in source.pages(1) for row in page), None) if has_table(source) else first_row(source)
+    if row is None:
+        return "no rows yet"
+    document = pipeline.to_document(row)
+    return f"row {document.key}: {output.clip(document.text, 100) or '(empty)'}"

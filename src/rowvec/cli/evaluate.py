@@ -1,0 +1,59 @@
+"""`rowvec eval`: measure the ranking of a pipeline by judged queries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rowvec import assemble
+from rowvec.cli import output, progress
+from rowvec.cli.search import mode_named
+from rowvec.searcher import Mode, Searcher
+from rowvec.types import Key
+
+
+def evaluate(
+    config: Path | None,
+    name: str | None,
+    queries: Path,
+    judgements: Path,
+    *,
+    modes: Sequence[str],
+    measures: Sequence[str],
+    condensed: bool,
+    as_json: bool,
+) -> None:
+    """
+    Raises:
+        ConfigError: a file that cannot be read, a measure that does not exist.
+    """
+    from rowvec.evaluation.files import read_judgements, read_queries
+    from rowvec.evaluation.measures import evaluate as score
+
+    asked, judged = read_queries(queries), read_judgements(judgements)
+    with assemble.opened(config, name) as pipeline:
+        searcher = Searcher.of(pipeline)
+        found = {}
+        with progress.phases("An evaluation changes nothing.") as tell:
+            for mode in modes:
+                run = _run(searcher, mode_named(mode), tell, len(asked.keys() & judged.keys()))
+                found[mode] = score(run, asked, judged, measures, condensed=condensed)
+    if as_json:
+        output.print_json({mode: evaluation.as_dict() for mode, evaluation in found.items()})
+        return
+    rows = [(mode, *evaluation.means.values()) for mode, evaluation in found.items()]
+    first = next(iter(found.values()))
+    output.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
+    output.note(f"{output.count(first.queries, 'query', 'queries')} judged.")
+
+
+def _run(searcher: Searcher, mode: Mode, tell: progress.Tell, total: int) -> Callable[[str, int], list[Key]]:
+    """A ranking of a query's keys, which tells how many queries it has answered."""
+    done = itertools.count()
+
+    def run(query: str, depth: int) -> list[Key]:
+        tell(f"{mode} queries", next(done), total)
+        return [hit.key for hit in searcher.search(query, mode=mode, limit=depth).hits]
+
+    return run

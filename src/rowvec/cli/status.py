@@ -1,0 +1,157 @@
+"""`rowvec status` and `rowvec failures`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rowvec import assemble
+from rowvec.cli import output
+from rowvec.embedders.pricing import dollars
+from rowvec.errors import ConfigError, RowvecError
+from rowvec.generations.lifecycle import course
+from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status import Status
+from rowvec.pipeline_status import status as gather
+from rowvec.types import Run
+
+RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
+RIGHT = (0, 4, 5, 6, 7, 8, 9)
+
+
+def status(config: Path | None, name: str | None, *, as_json: bool, every: float | None = None) -> None:
+    """
+    Args:
+        every: seconds after which it is shown anew, until Ctrl-C; None to show it once.
+    """
+    if as_json and every is not None:
+        raise ConfigError("--watch and --json contradict each other.", hint="`rowvec serve` has GET /status for that.")
+    with assemble.opened(config, name) as pipeline:
+        if every is not None:
+            _watch(pipeline, every)
+            return
+        found = gather(pipeline)
+        if as_json:
+            output.print_json({**found.as_dict(), "progress": found.progress()})
+        else:
+            _print_status(found)
+
+
+def _print_status(found: Status) -> None:
+    output.line(f"{found.pipeline}: {found.where}")
+    output.line()
+    output.table(["", ""], _facts(found))
+    if found.runs:
+        output.line()
+        output.table(RUN_COLUMNS, [_run_row(run) for run in found.runs], right=RIGHT)
+
+
+def _watch(pipeline: Pipeline, every: float) -> None:
+    """Show the status in place on a terminal, one below the other in a pipe. A database that is away is waited for."""
+    from rich.console import Group
+    from rich.live import Live
+    from rich.text import Text
+
+    if not output.out.is_terminal:
+        while True:
+            try:
+                _print_status(gather(pipeline))
+            except RowvecError as error:
+                if not error.transient:
+                    raise
+                output.line(f"{error}\nTrying again every {output.seconds(every)}.")
+            output.line()
+            output.out.file.flush()
+            time.sleep(every)
+    before: tuple[float, Status] | None = None
+    with Live(console=output.out, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            try:
+                found = gather(pipeline)
+            except RowvecError as error:
+                if not error.transient:
+                    raise
+                live.update(Text(f"{error}\nTrying again every {output.seconds(every)}. Ctrl-C to stop."), refresh=True)
+                before = None
+            else:
+                now = time.monotonic()
+                facts = [*_facts(found), ("pace", _pace(before, found, now))]
+                before = before if before and before[1].current == found.current else (now, found)
+                title = Text(f"{found.pipeline}: {found.where}   {dt.datetime.now():%H:%M:%S}\n")
+                runs = output.grid(RUN_COLUMNS, [_run_row(run) for run in found.runs], RIGHT)
+                live.update(Group(title, output.grid(["", ""], facts), Text(), runs), refresh=True)
+            time.sleep(every)
+
+
+def _pace(before: tuple[float, Status] | None, found: Status, now: float) -> str:
+    """Rows that got a vector since the last look, and when all will have one."""
+    gained = found.current - before[1].current if before else 0
+    if before is None or gained <= 0:
+        return "-"
+    rate = gained / (now - before[0])
+    left = (found.rows - found.current) / rate
+    return f"{rate:,.0f} rows/s" + (f", about {output.seconds(left)} left" if left > 0 else "")
+
+
+def _facts(found: Status) -> list[tuple[str, Any]]:
+    return [
+        ("coverage", f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)"),
+        ("lag", _lag(found)),
+        ("failures", found.failures),
+        ("stale", found.stale),
+        ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
+        ("model", found.model or "-"),
+        ("index", _index(found.details.get("index"))),
+        ("size", f"{found.bytes / 1e6:,.1f} MB"),
+        ("tokens", found.totals.get("tokens", 0)),
+        ("cost", dollars(found.totals.get("cost", 0.0))),
+    ]
+
+
+def _index(index: Any) -> str:
+    """libSQL says no more than its kind."""
+    if not isinstance(index, Mapping):
+        return index or "none, all rows are compared"
+    recall = "not measured" if index["recall"] is None else f"{index['recall']:.3f}"
+    return f"{index['kind']}, {index['precision']}, recall@10 {recall}"
+
+
+def _lag(found: Status) -> str:
+    if found.rows and not found.runs:
+        return "never synced"
+    return "none" if found.lag_seconds is None else output.seconds(found.lag_seconds)
+
+
+def _run_row(run: Run) -> tuple[Any, ...]:
+    took = output.seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at else None
+    report = run.report
+    outcome = run.outcome if not run.error else f"{run.outcome}: {output.clip(run.error, 60)}"
+    counts = (report.get(name, 0) for name in ("inserted", "embedded", "updated", "deleted", "unchanged", "failed"))
+    return (run.id, run.started_at, took, outcome, *counts)
+
+
+def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
+    with assemble.opened(config, name) as pipeline:
+        found = pipeline.store.failures(limit) if pipeline.store.attach(course(pipeline).pipeline.spec) else []
+        if as_json:
+            output.print_json(
+                [
+                    {
+                        "key": failure.key, "error": failure.error, "attempts": failure.attempts,
+                        "failed_at": failure.failed_at, "next_try": failure.next_try,
+                    }
+                    for failure in found
+                ]
+            )  # fmt: skip
+        elif not found:
+            output.line("No failures.")
+        else:
+            output.table(
+                ["key", "tries", "failed", "next try", "error"],
+                [(f.key, f.attempts, f.failed_at, f.next_try, " ".join(f.error.split())) for f in found],
+                right=[1],
+            )
+            output.note("`rowvec failures --retry` tries them again now; a plain sync does so when they are due.")

@@ -1,0 +1,262 @@
+"""`rowvec plan` and `rowvec sync`."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from rowvec import assemble
+from rowvec.cli import output, progress
+from rowvec.embedders.pricing import dollars
+from rowvec.errors import ConfigError
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Selection, has_cursor
+from rowvec.sources.events.stream import UNREADABLE, has_table
+from rowvec.syncing.events import events_of, sync_events
+from rowvec.syncing.preview import Preview, preview
+from rowvec.syncing.run import sync as carry_out
+from rowvec.types import Kind, Report
+
+INTERRUPTED = 130
+SOME_FAILED = 3
+SHOW_CURSOR = b"\x1b[?25h"
+"""A progress bar hides it; a process that ends at once has to bring it back."""
+
+
+def plan(
+    config: Path | None,
+    name: str | None,
+    keys: str | None,
+    limit: int | None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    full: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Returns the exit code.
+
+    Raises:
+        ConfigError: the pipeline follows change events.
+    """
+    with assemble.opened(config, name) as pipeline, interruptible() as stop:
+        options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, full=full)
+        if events_of(pipeline, options) is not None:
+            compares = "; `rowvec plan --full` compares with the table" if has_table(pipeline.source) else ""
+            raise ConfigError(
+                f"{pipeline.name} follows change events, which are not planned: what they do shows as they are read.",
+                hint=f"`rowvec sync` carries out those that are there{compares}.",
+            )
+        result = preview(pipeline, options, stop=stop)
+        if stop.is_set():
+            output.note("Interrupted: what was counted is not all, so it is not shown.")
+            return INTERRUPTED
+        if as_json:
+            output.print_json({"pipeline": pipeline.name, **result.as_dict()})
+        else:
+            _print_plan(pipeline, result)
+        return 0
+
+
+def sync(
+    config: Path | None,
+    name: str | None,
+    keys: str | None,
+    limit: int | None,
+    *,
+    force: bool = False,
+    retry_failed: bool = False,
+    allow_delete: bool = False,
+    max_cost: float | None = None,
+    full: bool = False,
+    from_start: bool = False,
+    accept: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Returns the exit code.
+
+    Args:
+        accept: put a new generation live although it is worse, lacks rows or was rolled back.
+        full: compare all rows, whatever a cursor or change events say.
+        from_start: of change events: those that were read before too.
+
+    Raises:
+        ConfigError: `from_start`, and there are no events to read.
+    """
+    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
+        # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
+        # that finds nothing to do.
+        gc.freeze()
+        options = Options(
+            selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
+            full=full,
+        )  # fmt: skip
+        events = events_of(pipeline, options)
+        if from_start and events is None:
+            raise ConfigError(
+                "--from-start reads change events again, and here rows are compared.", hint="Leave it out."
+            )
+        counts_itself = events is not None or (options.whole and has_cursor(pipeline.source))
+        total = None if retry_failed or counts_itself else pipeline.source.count(options.selection)
+        with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
+            if events is None:
+                report = carry_out(pipeline, options, accept=accept, progress=callback, tell=output.note, stop=stop)
+            else:
+                report = sync_events(
+                    pipeline, events, from_start=from_start, allow_delete=allow_delete, accept=accept,
+                    progress=callback, tell=output.note, stop=stop,
+                )  # fmt: skip
+        if as_json:
+            output.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
+        else:
+            print_report(pipeline, report, interrupted=stop.is_set())
+            if events is not None:
+                print_events(report)
+        if stop.is_set():
+            return INTERRUPTED
+        return SOME_FAILED if report.failed or report.waiting else 0
+
+
+def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
+    """Parse `--keys 1,5,10-20`; ranges need integer keys, both ends count.
+
+    Raises:
+        ConfigError: a part is no key of this pipeline, or a range runs backwards.
+    """
+    if keys is None:
+        return None
+    kind = pipeline.source.key_type
+    single, ranges = [], []
+    for part in filter(None, (part.strip() for part in keys.split(","))):
+        low, dash, high = part.partition("-")
+        if kind == "integer" and dash and low:
+            bounds = assemble.parse_key(low, kind), assemble.parse_key(high, kind)
+            if bounds[0] > bounds[1]:  # type: ignore[operator]
+                raise ConfigError(f"--keys {part}: the range runs backwards.", hint=f"Write {high}-{low}.")
+            ranges.append(bounds)
+        else:
+            single.append(assemble.parse_key(part, kind))
+    if not single and not ranges:
+        raise ConfigError("--keys names no key.", hint="Write for example --keys 1,5,10-20.")
+    return Selection(tuple(single), tuple(ranges))
+
+
+@contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """The first Ctrl-C (or SIGTERM) asks to stop after the batches in hand; the second ends the process."""
+    stop = threading.Event()
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # Not through rich: its lock may be held by what was interrupted.
+        if stop.is_set():
+            if output.err.is_terminal:
+                os.write(2, SHOW_CURSOR)
+            os._exit(INTERRUPTED)
+        stop.set()
+        os.write(2, b"\nFinishing the batches in hand; what is embedded is kept. Ctrl-C again stops at once.\n")
+
+    former = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+_KINDS = [
+    (Kind.INSERT, "embed, new"),
+    (Kind.EMBED, "embed again"),
+    (Kind.UPDATE, "update metadata only"),
+    (Kind.DELETE, "delete"),
+    (Kind.EMPTY, "skip, empty text"),
+    (Kind.FAILED, "skip, failed before"),
+    (Kind.UNCHANGED, "leave alone"),
+]
+
+
+def _print_plan(pipeline: Pipeline, result: Preview) -> None:
+    output.line(f"{pipeline.name}: {output.count(result.rows, 'row')} -> {pipeline.store.where}")
+    if result.comparison:
+        output.line(f"Compared: {result.comparison}")
+    if result.generation:
+        output.line(result.generation)
+    output.line()
+    if not any(result.kinds.values()):
+        output.line("Nothing to do.")
+        return
+    output.table(
+        ["what", "rows"], [(label, result.kinds[kind]) for kind, label in _KINDS if result.kinds[kind]], right=[1]
+    )
+    reasons = [
+        (reason, number, ", ".join(map(str, result.examples.get(reason, []))))
+        for reason, number in result.reasons.most_common()
+        if reason in result.examples
+    ]
+    if reasons:
+        output.line()
+        output.table(["why", "rows", "for example"], reasons, right=[1])
+    if result.texts:
+        output.line()
+        about = "" if result.tokens_counted else "about "
+        output.line(f"{output.count(result.texts, 'text')} to embed, {about}{output.count(result.tokens, 'token')}.")
+        _print_price(result)
+        if result.truncated:
+            output.line(f"{output.count(result.truncated, 'text')} longer than the model's window will be cut.")
+        output.line()
+        share = 100 / max(result.rows, 1)
+        filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
+        output.table(["text column", "filled", ""], filled, right=[1, 2])
+        output.line()
+        for document in result.samples[:3]:
+            output.line(f"  {document.key}: {output.clip(document.text, 200)}")
+    if result.deletion_guard:
+        output.line()
+        output.line("More than half of the vectors would be deleted: a sync stops before that without --allow-delete.")
+
+
+def _print_price(result: Preview) -> None:
+    estimate = result.estimate
+    if estimate is not None:
+        per_row = "" if estimate.cost_per_row is None else f", {dollars(estimate.cost_per_row)} a row"
+        price = "of unknown price (set embedder.price_per_million)" if estimate.cost is None else dollars(estimate.cost)
+        counted = "tokens counted by the model's tokenizer"
+        if not estimate.exact_tokens:
+            counted = f"tokens estimated, off by at most about {100 * estimate.error:.0f} %"
+        output.line(f"Price: {price}{per_row}; {counted}.")
+    if result.seconds is not None:
+        output.line(f"Expected time: {output.seconds(result.seconds)}.")
+
+
+def print_events(report: Report) -> None:
+    output.line(f"{output.count(report.read, 'event')} read.")
+    unreadable = report.reasons.get(UNREADABLE, 0)
+    if unreadable:
+        output.note(f"{output.count(unreadable, 'event')} could not be read and were left out.")
+
+
+def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> None:
+    parts = [
+        (report.inserted, "new"), (report.embedded, "changed"), (report.updated, "metadata only"),
+        (report.deleted, "deleted"), (report.unchanged, "unchanged"), (report.empty, "empty"),
+        (report.failed, "failed"), (report.waiting, "waiting after a failure"),
+    ]  # fmt: skip
+    said = ", ".join(f"{number:,} {label}" for number, label in parts if number) or "no rows"
+    price = f", {dollars(report.cost)}" if report.cost else ""
+    sent = f"{output.count(report.texts, 'text')} embedded ({output.count(report.tokens, 'token')}{price})"
+    output.line(f"{pipeline.name}: {said}; {sent}.")
+    if report.comparison:
+        output.line(f"Compared: {report.comparison}")
+    if report.reused:
+        output.line(f"{output.count(report.reused, 'row')} got the vector of an identical text.")
+    if report.truncated:
+        output.line(f"{output.count(report.truncated, 'text')} longer than the model's window cut.")
+    if report.failed or report.waiting:
+        output.note("Some rows have no current vector: `rowvec failures` lists them with their errors.")
+    if interrupted:
+        output.note("Interrupted. Everything embedded so far is stored; run `rowvec sync` again to go on.")

@@ -1,0 +1,223 @@
+"""The rowvec.toml that `rowvec init` writes: ready to use, with what people change most often in comments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rowvec.config.problems import dotted, quoted
+from rowvec.support.redaction import redact
+
+if TYPE_CHECKING:
+    from rowvec.sources.propose import Proposal
+
+URL_VARIABLE = "ROWVEC_SOURCE_URL"
+WIDTH = 46
+"""Comments behind a setting start in this column."""
+
+HEAD = """\
+# rowvec.toml: which rows get vectors, and where those are kept.
+#
+#   rowvec check    are the connections and the model right?
+#   rowvec plan     what would a sync do, and what would it cost?
+#   rowvec sync     do it; run it again whenever rows have changed
+#   rowvec search "words"
+#
+# ${VAR} and ${VAR:-default} are read from the environment, then from a .env file beside this one.
+# A setting behind a # shows its default, or an example: take the # away to change it.
+"""
+
+EMBEDDER = """\
+[pipelines.{name}.embedder]
+kind = "local"                                # runs here, without a service or a key
+model = "sentence-transformers/all-MiniLM-L6-v2"
+# precision = "float32"                       # "int8" is about twice as fast, its vectors a little off
+# device = "auto"                             # "cpu" or "cuda"
+# overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
+#
+# A paid service instead; its key is read from OPENAI_API_KEY:
+# kind = "openai"
+# model = "text-embedding-3-small"
+# base_url = "https://api.openai.com/v1"      # or of any service that speaks the same language
+# batch_size = 100                            # texts in one request
+# concurrency = 4                             # requests at once
+# requests_per_minute = 3000                  # no limit by default
+"""
+
+STORE = """\
+[pipelines.{name}.store]
+kind = "postgres"
+url = "embedded"                              # rowvec's own PostgreSQL in .rowvec/; or postgresql://user@host/database
+table = {table}
+metadata = {metadata}
+# metric = "cosine"                           # "l2" or "ip"
+# storage = "vector"                          # "halfvec" takes half the space
+# language = "english"                        # of keyword search: "german", "russian", "simple"; "" for none
+#
+# A single file, or Turso, instead:
+# kind = "libsql"
+# url = "vectors.db"                          # or libsql://name.turso.io
+# token = "${{TURSO_AUTH_TOKEN}}"
+"""
+
+
+def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None) -> str:
+    """The text of a rowvec.toml that loads as it is.
+
+    Args:
+        proposals: the tables of the database at `url`, best first: that one gets the pipeline, the others a comment.
+        url: written into the file, unless it holds a password: then the file refers to a variable.
+    """
+    if not proposals:
+        source = _example_source(url)
+        if proposals is not None:
+            source.insert(0, "# No table was found there: this is an example.")
+        return _assembled("products", source, _example_text(), ["name", "price"])
+    first, *others = proposals
+    name = _pipeline_name(first.table)
+    return _assembled(name, _source(first, url), _text(first), list(first.metadata), _others(others))
+
+
+def _assembled(name: str, source: list[str], text: list[str], metadata: list[str], others: Sequence[str] = ()) -> str:
+    parts = [
+        HEAD,
+        _lines(
+            f"[pipelines.{name}]", _option('on_missing = "delete"', '"keep" leaves the vectors of rows that are gone')
+        ),
+        _lines(f"[pipelines.{name}.source]", *source),
+        _lines(f"[pipelines.{name}.text]", *text),
+        EMBEDDER.format(name=name),
+        STORE.format(
+            name=name,
+            table=_behind(_value(name.replace("-", "_") + "_embeddings"), "made by the first sync", WIDTH - 8),
+            metadata=_behind(_value(metadata), "kept beside the vectors, for filters", WIDTH - 11),
+        ),
+    ]
+    return "\n".join([*parts, _lines(*others)] if others else parts)
+
+
+def _example_source(url: str | None) -> list[str]:
+    return [
+        'kind = "sql"',
+        *_url(url or "sqlite:///shop.db", "or postgresql://user@host/database, mysql://user@host/database"),
+        _behind('table = "products"', 'or query = "select …"'),
+        _behind('key = "id"', "one column, unique and never null"),
+        _option('where = "not deleted"', "only these rows"),
+        _option('cursor = "updated_at"', "grows with each change, so that a sync reads only what is new"),
+        _option("page_size = 2000", "rows read at once"),
+    ]
+
+
+def _example_text() -> list[str]:
+    return [
+        _behind('columns = "*"', 'or ["name", "description"]; becomes "name: …. description: …"'),
+        _option('exclude = ["created_at", "updated_at"]', 'with "*"'),
+        _option("repeat = { name = 2 }", "a column said twice weighs more"),
+        *_other_forms("name", "description"),
+    ]
+
+
+def _other_forms(first: str, second: str) -> list[str]:
+    template = f"{{{{ {first} }}}}. {{{{ {second} }}}}"
+    lines = [f"{each.replace('_', ' ').strip().capitalize()}: {{{each}}}" for each in (first, second)]
+    return [
+        "#",
+        "# Or one of these instead of columns:",
+        f"# template = {_value(template)}",
+        f"# lines = {_value(lines)}",
+    ]
+
+
+def _source(table: Proposal, url: str | None) -> list[str]:
+    lines = [
+        'kind = "sql"',
+        *_url(url or "sqlite:///shop.db"),
+        _behind(f"table = {_value(table.table)}", _rows(table)),
+    ]
+    key = table.key
+    if key is None:
+        key = table.columns[0].name if table.columns else "id"
+        query = f"select a || '-' || b as id, * from {table.table}"
+        lines += [
+            f"# The key needs a look: {_one_line(table.key_note)}.",
+            "# If no column will do, make one in a query, and leave table out:",
+            f"# query = {_value(query)}",
+            _behind(f"key = {_value(key)}", "one column, unique and never null"),
+        ]
+    else:
+        lines.append(_behind(f"key = {_value(key)}", _one_line(table.key_note)))
+    grows = "grows with each change, so that a sync reads only what is new"
+    for name, value, comment in (("where", table.where, "only these rows"), ("cursor", table.cursor, grows)):
+        lines.append(_behind(f"{name} = {_value(value)}", comment) if value else _option(f'{name} = "…"', comment))
+    return [*lines, _option("page_size = 2000", "rows read at once")]
+
+
+def _text(table: Proposal) -> list[str]:
+    chosen = list(table.text)
+    left = [column.name for column in table.columns if column.name not in {*chosen, table.key}]
+    lines = [_behind(f"columns = {_value(chosen)}", '"*" takes all of them') if chosen else 'columns = "*"']
+    if chosen and left:
+        lines.append(f"# also there: {_one_line(', '.join(left))}")
+    first, second = (chosen + left + ["name", "description"])[:2]
+    lines.append(_option(f"repeat = {{ {dotted((first,))} = 2 }}", "a column said twice weighs more"))
+    plain = all(re.fullmatch(r"[A-Za-z_]\w*", each) for each in (first, second))
+    return [*lines, *_other_forms(first, second)] if plain else lines
+
+
+def _others(tables: Sequence[Proposal]) -> list[str]:
+    if not tables:
+        return []
+    lines = ["# The other tables. Each may get a pipeline of its own, written as the one above:"]
+    for table in tables:
+        key = f"no key, {_one_line(table.key_note)}" if table.key is None else f"key {_value(table.key)}"
+        text = ", ".join(map(_value, table.text)) or "none"
+        lines.append(f"#   {_value(table.table)}: {_rows(table)}; {key}; text: {text}")
+    return lines
+
+
+def _url(url: str, comment: str = "") -> list[str]:
+    masked = redact(url)
+    if masked == url:
+        return [_behind(f"url = {_value(url)}", comment)]
+    return [
+        "# Its password stays out of this file. Put this line into .env, with the password instead of ***:",
+        f"#   {URL_VARIABLE}={_one_line(masked)}",
+        f'url = "${{{URL_VARIABLE}}}"',
+    ]
+
+
+def _rows(table: Proposal) -> str:
+    if table.rows is None:
+        return "rows not counted"
+    return {0: "no rows", 1: "1 row"}.get(table.rows, f"about {table.rows:,} rows")
+
+
+def _pipeline_name(table: str) -> str:
+    """After the last part of the table's name."""
+    last = re.split(r'[."]+', table.strip('"'))[-1]
+    return re.sub(r"[^a-z0-9_-]+", "_", last.lower()).strip("_-")[:35] or "rows"
+
+
+def _value(value: str | Sequence[str] | None) -> str:
+    """As TOML, so that load() gives it back: `${` would be a variable."""
+    if value is None or isinstance(value, str):
+        return quoted((value or "").replace("${", "$${"))
+    return "[" + ", ".join(map(_value, value)) + "]"
+
+
+def _one_line(text: str) -> str:
+    """Fit for a comment, which a line break would end."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _option(setting: str, comment: str) -> str:
+    return _behind(f"# {setting}", comment)
+
+
+def _behind(setting: str, comment: str, width: int = WIDTH) -> str:
+    return f"{setting:<{width - 1}} # {comment}" if comment else setting
+
+
+def _lines(*lines: str) -> str:
+    return "".join(f"{line}\n" for line in lines)

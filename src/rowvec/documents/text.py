@@ -1,0 +1,294 @@
+"""Row -> document: the text that is embedded, the metadata beside it, and a hash of each.
+
+A recipe turns a row into text in one of three forms.
+
+`columns`: `name: value. name: value`, in the order given (`"*"`: the source's own). `repeat` says a column
+several times, which weights it. The key column is left out unless it is named.
+
+`template`: a Jinja2 template in a sandbox. Columns are its variables; a null is an empty string, which
+`is none` recognises.
+
+`lines`: lines such as `Mood: {mood}, {second_mood}` or `Energy: {energy:.2f}`, see `rowvec.documents.lines`. A line
+whose columns are all empty disappears.
+
+Values become text by the rule of `rowvec.documents.values`: an empty one (null, blank string, NaN, empty list) is
+left out. A column declared boolean says yes or no even where the database keeps 0 and 1.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import SandboxedEnvironment
+
+from rowvec.documents.lines import parse_line
+from rowvec.documents.values import CONVERSION_ERRORS, SHOWERS, clean, converter, shown, truth
+from rowvec.errors import ConfigError, SourceError
+from rowvec.support.suggestions import check_column
+from rowvec.types import Column, ColumnType, Document, Row
+
+HASH_BYTES = 16
+_EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
+"""Copied for each hash: to set one up costs more than to hash a short text."""
+
+
+class Recipe(ABC):
+    """How one row becomes text."""
+
+    form: str
+    columns: tuple[str, ...]
+    """The columns it reads, each once."""
+    fingerprint: str
+    """Hash of every setting that decides the text: equal fingerprints give equal texts."""
+
+    def __init__(self, columns: Sequence[str], booleans: frozenset[str], *settings: Any) -> None:
+        self.columns = tuple(columns)
+        told = json.dumps([self.form, *settings, sorted(booleans.intersection(columns))])
+        self.fingerprint = blake2b(told.encode(), digest_size=HASH_BYTES).hexdigest()
+
+    def render(self, row: Row) -> str:
+        """The text of a row, "" where it says nothing. Valid UTF-8, without NUL, no white space at its ends.
+
+        Raises:
+            SourceError: this row cannot be rendered; the message names its key and never a value.
+        """
+        values = row.values
+        text = self._compose(row.key, values)
+        if "\0" in text:
+            # Once more without them, since a value of nothing but NULs is an empty one.
+            text = self._compose(row.key, {name: _without_nul(value) for name, value in values.items()})
+        return text if text.isascii() else clean(text)
+
+    @abstractmethod
+    def _compose(self, key: Any, values: Mapping[str, Any]) -> str: ...
+
+
+class Documents:
+    """Rows to documents, for one recipe and the metadata columns of one store.
+
+    A metadata value is converted to its column's type (SQLite gives a date as a string and a boolean as 0
+    or 1), strings are cleaned as text is. `row_hash` covers the metadata and nothing else.
+    """
+
+    def __init__(self, recipe: Recipe, metadata: Sequence[Column]) -> None:
+        self.recipe = recipe
+        self.metadata = tuple(metadata)
+        self._converters = [(column.name, converter(column.type)) for column in metadata]
+
+    def __call__(self, row: Row) -> Document:
+        """
+        Raises:
+            SourceError: a value is none of its declared type, or the recipe fails on this row.
+        """
+        text = self.recipe.render(row)
+        values = row.values
+        metadata = []
+        name = ""
+        try:
+            for name, convert in self._converters:
+                value = values[name]
+                metadata.append(None if value is None else convert(value))
+        except CONVERSION_ERRORS as error:
+            raise self._unfit(row, name) from error
+        # tuple.__new__ is what Document() calls, without its step of Python for each row.
+        return tuple.__new__(Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(metadata)))
+
+    def _unfit(self, row: Row, name: str) -> SourceError:
+        kind = next(column.type for column in self.metadata if column.name == name)
+        return SourceError(
+            f"Row {row.key!r}: column {name!r} holds a value of type {type(row.values[name]).__name__}"
+            f" that cannot be stored as {kind}.",
+            hint=f"Correct the value, convert it in a query, or leave {name!r} out of the store's metadata.",
+        )
+
+
+def metadata_hash(values: list[Any]) -> bytes:
+    """16 bytes over values of known types, in order.
+
+    `ascii` tells types apart (1, True, '1', Decimal('1')) and lists of values too, and unlike `repr` does not
+    depend on which characters a version of Python holds for printable.
+    """
+    return _hash(ascii(values).encode())
+
+
+def _hash(told: bytes) -> bytes:
+    digest = _EMPTY_HASH.copy()
+    digest.update(told)
+    return digest.digest()
+
+
+def build_recipe(
+    available: Sequence[Column],
+    key: str,
+    *,
+    columns: str | Sequence[str] | None = None,
+    exclude: Sequence[str] = (),
+    repeat: Mapping[str, int] | None = None,
+    template: str | None = None,
+    lines: Sequence[str] | None = None,
+) -> Recipe:
+    """The recipe that the settings describe, checked against the columns the source has.
+
+    Raises:
+        ConfigError: a column that is not there, a template that does not compile, or settings of two forms.
+    """
+    forms = {"columns": columns, "template": template, "lines": lines}
+    given = [name for name, value in forms.items() if value is not None]
+    if len(given) != 1:
+        raise ConfigError(
+            f"text has {' and '.join(given) if given else 'no form'}.",
+            hint="Give exactly one of columns, template and lines.",
+        )
+    if (exclude or repeat) and columns is None:
+        raise ConfigError(
+            "text.exclude and text.repeat go with text.columns only.", hint=f"Put it into the {given[0]}."
+        )
+    names = [column.name for column in available]
+    booleans = frozenset(column.name for column in available if column.type is ColumnType.BOOLEAN)
+    if template is not None:
+        return _Template(template, names, booleans)
+    if lines is not None:
+        return _Lines(lines, available, booleans)
+    assert columns is not None
+    return _Columns(_chosen(columns, exclude, repeat or {}, names, key), repeat or {}, booleans)
+
+
+class _Columns(Recipe):
+    form = "columns"
+
+    def __init__(self, names: Sequence[str], repeat: Mapping[str, int], booleans: frozenset[str]) -> None:
+        fields = [(name, repeat.get(name, 1)) for name in names]
+        super().__init__(names, booleans, fields)
+        self._fields = [(name, f"{name}: ", times, name in booleans) for name, times in fields]
+
+    def _compose(self, key: Any, values: Mapping[str, Any]) -> str:
+        parts = []
+        for name, label, times, boolean in self._fields:
+            value = values[name]
+            if value is None:
+                continue
+            if boolean:
+                value = truth(value)
+            # `shown` without the call: this loop runs once for each value of the source.
+            text = SHOWERS[type(value)](value)
+            if text:
+                parts.append(label + text)
+                if times > 1:
+                    parts.extend(parts[-1:] * (times - 1))
+        return ". ".join(parts)
+
+
+def _chosen(
+    columns: str | Sequence[str], exclude: Sequence[str], repeat: Mapping[str, int], names: Sequence[str], key: str
+) -> list[str]:
+    if isinstance(columns, str) and columns != "*":
+        raise ConfigError(f"text.columns is {columns!r}.", hint=f'Write "*", or a list: ["{columns}"].')
+    wanted = [name for name in names if name != key] if columns == "*" else list(columns)
+    for setting, listed in (("columns", wanted), ("exclude", list(exclude))):
+        for name in listed:
+            check_column(name, names, f"text.{setting}")
+        twice = sorted({name for name in listed if listed.count(name) > 1})
+        if twice:
+            raise ConfigError(f"text.{setting} names {twice[0]!r} twice.", hint="text.repeat weights a column.")
+    chosen = [name for name in wanted if name not in set(exclude)]
+    for name, times in repeat.items():
+        check_column(name, chosen, "text.repeat")
+        if times < 1:
+            raise ConfigError(
+                f"text.repeat.{name} is {times}.", hint="It is 1 or more; text.exclude leaves a column out."
+            )
+    if not chosen:
+        raise ConfigError("text.columns leaves no column.", hint="Name one, or exclude fewer.")
+    return chosen
+
+
+class _Null(str):
+    """Null in a template: Jinja's filters and `~` would write None as the word."""
+
+    __slots__ = ()
+
+
+_NULL = _Null()
+
+
+class _Template(Recipe):
+    form = "template"
+
+    def __init__(self, source: str, names: Sequence[str], booleans: frozenset[str]) -> None:
+        environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=shown, autoescape=False)
+        environment.tests["none"] = lambda value: value is None or value is _NULL
+        # A column may be called what Jinja calls one of its functions.
+        for name in names:
+            environment.globals.pop(name, None)
+        try:
+            tree = environment.parse(source)
+            self._template = environment.from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise ConfigError(f"text.template, line {error.lineno}: {error.message}") from error
+        if any(meta.find_referenced_templates(tree)):
+            raise ConfigError(
+                "text.template uses another template.", hint="Write it out: there is no include or import."
+            )
+        used = sorted(meta.find_undeclared_variables(tree))
+        for name in used:
+            check_column(name, names, "text.template")
+        if not used:
+            raise ConfigError("text.template uses no column.", hint="A column is written {{ name }}.")
+        super().__init__([name for name in names if name in set(used)], booleans, source)
+        self._booleans = booleans
+
+    def _compose(self, key: Any, values: Mapping[str, Any]) -> str:
+        variables = {name: values[name] for name in self.columns}
+        for name, value in variables.items():
+            if value is None:
+                variables[name] = _NULL
+            elif name in self._booleans:
+                variables[name] = truth(value)
+        try:
+            return self._template.render(variables).strip()
+        except Exception as error:  # a template can raise whatever its expressions raise
+            raise SourceError(
+                f"Row {key!r}: text.template fails: {type(error).__name__}: {error}",
+                hint="A null is an empty string in a template: test for it with {% if column %}.",
+            ) from error
+
+
+class _Lines(Recipe):
+    form = "lines"
+
+    def __init__(self, lines: Sequence[str], available: Sequence[Column], booleans: frozenset[str]) -> None:
+        if isinstance(lines, str) or not lines:
+            raise ConfigError("text.lines is no list of lines.", hint='Such as ["Title: {title}", "Genre: {genre}"].')
+        self._lines = [parse_line(line, available) for line in lines]
+        used = {field.name for line in self._lines for field in line.fields}
+        super().__init__([column.name for column in available if column.name in used], booleans, list(lines))
+
+    def _compose(self, key: Any, values: Mapping[str, Any]) -> str:
+        composed = []
+        for line in self._lines:
+            text = ""
+            for field in line.fields:
+                value = values[field.name]
+                try:
+                    said = "" if value is None else field.show(value)
+                except CONVERSION_ERRORS as error:
+                    raise SourceError(
+                        f"Row {key!r}: column {field.name!r} holds a value of type {type(value).__name__},"
+                        " which its format in text.lines does not take.",
+                        hint="Correct the value, or leave the format out.",
+                    ) from error
+                if said:
+                    text += f"{field.mark if text else ''}{field.before}{said}{field.after}"
+            if text:
+                composed.append(line.label + text)
+        return "\n".join(composed)
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "") if isinstance(value, str) else value

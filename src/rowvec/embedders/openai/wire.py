@@ -1,0 +1,286 @@
+"""The embeddings API of OpenAI on the wire: what an answer must look like, and what a refusal means.
+
+Nothing here sends anything. Servers that speak this API differ: usage may be missing or zero, `dimensions` ignored,
+base64 unknown, and an error may come with status 200. https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from rowvec.embedders.openai.limits import stated_wait
+from rowvec.embedders.pricing import bare_model
+from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.types import Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    dimension: int
+    shortens: bool
+    """It gives any smaller dimension, too."""
+
+
+MODELS = {
+    "text-embedding-3-small": Model(1536, True),
+    "text-embedding-3-large": Model(3072, True),
+    "text-embedding-ada-002": Model(1536, False),
+}
+
+WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
+"""Services that answer nobody without a key; one on this machine or in this house may."""
+
+
+class BrokenAnswer(EmbedderUnavailable):
+    """Status 200 with a body that breaks the contract. Asking again may help, and was billed all the same."""
+
+
+class Usage(NamedTuple):
+    """What an answer says it billed; None where it does not say."""
+
+    tokens: int | None
+    cost: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Whom an error message is about. It shows the key to nobody."""
+
+    model: str
+    base_url: str
+    key_env: str
+    key: str | None = field(repr=False)
+    dimensions: int | None = None
+    """What is asked for, None to ask for none."""
+
+    @property
+    def where(self) -> str:
+        return f"{self.base_url} (model {self.model!r})"
+
+    @property
+    def lacks_key(self) -> bool:
+        """The service is known to refuse whoever has no key: it need not be asked."""
+        return self.key is None and urlsplit(self.base_url).hostname in WITH_KEY
+
+    def quote(self, message: str) -> str:
+        """What the service said, short, on one line and without the key."""
+        said = " ".join(message.split())
+        if self.key:
+            said = said.replace(self.key, "***")
+        return said if len(said) <= 300 else said[:300] + " …"
+
+
+def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
+    """
+    Raises:
+        BrokenAnswer: not a JSON object.
+    """
+    try:
+        body = json.loads(content)
+    except ValueError:
+        body = None
+    if isinstance(body, dict):
+        return body
+    if content.lstrip()[:1] == b"<":
+        raise not_an_api(endpoint, "answers with a web page instead of JSON")
+    raise BrokenAnswer(f"{endpoint.where} answered 200 with a body that is not the JSON of an embeddings API.")
+
+
+def not_an_api(endpoint: Endpoint, what: str) -> BrokenAnswer:
+    error = BrokenAnswer(f"{endpoint.base_url}/embeddings {what}.")
+    error.hint = "Check base_url: it ends where the API's version does, as in https://api.openai.com/v1."
+    return error
+
+
+def usage_of(body: Mapping[str, Any]) -> Usage:
+    """Zero tokens for a text that is not empty is taken as not said."""
+    usage = body.get("usage")
+    if not isinstance(usage, dict):
+        return Usage(None, None)
+    counts = [usage.get(name) for name in ("prompt_tokens", "total_tokens")]
+    tokens = next((count for count in counts if isinstance(count, int) and count > 0), None)
+    cost = usage.get("cost")
+    if not isinstance(cost, int | float) or not 0 <= cost < math.inf:
+        cost = None
+    return Usage(tokens, cost)
+
+
+def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vectors:
+    """The vectors of an answer, placed by `index`, shape (count, dimension).
+
+    Raises:
+        BrokenAnswer: not `count` vectors of one dimension with all their numbers finite and a length above zero.
+    """
+    data = body.get("data")
+    if not isinstance(data, list) or len(data) != count:
+        found = f"{len(data)} vectors" if isinstance(data, list) else "no vectors"
+        raise BrokenAnswer(f"{endpoint.where} answered with {found} for {count} texts.")
+    rows: list[Any] = [None] * count
+    for position, item in enumerate(data):
+        index = item.get("index", position) if isinstance(item, dict) else None
+        if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
+            raise BrokenAnswer(f"{endpoint.where} answered with vectors whose index is missing, wrong or repeated.")
+        rows[index] = _unpack(endpoint, item.get("embedding"))
+    sizes = sorted({len(row) for row in rows})
+    if len(sizes) != 1 or sizes[0] == 0:
+        raise BrokenAnswer(f"{endpoint.where} answered with vectors of different dimensions: {sizes}.")
+    vectors: Vectors = np.stack(rows)
+    # A length of zero, or one that overflows, would make every distance to the vector meaningless.
+    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    if not np.isfinite(lengths).all() or not lengths.all():
+        raise BrokenAnswer(f"{endpoint.where} answered with a vector that is all zeros or holds NaN or infinity.")
+    return vectors
+
+
+def _unpack(endpoint: Endpoint, embedding: object) -> Vectors:
+    try:
+        if isinstance(embedding, str):
+            return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32, copy=False)
+        if isinstance(embedding, list):
+            with np.errstate(over="ignore"):  # an infinity is found below
+                row = np.asarray(embedding, np.float64).astype(np.float32)
+            if row.ndim == 1:
+                return row
+    except (ValueError, TypeError, binascii.Error) as error:
+        raise BrokenAnswer(f"{endpoint.where} answered with a vector that cannot be read: {error}.") from error
+    raise BrokenAnswer(f"{endpoint.where} answered with a vector that is no list of numbers and no base64.")
+
+
+def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], content: bytes) -> EmbedderError:
+    """The error that a refusal means. `headers` ignores case, or has lower-case names."""
+    message, code, parsed = _error_object(content)
+    if status == 200 and code.isdigit():
+        # Routers pass an upstream error on inside a 200, with the status as its code.
+        status = int(code)
+    said = endpoint.quote(message)
+    where = endpoint.where
+    if status == 403 and _about(message, "flagged", "moderation"):
+        return TextRefused(f"{where} refuses the text ({status}): {said}")
+    if status in (401, 403):
+        return _key_error(endpoint, status)
+    if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
+        return EmbedderError(
+            f"{where} wants money: the account behind {endpoint.key_env} has no credit or quota left.",
+            hint="Add credit at the provider, then run it again: what was embedded is kept.",
+        )
+    if status == 429 or (status == 503 and "retry-after" in headers):
+        what = "limits the rate" if status == 429 else "is busy"
+        return RateLimited(f"{where} {what} ({status}): {said}", retry_after=stated_wait(headers, time.time()))
+    if code == "model_not_found" or (
+        _about(message, "model") and _about(message, "not found", "not exist", "not a valid")
+    ):
+        return EmbedderError(
+            f"{where} does not know the model: {said}", hint="Check `model` against the provider's list."
+        )
+    if status in (404, 405) or 300 <= status < 400:
+        if parsed:
+            return EmbedderError(f"{where} refuses with {status}: {said}", hint="Check base_url and model.")
+        error = not_an_api(endpoint, f"is no embeddings API (status {status})")
+        return EmbedderError(error.message, hint=error.hint)
+    if status in (400, 413, 422):
+        if endpoint.dimensions is not None and _about(message, "dimension"):
+            return EmbedderError(
+                f"{where} does not give the dimension asked for: {said}", hint="Change `dimensions`, or leave it out."
+            )
+        return TextRefused(f"{where} refuses the text ({status}): {said}")
+    if status in (408, 409, 425) or status >= 500 or status == 200:
+        return EmbedderUnavailable(f"{where} fails with {status}: {said}")
+    return EmbedderError(f"{where} refuses with {status}: {said}")
+
+
+def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
+    said = "" if status is None else f" ({status})"
+    return EmbedderError(
+        f"{endpoint.where} wants a key{said}, and {endpoint.key_env} is not set.",
+        hint=f"export {endpoint.key_env}=…, or put it in the .env file.",
+    )
+
+
+def _key_error(endpoint: Endpoint, status: int) -> EmbedderError:
+    # The service's own message is left out: some of them repeat parts of the key.
+    if endpoint.key is None:
+        return missing_key(endpoint, status)
+    return EmbedderError(
+        f"{endpoint.where} does not accept the key in {endpoint.key_env} ({status}).",
+        hint=f"Check {endpoint.key_env}: is it of this provider, and may it use this model?",
+    )
+
+
+def _error_object(content: bytes) -> tuple[str, str, bool]:
+    """Message and code of an error body, and whether it was JSON, in the shapes that servers use."""
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return "no message", "", False
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return str(error), "", True
+    message = error.get("message") or error.get("detail") or json.dumps(error)
+    metadata = error.get("metadata")
+    if isinstance(metadata, dict) and metadata.get("raw"):
+        message = f"{message}: {metadata['raw']}"
+    code = error.get("code")
+    return str(message), str(code) if code is not None else str(error.get("type") or ""), True
+
+
+def _about(message: str, *words: str) -> bool:
+    lowered = message.lower()
+    return any(word in lowered for word in words)
+
+
+def checked_url(base_url: str) -> str:
+    """The address without a slash at its end.
+
+    Raises:
+        ConfigError: no http address, or one that holds a secret.
+    """
+    try:
+        parts = urlsplit(base_url.strip())
+        port_is_a_number = parts.port is None or parts.port > 0
+    except ValueError:
+        port_is_a_number = False
+        parts = urlsplit("")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        # The URL is shown in messages and kept in run records, so it must hold nothing secret.
+        raise ConfigError(
+            f"base_url of the embedder at {parts.hostname} holds a user, a password or a query.",
+            hint="Give the plain address, as in https://api.openai.com/v1, and the key in the environment.",
+        )
+    if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_a_number:
+        raise ConfigError(
+            "The base_url of the embedder is not an http address.", hint="For example: https://api.openai.com/v1"
+        )
+    return base_url.strip().rstrip("/")
+
+
+def checked_key(api_key: str | None, key_env: str) -> str | None:
+    key = (api_key or "").strip()
+    if not key:
+        return None
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(f"The key in {key_env} holds characters that no key has.", hint=f"Set {key_env} again.")
+    return key
+
+
+def checked_dimensions(model: str, dimensions: int | None) -> int | None:
+    """The dimension to ask for, None to ask for none."""
+    known = MODELS.get(bare_model(model))
+    if dimensions is None:
+        return None
+    if dimensions < 1:
+        raise ConfigError(f"dimensions = {dimensions} makes no sense.", hint="Leave it out for the model's own.")
+    if known and (dimensions > known.dimension or (dimensions != known.dimension and not known.shortens)):
+        kind = f"{known.dimension} or fewer" if known.shortens else f"only {known.dimension}"
+        raise ConfigError(f"{model!r} gives {kind} dimensions, not {dimensions}.", hint="Leave `dimensions` out.")
+    # Asking a fixed model for what it gives anyway would be refused.
+    return dimensions if not known or known.shortens else None

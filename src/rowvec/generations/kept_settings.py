@@ -1,0 +1,110 @@
+"""The settings that a store keeps with each generation: to embed queries and changed rows when the config has moved on.
+
+No secret is kept. A key is sent only to the service that the config, or the service's own variable, gives it for, and
+code that comes with a model is run only for the model that the config names: whoever can write to the store's books
+must not gain more than the choice of a model.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from rowvec import config as settings
+from rowvec.config import models
+from rowvec.documents.text import Documents, build_recipe
+from rowvec.embedders.base import Embedder
+from rowvec.errors import ConfigError
+from rowvec.sources.base import Source
+from rowvec.types import Column, Document, Row
+
+SECRET = {"api_key", "trust_remote_code"}
+OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
+"""These decide no vector: the config of today has them."""
+
+
+def kept(declared: settings.Pipeline) -> str:
+    """What to keep of a pipeline, as JSON."""
+    embedder = declared.embedder.model_dump(mode="json", exclude=SECRET | OF_THE_MACHINE, exclude_none=True)
+    if "base_url" in embedder:
+        embedder["base_url"] = _without_query(embedder["base_url"])
+    # Not in mode "json": pydantic warns of columns that it has itself made a list of.
+    text = declared.text.model_dump(exclude_none=True)
+    return json.dumps({"embedder": {**embedder, "kind": declared.embedder.kind}, "text": text}, sort_keys=True)
+
+
+class KeptSettings:
+    """Makes the parts of a former pipeline; see rowvec.pipeline.Former.
+
+    Args:
+        declared: the pipeline of today.
+        columns: what its source reads.
+        build: makes an embedder of a declared pipeline.
+    """
+
+    def __init__(
+        self,
+        declared: settings.Pipeline,
+        source: Source,
+        columns: list[str],
+        metadata: tuple[Column, ...],
+        excluded: Callable[[settings.Pipeline], list[str]],
+        build: Callable[[settings.Pipeline], Embedder],
+    ) -> None:
+        self._declared = declared
+        self._source = source
+        self._columns = columns
+        self._metadata = metadata
+        self._excluded = excluded
+        self._build = build
+        self._embedders: dict[str, Embedder] = {}
+
+    def embedder(self, kept: str) -> Embedder:
+        if kept not in self._embedders:
+            self._embedders[kept] = self._build(replace(self._declared, embedder=self._embedder_settings(kept)))
+        return self._embedders[kept]
+
+    def documents(self, kept: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        former = replace(self._declared, text=_validated(settings.Text, json.loads(kept)["text"]))
+        text = former.text
+        recipe = build_recipe(
+            self._source.columns, self._source.key, columns=text.columns, exclude=self._excluded(former),
+            repeat=text.repeat, template=text.template, lines=text.lines,
+        )  # fmt: skip
+        self._columns += [name for name in recipe.columns if name not in self._columns]
+        self._source.select(self._columns)
+        return Documents(recipe, self._metadata), recipe.columns
+
+    def close(self) -> None:
+        for embedder in self._embedders.values():
+            embedder.close()
+
+    def _embedder_settings(self, kept: str) -> Any:
+        values: dict[str, Any] = json.loads(kept)["embedder"]
+        model, today = models.EMBEDDERS[values["kind"]], self._declared.embedder
+        if today.kind == values["kind"]:
+            values |= {name: getattr(today, name) for name in OF_THE_MACHINE & model.model_fields.keys()}
+        if values["kind"] == "openai":
+            address = values.get("base_url", models.OPENAI)
+            if isinstance(today, settings.OpenAIEmbedder) and _without_query(today.base_url) == address:
+                values |= {"base_url": today.base_url, "api_key": today.api_key}
+            elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
+                values["api_key"] = os.environ.get(models.key_variable(address))
+        return _validated(model, values)
+
+
+def _validated(model: type[Any], values: dict[str, Any]) -> Any:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"the settings kept with it do not fit this version of rowvec ({first['msg']})") from None
+
+
+def _without_query(url: str) -> str:
+    return url.partition("?")[0]

@@ -1,0 +1,243 @@
+"""What is done about generations: which one a sync fills, how the live one is kept in step, when a new one goes live.
+
+A sync of a config that names another model than the live vectors were made by fills a generation beside them. The
+live one is brought in step meanwhile by the settings that the store kept with it. When every row has its new vector,
+the new generation goes live unless it lacks rows that the live one has, or is measured to be worse.
+
+After a rollback the model of the config was decided against: a sync keeps the live generation in step and says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rowvec.embedders.base import AbsentEmbedder, Embedder
+from rowvec.errors import EmbedderError, GenerationHeld, RowvecError
+from rowvec.evaluation.gate import Verdict, ranking
+from rowvec.pipeline import Pipeline
+from rowvec.stores.base import Ledger, TableSpec
+from rowvec.types import Fingerprint, Generation, State
+
+ACCEPT = "`rowvec sync --accept` puts it live all the same."
+
+Tell = Callable[[str], None]
+"""Called with what the user should know of generations, in whole sentences."""
+
+
+def say_nothing(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a sync is to do.
+
+    Attributes:
+        pipeline: to be carried out.
+        live: as the live vectors were made, to be kept in step while `pipeline` fills a generation beside them; None
+            where it fills none.
+        note: what the user must know before it begins; None where a sync is as always.
+    """
+
+    pipeline: Pipeline
+    ledger: Ledger
+    live: Pipeline | None = None
+    note: str | None = None
+
+
+def course(pipeline: Pipeline, *, accept: bool = False) -> Course:
+    """Look at the books and decide.
+
+    Args:
+        accept: of the user: a rollback does not count, the model of the config is wanted.
+
+    Raises:
+        ConfigError: a new generation could not be measured in the end.
+    """
+    ledger = pipeline.store.ledger()
+    former, wanted = ledger.fingerprint, pipeline.spec.fingerprint
+    if not ledger.filled or former is None or wanted is None or former == wanted:
+        return Course(pipeline, ledger)
+    live = as_live(pipeline, ledger)
+    known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
+    previous, building = known.get(State.PREVIOUS), known.get(State.BUILDING)
+    if previous is not None and previous.fingerprint == wanted and previous.undone and not accept:
+        return Course(live, ledger, note=_undone(former, wanted, previous) + absence(live))
+    if pipeline.gate is not None and not accept:
+        pipeline.gate.check()
+    begun = next((each for each in (building, previous) if each is not None and each.fingerprint == wanted), None)
+    return Course(pipeline, ledger, live, _building(former, wanted, begun) + absence(live))
+
+
+def _undone(live: Fingerprint, wanted: Fingerprint, previous: Generation) -> str:
+    return (
+        f"The config names {words(wanted, live)}, which was rolled back on {previous.since:%Y-%m-%d %H:%M} UTC."
+        f" The live generation of {words(live, wanted)} is kept in step instead. `rowvec rollback` or `rowvec sync"
+        " --accept` returns to the model of the config."
+    )
+
+
+def _building(live: Fingerprint, wanted: Fingerprint, begun: Generation | None) -> str:
+    done = f" {begun.rows:,} rows have a vector of it already." if begun is not None and begun.rows else ""
+    return (
+        f"The model changes from {words(live, wanted)} to {words(wanted, live)}. Its vectors are made beside the live"
+        f" ones, which searches use until every row has a new one.{done}"
+    )
+
+
+def absence(live: Pipeline) -> str:
+    """What it means for the live generation that its model cannot be had; "" where it can."""
+    if not isinstance(live.embedder, AbsentEmbedder):
+        return ""
+    return (
+        f" The live generation gets no new vectors, since its model cannot be loaded ({live.embedder.problem.message});"
+        " deleted rows and changed metadata still reach it."
+    )
+
+
+def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
+    """A fingerprint for people: the model, and what else tells it from another one."""
+    told = [f"{fingerprint.dimension:,} dimensions"]
+    labels = {
+        "precision": "{}", "pooling": "pooling {}", "prompt": "prompt {!r}", "max_tokens": "window of {} tokens",
+        "overflow": "overflow {}", "normalized": "normalised: {}", "kind": "{}", "revision": "revision {:.12}",
+    }  # fmt: skip
+    shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
+    told += [label.format(getattr(fingerprint, name)) for name, label in labels.items() if name in shown]
+    return f"{fingerprint.model} ({', '.join(text for text in told if text.strip())})"
+
+
+# The live generation
+
+
+def live_spec(spec: TableSpec, ledger: Ledger) -> TableSpec:
+    """The table as the live vectors need it."""
+    if ledger.fingerprint is None or ledger.fingerprint == spec.fingerprint:
+        return spec
+    made = ledger.fingerprint
+    return replace(spec, fingerprint=made, dimension=made.dimension, recipe=ledger.recipe, settings=ledger.settings)
+
+
+def live_embedder(pipeline: Pipeline, ledger: Ledger) -> Embedder:
+    """The model that made the live vectors.
+
+    Raises:
+        EmbedderError: it cannot be loaded, or is not what it was.
+    """
+    return _embedder_of(pipeline, ledger.fingerprint, ledger.settings)
+
+
+def _embedder_of(pipeline: Pipeline, made: Fingerprint | None, settings: str) -> Embedder:
+    if made is None or made == pipeline.embedder.fingerprint:
+        return pipeline.embedder
+    try:
+        if pipeline.former is None or not settings:
+            raise EmbedderError("its settings are not known")
+        found = pipeline.former.embedder(settings)
+        if found.fingerprint != made:
+            raise EmbedderError(f"what is there now is {words(found.fingerprint, made)}")
+    except RowvecError as error:
+        raise EmbedderError(
+            f"Vectors in {pipeline.store.where} were made by {words(made)}, which cannot be loaded:"
+            f" {error.message.rstrip('.')}.",
+            hint="Put the model back where it was, or run `rowvec sync` to embed the rows with the configured one.",
+        ) from error
+    return found
+
+
+def as_live(pipeline: Pipeline, ledger: Ledger) -> Pipeline:
+    """The pipeline as it was when the live vectors were made; without an embedder where that cannot be had."""
+    spec = live_spec(pipeline.spec, ledger)
+    assert spec.fingerprint is not None
+    changes: dict[str, Any] = {}
+    try:
+        # First: without their model too, live rows are judged by the text that their vectors were made of.
+        if pipeline.former is not None and ledger.settings:
+            changes["to_document"], changes["text_columns"] = pipeline.former.documents(ledger.settings)
+        changes["embedder"] = live_embedder(pipeline, ledger)
+    except RowvecError as error:
+        problem = error if isinstance(error, EmbedderError) else EmbedderError(error.message, hint=error.hint)
+        changes["embedder"] = AbsentEmbedder(spec.fingerprint, problem)
+    return replace(pipeline, spec=spec, **changes)
+
+
+# Going live, and back
+
+
+def roll_back(pipeline: Pipeline) -> None:
+    """The previous generation and the live one change places.
+
+    Raises:
+        StoreError: there is no previous generation.
+        EmbedderError: its model cannot be loaded, so that it could not be searched.
+        Locked: a sync is at work.
+    """
+    store = pipeline.store
+    with store.lock():
+        known = {each.state: each for each in store.generations(pipeline.spec)}
+        previous = known.get(State.PREVIOUS)
+        if previous is not None:
+            _embedder_of(pipeline, previous.fingerprint, previous.settings)
+        store.rollback(pipeline.spec)
+
+
+def complete(chosen: Course, *, accept: bool, tell: Tell, accounted: float = math.inf) -> None:
+    """What was filled is whole now: let searches see it.
+
+    Args:
+        accounted: so many rows at most may be in the live generation alone, for reasons that are known.
+
+    Raises:
+        GenerationHeld: it lacks rows that the live one has, or is worse, and `accept` is not set.
+        StoreError: others read the table without a pause.
+    """
+    pipeline, live, verdict = chosen.pipeline, chosen.live, None
+    if live is not None and not accept:
+        _check_coverage(pipeline, accounted)
+        verdict = _measured(pipeline, live)
+    pipeline.store.complete(pipeline.spec)
+    if live is None:
+        return
+    measured = f" It was measured before: {verdict}." if verdict else ""
+    tell(f"The new generation is live.{measured} `rowvec rollback` returns to the former one.")
+
+
+def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
+    known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
+    live, new = known[State.LIVE], known.get(State.BUILDING)
+    if new is not None and new.lost:
+        raise GenerationHeld(
+            f"The new generation has a current vector for {new.current:,} rows and the live one for {live.current:,}:"
+            f" it was not put live. Rows that the live one has and that failed in the new one: {new.lost:,}.",
+            hint="`rowvec failures` says why rows failed; the next sync tries those that are due. " + ACCEPT,
+        )
+    if new is not None and live.current - new.current > accounted:
+        raise GenerationHeld(
+            f"The change events told of {new.current:,} rows for the new generation, and the live one has a current"
+            f" vector for {live.current:,}: it was not put live. The oldest events are no longer there.",
+            hint="`rowvec sync --full` fills it from the table, where source.rows names that. " + ACCEPT,
+        )
+
+
+def _measured(pipeline: Pipeline, live: Pipeline) -> Verdict | None:
+    gate, store = pipeline.gate, pipeline.store
+    if gate is None:
+        return None
+    if isinstance(live.embedder, AbsentEmbedder):
+        raise GenerationHeld(
+            f"The new generation cannot be compared with the live one: {live.embedder.problem.message}",
+            hint=ACCEPT,
+        )
+    verdict = gate.judge(
+        ranking(live.embedder.embed_query, lambda vector, depth: store.nearest(vector, depth, exact=True)),
+        ranking(pipeline.embedder.embed_query, lambda vector, depth: store.nearest(vector, depth, filled=True)),
+    )
+    if not verdict.passed:
+        raise GenerationHeld(
+            f"The new generation is worse than the live one and was not put live: {verdict}.",
+            hint="It stays as it is built; `rowvec generations --drop building` gives it up. " + ACCEPT,
+        )
+    return verdict

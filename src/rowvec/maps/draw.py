@@ -1,0 +1,181 @@
+"""The map of a pipeline: a point for every row, kept in a file beside the config."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+from urllib.parse import quote
+from uuid import UUID, uuid4
+
+import numpy as np
+import numpy.typing as npt
+
+from rowvec.errors import ConfigError, StoreError
+from rowvec.maps import projection
+from rowvec.stores.base import Store, TableSpec
+from rowvec.types import ColumnType, Key, Vectors
+
+Places: TypeAlias = npt.NDArray[np.uint16]
+"""Shape (rows, 2): x and y, the longer side of the map from 0 to SIDE."""
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with a phase, what is done of it and what there is to do; None where that is not known."""
+
+SIDE = 65_535
+SAMPLE = 20_000
+PAGE = 5_000
+FOLDER = "maps"
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingMap:
+    """
+    Attributes:
+        keys: of the rows, in the order of `places`.
+        model: what made the vectors.
+    """
+
+    keys: Sequence[Key]
+    places: Places
+    made_at: dt.datetime
+    model: str
+    index: dict[Key, int] = field(init=False, repr=False, compare=False)
+    """Where a key is in `keys`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", {key: number for number, key in enumerate(self.keys)})
+
+    def save(self, path: Path) -> None:
+        """Put it in the place of the former one, in one step.
+
+        Raises:
+            ConfigError: the folder cannot be written.
+        """
+        about = {
+            "keys": [str(key) if isinstance(key, UUID) else key for key in self.keys],
+            "made_at": self.made_at.isoformat(),
+            "model": self.model,
+        }
+        new = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with new.open("wb") as file:
+                np.savez(file, places=self.places, about=np.frombuffer(json.dumps(about).encode(), np.uint8))
+            os.replace(new, path)
+        except OSError as error:
+            with suppress(OSError):
+                new.unlink()
+            raise ConfigError(
+                f"{path} cannot be written: {error.strerror}.", hint="Check the folder's owner and free space."
+            ) from None
+
+    @classmethod
+    def load(cls, path: Path, key_type: ColumnType) -> EmbeddingMap | None:
+        """The map in a file; None where there is none, or none that can be read."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
+                places, about = found["places"], json.loads(found["about"].tobytes())
+            keys = [UUID(key) for key in about["keys"]] if key_type is ColumnType.UUID else about["keys"]
+            made_at = dt.datetime.fromisoformat(about["made_at"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+        return cls(keys, places, made_at, about["model"]) if places.shape == (len(keys), 2) else None
+
+
+def map_file(state: Path, pipeline: str) -> Path:
+    """Args: state: the folder in which rowvec keeps what is its own."""
+    return state / FOLDER / f"{quote(pipeline, safe='')}.npz"
+
+
+def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progress | None = None) -> EmbeddingMap:
+    """The map of all rows with a vector. Memory grows by some 300 bytes a row.
+
+    Args:
+        sample: so many rows are laid out by UMAP; the others stand beside their nearest ones of these.
+
+    Raises:
+        StoreError: there are no vectors, or another generation went live meanwhile.
+        MissingExtraError: the `map` extra is not installed.
+    """
+    projection.require_umap()
+    tell: Progress = progress or (lambda phase, done, total: None)
+    ledger = store.ledger()
+    if not ledger.exists:
+        raise StoreError(f"{store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+    store.attach(spec)
+    known = _sampled(_pages(store, "looking", ledger.version, tell), sample)
+    if not len(known):
+        raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
+    axes = projection.principal_axes(known)
+    keys: list[Key] = []
+    parts = []
+    for some, vectors in _pages(store, "reading", ledger.version, tell):
+        keys += some
+        parts.append(axes.reduce(vectors))
+    places = _laid_out(np.concatenate(parts), sample, tell)
+    model = ledger.fingerprint.model if ledger.fingerprint else ""
+    return EmbeddingMap(keys, places, dt.datetime.now(dt.UTC), model)
+
+
+def _pages(store: Store, phase: str, version: str, tell: Progress) -> Iterator[tuple[list[Key], Vectors]]:
+    """
+    Raises:
+        StoreError: another generation went live, whose vectors are not to be compared with the former ones.
+    """
+    after: Key | None = None
+    done, total = 0, store.count()
+    while page := store.vectors(after, PAGE):
+        if store.live_version() != version:
+            raise StoreError(f"Another generation of {store.where} went live meanwhile.", hint="Run it again.")
+        after = page[-1][0]
+        done += len(page)
+        tell(phase, done, max(total, done))
+        yield [key for key, _ in page], np.stack([vector for _, vector in page])
+
+
+def _sampled(pages: Iterator[tuple[list[Key], Vectors]], size: int) -> Vectors:
+    """An even sample of a stream whose length is not known (Vitter's algorithm R)."""
+    random = np.random.default_rng(projection.SEED)
+    kept: list[Any] = []
+    seen = 0
+    for _, vectors in pages:
+        # Copies: a view would keep its whole page, and all views together the whole table.
+        for vector in vectors[: max(0, size - seen)]:
+            kept.append(vector.copy())
+        rest = vectors[max(0, size - seen) :]
+        numbers = np.arange(seen + len(vectors) - len(rest), seen + len(vectors))
+        for vector, slot in zip(rest, random.integers(0, numbers + 1), strict=True):
+            if slot < size:
+                kept[slot] = vector.copy()
+        seen += len(vectors)
+    return np.stack(kept) if kept else np.zeros((0, 1), np.float32)
+
+
+def _laid_out(reduced: npt.NDArray[np.float32], sample: int, tell: Progress) -> Places:
+    chosen = np.arange(len(reduced))
+    if len(reduced) > sample:
+        chosen = np.sort(np.random.default_rng(projection.SEED).choice(len(reduced), sample, replace=False))
+    tell("layout", 0, None)
+    points = np.zeros((len(reduced), 2), np.float32)
+    points[chosen] = projection.layout(reduced[chosen])
+    others = np.setdiff1d(np.arange(len(reduced)), chosen)
+    for start in range(0, len(others), PAGE):
+        tell("placing", start, len(others))
+        some = others[start : start + PAGE]
+        points[some] = projection.place(reduced[some], reduced[chosen], points[chosen])
+    return scaled(points)
+
+
+def scaled(points: projection.Points) -> Places:
+    """Points as integers, of one scale for both axes; the shorter side is in the middle."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max()) or 1.0
+    middle = (low + high) / 2
+    places = np.round(((points - middle) / extent + 0.5) * SIDE)
+    return np.asarray(places.clip(0, SIDE), np.uint16)

@@ -1,0 +1,86 @@
+"""A pipeline put together: its source, text, embedder and store, and what may be asked of one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rowvec.embedders.base import Embedder
+from rowvec.evaluation.gate import Gate
+from rowvec.ranking import Ranking
+from rowvec.sources.base import CursorSettings, Selection, Source
+from rowvec.stores.base import Store, TableSpec
+from rowvec.types import Document, Key, Row
+
+
+class Former(Protocol):
+    """Puts together again, from the settings that a store kept, what made the vectors of another generation."""
+
+    def embedder(self, settings: str) -> Embedder:
+        """The same one each time it is asked for with the same settings. Raises RowvecError where it cannot be had."""
+        ...
+
+    def documents(self, settings: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        """How a row became text, and the columns in it. Raises ConfigError where a column is gone."""
+        ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """One declared mapping, its parts put together."""
+
+    name: str
+    source: Source
+    to_document: Callable[[Row], Document]
+    text_columns: tuple[str, ...]
+    embedder: Embedder
+    store: Store
+    spec: TableSpec
+    keep_missing: bool = False
+    """`on_missing = "keep"`: rows gone from the source keep their vector."""
+    page_size: int = 2000
+    ranking: Ranking = Ranking()
+    cursor: CursorSettings = field(default_factory=CursorSettings)
+    former: Former | None = None
+    gate: Gate | None = None
+    """What a new generation has to pass before searches see it."""
+
+    def close(self) -> None:
+        if self.former is not None:
+            self.former.close()
+        self.embedder.close()
+        self.store.close()
+        self.source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a user may ask of one plan or sync."""
+
+    selection: Selection | None = None
+    limit: int | None = None
+    force: bool = False
+    full: bool = False
+    """Compare every row, whatever a cursor or change events say."""
+    retry_failed: bool = False
+    """Only rows that failed before, whether their next try is due or not."""
+    allow_delete: bool = False
+    """Go on although more than half of the vectors would be deleted."""
+    after: Key | None = None
+    until: Key | None = None
+    changed: Sequence[Key] | None = None
+    """Only these rows: those that a cursor tells of (`rowvec.syncing.cursor`)."""
+
+    @property
+    def whole(self) -> bool:
+        """Every row is looked at, so that what is missing from the source can be told."""
+        bounds = (self.selection, self.limit, self.after, self.until, self.changed)
+        return all(bound is None for bound in bounds) and not self.retry_failed
+
+    @property
+    def names_rows(self) -> bool:
+        """Every row that the user named is looked at, so that those missing from the source can be told."""
+        return self.selection is not None and self.limit is self.after is self.until is None

@@ -1,0 +1,115 @@
+"""How far the vectors of a pipeline are in step with its rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rowvec.generations.lifecycle import live_spec
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import has_table
+from rowvec.types import Failure, Run
+
+SHOWN_FAILURES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    pipeline: str
+    where: str
+    rows: int
+    """Rows that the source holds now."""
+    current: int = 0
+    """Rows whose vector is that of their text as of the last sync."""
+    failures: int = 0
+    stale: int = 0
+    """Rows that keep an old vector because their new text failed."""
+    truncated: int = 0
+    bytes: int = 0
+    lag_seconds: float | None = None
+    """Since when a row is without a current vector, as far as rowvec has seen; None when it has seen none."""
+    model: str | None = None
+    runs: Sequence[Run] = ()
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    latest_failures: Sequence[Failure] = ()
+    """At most SHOWN_FAILURES of them."""
+
+    @property
+    def coverage(self) -> float:
+        """Between 0 and 1; an empty source is covered."""
+        return min(1.0, self.current / self.rows) if self.rows else 1.0
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
+        values["runs"] = [{name: getattr(run, name) for name in run.__dataclass_fields__} for run in self.runs]
+        return {**values, "coverage": self.coverage}
+
+    def progress(self) -> dict[str, Any]:
+        """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
+        latest = self.runs[0] if self.runs else None
+        report = latest.report if latest else {}
+        return {
+            "last_key": report.get("last_key"),
+            "total_processed": self.current,
+            "total_tokens": self.totals.get("tokens", 0),
+            "total_cost": self.totals.get("cost", 0.0),
+            "failures": [
+                {
+                    "key": failure.key, "error": failure.error, "attempts": failure.attempts,
+                    "failed_at": failure.failed_at, "next_try": failure.next_try,
+                }
+                for failure in self.latest_failures
+            ],
+            "started_at": latest.started_at if latest else None,
+            "updated_at": report.get("taken_at"),
+        }  # fmt: skip
+
+
+def status(pipeline: Pipeline) -> Status:
+    """Ask source and store; counts only, nothing is compared row by row.
+
+    Raises:
+        SourceError, StoreError: one of them does not answer.
+    """
+    store = pipeline.store
+    # Without a table, the rows are those that events told of.
+    table = has_table(pipeline.source)
+    rows = pipeline.source.count() if table else 0
+    ledger = store.ledger()
+    if not ledger.exists:
+        return Status(pipeline.name, store.where, rows, lag_seconds=0.0 if rows else None)
+    store.attach(live_spec(pipeline.spec, ledger))
+    rows = rows if table else store.count()
+    found = dict(store.status())
+    runs = store.runs(5)
+    current = found["rows"] - found["stale"]
+    failures = store.failures()
+    return Status(
+        pipeline=pipeline.name,
+        where=store.where,
+        rows=rows,
+        current=current,
+        failures=found["failures"],
+        stale=found["stale"],
+        truncated=found["truncated"],
+        bytes=found["bytes"],
+        lag_seconds=_lag(failures, rows, current, runs),
+        model=ledger.fingerprint.model if ledger.fingerprint else None,
+        runs=runs,
+        totals=found["totals"],
+        details={
+            key: found[key] for key in found.keys() - {"rows", "failures", "stale", "truncated", "bytes", "totals"}
+        },
+        latest_failures=failures[:SHOWN_FAILURES],
+    )
+
+
+def _lag(failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run]) -> float | None:
+    """A row has been without a current vector since it failed first, or at most since the last whole run."""
+    since = [failure.failed_at for failure in failures]
+    if current < rows:
+        since.extend(run.started_at for run in runs[:1])
+    return (dt.datetime.now(dt.UTC) - min(since)).total_seconds() if since else None

@@ -1,0 +1,280 @@
+"""From a query to hits: semantic, keyword, hybrid, and similar to a row."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+from rowvec.embedders.base import Embedder
+from rowvec.errors import SearchError, StoreError, StoreUnavailable
+from rowvec.filters import Filter
+from rowvec.generations.lifecycle import live_embedder, live_spec, words
+from rowvec.pipeline import Pipeline
+from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
+from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
+
+Mode = Literal["semantic", "keyword", "hybrid"]
+
+MAX_LIMIT = 1000
+MAX_QUERY = 10_000
+"""Characters."""
+DEPTH = 200
+"""So many candidates of each kind are fused."""
+MOST_SWAPS = 5
+"""A query is answered anew so often because another generation went live meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    hits: Sequence[Hit]
+    exact: bool
+    """Every matching row was compared; False when an approximate index answered."""
+    complete: bool
+    """There are as many hits as were asked for, or as there are matching rows."""
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "results": [hit_dict(hit) for hit in self.hits],
+            "exact": self.exact, "complete": self.complete,
+            "execution_time_ms": round(self.embed_ms + self.search_ms, 3),
+            "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
+        }  # fmt: skip
+
+
+def hit_dict(hit: Hit) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": hit.key, "score": hit.score, "metadata": dict(hit.metadata)}
+    return found if hit.parts is None else {**found, "explain": dict(hit.parts)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The generation that searches see."""
+
+    version: str
+    embedder: Embedder
+
+
+@dataclass(slots=True)
+class Searcher:
+    """Answers queries for one pipeline. Safe to use from several threads.
+
+    Queries are embedded by the model of the live generation, whatever the config says. An answer goes out only if the
+    same generation was live from the first look to the last: otherwise the query is answered again.
+
+    Args:
+        former: the model of a generation that `embedder` did not make.
+    """
+
+    store: Store
+    embedder: Embedder
+    spec: TableSpec
+    ranking: Ranking = field(default_factory=Ranking)
+    former: Callable[[Ledger], Embedder] | None = None
+    _live: _Live | None = field(default=None, init=False, repr=False)
+    _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Searcher:
+        """The searcher of a pipeline, checked."""
+        former = partial(live_embedder, pipeline)
+        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former)
+        searcher.check()
+        return searcher
+
+    @property
+    def current(self) -> Embedder:
+        """What embeds the queries, as far as is known."""
+        return self._live.embedder if self._live else self.embedder
+
+    def check(self) -> None:
+        """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
+        with self._looking:
+            self._live = self._look()
+
+    def _look(self) -> _Live:
+        ledger = self.store.ledger()
+        if not ledger.exists:
+            raise StoreError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+        spec = live_spec(self.spec, ledger)
+        embedder = self.embedder
+        if spec.fingerprint not in (None, embedder.fingerprint):
+            embedder = self._former(spec.fingerprint, ledger)
+        self.store.attach(spec)
+        return _Live(ledger.version, embedder)
+
+    def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
+        assert made is not None
+        if made not in self._formers:
+            if self.former is None:
+                raise SearchError(
+                    f"The vectors in {self.store.where} were made by {words(made)}, not by"
+                    f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
+                    hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
+                )
+            self._formers[made] = self.former(ledger)
+        return self._formers[made]
+
+    def _on_one_generation(self, answer: Callable[[Embedder], SearchResult]) -> SearchResult:
+        """An answer whose parts are all of the generation that its query was embedded for.
+
+        Raises:
+            StoreUnavailable: generations change places all the time.
+        """
+        live = self._live or self._look_again(None)
+        for _ in range(MOST_SWAPS):
+            try:
+                found = answer(live.embedder)
+            except StoreError:
+                # Tables may be gone, or have other columns, because another generation is live now.
+                if self.store.live_version() == live.version:
+                    raise
+            else:
+                if self.store.live_version() == live.version:
+                    return found
+            live = self._look_again(live)
+        raise StoreUnavailable(f"The generations of {self.store.where} change places too often to be searched.")
+
+    def _look_again(self, seen: _Live | None) -> _Live:
+        with self._looking:
+            # One of several searches that noticed does it for all.
+            if self._live is None or self._live is seen:
+                self._live = self._look()
+            return self._live
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: Mode = "semantic",
+        limit: int = 10,
+        where: Filter | None = None,
+        explain: bool = False,
+        exact: bool = False,
+        ranking: Ranking | None = None,
+    ) -> SearchResult:
+        """The best `limit` rows for `query`.
+
+        Args:
+            where: a filter bound to the metadata columns (see filters.bind).
+            explain: give each hit the parts of its score.
+            exact: compare every row instead of asking an approximate index.
+            ranking: another way to put scores together than the pipeline's.
+
+        Raises:
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index.
+            StoreUnavailable: the database does not answer. StoreError: there are no vectors.
+        """
+        _check_query(query, limit)
+        chosen = ranking or self.ranking
+
+        def answer(embedder: Embedder) -> SearchResult:
+            began = time.perf_counter()
+            vector = None if mode == "keyword" else embedder.embed_query(query)
+            embedded = time.perf_counter()
+            found = self._candidates(query, vector, mode, limit, where, exact, chosen)
+            hits = self._hits(found, limit, chosen, explain)
+            done = time.perf_counter()
+            return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
+
+        return self._on_one_generation(answer)
+
+    def similar(self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False) -> SearchResult:
+        """The rows nearest to the row `key`, itself left out.
+
+        Raises:
+            SearchError: there is no vector for that key.
+        """
+        _check_limit(limit)
+
+        def answer(embedder: Embedder) -> SearchResult:
+            began = time.perf_counter()
+            vector = self.store.vector(key)
+            if vector is None:
+                raise SearchError(
+                    f"There is no vector for the key {key!r} in {self.store.where}.",
+                    hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
+                )
+            depth = max(DEPTH, limit) if self.ranking.reorders else limit
+            ranked = self.store.nearest(vector, depth + 1, where)
+            scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
+            found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
+            hits = self._hits(found, limit, self.ranking, explain)
+            return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
+
+        return self._on_one_generation(answer)
+
+    def _candidates(
+        self,
+        query: str,
+        vector: Vector | None,
+        mode: Mode,
+        limit: int,
+        where: Filter | None,
+        exact: bool,
+        ranking: Ranking,
+    ) -> _Candidates:
+        depth = max(DEPTH, limit) if mode == "hybrid" or ranking.reorders else limit
+        semantic = self.store.nearest(vector, depth, where, exact=exact) if vector is not None else None
+        keyword = self.store.keyword(query, depth, where) if mode != "semantic" else None
+        if keyword is None or semantic is None:
+            one = semantic or keyword
+            assert one is not None
+            scores = dict(zip(one.keys, one.scores, strict=True))
+            return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
+        s, k = _scores(semantic), _scores(keyword)
+        fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
+        return _Candidates(fused, s, k, semantic.exact, semantic.complete)
+
+    def _hits(self, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+        metadata = self.store.metadata(list(found.scores))
+        now = dt.datetime.now(dt.UTC)
+        hits = []
+        for key, score in found.scores.items():
+            values = metadata.get(key)
+            if values is None:
+                continue  # Deleted between the two statements.
+            static = ranking.static_score(values)
+            decay = ranking.decay_factor(values, now)
+            final = (score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
+            parts = {
+                "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
+                "static": static, "decay": decay, "final": final,
+            }  # fmt: skip
+            hits.append(Hit(key, final, values, parts if explain else None))
+        hits.sort(key=lambda hit: -hit.score)
+        return hits[:limit]
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidates:
+    scores: Mapping[Key, float]
+    semantic: Mapping[Key, float]
+    keyword: Mapping[Key, float]
+    exact: bool
+    complete: bool
+
+
+def _scores(ranked: Ranked) -> dict[Key, float]:
+    return dict(zip(ranked.keys, ranked.scores, strict=True))
+
+
+def _check_query(query: str, limit: int) -> None:
+    if not query.strip():
+        raise SearchError("The query is empty.", hint="Say in a few words what you look for.")
+    if len(query) > MAX_QUERY:
+        raise SearchError(f"The query has {len(query):,} characters; {MAX_QUERY:,} are the most.")
+    _check_limit(limit)
+
+
+def _check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise SearchError(f"The limit is {limit:,}; it must be between 1 and {MAX_LIMIT:,}.")

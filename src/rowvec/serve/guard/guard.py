@@ -1,0 +1,105 @@
+"""The layer around the whole API: who may ask, how often and how much; what is counted; what never leaks.
+
+Plain ASGI, because it runs for every request: a middleware class of the framework would cost more than a search.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public
+from rowvec.serve.guard.limits import RateLimit, bounded, too_large
+from rowvec.serve.metrics import Metrics
+from rowvec.serve.problems import Problem
+from rowvec.serve.settings import ServeSettings
+
+logger = logging.getLogger("rowvec.serve")
+
+AUTHORISED = "rowvec.authorised"
+"""Key of the ASGI scope: True for a caller with a right key, and for everybody where there is no key."""
+UNLIMITED = frozenset({"/health", "/health/live"})
+SECURITY_HEADERS = [
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        b" form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+        self._app = app
+        self._settings = settings
+        self._metrics = metrics
+        self._keys = Keys(settings.api_keys)
+        self._visitors = Visitors(settings)
+        self._rate = RateLimit(settings.rate, max(1.0, 2 * settings.rate))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sending)
+        except Exception:
+            incident = secrets.token_hex(8)
+            logger.exception("Request %s failed: %s %s", incident, scope["method"], scope["path"])
+            if status:
+                raise  # Half an answer is out: only a broken connection tells the caller.
+            problem = Problem(500, f"It failed: id {incident}.", "The server's log has the details under this id.")
+            await problem.response()(scope, receive, sending)
+        finally:
+            self._metrics.request(scope, status, time.perf_counter() - began)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            most = self._admit(scope)
+        except Problem as refusal:
+            await refusal.response()(scope, receive, send)
+            return
+        await self._app(scope, bounded(receive, most), send)
+
+    def _admit(self, scope: Scope) -> int:
+        """Let a request in and return how many bytes its body may have.
+
+        Raises:
+            Problem: it is refused.
+        """
+        headers: Headers = dict(scope["headers"])
+        path: str = scope["path"]
+        self._visitors.check(scope["method"], headers)
+        caller = self._keys.caller(headers) if self._keys else None
+        scope[AUTHORISED] = not self._keys or caller is not None
+        if path not in UNLIMITED:
+            # Whoever sends wrong keys is known by the address: each wrong key is not a new caller.
+            client = scope.get("client")
+            wait = self._rate.wait(caller or (client[0] if client else ""))
+            if wait:
+                raise Problem(429, "Too many requests.", f"Wait {wait:.1f} s.", retry_after=wait)
+        if not scope[AUTHORISED] and not is_public(path):
+            hint = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+            raise Problem(401, "The API key is missing or wrong.", hint)
+        embeds = path.endswith("/v1/embeddings")
+        most = self._settings.max_embeddings_body if embeds else self._settings.max_body
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise too_large(most)
+        return most

@@ -1,0 +1,113 @@
+"""The searches."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from fastapi import Path as PathParameter
+from starlette.convertors import PathConvertor, register_url_convertor
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rowvec.searcher import Mode
+from rowvec.serve.context import Pick, context_of
+from rowvec.serve.models import Explain, FilteredRequest, Limit, QueryText, SearchMode, SearchReply, SearchRequest
+from rowvec.serve.problems import RESPONSES
+from rowvec.serve.replies import search_reply
+from rowvec.serve.service import Service
+
+HIT = {"id": 4711, "score": 0.8312, "metadata": {"name": "Brake pads, front axle", "price": 39.9}}
+FOUND = {
+    "results": [HIT],
+    "exact": False,
+    "complete": True,
+    "execution_time_ms": 5.1,
+    "embed_ms": 3.9,
+    "search_ms": 1.2,
+}
+ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
+    **RESPONSES,
+}
+
+
+class _Key(PathConvertor):
+    """A key to the end of the path, with its line breaks: a dot matches none, and a dollar overlooks a last one."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("key", _Key())
+
+Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
+
+
+def search_routes(pick: Pick) -> APIRouter:
+    """The routes for the pipeline that `pick` gives.
+
+    A route returns its response ready made: validating our own reply again would cost more than finding it.
+    """
+    router = APIRouter(tags=["search"], responses=ANSWERS)
+
+    @router.post("/search/semantic", response_model=SearchReply, summary="Search by meaning")
+    async def semantic(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
+        return await _answer(request, service, "semantic", body)
+
+    @router.post("/search/filtered", response_model=SearchReply, summary="Search by meaning among rows that match")
+    async def filtered(request: Request, body: FilteredRequest, service: Service = Depends(pick)) -> Response:
+        return await _answer(request, service, "semantic", body)
+
+    @router.post("/search/keyword", response_model=SearchReply, summary="Search by words (BM25)")
+    async def keyword(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
+        return await _answer(request, service, "keyword", body)
+
+    @router.post("/search/hybrid", response_model=SearchReply, summary="Search by meaning and words together")
+    async def hybrid(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
+        return await _answer(request, service, "hybrid", body)
+
+    @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")
+    async def simple(
+        request: Request,
+        query: Annotated[QueryText, Query()],
+        limit: Annotated[Limit, Query()] = 10,
+        mode: Annotated[SearchMode, Query()] = "semantic",
+        where: Where = None,
+        explain: Annotated[Explain, Query()] = False,
+        service: Service = Depends(pick),
+    ) -> Response:
+        return await _search(request, service, query, mode, limit, where, explain)
+
+    @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
+    async def similar(
+        request: Request,
+        id: Annotated[str, PathParameter(description="The key of the row.")],
+        limit: Annotated[Limit, Query()] = 10,
+        explain: Annotated[Explain, Query()] = False,
+        service: Service = Depends(pick),
+    ) -> Response:
+        context = context_of(request)
+        result = await context.threads.run(service.similar, id, limit, explain)
+        context.metrics.searched(service.name, "similar", result)
+        return search_reply(result)
+
+    return router
+
+
+async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
+    return await _search(request, service, body.query, mode, body.limit, body.filters, body.explain)
+
+
+async def _search(
+    request: Request,
+    service: Service,
+    query: str,
+    mode: Mode,
+    limit: int,
+    conditions: dict[str, Any] | str | None,
+    explain: bool,
+) -> Response:
+    context = context_of(request)
+    result = await context.threads.run(service.search, query, mode, limit, conditions, explain)
+    context.metrics.searched(service.name, mode, result)
+    return search_reply(result)

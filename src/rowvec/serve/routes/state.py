@@ -1,0 +1,104 @@
+"""Health, status, metrics, and what there is to search."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from rowvec.pipeline_status import Status
+from rowvec.serve.context import Pick, context_of
+from rowvec.serve.guard.guard import AUTHORISED
+from rowvec.serve.models import HealthReply, PipelineInfo, PipelinesReply, StatusReply
+from rowvec.serve.problems import RESPONSES
+from rowvec.serve.replies import json_reply
+from rowvec.serve.service import CHECK_SECONDS, Service
+
+UNREADY: dict[int | str, dict[str, Any]] = {
+    **RESPONSES,
+    503: {"model": HealthReply, "description": "Not every pipeline can be searched"},
+}
+EXPOSITION: dict[int | str, dict[str, Any]] = {
+    **RESPONSES,
+    200: {"description": "Prometheus' text format", "content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}},
+}
+
+
+def state_routes(pick: Pick) -> APIRouter:
+    """The routes about the pipeline that `pick` gives."""
+    router = APIRouter(tags=["state"], responses=RESPONSES)
+
+    @router.get("/status", response_model=StatusReply, summary="How far the vectors are in step with the rows")
+    async def status(request: Request, service: Service = Depends(pick)) -> Response:
+        return json_reply(status_dict(await context_of(request).side_threads.run(service.status)))
+
+    @router.get("/metrics", response_class=Response, responses=EXPOSITION, summary="Metrics of the whole server")
+    async def metrics(request: Request) -> Response:
+        context = context_of(request)
+        # Not in the pool: a server whose threads are all busy must still say so.
+        body = await asyncio.to_thread(context.metrics.exposition)
+        return Response(body, media_type=CONTENT_TYPE_LATEST)
+
+    return router
+
+
+def server_routes() -> APIRouter:
+    """The routes about the server as a whole."""
+    router = APIRouter(tags=["state"], responses=RESPONSES)
+
+    @router.get("/health", response_model=HealthReply, responses=UNREADY, summary="Can every pipeline be searched?")
+    async def health(request: Request) -> Response:
+        return await _health(request, context_of(request).services.values())
+
+    @router.get("/health/live", summary="Does the server answer at all?")
+    async def live() -> dict[str, bool]:
+        return {"live": True}
+
+    @router.get("/pipelines", response_model=PipelinesReply, summary="What there is to search")
+    async def pipelines(request: Request) -> PipelinesReply:
+        return PipelinesReply(pipelines=[_info(service) for service in context_of(request).services.values()])
+
+    return router
+
+
+def health_routes(pick: Pick) -> APIRouter:
+    router = APIRouter(tags=["state"], responses=UNREADY)
+
+    @router.get("/health", response_model=HealthReply, summary="Can this pipeline be searched?")
+    async def health(request: Request, service: Service = Depends(pick)) -> Response:
+        return await _health(request, [service])
+
+    return router
+
+
+async def _health(request: Request, services: Iterable[Service]) -> Response:
+    services = list(services)
+    await asyncio.gather(*(asyncio.to_thread(service.check, CHECK_SECONDS) for service in services))
+    ready = all(service.problem is None for service in services)
+    details = {service.name: {"ready": service.problem is None, "problem": service.problem} for service in services}
+    reply = {"live": True, "ready": ready, "details": details if request.scope.get(AUTHORISED) else None}
+    return json_reply(reply, 200 if ready else 503)
+
+
+def _info(service: Service) -> PipelineInfo:
+    spec, made = service.pipeline.spec, service.embedder.fingerprint
+    return PipelineInfo.model_validate(
+        {
+            "name": service.name,
+            "key": spec.key,
+            "model": made.model,
+            "dimension": made.dimension,
+            "modes": service.modes,
+            "columns": [{"name": column.name, "type": column.type.value} for column in spec.metadata],
+        }
+    )
+
+
+def status_dict(status: Status) -> dict[str, object]:
+    """A status without the address of the store, which is the operator's business."""
+    return {name: value for name, value in status.as_dict().items() if name != "where"}

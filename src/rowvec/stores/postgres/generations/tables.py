@@ -1,0 +1,246 @@
+"""The tables of a pipeline's generations: the live one, the one being filled, the one that was live before."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres import figures, schema
+from rowvec.stores.postgres.bookkeeping import Bookkeeping, Known
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.generations import followers
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.types import Check, Fingerprint, Generation, State
+
+Connection = psycopg.Connection[Any]
+
+
+class Generations:
+    """A generation is a vector table with its keyword index; all of them stand in one schema."""
+
+    def __init__(self, live: Names, books: Bookkeeping, storage: str, where: str) -> None:
+        self.live = live
+        self._books = books
+        self._storage = storage
+        self._where = where
+
+    def usable(self, connection: Connection, names: Names) -> bool:
+        """There is something to look vectors up in."""
+        return schema.table_exists(connection, names)
+
+    def check(self, connection: Connection, spec: TableSpec) -> Check:
+        """The line that `rowvec check` prints.
+
+        Raises:
+            StoreError: a sync could not keep its vectors there.
+        """
+        live = self._books.live(connection)
+        if not schema.table_exists(connection, self.live):
+            schema.check_may_create(connection, self.live, self._where)
+            return Check("table", True, f"{self.live.scope} will be created")
+        if live is not None and live.fingerprint != spec.fingerprint:
+            followers.check_followers(connection, self.live)
+            followers.check_owner(connection, self.live)
+            # Meanwhile it is kept in step.
+            as_it_is = replace(spec, dimension=live.fingerprint.dimension)
+            schema.check_shape(connection, self.live, as_it_is, self._storage, self._where)
+            return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
+        schema.check_shape(connection, self.live, spec, self._storage, self._where)
+        return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
+
+    def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
+        """Run the statements that `check` asks for; a table of rowvec's own needs none."""
+        return []
+
+    def existing(self, connection: Connection, fingerprint: Fingerprint | None) -> Names | None:
+        """The table that a sync of this fingerprint goes on with, complete or not; None where it begins a new one."""
+        known = self._books.known(connection)
+        live = known.get(State.LIVE)
+        if live is None or fingerprint in (None, live.fingerprint):
+            return self.live if self.usable(connection, self.live) else None
+        for state in (State.BUILDING, State.PREVIOUS):
+            if state in known and known[state].fingerprint == fingerprint:
+                return self.names(state)
+        return None
+
+    def listed(self, connection: Connection, spec: TableSpec) -> list[Generation]:
+        """For `rowvec generations`."""
+        known = self._books.known(connection)
+        return [self._listed(connection, spec, state, known[state]) for state in State if state in known]
+
+    def _listed(self, connection: Connection, spec: TableSpec, state: State, known: Known) -> Generation:
+        names = self.names(state)
+        rows = failed = stale = lost = 0
+        if self.usable(connection, names):
+            counted = sql.SQL("select count({embedding}) from {table}").format(**names.parts)
+            (rows,) = single(connection.execute(counted))
+            failed, stale = figures.failures(connection, names, spec.key)
+            if state is State.BUILDING:
+                lost = figures.lost(connection, self.live, names, spec.key)
+        since = dt.datetime.fromisoformat(known.version)
+        size = self._size(connection, names)
+        return Generation(
+            state, known.fingerprint, rows, failed, stale, size, since, known.settings, known.undone, lost
+        )
+
+    def _size(self, connection: Connection, names: Names) -> int | None:
+        """Bytes of the tables that are this generation's own."""
+        words = KeywordIndex((names.schema, names.table), "", "text", "simple", family=names.family)
+        own = [] if names.column else [names.sql]
+        tables = [each.as_string(connection) for each in [*own, *words.tables]]
+        statement = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%s::text[]) as name"
+        size: int | None = single(connection.execute(statement, [tables]))[0]
+        return size
+
+    def names(self, state: State) -> Names:
+        return {State.LIVE: self.live, State.BUILDING: self.live.next, State.PREVIOUS: self.live.previous}[state]
+
+    def open(self, connection: Connection, spec: TableSpec) -> Names:
+        """The table that vectors of this fingerprint belong into, made or adopted first. Needs a transaction.
+
+        Raises:
+            StoreError: an existing table has another shape.
+        """
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
+        names = self._choose(connection, spec)
+        if schema.table_exists(connection, names):
+            schema.adopt_table(connection, names, spec, self._storage, self._where)
+        else:
+            schema.create_table(connection, names, spec, self._storage)
+        self._fill_words(connection, names, spec)
+        return names
+
+    def _choose(self, connection: Connection, spec: TableSpec) -> Names:
+        if spec.fingerprint is None:
+            return self.live
+        live = self._books.live(connection)
+        if live is None or live.fingerprint == spec.fingerprint or schema.is_empty(connection, self.live):
+            if live is not None and live.fingerprint != spec.fingerprint:
+                self._drop(connection, self.live, spec)
+            recipe = live.recipe if live else spec.recipe
+            self._books.set_generation(connection, State.LIVE, spec.fingerprint, recipe, spec.settings)
+            return self.live
+        self._begin(connection, spec, spec.fingerprint)
+        return self.live.next
+
+    def _begin(self, connection: Connection, spec: TableSpec, fingerprint: Fingerprint) -> None:
+        """Make sure that a generation of this fingerprint is being built, if it was the previous one from that."""
+        followers.check_owner(connection, self.live)
+        known = self._books.known(connection)
+        building, previous = known.get(State.BUILDING), known.get(State.PREVIOUS)
+        if building is None or building.fingerprint != fingerprint:
+            followers.check_followers(connection, self.live)
+            self._drop(connection, self.live.next, spec)
+            self._books.forget(connection, State.BUILDING)
+            self._books.forget_progress(connection, self.live.next.scope)
+            if previous is not None and previous.fingerprint == fingerprint:
+                # Its vectors are as good as new ones; what has changed since is found by comparing.
+                self._rename(connection, self.live.previous, self.live.next, spec)
+                self._books.move(connection, State.PREVIOUS, State.BUILDING)
+                self._books.move_progress(connection, self.live.previous.scope, self.live.next.scope)
+        self._books.set_generation(connection, State.BUILDING, fingerprint, spec.recipe, spec.settings)
+
+    def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        """Make the keyword index; where it is new or of another language, have every row pass it again.
+
+        One that is not wanted is dropped: what is written from now on would be missing from it.
+        """
+        words = keywords(names, spec)
+        if words.language_of(connection) == spec.language:
+            return
+        words.drop(connection)
+        if spec.language is None:
+            return
+        words.create(connection)
+        schema.forget_row_hashes(connection, names)
+
+    def finish(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        """Make `names` the live generation, keeping the former one as the previous. Needs a transaction.
+
+        Raises:
+            psycopg.errors.LockNotAvailable: somebody reads the table for long; nothing was changed.
+            StoreError: a view cannot show the new generation.
+        """
+        if names != self.live:
+            live, previous = self.live.scope, self.live.previous.scope
+            self._succeed(connection, names, spec)
+            self._books.move(connection, State.LIVE, State.PREVIOUS)
+            self._books.move(connection, State.BUILDING, State.LIVE)
+            self._books.inherit_offsets(connection, live, names.scope)
+            self._books.move_progress(connection, live, previous)
+            self._books.move_progress(connection, names.scope, live)
+        if spec.fingerprint is not None:
+            self._books.set_generation(connection, State.LIVE, spec.fingerprint, spec.recipe, spec.settings)
+
+    def rollback(self, connection: Connection, spec: TableSpec) -> None:
+        """The live generation and the previous one change places. Needs a transaction; raises as `finish` does."""
+        if State.PREVIOUS not in self._books.known(connection):
+            raise StoreError(f"{self._where} has no previous generation.", hint="`rowvec generations` lists them.")
+        live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"
+        self._succeed(connection, self.live.previous, spec)
+        self._books.exchange(connection)
+        self._books.move_progress(connection, previous, between)
+        self._books.move_progress(connection, live, previous)
+        self._books.move_progress(connection, between, live)
+
+    def _succeed(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        """Give `names` the live generation's name, and that the name of the previous one."""
+        live = self.live
+        followers.check_followers(connection, live)
+        shown = followers.views(connection, live)
+        tables: list[sql.Composable] = [sql.SQL(view.name) for view in shown]
+        if keywords(live, spec).exists(connection):
+            tables += keywords(live, spec).tables
+        followers.lock(connection, [*tables, live.sql])
+        between = live.between
+        self._rename(connection, live, between, spec)
+        if names == live.previous:
+            self._rename(connection, names, live, spec)
+        else:
+            self._drop(connection, live.previous, spec)
+            self._rename(connection, names, live, spec)
+        self._rename(connection, between, live.previous, spec)
+        followers.copy_grants(connection, live.previous, live)
+        followers.repoint(connection, shown)
+        # What was measured was measured with other vectors.
+        connection.execute("delete from rowvec.tunings where scope = %s", [live.scope])
+
+    def drop(self, connection: Connection, state: State, spec: TableSpec) -> None:
+        """Drop the generation in that state. Needs a transaction.
+
+        Raises:
+            StoreError: there is none, or it is the live one.
+        """
+        if state is State.LIVE:
+            raise StoreError(f"The live generation of {self._where} is what searches see: it is not dropped.")
+        if state not in self._books.known(connection):
+            raise StoreError(
+                f"{self._where} has no {state} generation.", hint="`rowvec generations` lists those that there are."
+            )
+        connection.execute(f"set local lock_timeout = {10 * followers.LOCK_MILLISECONDS}")
+        self._drop(connection, self.names(state), spec)
+        self._books.forget(connection, state)
+        self._books.forget_progress(connection, self.names(state).scope)
+
+    def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        keywords(names, spec).drop(connection)
+        schema.drop_table(connection, names)
+
+    def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
+        schema.rename_table(connection, old, new)
+        followers.rename_indexes(connection, old, new)
+        keywords(old, spec).rename(connection, new.family)
+
+
+def keywords(names: Names, spec: TableSpec) -> KeywordIndex:
+    return KeywordIndex(
+        (names.schema, names.table), spec.key, KEY_TYPES[spec.key_type], spec.language or "simple", family=names.family
+    )

@@ -1,0 +1,389 @@
+"""BM25 inside PostgreSQL: an append-only inverted index in three tables beside the vector table.
+
+    <table>__documents   key -> number of its current version, and that version's length in words
+    <table>__segments    one row per write: versions written, change of live documents and words
+    <table>__postings    (word, segment) -> packed entries: version, occurrences, length
+
+A write appends one segment and gives each text a new version number; a delete forgets the number. Entries of
+a forgotten number are dead: they take space until `rebuild` drops them, and are never a hit. So no two writers
+share a row to count in, and nothing looks for a key in the postings. Segments of similar size are merged as
+they pile up, which keeps a word at some dozens of rows (the logarithmic method: Bentley and Saxe, "Decomposable
+searching problems I", 1980).
+
+Occurrences and lengths are stored, not impacts: a score is computed with the average length of the moment of
+the search and needs no renewal when that drifts (Robertson and Zaragoza, "The Probabilistic Relevance
+Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, which is never negative.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+from psycopg import sql
+from psycopg.pq import TransactionStatus
+
+from rowvec.errors import StoreError
+from rowvec.stores.postgres.keyword_index.words import searchable
+from rowvec.types import Key
+
+Connection: TypeAlias = psycopg.Connection[Any]
+Params: TypeAlias = Sequence[Any]
+Documents: TypeAlias = npt.NDArray[np.intp]
+"""Version numbers, shape (candidates,)."""
+Scores: TypeAlias = npt.NDArray[np.float64]
+"""BM25 scores, shape (candidates,)."""
+
+K1, B = 1.2, 0.75
+ENTRY = np.dtype([("document", ">i4"), ("count", ">i2"), ("length", ">i2")])
+"""As int4send and int2send write them."""
+
+BATCH = 1_000
+"""Texts that become one segment."""
+BATCH_CHARACTERS = 8_000_000
+FAN_IN = 8
+"""Segments of one size class before they are merged into one of the next."""
+MERGED_IN_PASSING = 32_000
+"""Versions that a merge inside a caller's write may touch: about a second of work. `rebuild` does the rest."""
+DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
+QUERY_WORDS, QUERY_CHARACTERS = 200, 10_000
+CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
+"""Versions looked up at first; when too few of them are hits, all that are allowed are read."""
+DENSE, MANY_NUMBERS = 8, 1_000_000
+"""Scores are added up in an array over all version numbers unless most of it would stay empty."""
+
+TABLES = ("documents", "segments", "postings")
+MAX_IDENTIFIER = 63
+
+
+class KeywordIndex:
+    """The words of a vector table's texts. Call it in the transaction that writes the vectors, after them.
+
+    Args:
+        table: schema and name of the vector table.
+        key: its key column.
+        key_type: that column's SQL type, such as `bigint`.
+        language: a text search configuration; it decides stems and stop words.
+        family: what the names of the side tables begin with; the vector table's name by default.
+    """
+
+    def __init__(
+        self, table: tuple[str, str], key: str, key_type: str, language: str, *, family: str | None = None
+    ) -> None:
+        self.table = table
+        self.key = key
+        self.key_type = key_type
+        self.language = language
+        schema, name = table
+        self._parts: dict[str, sql.Composable] = {
+            "table": sql.Identifier(schema, name),
+            "key": sql.Identifier(key),
+            "key_type": sql.SQL(key_type),
+            "language": sql.SQL("{}::regconfig").format(sql.Literal(_quoted(language))),
+            **{side: sql.Identifier(schema, _side(family or name, side)) for side in TABLES},
+        }
+
+    @property
+    def tables(self) -> list[sql.Composable]:
+        """In the order in which a search goes through them."""
+        return [self._parts[side] for side in ("segments", "postings", "documents")]
+
+    def exists(self, conn: Connection) -> bool:
+        return conn.execute("select to_regclass(%s)", [self._name(conn, "postings")]).fetchone() != (None,)
+
+    def language_of(self, conn: Connection) -> str | None:
+        """The language that the index was made with; None where there is none."""
+        comment = "select obj_description(to_regclass(%s), 'pg_class')"
+        language: str | None = _first(conn.execute(comment, [self._name(conn, "postings")]))
+        return language
+
+    def create(self, conn: Connection) -> None:
+        """Make the side tables where they are missing; the vector table must be there.
+
+        Raises:
+            StoreError: the server has no such language, or the index was made with another one.
+        """
+        self._check_language(conn)
+        with conn.transaction():
+            conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [self._name(conn, "table")])
+            if not self.exists(conn):
+                conn.execute(self._sql("create", comment=sql.Literal(self.language)))
+        made_with = self.language_of(conn)
+        if made_with != self.language:
+            raise StoreError(
+                f"The keyword index of {'.'.join(self.table)} was made with the language {made_with!r},"
+                f" the pipeline says {self.language!r}.",
+                hint="Drop the index, so that the next full sync fills it again, or set store.language back.",
+            )
+
+    def drop(self, conn: Connection) -> None:
+        conn.execute(self._sql("drop"))
+
+    def rename(self, conn: Connection, name: str) -> KeywordIndex:
+        """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
+        for side in TABLES:
+            rename = sql.SQL("alter table if exists {} rename to {}")
+            conn.execute(rename.format(self._parts[side], sql.Identifier(_side(name, side))))
+        return KeywordIndex((self.table[0], name), self.key, self.key_type, self.language)
+
+    def upsert(self, conn: Connection, keys: Sequence[Key], texts: Sequence[str]) -> None:
+        """Index new and changed texts; of a key given twice the last text counts."""
+        for batch, spelled in _batches(keys, texts):
+            conn.execute(self._sql("append"), {"keys": batch, "texts": spelled})
+            self._merge_in_passing(conn)
+
+    def delete(self, conn: Connection, keys: Sequence[Key]) -> None:
+        """Forget keys; those that are not there are passed over."""
+        if keys:
+            conn.execute(self._sql("delete"), {"keys": list(keys)})
+
+    def known(self, conn: Connection, keys: Sequence[Key]) -> set[Key]:
+        """Those of `keys` that are indexed."""
+        statement = sql.SQL("select key from {documents} where key = any(%s)").format(**self._parts)
+        return {key for (key,) in conn.execute(statement, [list(keys)])}
+
+    def lost(self, conn: Connection) -> list[Key]:
+        """Keys that are indexed and have no row any more."""
+        statement = "select d.key from {documents} d where not exists (select from {table} t where t.{key} = d.key)"
+        return [key for (key,) in conn.execute(sql.SQL(statement).format(**self._parts))]
+
+    def search(
+        self,
+        conn: Connection,
+        query: str,
+        limit: int,
+        where: sql.Composable | None = None,
+        params: Params = (),
+    ) -> list[tuple[Key, float]]:
+        """The best keys with their BM25 scores: any of the query's words counts; equal scores in key order.
+
+        There are min(limit, matching rows) of them. The first 200 distinct words of a query are used.
+
+        Args:
+            where: a condition on the vector table, which it knows as `t`; its positional values are `params`.
+        """
+        if limit < 1 or not query.strip():
+            return []
+        condition = where or sql.SQL("true")
+        with _one_snapshot(conn):
+            documents, scores = self._scores(conn, query)
+            best = _best(scores, max(CANDIDATES_TO_FILTER if where else CANDIDATES, 4 * limit))
+            hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
+            if len(hits) == limit or len(best) == len(documents):
+                return hits
+            # Dead versions or the filter took too many: look at all that may be hits, at once.
+            allowed = np.isin(documents, self._numbers(conn, "allowed", params, where=condition))
+            documents, scores = documents[allowed], scores[allowed]
+            best = _best(scores, limit)
+            return self._hits(conn, documents[best], scores[best], limit, condition, params)
+
+    def rebuild(self, conn: Connection) -> None:
+        """Merge all segments into one, without dead entries; searches and writes go on meanwhile.
+
+        Takes a transaction of its own and some seconds per 100,000 documents. Does nothing while another
+        process is at it.
+        """
+        with conn.transaction():
+            old = self._alone(conn) and self._one(conn, "segments")
+            if not old:
+                return
+            # Read after the list of segments: a version in one of those is here by now, or dead.
+            live = self._numbers(conn, "live")
+            new = self._one(conn, "add_up", {"segments": old, "rebuilt": True})
+            self._copy_live(conn, old, new, live)
+            conn.execute(self._sql("forget"), [old])
+
+    def needs_rebuild(self, conn: Connection) -> bool:
+        """A third of the entries is dead, or the segments are many. Cheap: ask after each sync."""
+        written, documents, _, segments = self._state(conn)
+        return written - documents > max(DEAD_SHARE * written, BATCH) or segments > MANY_SEGMENTS
+
+    def count(self, conn: Connection) -> int:
+        """Live documents."""
+        return self._state(conn)[1]
+
+    def size(self, conn: Connection) -> int:
+        """Bytes on disk of the three tables with their own indexes."""
+        names = [self._name(conn, side) for side in TABLES]
+        query = "select sum(pg_total_relation_size(name::regclass)) from unnest(%s::text[]) as name"
+        return int(_first(conn.execute(query, [names])))
+
+    def _scores(self, conn: Connection, query: str) -> tuple[Documents, Scores]:
+        """Every version, dead or alive, that holds one of the query's words."""
+        values = {"query": searchable(query[:QUERY_CHARACTERS]), "words": QUERY_WORDS}
+        rows = conn.cursor(binary=True).execute(self._sql("read"), values).fetchall()
+        if not rows:
+            return np.empty(0, np.intp), np.empty(0)
+        _, _, written, documents, words = rows[0]
+        found: list[Documents] = []
+        scores: list[Scores] = []
+        for _, group in groupby(rows, key=itemgetter(0)):
+            entries = np.frombuffer(b"".join([row[1] for row in group]), ENTRY)
+            idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
+            count = entries["count"].astype(np.float64)
+            norm = entries["length"].astype(np.float64)
+            # In place: fresh arrays of this size cost more than the arithmetic on them.
+            norm *= K1 * B * documents / max(words, 1)
+            norm += K1 * (1 - B)
+            norm += count
+            count *= idf
+            count /= norm
+            found.append(entries["document"].astype(np.intp))
+            scores.append(count)
+        return _summed(found, scores)
+
+    def _hits(
+        self, conn: Connection, documents: Documents, scores: Scores, limit: int, where: sql.Composable, params: Params
+    ) -> list[tuple[Key, float]]:
+        values = [documents.tolist(), scores.tolist(), *params, limit]
+        return conn.execute(self._sql("hits", where=where), values).fetchall()
+
+    def _merge_in_passing(self, conn: Connection) -> None:
+        size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
+        if not self._one(conn, "due", size) or not self._alone(conn):
+            return
+        # Asked again under the lock: somebody else may have merged them meanwhile.
+        while due := self._one(conn, "due", size):
+            segment = self._one(conn, "add_up", {"segments": due, "rebuilt": False})
+            conn.execute(self._sql("merge"), {"segments": due, "segment": segment})
+
+    def _copy_live(self, conn: Connection, old: list[int], new: int, live: Documents) -> None:
+        with conn.cursor(f"rowvec_{new}", binary=True) as cursor:
+            cursor.execute(self._sql("gather"), [old])
+            while rows := cursor.fetchmany(BATCH):
+                words, packed = zip(*rows, strict=True)
+                entries = np.frombuffer(b"".join(packed), ENTRY)
+                place = np.minimum(np.searchsorted(live, entries["document"]), max(len(live) - 1, 0))
+                alive = live[place] == entries["document"] if len(live) else np.zeros(len(entries), bool)
+                ends = np.cumsum([len(part) // ENTRY.itemsize for part in packed])
+                kept = np.split(entries[alive], np.cumsum(alive)[ends - 1][:-1])
+                values = [(word, part.tobytes()) for word, part in zip(words, kept, strict=True) if len(part)]
+                conn.execute(self._sql("store"), [new, [word for word, _ in values], [part for _, part in values]])
+
+    def _alone(self, conn: Connection) -> bool:
+        """Whether this transaction is the one that merges; to the end of it nobody else does."""
+        lock = "select pg_try_advisory_xact_lock(hashtext('rowvec.keyword'), to_regclass(%s)::oid::integer)"
+        return bool(_first(conn.execute(lock, [self._name(conn, "postings")])))
+
+    def _check_language(self, conn: Connection) -> None:
+        rows = conn.execute(
+            "select n.nspname, c.cfgname, pg_ts_config_is_visible(c.oid)"
+            " from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace order by 2"
+        ).fetchall()
+        known = {name for _, name, visible in rows if visible} | {f"{schema}.{name}" for schema, name, _ in rows}
+        if self.language not in known:
+            raise StoreError(
+                f"The server has no text search configuration {self.language!r} for the keyword index of"
+                f" {'.'.join(self.table)}.",
+                hint=f"Set store.language to one of: {', '.join(name for _, name, visible in rows if visible)}."
+                " `simple` works for any language, without stems and stop words.",
+            )
+
+    def _state(self, conn: Connection) -> tuple[int, int, int, int]:
+        """Versions written and not yet dropped, live documents, their words, segments."""
+        written, documents, words, segments = conn.execute(self._sql("state")).fetchone() or (0, 0, 0, 0)
+        return int(written), int(documents), int(words), int(segments)
+
+    def _numbers(self, conn: Connection, query: str, params: Params = (), **parts: sql.Composable) -> Documents:
+        packed = _first(conn.cursor(binary=True).execute(self._sql(query, **parts), params))
+        return np.frombuffer(packed or b"", ">i4").astype(np.intp)
+
+    def _one(self, conn: Connection, query: str, params: Mapping[str, Any] | None = None) -> Any:
+        return _first(conn.execute(self._sql(query), params))
+
+    def _sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
+        return sql.SQL(_queries()[query]).format(**self._parts, **parts)
+
+    def _name(self, conn: Connection, part: str) -> str:
+        return self._parts[part].as_string(conn)
+
+
+@cache
+def _queries() -> dict[str, str]:
+    """Statement by name, from keyword.sql."""
+    text = resources.files(__package__).joinpath("keyword.sql").read_text("utf-8")
+    named = (part.partition("\n") for part in text.split("-- name: ")[1:])
+    return {name.strip(): body for name, _, body in named}
+
+
+def _first(cursor: psycopg.Cursor[Any]) -> Any:
+    row = cursor.fetchone()
+    return row and row[0]
+
+
+@contextmanager
+def _one_snapshot(conn: Connection) -> Iterator[None]:
+    """See one state of the tables in several statements: a version replaced between them would be lost to both.
+
+    Inside a caller's transaction its isolation level stands.
+    """
+    if conn.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
+    with conn.transaction():
+        conn.execute("set transaction isolation level repeatable read, read only")
+        yield
+
+
+def _summed(found: list[Documents], scores: list[Scores]) -> tuple[Documents, Scores]:
+    """Add up the scores of each version. Shapes (candidates,), versions ascending."""
+    documents, weights = np.concatenate(found), np.concatenate(scores)
+    first = documents.min()
+    documents -= first
+    span = int(documents.max()) + 1
+    if span > DENSE * len(documents) + MANY_NUMBERS:
+        hit, place = np.unique(documents, return_inverse=True)
+        totals: Scores = np.bincount(place, weights).astype(np.float64, copy=False)
+    else:
+        totals = np.bincount(documents, weights, span).astype(np.float64, copy=False)
+        hit = np.flatnonzero(totals > 0)
+        totals = totals[hit]
+    hit += first
+    return hit, totals
+
+
+def _best(scores: Scores, count: int) -> npt.NDArray[np.intp]:
+    """Places of the `count` highest scores and of all that equal the lowest of those."""
+    if len(scores) <= count:
+        return np.arange(len(scores))
+    lowest = np.partition(scores, len(scores) - count)[len(scores) - count]
+    return np.flatnonzero(scores >= lowest)
+
+
+def _batches(keys: Sequence[Key], texts: Sequence[str]) -> Iterator[tuple[list[Key], list[str]]]:
+    """In key order, bounded by number and by size; of a key given twice the last text."""
+    latest: dict[Any, str] = dict(zip(keys, texts, strict=True))
+    batch: dict[Any, str] = {}
+    size = 0
+    for key in sorted(latest):
+        batch[key] = searchable(latest[key])
+        size += len(batch[key])
+        if len(batch) == BATCH or size > BATCH_CHARACTERS:
+            yield list(batch), list(batch.values())
+            batch, size = {}, 0
+    if batch:
+        yield list(batch), list(batch.values())
+
+
+def _side(table: str, side: str) -> str:
+    """The name of a side table, shortened with a hash where PostgreSQL would cut it."""
+    name = f"{table}__{side}"
+    if len(name.encode()) <= MAX_IDENTIFIER:
+        return name
+    digest = hashlib.sha256(table.encode()).hexdigest()[:8]
+    room = MAX_IDENTIFIER - len(f"_{digest}__{side}")
+    return f"{table.encode()[:room].decode(errors='ignore')}_{digest}__{side}"
+
+
+def _quoted(name: str) -> str:
+    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))

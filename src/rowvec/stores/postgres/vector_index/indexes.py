@@ -1,0 +1,123 @@
+"""The vector indexes of one table, for the store and for `rowvec index`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+
+from rowvec.errors import StoreError
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index import index, tuning
+from rowvec.stores.postgres.vector_index.index import AUTO_ROWS, IndexInfo, IndexSpec
+from rowvec.stores.postgres.vector_index.nearest import VectorTable
+from rowvec.stores.postgres.vector_index.tuning import Effort
+
+Connection = psycopg.Connection[Any]
+INDEX_SECONDS = 5.0
+"""A new or dropped index is noticed within so long."""
+
+
+class Indexes:
+    """Builds, drops and tunes the indexes of `table`; searches and writes go on meanwhile.
+
+    Args:
+        wanted: the index that `ensure` builds; None for none.
+    """
+
+    def __init__(self, sessions: Sessions, table: Callable[[], VectorTable], wanted: IndexSpec | None) -> None:
+        self._sessions = sessions
+        self.table = table
+        self.wanted = wanted
+        self._usable: IndexInfo | None = None
+        self._seen = -math.inf
+
+    def find(self) -> list[IndexInfo]:
+        """Valid ones first."""
+        return self._sessions.read(lambda c: index.find(c, self.table().names))
+
+    def usable(self, connection: Connection) -> IndexInfo | None:
+        """The index that searches use, looked up every few seconds only."""
+        now = time.monotonic()
+        if now - self._seen > INDEX_SECONDS:
+            table = self.table()
+            self._usable = index.usable(index.find(connection, table.names), table.metric)
+            self._seen = now
+        return self._usable
+
+    def forget(self) -> None:
+        """Have the next search look the index up again."""
+        self._seen = -math.inf
+
+    def ensure(self, table: VectorTable, *, like: Names) -> None:
+        """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
+
+        def work(connection: Connection) -> None:
+            if self._has_usable(connection, table):
+                return
+            pattern = next((found.spec for found in index.find(connection, like) if found.valid), None)
+            chosen = pattern or self.wanted
+            if chosen is None or index.fitting(chosen, table.storage, table.dimension) is None:
+                return
+            succeeds = pattern is not None and like != table.names
+            if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
+                with index.alone(connection, table.names):
+                    if not self._has_usable(connection, table):
+                        self._build(connection, table, chosen, None)
+
+        self._sessions.write(work)
+
+    @staticmethod
+    def _has_usable(connection: Connection, table: VectorTable) -> bool:
+        return index.usable(index.find(connection, table.names), table.metric) is not None
+
+    def build(self, spec: IndexSpec, progress: index.Progress | None = None) -> IndexInfo:
+        """Raises StoreError when pgvector cannot index vectors of that size."""
+        return self._sessions.write(lambda c: self._build(c, self.table(), spec, progress))
+
+    def drop(self) -> int:
+        """Returns how many indexes there were."""
+        return self._sessions.write(lambda c: index.drop(c, self.table().names))
+
+    def tune(
+        self, target: float, queries: int = 200, k: int = 10, progress: index.Progress | None = None
+    ) -> list[Effort]:
+        """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
+
+        Raises:
+            StoreError: there is no valid index.
+        """
+
+        def work(connection: Connection) -> list[Effort]:
+            table = self.table()
+            found = index.usable(index.find(connection, table.names), table.metric)
+            if found is None:
+                raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
+            efforts = tuning.measure(connection, table, found, target=target, queries=queries, k=k, progress=progress)
+            if efforts:
+                best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
+                index.save_tuning(connection, table.names, found, best.effort, best.recall)
+            return efforts
+
+        return self._sessions.write(work)
+
+    def _build(
+        self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: index.Progress | None
+    ) -> IndexInfo:
+        return index.build(
+            connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
+            progress=progress, watcher=self._sessions.another,
+        )  # fmt: skip
+
+
+def _rows(connection: Connection, table: VectorTable) -> int:
+    from psycopg import sql
+
+    # Not all rows: a large table of a user's own may have few vectors yet.
+    statement = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
+    return int(single(connection.execute(statement))[0])

@@ -1,0 +1,122 @@
+"""Nearest vectors: by an index where it serves, by comparing every matching row where that is better."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index.index import IndexInfo
+from rowvec.types import Key, Ranked, Vector
+
+Connection = psycopg.Connection[Any]
+
+DISTANCE = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
+EFFORT = {"hnsw": 80, "ivfflat": 10}
+"""ef_search and probes until the index is tuned."""
+EXACT_ROWS = 2500
+"""So few matching rows are compared faster one by one than an index finds them among the others."""
+FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
+"""The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
+MAX_EF = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A compiled filter: a boolean SQL expression over the vector table aliased `t`, and its values."""
+
+    sql: sql.Composable
+    values: Sequence[Any] = ()
+
+
+EVERYTHING = Condition(sql.SQL("true"))
+
+
+@dataclass(frozen=True, slots=True)
+class VectorTable:
+    """What a nearest-neighbour statement must know of the table."""
+
+    names: Names
+    key: sql.Identifier
+    metric: str
+    storage: str
+    dimension: int
+
+
+def nearest(
+    connection: Connection,
+    table: VectorTable,
+    vector: Vector,
+    limit: int,
+    where: Condition | None,
+    index: IndexInfo | None,
+) -> Ranked:
+    """Up to `limit` keys by rising distance, and whether every matching row was compared.
+
+    With a filter the planner's estimate decides: few matching rows are compared one by one, many are taken
+    from the index by pgvector's iterative scan. If that comes back short, everything is compared after all, so
+    an answer never holds fewer rows than match.
+    """
+    condition = where or EVERYTHING
+    if index is None or (where is not None and _estimate(connection, table, where) <= EXACT_ROWS):
+        return _exact(connection, table, vector, limit, condition)
+    found = _approximate(connection, table, vector, limit, condition, index)
+    if len(found) < limit:
+        return _exact(connection, table, vector, limit, condition)
+    return _ranked(table, found, exact=False)
+
+
+def _estimate(connection: Connection, table: VectorTable, where: Condition) -> float:
+    """How many rows the planner expects to match."""
+    statement = sql.SQL("explain (format json) select 1 from {} t where {}").format(table.names.sql, where.sql)
+    plan = single(connection.execute(statement, list(where.values)))[0]
+    return float(plan[0]["Plan"]["Plan Rows"])
+
+
+def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition) -> Ranked:
+    statement = sql.SQL(
+        # The fence keeps the planner from an approximate index, which could leave out matching rows.
+        "select key, distance from (select t.{key} as key, t.{embedding} {op} %b as distance from {table} t"
+        " where t.{embedding} is not null and {where} offset 0) compared order by distance, key limit %s"
+    ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, **table.names.parts)
+    rows = connection.execute(statement, [vector, *where.values, limit], binary=True).fetchall()
+    return _ranked(table, rows, exact=True)
+
+
+def _approximate(
+    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, index: IndexInfo
+) -> list[tuple[Key, float]]:
+    operator = sql.SQL(DISTANCE[table.metric])
+    cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
+    # The index orders by its own precision; the outer query orders its candidates by the stored vectors.
+    statement = sql.SQL(
+        "with candidates as materialized (select t.{key} as key, t.{embedding} from {table} t"
+        " where t.{embedding} is not null and {where} order by t.{embedding}{cast} {op} %b{cast} limit %s)"
+        " select key, {embedding} {op} %b as distance from candidates order by distance, key limit %s"
+    ).format(key=table.key, where=where.sql, cast=cast, op=operator, **table.names.parts)
+    filtered = where is not EVERYTHING
+    candidates = limit * FILTERED_CANDIDATES if filtered else limit
+    values = [*where.values, vector, candidates, vector, limit]
+    with connection.transaction():
+        connection.execute(_effort(index, candidates, filtered=filtered))
+        return connection.execute(statement, values, binary=True).fetchall()
+
+
+def _effort(index: IndexInfo, limit: int, *, filtered: bool) -> str:
+    # Out of order is no loss, since the outer query sorts what comes, and in strict order later finds are dropped.
+    effort = (index.effort or EFFORT[index.kind]) * (FILTERED_EFFORT if filtered else 1)
+    if index.kind == "ivfflat":
+        return f"set local ivfflat.probes = {effort}; set local ivfflat.iterative_scan = relaxed_order"
+    ef = min(MAX_EF, max(effort, limit))
+    scan = f"set local hnsw.ef_search = {ef}; set local hnsw.iterative_scan = relaxed_order"
+    return f"{scan}; set local enable_seqscan = off"
+
+
+def _ranked(table: VectorTable, rows: Sequence[tuple[Key, float]], *, exact: bool) -> Ranked:
+    scores = [1 - distance if table.metric == "cosine" else -distance for _, distance in rows]
+    return Ranked([key for key, _ in rows], scores, exact=exact, complete=True)

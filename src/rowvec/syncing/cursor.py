@@ -1,0 +1,297 @@
+"""How far a cursor column was read, so that the next sync compares only what has changed since.
+
+A cursor is stamped before its transaction commits, so a row can appear below the highest value that was seen. Each
+read therefore starts a lag below it, and rows that commit later than that are found when all rows are compared, which
+happens every `full_every`. The mark is the highest value there was *before* anything was read, and it moves only when
+everything read is written or recorded as a failure.
+
+A cursor says nothing of rows that are gone. They are noticed by their number: of the rows that the source holds, as
+many as last time should be without an entry in the ledger.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import re
+import threading
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rowvec.embedders.base import AbsentEmbedder
+from rowvec.errors import ConfigError
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Incremental, Mark
+from rowvec.support.retry import patiently
+from rowvec.syncing.plan import Circumstances
+from rowvec.types import Key, WriteBatch
+
+STREAM = "cursor"
+"""The name that the mark is kept under, beside the offsets of change events."""
+TIME_LAG = dt.timedelta(minutes=5)
+NUMBER_LAG = 1000
+MOST_KEYS = 200_000
+"""When more rows than that have changed, all are compared: their keys are held in memory."""
+_MILLISECONDS_FROM = 10**11
+"""A Unix time above it counts milliseconds."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s?(?:Z|[-+]\d\d(?::?\d\d)?)?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """What is remembered of the last sync that read everything there was to read."""
+
+    highest: Mark
+    compared_at: dt.datetime
+    """When all rows were compared last."""
+    settings: str
+    """Hash of what decides which rows become which vectors."""
+    entries: int = 0
+    """Rows of the ledger when that sync ended."""
+    unembedded: int = 0
+    """So many rows of the source had no entry: their text was empty."""
+
+    def encoded(self) -> str:
+        kind = type(self.highest).__name__
+        highest = self.highest.isoformat() if isinstance(self.highest, dt.date) else self.highest
+        return json.dumps(
+            {
+                "highest": [kind, highest], "compared_at": self.compared_at.isoformat(), "settings": self.settings,
+                "entries": self.entries, "unembedded": self.unembedded,
+            }
+        )  # fmt: skip
+
+    @classmethod
+    def decoded(cls, text: str) -> Watermark:
+        said = json.loads(text)
+        kind, highest = said["highest"]
+        if kind in ("date", "datetime"):
+            highest = getattr(dt, kind).fromisoformat(highest)
+        compared_at = dt.datetime.fromisoformat(said["compared_at"])
+        return cls(highest, compared_at, said["settings"], said["entries"], said["unembedded"])
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Which rows a sync compares, and why those."""
+
+    options: Options
+    comparison: str = ""
+    """In words for the user; empty where no cursor is set."""
+    rows: int | None = None
+    """So many rows are to be compared, where that is known."""
+    source_rows: int = 0
+    """So many the source held before anything was read: too few rather than too many, and a deletion is noticed late
+    rather than looked for in vain."""
+    before: Watermark | None = None
+    next: Watermark | None = None
+    """What to remember when the sync has ended, its counts aside."""
+
+    @property
+    def incremental(self) -> bool:
+        return self.options.changed is not None
+
+
+def choose(
+    pipeline: Pipeline, options: Options, at: Circumstances, stop: threading.Event, *, known: bool = True
+) -> Reading:
+    """Decide which rows to compare: those that the cursor tells of, or all of them.
+
+    Args:
+        known: the store holds vectors of this generation.
+
+    Raises:
+        ConfigError: the lag does not suit the column.
+        SourceError: the column holds no time or number.
+    """
+    source = pipeline.source
+    partial = options.after is not None or options.until is not None
+    if not isinstance(source, Incremental) or source.cursor is None or partial:
+        return Reading(options)
+    before = _load(pipeline, stop) if known else None
+    entries = patiently(stop, pipeline.store.count) if known else 0
+    if not options.whole:
+        # What it writes is no reason to distrust the ledger next time.
+        trusted = before is not None and before.entries == entries
+        return Reading(options, before=before, next=before if trusted else None)
+    highest = patiently(stop, source.newest)
+    rows = patiently(stop, source.count)
+    reason = _reason_for_all(pipeline, options, at, before, highest, entries)
+    if reason is None:
+        assert before is not None
+        since = lowered(before.highest, pipeline.cursor.lag)
+        keys = _changed(pipeline, since, stop)
+        if len(keys) <= MOST_KEYS:
+            return Reading(
+                replace(options, changed=keys),
+                f"{len(keys):,} of {rows:,} rows: {source.cursor} from {since} on, none, or failed before."
+                f" All are compared next after {before.compared_at + pipeline.cursor.full_every:%Y-%m-%d %H:%M} UTC.",
+                len(keys),
+                rows,
+                before,
+                _next(pipeline, at, highest, before.compared_at),
+            )
+        reason = f"more than {MOST_KEYS:,} rows have changed"
+    return Reading(options, f"all rows: {reason}.", rows, rows, before, _next(pipeline, at, highest, at.now))
+
+
+def _reason_for_all(
+    pipeline: Pipeline,
+    options: Options,
+    at: Circumstances,
+    before: Watermark | None,
+    highest: Mark | None,
+    entries: int,
+) -> str | None:
+    """Why all rows must be compared; None where those that the cursor tells of are enough."""
+    if before is None or not entries:
+        return "nothing was compared yet"
+    if before.settings != _settings(pipeline) or at.recipe_changed or at.model_changed:
+        return "the settings have changed"
+    if options.full or options.force:
+        return "as asked for"
+    if not dt.timedelta() <= at.now - before.compared_at < pipeline.cursor.full_every:
+        return f"the last time was {before.compared_at:%Y-%m-%d %H:%M} UTC"
+    if before.entries != entries:
+        return f"the store holds {entries:,} rows, and the last sync left {before.entries:,}"
+    cursor = pipeline.source.cursor if isinstance(pipeline.source, Incremental) else None
+    if highest is None:
+        return f"no row has a value in {cursor}"
+    if _is_below(highest, lowered(before.highest, pipeline.cursor.lag)):
+        return f"{cursor} went back from {before.highest} to {highest}"
+    return None
+
+
+def _changed(pipeline: Pipeline, since: Mark, stop: threading.Event) -> tuple[Key, ...]:
+    """What the cursor tells of, and the rows that failed before, whose cursor does not move when they are due."""
+    source = pipeline.source
+    assert isinstance(source, Incremental)
+    keys = dict.fromkeys(patiently(stop, source.changed, since, MOST_KEYS))
+    keys.update(dict.fromkeys(failure.key for failure in patiently(stop, pipeline.store.failures)))
+    ordered: list[Any] = list(keys)
+    return tuple(sorted(ordered))
+
+
+def _next(pipeline: Pipeline, at: Circumstances, highest: Mark | None, compared_at: dt.datetime) -> Watermark | None:
+    return None if highest is None else Watermark(not_after(highest, at.now), compared_at, _settings(pipeline))
+
+
+def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading.Event) -> int:
+    """At least so many rows are in the ledger and gone from the source, when the ledger holds so many `entries`."""
+    unembedded = reading.before.unembedded if reading.before is not None else 0
+    return max(0, entries + unembedded - patiently(stop, pipeline.source.count))
+
+
+def keep(pipeline: Pipeline, reading: Reading, stop: threading.Event, *, conflicts: int) -> None:
+    """Remember that everything was read, and written or recorded as a failure."""
+    mark = reading.next
+    # Without an embedder, what has changed is left as it is, and is no failure either.
+    if mark is None or conflicts or isinstance(pipeline.embedder, AbsentEmbedder):
+        return
+    entries = patiently(stop, pipeline.store.count)
+    if reading.options.whole or reading.incremental:
+        mark = replace(mark, entries=entries, unembedded=reading.source_rows - entries)
+    elif entries != mark.entries:
+        mark = replace(mark, entries=entries)
+    else:
+        return
+    patiently(stop, pipeline.store.write, WriteBatch(offsets={STREAM: mark.encoded()}))
+
+
+def _load(pipeline: Pipeline, stop: threading.Event) -> Watermark | None:
+    text = patiently(stop, pipeline.store.offsets).get(STREAM)
+    return None if text is None else Watermark.decoded(text)
+
+
+def _settings(pipeline: Pipeline) -> str:
+    source, spec = pipeline.source, pipeline.spec
+    assert isinstance(source, Incremental)
+    fingerprint = spec.fingerprint.as_dict() if spec.fingerprint else None
+    parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, spec.recipe, fingerprint)
+    return hashlib.blake2b(repr((*parts, spec.language, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()
+
+
+# Values of a cursor
+
+
+def lowered(mark: Mark, lag: dt.timedelta | int | None) -> Mark:
+    """The value that lies a lag below `mark`, or a little lower.
+
+    Args:
+        lag: by default TIME_LAG, of a number NUMBER_LAG. A length of time below a number takes it for Unix time.
+
+    Raises:
+        ConfigError: an amount as the lag of a time, or a text that is none.
+    """
+    if isinstance(mark, int | float):
+        return mark - _in_units(mark, lag)
+    if isinstance(lag, int):
+        raise ConfigError(
+            f"source.cursor_lag is the number {lag}, and the cursor holds times such as {mark}.",
+            hint='Write a length of time, such as cursor_lag = "5m".',
+        )
+    span = TIME_LAG if lag is None else lag
+    if isinstance(mark, dt.datetime):
+        return _earlier(mark, span)
+    if isinstance(mark, dt.date):
+        return _earlier(dt.datetime.combine(mark, dt.time()), span).date()
+    return _written_like(mark, _earlier(_moment(mark).replace(tzinfo=None), span))
+
+
+def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
+    try:
+        return moment - span
+    except OverflowError:  # What other systems write for "never" is the first moment that there is.
+        return dt.datetime.min.replace(tzinfo=moment.tzinfo)
+
+
+def not_after(mark: Mark, now: dt.datetime) -> Mark:
+    """A row stamped in the future must not hide those that are stamped with the time it really is."""
+    if isinstance(mark, int | float):
+        return mark
+    if isinstance(mark, dt.datetime):
+        return min(mark, now if mark.tzinfo else now.replace(tzinfo=None))
+    if isinstance(mark, dt.date):
+        return min(mark, now.date())
+    moment = _moment(mark)
+    here = now.astimezone(moment.tzinfo or dt.UTC)
+    return mark if moment.replace(tzinfo=moment.tzinfo or dt.UTC) <= here else _written_like(mark, here)
+
+
+def _in_units(mark: int | float, lag: dt.timedelta | int | None) -> int:
+    if not isinstance(lag, dt.timedelta):
+        return NUMBER_LAG if lag is None else lag
+    seconds = int(lag.total_seconds())
+    return seconds * 1000 if abs(mark) >= _MILLISECONDS_FROM else seconds
+
+
+def _moment(text: str) -> dt.datetime:
+    if _TIME.fullmatch(text.strip()):
+        try:
+            return dt.datetime.fromisoformat(text.strip())
+        except ValueError:
+            pass
+    raise ConfigError(
+        f"source.cursor: {text!r} is no time as ISO 8601 writes it, such as 2026-08-01 12:00:00.",
+        hint="Name a column of times, dates or integers.",
+    )
+
+
+def _written_like(pattern: str, moment: dt.datetime) -> str:
+    """The moment as text that sorts among texts like `pattern`: without a fraction and zone it sorts before them."""
+    found = _TIME.fullmatch(pattern.strip())
+    assert found is not None
+    _, separator, minutes, seconds = found.groups()
+    day = moment.date().isoformat()
+    if minutes is None:
+        return day
+    return f"{day}{separator}{moment:%H:%M:%S}" if seconds else f"{day}{separator}{moment:%H:%M}"
+
+
+def _is_below(value: Any, other: Any) -> bool:
+    try:
+        return bool(value < other)
+    except TypeError:
+        # The column is of another type now, or has got a time zone.
+        return True

@@ -1,0 +1,171 @@
+"""Reading the rows of a pipeline page by page, and planning each page against the ledger."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rowvec.documents.values import clean
+from rowvec.errors import SourceError
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Selection, Source
+from rowvec.stores.base import Ledger
+from rowvec.support.killpoints import Step, reached
+from rowvec.support.retry import patiently
+from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
+from rowvec.types import Change, Document, Failure, Key, Row, Stored
+
+PAGE_BYTES = 16 * 2**20
+"""Text in one page of rows: wide rows make smaller pages, so that memory does not follow them."""
+FIRST_ROWS = 50
+"""In the first page, before it is known how wide they are."""
+
+
+@dataclass(slots=True)
+class Page:
+    """What is to be done about one page of rows."""
+
+    rows: Sequence[Row]
+    known: int
+    """How many of the page's keys the ledger holds."""
+    changes: list[Change] = field(default_factory=list)
+    """Those of rows that are not as they should be."""
+    unchanged: int = 0
+    recovered: list[Key] = field(default_factory=list)
+    """Unchanged rows that failed before."""
+    failures: list[Failure] = field(default_factory=list)
+    """Rows that could not be made a document."""
+
+
+def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circumstances:
+    return Circumstances(
+        now=dt.datetime.now(dt.UTC),
+        force=options.force,
+        retry=options.retry_failed,
+        recipe_changed=ledger.exists and ledger.recipe != pipeline.spec.recipe,
+        model_changed=ledger.filled and ledger.fingerprint not in (None, pipeline.spec.fingerprint),
+    )
+
+
+def planned_pages(
+    pipeline: Pipeline, at: Circumstances, options: Options, stop: threading.Event, *, ledger_exists: bool = True
+) -> Iterator[Page]:
+    """Read, render, look up and plan; one page of rows is in hand at a time."""
+    for rows in row_pages(pipeline, options, stop):
+        reached(Step.AFTER_READ)
+        stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
+        yield _planned(pipeline.to_document, rows, stored, at)
+
+
+def _planned(
+    to_document: Callable[[Row], Document], rows: list[Row], stored: Mapping[Key, Stored], at: Circumstances
+) -> Page:
+    page = Page(rows, len(stored))
+    documents: list[Document] = []
+    for row in rows:
+        before = stored.get(row.key)
+        try:
+            document = to_document(row)
+        except SourceError as error:
+            page.failures.append(new_failure(row.key, error, b"", before, at.now))
+            continue
+        # Let go of at once: where nothing has changed, this loop is the time that a sync takes.
+        if before is None or not is_current(document, before, at):
+            documents.append(document)
+        else:
+            page.unchanged += 1
+            if before.failure is not None:
+                page.recovered.append(row.key)
+    page.changes = plan(documents, stored, at)
+    return page
+
+
+def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:
+    """Pages of the chosen rows; a broken connection costs a wait, not the run."""
+    if options.changed is not None:
+        for start in range(0, len(options.changed), pipeline.page_size):
+            keys = tuple(options.changed[start : start + pipeline.page_size])
+            yield from row_pages(pipeline, replace(options, changed=None, selection=Selection(keys)), stop)
+        return
+    left = options.limit
+    after = options.after
+    size = min(FIRST_ROWS, pipeline.page_size)
+    selection = options.selection
+    if options.retry_failed and selection is None:
+        selection = Selection(keys=tuple(sorted((f.key for f in pipeline.store.failures()), key=str)))
+        if not selection.keys:
+            return
+    while not stop.is_set() and left != 0:
+        wanted = size if left is None else min(size, left)
+
+        rows = patiently(stop, _one_page, pipeline.source, wanted, selection, after, options.until)
+        if not rows:
+            return
+        yield rows
+        after = rows[-1].key
+        left = None if left is None else left - len(rows)
+        sample = rows[:: max(1, len(rows) // 50)]
+        width = sum(map(_width, sample)) / len(sample)
+        size = max(1, min(pipeline.page_size, int(PAGE_BYTES / max(width, 1))))
+
+
+def _one_page(
+    source: Source, size: int, selection: Selection | None, after: Key | None, until: Key | None
+) -> list[Row]:
+    return next(iter(source.pages(size, selection=selection, after=after, until=until)), [])
+
+
+def _width(row: Row) -> int:
+    return sum(len(value) for value in row.values.values() if isinstance(value, str | bytes))
+
+
+def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | None, now: dt.datetime) -> Failure:
+    """The failure of one row, its next try later each time: a minute, four, sixteen … at most a day."""
+    past = before.failure if before is not None else None
+    attempts = 1 + (past.attempts if past is not None and past.text_hash == text_hash else 0)
+    delay = min(dt.timedelta(minutes=4 ** min(attempts - 1, 8)), LONGEST_WAIT)
+    return Failure(key, clean(str(error)), attempts, now, now + delay, text_hash)
+
+
+def missing_keys(
+    pipeline: Pipeline, stop: threading.Event, selection: Selection | None = None, size: int = 5000
+) -> Iterator[list[Key]]:
+    """Keys of the ledger, or of a selection of it, that the source does not hold now; asked of the source itself."""
+    for keys in _ledger_keys(pipeline, stop, selection, size):
+        existing = patiently(stop, pipeline.source.existing, keys)
+        gone = [key for key in keys if key not in existing]
+        if gone:
+            yield gone
+
+
+def _ledger_keys(
+    pipeline: Pipeline, stop: threading.Event, selection: Selection | None, size: int
+) -> Iterator[list[Key]]:
+    if selection is None:
+        yield from _keys_between(pipeline, stop, None, None, size)
+        return
+    for start in range(0, len(selection.keys), size):
+        named = selection.keys[start : start + size]
+        known = patiently(stop, pipeline.store.lookup, named)
+        if known:
+            yield list(known)
+    for low, high in selection.ranges:
+        # Ranges are of integers, which every store orders alike.
+        assert isinstance(low, int)
+        assert isinstance(high, int)
+        yield from _keys_between(pipeline, stop, low - 1, high, size)
+
+
+def _keys_between(
+    pipeline: Pipeline, stop: threading.Event, after: Key | None, last: int | None, size: int
+) -> Iterator[list[Key]]:
+    while not stop.is_set():
+        keys = patiently(stop, pipeline.store.keys, after, size)
+        found = [key for key in keys if last is None or (isinstance(key, int) and key <= last)]
+        if found:
+            yield found
+        if not keys or len(found) < len(keys):
+            return
+        after = keys[-1]

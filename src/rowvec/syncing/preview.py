@@ -1,0 +1,234 @@
+"""The dry run: what a sync would do, why, and what it would cost. Nothing is written."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rowvec.embedders.base import Embedder, PaidEmbedder
+from rowvec.embedders.pricing import Estimate
+from rowvec.generations.lifecycle import course
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Selection
+from rowvec.syncing import cursor
+from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
+from rowvec.types import Change, Document, Key, Kind, Reason
+
+EXAMPLES = 5
+SAMPLE_TEXTS = 200
+COUNTED_TEXTS = 20_000
+"""Up to so many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
+
+
+@dataclass(slots=True)
+class Preview:
+    """What a sync would do now."""
+
+    comparison: str = ""
+    """Which rows are compared, and why those; empty where the source has no cursor."""
+    incremental: bool = False
+    generation: str = ""
+    """What becomes of generations, in sentences; empty where the sync fills the live one, as nearly always."""
+    rows: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[Key]] = field(default_factory=dict)
+    """A few keys for each reason."""
+    texts: int = 0
+    """Texts that would be embedded, identical ones once."""
+    tokens: int = 0
+    tokens_counted: bool = True
+    """False when `tokens` is extrapolated from the first texts."""
+    truncated: int = 0
+    filled: Counter[str] = field(default_factory=Counter)
+    """How many rows have something in each text column."""
+    samples: list[Document] = field(default_factory=list)
+    estimate: Estimate | None = None
+    """What a paid model would bill, and how long it would take."""
+    seconds: float | None = None
+    """Expected for the embedding; None where no earlier run and no latency tells."""
+    deletion_guard: bool = False
+    """The sync would stop before deleting: more than half of the vectors would go."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "comparison": self.comparison, "incremental": self.incremental,
+            "generation": self.generation,
+            "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
+            "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
+            "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
+            "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
+            "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
+            "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
+        }  # fmt: skip
+
+
+def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threading.Event | None = None) -> Preview:
+    """Compare source and ledger as a sync would, without writing, locking or embedding.
+
+    Raises:
+        SourceError, StoreError: the rows or the ledger cannot be read.
+    """
+    options = options or Options()
+    stop = stop or threading.Event()
+    chosen = course(pipeline)
+    pipeline, ledger = chosen.pipeline, chosen.ledger
+    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    at = circumstances(pipeline, ledger, options)
+    reading = cursor.choose(pipeline, options, at, stop, known=known)
+    options = reading.options
+    result = Preview(reading.comparison, reading.incremental, chosen.note or "")
+    seen: set[bytes] = set()
+    lengths = _TokenCount(pipeline.embedder)
+    matched = new = 0
+    for page in planned_pages(pipeline, at, options, stop, ledger_exists=known):
+        matched += page.known
+        new += sum(change.kind is Kind.INSERT and change.before is None for change in page.changes)
+        _tally(result, page, pipeline.text_columns)
+        lengths.add(_texts_to_embed(pipeline, page, seen, reuse=known and not options.force))
+    result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
+    result.tokens_counted = lengths.exact
+    _add_price(result, pipeline, lengths.sample, known=known)
+    present = pipeline.store.count() if known else 0
+    if known and not pipeline.keep_missing:
+        if options.whole:
+            _add_missing(result, pipeline, present - matched, None, stop)
+        elif reading.incremental:
+            missing = cursor.vanished(pipeline, reading, present + new - result.kinds[Kind.DELETE], stop)
+            _add_missing(result, pipeline, missing, None, stop)
+        elif options.names_rows:
+            missing = sum(map(len, missing_keys(pipeline, stop, options.selection)))
+            _add_missing(result, pipeline, missing, options.selection, stop)
+    if options.whole or reading.incremental or options.names_rows:
+        result.deletion_guard = result.kinds[Kind.DELETE] > present / 2
+    return result
+
+
+def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:
+    """The documents that a sync would embed now, in key order."""
+    options = options or Options()
+    chosen = course(pipeline)
+    pipeline, ledger = chosen.pipeline, chosen.ledger
+    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    at = circumstances(pipeline, ledger, options)
+    for page in planned_pages(pipeline, at, options, threading.Event(), ledger_exists=known):
+        yield from (change.document for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED))
+
+
+def _tally(result: Preview, page: Page, text_columns: Sequence[str]) -> None:
+    result.rows += len(page.rows)
+    if page.unchanged:
+        result.kinds[Kind.UNCHANGED] += page.unchanged
+        result.reasons[Reason.SAME] += page.unchanged
+    for change in page.changes:
+        _count(result, change.kind, change.reason, change.document.key)
+        if change.kind in (Kind.INSERT, Kind.EMBED) and len(result.samples) < EXAMPLES:
+            result.samples.append(change.document)
+    for failure in page.failures:
+        _count(result, Kind.FAILED, failure.error, failure.key)
+    for name in text_columns:
+        result.filled[name] += sum(row.values.get(name) not in (None, "") for row in page.rows)
+
+
+def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
+    result.kinds[kind] += 1
+    result.reasons[reason] += 1
+    examples = result.examples.setdefault(reason, [])
+    if len(examples) < EXAMPLES:
+        examples.append(key)
+
+
+def _texts_to_embed(pipeline: Pipeline, page: Page, seen: set[bytes], *, reuse: bool) -> list[str]:
+    """Texts of the page that no former text and no stored vector covers."""
+    wanted: dict[bytes, Change] = {
+        change.document.text_hash: change
+        for change in page.changes
+        if change.kind in (Kind.INSERT, Kind.EMBED) and change.document.text_hash not in seen
+    }
+    seen.update(wanted)
+    stored = pipeline.store.vectors_of_texts(list(wanted)) if wanted and reuse else {}
+    return [change.document.text for text_hash, change in wanted.items() if text_hash not in stored]
+
+
+def _add_price(result: Preview, pipeline: Pipeline, sample: Sequence[str], *, known: bool) -> None:
+    embedder = pipeline.embedder
+    if isinstance(embedder, PaidEmbedder):
+        result.seconds = embedder.expected_seconds(result.texts, result.tokens)
+        result.estimate = Estimate.of(
+            result.texts, result.tokens, embedder.price, seconds=result.seconds,
+            exact_tokens=embedder.exact_tokens, error=embedder.token_error(sample),
+        )  # fmt: skip
+    elif known:
+        result.seconds = _seconds_as_before(pipeline, result.tokens)
+
+
+def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
+    """From the tokens per second of the last run that embedded enough to tell."""
+    for run in pipeline.store.runs():
+        embedded = run.report.get("tokens", 0)
+        if run.ended_at is not None and embedded > 10_000:
+            return float(tokens * (run.ended_at - run.started_at).total_seconds() / embedded)
+    return None
+
+
+def _add_missing(
+    result: Preview, pipeline: Pipeline, missing: int, selection: Selection | None, stop: threading.Event
+) -> None:
+    if missing <= 0:
+        return
+    result.kinds[Kind.DELETE] += missing
+    result.reasons[Reason.GONE] += missing
+    examples = result.examples.setdefault(Reason.GONE, [])
+    for keys in missing_keys(pipeline, stop, selection):
+        examples.extend(keys[: EXAMPLES - len(examples)])
+        if len(examples) >= EXAMPLES:
+            return
+
+
+class _TokenCount:
+    """Tokens of the texts to embed: all of them where they cost money, else a large sample."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        self._counted = 0
+        self._counted_tokens = 0
+        self._counted_truncated = 0
+        self.texts = 0
+        self.sample: list[str] = []
+        """Texts that stand for the others."""
+
+    def add(self, texts: Sequence[str]) -> None:
+        self.texts += len(texts)
+        self.sample.extend(texts[: SAMPLE_TEXTS - len(self.sample)])
+        if not self._embedder.billed:
+            texts = texts[: COUNTED_TEXTS - self._counted]
+        if not texts:
+            return
+        window = self._embedder.fingerprint.max_tokens
+        tokens = self._embedder.count_tokens(texts)
+        self._counted += len(tokens)
+        self._counted_tokens += sum(tokens)
+        self._counted_truncated += sum(window is not None and count >= window for count in tokens)
+
+    @property
+    def exact(self) -> bool:
+        return self._counted == self.texts
+
+    @property
+    def _scale(self) -> float:
+        return self.texts / self._counted if self._counted else 1.0
+
+    @property
+    def tokens(self) -> int:
+        return round(self._counted_tokens * self._scale)
+
+    @property
+    def truncated(self) -> int:
+        return round(self._counted_truncated * self._scale)
+
+
+def _plain(key: Key) -> int | str:
+    return key if isinstance(key, int) else str(key)

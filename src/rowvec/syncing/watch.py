@@ -1,0 +1,161 @@
+"""Following the rows of a table as they change: whoever is told of a change syncs the rows that it names.
+
+What was not heard is caught up with: when watching begins, after a lost connection, where too many rows changed to
+name them, and from time to time. To catch up is a sync like any other, by the cursor where the source has one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+from rowvec.errors import Locked, RowvecError
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Selection
+from rowvec.support.retry import is_transient
+from rowvec.syncing.rows import Progress
+from rowvec.syncing.run import sync
+from rowvec.types import ColumnType, Key, Report
+
+EVERY_SECONDS = 600.0
+GATHER_SECONDS = 0.1
+"""Changes that come so soon after each other are synced together."""
+LOOK_SECONDS = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class Changed(Protocol):
+    keys: set[Any]
+    """As JSON writes them."""
+    many: bool
+    """More rows changed than `keys` names."""
+
+
+class Heard(Protocol):
+    def take(self, seconds: float) -> Changed:
+        """What changed since the last time; waits so long for it, and may then be empty.
+
+        Raises:
+            SourceUnavailable: the connection is lost, and with it what was said since.
+        """
+        ...
+
+
+class Notifier(Protocol):
+    """Tells which rows of a table change."""
+
+    def listening(self) -> AbstractContextManager[Heard]: ...
+
+
+def watch(
+    pipeline: Pipeline,
+    notifier: Notifier,
+    *,
+    allow_delete: bool = False,
+    every: float = EVERY_SECONDS,
+    progress: Progress | None = None,
+    note: Callable[[str], None] | None = None,
+    stop: threading.Event | None = None,
+) -> Report:
+    """Sync rows as they change, until `stop` is set.
+
+    Args:
+        allow_delete: catch up although more than half of the vectors would be deleted; rows that are deleted one by
+            one are followed in any case.
+        every: seconds after which all is caught up with, whatever was heard.
+        progress: called in this thread after each sync with the counts so far.
+        note: called with what had to be waited for.
+
+    Returns:
+        The counts of all syncs together.
+
+    Raises:
+        DeletionGuard: more than half of the vectors would be deleted.
+        SourceError, EmbedderError, StoreError: what does not pass by waiting.
+    """
+    work = _Watching(pipeline, allow_delete, every, progress, stop or threading.Event())
+    pauses = _pauses()
+    while not work.stop.is_set():
+        try:
+            with notifier.listening() as heard:
+                # Not before: what changes from here on is heard.
+                work.catch_up()
+                pauses = _pauses()
+                work.follow(heard)
+        except RowvecError as error:
+            if not (is_transient(error) or isinstance(error, Locked)):
+                raise
+            if note is not None:
+                note(f"{error.message} It is tried again.")
+            work.stop.wait(next(pauses))
+    return work.total
+
+
+def _pauses() -> Iterator[float]:
+    seconds = 0.1
+    while True:
+        yield seconds
+        seconds = min(2 * seconds, LONGEST_PAUSE)
+
+
+class _Watching:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        allow_delete: bool,
+        every: float,
+        progress: Progress | None,
+        stop: threading.Event,
+    ) -> None:
+        self.pipeline = pipeline
+        self.allow_delete = allow_delete
+        self.every = every
+        self.progress = progress
+        self.stop = stop
+        self.total = Report()
+        self.caught_up_at = 0.0
+
+    def catch_up(self) -> None:
+        self._sync(Options(allow_delete=self.allow_delete))
+        self.caught_up_at = time.monotonic()
+
+    def follow(self, heard: Heard) -> None:
+        while not self.stop.is_set():
+            changed = heard.take(LOOK_SECONDS)
+            if changed.keys or changed.many:
+                self.stop.wait(GATHER_SECONDS)
+                more = heard.take(0)
+                self._carry_out(changed.keys | more.keys, changed.many or more.many)
+            if time.monotonic() - self.caught_up_at >= self.every:
+                self.catch_up()
+
+    def _carry_out(self, named: set[Any], many: bool) -> None:
+        if many:
+            self.catch_up()
+            return
+        keys: list[Any] = [_key(each, self.pipeline.source.key_type) for each in named if each is not None]
+        if keys:
+            # The database said of each row that it changed, and says again that it is gone: nothing to guard against.
+            self._sync(Options(Selection(keys=tuple(sorted(keys))), allow_delete=True))
+
+    def _sync(self, options: Options) -> None:
+        report = sync(self.pipeline, options, stop=self.stop)
+        for name in Report.__dataclass_fields__:
+            value, sofar = getattr(report, name), getattr(self.total, name)
+            if type(sofar) in (int, float):
+                setattr(self.total, name, sofar + value)
+        for reason, number in report.reasons.items():
+            self.total.reasons[reason] = self.total.reasons.get(reason, 0) + number
+        self.total.cost_estimated |= report.cost_estimated
+        if self.progress is not None:
+            self.progress(self.total)
+
+
+def _key(said: Any, kind: ColumnType) -> Key:
+    if kind is ColumnType.INTEGER:
+        return int(said)
+    return UUID(said) if kind is ColumnType.UUID else str(said)

@@ -1,0 +1,449 @@
+"""Which rows a cursor lets a sync leave out, and when it must not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from rowvec.errors import ConfigError, DeletionGuard, EmbedderUnavailable
+from rowvec.generations.lifecycle import roll_back
+from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import CursorSettings, Selection
+from rowvec.stores.base import Store
+from rowvec.syncing import cursor
+from rowvec.syncing.cursor import lowered, not_after
+from rowvec.syncing.preview import preview
+from rowvec.syncing.run import sync
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Report, WriteBatch
+from tests.support import simple_pipeline, vectors_match_rows
+from tests.unit.test_generations import NEW, OLD, Known, of
+
+LAG = 10
+
+
+def opened(rows: dict[int, tuple[str, int | None]], *, store: Store | None = None, **changes: Any) -> Pipeline:
+    """Names with an integer cursor, trusted to ten."""
+    source = MemorySource({key: {"name": name, "price": 1, "at": at} for key, (name, at) in rows.items()}, cursor="at")
+    changes.setdefault("cursor", CursorSettings(LAG))
+    return simple_pipeline(source, store, **changes)
+
+
+def memory(pipeline: Pipeline) -> MemorySource:
+    assert isinstance(pipeline.source, MemorySource)
+    return pipeline.source
+
+
+def put(pipeline: Pipeline, key: int, name: str, at: int | None) -> None:
+    memory(pipeline).rows[key] = {"id": key, "name": name, "price": 1, "at": at}
+
+
+def names(pipeline: Pipeline) -> dict[Any, str]:
+    return {key: row["name"] for key, row in memory(pipeline).rows.items() if row["name"]}
+
+
+def hundred() -> Pipeline:
+    pipeline = opened({n: (f"row {n}", n * 100) for n in range(1, 101)})
+    first = sync(pipeline)
+    assert (first.incremental, first.read, first.comparison) == (False, 100, "all rows: nothing was compared yet.")
+    return pipeline
+
+
+def reads(pipeline: Pipeline, options: Options | None = None) -> tuple[int, Report]:
+    before = memory(pipeline).rows_read
+    report = sync(pipeline, options)
+    return memory(pipeline).rows_read - before, report
+
+
+class TestReading:
+    def test_only_what_the_cursor_tells_of_is_read(self) -> None:
+        pipeline = hundred()
+        read, report = reads(pipeline)
+        assert (read, report.unchanged, report.incremental) == (1, 1, True)
+        put(pipeline, 50, "changed", 10_001)
+        put(pipeline, 101, "new", 10_002)
+        read, report = reads(pipeline)
+        assert (read, report.inserted, report.embedded, report.unchanged) == (3, 1, 1, 1)
+        assert report.to_compare == 3
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_the_cost_follows_the_change_and_not_the_table(self) -> None:
+        counted = []
+        for size in (500, 2000):
+            pipeline = opened({n: (f"row {n}", n * 100) for n in range(size)})
+            sync(pipeline)
+            for n in range(20):
+                put(pipeline, n * 7, f"changed {n}", size * 100 + n * 100)
+            counted.append(reads(pipeline)[0])
+        assert counted == [21, 21]
+
+    def test_a_row_that_commits_late_within_the_lag_is_not_lost(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 101, "late", 10_000 - LAG)
+        put(pipeline, 102, "too late", 10_000 - LAG - 1)
+        read, report = reads(pipeline)
+        assert (read, report.inserted) == (2, 1)
+        assert reads(pipeline, Options(full=True))[1].inserted == 1
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_equal_values_are_all_read(self) -> None:
+        pipeline = opened({n: (f"row {n}", 7) for n in range(1000)}, page_size=100)
+        sync(pipeline)
+        for n in range(0, 1000, 2):
+            put(pipeline, n, f"changed {n}", 7)
+        read, report = reads(pipeline)
+        assert (read, report.embedded) == (1000, 500)
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_rows_without_a_value_are_always_read(self) -> None:
+        pipeline = opened({1: ("one", 100), 2: ("two", None), 3: ("three", 200)})
+        sync(pipeline)
+        put(pipeline, 2, "changed", None)
+        read, report = reads(pipeline)
+        assert (read, report.embedded, report.incremental) == (2, 1, True)
+
+    def test_without_any_value_all_rows_are_compared(self) -> None:
+        pipeline = opened({1: ("one", None), 2: ("two", None)})
+        sync(pipeline)
+        put(pipeline, 3, "three", 100)
+        assert reads(pipeline)[1].comparison == "all rows: nothing was compared yet."
+        for key in (1, 2, 3):
+            put(pipeline, key, "text", None)
+        assert reads(pipeline)[1].comparison == "all rows: no row has a value in at."
+
+    def test_rows_that_failed_are_read_again_when_their_cursor_stands_still(self) -> None:
+        embedder = HashEmbedder()
+        embedder.refused.add("bad 3")
+        pipeline = simple_pipeline(
+            MemorySource({n: {"name": f"bad {n}", "price": 1, "at": n * 100} for n in range(9)}, cursor="at"),
+            embedder=embedder,
+            cursor=CursorSettings(LAG),
+        )
+        assert sync(pipeline).failed == 1
+        assert reads(pipeline)[1].waiting == 1, "not due yet, and not forgotten either"
+        embedder.refused.clear()
+        due = [replace(failure, next_try=failure.failed_at) for failure in pipeline.store.failures()]
+        pipeline.store.write(WriteBatch(failures=due))
+        read, report = reads(pipeline)
+        assert (read, report.inserted, report.incremental) == (2, 1, True)
+
+    def test_too_many_changes_are_no_reason_to_hold_their_keys(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(cursor, "MOST_KEYS", 5)
+        pipeline = hundred()
+        for n in range(5):
+            put(pipeline, n + 1, "changed", 20_000)
+        assert reads(pipeline)[0] == 100, "five changes, and the row of the lag"
+
+    def test_the_plan_says_what_the_sync_does(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 5, "changed", 20_000)
+        put(pipeline, 101, "new", 20_000)
+        del memory(pipeline).rows[7]
+        planned = preview(pipeline)
+        report = sync(pipeline)
+        assert planned.incremental
+        assert planned.comparison == report.comparison
+        assert dict(planned.kinds) == {"insert": 1, "embed": 1, "unchanged": 1, "delete": 1}
+        assert (report.inserted, report.embedded, report.unchanged, report.deleted) == (1, 1, 1, 1)
+        assert preview(pipeline, Options(full=True)).comparison == "all rows: as asked for."
+
+
+class TestDeletions:
+    def test_vanished_rows_are_noticed_by_their_number(self) -> None:
+        pipeline = hundred()
+        del memory(pipeline).rows[3]
+        put(pipeline, 101, "new", 20_000)
+        read, report = reads(pipeline)
+        assert (read, report.inserted, report.deleted, report.incremental) == (2, 1, 1, True)
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_rows_with_an_empty_text_do_not_hide_them(self) -> None:
+        pipeline = opened({n: (f"row {n}" if n % 2 else "", n * 100) for n in range(1, 101)})
+        sync(pipeline)
+        del memory(pipeline).rows[3]
+        assert reads(pipeline)[1].deleted == 1
+
+    def test_a_row_that_becomes_empty_is_no_vanished_one(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 5, "", 20_000)
+        report = reads(pipeline)[1]
+        assert (report.deleted, report.empty, report.reasons) == (1, 1, {"empty text": 1})
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_most_of_them_at_once_are_refused(self) -> None:
+        pipeline = hundred()
+        for n in range(1, 60):
+            del memory(pipeline).rows[n]
+        with pytest.raises(DeletionGuard):
+            sync(pipeline)
+        assert reads(pipeline, Options(allow_delete=True))[1].deleted == 59
+
+    def test_named_rows_that_are_gone_lose_their_vector_and_no_others(self) -> None:
+        pipeline = hundred()
+        for n in (3, 12, 40):
+            del memory(pipeline).rows[n]
+        selection = Selection(keys=(3, 4, 999), ranges=((10, 20),))
+        assert preview(pipeline, Options(selection=selection)).kinds["delete"] == 2
+        report = sync(pipeline, Options(selection=selection))
+        assert (report.read, report.deleted) == (11, 2)
+        assert pipeline.store.vector(40) is not None
+
+    def test_keeping_them_is_respected(self) -> None:
+        pipeline = opened({1: ("one", 100), 2: ("two", 200)}, keep_missing=True)
+        sync(pipeline)
+        del memory(pipeline).rows[1]
+        assert sync(pipeline).deleted == sync(pipeline, Options(selection=Selection(keys=(1,)))).deleted == 0
+        assert pipeline.store.count() == 2
+
+
+class TestWhenAllRowsAreCompared:
+    def test_when_asked_for(self) -> None:
+        pipeline = hundred()
+        assert reads(pipeline, Options(full=True))[0] == 100
+        assert reads(pipeline, Options(force=True))[1].embedded == 100
+        assert reads(pipeline)[0] == 1
+
+    def test_so_often(self) -> None:
+        pipeline = opened({1: ("one", 100), 2: ("two", 200)}, cursor=CursorSettings(LAG, dt.timedelta(0)))
+        sync(pipeline)
+        assert reads(pipeline)[1].comparison.startswith("all rows: the last time was ")
+
+    def test_when_our_own_clock_went_back(self) -> None:
+        pipeline = hundred()
+        later(pipeline, compared_at=dt.datetime.now(dt.UTC) + dt.timedelta(hours=2))
+        assert reads(pipeline)[0] == 100
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda p: replace(p, spec=replace(p.spec, recipe="another text")),
+            lambda p: replace(p, spec=replace(p.spec, language="german")),
+            lambda p: replace(p, keep_missing=True),
+            lambda p: setattr(p.source, "identity", "another table or condition") or p,
+        ],
+    )
+    def test_when_the_settings_have_changed(self, change: Any) -> None:
+        pipeline = change(hundred())
+        assert reads(pipeline)[1].comparison == "all rows: the settings have changed."
+        assert reads(pipeline)[0] == 1
+
+    def test_when_the_model_has_changed(self) -> None:
+        pipeline = hundred()
+        embedder = HashEmbedder(model="another")
+        spec = replace(pipeline.spec, fingerprint=embedder.fingerprint)
+        pipeline = replace(pipeline, embedder=embedder, spec=spec)
+        assert reads(pipeline)[1].inserted == 100
+        assert reads(pipeline)[0] == 1
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_when_rows_were_deleted_from_the_store_by_hand(self) -> None:
+        pipeline = hundred()
+        pipeline.store.write(WriteBatch(deletes=[5, 6]))
+        read, report = reads(pipeline)
+        assert (read, report.inserted) == (100, 2)
+        assert report.comparison == "all rows: the store holds 98 rows, and the last sync left 100."
+
+    def test_when_the_store_was_emptied(self) -> None:
+        pipeline = hundred()
+        pipeline.store.write(WriteBatch(deletes=list(range(1, 101))))
+        assert reads(pipeline)[1].inserted == 100
+
+    def test_when_the_clock_of_the_source_goes_back(self) -> None:
+        pipeline = hundred()
+        for n in range(1, 101):
+            put(pipeline, n, f"row {n}", n * 10)
+        put(pipeline, 50, "changed", 500)
+        read, report = reads(pipeline)
+        assert (read, report.embedded) == (100, 1)
+        assert report.comparison == "all rows: at went back from 10000 to 1000."
+        assert reads(pipeline)[0] == 2, "and from there on it is trusted again"
+
+    def test_a_little_back_is_within_the_lag(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 100, "row 100", 9_995)
+        assert reads(pipeline)[1].incremental
+
+
+class TestWhatMovesTheMark:
+    def test_neither_named_rows_nor_a_limit_do(self) -> None:
+        pipeline = hundred()
+        for n in (1, 2, 101):
+            put(pipeline, n, f"changed {n}", 20_000 + n)
+        sync(pipeline, Options(selection=Selection(keys=(101,))))
+        sync(pipeline, Options(limit=1))
+        read, report = reads(pipeline)
+        assert (read, report.embedded, report.unchanged) == (4, 1, 3)
+        assert report.incremental, "rows that were named are no reason to distrust the store"
+
+    def test_a_sync_that_ends_early_does_not(self) -> None:
+        pipeline = hundred()
+        for n in range(1, 60):
+            put(pipeline, n, f"changed {n}", 20_000)
+        kept = pipeline.store.offsets()
+        embedder = HashEmbedder(chunk_texts=1)
+        embedder.unavailable = 3
+        with pytest.raises(EmbedderUnavailable):
+            sync(replace(pipeline, embedder=embedder))
+        assert pipeline.store.offsets() == kept
+        read, report = reads(pipeline)
+        assert (read, report.incremental) == (60, True)
+        assert report.waiting == 2
+        sync(pipeline, Options(retry_failed=True))
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_it_is_the_value_from_before_the_reading(self) -> None:
+        """A row that changes after it was read must be read again, however late the newest one comes."""
+        pipeline = hundred()
+        source = memory(pipeline)
+        whole = source.pages
+
+        def changing(*args: Any, **named: Any) -> Any:
+            for page in whole(*args, **named):
+                put(pipeline, 1, "changed while reading", 20_000)
+                put(pipeline, 2, "much later", 90_000)
+                yield page
+
+        source.pages = changing  # type: ignore[method-assign]
+        sync(pipeline, Options(full=True))
+        source.pages = whole  # type: ignore[method-assign]
+        sync(pipeline)
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_a_conflict_leaves_it_where_it_is(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 1, "changed", 20_000)
+        kept = pipeline.store.offsets()
+        store = pipeline.store
+        real = store.write
+        store.write = lambda batch: real(batch) + bool(batch.entries)  # type: ignore[method-assign]
+        assert sync(pipeline).conflicts == 1
+        assert store.offsets() == kept
+
+
+class TestGenerations:
+    def test_the_live_one_is_kept_in_step_by_the_cursor_while_another_is_filled(self) -> None:
+        old = of(OLD, hundred_of(OLD))
+        broken = HashEmbedder(24, model="new", chunk_texts=1)
+        broken.unavailable = 3
+        put(old, 5, "changed", 20_000)
+        before = memory(old).rows_read
+        with pytest.raises(EmbedderUnavailable):
+            sync(of(broken, old))
+        assert memory(old).rows_read - before < 2 + 2 * 100
+        assert reads(old)[0] == 1, "the old model's generation was brought up to date, and its mark with it"
+        vectors_match_rows(old, names(old))
+
+    def test_what_a_missing_model_leaves_undone_is_not_forgotten(self) -> None:
+        old = of(OLD, hundred_of(OLD))
+        put(old, 5, "changed", 20_000)
+        put(old, 6, "changed much later", 90_000)
+        broken = HashEmbedder(24, model="new", chunk_texts=1)
+        broken.unavailable = 3
+        with pytest.raises(EmbedderUnavailable):
+            sync(of(broken, old, former=Known()))
+        assert reads(old)[1].embedded == 2
+        vectors_match_rows(old, names(old))
+
+    def test_a_new_one_has_a_mark_of_its_own(self) -> None:
+        old = of(OLD, hundred_of(OLD))
+        new = of(NEW, old)
+        assert sync(new).inserted == 100
+        put(new, 5, "changed", 20_000)
+        del memory(new).rows[7]
+        read, report = reads(new)
+        assert (read, report.embedded, report.incremental) == (2, 1, True)
+        vectors_match_rows(new, names(new))
+        roll_back(new)
+        read, report = reads(old)
+        assert (read, report.embedded, report.deleted, report.incremental) == (2, 1, 1, True)
+        vectors_match_rows(old, names(old))
+
+
+def hundred_of(embedder: HashEmbedder) -> Pipeline:
+    pipeline = of(embedder, opened({n: (f"row {n}", n * 100) for n in range(1, 101)}))
+    assert sync(pipeline).inserted == 100
+    return pipeline
+
+
+def later(pipeline: Pipeline, **changes: Any) -> None:
+    mark = cursor.Watermark.decoded(pipeline.store.offsets()[cursor.STREAM])
+    pipeline.store.write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
+
+
+MINUTES = dt.timedelta(minutes=5)
+UTC = dt.UTC
+
+
+@pytest.mark.parametrize(
+    ("mark", "lag", "expected"),
+    [
+        (5000, None, 4000),
+        (5000, 10, 4990),
+        (1_785_000_000, MINUTES, 1_784_999_700),
+        (1_785_000_000_000, MINUTES, 1_784_999_700_000),
+        (1_785_000_000.5, MINUTES, 1_784_999_700.5),
+        (dt.datetime(2026, 8, 1, 0, 2), None, dt.datetime(2026, 7, 31, 23, 57)),
+        (dt.datetime(2026, 8, 1, 0, 2, tzinfo=UTC), MINUTES, dt.datetime(2026, 7, 31, 23, 57, tzinfo=UTC)),
+        (dt.date(2026, 8, 1), None, dt.date(2026, 7, 31)),
+        ("2026-08-01 00:02:03", None, "2026-07-31 23:57:03"),
+        ("2026-08-01T00:02:03.123456Z", None, "2026-07-31T23:57:03"),
+        ("2026-08-01T00:02:03+02:00", None, "2026-07-31T23:57:03"),
+        ("2026-08-01 00:02", None, "2026-07-31 23:57"),
+        ("2026-08-01", None, "2026-07-31"),
+        ("0970-08-01 00:02:03", None, "0970-07-31 23:57:03"),
+    ],
+)
+def test_a_lag_is_taken_from_any_kind_of_value(mark: Any, lag: Any, expected: Any) -> None:
+    assert lowered(mark, lag) == expected
+    assert type(lowered(mark, lag)) is type(expected)
+    assert lowered(mark, lag) < mark
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        dt.datetime.min, dt.datetime.min.replace(tzinfo=UTC), dt.date.min,
+        "0001-01-01", "0001-01-01 00:00:00", "0001-01-01T00:00",
+    ],
+)  # fmt: skip
+def test_nothing_lies_below_the_first_moment_there_is(first: Any) -> None:
+    assert lowered(first, None) == first
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"),
+    [
+        (10**15, 10**15),
+        (dt.datetime(2099, 1, 1), dt.datetime(2026, 8, 1, 12)),
+        (dt.datetime(2099, 1, 1, tzinfo=UTC), dt.datetime(2026, 8, 1, 12, tzinfo=UTC)),
+        (dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1)),
+        (dt.date(2099, 1, 1), dt.date(2026, 8, 1)),
+        ("2099-01-01 00:00:00", "2026-08-01 12:00:00"),
+        ("2099-01-01T00:00:00.5+02:00", "2026-08-01T14:00:00"),
+        ("2020-01-01T00:00:00.5Z", "2020-01-01T00:00:00.5Z"),
+    ],
+)
+def test_a_value_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
+    assert not_after(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mark", "lag", "message"),
+    [
+        (dt.datetime(2026, 8, 1), 1000, "source.cursor_lag is the number 1000"),
+        ("v00012", None, "'v00012' is no time"),
+        ("2026-13-01", None, "'2026-13-01' is no time"),
+    ],
+)
+def test_what_no_lag_can_be_taken_from_is_an_error(mark: Any, lag: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        lowered(mark, lag)
+
+
+@pytest.mark.parametrize("highest", [7, 1.5, "2026-08-01 12:00:00", dt.date(2026, 8, 1), dt.datetime.now(UTC)])
+def test_a_mark_is_read_as_it_was_written(highest: Any) -> None:
+    mark = cursor.Watermark(highest, dt.datetime.now(UTC), "settings", 5, 6)
+    assert cursor.Watermark.decoded(mark.encoded()) == mark

@@ -1,0 +1,30 @@
+"""What the commands print."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import math
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from rowvec.cli import output
+
+
+def _refused(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def test_what_json_does_not_know_is_said_so_that_it_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {
+        "nan": math.nan,
+        "far": [math.inf, -math.inf],
+        "day": dt.date(2026, 2, 3),
+        "price": Decimal("1.5"),
+        "b": b"\x01",
+    }
+    output.print_json(values)
+    said = json.loads(capsys.readouterr().out, parse_constant=_refused)
+    assert said == {"nan": None, "far": [None, None], "day": "2026-02-03", "price": 1.5, "b": "01"}
