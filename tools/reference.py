@@ -73,18 +73,18 @@ def sections() -> dict[str, type[BaseModel]]:
     """The tables of a rowvec.toml, as they are written, and their models."""
     from rowvec.config import models
     from rowvec.config.load import PARTS
-    from rowvec.config.workers import Schedule, Workers
+    from rowvec.config.workers import ScheduleConfig, WorkersConfig
 
     found: dict[str, type[BaseModel]] = {"[pipelines.NAME]": models.PipelineTable}
     for part, kinds in PARTS.items():
         for kind, model in kinds.items():
             found[f'[pipelines.NAME.{part}] kind = "{kind}"'] = model
         if part == "source":
-            found["[pipelines.NAME.text]"] = models.Text
-    found["[pipelines.NAME.search]"] = models.Search
-    found["[pipelines.NAME.schedule]"] = Schedule
-    found["[pipelines.NAME.eval]"] = models.Eval
-    found["[workers]"] = Workers
+            found["[pipelines.NAME.text]"] = models.TextConfig
+    found["[pipelines.NAME.search]"] = models.SearchConfig
+    found["[pipelines.NAME.schedule]"] = ScheduleConfig
+    found["[pipelines.NAME.eval]"] = models.EvalConfig
+    found["[workers]"] = WorkersConfig
     return found
 
 

@@ -10,7 +10,20 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-from rowvec import config as settings
+from rowvec.config import (
+    EMBEDDED,
+    Config,
+    DebeziumSourceConfig,
+    FilesSourceConfig,
+    LibsqlStoreConfig,
+    LocalEmbedderConfig,
+    PipelineConfig,
+    PostgresStoreConfig,
+    SentenceTransformersEmbedderConfig,
+    SqlRowsConfig,
+    SqlSourceConfig,
+    load,
+)
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget, price_of
@@ -29,7 +42,7 @@ from rowvec.types import Column, ColumnType, Key, is_bigint
 @contextmanager
 def opened(path: Path | None, name: str | None, *, max_cost: float | None = None) -> Iterator[Pipeline]:
     """The pipeline `name` of the config at `path`, ready to use; closed when the block ends."""
-    loaded = settings.load(path)
+    loaded = load(path)
     pipeline = assemble(loaded, loaded.pipeline(name), max_cost=max_cost)
     try:
         yield pipeline
@@ -38,8 +51,8 @@ def opened(path: Path | None, name: str | None, *, max_cost: float | None = None
 
 
 def assemble(
-    loaded: settings.Config,
-    declared: settings.Pipeline,
+    loaded: Config,
+    declared: PipelineConfig,
     *,
     max_cost: float | None = None,
     readers: int = 2,
@@ -64,8 +77,8 @@ def assemble(
 
 
 def _assembled(
-    loaded: settings.Config,
-    declared: settings.Pipeline,
+    loaded: Config,
+    declared: PipelineConfig,
     unfinished: ExitStack,
     max_cost: float | None,
     readers: int,
@@ -119,24 +132,24 @@ def _assembled(
     )
 
 
-def _gate(declared: settings.Pipeline) -> Gate | None:
+def _gate(declared: PipelineConfig) -> Gate | None:
     chosen = declared.eval
     return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
 
 
-def _cursor_settings(declared: settings.Pipeline) -> CursorSettings:
+def _cursor_settings(declared: PipelineConfig) -> CursorSettings:
     chosen = declared.source
-    if isinstance(chosen, settings.DebeziumSource):
+    if isinstance(chosen, DebeziumSourceConfig):
         return CursorSettings()
     return CursorSettings(chosen.cursor_lag, chosen.full_every)
 
 
-def _in_place(declared: settings.Pipeline) -> str | None:
+def _in_place(declared: PipelineConfig) -> str | None:
     """The column of the user's own table that holds the vectors."""
-    return declared.store.column if isinstance(declared.store, settings.PostgresStore) else None
+    return declared.store.column if isinstance(declared.store, PostgresStoreConfig) else None
 
 
-def _excluded(source: Source, declared: settings.Pipeline) -> list[str]:
+def _excluded(source: Source, declared: PipelineConfig) -> list[str]:
     """Columns that are left out of the text: what a row says is not its own vector."""
     excluded = list(declared.text.exclude)
     column = _in_place(declared)
@@ -147,22 +160,22 @@ def _excluded(source: Source, declared: settings.Pipeline) -> list[str]:
     return excluded
 
 
-def build_source(declared: settings.Pipeline) -> Source:
+def build_source(declared: PipelineConfig) -> Source:
     """
     Raises:
         ConfigError: a column does not exist; a library for this kind of source is not installed.
         SourceError: the database, the storage or the broker does not answer; the table or the file is not there.
     """
     chosen = declared.source
-    if isinstance(chosen, settings.SqlSource):
+    if isinstance(chosen, SqlSourceConfig):
         return _table(chosen, chosen.cursor)
     try:
-        return _files(chosen) if isinstance(chosen, settings.FilesSource) else _events(chosen)
+        return _files(chosen) if isinstance(chosen, FilesSourceConfig) else _events(chosen)
     except SearchError as error:
         raise ConfigError(f"Pipeline {declared.name!r}, source.where: {error.message}", hint=error.hint) from error
 
 
-def _table(chosen: settings.SqlRows, cursor: str | None = None) -> Source:
+def _table(chosen: SqlRowsConfig, cursor: str | None = None) -> Source:
     from rowvec.sources.sql import SqlSource
 
     return SqlSource(
@@ -171,7 +184,7 @@ def _table(chosen: settings.SqlRows, cursor: str | None = None) -> Source:
     )  # fmt: skip
 
 
-def _files(chosen: settings.FilesSource) -> Source:
+def _files(chosen: FilesSourceConfig) -> Source:
     from rowvec.sources.files.source import FilesSource
 
     return FilesSource(
@@ -180,7 +193,7 @@ def _files(chosen: settings.FilesSource) -> Source:
     )  # fmt: skip
 
 
-def _events(chosen: settings.DebeziumSource) -> Source:
+def _events(chosen: DebeziumSourceConfig) -> Source:
     from rowvec.sources.events.stream import EventSettings
 
     told = EventSettings(
@@ -209,10 +222,10 @@ def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:
     return {name: ColumnType(word) for name, word in words.items()}
 
 
-def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) -> Embedder:
+def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Embedder:
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     chosen = declared.embedder
-    if isinstance(chosen, settings.LocalEmbedder):
+    if isinstance(chosen, LocalEmbedderConfig):
         from rowvec.embedders.local.embedder import LocalEmbedder
 
         return LocalEmbedder(
@@ -220,7 +233,7 @@ def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) ->
             max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
             workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
         )  # fmt: skip
-    if isinstance(chosen, settings.SentenceTransformersEmbedder):
+    if isinstance(chosen, SentenceTransformersEmbedderConfig):
         from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder
 
         return SentenceTransformersEmbedder(
@@ -241,15 +254,15 @@ def build_embedder(declared: settings.Pipeline, budget: Budget | None = None) ->
 
 
 def build_store(
-    loaded: settings.Config,
-    declared: settings.Pipeline,
+    loaded: Config,
+    declared: PipelineConfig,
     *,
     readers: int = 2,
     statement_seconds: float | None = None,
 ) -> Store:
     """The store, not yet connected; the embedded server is started when it is the one."""
     chosen = declared.store
-    if isinstance(chosen, settings.LibsqlStore):
+    if isinstance(chosen, LibsqlStoreConfig):
         from rowvec.stores.libsql import LibsqlStore
 
         return LibsqlStore(
@@ -262,7 +275,7 @@ def build_store(
     from rowvec.stores.postgres.vector_index.index import IndexSpec
 
     url = chosen.url.get_secret_value()
-    if url == settings.EMBEDDED:
+    if url == EMBEDDED:
         from rowvec.stores.postgres.embedded import embedded_url
 
         url = embedded_url(loaded.state)
@@ -273,17 +286,17 @@ def build_store(
     )  # fmt: skip
 
 
-def _check_files(declared: settings.Pipeline) -> None:
+def _check_files(declared: PipelineConfig) -> None:
     """Python's sqlite3 and libSQL must not have one file open in one process: POSIX takes off all locks of a process
     when any of its handles is closed, so each would lose its locks to the other, and then the file.
 
     Raises:
         ConfigError: source and store are the same file, under whatever name.
     """
-    if not isinstance(declared.store, settings.LibsqlStore):
+    if not isinstance(declared.store, LibsqlStoreConfig):
         return
-    table = declared.source.rows if isinstance(declared.source, settings.DebeziumSource) else declared.source
-    if not isinstance(table, settings.SqlRows):
+    table = declared.source.rows if isinstance(declared.source, DebeziumSourceConfig) else declared.source
+    if not isinstance(table, SqlRowsConfig):
         return
     rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", table.url.get_secret_value(), re.DOTALL)
     vectors = declared.store.url.get_secret_value()

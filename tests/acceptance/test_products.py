@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rowvec import config as settings
+from rowvec.config import LocalEmbedderConfig, PostgresStoreConfig, SqlSourceConfig, load
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "products"
@@ -157,11 +157,11 @@ VARIABLES = {
 def test_every_setting_is_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in (VARIABLES | {"EMBEDDING_MODEL_CACHE_DIR": str(tmp_path / "cache")}).items():
         monkeypatch.setenv(name, value)
-    declared = settings.load(EXAMPLE / "rowvec.toml").pipeline("products")
+    declared = load(EXAMPLE / "rowvec.toml").pipeline("products")
     source, store, embedder = declared.source, declared.store, declared.embedder
-    assert isinstance(source, settings.SqlSource)
-    assert isinstance(store, settings.PostgresStore)
-    assert isinstance(embedder, settings.LocalEmbedder)
+    assert isinstance(source, SqlSourceConfig)
+    assert isinstance(store, PostgresStoreConfig)
+    assert isinstance(embedder, LocalEmbedderConfig)
     assert parameters(source.url.get_secret_value()) == {
         "dbname": "dwh", "host": "db.example", "port": "6000", "user": "reader", "password": "p@ss/word:1",
     }  # fmt: skip
@@ -172,7 +172,7 @@ def test_every_setting_is_a_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert (embedder.model, embedder.device, embedder.batch_size) == (VARIABLES["EMBEDDING_MODEL"], "cpu", 16)
     assert embedder.cache_dir == tmp_path / "cache"
     monkeypatch.setenv("EMBEDDING_MODEL_PATH", str(tmp_path))
-    declared = settings.load(EXAMPLE / "rowvec.toml").pipeline("products")
+    declared = load(EXAMPLE / "rowvec.toml").pipeline("products")
     assert declared.embedder.model == str(tmp_path), "a folder goes before a name"
 
 

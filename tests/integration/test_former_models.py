@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from rowvec import assemble
-from rowvec import config as settings
+from rowvec.config import Config, load
 from rowvec.errors import EmbedderError
 from rowvec.generations.kept_settings import kept
 from rowvec.generations.lifecycle import as_live, live_embedder, roll_back
@@ -42,10 +42,10 @@ class Project:
             database.executemany("insert into things values (?, ?, ?)", rows)
         database.close()
 
-    def declare(self, embedder: str, text: str = 'columns = ["name"]') -> settings.Config:
+    def declare(self, embedder: str, text: str = 'columns = ["name"]') -> Config:
         written = CONFIG.format(folder=self.folder, text=text, embedder=embedder, store=self.store)
         (self.folder / "rowvec.toml").write_text(written)
-        return settings.load(self.folder)
+        return load(self.folder)
 
     def opened(self, embedder: str, text: str = 'columns = ["name"]') -> Pipeline:
         loaded = self.declare(embedder, text)

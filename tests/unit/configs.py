@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rowvec.config import Pipeline, load
+from rowvec.config import PipelineConfig, load
 from rowvec.errors import ConfigError
 
 SOURCE = 'source = { kind = "sql", url = "sqlite:///shop.db", table = "products", key = "id" }'
@@ -19,7 +19,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def pipeline(folder: Path, *lines: str, source: str = SOURCE) -> Pipeline:
+def pipeline(folder: Path, *lines: str, source: str = SOURCE) -> PipelineConfig:
     """The one pipeline of a config with these lines in it."""
     return load(written(folder, "\n".join(["[pipelines.products]", source, *lines]))).pipeline()
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from rowvec.config import (
-    LibsqlStore,
-    LocalEmbedder,
-    OpenAIEmbedder,
-    PostgresStore,
-    SentenceTransformersEmbedder,
-    SqlSource,
-    Text,
+    LibsqlStoreConfig,
+    LocalEmbedderConfig,
+    OpenAIEmbedderConfig,
+    PostgresStoreConfig,
+    SentenceTransformersEmbedderConfig,
+    SqlSourceConfig,
+    TextConfig,
     load,
 )
 from rowvec.config import models as known_models
@@ -28,11 +28,11 @@ from tests.unit.configs import SOURCE, complaint, pipeline, written
 def test_a_pipeline_is_its_source_and_defaults_for_the_rest(tmp_path: Path) -> None:
     found = pipeline(tmp_path)
     assert found.name == "products"
-    assert isinstance(found.source, SqlSource)
+    assert isinstance(found.source, SqlSourceConfig)
     assert found.source.page_size == 2000
-    assert found.text == Text(columns="*")
-    assert found.embedder == LocalEmbedder(model="sentence-transformers/all-MiniLM-L6-v2", precision="float32")
-    assert found.store == PostgresStore(table="products_embeddings", metric="cosine", language="english")
+    assert found.text == TextConfig(columns="*")
+    assert found.embedder == LocalEmbedderConfig(model="sentence-transformers/all-MiniLM-L6-v2", precision="float32")
+    assert found.store == PostgresStoreConfig(table="products_embeddings", metric="cosine", language="english")
     assert found.store.url.get_secret_value() == "embedded"
     assert found.on_missing == "delete"
 
@@ -58,12 +58,12 @@ def test_the_example_of_the_design_page_means_what_it_says(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("embedder", "meant"),
     [
-        ('kind = "local", precision = "int8", workers = 3', LocalEmbedder(precision="int8", workers=3)),
+        ('kind = "local", precision = "int8", workers = 3', LocalEmbedderConfig(precision="int8", workers=3)),
         (
             'kind = "sentence-transformers", model = "a/b", device = "cuda:1"',
-            SentenceTransformersEmbedder(model="a/b", device="cuda:1"),
+            SentenceTransformersEmbedderConfig(model="a/b", device="cuda:1"),
         ),
-        ('kind = "openai", model = "m", dimensions = 256', OpenAIEmbedder(model="m", dimensions=256)),
+        ('kind = "openai", model = "m", dimensions = 256', OpenAIEmbedderConfig(model="m", dimensions=256)),
     ],
 )
 def test_a_kind_chooses_the_embedder(tmp_path: Path, embedder: str, meant: object) -> None:
@@ -99,8 +99,8 @@ def test_strings_from_the_environment_become_numbers_and_booleans(
         'store = { kind = "postgres", create_extension = "${B}", metric = "${M}" }',
         'text = { repeat = { name = "${R}" } }',
     )
-    assert isinstance(found.embedder, OpenAIEmbedder)
-    assert isinstance(found.store, PostgresStore)
+    assert isinstance(found.embedder, OpenAIEmbedderConfig)
+    assert isinstance(found.store, PostgresStoreConfig)
     assert (found.embedder.batch_size, found.embedder.timeout) == (32, 1.5)
     assert (found.store.create_extension, found.store.metric) == (False, "l2")
     assert found.text.repeat == {"name": 2}
@@ -116,7 +116,7 @@ def test_an_empty_string_is_an_optional_setting_left_out(tmp_path: Path) -> None
     )
     assert (found.source.where, found.source.cursor) == (None, None)
     assert found.store.language is None
-    assert isinstance(found.embedder, LocalEmbedder)
+    assert isinstance(found.embedder, LocalEmbedderConfig)
     assert found.embedder.max_tokens is None
     # An empty prompt is a choice: none, whatever the model's own files say.
     assert found.embedder.query_prompt == ""
@@ -133,7 +133,7 @@ def test_relative_paths_start_beside_the_config(tmp_path: Path, monkeypatch: pyt
         'store = { kind = "libsql", url = "vectors.db" }',
         source=source,
     )
-    assert isinstance(found.embedder, LocalEmbedder)
+    assert isinstance(found.embedder, LocalEmbedderConfig)
     assert found.source.url.get_secret_value() == f"sqlite:///{tmp_path}/data/shop.db"
     assert found.embedder.model == f"{tmp_path}/models/mine"
     assert found.embedder.cache_dir == Path("/home/ada/cache")
@@ -167,7 +167,7 @@ def test_only_a_relative_sqlite_file_changes_a_source_url(tmp_path: Path, url: s
 )
 def test_a_libsql_store_is_a_file_or_an_address(tmp_path: Path, url: str, meant: str) -> None:
     store = pipeline(tmp_path, f'store = {{ kind = "libsql", url = "{url}" }}').store
-    assert isinstance(store, LibsqlStore)
+    assert isinstance(store, LibsqlStoreConfig)
     assert store.url.get_secret_value() == meant.format(folder=tmp_path)
 
 
@@ -193,7 +193,7 @@ def test_an_api_key_left_out_is_the_one_of_that_service(
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
     (tmp_path / ".env").write_text("OPENAI_API_KEY=one\nOPENROUTER_API_KEY=two\n")
     embedder = pipeline(tmp_path, f'embedder = {{ kind = "openai", model = "m", base_url = "{base_url}" }}').embedder
-    assert isinstance(embedder, OpenAIEmbedder)
+    assert isinstance(embedder, OpenAIEmbedderConfig)
     assert embedder.key_variable == variable
     assert embedder.api_key is not None
     assert embedder.api_key.get_secret_value() == {"OPENAI_API_KEY": "one", "OPENROUTER_API_KEY": "two"}[variable]
@@ -202,11 +202,11 @@ def test_an_api_key_left_out_is_the_one_of_that_service(
 def test_an_api_key_that_is_given_wins_and_none_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     without = pipeline(tmp_path, 'embedder = { kind = "openai", model = "m" }').embedder
-    assert isinstance(without, OpenAIEmbedder)
+    assert isinstance(without, OpenAIEmbedderConfig)
     assert without.api_key is None
     monkeypatch.setenv("OPENAI_API_KEY", "other")
     given_key = pipeline(tmp_path, 'embedder = { kind = "openai", model = "m", api_key = "mine" }').embedder
-    assert isinstance(given_key, OpenAIEmbedder)
+    assert isinstance(given_key, OpenAIEmbedderConfig)
     assert given_key.api_key is not None
     assert given_key.api_key.get_secret_value() == "mine"
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rowvec.config import Text, load
+from rowvec.config import TextConfig, load
 from rowvec.config import models as known_models
 from rowvec.config.problems import LIMITS, WRONG_TYPES, dotted, quoted
 from rowvec.config.sources import SOURCES
@@ -120,7 +120,7 @@ def test_every_mistake_that_the_models_can_find_has_words() -> None:
     values += [float("nan"), float("inf"), "1" * 5000, dt.date(2026, 1, 1)]
     parts = (SOURCES, known_models.EMBEDDERS, known_models.STORES)
     seen = set()
-    for model in (Text, known_models.PipelineTable, *(model for kinds in parts for model in kinds.values())):
+    for model in (TextConfig, known_models.PipelineTable, *(model for kinds in parts for model in kinds.values())):
         for name in model.model_fields:
             for value in values:
                 try:

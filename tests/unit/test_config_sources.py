@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from rowvec.config import DebeziumSource, FilesSource
+from rowvec.config import DebeziumSourceConfig, FilesSourceConfig
 from tests.unit.configs import complaint, pipeline
 
 
-def files(folder: Path, rest: str) -> FilesSource:
+def files(folder: Path, rest: str) -> FilesSourceConfig:
     found = pipeline(folder, source=f'source = {{ kind = "files", {rest} }}').source
-    assert isinstance(found, FilesSource)
+    assert isinstance(found, FilesSourceConfig)
     return found
 
 
-def events(folder: Path, rest: str) -> DebeziumSource:
+def events(folder: Path, rest: str) -> DebeziumSourceConfig:
     found = pipeline(folder, source=f'source = {{ kind = "debezium", {rest} }}').source
-    assert isinstance(found, DebeziumSource)
+    assert isinstance(found, DebeziumSourceConfig)
     return found
 
 

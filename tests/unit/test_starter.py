@@ -13,11 +13,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rowvec.config import Config, LibsqlStore, LocalEmbedder, OpenAIEmbedder, PostgresStore, SqlSource, Text, load
+from rowvec.config import (
+    Config,
+    LibsqlStoreConfig,
+    LocalEmbedderConfig,
+    OpenAIEmbedderConfig,
+    PostgresStoreConfig,
+    SqlSourceConfig,
+    TextConfig,
+    load,
+)
 from rowvec.config.models import PipelineTable
 from rowvec.config.starter import URL_VARIABLE, starter
 from rowvec.sources.propose import Proposal, propose
-from rowvec.sources.sql import SqlSource as ReadSource
+from rowvec.sources.sql import SqlSourceConfig as ReadSource
 from rowvec.types import Column, ColumnType
 
 
@@ -44,9 +53,9 @@ def test_the_example_loads_and_says_what_the_defaults_say(tmp_path: Path) -> Non
     assert pipeline.source.table == "products"
     assert pipeline.source.url.get_secret_value() == f"sqlite:///{tmp_path}/shop.db"
     assert pipeline.text.columns == "*"
-    assert pipeline.embedder == LocalEmbedder()
+    assert pipeline.embedder == LocalEmbedderConfig()
     assert pipeline.store.metadata == ("name", "price")
-    assert pipeline.store == PostgresStore(table="products_embeddings", metadata=("name", "price"))
+    assert pipeline.store == PostgresStoreConfig(table="products_embeddings", metadata=("name", "price"))
 
 
 def commented() -> list[tuple[str, str]]:
@@ -62,10 +71,10 @@ def commented() -> list[tuple[str, str]]:
 
 KNOWN: dict[str, dict[str, Any]] = {
     "": {"on_missing": PipelineTable.model_fields["on_missing"]},
-    "source": SqlSource.model_fields,
-    "text": Text.model_fields,
-    "embedder": {**OpenAIEmbedder.model_fields, **LocalEmbedder.model_fields},
-    "store": {**LibsqlStore.model_fields, **PostgresStore.model_fields},
+    "source": SqlSourceConfig.model_fields,
+    "text": TextConfig.model_fields,
+    "embedder": {**OpenAIEmbedderConfig.model_fields, **LocalEmbedderConfig.model_fields},
+    "store": {**LibsqlStoreConfig.model_fields, **PostgresStoreConfig.model_fields},
 }
 
 
@@ -99,7 +108,7 @@ def test_a_default_in_a_comment_is_the_default(section: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     ("section", "active", "wanted"),
-    [("embedder", "openai", OpenAIEmbedder), ("store", "libsql", LibsqlStore)],
+    [("embedder", "openai", OpenAIEmbedderConfig), ("store", "libsql", LibsqlStoreConfig)],
 )
 def test_the_other_kind_works_when_its_comments_are_taken_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, section: str, active: str, wanted: type
@@ -126,7 +135,7 @@ def test_a_table_becomes_a_pipeline(tmp_path: Path) -> None:
     text = starter([found], "postgresql://reader@db/shop")
     pipeline = loaded(tmp_path, text).pipeline()
     source = pipeline.source
-    assert isinstance(source, SqlSource)
+    assert isinstance(source, SqlSourceConfig)
     assert pipeline.name == "stg_product"
     assert source.url.get_secret_value() == "postgresql://reader@db/shop"
     assert (source.table, source.key) == ("staging.stg_product", "product_id")
@@ -156,7 +165,7 @@ def test_a_table_without_a_key_still_loads_and_says_what_to_do(tmp_path: Path) -
     found = table("lines", key=None, key_note="the primary key has 2 columns", columns=columns("order_id", "line_no"))
     text = starter([found], "sqlite:///x.db")
     source = loaded(tmp_path, text).pipeline().source
-    assert isinstance(source, SqlSource)
+    assert isinstance(source, SqlSourceConfig)
     assert source.key == "order_id"
     assert "# The key needs a look: the primary key has 2 columns.\n" in text
     assert "# query = \"select a || '-' || b as id, * from lines\"\n" in text
@@ -184,7 +193,7 @@ def test_a_real_database_becomes_a_config_that_its_own_source_can_read(tmp_path:
         )
     declared = loaded(tmp_path, starter(propose(url), url)).pipeline()
     chosen = declared.source
-    assert isinstance(chosen, SqlSource)
+    assert isinstance(chosen, SqlSourceConfig)
     assert declared.name == "my_items"
     source = ReadSource(url, table=chosen.table, key=chosen.key, where=chosen.where)
     try:
@@ -236,7 +245,7 @@ def test_whatever_a_database_calls_its_parts_the_file_loads_and_names_them(
 ) -> None:
     pipeline = loaded(tmp_path, starter([found, *others], "sqlite:///x.db")).pipeline()
     source = pipeline.source
-    assert isinstance(source, SqlSource)
+    assert isinstance(source, SqlSourceConfig)
     assert (source.table, source.where) == (found.table, found.where)
     assert found.key is None or source.key == found.key
     assert pipeline.text.columns == (found.text or "*")

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rowvec import assemble
-from rowvec import config as settings
 from rowvec.cli import output
+from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, load
 from rowvec.embedders.openai.wire import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
@@ -52,7 +52,7 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
 
 def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
     """What a sync would meet, in its order; each step stands on those before."""
-    loaded = settings.load(path)
+    loaded = load(path)
     declared = loaded.pipeline(name)
     yield Check("config", True, f"{loaded.path}, pipeline {declared.name}")
     source = assemble.build_source(declared)
@@ -74,9 +74,9 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
         pipeline.close()
 
 
-def _missing_key(declared: settings.Pipeline) -> Check | None:
+def _missing_key(declared: PipelineConfig) -> Check | None:
     chosen = declared.embedder
-    if not isinstance(chosen, settings.OpenAIEmbedder) or chosen.api_key is not None:
+    if not isinstance(chosen, OpenAIEmbedderConfig) or chosen.api_key is not None:
         return None
     host = urlsplit(chosen.base_url).hostname
     if host not in WITH_KEY:

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from rowvec import assemble
-from rowvec import config as settings
 from rowvec.cli import output, progress
+from rowvec.config import load
 from rowvec.maps.draw import draw, map_file
 from rowvec.maps.projection import require_umap
 
@@ -19,7 +19,7 @@ def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -
         ConfigError: the file cannot be written.
     """
     require_umap()
-    loaded = settings.load(config)
+    loaded = load(config)
     declared = loaded.pipeline(name)
     path = map_file(loaded.state, declared.name)
     pipeline = assemble.assemble(loaded, declared)

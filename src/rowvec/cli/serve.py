@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowvec import assemble
-from rowvec import config as settings
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
+from rowvec.config import load
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.support import logs
 
@@ -77,7 +77,7 @@ def _services(
     from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
-    loaded = settings.load(config)
+    loaded = load(config)
     # The routes about tasks send them to the workers of this config.
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
     services = {}

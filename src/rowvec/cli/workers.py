@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rowvec import assemble
-from rowvec import config as settings
 from rowvec.cli import output, progress
 from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible, print_report
+from rowvec.config import Config, load
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.pipeline import Options
 
@@ -91,10 +91,10 @@ def _start(config: Path | None, arguments: list[str]) -> int:
     return 0
 
 
-def _aim(config: Path | None) -> settings.Config:
+def _aim(config: Path | None) -> Config:
     """Have the tasks, and the processes that carry them out, use this config."""
     named = config or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
-    loaded = settings.load(named)
+    loaded = load(named)
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
     return loaded
 

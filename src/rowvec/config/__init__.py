@@ -1,34 +1,34 @@
 """rowvec.toml: where rows come from, how a row becomes text, which model embeds it, where the vectors live."""
 
-from rowvec.config.load import NAME, Config, Pipeline, load
+from rowvec.config.load import NAME, Config, PipelineConfig, load
 from rowvec.config.models import (
     EMBEDDED,
-    LibsqlStore,
-    LocalEmbedder,
-    OpenAIEmbedder,
-    PostgresStore,
-    SentenceTransformersEmbedder,
-    Text,
+    LibsqlStoreConfig,
+    LocalEmbedderConfig,
+    OpenAIEmbedderConfig,
+    PostgresStoreConfig,
+    SentenceTransformersEmbedderConfig,
+    TextConfig,
 )
-from rowvec.config.sources import DebeziumSource, FilesSource, SqlRows, SqlSource
-from rowvec.config.workers import Schedule, Workers
+from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
+from rowvec.config.workers import ScheduleConfig, WorkersConfig
 
 __all__ = [
     "EMBEDDED",
     "NAME",
     "Config",
-    "DebeziumSource",
-    "FilesSource",
-    "LibsqlStore",
-    "LocalEmbedder",
-    "OpenAIEmbedder",
-    "Pipeline",
-    "PostgresStore",
-    "Schedule",
-    "SentenceTransformersEmbedder",
-    "SqlRows",
-    "SqlSource",
-    "Text",
-    "Workers",
+    "DebeziumSourceConfig",
+    "FilesSourceConfig",
+    "LibsqlStoreConfig",
+    "LocalEmbedderConfig",
+    "OpenAIEmbedderConfig",
+    "PipelineConfig",
+    "PostgresStoreConfig",
+    "ScheduleConfig",
+    "SentenceTransformersEmbedderConfig",
+    "SqlRowsConfig",
+    "SqlSourceConfig",
+    "TextConfig",
+    "WorkersConfig",
     "load",
 ]

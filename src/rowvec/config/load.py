@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from rowvec.config import models
 from rowvec.config.environment import At, Environment, Unset, expand
 from rowvec.config.fields import Context, Section
-from rowvec.config.models import Embedder, Eval, PipelineTable, Search, Store, Text
+from rowvec.config.models import Embedder, EvalConfig, PipelineTable, SearchConfig, Store, TextConfig
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
 from rowvec.config.sources import SOURCES, Source
-from rowvec.config.workers import Schedule, Workers
+from rowvec.config.workers import ScheduleConfig, WorkersConfig
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
 
@@ -36,18 +36,18 @@ S = TypeVar("S", bound=Section)
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class PipelineConfig:
     """One declared mapping source -> text -> embedder -> store."""
 
     name: str
     source: Source
-    text: Text
+    text: TextConfig
     embedder: Embedder
     store: Store
     on_missing: Literal["delete", "keep"] = "delete"
-    search: Search = Search()
-    schedule: Schedule | None = None
-    eval: Eval | None = None
+    search: SearchConfig = SearchConfig()
+    schedule: ScheduleConfig | None = None
+    eval: EvalConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Config:
     """A rowvec.toml in which every pipeline is well formed, and those with all their variables are ready."""
 
     path: Path
-    _declared: Mapping[str, Pipeline | list[Problem]] = field(repr=False)
-    _workers: Workers | list[Problem] = field(default_factory=Workers, repr=False)
+    _declared: Mapping[str, PipelineConfig | list[Problem]] = field(repr=False)
+    _workers: WorkersConfig | list[Problem] = field(default_factory=WorkersConfig, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -73,14 +73,14 @@ class Config:
         return list(self._declared)
 
     @property
-    def workers(self) -> Workers:
+    def workers(self) -> WorkersConfig:
         """Raises ConfigError when [workers] needs a variable that is not set."""
-        if isinstance(self._workers, Workers):
+        if isinstance(self._workers, WorkersConfig):
             return self._workers
         raise report(self.path, self._workers)
 
     @property
-    def pipelines(self) -> dict[str, Pipeline]:
+    def pipelines(self) -> dict[str, PipelineConfig]:
         """All of them.
 
         Raises:
@@ -88,7 +88,7 @@ class Config:
         """
         return {name: self.pipeline(name) for name in self._declared}
 
-    def pipeline(self, name: str | None = None) -> Pipeline:
+    def pipeline(self, name: str | None = None) -> PipelineConfig:
         """The pipeline `name`; None means the only one there is.
 
         Raises:
@@ -104,7 +104,7 @@ class Config:
                 f"{shown_path(self.path)}: there is no pipeline {name!r}.", hint=suggestion(name, self._declared)
             )
         found = self._declared[name or self.names[0]]
-        if isinstance(found, Pipeline):
+        if isinstance(found, PipelineConfig):
             return found
         raise report(self.path, found)
 
@@ -126,7 +126,7 @@ def load(path: Path | None = None) -> Config:
     return Config(file, declared, workers)
 
 
-def _read_workers(file: Path, written: Any) -> tuple[Workers | list[Problem], list[Problem]]:
+def _read_workers(file: Path, written: Any) -> tuple[WorkersConfig | list[Problem], list[Problem]]:
     """The section, or the variables it waits for; and what is wrong with it."""
     at: At = ("workers",)
     if not isinstance(written, dict):
@@ -139,12 +139,12 @@ def _read_workers(file: Path, written: Any) -> tuple[Workers | list[Problem], li
     if unset:
         return [unset_variable(each, environment) for each in unset], []
     try:
-        return Workers.model_validate(table), []
+        return WorkersConfig.model_validate(table), []
     except ValidationError as error:
-        return [], explain(error, Workers, at, {})
+        return [], explain(error, WorkersConfig, at, {})
 
 
-def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, Pipeline | list[Problem]], list[Problem]]:
+def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, PipelineConfig | list[Problem]], list[Problem]]:
     """The pipelines of a parsed file, and what must be mended before any of them is used."""
     problems = []
     for name in document:
@@ -160,7 +160,7 @@ def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, Pipeline | li
         fix = "Add [pipelines.NAME]; `rowvec init` writes an example."
         problems.append(Problem(("pipelines",), "is empty", fix))
     environment = Environment(file.parent)
-    declared: dict[str, Pipeline | list[Problem]] = {}
+    declared: dict[str, PipelineConfig | list[Problem]] = {}
     for name, written in tables.items():
         reader = _Reader(Context(name, file.parent, environment))
         declared[name] = reader.read(written) or [unset_variable(each, environment) for each in reader.unset]
@@ -178,7 +178,7 @@ class _Reader:
         self.problems: list[Problem] = []
         self.unset: list[Unset] = []
 
-    def read(self, written: Any) -> Pipeline | None:
+    def read(self, written: Any) -> PipelineConfig | None:
         """None when there are problems or variables that are not set."""
         name = self._context.pipeline
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
@@ -190,8 +190,8 @@ class _Reader:
         self.unset = list(dict.fromkeys(unset))
         _in_place(table)
         outline = self._validated(PipelineTable, table, self._at, self._homes)
-        text = self._validated(Text, _table(table, "text"), (*self._at, "text"), self._homes)
-        search = self._validated(Search, _table(table, "search"), (*self._at, "search"), self._homes)
+        text = self._validated(TextConfig, _table(table, "text"), (*self._at, "text"), self._homes)
+        search = self._validated(SearchConfig, _table(table, "search"), (*self._at, "search"), self._homes)
         parts = {
             part: self._part(part, _table(table, part))
             for part in PARTS
@@ -199,13 +199,13 @@ class _Reader:
         }
         schedule = gate = None
         if isinstance(table.get("schedule"), dict):
-            schedule = self._validated(Schedule, table["schedule"], (*self._at, "schedule"), self._homes)
+            schedule = self._validated(ScheduleConfig, table["schedule"], (*self._at, "schedule"), self._homes)
         if isinstance(table.get("eval"), dict):
-            gate = self._validated(Eval, table["eval"], (*self._at, "eval"), self._homes)
+            gate = self._validated(EvalConfig, table["eval"], (*self._at, "eval"), self._homes)
         if outline is None or self.problems or self.unset:
             return None
         known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate, **parts}
-        return Pipeline(name=name, on_missing=outline.on_missing, **known)
+        return PipelineConfig(name=name, on_missing=outline.on_missing, **known)
 
     def _part(self, part: str, table: dict[str, Any]) -> Section | None:
         kinds, at = PARTS[part], (*self._at, part)
@@ -234,12 +234,12 @@ class _Reader:
         return None
 
 
-def _shared_targets(declared: Mapping[str, Pipeline | list[Problem]]) -> list[Problem]:
+def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> list[Problem]:
     """Two pipelines in one table would each delete what the other wrote."""
     problems = []
     owners: dict[tuple[str, str, str | None], str] = {}
     for name, pipeline in declared.items():
-        if isinstance(pipeline, Pipeline):
+        if isinstance(pipeline, PipelineConfig):
             column = getattr(pipeline.store, "column", None)
             target = (pipeline.store.url.get_secret_value(), pipeline.store.table.removeprefix("public."), column)
             owner = owners.setdefault(target, name)
@@ -269,7 +269,7 @@ def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:
 
 def _homes(name: str) -> dict[str, str]:
     """Keys that only one part of a pipeline has, for those who write them into another."""
-    homes: dict[str, set[str]] = {key: {"text"} for key in Text.model_fields}
+    homes: dict[str, set[str]] = {key: {"text"} for key in TextConfig.model_fields}
     for part, kinds in PARTS.items():
         for model in kinds.values():
             for key in model.model_fields:

@@ -138,7 +138,7 @@ ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
-class Text(Section):
+class TextConfig(Section):
     """How a row becomes text. One of `columns`, `template` and `lines` is set, the other two are None."""
 
     columns: Annotated[tuple[str, ...] | Literal["*"] | None, PlainValidator(_columns)] = None
@@ -159,7 +159,7 @@ class Text(Section):
         return table if given or not isinstance(table, Mapping) else {**table, "columns": "*"}
 
     @model_validator(mode="after")
-    def _one_form(self) -> Text:
+    def _one_form(self) -> TextConfig:
         given = [form for form in FORMS if getattr(self, form) is not None]
         if len(given) > 1:
             raise wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
@@ -173,7 +173,7 @@ class Text(Section):
 FORMS = ("columns", "template", "lines")
 
 
-class LocalEmbedder(Section):
+class LocalEmbedderConfig(Section):
     """A model that runs in this process."""
 
     kind: Literal["local"] = "local"
@@ -199,7 +199,7 @@ class LocalEmbedder(Section):
     """Where downloaded and converted models are kept."""
 
 
-class SentenceTransformersEmbedder(Section):
+class SentenceTransformersEmbedderConfig(Section):
     """Any model that the sentence-transformers library loads."""
 
     kind: Literal["sentence-transformers"] = "sentence-transformers"
@@ -219,7 +219,7 @@ class SentenceTransformersEmbedder(Section):
     """Run Python that comes with the model."""
 
 
-class OpenAIEmbedder(Section):
+class OpenAIEmbedderConfig(Section):
     """Any service that speaks OpenAI's embeddings API."""
 
     kind: Literal["openai"] = "openai"
@@ -258,7 +258,7 @@ class OpenAIEmbedder(Section):
         return key_variable(self.base_url)
 
 
-class PostgresStore(Section):
+class PostgresStoreConfig(Section):
     """PostgreSQL with pgvector: the embedded one, or a server."""
 
     kind: Literal["postgres"] = "postgres"
@@ -282,7 +282,7 @@ class PostgresStore(Section):
     """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
 
 
-class LibsqlStore(Section):
+class LibsqlStoreConfig(Section):
     """libSQL: a file, or a Turso database."""
 
     kind: Literal["libsql"] = "libsql"
@@ -300,7 +300,7 @@ class LibsqlStore(Section):
     """Of keyword search; `""` for no keyword index."""
 
 
-class Search(Section):
+class SearchConfig(Section):
     """How hits are ranked; see rowvec.ranking.Ranking."""
 
     fusion: Literal["convex", "rrf"] = "convex"
@@ -317,7 +317,7 @@ class Search(Section):
     """So old, a row counts half."""
 
 
-class Eval(Section):
+class EvalConfig(Section):
     """What a new generation is measured by, before searches see it."""
 
     queries: Annotated[Path, BeforeValidator(_path)] = Field(examples=["queries.csv"])
@@ -330,15 +330,15 @@ class Eval(Section):
     """A new generation may score lower than the live one by so much."""
 
 
-Embedder: TypeAlias = LocalEmbedder | SentenceTransformersEmbedder | OpenAIEmbedder
-Store: TypeAlias = PostgresStore | LibsqlStore
+Embedder: TypeAlias = LocalEmbedderConfig | SentenceTransformersEmbedderConfig | OpenAIEmbedderConfig
+Store: TypeAlias = PostgresStoreConfig | LibsqlStoreConfig
 
 EMBEDDERS: dict[str, type[Embedder]] = {
-    "local": LocalEmbedder,
-    "sentence-transformers": SentenceTransformersEmbedder,
-    "openai": OpenAIEmbedder,
+    "local": LocalEmbedderConfig,
+    "sentence-transformers": SentenceTransformersEmbedderConfig,
+    "openai": OpenAIEmbedderConfig,
 }
-STORES: dict[str, type[Store]] = {"postgres": PostgresStore, "libsql": LibsqlStore}
+STORES: dict[str, type[Store]] = {"postgres": PostgresStoreConfig, "libsql": LibsqlStoreConfig}
 
 
 class PipelineTable(Section):

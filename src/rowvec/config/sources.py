@@ -139,7 +139,7 @@ Type: TypeAlias = Annotated[str, BeforeValidator(_column_type)]
 """The value of a ColumnType."""
 
 
-class SqlRows(Section):
+class SqlRowsConfig(Section):
     """Rows of a table or of a query."""
 
     kind: Literal["sql"] = "sql"
@@ -155,7 +155,7 @@ class SqlRows(Section):
     """Only these rows, in the database's own SQL."""
 
     @model_validator(mode="after")
-    def _one_of_table_and_query(self) -> SqlRows:
+    def _one_of_table_and_query(self) -> SqlRowsConfig:
         if self.table and self.query:
             raise wrong("has both table and query", "Keep one of them.")
         if not self.table and not self.query:
@@ -163,7 +163,7 @@ class SqlRows(Section):
         return self
 
 
-class _Cursor(Section):
+class _CursorConfig(Section):
     """A column that grows with each change, and how far it is trusted."""
 
     cursor: OptionalText = None
@@ -174,21 +174,21 @@ class _Cursor(Section):
     """All rows are compared so often."""
 
     @model_validator(mode="after")
-    def _used(self) -> _Cursor:
+    def _used(self) -> _CursorConfig:
         for name in ("cursor_lag", "full_every"):
             if self.cursor is None and name in self.model_fields_set and getattr(self, name) is not None:
                 raise wrong(f"has {name}, but no cursor", 'Add cursor = "updated_at", or leave it out.')
         return self
 
 
-class SqlSource(SqlRows, _Cursor):
+class SqlSourceConfig(SqlRowsConfig, _CursorConfig):
     """A database that is read again and again."""
 
     page_size: Count = 2000
     """Rows read at once."""
 
 
-class FilesSource(_Cursor):
+class FilesSourceConfig(_CursorConfig):
     """Parquet, CSV and JSON Lines files; see rowvec.sources.files.source.FilesSource."""
 
     kind: Literal["files"] = "files"
@@ -211,7 +211,7 @@ class FilesSource(_Cursor):
     """Rows handed on at once."""
 
 
-class DebeziumSource(Section):
+class DebeziumSourceConfig(Section):
     """Change events in files or in Kafka; see rowvec.sources.events.stream.EventSettings.
 
     `rows` is the table that the events are of, for comparing all of it and for values that events leave out.
@@ -242,7 +242,7 @@ class DebeziumSource(Section):
     """What the connector sends for a value that it does not know; by default Debezium's own."""
     skip_bad: bool = False
     """Leave out events that cannot be read, instead of stopping there."""
-    rows: SqlRows | None = None
+    rows: SqlRowsConfig | None = None
     """The table that the events are of, with the keys of `sql`."""
     page_size: Count = 2000
     """Rows of the table read at once."""
@@ -257,7 +257,7 @@ class DebeziumSource(Section):
         return {**table, "rows": {**rows, "key": table["key"]}}
 
     @model_validator(mode="after")
-    def _one_place(self) -> DebeziumSource:
+    def _one_place(self) -> DebeziumSourceConfig:
         if self.paths and self.brokers:
             raise wrong("has both paths and brokers", "Keep one of them.")
         if self.brokers and not self.topics:
@@ -276,5 +276,9 @@ class DebeziumSource(Section):
         return self
 
 
-Source: TypeAlias = SqlSource | FilesSource | DebeziumSource
-SOURCES: dict[str, type[Source]] = {"sql": SqlSource, "files": FilesSource, "debezium": DebeziumSource}
+Source: TypeAlias = SqlSourceConfig | FilesSourceConfig | DebeziumSourceConfig
+SOURCES: dict[str, type[Source]] = {
+    "sql": SqlSourceConfig,
+    "files": FilesSourceConfig,
+    "debezium": DebeziumSourceConfig,
+}

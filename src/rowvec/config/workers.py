@@ -34,7 +34,7 @@ Duration = Annotated[dt.timedelta, BeforeValidator(duration)]
 OptionalSecret = Annotated[SecretStr | None, BeforeValidator(blank_is_none)]
 
 
-class Workers(Section):
+class WorkersConfig(Section):
     """Where tasks wait for a worker and where their results are kept; both default to the embedded PostgreSQL."""
 
     broker: Annotated[OptionalSecret, _one_of(BROKERS, "Redis or RabbitMQ")] = None
@@ -55,7 +55,7 @@ class Workers(Section):
     """Of cron lines, such as `Europe/Prague`; UTC by default."""
 
 
-class Schedule(Section):
+class ScheduleConfig(Section):
     """When a pipeline is synced by itself: `every` so often, or at the times that `cron` says."""
 
     every: Annotated[dt.timedelta | None, BeforeValidator(duration)] = Field(default=None, examples=["30m"])
@@ -64,7 +64,7 @@ class Schedule(Section):
     """At these times: minute, hour, day, month, weekday."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> Schedule:
+    def _one_of_both(self) -> ScheduleConfig:
         if (self.every is None) == (self.cron is None):
             what = "has both every and cron" if self.every else "has neither every nor cron"
             raise wrong(what, 'Write { every = "30m" } or { cron = "0 2 * * *" }.')

@@ -15,8 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rowvec import config as settings
-from rowvec.config import models
+from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, models
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
@@ -28,7 +27,7 @@ OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
 """These decide no vector: the config of today has them."""
 
 
-def kept(declared: settings.Pipeline) -> str:
+def kept(declared: PipelineConfig) -> str:
     """What to keep of a pipeline, as JSON."""
     embedder = declared.embedder.model_dump(mode="json", exclude=SECRET | OF_THE_MACHINE, exclude_none=True)
     if "base_url" in embedder:
@@ -49,12 +48,12 @@ class KeptSettings:
 
     def __init__(
         self,
-        declared: settings.Pipeline,
+        declared: PipelineConfig,
         source: Source,
         columns: list[str],
         metadata: tuple[Column, ...],
-        excluded: Callable[[settings.Pipeline], list[str]],
-        build: Callable[[settings.Pipeline], Embedder],
+        excluded: Callable[[PipelineConfig], list[str]],
+        build: Callable[[PipelineConfig], Embedder],
     ) -> None:
         self._declared = declared
         self._source = source
@@ -70,7 +69,7 @@ class KeptSettings:
         return self._embedders[kept]
 
     def documents(self, kept: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
-        former = replace(self._declared, text=_validated(settings.Text, json.loads(kept)["text"]))
+        former = replace(self._declared, text=_validated(TextConfig, json.loads(kept)["text"]))
         text = former.text
         recipe = build_recipe(
             self._source.columns, self._source.key, columns=text.columns, exclude=self._excluded(former),
@@ -91,7 +90,7 @@ class KeptSettings:
             values |= {name: getattr(today, name) for name in OF_THE_MACHINE & model.model_fields.keys()}
         if values["kind"] == "openai":
             address = values.get("base_url", models.OPENAI)
-            if isinstance(today, settings.OpenAIEmbedder) and _without_query(today.base_url) == address:
+            if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
                 values |= {"base_url": today.base_url, "api_key": today.api_key}
             elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
                 values["api_key"] = os.environ.get(models.key_variable(address))

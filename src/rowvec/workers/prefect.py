@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
-from rowvec import config as settings
+from rowvec.config import load
 from rowvec.errors import ConfigError, Locked, MissingExtraError
 from rowvec.pipeline import Options
 from rowvec.support.retry import is_transient
@@ -118,7 +118,7 @@ def deployment(
     Raises:
         ConfigError: the config is wrong, or `cron` is no cron line.
     """
-    loaded = settings.load(Path(config) if config else None)
+    loaded = load(Path(config) if config else None)
     declared = loaded.pipeline(pipeline)
     schedule = declared.schedule
     every = schedule.every if schedule and cron is None else None
@@ -142,7 +142,7 @@ def serve(config: str | Path | None = None, *pipelines: str, cron: str | None = 
     Args:
         cron: when to run; each pipeline's own `schedule` unless given.
     """
-    names = pipelines or settings.load(Path(config) if config else None).names
+    names = pipelines or load(Path(config) if config else None).names
     serve_deployments(*(deployment(name, config, cron=cron) for name in names))
 
 

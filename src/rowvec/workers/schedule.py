@@ -8,14 +8,14 @@ from typing import Any
 
 from celery.schedules import ParseException, crontab
 
-from rowvec import config as settings
+from rowvec.config import Config
 from rowvec.errors import ConfigError
 
 SYNC = "rowvec.sync"
 LONGEST_WAIT = dt.timedelta(days=1)
 
 
-def beat_schedule(loaded: settings.Config) -> dict[str, dict[str, Any]]:
+def beat_schedule(loaded: Config) -> dict[str, dict[str, Any]]:
     """One entry for each pipeline that has a schedule.
 
     A task that no worker has taken by the time of the next one expires: after a night without workers there is one

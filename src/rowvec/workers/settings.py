@@ -11,7 +11,7 @@ from typing import Any
 
 import psycopg
 
-from rowvec import config as settings
+from rowvec.config import Config, load
 from rowvec.errors import BrokerUnavailable
 from rowvec.workers.schedule import beat_schedule
 
@@ -24,13 +24,13 @@ CONNECT_SECONDS = 4
 KEEP_MESSAGES = dt.timedelta(days=2)
 
 
-def load_config() -> settings.Config:
+def load_config() -> Config:
     """The config that ROWVEC_CONFIG names, or the nearest one."""
     path = os.environ.get(CONFIG_VARIABLE)
-    return settings.load(Path(path) if path else None)
+    return load(Path(path) if path else None)
 
 
-def celery_settings(loaded: settings.Config) -> dict[str, Any]:
+def celery_settings(loaded: Config) -> dict[str, Any]:
     """Everything that the app is configured with. Starts the embedded server where no broker is named."""
     workers = loaded.workers
     broker = workers.broker.get_secret_value() if workers.broker else _embedded(loaded, "sqla")
@@ -70,7 +70,7 @@ def _transport(broker: str, redeliver_seconds: int) -> dict[str, Any]:
     return {"pool_pre_ping": True} if broker.startswith("sqla+") else {}
 
 
-def _results(loaded: settings.Config, broker: str) -> str:
+def _results(loaded: Config, broker: str) -> str:
     """As the config says; else in the Redis that is the broker, else in the embedded PostgreSQL."""
     chosen = loaded.workers.results
     if chosen is not None:
@@ -78,17 +78,17 @@ def _results(loaded: settings.Config, broker: str) -> str:
     return broker if broker.startswith(("redis", "sentinel")) else _embedded(loaded, "db")
 
 
-def _state(loaded: settings.Config) -> Path:
+def _state(loaded: Config) -> Path:
     loaded.state.mkdir(parents=True, exist_ok=True)
     return loaded.state
 
 
-def is_used(loaded: settings.Config) -> bool:
+def is_used(loaded: Config) -> bool:
     """Tasks have a place to wait in: a broker is named, or they stand in the embedded server, which runs."""
     return loaded.workers.broker is not None or (loaded.state / QUEUE_MARK).exists()
 
 
-def _embedded(loaded: settings.Config, kind: str) -> str:
+def _embedded(loaded: Config, kind: str) -> str:
     """The embedded PostgreSQL as Celery's SQLAlchemy transport ("sqla") or result backend ("db") names it.
 
     Its tables stand in a schema of their own. The transport marks delivered messages and keeps them for ever, and
