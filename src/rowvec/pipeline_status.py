@@ -80,7 +80,7 @@ def status(pipeline: Pipeline) -> Status:
     rows = pipeline.source.count() if table else 0
     ledger = store.ledger()
     if not ledger.exists:
-        return Status(pipeline.name, store.where, rows, lag_seconds=0.0 if rows else None)
+        return Status(pipeline.name, store.location, rows, lag_seconds=0.0 if rows else None)
     store.attach(live_spec(pipeline.spec, ledger))
     rows = rows if table else store.count()
     found = dict(store.status())
@@ -89,7 +89,7 @@ def status(pipeline: Pipeline) -> Status:
     failures = store.failures()
     return Status(
         pipeline=pipeline.name,
-        where=store.where,
+        where=store.location,
         rows=rows,
         current=current,
         failures=found["failures"],

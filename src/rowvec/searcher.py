@@ -103,7 +103,7 @@ class Searcher:
     def _look(self) -> _Live:
         ledger = self.store.ledger()
         if not ledger.exists:
-            raise StoreError(f"{self.store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+            raise StoreError(f"{self.store.location} does not exist yet.", hint="Run `rowvec sync` first.")
         spec = live_spec(self.spec, ledger)
         embedder = self.embedder
         if spec.fingerprint not in (None, embedder.fingerprint):
@@ -116,7 +116,7 @@ class Searcher:
         if made not in self._formers:
             if self.former is None:
                 raise SearchError(
-                    f"The vectors in {self.store.where} were made by {words(made)}, not by"
+                    f"The vectors in {self.store.location} were made by {words(made)}, not by"
                     f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
                     hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
                 )
@@ -141,7 +141,7 @@ class Searcher:
                 if self.store.live_version() == live.version:
                     return found
             live = self._look_again(live)
-        raise StoreUnavailable(f"The generations of {self.store.where} change places too often to be searched.")
+        raise StoreUnavailable(f"The generations of {self.store.location} change places too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
         with self._looking:
@@ -200,7 +200,7 @@ class Searcher:
             vector = self.store.vector(key)
             if vector is None:
                 raise SearchError(
-                    f"There is no vector for the key {key!r} in {self.store.where}.",
+                    f"There is no vector for the key {key!r} in {self.store.location}.",
                     hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
                 )
             depth = max(DEPTH, limit) if self.ranking.reorders else limit

@@ -77,7 +77,7 @@ def test_a_refused_key_is_told_without_the_secret(s3: S3Server) -> None:
     with pytest.raises(SourceError, match="may not be read") as caught:
         FilesSource([s3.url("shop/csv/a.csv", access_key="SOMEONE")], key="id")
     assert SECRET_KEY not in str(caught.value)
-    assert SECRET_KEY not in repr(FilesSource([s3.url("shop/csv/a.csv")], key="id").where)
+    assert SECRET_KEY not in repr(FilesSource([s3.url("shop/csv/a.csv")], key="id").location)
 
 
 @pytest.mark.parametrize(

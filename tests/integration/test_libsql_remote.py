@@ -169,9 +169,9 @@ def test_the_token_opens_the_database_and_is_never_shown(
         server.kill()
         with pytest.raises(StoreUnavailable) as caught:
             store.count()
-        shown = [str(caught.value), repr(store), store.where, str(store.checks(SPEC)), str(vars(store))]
+        shown = [str(caught.value), repr(store), store.location, str(store.checks(SPEC)), str(vars(store))]
         store.close()
-    assert "127.0.0.1" in store.where
+    assert "127.0.0.1" in store.location
     assert TOKEN not in "".join(shown) + caplog.text
 
 

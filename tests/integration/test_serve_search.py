@@ -136,7 +136,7 @@ def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, pipel
     status = client.get("/status").json()
     assert (status["rows"], status["current"], status["coverage"], status["failures"]) == (60, 60, 1.0, 0)
     assert status["runs"][0]["outcome"] == "done"
-    assert pipeline.store.where not in client.get("/status").text
+    assert pipeline.store.location not in client.get("/status").text
     assert 'rowvec_coverage_ratio{pipeline="products"} 1.0' in client.get("/metrics").text
 
 

@@ -96,7 +96,7 @@ class Auditing:
         assert isinstance(self.store, Audited)
         self.auditor: Auditor = self.store.auditor(self.spec)
         model = self.ledger.fingerprint.model if self.ledger.fingerprint else None
-        self.result = Audit(pipeline.name, self.store.where, model, repairable=self.same_model)
+        self.result = Audit(pipeline.name, self.store.location, model, repairable=self.same_model)
 
     def look(self, size: int, settle: float) -> None:
         result = self.result
@@ -127,7 +127,7 @@ class Auditing:
         result.settle()
         if self.store.ledger().fingerprint != self.ledger.fingerprint:
             raise StoreError(
-                f"Another generation of {self.store.where} went live during the audit.", hint="Run it again."
+                f"Another generation of {self.store.location} went live during the audit.", hint="Run it again."
             )
 
     # Rows against the store
@@ -305,5 +305,5 @@ def confirmed(before: Iterable[Fault], after: Iterable[Fault]) -> list[Fault]:
 def _existing(pipeline: Pipeline) -> Ledger:
     ledger = pipeline.store.ledger()
     if not ledger.exists:
-        raise StoreError(f"{pipeline.store.where} holds no vectors yet.", hint="Run `rowvec sync` first.")
+        raise StoreError(f"{pipeline.store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
     return ledger

@@ -73,7 +73,7 @@ REPAIRS = {
 @dataclass(slots=True)
 class Audit:
     pipeline: str
-    where: str
+    location: str
     model: str | None
     """Of the live generation."""
     rows: int = 0
@@ -98,7 +98,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         return {
-            "pipeline": self.pipeline, "where": self.where, "model": self.model, "rows": self.rows,
+            "pipeline": self.pipeline, "where": self.location, "model": self.model, "rows": self.rows,
             "entries": self.entries, "drift": bool(self.findings), "interrupted": self.interrupted,
             "findings": [finding.as_dict() for finding in self.findings.values()],
             "sample": self.sample.as_dict() if self.sample else None,

@@ -92,7 +92,7 @@ def repair(
 def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
     if not found.repairable:
         raise StoreError(
-            f"The live vectors in {pipeline.store.where} are of {found.model}, and the config names another model:"
+            f"The live vectors in {pipeline.store.location} are of {found.model}, and the config names another model:"
             " what is wrong with them cannot be mended with that one. Nothing was changed.",
             hint="`rowvec sync` builds the new model's vectors beside them; or set embedder back to repair these.",
         )
@@ -100,7 +100,7 @@ def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
     orphaned = found.findings.get(Drift.ORPHANED)
     if orphaned is not None and orphaned.count > found.entries / 2 and not allow_delete:
         raise DeletionGuard(
-            f"{orphaned.count:,} of the {found.entries:,} rows in {pipeline.store.where} are gone from the source:"
+            f"{orphaned.count:,} of the {found.entries:,} rows in {pipeline.store.location} are gone from the source:"
             " more than half. Nothing was changed.",
             hint="If that is right, run it again with --allow-delete; if not, look at the source and its `where`.",
         )
@@ -110,7 +110,7 @@ def _check_live(pipeline: Pipeline) -> None:
     """To prepare for a model that a rollback has decided against would begin to build it again."""
     if pipeline.store.ledger().fingerprint not in (None, pipeline.spec.fingerprint):
         raise StoreError(
-            f"Another generation of {pipeline.store.where} went live since the audit.", hint="Audit it again."
+            f"Another generation of {pipeline.store.location} went live since the audit.", hint="Audit it again."
         )
 
 

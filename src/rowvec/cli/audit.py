@@ -61,7 +61,7 @@ def _code(found: Audit, done: Repair | None) -> int:
 
 
 def _print(found: Audit) -> None:
-    output.line(f"{found.pipeline}: {output.count(found.rows, 'row')} and {found.where}")
+    output.line(f"{found.pipeline}: {output.count(found.rows, 'row')} and {found.location}")
     output.line()
     if found.findings:
         _print_findings(found.findings.values())

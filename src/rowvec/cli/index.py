@@ -49,7 +49,7 @@ def index(
     with assemble.opened(config, name) as pipeline:
         store = pipeline.store
         if not store.attach(live_spec(pipeline.spec, store.ledger())):
-            raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
+            raise StoreError(f"{store.location} has no vectors yet.", hint="Run `rowvec sync` first.")
         if not isinstance(store, PostgresStore):
             _diskann(store, action, as_json=as_json)
             return
@@ -78,7 +78,7 @@ def index(
 def _diskann(store: Any, action: str, *, as_json: bool) -> None:
     """The index of libSQL, of which nothing can be chosen."""
     if action == "tune":
-        raise StoreError(f"{store.where}: libSQL's index has no effort to tune.", hint="--exact compares every row.")
+        raise StoreError(f"{store.location}: libSQL's index has no effort to tune.", hint="--exact compares every row.")
     if action == "build":
         cost = store.vector_index_cost()
         price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"

@@ -181,7 +181,7 @@ _KINDS = [
 
 
 def _print_plan(pipeline: Pipeline, result: Preview) -> None:
-    output.line(f"{pipeline.name}: {output.count(result.rows, 'row')} -> {pipeline.store.where}")
+    output.line(f"{pipeline.name}: {output.count(result.rows, 'row')} -> {pipeline.store.location}")
     if result.comparison:
         output.line(f"Compared: {result.comparison}")
     if result.generation:

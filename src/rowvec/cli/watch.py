@@ -50,7 +50,7 @@ def watch(
         else:
             if skip_bad:
                 events.settings = dataclasses.replace(events.settings, skip_bad=True)
-            output.note(f"{pipeline.name}: following {events.where}. Ctrl-C stops.")
+            output.note(f"{pipeline.name}: following {events.location}. Ctrl-C stops.")
             report = sync_events(
                 pipeline,
                 events,

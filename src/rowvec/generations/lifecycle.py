@@ -141,7 +141,7 @@ def _embedder_of(pipeline: Pipeline, made: Fingerprint | None, settings: str) ->
             raise EmbedderError(f"what is there now is {words(found.fingerprint, made)}")
     except RowvecError as error:
         raise EmbedderError(
-            f"Vectors in {pipeline.store.where} were made by {words(made)}, which cannot be loaded:"
+            f"Vectors in {pipeline.store.location} were made by {words(made)}, which cannot be loaded:"
             f" {error.message.rstrip('.')}.",
             hint="Put the model back where it was, or run `rowvec sync` to embed the rows with the configured one.",
         ) from error

@@ -107,11 +107,11 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     tell: Progress = progress or (lambda phase, done, total: None)
     ledger = store.ledger()
     if not ledger.exists:
-        raise StoreError(f"{store.where} does not exist yet.", hint="Run `rowvec sync` first.")
+        raise StoreError(f"{store.location} does not exist yet.", hint="Run `rowvec sync` first.")
     store.attach(spec)
     known = _sampled(_pages(store, "looking", ledger.version, tell), sample)
     if not len(known):
-        raise StoreError(f"{store.where} has no vectors yet.", hint="Run `rowvec sync` first.")
+        raise StoreError(f"{store.location} has no vectors yet.", hint="Run `rowvec sync` first.")
     axes = projection.principal_axes(known)
     keys: list[Key] = []
     parts = []
@@ -132,7 +132,7 @@ def _pages(store: Store, phase: str, version: str, tell: Progress) -> Iterator[t
     done, total = 0, store.count()
     while page := store.vectors(after, PAGE):
         if store.live_version() != version:
-            raise StoreError(f"Another generation of {store.where} went live meanwhile.", hint="Run it again.")
+            raise StoreError(f"Another generation of {store.location} went live meanwhile.", hint="Run it again.")
         after = page[-1][0]
         done += len(page)
         tell(phase, done, max(total, done))

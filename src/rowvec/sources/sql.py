@@ -70,8 +70,8 @@ class SqlSource:
         if (table is None) == (query is None):
             raise ConfigError("source has both a table and a query, or neither.", hint="Give one of them.")
         self._database: Database = open_database(url, base or Path.cwd())
-        self.where = self._database.where
-        self.identity = repr((self.where, table, query, where))
+        self.location = self._database.location
+        self.identity = repr((self.location, table, query, where))
         self._where = None if where is None or not where.strip() else _verbatim(f"({where}\n)")
         self.key = key
         self.cursor = cursor
@@ -191,7 +191,7 @@ class SqlSource:
         from rowvec.sources.databases.postgres import PostgresDatabase
 
         if not isinstance(self._database, PostgresDatabase) or self._relation.table is None:
-            what = "a query" if self._relation.table is None else f"a table in {self._database.where}"
+            what = "a query" if self._relation.table is None else f"a table in {self._database.location}"
             raise ConfigError(
                 f"{what} cannot be watched: that takes a table in PostgreSQL, and a trigger on it.",
                 hint="Run `rowvec sync` again and again, let `rowvec beat` do so, or follow the change events of the"
@@ -337,7 +337,7 @@ def _relation(connection: Connection, database: Database, table: str | None, que
         tables = [join_name(*found) for found in database.tables(connection)]
         same_name = [found for found in tables if split_name(found)[1] == name]
         raise SourceError(
-            f"{database.where} has no table {table!r}.",
+            f"{database.location} has no table {table!r}.",
             hint=f"Did you mean {same_name[0]!r}?" if same_name else suggestion(table, tables),
         )
     return Relation(table, sa.table(name, schema=schema), name, schema)

@@ -95,7 +95,7 @@ class Store(Protocol):
     answer and StoreError when it refuses.
     """
 
-    where: str
+    location: str
     """Database and table for messages, without a password."""
 
     def ledger(self) -> Ledger:

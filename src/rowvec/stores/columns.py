@@ -13,7 +13,7 @@ def folded(name: str) -> str:
     return name.encode().lower().decode()
 
 
-def check_columns(spec: TableSpec, own: Collection[str], where: str, *, fold: bool = False) -> None:
+def check_columns(spec: TableSpec, own: Collection[str], location: str, *, fold: bool = False) -> None:
     """
     Args:
         own: names of columns that the table has in any case.
@@ -26,25 +26,25 @@ def check_columns(spec: TableSpec, own: Collection[str], where: str, *, fold: bo
     same: Callable[[str], str] = folded if fold else str
     if same(spec.key) in own:
         raise ConfigError(
-            f"The key cannot be called {spec.key!r}: {where} has a column of its own under that name.",
+            f"The key cannot be called {spec.key!r}: {location} has a column of its own under that name.",
             hint=f"Give it another name in source.query: select {spec.key} as other_name, and set source.key to that.",
         )
     seen: dict[str, str] = {}
     for column in spec.metadata:
         if same(column.name) == same(spec.key):
             raise ConfigError(
-                f"store.metadata names {column.name!r}, which is the key: {where} holds it in any case.",
+                f"store.metadata names {column.name!r}, which is the key: {location} holds it in any case.",
                 hint=f'Take "{column.name}" out of store.metadata.',
             )
         if same(column.name) in own:
             raise ConfigError(
-                f"store.metadata names {column.name!r}, but {where} has a column of its own under that name.",
+                f"store.metadata names {column.name!r}, but {location} has a column of its own under that name.",
                 hint=f'Take "{column.name}" out of store.metadata, or give it another name in source.query:'
                 f" select {column.name} as other_name.",
             )
         other = seen.setdefault(same(column.name), column.name)
         if other != column.name:
             raise ConfigError(
-                f"store.metadata names {other!r} and {column.name!r}, which are one column to {where}.",
+                f"store.metadata names {other!r} and {column.name!r}, which are one column to {location}.",
                 hint=f'Take one of them out, or give it another name in source.query: select "{column.name}" as other.',
             )

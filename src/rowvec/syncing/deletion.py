@@ -25,7 +25,7 @@ def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0
         DeletionGuard: that is more than half of them.
     """
     if missing + emptied > present / 2:
-        of_all = f" of the {present:,} rows in {pipeline.store.where}"
+        of_all = f" of the {present:,} rows in {pipeline.store.location}"
         said = [f"{missing:,}{of_all} are gone from the source"] if missing else []
         said += [f"{emptied:,}{'' if missing else of_all} have no text any more"] if emptied else []
         raise DeletionGuard(

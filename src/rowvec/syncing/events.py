@@ -115,7 +115,7 @@ def _check_same_recipe(pipeline: Pipeline, ledger: Ledger, *, rebuild: bool) -> 
     if rebuild or not ledger.filled or (ledger.recipe, ledger.fingerprint) == (spec.recipe, spec.fingerprint):
         return
     raise StoreError(
-        f"The vectors in {pipeline.store.where} were made by another model or from other text settings; events tell"
+        f"The vectors in {pipeline.store.location} were made by another model or from other text settings; events tell"
         " only of rows that change from now on.",
         hint="Compare with the table once (rowvec sync --full), or read all events again (rowvec sync --from-start).",
     )
@@ -285,7 +285,8 @@ class _Following:
         rows = patiently(self.stop, self.store.count)
         if rows and not self.allow_delete:
             raise DeletionGuard(
-                f"The table was truncated; {rows:,} rows in {self.store.where} would be deleted. Nothing was deleted.",
+                f"The table was truncated; {rows:,} rows in {self.store.location} would be deleted."
+                " Nothing was deleted.",
                 hint="If that is right, run it again with --allow-delete.",
             )
         after: Key | None = None

@@ -80,7 +80,7 @@ class MemoryStore:
     fail after they were carried out, as when a connection is cut before the answer comes.
     """
 
-    where = "memory"
+    location = "memory"
 
     def __init__(self, *, metric: str = "cosine", share: MemoryStore | None = None) -> None:
         self.metric = metric
@@ -191,7 +191,7 @@ class MemoryStore:
             self._succeed(target)
 
     def checks(self, spec: TableSpec) -> list[Check]:
-        return [Check("store", True, self.where)]
+        return [Check("store", True, self.location)]
 
     @contextmanager
     def lock(self) -> Iterator[None]:

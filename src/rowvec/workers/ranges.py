@@ -48,14 +48,14 @@ def check_divisible(pipeline: Pipeline) -> None:
     """Raises StoreError where several workers cannot share a pipeline."""
     if not isinstance(pipeline.store, DividesWork):
         raise StoreError(
-            f"{pipeline.store.where} takes one writer at a time.", hint="A fleet needs a PostgreSQL store."
+            f"{pipeline.store.location} takes one writer at a time.", hint="A fleet needs a PostgreSQL store."
         )
 
 
 def identity(pipeline: Pipeline) -> list[str]:
     """What the members of a fleet must agree on."""
     spec = pipeline.spec
-    return [repr(spec.fingerprint), spec.recipe, repr(spec.metadata), pipeline.store.where.rpartition(" in ")[0]]
+    return [repr(spec.fingerprint), spec.recipe, repr(spec.metadata), pipeline.store.location.rpartition(" in ")[0]]
 
 
 def sync_range(

@@ -212,11 +212,11 @@ class OpenAIEmbedder:
             return
         if self._endpoint.dimensions is not None:
             raise EmbedderError(
-                f"{self._endpoint.where} was asked for {self._endpoint.dimensions} dimensions and gives {found}.",
+                f"{self._endpoint.location} was asked for {self._endpoint.dimensions} dimensions and gives {found}.",
                 hint=f"Set `dimensions = {found}`, or leave it out.",
             )
         raise EmbedderError(
-            f"{self._endpoint.where} gives {found} dimensions, where {self._dimension} were expected.",
+            f"{self._endpoint.location} gives {found} dimensions, where {self._dimension} were expected.",
             hint="The service has changed the model behind this name, or it is another model of the same name.",
         )
 

@@ -64,7 +64,7 @@ class Endpoint:
     """What is asked for, None to ask for none."""
 
     @property
-    def where(self) -> str:
+    def location(self) -> str:
         return f"{self.base_url} (model {self.model!r})"
 
     @property
@@ -93,7 +93,7 @@ def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
         return body
     if content.lstrip()[:1] == b"<":
         raise not_an_api(endpoint, "answers with a web page instead of JSON")
-    raise BrokenAnswer(f"{endpoint.where} answered 200 with a body that is not the JSON of an embeddings API.")
+    raise BrokenAnswer(f"{endpoint.location} answered 200 with a body that is not the JSON of an embeddings API.")
 
 
 def not_an_api(endpoint: Endpoint, what: str) -> BrokenAnswer:
@@ -124,21 +124,21 @@ def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vecto
     data = body.get("data")
     if not isinstance(data, list) or len(data) != count:
         found = f"{len(data)} vectors" if isinstance(data, list) else "no vectors"
-        raise BrokenAnswer(f"{endpoint.where} answered with {found} for {count} texts.")
+        raise BrokenAnswer(f"{endpoint.location} answered with {found} for {count} texts.")
     rows: list[Any] = [None] * count
     for position, item in enumerate(data):
         index = item.get("index", position) if isinstance(item, dict) else None
         if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
-            raise BrokenAnswer(f"{endpoint.where} answered with vectors whose index is missing, wrong or repeated.")
+            raise BrokenAnswer(f"{endpoint.location} answered with vectors whose index is missing, wrong or repeated.")
         rows[index] = _unpack(endpoint, item.get("embedding"))
     sizes = sorted({len(row) for row in rows})
     if len(sizes) != 1 or sizes[0] == 0:
-        raise BrokenAnswer(f"{endpoint.where} answered with vectors of different dimensions: {sizes}.")
+        raise BrokenAnswer(f"{endpoint.location} answered with vectors of different dimensions: {sizes}.")
     vectors: Vectors = np.stack(rows)
     # A length of zero, or one that overflows, would make every distance to the vector meaningless.
     lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
     if not np.isfinite(lengths).all() or not lengths.all():
-        raise BrokenAnswer(f"{endpoint.where} answered with a vector that is all zeros or holds NaN or infinity.")
+        raise BrokenAnswer(f"{endpoint.location} answered with a vector that is all zeros or holds NaN or infinity.")
     return vectors
 
 
@@ -152,8 +152,8 @@ def _unpack(endpoint: Endpoint, embedding: object) -> Vectors:
             if row.ndim == 1:
                 return row
     except (ValueError, TypeError, binascii.Error) as error:
-        raise BrokenAnswer(f"{endpoint.where} answered with a vector that cannot be read: {error}.") from error
-    raise BrokenAnswer(f"{endpoint.where} answered with a vector that is no list of numbers and no base64.")
+        raise BrokenAnswer(f"{endpoint.location} answered with a vector that cannot be read: {error}.") from error
+    raise BrokenAnswer(f"{endpoint.location} answered with a vector that is no list of numbers and no base64.")
 
 
 def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], content: bytes) -> EmbedderError:
@@ -163,45 +163,46 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
         # Routers pass an upstream error on inside a 200, with the status as its code.
         status = int(code)
     said = endpoint.quote(message)
-    where = endpoint.where
+    location = endpoint.location
     if status == 403 and _about(message, "flagged", "moderation"):
-        return TextRefused(f"{where} refuses the text ({status}): {said}")
+        return TextRefused(f"{location} refuses the text ({status}): {said}")
     if status in (401, 403):
         return _key_error(endpoint, status)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(
-            f"{where} wants money: the account behind {endpoint.key_env} has no credit or quota left.",
+            f"{location} wants money: the account behind {endpoint.key_env} has no credit or quota left.",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
     if status == 429 or (status == 503 and "retry-after" in headers):
         what = "limits the rate" if status == 429 else "is busy"
-        return RateLimited(f"{where} {what} ({status}): {said}", retry_after=stated_wait(headers, time.time()))
+        return RateLimited(f"{location} {what} ({status}): {said}", retry_after=stated_wait(headers, time.time()))
     if code == "model_not_found" or (
         _about(message, "model") and _about(message, "not found", "not exist", "not a valid")
     ):
         return EmbedderError(
-            f"{where} does not know the model: {said}", hint="Check `model` against the provider's list."
+            f"{location} does not know the model: {said}", hint="Check `model` against the provider's list."
         )
     if status in (404, 405) or 300 <= status < 400:
         if parsed:
-            return EmbedderError(f"{where} refuses with {status}: {said}", hint="Check base_url and model.")
+            return EmbedderError(f"{location} refuses with {status}: {said}", hint="Check base_url and model.")
         error = not_an_api(endpoint, f"is no embeddings API (status {status})")
         return EmbedderError(error.message, hint=error.hint)
     if status in (400, 413, 422):
         if endpoint.dimensions is not None and _about(message, "dimension"):
             return EmbedderError(
-                f"{where} does not give the dimension asked for: {said}", hint="Change `dimensions`, or leave it out."
+                f"{location} does not give the dimension asked for: {said}",
+                hint="Change `dimensions`, or leave it out.",
             )
-        return TextRefused(f"{where} refuses the text ({status}): {said}")
+        return TextRefused(f"{location} refuses the text ({status}): {said}")
     if status in (408, 409, 425) or status >= 500 or status == 200:
-        return EmbedderUnavailable(f"{where} fails with {status}: {said}")
-    return EmbedderError(f"{where} refuses with {status}: {said}")
+        return EmbedderUnavailable(f"{location} fails with {status}: {said}")
+    return EmbedderError(f"{location} refuses with {status}: {said}")
 
 
 def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     said = "" if status is None else f" ({status})"
     return EmbedderError(
-        f"{endpoint.where} wants a key{said}, and {endpoint.key_env} is not set.",
+        f"{endpoint.location} wants a key{said}, and {endpoint.key_env} is not set.",
         hint=f"export {endpoint.key_env}=…, or put it in the .env file.",
     )
 
@@ -211,7 +212,7 @@ def _key_error(endpoint: Endpoint, status: int) -> EmbedderError:
     if endpoint.key is None:
         return missing_key(endpoint, status)
     return EmbedderError(
-        f"{endpoint.where} does not accept the key in {endpoint.key_env} ({status}).",
+        f"{endpoint.location} does not accept the key in {endpoint.key_env} ({status}).",
         hint=f"Check {endpoint.key_env}: is it of this provider, and may it use this model?",
     )
 

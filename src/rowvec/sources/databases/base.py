@@ -42,7 +42,7 @@ class Database(ABC):
     """Connections to one database, and the one seam where its driver's errors become rowvec's."""
 
     engine: Engine
-    where: str
+    location: str
     """Kind and place of the database for messages, without a password."""
     hidden_schemas: frozenset[str] = frozenset()
     cursor_types = frozenset({ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP})
@@ -140,10 +140,10 @@ class Database(ABC):
         return [key] in unique_keys(connection, relation.table, relation.schema)
 
     def refused(self, line: str, hint: str | None = SETTINGS_HINT) -> SourceError:
-        return SourceError(f"{self.where} refused to read: {scrub(line, self._url)}", hint=hint)
+        return SourceError(f"{self.location} refused to read: {scrub(line, self._url)}", hint=hint)
 
     def no_answer(self, line: str) -> SourceUnavailable:
-        return SourceUnavailable(f"{self.where} does not answer: {scrub(line, self._url)}", hint=REACH_HINT)
+        return SourceUnavailable(f"{self.location} does not answer: {scrub(line, self._url)}", hint=REACH_HINT)
 
 
 def unique_keys(connection: Connection, table: str, schema: str | None) -> list[list[str]]:

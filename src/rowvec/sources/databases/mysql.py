@@ -39,7 +39,7 @@ class MySqlDatabase(Database):
         super().__init__(url)
         if importlib.util.find_spec("pymysql") is None:
             raise MissingExtraError("Reading MySQL or MariaDB", "mysql")
-        self.where = server_name("MySQL", parsed, 3306)
+        self.location = server_name("MySQL", parsed, 3306)
         self.engine = sa.create_engine(
             parsed.set(drivername="mysql+pymysql"),
             pool_pre_ping=True,
@@ -96,7 +96,7 @@ class MySqlDatabase(Database):
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         line = str(error.args[1] if code and len(error.args) > 1 else error).splitlines()[0]
         if code in _WRONG_LOGIN:
-            return SourceError(f"{self.where} refused the user or the password.", hint=ACCESS_HINT)
+            return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
         if code in _NO_PERMISSION:
             return self.refused(line, "Grant the user SELECT on it.")
         if code == _NO_DATABASE:

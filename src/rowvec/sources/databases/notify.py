@@ -212,7 +212,8 @@ class Notifier:
                         connection.execute(statement.encode())
             except psycopg.errors.InsufficientPrivilege as error:
                 raise SourceError(
-                    f"{self._database.where} does not let this user change the triggers of {self.schema}.{self.table}:"
+                    f"{self._database.location} does not let this user change the triggers of"
+                    f" {self.schema}.{self.table}:"
                     f" {error.diag.message_primary}",
                     hint=f"Let its owner run it, or: grant trigger on {self.schema}.{self.table} to …;"
                     f" grant create on schema {self.schema} to …",

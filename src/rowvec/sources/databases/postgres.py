@@ -36,7 +36,7 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
-        self.where = server_name("PostgreSQL", parsed, 5432)
+        self.location = server_name("PostgreSQL", parsed, 5432)
         self.engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
@@ -129,7 +129,7 @@ class PostgresDatabase(Database):
         code = getattr(error, "sqlstate", None)
         if code is None and isinstance(error, psycopg.OperationalError):
             if "authentication failed" in line or "no password supplied" in line:
-                return SourceError(f"{self.where} refused the user or the password.", hint=ACCESS_HINT)
+                return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
             if "does not exist" in line or "no pg_hba.conf entry" in line or "not permitted" in line:
                 return self.refused(line, "Correct source.url, or ask for access.")
             return self.no_answer(line)

@@ -40,7 +40,7 @@ class SqliteDatabase(Database):
         if not parsed.database or parsed.database == ":memory:":
             raise ConfigError("source.url names no SQLite file.", hint="Such as sqlite:///shop.db.")
         self._path = (base / Path(parsed.database).expanduser()).resolve()
-        self.where = f"SQLite {self._path}"
+        self.location = f"SQLite {self._path}"
         self._check_file()
         self.engine = sa.create_engine("sqlite://", creator=self._open, poolclass=sa.NullPool, hide_parameters=True)
 
@@ -112,17 +112,17 @@ class SqliteDatabase(Database):
         line = str(error)
         code = getattr(error, "sqlite_errorname", None) or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return SourceUnavailable(f"{self.where} is locked by another process: {line}", hint="It is tried again.")
+            return SourceUnavailable(f"{self.location} is locked by another process: {line}", hint="It is tried again.")
         if code.startswith("SQLITE_NOTADB"):
             return SourceError(f"{self._path} is no SQLite database.", hint="Correct source.url.")
         if code.startswith("SQLITE_CORRUPT"):
             return SourceError(
-                f"{self.where} is damaged: {line}",
+                f"{self.location} is damaged: {line}",
                 hint=f"Restore it, or save what can be saved: sqlite3 {self._path.name} .recover",
             )
         if code.startswith(("SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_READONLY", "SQLITE_AUTH")):
             return SourceError(
-                f"{self.where} cannot be opened: {line}",
+                f"{self.location} cannot be opened: {line}",
                 hint="May this user read the file? One in WAL mode needs its folder writable too.",
             )
         return self.refused(line)

@@ -95,17 +95,17 @@ class EnvelopeReader:
         self._decoders: dict[str, Decode] = {}
         self._removed: dict[str, None] = {}
 
-    def read(self, value: Any, key: Any, where: str) -> Parsed:
+    def read(self, value: Any, key: Any, location: str) -> Parsed:
         """
         Args:
             value: the event, decoded from JSON; None for a tombstone.
             key: the event's key, decoded from JSON; None where there is none.
-            where: the event's place, for messages.
+            location: the event's place, for messages.
 
         Raises:
             SourceError: no key, an unknown op, no event at all, or a change of the schema that drops the key.
         """
-        parsed = self._parsed(value, key, where)
+        parsed = self._parsed(value, key, location)
         for event in parsed.events:
             self._removed.pop(str(event.key), None)
             if event.effect is Effect.REMOVE:
@@ -114,22 +114,22 @@ class EnvelopeReader:
             del self._removed[next(iter(self._removed))]
         return parsed
 
-    def _parsed(self, value: Any, key: Any, where: str) -> Parsed:
+    def _parsed(self, value: Any, key: Any, location: str) -> Parsed:
         key_schema, key = _unwrapped(key)
         schema, payload = _unwrapped(value)
         if payload is None:
-            return self._tombstone(key, key_schema, where)
+            return self._tombstone(key, key_schema, location)
         if not isinstance(payload, dict):
-            raise SourceError(f"{where}: {_kind(payload)} is no change event.", hint="Is this Debezium's JSON?")
+            raise SourceError(f"{location}: {_kind(payload)} is no change event.", hint="Is this Debezium's JSON?")
         reason = _reason_to_skip(payload, schema)
         if reason is not None:
-            self._check_schema_change(payload, where)
+            self._check_schema_change(payload, location)
             return Parsed(skipped=reason)
         if "op" in payload and not _FIELDS_OF_ENVELOPE.isdisjoint(payload):
-            return self._envelope(payload, schema, key, key_schema, where)
-        return self._bare_row(payload, schema, key, key_schema, where)
+            return self._envelope(payload, schema, key, key_schema, location)
+        return self._bare_row(payload, schema, key, key_schema, location)
 
-    def _tombstone(self, key: Any, schema: Schema, where: str) -> Parsed:
+    def _tombstone(self, key: Any, schema: Schema, location: str) -> Parsed:
         found = self._from_event_key(key, schema)
         if found is None:
             return Parsed(skipped="tombstone without a key")
@@ -138,7 +138,7 @@ class EnvelopeReader:
             return Parsed(skipped="tombstone after a deletion")
         return Parsed((Event(Effect.REMOVE, found, {}, frozenset(), None),))
 
-    def _envelope(self, payload: dict[str, Any], schema: Schema, key: Any, key_schema: Schema, where: str) -> Parsed:
+    def _envelope(self, payload: dict[str, Any], schema: Schema, key: Any, key_schema: Schema, location: str) -> Parsed:
         op, source = payload["op"], payload.get("source")
         source = source if isinstance(source, dict) else {}
         if self._of_another_table(source):
@@ -150,22 +150,22 @@ class EnvelopeReader:
             return Parsed(skipped="message")
         if op not in _ROW_OPS:
             raise SourceError(
-                f"{where}: the op {op!r} is unknown.", hint="Debezium's are c, u, d, r, t and m. Is this its event?"
+                f"{location}: the op {op!r} is unknown.", hint="Debezium's are c, u, d, r, t and m. Is this its event?"
             )
-        before = self._row(payload.get("before"), _field(schema, "before"), where)
-        after = self._row(payload.get("after"), _field(schema, "after"), where)
+        before = self._row(payload.get("before"), _field(schema, "before"), location)
+        after = self._row(payload.get("after"), _field(schema, "after"), location)
         if op == "d":
-            found = self._key_of(before, key, key_schema, where)
+            found = self._key_of(before, key, key_schema, location)
             return Parsed((Event(Effect.REMOVE, found, {}, frozenset(), position),))
         if after is None:
-            raise SourceError(f"{where}: an event {op!r} without `after`.", hint="Is this Debezium's event?")
-        return Parsed(self._put(before, after, key, key_schema, position, where))
+            raise SourceError(f"{location}: an event {op!r} without `after`.", hint="Is this Debezium's event?")
+        return Parsed(self._put(before, after, key, key_schema, position, location))
 
     def _put(
-        self, before: _Row | None, after: _Row, key: Any, key_schema: Schema, position: Position | None, where: str
+        self, before: _Row | None, after: _Row, key: Any, key_schema: Schema, position: Position | None, location: str
     ) -> tuple[Event, ...]:
         values, missing = dict(after.values), set(after.missing)
-        found = self._key_of(after, key, key_schema, where)
+        found = self._key_of(after, key, key_schema, location)
         # What was not logged because it did not change is in `before`, where that is logged in full.
         for name in after.missing:
             if before is not None and name in before.values:
@@ -178,26 +178,28 @@ class EnvelopeReader:
         # A key that is not the table's primary key can change in an update.
         return (Event(Effect.REMOVE, old, {}, frozenset(), position), put)
 
-    def _bare_row(self, payload: dict[str, Any], schema: Schema, key: Any, key_schema: Schema, where: str) -> Parsed:
+    def _bare_row(self, payload: dict[str, Any], schema: Schema, key: Any, key_schema: Schema, location: str) -> Parsed:
         told = {name[2:].removeprefix("source_"): each for name, each in payload.items() if name.startswith("__")}
-        row = self._row({name: each for name, each in payload.items() if not name.startswith("__")}, schema, where)
+        row = self._row({name: each for name, each in payload.items() if not name.startswith("__")}, schema, location)
         assert row is not None
         op = told.get("op")
         if op is not None and op not in _ROW_OPS:
-            raise SourceError(f"{where}: the op {op!r} is unknown.", hint="Debezium's are c, u, d and r.")
+            raise SourceError(f"{location}: the op {op!r} is unknown.", hint="Debezium's are c, u, d and r.")
         if self._of_another_table(told):
             return Parsed(skipped="of another table")
         position = position_of(told, None)
         if op == "d" or str(told.get("deleted", "")).lower() == "true":
-            return Parsed((Event(Effect.REMOVE, self._key_of(row, key, key_schema, where), {}, frozenset(), position),))
-        return Parsed(self._put(None, row, key, key_schema, position, where))
+            return Parsed(
+                (Event(Effect.REMOVE, self._key_of(row, key, key_schema, location), {}, frozenset(), position),)
+            )
+        return Parsed(self._put(None, row, key, key_schema, position, location))
 
-    def _row(self, value: Any, schema: Schema, where: str) -> _Row | None:
+    def _row(self, value: Any, schema: Schema, location: str) -> _Row | None:
         if value is None:
             return None
         if not isinstance(value, dict):
             raise SourceError(
-                f"{where}: {_kind(value)} where the columns of the row should be.",
+                f"{location}: {_kind(value)} where the columns of the row should be.",
                 hint="MongoDB's events are not read; for a table of a database the row is an object.",
             )
         missing = frozenset(name for name, each in value.items() if each in self._unavailable)
@@ -210,7 +212,7 @@ class EnvelopeReader:
             self._schema, self._decoders = schema, {**self._declared, **struct_decoders(schema)}
         return self._decoders
 
-    def _key_of(self, row: _Row | None, key: Any, key_schema: Schema, where: str) -> Any:
+    def _key_of(self, row: _Row | None, key: Any, key_schema: Schema, location: str) -> Any:
         found = None if row is None else row.values.get(self.key)
         if found is None:
             found = self._from_event_key(key, key_schema)
@@ -219,10 +221,10 @@ class EnvelopeReader:
         names = list(row.values) if row is not None else []
         names += [name for name in key if name not in names] if isinstance(key, dict) else []
         if self.key in names:
-            raise SourceError(f"{where}: the key {self.key!r} is null.", hint="Name a column that never is.")
+            raise SourceError(f"{location}: the key {self.key!r} is null.", hint="Name a column that never is.")
         hint = suggestion(self.key, names) if names else "Name the column in source.key, or send the event's key along."
         raise SourceError(
-            f"{where}: the event has no key {self.key!r}. If a change of the table dropped or renamed it, rowvec"
+            f"{location}: the event has no key {self.key!r}. If a change of the table dropped or renamed it, rowvec"
             " cannot tell whose vector this is.",
             hint=hint,
         )
@@ -238,7 +240,7 @@ class EnvelopeReader:
         full = ".".join(str(source[part]) for part in ("db", "schema", "table") if source.get(part))
         return full != self.table and not full.endswith(f".{self.table}")
 
-    def _check_schema_change(self, payload: Mapping[str, Any], where: str) -> None:
+    def _check_schema_change(self, payload: Mapping[str, Any], location: str) -> None:
         if self.table is None:
             return
         for change in payload.get("tableChanges") or ():
@@ -247,7 +249,7 @@ class EnvelopeReader:
             ours = name == self.table or name.endswith(f".{self.table}")
             if ours and columns and change.get("type") != "DROP" and self.key not in columns:
                 raise SourceError(
-                    f"{where}: a change of the table {name} has dropped its column {self.key!r}, which is the key.",
+                    f"{location}: a change of the table {name} has dropped its column {self.key!r}, which is the key.",
                     hint=f"Name another column in source.key. {suggestion(self.key, columns)}",
                 )
 

@@ -29,7 +29,7 @@ class EventFiles(EventStream):
     ) -> None:
         self._paths, self._base = list(paths), base or Path.cwd()
         files = find(self._paths, self._base)
-        self.where = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
+        self.location = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
         super().__init__(settings, rows)
 
     def _records(
@@ -63,15 +63,15 @@ class EventFiles(EventStream):
                 places[file.name] = f"{start}:{line}"
                 if raw.isspace():
                     continue
-                where = f"{file.name}, line {line}"
+                location = f"{file.name}, line {line}"
                 try:
-                    key, value = _key_and_value(raw, where)
+                    key, value = _key_and_value(raw, location)
                 except SourceError as error:
                     if not self.settings.skip_bad:
                         yield error
                         return
                     key, value = None, raw.decode(errors="replace")
-                yield Record(file.name, where, key, value, places[file.name])
+                yield Record(file.name, location, key, value, places[file.name])
 
 
 def _whole_lines(stream: BinaryIO, follow: bool) -> Iterator[bytes]:
@@ -82,7 +82,7 @@ def _whole_lines(stream: BinaryIO, follow: bool) -> Iterator[bytes]:
         yield raw
 
 
-def _key_and_value(raw: bytes, where: str) -> tuple[Any, Any]:
+def _key_and_value(raw: bytes, location: str) -> tuple[Any, Any]:
     """The two halves of a line `key<TAB>event`, or no key and the whole line."""
     left, tab, right = raw.partition(b"\t")
     if tab:
@@ -91,5 +91,5 @@ def _key_and_value(raw: bytes, where: str) -> tuple[Any, Any]:
         except ValueError:
             # White space between the parts of an object may be a tab too; this was none.
             value = right.strip()
-            return key_of(left), None if value in (b"", b"NULL") else parse_json(right, where)
-    return None, parse_json(raw, where)
+            return key_of(left), None if value in (b"", b"NULL") else parse_json(right, location)
+    return None, parse_json(raw, location)

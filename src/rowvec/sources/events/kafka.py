@@ -57,13 +57,13 @@ class KafkaEvents(EventStream):
             SourceError: there is no such topic. SourceUnavailable: no broker answers.
         """
         self._brokers, self._topics, self._options = brokers, list(topics), dict(options or {})
-        self.where = f"Kafka {brokers} {', '.join(self._topics)}"
+        self.location = f"Kafka {brokers} {', '.join(self._topics)}"
         super().__init__(settings, rows)
 
     def _records(
         self, offsets: Mapping[str, str], follow: bool, stop: threading.Event
     ) -> Generator[Record | SourceError | None]:
-        with closing(_Reading(self._brokers, self._topics, self._options, offsets, self.where)) as reading:
+        with closing(_Reading(self._brokers, self._topics, self._options, offsets, self.location)) as reading:
             while not stop.is_set():
                 messages = reading.messages()
                 for message in messages:
@@ -77,15 +77,15 @@ class KafkaEvents(EventStream):
 
     def _record(self, message: Any) -> Record | SourceError:
         stream = f"{message.topic()}/{message.partition()}"
-        where = f"{stream}, offset {message.offset()}"
+        location = f"{stream}, offset {message.offset()}"
         following = str(message.offset() + 1)
         try:
-            return Record(stream, where, key_of(message.key()), _parsed(message.value(), where), following)
+            return Record(stream, location, key_of(message.key()), _parsed(message.value(), location), following)
         except SourceError as error:
             if not self.settings.skip_bad:
                 return error
             # A number is no event: it is counted as one that cannot be read.
-            return Record(stream, where, None, 0, following)
+            return Record(stream, location, None, 0, following)
 
 
 class _Reading:
@@ -97,9 +97,9 @@ class _Reading:
         topics: Sequence[str],
         options: Mapping[str, Any],
         offsets: Mapping[str, str],
-        where: str,
+        location: str,
     ) -> None:
-        self._topics, self._where, self._offsets = topics, where, offsets
+        self._topics, self._location, self._offsets = topics, location, offsets
         self._secrets = [str(value) for name, value in options.items() if _SECRET.search(name)]
         self._kafka = _confluent_kafka()
         self._down_since: float | None = None
@@ -125,7 +125,7 @@ class _Reading:
             )
         except (self._kafka.KafkaException, TypeError, ValueError) as error:
             line = self._scrubbed(error)
-            raise SourceError(f"{where}: an option is refused: {line}", hint="Correct source.options.") from None
+            raise SourceError(f"{location}: an option is refused: {line}", hint="Correct source.options.") from None
         try:
             self._assign()
         except BaseException:
@@ -174,7 +174,7 @@ class _Reading:
         for topic in self._topics:
             if topic not in there:
                 known = sorted(name for name in there if not name.startswith("__"))
-                raise SourceError(f"{self._where}: there is no topic {topic!r}.", hint=suggestion(topic, known))
+                raise SourceError(f"{self._location}: there is no topic {topic!r}.", hint=suggestion(topic, known))
         wanted = {(topic, number) for topic in self._topics for number in there[topic].partitions}
         new = sorted(wanted - self._partitions)
         if new:
@@ -191,12 +191,12 @@ class _Reading:
         name = "/".join(map(str, partition))
         if code in (codes._AUTO_OFFSET_RESET, codes.OFFSET_OUT_OF_RANGE):
             raise SourceError(
-                f"{self._where}: the events of {name} from offset {self._offsets.get(name, 0)} on are gone: Kafka"
+                f"{self._location}: the events of {name} from offset {self._offsets.get(name, 0)} on are gone: Kafka"
                 " deleted them before they were read, or the topic was made anew.",
                 hint="Compare with the table once (rowvec sync --full), or read all there is with --from-start.",
             )
         if code in (codes.UNKNOWN_TOPIC_OR_PART, codes._UNKNOWN_PARTITION, codes._UNKNOWN_TOPIC):
-            raise SourceError(f"{self._where}: {name} is gone.", hint="Was the topic deleted?")
+            raise SourceError(f"{self._location}: {name} is gone.", hint="Was the topic deleted?")
         raise self._unavailable(self._scrubbed(message.error().str()))
 
     def _hear(self, error: Any) -> None:
@@ -214,7 +214,7 @@ class _Reading:
 
     def _unavailable(self, line: str) -> SourceUnavailable:
         return SourceUnavailable(
-            f"{self._where} does not answer: {line}", hint="Are the brokers running, and source.brokers right?"
+            f"{self._location} does not answer: {line}", hint="Are the brokers running, and source.brokers right?"
         )
 
 
@@ -226,12 +226,12 @@ def _confluent_kafka() -> Any:
     return confluent_kafka
 
 
-def _parsed(raw: bytes | None, where: str) -> Any:
+def _parsed(raw: bytes | None, location: str) -> Any:
     if raw is None:
         return None
     if raw[:1] == b"\0":
         raise SourceError(
-            f"{where}: the event is in binary form (Avro or Protobuf of a schema registry).",
+            f"{location}: the event is in binary form (Avro or Protobuf of a schema registry).",
             hint="Let Kafka Connect write JSON: value.converter=org.apache.kafka.connect.json.JsonConverter",
         )
-    return parse_json(raw, where, in_file=False)
+    return parse_json(raw, location, in_file=False)

@@ -34,7 +34,7 @@ class Record(NamedTuple):
 
     stream: str
     """A name for what has an order of its own: a file, a partition."""
-    where: str
+    location: str
     key: Any
     value: Any
     next: str
@@ -85,7 +85,7 @@ class EventStream(ABC):
     With it a full comparison is possible, and rows whose events leave values out are read from there.
     """
 
-    where: str
+    location: str
 
     def __init__(self, settings: EventSettings, rows: Source | None = None) -> None:
         """
@@ -152,8 +152,8 @@ class EventStream(ABC):
 
     def _take(self, record: Record, reader: EnvelopeReader, batch: EventBatch) -> SourceError | None:
         try:
-            parsed = reader.read(record.value, record.key, record.where)
-            batch.events += [self._typed(event, record.where) for event in parsed.events]
+            parsed = reader.read(record.value, record.key, record.location)
+            batch.events += [self._typed(event, record.location) for event in parsed.events]
         except SourceError as error:
             if not self.settings.skip_bad:
                 return error
@@ -164,7 +164,7 @@ class EventStream(ABC):
         batch.offsets[record.stream] = record.next
         return None
 
-    def _typed(self, event: Event, where: str) -> Event:
+    def _typed(self, event: Event, location: str) -> Event:
         if event.effect is Effect.TRUNCATE:
             return event
         try:
@@ -173,7 +173,7 @@ class EventStream(ABC):
             key = None
         if key is None or key == "":
             raise SourceError(
-                f"{where}: the key {self.key!r} is {event.key!r}, which is no {self.key_type} that a store keeps.",
+                f"{location}: the key {self.key!r} is {event.key!r}, which is no {self.key_type} that a store keeps.",
                 hint="Say of what type keys are: source.key_type = integer, text or uuid.",
             )
         return event._replace(key=key)
@@ -202,7 +202,7 @@ class EventStream(ABC):
         types = self._peek()
         if not types:
             raise SourceError(
-                f"{self.where} has no events yet that would tell the columns of the table.",
+                f"{self.location} has no events yet that would tell the columns of the table.",
                 hint='Declare them: source.columns = { id = "integer", name = "text" }',
             )
         types.update({name: column_type(declared_schema(name, word)) for name, word in self.settings.types.items()})
@@ -217,7 +217,7 @@ class EventStream(ABC):
         try:
             for record in islice((each for each in records if isinstance(each, Record)), PEEK_EVENTS):
                 try:
-                    events = reader.read(record.value, record.key, record.where).events
+                    events = reader.read(record.value, record.key, record.location).events
                 except SourceError:
                     continue  # Told when it is its turn to be carried out.
                 schema = {each["field"]: each for each in row_schema(record.value).get("fields") or ()}
@@ -283,7 +283,7 @@ class EventStream(ABC):
     def _table(self) -> Source:
         if self.rows is None:
             raise ConfigError(
-                f"{self.where} has events, but no table to compare with.",
+                f"{self.location} has events, but no table to compare with.",
                 hint="Follow it with `rowvec watch`, or name the table that the events are of in source.rows.",
             )
         return self.rows

@@ -23,10 +23,10 @@ class RowFilter:
         self.columns = frozenset(_used(self._where))
         self._converters = {c.name: converter(c.type) for c in columns if c.name in self.columns}
 
-    def __call__(self, row: Mapping[str, Any], where: str) -> bool:
+    def __call__(self, row: Mapping[str, Any], location: str) -> bool:
         """
         Args:
-            where: the row's place, for messages.
+            location: the row's place, for messages.
 
         Raises:
             SourceError: a value is of another type than its column.
@@ -38,7 +38,8 @@ class RowFilter:
                 values[name] = None if value is None else convert(value)
             except CONVERSION_ERRORS as error:
                 raise SourceError(
-                    f"{where}: the value of {name!r}, which source.where looks at, is of another type than its column.",
+                    f"{location}: the value of {name!r}, which source.where looks at, is of another type than"
+                    " its column.",
                     hint="Correct the row, or say of what type the column is.",
                 ) from error
         return matches(self._where, values)

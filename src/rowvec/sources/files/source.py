@@ -74,7 +74,7 @@ class FilesSource:
         self.key, self.cursor = key, cursor
         self._types = dict(types or {})
         files = find(self._paths, self._base)
-        self.where = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
+        self.location = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
         self.columns: Sequence[Column] = self._look(files)
         names = [column.name for column in self.columns]
         self._check_columns(files[0], names)
@@ -160,7 +160,7 @@ class FilesSource:
             # Text that looks like a date is text.
             return ColumnType.TEXT
         raise SourceError(
-            f"source.key: {self.key!r} of {self.where} is of type {kind}; a key is integer, text or uuid.",
+            f"source.key: {self.key!r} of {self.location} is of type {kind}; a key is integer, text or uuid.",
             hint=f'Say what it is if it is one of them: types = {{ {self.key} = "text" }}',
         )
 
@@ -168,7 +168,8 @@ class FilesSource:
         kind = next((column.type for column in self.columns if column.name == self.cursor), None)
         if kind is not None and kind not in CURSOR_TYPES:
             raise SourceError(
-                f"source.cursor: {self.cursor!r} of {self.where} is of type {kind}; a cursor is a timestamp, a date or"
+                f"source.cursor: {self.cursor!r} of {self.location} is of type {kind}; a cursor is a"
+                " timestamp, a date or"
                 " an integer.",
                 hint=f'Name another column, or say what it is: types = {{ {self.cursor} = "timestamp" }}',
             )
@@ -227,7 +228,7 @@ class FilesSource:
             spool.close()
             files = again
         raise SourceUnavailable(
-            f"{self.where}: the files change while they are read.",
+            f"{self.location}: the files change while they are read.",
             hint="Write them under another name and rename them when they are whole.",
         )
 
@@ -253,35 +254,40 @@ class FilesSource:
         for line, row in form.rows(file, wanted):
             if not (form.same_columns or self._declared or row.keys() <= declared.keys()):
                 self._refuse_stranger(f"{file.name}, line {line}", next(name for name in row if name not in declared))
-            where = f"{file.name}, {form.line} {line}"
-            if self._passes is not None and not self._passes(row, where):
+            location = f"{file.name}, {form.line} {line}"
+            if self._passes is not None and not self._passes(row, location):
                 continue
-            key = self._checked_key(row.get(self.key), where)
-            yield line, key, self._mark(row, where), tuple(key if name == self.key else row.get(name) for name in names)
+            key = self._checked_key(row.get(self.key), location)
+            yield (
+                line,
+                key,
+                self._mark(row, location),
+                tuple(key if name == self.key else row.get(name) for name in names),
+            )
 
-    def _refuse_stranger(self, where: str, name: str) -> NoReturn:
+    def _refuse_stranger(self, location: str, name: str) -> NoReturn:
         raise SourceError(
-            f"{where}: the column {name!r} is in none of the first rows.",
+            f"{location}: the column {name!r} is in none of the first rows.",
             hint=f'Declare it, types = {{ {name} = "text" }}, or list the columns to read in source.columns.',
         )
 
-    def _checked_key(self, value: Any, where: str) -> Key:
+    def _checked_key(self, value: Any, location: str) -> Key:
         if value is None or value == "":
             raise SourceError(
-                f"{where}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
+                f"{location}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
             )
         try:
             key: Key = text_key(value) if self.key_type is ColumnType.TEXT else self._convert_key(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
-                f"{where}: the key {value!r} is no {self.key_type} that a store keeps.",
+                f"{location}: the key {value!r} is no {self.key_type} that a store keeps.",
                 hint="Correct the row."
                 if self.key_type is ColumnType.TEXT
                 else f'Correct the row, or read all keys as text: types = {{ {self.key} = "text" }}',
             ) from error
         return key
 
-    def _mark(self, row: Mapping[str, Any], where: str) -> int | str | None:
+    def _mark(self, row: Mapping[str, Any], location: str) -> int | str | None:
         """The value of the row's cursor, as it sorts."""
         value = None if self.cursor is None else row.get(self.cursor)
         if value is None or self._cursor_type is None:
@@ -290,7 +296,7 @@ class FilesSource:
             mark = converter(self._cursor_type)(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
-                f"{where}: the cursor {value!r} of {self.cursor!r} is no {self._cursor_type}.",
+                f"{location}: the cursor {value!r} of {self.cursor!r} is no {self._cursor_type}.",
                 hint="Correct the row, or name another cursor.",
             ) from error
         return None if mark is None else _sortable(mark)

@@ -23,7 +23,7 @@ class Statement(NamedTuple):
 class Database(Protocol):
     """Safe to use from several threads at once."""
 
-    where: str
+    location: str
     """For messages, without a token."""
 
     def exists(self) -> bool:
@@ -87,12 +87,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
 _TRANSIENT = ("database is locked", "database table is locked", "database schema has changed", "sqlite_busy", "busy")
 
 
-def translated(message: str, where: str) -> StoreError:
+def translated(message: str, location: str) -> StoreError:
     """The error a user should see for what a driver or a server said; neither gives more than words."""
     plain = message.lower()
     for said, problem, hint in _KNOWN:
         if said in plain:
-            return StoreError(f"{where}: {problem} ({message})", hint=hint)
+            return StoreError(f"{location}: {problem} ({message})", hint=hint)
     if any(said in plain for said in _TRANSIENT):
-        return StoreUnavailable(f"{where}: another process is writing to the database. ({message})")
-    return StoreError(f"{where}: {message}")
+        return StoreUnavailable(f"{location}: another process is writing to the database. ({message})")
+    return StoreError(f"{location}: {message}")

@@ -57,7 +57,7 @@ class Generations:
         self._database = database
         self._target = target
         self._metric = metric
-        self._where = f"{database.where}, table {target}"
+        self._location = f"{database.location}, table {target}"
 
     def read(self) -> dict[str, Generation]:
         """By state."""
@@ -142,14 +142,14 @@ class Generations:
         Raises:
             StoreError: a table of that name is not ours or of another shape.
         """
-        schema.check_names(spec, self._where)
+        schema.check_names(spec, self._location)
         known = self.read()
         state, old, removed = self._chosen(known, _fingerprint(spec))
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
         tables = Tables(self._target, state, number)
         stands = self.tables(old) if old else tables
         columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
-        missing = schema.repairs(tables, columns, spec, self._where) if columns else []
+        missing = schema.repairs(tables, columns, spec, self._location) if columns else []
         wanted = self._wanted(spec, old, state, number)
         if columns and old == wanted and not missing and not removed:
             return tables, []
@@ -187,7 +187,8 @@ class Generations:
         for name in (Tables(self._target, state).name for state in ("next", "previous") if state not in known):
             if schema.columns_of(self._database, name):
                 raise StoreError(
-                    f"{self._where}: a new model's vectors are made beside the old ones, for which the name {name} has"
+                    f"{self._location}: a new model's vectors are made beside the old ones, for which the"
+                    f" name {name} has"
                     " to be free; a table or view of that name is there that does not belong to it.",
                     hint="Give that table another name, or this store.",
                 )
@@ -222,7 +223,7 @@ class Generations:
         for what, was, asked in differing:
             if was != asked:
                 raise StoreError(
-                    f"{self._where}: its {what} is {was}, the pipeline asks for {asked}.",
+                    f"{self._location}: its {what} is {was}, the pipeline asks for {asked}.",
                     hint="Give the store another table name, or change the setting back.",
                 )
 
@@ -246,7 +247,7 @@ class Generations:
         """
         known = self.read()
         if "previous" not in known:
-            raise StoreError(f"{self._where} has no previous generation.", hint="`rowvec generations` lists them.")
+            raise StoreError(f"{self._location} has no previous generation.", hint="`rowvec generations` lists them.")
         live = known["live"]
         # Fails where it was carried out already and its answer was lost: to do it twice would undo it.
         once = """select case when exists (select 1 from rowvec_generations where target = ? and state = 'live'
@@ -270,7 +271,7 @@ class Generations:
         found = self.read().get(state)
         if found is None:
             raise StoreError(
-                f"{self._where} has no {word} generation.", hint="`rowvec generations` lists those that there are."
+                f"{self._location} has no {word} generation.", hint="`rowvec generations` lists those that there are."
             )
         return [*schema.removal(self.tables(found)), self._forgotten(state)]
 

@@ -59,11 +59,13 @@ class VectorIndex:
     def create(self, spec: TableSpec, progress: Callable[[int, int], None] | None) -> None:
         if self._metric == "ip":
             raise StoreError(
-                f"{self._database.where}: libSQL has no vector index for the inner product.",
+                f"{self._database.location}: libSQL has no vector index for the inner product.",
                 hint="Use the metric cosine or l2, or go on without an index: the exact scan works.",
             )
         if not self.possible():
-            raise StoreError(f"{self._database.where}: this engine has no vector index.", hint="The exact scan works.")
+            raise StoreError(
+                f"{self._database.location}: this engine has no vector index.", hint="The exact scan works."
+            )
         self._database.transact([Statement(sql) for sql in self._creation(spec)])
         self._fill(progress)
         self._record("diskann")

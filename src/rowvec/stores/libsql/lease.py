@@ -41,7 +41,7 @@ class Lease:
         """
         if self._lost:
             raise Locked(
-                f"{self._database.where}: this sync was silent for over {LEASE_SECONDS:.0f} s and lost its lock.",
+                f"{self._database.location}: this sync was silent for over {LEASE_SECONDS:.0f} s and lost its lock.",
                 hint="Run `rowvec sync` again: it goes on where this one stopped.",
             )
 
@@ -98,7 +98,8 @@ class Lease:
         found = self._database.query("select holder, since from rowvec_locks where target = ?", (self._target,))
         holder, since = found[0] if found else ("somebody who has just finished", now())
         return Locked(
-            f"{self._database.where}, table {self._target}: another sync is at work: {holder}, since {since[:19]} UTC.",
+            f"{self._database.location}, table {self._target}: another sync is at work: {holder}, since"
+            f" {since[:19]} UTC.",
             hint=f"Wait for it. If it is gone, its lock ends {LEASE_SECONDS:.0f} s after its last sign of life.",
         )
 

@@ -40,7 +40,7 @@ class LocalDatabase:
         self._idle: list[Any] = []
         self._guard = threading.Lock()
         self._closed = False
-        self.where = str(self._path)
+        self.location = str(self._path)
 
     def exists(self) -> bool:
         return self._path.exists()
@@ -48,7 +48,7 @@ class LocalDatabase:
     def create(self) -> None:
         if not self._path.absolute().parent.is_dir():
             raise StoreError(
-                f"{self.where}: the folder {self._path.absolute().parent} does not exist.",
+                f"{self.location}: the folder {self._path.absolute().parent} does not exist.",
                 hint="Make it, or give the store another path.",
             )
         # Readers go on while a batch is written; the mode stays with the file.
@@ -60,7 +60,7 @@ class LocalDatabase:
             return rows or []
 
         if not self.exists():
-            raise StoreError(f"{self.where}: there is no such file.", hint="Run `rowvec sync` to make it.")
+            raise StoreError(f"{self.location}: there is no such file.", hint="Run `rowvec sync` to make it.")
         return self._patiently(run)
 
     def transact(
@@ -94,7 +94,7 @@ class LocalDatabase:
                 with self._connection() as connection:
                     return work(connection)
             except ValueError as error:
-                trouble = translated(str(error), self.where)
+                trouble = translated(str(error), self.location)
                 if not isinstance(trouble, StoreUnavailable) or time.monotonic() > deadline:
                     raise trouble from None
             time.sleep(_BUSY_SECONDS)
@@ -103,7 +103,7 @@ class LocalDatabase:
     def _connection(self) -> Iterator[Any]:
         with self._guard:
             if self._closed:
-                raise StoreError(f"{self.where}: the store is closed.")
+                raise StoreError(f"{self.location}: the store is closed.")
             connection = self._idle.pop() if self._idle else None
         connection = connection or self._open()
         try:

@@ -53,7 +53,7 @@ class RemoteDatabase:
             stop=tenacity.stop_after_attempt(tries),
             reraise=True,
         )
-        self.where = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
+        self.location = f"{parts.scheme}://{host}{parts.path.rstrip('/')}"
 
     def exists(self) -> bool:
         return True
@@ -94,13 +94,13 @@ class RemoteDatabase:
         try:
             return json.dumps({"sql": sql, "args": [_encoded(value) for value in values]}, allow_nan=False)
         except ValueError:
-            raise StoreError(f"{self.where}: an infinite number cannot be sent over HTTP.") from None
+            raise StoreError(f"{self.location}: an infinite number cannot be sent over HTTP.") from None
 
     def _changed(self, response: Any, statements: int, first: bool) -> list[int]:
         result = response["result"]
         for error in result["step_errors"]:
             if error:
-                raise translated(str(error.get("message")), self.where)
+                raise translated(str(error.get("message")), self.location)
         steps = result["step_results"][int(first) :][:statements]
         return [step["affected_row_count"] for step in steps]
 
@@ -116,16 +116,16 @@ class RemoteDatabase:
             response = self._client.post(address, content=body, headers={"Content-Type": "application/json"})
         except self._unreachable as error:
             raise StoreUnavailable(
-                f"{self.where} does not answer: {str(error) or type(error).__name__}.",
+                f"{self.location} does not answer: {str(error) or type(error).__name__}.",
                 hint="Check the URL and the network; the sync goes on where it stopped.",
             ) from None
         status = response.status_code
         if status in (401, 403):
             raise StoreError(
-                f"{self.where} refused the token (HTTP {status}).", hint="Make a new token for this database."
+                f"{self.location} refused the token (HTTP {status}).", hint="Make a new token for this database."
             )
         if status in (408, 425, 429) or status >= 500:
-            raise StoreUnavailable(f"{self.where} is not available now (HTTP {status}).")
+            raise StoreUnavailable(f"{self.location} is not available now (HTTP {status}).")
         try:
             answer = response.json()
             if status == 200 and "results" in answer:
@@ -135,9 +135,9 @@ class RemoteDatabase:
             problem = ""
         if "stream" in problem.lower():
             # The server has closed the stream, and rolled its transaction back.
-            raise StoreUnavailable(f"{self.where}: {problem}")
+            raise StoreUnavailable(f"{self.location}: {problem}")
         raise StoreError(
-            f"{self.where} does not answer as a libSQL server (HTTP {status}). {problem}".rstrip(),
+            f"{self.location} does not answer as a libSQL server (HTTP {status}). {problem}".rstrip(),
             hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
         )
 
@@ -166,7 +166,7 @@ class _Stream:
         self._baton, self._base = answer["baton"], answer.get("base_url") or self._base
         result = answer["results"][0]
         if result["type"] == "error":
-            raise translated(str(result["error"].get("message")), self._database.where)
+            raise translated(str(result["error"].get("message")), self._database.location)
         return result["response"]
 
     def __enter__(self) -> _Stream:

@@ -163,21 +163,21 @@ def columns_of(database: Database, table: str) -> dict[str, str]:
     return dict(database.query("select name, type from pragma_table_info(?)", (table,)))
 
 
-def check_names(spec: TableSpec, where: str) -> None:
+def check_names(spec: TableSpec, location: str) -> None:
     """
     Raises:
         ConfigError: the key or a metadata column has the name of another column of the vector table.
     """
-    check_columns(spec, _RESERVED, where, fold=True)
+    check_columns(spec, _RESERVED, location, fold=True)
 
 
-def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, where: str) -> list[Statement]:
+def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, location: str) -> list[Statement]:
     """The statements that add the metadata columns which a table, of declared types by name, does not have yet.
 
     Raises:
         StoreError: the table is not one of ours, or has another dimension or key.
     """
-    _check_ours(columns, spec, where)
+    _check_ours(columns, spec, location)
     there = set(map(folded, columns))
     return [
         Statement(f"alter table {tables.vectors} add column {quoted(column.name)} {DECLARED.get(column.type, 'TEXT')}")
@@ -186,28 +186,28 @@ def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, where: str
     ]
 
 
-def _check_ours(columns: dict[str, str], spec: TableSpec, where: str) -> None:
+def _check_ours(columns: dict[str, str], spec: TableSpec, location: str) -> None:
     missing = [name for name in OWN if name not in columns]
     if missing:
         raise StoreError(
-            f"{where} is there and was not made by rowvec: it has no column {', '.join(missing)}.",
+            f"{location} is there and was not made by rowvec: it has no column {', '.join(missing)}.",
             hint="Give the store another table name.",
         )
     if spec.key not in columns:
         raise StoreError(
-            f"{where} holds the vectors of another key: it has no column {spec.key!r}.",
+            f"{location} holds the vectors of another key: it has no column {spec.key!r}.",
             hint="Name the key that it was made for, or give the store another table name.",
         )
     found = re.fullmatch(r"f32_blob\((\d+)\)", columns["embedding"].lower())
     if not found or int(found[1]) != spec.dimension:
         held = f"vectors of {found[1]} dimensions" if found else f"a column of type {columns['embedding']}"
         raise StoreError(
-            f"{where} holds {held}, the embedder gives {spec.dimension}.",
+            f"{location} holds {held}, the embedder gives {spec.dimension}.",
             hint="Give the store another table name, or use the model that the table was made with.",
         )
     keys_are_integers = columns[spec.key].lower() == "integer"
     if keys_are_integers != (spec.key_type is ColumnType.INTEGER):
         raise StoreError(
-            f"{where} has a key of type {columns[spec.key].lower()}, the source one of type {spec.key_type}.",
+            f"{location} has a key of type {columns[spec.key].lower()}, the source one of type {spec.key_type}.",
             hint="Give the store another table name.",
         )

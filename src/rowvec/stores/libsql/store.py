@@ -62,12 +62,12 @@ class LibsqlStore:
         self._prepared: TableSpec | None = None
         self.metric = metric
         self._aim(schema.Tables(table), schema.Tables(table))
-        self.where = f"{self._database.where}, table {table}"
+        self.location = f"{self._database.location}, table {table}"
 
     @property
     def _spec(self) -> TableSpec:
         if self._prepared is None:
-            raise StoreError(f"{self.where}: the store was not prepared.", hint="Call prepare() first.")
+            raise StoreError(f"{self.location}: the store was not prepared.", hint="Call prepare() first.")
         return self._prepared
 
     @property
@@ -83,7 +83,7 @@ class LibsqlStore:
         return self._generations.ledger()
 
     def attach(self, spec: TableSpec) -> bool:
-        schema.check_names(spec, self.where)
+        schema.check_names(spec, self.location)
         tables = self._generations.existing(spec)
         self._prepared = spec
         self._look(tables)
@@ -131,7 +131,7 @@ class LibsqlStore:
 
     def drop_generation(self, state: State, spec: TableSpec) -> None:
         if state is State.LIVE:
-            raise StoreError(f"{self.where}: the live generation is what searches see: it is not dropped.")
+            raise StoreError(f"{self.location}: the live generation is what searches see: it is not dropped.")
         self._lease.check()
         name = "next" if state is State.BUILDING else "previous"
         self._database.transact(self._generations.dropping(name, state))
@@ -151,7 +151,7 @@ class LibsqlStore:
                 raise
 
     def checks(self, spec: TableSpec) -> list[Check]:
-        schema.check_names(spec, self.where)
+        schema.check_names(spec, self.location)
 
         def check(what: str, look: Callable[[], Any]) -> Check:
             try:
@@ -161,8 +161,8 @@ class LibsqlStore:
 
         ask = self._database.query
         if not self._database.exists():
-            return [Check("store", True, f"{self.where}: will be made by the first sync")]
-        checks = [check("store", lambda: f"{self.where}: SQLite {ask('select sqlite_version()')[0][0]}")]
+            return [Check("store", True, f"{self.location}: will be made by the first sync")]
+        checks = [check("store", lambda: f"{self.location}: SQLite {ask('select sqlite_version()')[0][0]}")]
         if checks[0].ok:
             checks += [
                 check("vector functions", lambda: ask("select vector_distance_cos(?, ?)", (_ONE, _ONE)) and "present"),
@@ -225,7 +225,8 @@ class LibsqlStore:
         for entry in batch.entries:
             if len(entry.vector) != self._spec.dimension:
                 raise StoreError(
-                    f"{self.where}: a vector of {len(entry.vector)} dimensions, the table holds {self._spec.dimension}."
+                    f"{self.location}: a vector of {len(entry.vector)} dimensions, the table holds"
+                    f" {self._spec.dimension}."
                 )
         entries = write.entries(self._tables, self._spec, batch)
         statements = [*entries, *write.others(self._tables, self._spec, batch), *progress.saving(self._tables, batch)]

@@ -135,7 +135,7 @@ def version_tuple(version: str) -> tuple[int, ...]:
 
 
 @contextmanager
-def translated(where: str) -> Iterator[None]:
+def translated(location: str) -> Iterator[None]:
     """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
     try:
         yield
@@ -143,47 +143,47 @@ def translated(where: str) -> Iterator[None]:
         raise
     except psycopg.errors.InsufficientPrivilege as error:
         raise StoreError(
-            f"No permission in {where}: {_first_line(error)}",
+            f"No permission in {location}: {_first_line(error)}",
             hint="The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the"
             " table's schema; or let an administrator run the first sync.",
         ) from error
     except psycopg.errors.DiskFull as error:
         raise StoreError(
-            f"The disk of {where} is full: {_first_line(error)}", hint="Free space, then run it again."
+            f"The disk of {location} is full: {_first_line(error)}", hint="Free space, then run it again."
         ) from error
     except psycopg.errors.ProgramLimitExceeded as error:
         raise StoreError(
-            f"{where} refused a statement: {_first_line(error)}",
+            f"{location} refused a statement: {_first_line(error)}",
             hint="A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
         ) from error
     except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
         raise StoreError(
-            f"{where} refused a statement: {_first_line(error)}",
+            f"{location} refused a statement: {_first_line(error)}",
             hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your"
             " own are yours to make.",
         ) from error
     except psycopg.errors.QueryCanceled as error:
-        raise StoreUnavailable(f"{where} cancelled a statement: {_first_line(error)}") from error
+        raise StoreUnavailable(f"{location} cancelled a statement: {_first_line(error)}") from error
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
         psycopg.errors.SerializationFailure,
         psycopg.errors.DeadlockDetected,
     ) as error:
-        raise StoreUnavailable(f"{where} does not answer: {_first_line(error)}") from error
+        raise StoreUnavailable(f"{location} does not answer: {_first_line(error)}") from error
     except psycopg.Error as error:
-        raise StoreError(f"{where} refused a statement: {_first_line(error)}") from error
+        raise StoreError(f"{location} refused a statement: {_first_line(error)}") from error
 
 
-def _connect_error(where: str, error: psycopg.OperationalError) -> RowvecError:
+def _connect_error(location: str, error: psycopg.OperationalError) -> RowvecError:
     text = _first_line(error)
     if "password authentication failed" in text or "no password supplied" in text:
         return StoreError(
-            f"{where} refused the user name or password.", hint="Check store.url, or the variable it names."
+            f"{location} refused the user name or password.", hint="Check store.url, or the variable it names."
         )
     if "does not exist" in text:
-        return StoreError(f"{where}: {text}", hint="Create it, or correct store.url.")
-    return StoreUnavailable(f"{where} does not answer: {text}", hint="Is the server running, and store.url right?")
+        return StoreError(f"{location}: {text}", hint="Create it, or correct store.url.")
+    return StoreUnavailable(f"{location} does not answer: {text}", hint="Is the server running, and store.url right?")
 
 
 def _first_line(error: BaseException) -> str:

@@ -139,7 +139,7 @@ def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
     return connection.execute("select to_regclass(%s)", [names.sql.as_string(connection)]).fetchone() != (None,)
 
 
-def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create: bool) -> str:
+def ensure_extension(connection: psycopg.Connection[Any], location: str, *, create: bool) -> str:
     """The version of pgvector, installed in the database first if it is available and `create` says so.
 
     Raises:
@@ -151,7 +151,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
     available = connection.execute("select 1 from pg_available_extensions where name = 'vector'").fetchone()
     if available is None:
         raise StoreError(
-            f"{where}: this server has no pgvector, the extension `vector` is not among those that it can install.",
+            f"{location}: this server has no pgvector, the extension `vector` is not among those that it can install.",
             hint="Install it there (Debian: postgresql-<version>-pgvector), or leave store.url out for rowvec's own.",
         )
     if create:
@@ -163,7 +163,7 @@ def ensure_extension(connection: psycopg.Connection[Any], where: str, *, create:
             pass  # Another process created it at the same moment.
     if not create:
         raise StoreError(
-            f"{where} has pgvector, but it is not installed in this database, and this role may not do it.",
+            f"{location} has pgvector, but it is not installed in this database, and this role may not do it.",
             hint="Let a superuser run once: CREATE EXTENSION vector;",
         )
     version = use_vectors(connection)
@@ -247,13 +247,15 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
     connection.execute(sql.SQL("alter table {} rename to {}").format(old.sql, sql.Identifier(new.table)))
 
 
-def adopt_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, where: str) -> None:
+def adopt_table(
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
+) -> None:
     """Check an existing table against what the pipeline needs and add the columns that are missing.
 
     Raises:
         StoreError: it is another kind of table, or of another shape.
     """
-    found = check_shape(connection, names, spec, storage, where)
+    found = check_shape(connection, names, spec, storage, location)
     wanted = {**OWN_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in spec.metadata}}
     missing = {name: kind for name, kind in wanted.items() if name not in found}
     for name, kind in missing.items():
@@ -284,7 +286,7 @@ def table_columns(connection: psycopg.Connection[Any], names: Names) -> dict[str
 
 
 def check_shape(
-    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, where: str
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
 ) -> dict[str, str]:
     """The columns of an existing table, after a check that the pipeline can keep its vectors there.
 
@@ -295,11 +297,11 @@ def check_shape(
     vector_type = found.get("embedding", "").rpartition(".")[2]
     if spec.key not in found or not vector_type.startswith(("vector", "halfvec")):
         raise StoreError(
-            f"{where} is not a table of vectors: it has no column {spec.key!r} beside a vector"
+            f"{location} is not a table of vectors: it has no column {spec.key!r} beside a vector"
             f" column 'embedding' (it has {', '.join(sorted(found)[:8])}).",
             hint="Name another table in store.table; rowvec creates it.",
         )
-    check_key(connection, names, spec, where, found)
+    check_key(connection, names, spec, location, found)
     kind, _, dimension = vector_type.rstrip(")").partition("(")
     if kind != storage:
         raise StoreError(
@@ -322,7 +324,7 @@ def check_shape(
 
 
 def check_key(
-    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, where: str, found: Mapping[str, str]
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, location: str, found: Mapping[str, str]
 ) -> None:
     """Raises StoreError unless the key column is of the source's type and unique."""
     if not _fits(found[spec.key], KEY_TYPES[spec.key_type]):
@@ -333,7 +335,7 @@ def check_key(
     if not has_unique_key(connection, names, spec.key):
         table = f"{names.schema}.{names.table}"
         raise StoreError(
-            f"The key {spec.key!r} of {where} has no unique index.",
+            f"The key {spec.key!r} of {location} has no unique index.",
             hint=f"Run once: ALTER TABLE {table} ADD PRIMARY KEY ({spec.key});",
         )
 
@@ -348,7 +350,7 @@ def has_unique_key(connection: psycopg.Connection[Any], names: Names, key: str) 
     return found.fetchone() is not None
 
 
-def check_may_create(connection: psycopg.Connection[Any], names: Names, where: str) -> None:
+def check_may_create(connection: psycopg.Connection[Any], names: Names, location: str) -> None:
     """Raises StoreError when the role may not create the table."""
     row = connection.execute(
         "select coalesce((select has_schema_privilege(oid, 'create') from pg_namespace where nspname = %s),"
@@ -357,7 +359,7 @@ def check_may_create(connection: psycopg.Connection[Any], names: Names, where: s
     ).fetchone()
     if row != (True,):
         raise StoreError(
-            f"The role may not create {where}.",
+            f"The role may not create {location}.",
             hint=f"Grant it: GRANT CREATE, USAGE ON SCHEMA {names.schema} TO <role>;",
         )
 

@@ -30,11 +30,11 @@ class Sessions:
     """
 
     def __init__(
-        self, url: str, scope: str, where: str, purpose: str, *, readers: int, statement_seconds: float | None
+        self, url: str, scope: str, location: str, purpose: str, *, readers: int, statement_seconds: float | None
     ) -> None:
         self._url = url
         self._scope = scope
-        self._where = where
+        self._location = location
         self._purpose = purpose
         self._statement_seconds = statement_seconds
         self._slots = threading.Semaphore(readers)
@@ -60,7 +60,7 @@ class Sessions:
 
     def _read_on(self, connection: Connection, work: Callable[[Connection], T]) -> T:
         try:
-            with translated(self._where):
+            with translated(self._location):
                 return work(connection)
         except StoreError as error:
             if isinstance(error.__cause__, psycopg.errors.FeatureNotSupported):
@@ -75,7 +75,7 @@ class Sessions:
 
     def write(self, work: Callable[[Connection], T]) -> T:
         try:
-            with translated(self._where):
+            with translated(self._location):
                 return work(self._writing())
         except StoreUnavailable:
             if self._writer is not None and self._writer.broken:
@@ -145,7 +145,7 @@ class Sessions:
     def pooled(self, connection: Connection) -> bool:
         """Whether another connection is answered by the same process of the server, as behind a pooler in transaction
         mode: a lock that is held for as long as a session lasts would hold nothing there."""
-        with self.another() as other, translated(self._where):
+        with self.another() as other, translated(self._location):
             ours, theirs = (single(c.execute("select pg_backend_pid()"))[0] for c in (connection, other))
         return bool(ours == theirs)
 
@@ -156,7 +156,7 @@ class Sessions:
 
     def _open_reader(self) -> Connection:
         connection = connect(self._url, f"read {self._purpose}")
-        with translated(self._where):
+        with translated(self._location):
             connection.execute("set default_transaction_read_only = on")
             if self._statement_seconds is not None:
                 connection.execute(f"set statement_timeout = {int(1000 * self._statement_seconds)}")

@@ -100,12 +100,12 @@ class PostgresStore:
         self._generations = generations(self._live, self._books, storage, f"{self._live.scope} in {describe(url)}")
         self._writer: Writer | None = None
         self._words: KeywordIndex | None = None
-        self.where = f"{self._live.scope} in {describe(url)}"
+        self.location = f"{self._live.scope} in {describe(url)}"
         self._sessions = Sessions(
-            url, self._live.scope, self.where, pipeline, readers=readers, statement_seconds=statement_seconds
+            url, self._live.scope, self.location, pipeline, readers=readers, statement_seconds=statement_seconds
         )
         self.indexes = Indexes(self._sessions, self._vector_table, index)
-        self._changeover = Changeover(self._sessions, self._generations, self.where)
+        self._changeover = Changeover(self._sessions, self._generations, self.location)
         self._read = self._sessions.read
         self._write = self._sessions.write
 
@@ -117,7 +117,7 @@ class PostgresStore:
     @property
     def spec(self) -> TableSpec:
         if self._spec is None:
-            raise StoreError(f"{self.where} was not prepared.")
+            raise StoreError(f"{self.location} was not prepared.")
         return self._spec
 
     @property
@@ -154,7 +154,7 @@ class PostgresStore:
 
         def make(connection: Connection) -> bool:
             new = not knows_vectors(connection)
-            schema.ensure_extension(connection, self.where, create=self._create_extension)
+            schema.ensure_extension(connection, self.location, create=self._create_extension)
             schema.ensure_bookkeeping(connection)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
@@ -198,7 +198,7 @@ class PostgresStore:
                 lines.append(
                     Check("pooler", False, "Two connections share one session: a pooler in transaction mode.", POOLER)
                 )
-            version = schema.ensure_extension(connection, self.where, create=self._create_extension)
+            version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
             newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
             fix = f"Update pgvector to {newest} or newer, then: ALTER EXTENSION vector UPDATE;" if old else None
@@ -215,7 +215,7 @@ class PostgresStore:
         """
 
         def alter(connection: Connection) -> list[str]:
-            schema.ensure_extension(connection, self.where, create=self._create_extension)
+            schema.ensure_extension(connection, self.location, create=self._create_extension)
             with connection.transaction():
                 return self._generations.apply(connection, spec)
 

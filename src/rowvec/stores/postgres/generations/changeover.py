@@ -23,10 +23,10 @@ _IN_THE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 class Changeover:
     """What `Generations` does within a transaction, each in one of its own."""
 
-    def __init__(self, sessions: Sessions, generations: Generations, where: str) -> None:
+    def __init__(self, sessions: Sessions, generations: Generations, location: str) -> None:
         self._sessions = sessions
         self._generations = generations
-        self._where = where
+        self._location = location
 
     def finish(self, names: Names, spec: TableSpec) -> None:
         """Make `names` the live generation.
@@ -63,7 +63,8 @@ class Changeover:
                     raise
                 if time.monotonic() > last:
                     raise StoreError(
-                        f"{self._where} is read without a pause for {SWAP_SECONDS:.0f} s, so that the generations could"
+                        f"{self._location} is read without a pause for {SWAP_SECONDS:.0f} s, so that the"
+                        " generations could"
                         " not change places. The live one stays.",
                         hint="End the query that reads it for so long, then run it again; nothing is embedded again.",
                     ) from error

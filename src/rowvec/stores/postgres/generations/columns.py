@@ -92,7 +92,7 @@ class InPlaceGenerations(Generations):
         missing = self._missing(connection, self._target(connection, spec), spec)
         if missing and not followers.is_owned(connection, self.live):
             raise StoreError(
-                f"The role does not own {self._table} in {self._where}, so that it may not change it.",
+                f"The role does not own {self._table} in {self._location}, so that it may not change it.",
                 hint=f"Let its owner run: {' '.join(missing)}",
             )
         for statement in missing:
@@ -105,7 +105,7 @@ class InPlaceGenerations(Generations):
         missing = self._missing(connection, target, spec)
         if missing:
             raise StoreError(
-                f"{self._table} in {self._where} lacks the columns of its vectors.",
+                f"{self._table} in {self._location} lacks the columns of its vectors.",
                 hint=f"Run `{APPLY}`, or as the table's owner: {' '.join(missing)}",
             )
         self._check_rights(connection, target, spec)
@@ -163,12 +163,12 @@ class InPlaceGenerations(Generations):
         found = schema.table_columns(connection, target)
         if not found:
             raise StoreError(
-                f"{self._where}: there is no table {self._table}.",
+                f"{self._location}: there is no table {self._table}.",
                 hint="Correct store.table, or leave store.column out: rowvec then makes a table of its own.",
             )
         if spec.key not in found:
             raise StoreError(f"{self._table} has no column {spec.key!r}.", hint="Correct source.key or store.table.")
-        schema.check_key(connection, target, spec, self._where, found)
+        schema.check_key(connection, target, spec, self._location, found)
         drop = self._check_type(found, target, spec)
         wanted = {
             target.own("embedding"): f"{self._storage}({spec.dimension})",
@@ -231,7 +231,7 @@ class InPlaceGenerations(Generations):
         if not (row[0] and row[1]):
             names = ", ".join(_quoted(connection, name) for name in columns)
             raise StoreError(
-                f"The role {row[2]!r} may not write the vectors into {self._table} in {self._where}.",
+                f"The role {row[2]!r} may not write the vectors into {self._table} in {self._location}.",
                 hint=f"Grant it: GRANT SELECT, UPDATE ({names}) ON {target.sql.as_string(connection)} TO"
                 f" {_quoted(connection, row[2])};",
             )

@@ -26,11 +26,11 @@ Connection = psycopg.Connection[Any]
 class Generations:
     """A generation is a vector table with its keyword index; all of them stand in one schema."""
 
-    def __init__(self, live: Names, books: Bookkeeping, storage: str, where: str) -> None:
+    def __init__(self, live: Names, books: Bookkeeping, storage: str, location: str) -> None:
         self.live = live
         self._books = books
         self._storage = storage
-        self._where = where
+        self._location = location
 
     def usable(self, connection: Connection, names: Names) -> bool:
         """There is something to look vectors up in."""
@@ -44,16 +44,16 @@ class Generations:
         """
         live = self._books.live(connection)
         if not schema.table_exists(connection, self.live):
-            schema.check_may_create(connection, self.live, self._where)
+            schema.check_may_create(connection, self.live, self._location)
             return Check("table", True, f"{self.live.scope} will be created")
         if live is not None and live.fingerprint != spec.fingerprint:
             followers.check_followers(connection, self.live)
             followers.check_owner(connection, self.live)
             # Meanwhile it is kept in step.
             as_it_is = replace(spec, dimension=live.fingerprint.dimension)
-            schema.check_shape(connection, self.live, as_it_is, self._storage, self._where)
+            schema.check_shape(connection, self.live, as_it_is, self._storage, self._location)
             return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
-        schema.check_shape(connection, self.live, spec, self._storage, self._where)
+        schema.check_shape(connection, self.live, spec, self._storage, self._location)
         return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
 
     def apply(self, connection: Connection, spec: TableSpec) -> list[str]:
@@ -112,7 +112,7 @@ class Generations:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
         names = self._choose(connection, spec)
         if schema.table_exists(connection, names):
-            schema.adopt_table(connection, names, spec, self._storage, self._where)
+            schema.adopt_table(connection, names, spec, self._storage, self._location)
         else:
             schema.create_table(connection, names, spec, self._storage)
         self._fill_words(connection, names, spec)
@@ -183,7 +183,7 @@ class Generations:
     def rollback(self, connection: Connection, spec: TableSpec) -> None:
         """The live generation and the previous one change places. Needs a transaction; raises as `finish` does."""
         if State.PREVIOUS not in self._books.known(connection):
-            raise StoreError(f"{self._where} has no previous generation.", hint="`rowvec generations` lists them.")
+            raise StoreError(f"{self._location} has no previous generation.", hint="`rowvec generations` lists them.")
         live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"
         self._succeed(connection, self.live.previous, spec)
         self._books.exchange(connection)
@@ -220,10 +220,10 @@ class Generations:
             StoreError: there is none, or it is the live one.
         """
         if state is State.LIVE:
-            raise StoreError(f"The live generation of {self._where} is what searches see: it is not dropped.")
+            raise StoreError(f"The live generation of {self._location} is what searches see: it is not dropped.")
         if state not in self._books.known(connection):
             raise StoreError(
-                f"{self._where} has no {state} generation.", hint="`rowvec generations` lists those that there are."
+                f"{self._location} has no {state} generation.", hint="`rowvec generations` lists those that there are."
             )
         connection.execute(f"set local lock_timeout = {10 * followers.LOCK_MILLISECONDS}")
         self._drop(connection, self.names(state), spec)
