@@ -60,7 +60,7 @@ def test_the_ledger_returns_the_fingerprint_and_recipe_it_was_prepared_with(open
     changed = replace(spec, recipe="def")
     store = opened(changed)
     assert store.ledger().recipe == "abc", "the rows are still those of the old recipe"
-    store.complete(changed)
+    store.activate(changed)
     assert opened(changed).ledger().recipe == "def"
 
 
@@ -118,7 +118,7 @@ def test_another_model_fills_a_generation_beside_the_live_one_and_then_takes_its
     assert store.keyword("chair", 5).keys == [2]
     assert store.ledger().fingerprint == old.fingerprint
     write(store, entry_of(larger, 3, "table"))
-    store.complete(new)
+    store.activate(new)
     assert store.ledger().fingerprint == new.fingerprint
     assert store.keys(None, 10) == [1, 3]
     assert store.nearest(larger.embed_query("table"), 5).keys[0] == 3
@@ -141,7 +141,7 @@ def test_three_models_one_after_another(opened: Opener) -> None:
     for number, model in enumerate(["one", "two", "three", "four"]):
         store = opened(of_model(model))
         write(store, entry_of(EMBEDDER, number, f"item {model}"))
-        store.complete(of_model(model))
+        store.activate(of_model(model))
         assert opened(of_model(model)).keys(None, 10) == [number]
         assert store.keyword("item", 5).keys == [number]
     store.write(WriteBatch(deletes=[3]))

@@ -34,10 +34,10 @@ def changed(opened: Opener) -> Store:
     """A store in which a generation of 24 dimensions has taken the place of one of 16."""
     first = opened(OLD)
     write(first, entry(1, "lamp"), entry(2, "chair"))
-    first.complete(OLD)
+    first.activate(OLD)
     store = opened(NEW)
     write(store, new_entry(1, "lamp"), new_entry(3, "table"))
-    store.complete(NEW)
+    store.activate(NEW)
     return store
 
 
@@ -52,7 +52,7 @@ def test_each_generation_is_listed_with_what_it_holds(unprepared: Opener, opened
     assert unprepared(OLD).generations(OLD) == []
     first = opened(OLD)
     write(first, entry(1, "lamp"), entry(2, "chair"))
-    first.complete(OLD)
+    first.activate(OLD)
     store = opened(NEW)
     write(store, new_entry(1, "lamp"), failures=[failure(7)])
     live, building = store.generations(NEW)
@@ -88,7 +88,7 @@ def test_failures_are_of_one_generation(opened: Opener) -> None:
     assert [each.key for each in store.failures()] == [6]
     assert [each.key for each in opened(OLD).failures()] == [5]
     write(opened(NEW), new_entry(1, "lamp"))
-    store.complete(NEW)
+    store.activate(NEW)
     assert [each.key for each in store.failures()] == [6]
     store.rollback(OLD)
     assert [each.key for each in opened(OLD).failures()] == [5]
@@ -97,12 +97,12 @@ def test_failures_are_of_one_generation(opened: Opener) -> None:
 def test_offsets_are_of_one_generation(opened: Opener) -> None:
     store = opened(OLD)
     write(store, entry(1, "lamp"), offsets={"a": "10", "b": "20"})
-    store.complete(OLD)
+    store.activate(OLD)
     new = opened(NEW)
     assert new.offsets() == {}
     write(new, new_entry(1, "lamp"), offsets={"b": "21"})
     assert opened(OLD).offsets() == {"a": "10", "b": "20"}
-    new.complete(NEW)
+    new.activate(NEW)
     assert opened(NEW).offsets() == {"a": "10", "b": "21"}, "what was filled from the table goes on where it stood"
     write(opened(NEW), offsets={"a": "15"})
     new.rollback(OLD)
@@ -128,7 +128,7 @@ def test_the_version_of_the_live_generation_changes_with_every_swap(changed: Sto
     seen = [changed.live_version()]
     assert seen[0] == changed.ledger().version
     write(changed, new_entry(8, "sofa"))
-    changed.complete(NEW)
+    changed.activate(NEW)
     assert changed.live_version() == seen[0], "nothing has changed places"
     for spec in (OLD, NEW, OLD):
         changed.rollback(spec)
@@ -172,7 +172,7 @@ def test_a_model_that_was_live_before_goes_on_with_the_vectors_it_has(changed: S
     assert store.keys(None, 10) == [1, 2]
     assert states(store) == {State.LIVE: ("new", 2, False), State.BUILDING: ("old", 2, False)}
     write(store, entry(3, "table"), deletes=[2])
-    store.complete(OLD)
+    store.activate(OLD)
     assert states(store) == {State.LIVE: ("old", 2, False), State.PREVIOUS: ("new", 2, False)}
     assert store.keyword("table chair", 5).keys == [3]
 

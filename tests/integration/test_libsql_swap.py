@@ -42,7 +42,7 @@ def opened(tmp_path: Path) -> Iterator[Opener]:
 def live(opened: Opener) -> None:
     store = opened(OLD)
     write(store, entry(1, "lamp"))
-    store.complete(OLD)
+    store.activate(OLD)
 
 
 @pytest.mark.parametrize("name", ["items_next", "items_previous"])
@@ -59,7 +59,7 @@ def test_what_has_the_name_of_a_generation_and_is_none_is_kept_and_named(
     database.query(f"drop {kind} {name}")
     store = opened(NEW)
     write(store, new_entry(1, "lamp"))
-    store.complete(NEW)
+    store.activate(NEW)
 
 
 def test_views_show_the_live_generation_after_every_change_of_places(opened: Opener, database: LocalDatabase) -> None:
@@ -69,13 +69,13 @@ def test_views_show_the_live_generation_after_every_change_of_places(opened: Ope
     database.query("create trigger renaming instead of update on first begin select new.name; end")
     store = opened(NEW)
     write(store, new_entry(1, "desk"))
-    store.complete(NEW)
+    store.activate(NEW)
     assert database.query("select name from first") == [("desk",)]
     store.rollback(OLD)
     assert database.query("select name from first") == [("lamp",)]
     store = opened(NEW)
     write(store, new_entry(2, "chair"))
-    store.complete(NEW)
+    store.activate(NEW)
     assert database.query("select id, name from names order by id") == [(1, "desk"), (2, "chair")]
     assert database.query("select tbl_name from sqlite_master where name = 'renaming'") == [("first",)]
 
@@ -85,7 +85,7 @@ def test_a_view_that_is_broken_holds_no_generation_up(opened: Opener, database: 
     database.query("create view broken as select a from nowhere")
     store = opened(NEW)
     write(store, new_entry(1, "desk"))
-    store.complete(NEW)
+    store.activate(NEW)
     assert store.metadata([1]) == {1: {"name": "desk"}}
     assert database.query("select sql from sqlite_master where name = 'broken'") == [
         ("CREATE VIEW broken as select a from nowhere",)

@@ -97,10 +97,10 @@ def test_a_reader_from_before_the_extension_reads_vectors_after_it(store: Postgr
 
 def test_to_prepare_and_complete_what_is_so_already_writes_nothing(store: PostgresStore, postgres_url: str) -> None:
     store.prepare(spec())
-    store.complete(spec())
+    store.activate(spec())
     before = value(postgres_url, "select pg_current_xact_id()::text::bigint")
     store.prepare(spec())
-    store.complete(spec())
+    store.activate(spec())
     after = value(postgres_url, "select pg_current_xact_id()::text::bigint")
     assert isinstance(before, int)
     assert after == before + 1, "the only transaction that got a number was that of this question"

@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.engine import Engine
 from rowvec.embedders.local.model_files import find
-from rowvec.embedders.local.model_recipe import Recipe
+from rowvec.embedders.local.model_recipe import ModelRecipe
 from rowvec.errors import EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model, token_vectors
 
@@ -25,7 +25,7 @@ IDS = [[2, 7, 9, 11, 3], [2, 3], [2, *range(5, 5 + 19), 3], [2, *([8, 6] * ((POS
 
 
 def run(folder: Path, cache: Path, windows: list[list[int]], *, pooling: str = "mean") -> np.ndarray:
-    recipe = Recipe(pooling=pooling, limit=POSITIONS)
+    recipe = ModelRecipe(pooling=pooling, limit=POSITIONS)
     files = find(str(folder), cache)
     options = {"device": "cpu", "precision": "float32", "words": files.config["vocab_size"], "workers": 1}
     engine = Engine(convert(files, cache), recipe, **options)

@@ -15,7 +15,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TypeAlias
 
-from rowvec.auditing.findings import KEPT_KEYS, Audit, Finding, Mark
+from rowvec.auditing.findings import KEPT_KEYS, Audit, Finding, RowHashes
 from rowvec.auditing.sampling import IndexCheck, Sample
 from rowvec.errors import ConfigError, SourceError, StoreError
 from rowvec.generations.lifecycle import as_live
@@ -140,7 +140,7 @@ class Auditing:
             self.result.add(drift, key, mark)
         return [document for document in documents if document.key not in judged]
 
-    def judge(self, rows: Sequence[Row]) -> tuple[dict[Key, tuple[Drift, Mark]], list[Document]]:
+    def judge(self, rows: Sequence[Row]) -> tuple[dict[Key, tuple[Drift, RowHashes]], list[Document]]:
         """Rows that are not as they should be, and the documents of all that have a text."""
         documents, unreadable = self._documents(rows)
         seen = patiently(self.stop, self.auditor.inspect, documents)
@@ -150,7 +150,7 @@ class Auditing:
             unfit = document.key in unreadable
             drift = _judged_unreadable(found) if unfit else judged_row(document, found, self.spec)
             if drift is not None:
-                judged[document.key] = drift, Mark(document.text_hash, document.row_hash)
+                judged[document.key] = drift, RowHashes(document.text_hash, document.row_hash)
         return judged, [document for document in documents if document.text]
 
     def _documents(self, rows: Sequence[Row]) -> tuple[list[Document], set[Key]]:
@@ -164,9 +164,9 @@ class Auditing:
                 documents.append(Document(row.key, "", (None,) * len(self.spec.metadata), b"", b""))
         return documents, unreadable
 
-    def _again(self, suspects: Mapping[Key, tuple[Drift, Mark]]) -> dict[Key, tuple[Drift, Mark]]:
+    def _again(self, suspects: Mapping[Key, tuple[Drift, RowHashes]]) -> dict[Key, tuple[Drift, RowHashes]]:
         """Those that are still as they were: the row is read again, and what the store holds of it after that."""
-        kept: dict[Key, tuple[Drift, Mark]] = {}
+        kept: dict[Key, tuple[Drift, RowHashes]] = {}
         for rows in self._read_again(suspects):
             judged, _ = self.judge(rows)
             kept |= {key: found for key, found in judged.items() if found == suspects[key]}
@@ -177,14 +177,14 @@ class Auditing:
         while part := tuple(islice(wanted, KEYS_AT_ONCE)):
             yield from row_pages(self.pipeline, Options(Selection(keys=part)), self.stop)
 
-    def _wrong(self, suspects: Mapping[Key, Document]) -> dict[Key, Mark]:
+    def _wrong(self, suspects: Mapping[Key, Document]) -> dict[Key, RowHashes]:
         """Those whose row still says what was embedded."""
         wrong = {}
         for rows in self._read_again(suspects):
             documents, _ = self._documents(rows)
             for document in documents:
                 if document.text_hash == suspects[document.key].text_hash:
-                    wrong[document.key] = Mark(document.text_hash, document.row_hash)
+                    wrong[document.key] = RowHashes(document.text_hash, document.row_hash)
         return wrong
 
     # The store against the rows
@@ -230,7 +230,7 @@ class Auditing:
     def look_again(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
             with_row = {key: (finding.drift, mark) for key, mark in finding.keys.items() if mark is not None}
-            kept: dict[Key, Mark | None] = {key: mark for key, (_, mark) in self._again(with_row).items()}
+            kept: dict[Key, RowHashes | None] = {key: mark for key, (_, mark) in self._again(with_row).items()}
             rest = iter([key for key, mark in finding.keys.items() if mark is None])
             while part := list(islice(rest, 5 * KEYS_AT_ONCE)):
                 still = self.without_row(part)
@@ -253,7 +253,7 @@ class Auditing:
         if index is None or not index.unreachable or Drift.INDEX in self.result.findings:
             return
         detail = f"{len(index.unreachable)} of {index.queries} rows are not found by their own vectors"
-        keys: dict[Key, Mark | None] = dict.fromkeys(index.unreachable)
+        keys: dict[Key, RowHashes | None] = dict.fromkeys(index.unreachable)
         self.result.findings[Drift.INDEX] = Finding(Drift.INDEX, len(keys), keys, detail)
 
 

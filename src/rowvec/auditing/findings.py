@@ -16,7 +16,7 @@ KEPT_KEYS = 100_000
 """Of each kind; more than so many are counted, and left to another repair."""
 
 
-class Mark(NamedTuple):
+class RowHashes(NamedTuple):
     """What a row said when it was looked at first."""
 
     text_hash: bytes
@@ -27,16 +27,16 @@ class Mark(NamedTuple):
 class Finding:
     drift: Drift
     count: int = 0
-    keys: dict[Key, Mark | None] = field(default_factory=dict)
+    keys: dict[Key, RowHashes | None] = field(default_factory=dict)
     """The first KEPT_KEYS of them; no mark where the source has no such row."""
     detail: str = ""
 
-    def add(self, key: Key, mark: Mark | None) -> None:
+    def add(self, key: Key, mark: RowHashes | None) -> None:
         self.count += 1
         if len(self.keys) < KEPT_KEYS:
             self.keys[key] = mark
 
-    def keep(self, keys: Mapping[Key, Mark | None]) -> None:
+    def keep(self, keys: Mapping[Key, RowHashes | None]) -> None:
         self.count -= len(self.keys) - len(keys)
         self.keys = dict(keys)
 
@@ -88,7 +88,7 @@ class Audit:
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
-    def add(self, drift: Drift, key: Key, mark: Mark | None) -> None:
+    def add(self, drift: Drift, key: Key, mark: RowHashes | None) -> None:
         self.findings.setdefault(drift, Finding(drift)).add(key, mark)
 
     def settle(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from rowvec.embedders.local.model_files import default_cache, file_digest
-from rowvec.embedders.local.model_recipe import Recipe
+from rowvec.embedders.local.model_recipe import ModelRecipe
 from rowvec.embedders.local.windows import readable
 from rowvec.errors import EmbedderError, MissingExtraError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
@@ -61,7 +61,7 @@ class SentenceTransformersEmbedder:
         self._batch = batch_size or BATCH
         self._model = _load(model, device=device, revision=revision, trust_remote_code=trust_remote_code)
         prompts = self._model.prompts or {}
-        recipe = Recipe(prompts=prompts, default_prompt=prompts.get(self._model.default_prompt_name) or "")
+        recipe = ModelRecipe(prompts=prompts, default_prompt=prompts.get(self._model.default_prompt_name) or "")
         own = recipe.prompt("document", "passage", "corpus")
         self._passage_prompt = own if passage_prompt is None else passage_prompt
         self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rowvec.evaluation.files import read_judgements, read_queries
-from rowvec.evaluation.measures import Run, evaluate
+from rowvec.evaluation.measures import Ranker, evaluate
 from rowvec.types import Key, Ranked, Vector
 
 
@@ -44,16 +44,16 @@ class Gate:
         """
         self._score(lambda query, depth: [])
 
-    def judge(self, live: Run, new: Run) -> Verdict:
+    def judge(self, live: Ranker, new: Ranker) -> Verdict:
         """Rank every judged query in both generations; raises as `check` does."""
         return Verdict(self.measure, self._score(live), self._score(new), self.tolerance)
 
-    def _score(self, run: Run) -> float:
+    def _score(self, run: Ranker) -> float:
         found = evaluate(run, read_queries(self.queries), read_judgements(self.judgements), [self.measure])
         return next(iter(found.means.values()))
 
 
-def ranking(embed: Callable[[str], Vector], nearest: Callable[[Vector, int], Ranked]) -> Run:
+def ranking(embed: Callable[[str], Vector], nearest: Callable[[Vector, int], Ranked]) -> Ranker:
     """By meaning alone, since nothing else of a search depends on the model."""
 
     def run(query: str, depth: int) -> Sequence[Key]:

@@ -25,7 +25,7 @@ Queries: TypeAlias = Mapping[str, str]
 """Text of each query by its id."""
 Judgements: TypeAlias = Mapping[str, Mapping[str, int]]
 """Rating by query id and key of a document, as text."""
-Run: TypeAlias = Callable[[str, int], Sequence[Key]]
+Ranker: TypeAlias = Callable[[str, int], Sequence[Key]]
 """Text of a query and a limit -> keys, best first."""
 
 MEASURES = ("nDCG@10", "recall@100", "MRR@10", "precision@10")
@@ -109,7 +109,7 @@ class _Measure(NamedTuple):
 
 
 def evaluate(
-    run: Run,
+    run: Ranker,
     queries: Queries,
     judgements: Judgements,
     measures: Sequence[str] = MEASURES,
@@ -168,7 +168,7 @@ def _check_arguments(wanted: Sequence[_Measure], depth: int, queries: Queries, j
         )
 
 
-def _ranking(run: Run, query: str, text: str, depth: int) -> list[str]:
+def _ranking(run: Ranker, query: str, text: str, depth: int) -> list[str]:
     ranking = [str(key) for key in run(text, depth)][:depth]
     if len(set(ranking)) < len(ranking):
         twice = next(key for at, key in enumerate(ranking) if key in ranking[:at])

@@ -198,7 +198,7 @@ def complete(chosen: Course, *, accept: bool, tell: Tell, accounted: float = mat
     if live is not None and not accept:
         _check_coverage(pipeline, accounted)
         verdict = _measured(pipeline, live)
-    pipeline.store.complete(pipeline.spec)
+    pipeline.store.activate(pipeline.spec)
     if live is None:
         return
     measured = f" It was measured before: {verdict}." if verdict else ""

@@ -18,7 +18,7 @@ class Selection:
     ranges: tuple[tuple[Key, Key], ...] = ()
 
 
-Mark: TypeAlias = int | float | str | dt.date | dt.datetime
+CursorValue: TypeAlias = int | float | str | dt.date | dt.datetime
 """A value of a cursor column. A string is a time as ISO 8601 writes it."""
 
 
@@ -41,11 +41,11 @@ class Incremental(Protocol):
     identity: str
     """What is read, in one text: another table, query or condition gives another one. Without a password."""
 
-    def newest(self) -> Mark | None:
+    def newest(self) -> CursorValue | None:
         """The highest cursor value there is; None where no row has one."""
         ...
 
-    def changed(self, since: Mark, limit: int) -> list[Key]:
+    def changed(self, since: CursorValue, limit: int) -> list[Key]:
         """Keys of the rows whose cursor is not below `since`, and of those without one, as of one moment.
 
         No key comes twice. More than `limit` keys mean that there may be others.

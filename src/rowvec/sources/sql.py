@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, SourceError
-from rowvec.sources.base import Mark, Selection
+from rowvec.sources.base import CursorValue, Selection
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key, Row, is_bigint
@@ -158,7 +158,7 @@ class SqlSource:
         # A collation finds 'A' for 'a': what was asked for is what counts.
         return found.intersection(keys)
 
-    def newest(self) -> Mark | None:
+    def newest(self) -> CursorValue | None:
         """See `Incremental.newest`.
 
         Raises:
@@ -173,7 +173,7 @@ class SqlSource:
             hint="Leave such rows out with source.where, or name another cursor.",
         )
 
-    def changed(self, since: Mark, limit: int) -> list[Key]:
+    def changed(self, since: CursorValue, limit: int) -> list[Key]:
         """See `Incremental.changed`. Two statements in place of an OR, so that an index on the cursor serves both."""
         cursor, found = self._cursor_column, []
         # A row moves from one to the other while they run only if its cursor is set to null or for the first time.

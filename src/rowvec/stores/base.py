@@ -166,7 +166,7 @@ class Store(Protocol):
         """What `WriteBatch.positions` said last of those keys; a deleted row keeps its position."""
         ...
 
-    def complete(self, spec: TableSpec) -> None:
+    def activate(self, spec: TableSpec) -> None:
         """A sync has compared every row with `spec`: its recipe and its generation are now the live ones.
 
         Raises:

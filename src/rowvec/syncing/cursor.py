@@ -22,7 +22,7 @@ from typing import Any
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.base import Incremental, Mark
+from rowvec.sources.base import CursorValue, Incremental
 from rowvec.support.retry import patiently
 from rowvec.syncing.plan import Circumstances
 from rowvec.types import Key, WriteBatch
@@ -42,7 +42,7 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s
 class Watermark:
     """What is remembered of the last sync that read everything there was to read."""
 
-    highest: Mark
+    highest: CursorValue
     compared_at: dt.datetime
     """When all rows were compared last."""
     settings: str
@@ -141,7 +141,7 @@ def _reason_for_all(
     options: Options,
     at: Circumstances,
     before: Watermark | None,
-    highest: Mark | None,
+    highest: CursorValue | None,
     entries: int,
 ) -> str | None:
     """Why all rows must be compared; None where those that the cursor tells of are enough."""
@@ -163,7 +163,7 @@ def _reason_for_all(
     return None
 
 
-def _changed(pipeline: Pipeline, since: Mark, stop: threading.Event) -> tuple[Key, ...]:
+def _changed(pipeline: Pipeline, since: CursorValue, stop: threading.Event) -> tuple[Key, ...]:
     """What the cursor tells of, and the rows that failed before, whose cursor does not move when they are due."""
     source = pipeline.source
     assert isinstance(source, Incremental)
@@ -173,7 +173,9 @@ def _changed(pipeline: Pipeline, since: Mark, stop: threading.Event) -> tuple[Ke
     return tuple(sorted(ordered))
 
 
-def _next(pipeline: Pipeline, at: Circumstances, highest: Mark | None, compared_at: dt.datetime) -> Watermark | None:
+def _next(
+    pipeline: Pipeline, at: Circumstances, highest: CursorValue | None, compared_at: dt.datetime
+) -> Watermark | None:
     return None if highest is None else Watermark(not_after(highest, at.now), compared_at, _settings(pipeline))
 
 
@@ -215,7 +217,7 @@ def _settings(pipeline: Pipeline) -> str:
 # Values of a cursor
 
 
-def lowered(mark: Mark, lag: dt.timedelta | int | None) -> Mark:
+def lowered(mark: CursorValue, lag: dt.timedelta | int | None) -> CursorValue:
     """The value that lies a lag below `mark`, or a little lower.
 
     Args:
@@ -246,7 +248,7 @@ def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
         return dt.datetime.min.replace(tzinfo=moment.tzinfo)
 
 
-def not_after(mark: Mark, now: dt.datetime) -> Mark:
+def not_after(mark: CursorValue, now: dt.datetime) -> CursorValue:
     """A row stamped in the future must not hide those that are stamped with the time it really is."""
     if isinstance(mark, int | float):
         return mark

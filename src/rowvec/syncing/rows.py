@@ -43,7 +43,7 @@ DEAD_AFTER = 3
 """So many batches in a row without an answer mean that the service is down, not that the batches are bad."""
 
 Progress = Callable[[Report], None]
-Event = Page | BaseException | tuple[list[Change], Future[Answer]]
+Signal = Page | BaseException | tuple[list[Change], Future[Answer]]
 """What the calling thread hears of: a page, the end of reading by an error, an answered batch."""
 
 
@@ -77,7 +77,7 @@ class Pass:
         self.progress = progress
         self.stop = stop
         self.abort = threading.Event()
-        self.events: queue.Queue[Event | None] = queue.Queue()
+        self.events: queue.Queue[Signal | None] = queue.Queue()
         self.room = threading.Semaphore(1)
         self.owed_room = 0
         self.window: list[Change] = []
@@ -172,7 +172,7 @@ class Pass:
                 self.progress(self.report)
         self._commit()
 
-    def _next_event(self) -> Event | None:
+    def _next_event(self) -> Signal | None:
         """Wait for it; a wish to stop reaches the reading thread even where that waits for a database."""
         while True:
             if self.stop.is_set():

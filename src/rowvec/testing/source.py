@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from rowvec.sources.base import Mark, Selection
+from rowvec.sources.base import CursorValue, Selection
 from rowvec.types import Column, ColumnType, Key, Row
 
 _TYPES: dict[type, ColumnType] = {
@@ -73,11 +73,11 @@ class MemorySource:
             yield page
             last = page[-1].key
 
-    def newest(self) -> Mark | None:
+    def newest(self) -> CursorValue | None:
         values: list[Any] = [row[self.cursor] for row in self.rows.values() if row[self.cursor] is not None]  # type: ignore[index]
         return max(values, default=None)
 
-    def changed(self, since: Mark, limit: int) -> list[Key]:
+    def changed(self, since: CursorValue, limit: int) -> list[Key]:
         cursors: dict[Key, Any] = {key: row[self.cursor] for key, row in self.rows.items()}  # type: ignore[index]
         return [key for key, value in cursors.items() if value is None or value >= since][: limit + 1]
 

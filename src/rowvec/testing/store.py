@@ -182,7 +182,7 @@ class MemoryStore:
         self._tables.previous = None
         return previous
 
-    def complete(self, spec: TableSpec) -> None:
+    def activate(self, spec: TableSpec) -> None:
         target = self._target
         target.spec = replace(spec, fingerprint=spec.fingerprint or target.spec.fingerprint)
         if self._aimed is State.BUILDING:

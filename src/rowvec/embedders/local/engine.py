@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rowvec.embedders.local.model_recipe import Recipe
+from rowvec.embedders.local.model_recipe import ModelRecipe
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.types import Vectors
 
@@ -75,7 +75,7 @@ class Engine:
     def __init__(
         self,
         folder: Path,
-        recipe: Recipe,
+        recipe: ModelRecipe,
         *,
         words: int,
         device: str,

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from rowvec.embedders.local.architectures import family_of, unsupported
-from rowvec.embedders.local.model_recipe import MODULES, Recipe, read_json, read_recipe
+from rowvec.embedders.local.model_recipe import MODULES, ModelRecipe, read_json, read_recipe
 from rowvec.errors import ConfigError, EmbedderError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -37,7 +37,7 @@ class ModelFiles:
     origin: str
     """`path`, `package` or `hub`."""
     config: Mapping[str, Any]
-    recipe: Recipe
+    recipe: ModelRecipe
     weights_sha256: str
     tokenizer_sha256: str
 

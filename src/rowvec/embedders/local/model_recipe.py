@@ -28,7 +28,7 @@ POOLING_FLAGS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class ModelRecipe:
     """How the vector of a text is made."""
 
     pooling: str = "mean"
@@ -48,7 +48,7 @@ class Recipe:
         return next((self.prompts[name] for name in names if self.prompts.get(name)), self.default_prompt)
 
 
-def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> Recipe:
+def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelRecipe:
     """The recipe of the model in `folder`; `config` is its config.json.
 
     A folder without modules.json is a bare encoder: as in the sentence-transformers library, its vectors are the
@@ -65,7 +65,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> Recipe:
     if prompts.get("truncate_dim") is not None:
         raise unsupported(name, f"its vectors are cut to {prompts['truncate_dim']} dimensions")
     texts = {key: text for key, text in (prompts.get("prompts") or {}).items() if text}
-    return Recipe(
+    return ModelRecipe(
         pooling=pooling,
         normalize=normalize,
         max_tokens=_window(folder, settings, limit),

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
-from rowvec.sources.base import Mark, Selection
+from rowvec.sources.base import CursorValue, Selection
 from rowvec.sources.files.formats import Csv, Format, Types, format_of, merged
 from rowvec.sources.files.row_filter import RowFilter
 from rowvec.sources.files.spool import Place, Spool, duplicate_error
@@ -122,13 +122,13 @@ class FilesSource:
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return self._rows(fresh=False).existing(keys)
 
-    def newest(self) -> Mark | None:
+    def newest(self) -> CursorValue | None:
         found = self._rows(fresh=True).newest()
         if not isinstance(found, str):
             return found
         return dt.date.fromisoformat(found) if len(found) == DATE_LENGTH else dt.datetime.fromisoformat(found)
 
-    def changed(self, since: Mark, limit: int) -> list[Key]:
+    def changed(self, since: CursorValue, limit: int) -> list[Key]:
         return self._rows(fresh=False).changed(_sortable(since), limit + 1)
 
     def close(self) -> None:
@@ -308,7 +308,7 @@ class FilesSource:
             spool.close()
 
 
-def _sortable(mark: Mark) -> int | str:
+def _sortable(mark: CursorValue) -> int | str:
     """Times of one length, those without an offset taken as UTC, so that they sort as text."""
     if isinstance(mark, dt.datetime):
         moment = mark if mark.tzinfo else mark.replace(tzinfo=dt.UTC)

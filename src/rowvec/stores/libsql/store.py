@@ -104,7 +104,7 @@ class LibsqlStore:
         self._prepared = spec
         self._look(self._generations.preparation(spec)[0])
 
-    def complete(self, spec: TableSpec) -> None:
+    def activate(self, spec: TableSpec) -> None:
         if self._tables.state == "next" and self._index.describe() is not None:
             # Before the swap: searches must not become slow by it.
             following = VectorIndex(self._database, self._tables, self.metric)

@@ -164,7 +164,7 @@ class PostgresStore:
         if self._write(make):
             self._sessions.refresh()
 
-    def complete(self, spec: TableSpec) -> None:
+    def activate(self, spec: TableSpec) -> None:
         words = self._words
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
