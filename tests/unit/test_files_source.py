@@ -113,7 +113,7 @@ class TestReading:
         assert read(source) == [Row(1, {"id": 1, "name": "a"}), Row(3, {"id": 3, "name": "c"})]
         assert source.existing([1, 2]) == {1}
         with pytest.raises(SearchError, match="no metadata column 'cost'"):
-            source_of(source.where, where=Compare("cost", Op.EQ, 1))
+            source_of(source.location, where=Compare("cost", Op.EQ, 1))
 
     def test_csv_keeps_quotes_line_breaks_and_blank_lines_apart(self, write: Write) -> None:
         text = '\ufeffid,name\n1,"a, ""b""\nc"\n\n2,\n'
@@ -124,7 +124,7 @@ class TestReading:
         source = source_of(write("export.txt", "id;name\n1;one\n"), format="csv", delimiter=";")
         assert read(source) == [Row(1, {"id": 1, "name": "one"})]
         with pytest.raises(ConfigError, match="does not say what kind"):
-            source_of(source.where)
+            source_of(source.location)
 
     def test_a_sync_follows_the_files(self, write: Write) -> None:
         path = write("a.jsonl", jsonl({"id": 1, "name": "one"}, {"id": 2, "name": "two"}))

@@ -26,7 +26,7 @@ from rowvec.config import (
 from rowvec.config.models import PipelineTable
 from rowvec.config.starter import URL_VARIABLE, starter
 from rowvec.sources.propose import Proposal, propose
-from rowvec.sources.sql import SqlSourceConfig as ReadSource
+from rowvec.sources.sql import SqlSource
 from rowvec.types import Column, ColumnType
 
 
@@ -195,7 +195,7 @@ def test_a_real_database_becomes_a_config_that_its_own_source_can_read(tmp_path:
     chosen = declared.source
     assert isinstance(chosen, SqlSourceConfig)
     assert declared.name == "my_items"
-    source = ReadSource(url, table=chosen.table, key=chosen.key, where=chosen.where)
+    source = SqlSource(url, table=chosen.table, key=chosen.key, where=chosen.where)
     try:
         assert [row.values["title"] for page in source.pages(10) for row in page] == ["a lamp"]
     finally:
