@@ -48,9 +48,9 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel: Path) -> Non
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == tree
-    assert {"rowvec/py.typed", "rowvec/stores/postgres/keyword.sql"} <= held
+    assert {"rowvec/py.typed", "rowvec/stores/postgres/keyword_index/keyword.sql"} <= held
     for kind in ("templates/search.html", "static/style.css", "static/search.js"):
-        assert f"rowvec/serve/{kind}" in held
+        assert f"rowvec/serve/page/{kind}" in held
 
 
 def test_the_sdist_builds_the_wheel_and_leaves_the_workshop_out(built: Path) -> None:
