@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.local.engine import Engine, batches, padded
+from rowvec.embedders.local.engine import Engine, batches, means, padded
 from rowvec.embedders.local.model_files import find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model
@@ -123,3 +123,11 @@ def test_a_damaged_conversion_says_what_to_delete(tmp_path: Path) -> None:
 def test_a_token_that_the_model_does_not_have_is_an_error_of_the_embedder(engine: Make) -> None:
     with pytest.raises(EmbedderError, match="token 100000, and the model has"):
         engine().vectors([[2, 100_000, 3]])
+
+
+def test_means_of_many_windows_at_once_are_those_of_each_alone() -> None:
+    hidden = np.random.default_rng(3).standard_normal((9, 32, 12)).astype(np.float32)
+    lengths = np.array([1, 2, 5, 16, 17, 31, 32, 3, 32], np.int32)
+    alone = [window[:length].mean(axis=0) for window, length in zip(hidden, lengths, strict=True)]
+    np.testing.assert_allclose(means(hidden, lengths), alone, rtol=1e-4, atol=1e-6)
+    assert means(hidden, lengths).dtype == np.float32
