@@ -11,7 +11,6 @@ from rowvec import assemble
 from rowvec.filters import bind, parse
 from rowvec.pipeline import Options
 from rowvec.searcher import Mode, Searcher, SearchResult
-from rowvec.syncing.events import events_of, sync_events
 from rowvec.syncing.preview import documents_to_embed
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Document, Report
@@ -37,11 +36,7 @@ def sync(
         RowvecError: see rowvec.errors; what was embedded before is stored.
     """
     with assemble.opened(_path(config), pipeline, max_cost=max_cost) as opened:
-        chosen = Options(**options)
-        events = events_of(opened, chosen)
-        if events is not None:
-            return sync_events(opened, events, allow_delete=chosen.allow_delete)
-        return carry_out(opened, chosen)
+        return carry_out(opened, Options(**options))
 
 
 async def sync_async(pipeline: str | None = None, **arguments: Any) -> Report:

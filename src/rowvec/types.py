@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -273,11 +273,32 @@ class Report:
     def written(self) -> int:
         return self.inserted + self.embedded + self.updated + self.deleted
 
+    def count(self, reason: str, times: int = 1) -> None:
+        if times:
+            self.reasons[reason] = self.reasons.get(reason, 0) + times
+
+    def add(self, other: Report, *names: str) -> None:
+        """Add those counts of another report; without names all of them, and the reasons."""
+        for name in names or COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if not names:
+            self.cost_estimated |= other.cost_estimated
+            for reason, times in other.reasons.items():
+                self.count(reason, times)
+
+    def add_cost(self, other: Report) -> None:
+        self.add(other, "texts", "tokens", "cost", "cost_lost")
+        self.cost_estimated |= other.cost_estimated
+
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["last_key"] = self.last_key if isinstance(self.last_key, int | None) else str(self.last_key)
         values["taken_at"] = dt.datetime.now(dt.UTC).isoformat()
         return values
+
+
+COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float))
+"""The fields of a report that add up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,12 @@ from rowvec.embedders.openai.client import OpenAIEmbedder
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Source
 from rowvec.sources.events.files import EventFiles
-from rowvec.sources.events.stream import EventSettings, EventStream
+from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.source import FilesSource
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.syncing.events import sync_events
 from rowvec.syncing.run import sync
 from rowvec.types import Embedded, Fingerprint, Report, Vector
 from tests.acceptance.killed import RecordingEmbedder
@@ -160,9 +159,7 @@ class Journey:
     def bring_up_to_date(self) -> Report:
         pipeline = self.open()
         try:
-            if isinstance(pipeline.source, EventStream):
-                return sync_events(pipeline, pipeline.source, batch_events=20)
-            return sync(pipeline, Options(allow_delete=True))
+            return sync(pipeline, Options(allow_delete=True), batch_events=20)
         finally:
             pipeline.close()
 

@@ -15,7 +15,7 @@ from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.support.killpoints import Step
-from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.types import Report
 from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, RecordingEmbedder, billed, kill_after, kill_at, repaid
 from tests.integration.debezium_rig import lines, partitions, put, registry, removed
@@ -32,7 +32,7 @@ def open_pipeline(folder: Path, url: str, bill: Path) -> Pipeline:
 
 def carry_out(pipeline: Pipeline, *, from_start: bool = False) -> Report:
     assert isinstance(pipeline.source, EventFiles)
-    return sync_events(pipeline, pipeline.source, batch_events=BATCH, from_start=from_start)
+    return sync(pipeline, batch_events=BATCH, from_start=from_start)
 
 
 def followed(folder: Path, url: str, bill: Path, prepare: Callable[[], None], *, from_start: bool = False) -> int:
@@ -86,7 +86,7 @@ def test_the_registry_twice_in_disorder_with_kills(postgres_url: str, data: Path
     assert carry_out(pipeline).read == 0
     vectors_match_rows(pipeline, state)
     reference = EventFiles([str(tmp_path / "part-*.jsonl")], EventSettings("id"))
-    sync_events(simple_pipeline(reference, embedder=RecordingEmbedder(unkilled)), reference, batch_events=BATCH)
+    sync(simple_pipeline(reference, embedder=RecordingEmbedder(unkilled)), batch_events=BATCH)
     extra = Counter(billed(bill)) - Counter(billed(unkilled))
     assert extra.total() <= IN_FLIGHT_TEXTS * kills
 

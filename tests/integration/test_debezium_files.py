@@ -27,14 +27,13 @@ from rowvec.errors import (
 )
 from rowvec.filters import Compare, Op
 from rowvec.generations.lifecycle import roll_back
-from rowvec.pipeline import Pipeline
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Source
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.storage import File, find
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.syncing.events import sync_events
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import ColumnType, Embedded, Report, State
@@ -61,7 +60,7 @@ def follow(path: Path, store: Store | None = None, *, rows: Source | None = None
 
 def carry_out(pipeline: Pipeline, **options: Any) -> Report:
     assert isinstance(pipeline.source, EventFiles)
-    return sync_events(pipeline, pipeline.source, **options)
+    return sync(pipeline, **options)
 
 
 def embedder_of(pipeline: Pipeline) -> HashEmbedder:
@@ -333,9 +332,9 @@ class TestRows:
         with pytest.raises(DeletionGuard, match=r"truncated; 2 rows .* would be deleted"):
             carry_out(pipeline)
         vectors_match_rows(pipeline, {1: "one", 2: "two"})
-        carry_out(pipeline, allow_delete=True)
+        carry_out(pipeline, options=Options(allow_delete=True))
         vectors_match_rows(pipeline, {3: "three"})
-        assert carry_out(pipeline, from_start=True, allow_delete=True).written == 0
+        assert carry_out(pipeline, options=Options(allow_delete=True), from_start=True).written == 0
         pipeline.close()
 
     def test_columns_and_types_come_from_the_first_events_or_are_declared(self, tmp_path: Path) -> None:
@@ -353,9 +352,9 @@ class TestRows:
         path = tmp_path / "events.jsonl"
         path.write_text(lines([put(1, "one", 1)]))
         with pytest.raises(ConfigError, match="no table to compare with"):
-            sync(follow(path))
+            sync(follow(path), Options(full=True))
         pipeline = follow(path, rows=MemorySource({5: {"name": "five", "price": 1}}))
-        sync(pipeline)
+        sync(pipeline, Options(full=True))
         vectors_match_rows(pipeline, {5: "five"})
 
     def test_events_alone_do_not_mend_a_change_of_the_model(self, store: Store, tmp_path: Path) -> None:
@@ -365,8 +364,8 @@ class TestRows:
         events = EventFiles([str(path)], EventSettings("id"))
         pipeline = simple_pipeline(events, store, HashEmbedder(model="another"))
         with pytest.raises(StoreError, match="made by another model"):
-            sync_events(pipeline, events)
-        sync_events(pipeline, events, from_start=True)
+            sync(pipeline)
+        sync(pipeline, from_start=True)
         vectors_match_rows(pipeline, {1: "one"})
         pipeline.close()
 

@@ -18,7 +18,7 @@ from rowvec.sources.events.kafka import KafkaEvents
 from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Report
 from tests.integration.debezium_rig import Change, envelope, put, registry, removed
@@ -60,7 +60,7 @@ def follow(broker: Broker, store: Store | None = None, **settings: Any) -> Pipel
 
 def carry_out(pipeline: Pipeline, **options: Any) -> Report:
     assert isinstance(pipeline.source, KafkaEvents)
-    return sync_events(pipeline, pipeline.source, **options)
+    return sync(pipeline, **options)
 
 
 def texts_of(pipeline: Pipeline) -> list[str]:

@@ -17,7 +17,7 @@ from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.source import FilesSource
-from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
 from tests.support import simple_pipeline, vectors_match_rows
@@ -116,11 +116,11 @@ def test_a_storage_that_never_answers_is_unavailable(s3: S3Server) -> None:
 def test_events_are_read_on_from_the_byte_they_were_left_at(s3: S3Server) -> None:
     events = EventFiles([s3.url("shop/events/*.jsonl")], EventSettings("id"))
     pipeline = simple_pipeline(events)
-    sync_events(pipeline, events)
+    sync(pipeline)
     vectors_match_rows(pipeline, {1: "one", 2: "two"})
     grown = s3.objects["shop/events/1.jsonl"] + event("u", 1, "uno", 12) + event("d", 2, "", 13)
     s3.put("shop/events/1.jsonl", grown, modified=5)
-    report = sync_events(pipeline, events)
+    report = sync(pipeline)
     assert report.read == 2
     vectors_match_rows(pipeline, {1: "uno"})
     assert next(iter(pipeline.store.offsets())) == "s3://shop/events/1.jsonl", "a stream's name holds no secret"
@@ -136,5 +136,5 @@ def test_following_sees_an_object_that_comes_later(s3: S3Server) -> None:
         if report.read >= 3:
             stop.set()
 
-    sync_events(pipeline, events, follow=True, stop=stop, progress=stop_after_three)
+    sync(pipeline, follow=True, stop=stop, progress=stop_after_three)
     vectors_match_rows(pipeline, {1: "uno", 2: "two"})

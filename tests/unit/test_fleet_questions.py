@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from rowvec.syncing.report import Running
 from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
 
 
 def test_what_was_begun_is_asked_about_every_time_and_what_waits_in_turn() -> None:
     nothing: Any = None
-    fleet = _Fleet(nothing, {}, None, threading.Event())
+    fleet = _Fleet(nothing, {}, Running(0, threading.Event()))
     fleet.working = [Part(str(number), None) for number in range(5 * POLL_WAITING)]
     begun = fleet.working[3]
     begun.started = True
@@ -38,7 +39,7 @@ def test_the_ranges_cover_all_keys_although_rows_went_away_since_they_were_count
 
 def test_nothing_is_left_out_where_few_wait() -> None:
     nothing: Any = None
-    fleet = _Fleet(nothing, {}, None, threading.Event())
+    fleet = _Fleet(nothing, {}, Running(0, threading.Event()))
     assert fleet._asked() == []
     fleet.working = [Part("1", "2"), Part("2", None)]
     assert {part.after for part in fleet._asked()} == {"1", "2"}

@@ -13,7 +13,7 @@ from rowvec.errors import DeletionGuard, StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, WriteBatch
 
@@ -46,7 +46,7 @@ def repair(
     found: Audit,
     *,
     allow_delete: bool = False,
-    progress: Progress | None = None,
+    progress: OnReport | None = None,
     stop: threading.Event | None = None,
 ) -> Repair:
     """Mend the rows that `found` names, then look at them again.

@@ -19,7 +19,7 @@ from rich.progress import (
 
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
-from rowvec.syncing.rows import Progress as Callback
+from rowvec.syncing.report import OnReport
 from rowvec.types import Report
 
 LINE_SECONDS = 5.0
@@ -28,7 +28,7 @@ Tell: TypeAlias = Callable[[str, int, int | None], None]
 
 
 @contextmanager
-def shown(total: int | None) -> Iterator[Callback]:
+def shown(total: int | None) -> Iterator[OnReport]:
     """A callback for sync(), drawing on stderr until the block ends. `total` is the number of rows to come."""
     if output.err.is_terminal:
         with Progress(

@@ -18,7 +18,7 @@ from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection, has_cursor
 from rowvec.sources.events.stream import UNREADABLE, has_table
-from rowvec.syncing.events import events_of, sync_events
+from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Kind, Report
@@ -97,26 +97,18 @@ def sync(
             selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
             full=full,
         )  # fmt: skip
-        events = events_of(pipeline, options)
-        if from_start and events is None:
-            raise ConfigError(
-                "--from-start reads change events again, and here rows are compared.", hint="Leave it out."
-            )
-        counts_itself = events is not None or (options.whole and has_cursor(pipeline.source))
+        follows_events = events_of(pipeline, options) is not None
+        counts_itself = follows_events or from_start or (options.whole and has_cursor(pipeline.source))
         total = None if retry_failed or counts_itself else pipeline.source.count(options.selection)
         with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
-            if events is None:
-                report = carry_out(pipeline, options, accept=accept, progress=callback, tell=output.note, stop=stop)
-            else:
-                report = sync_events(
-                    pipeline, events, from_start=from_start, allow_delete=allow_delete, accept=accept,
-                    progress=callback, tell=output.note, stop=stop,
-                )  # fmt: skip
+            report = carry_out(
+                pipeline, options, from_start=from_start, accept=accept, progress=callback, tell=output.note, stop=stop
+            )
         if as_json:
             output.print_json({"pipeline": pipeline.name, "interrupted": stop.is_set(), **report.as_dict()})
         else:
             print_report(pipeline, report, interrupted=stop.is_set())
-            if events is not None:
+            if follows_events:
                 print_events(report)
         if stop.is_set():
             return INTERRUPTED

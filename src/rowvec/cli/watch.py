@@ -12,9 +12,9 @@ from rowvec import assemble
 from rowvec.cli import output
 from rowvec.cli.sync import SOME_FAILED, interruptible, print_events, print_report
 from rowvec.errors import ConfigError
-from rowvec.pipeline import Pipeline
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
-from rowvec.syncing.events import sync_events
+from rowvec.syncing.run import sync
 from rowvec.syncing.watch import watch as follow
 from rowvec.types import Report
 
@@ -51,16 +51,10 @@ def watch(
             if skip_bad:
                 events.settings = dataclasses.replace(events.settings, skip_bad=True)
             output.note(f"{pipeline.name}: following {events.location}. Ctrl-C stops.")
-            report = sync_events(
-                pipeline,
-                events,
-                follow=True,
-                from_start=from_start,
-                allow_delete=allow_delete,
-                progress=_Lines(),
-                tell=output.note,
-                stop=stop,
-            )
+            report = sync(
+                pipeline, Options(allow_delete=allow_delete),
+                follow=True, from_start=from_start, progress=_Lines(), tell=output.note, stop=stop,
+            )  # fmt: skip
         if as_json:
             output.print_json({"pipeline": pipeline.name, **report.as_dict()})
         else:

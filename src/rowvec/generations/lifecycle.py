@@ -24,7 +24,7 @@ from rowvec.types import Fingerprint, Generation, State
 ACCEPT = "`rowvec sync --accept` puts it live all the same."
 
 Tell = Callable[[str], None]
-"""Called with what the user should know of generations, in whole sentences."""
+"""Called with what the user should know, in whole sentences."""
 
 
 def say_nothing(text: str) -> None:

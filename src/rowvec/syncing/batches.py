@@ -23,6 +23,8 @@ class Answer:
     tokens: int = 0
     cost: float = 0.0
     estimated: bool = False
+    problem: EmbedderError | None = None
+    """What ended it before the last text: there are fewer vectors than texts then."""
 
 
 def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], str]) -> list[list[T]]:

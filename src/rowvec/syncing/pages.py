@@ -56,12 +56,13 @@ def planned_pages(
     for rows in row_pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
         stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
-        yield _planned(pipeline.to_document, rows, stored, at)
+        yield planned(pipeline.to_document, rows, stored, at)
 
 
-def _planned(
-    to_document: Callable[[Row], Document], rows: list[Row], stored: Mapping[Key, Stored], at: Circumstances
+def planned(
+    to_document: Callable[[Row], Document], rows: Sequence[Row], stored: Mapping[Key, Stored], at: Circumstances
 ) -> Page:
+    """What is to be done about those rows, of which the ledger knows `stored`."""
     page = Page(rows, len(stored))
     documents: list[Document] = []
     for row in rows:

@@ -1,30 +1,51 @@
-"""What is put on record of a run: its cost, and the error that ended it."""
+"""What a run counts and puts on record: its report, its cost, and the error that ended it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from rowvec.documents.values import clean
 from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.errors import RowvecError
+from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.stores.base import Store
+from rowvec.support.retry import PATIENCE
+from rowvec.syncing.batches import Answer
 from rowvec.types import Report
 
+OnReport = Callable[[Report], None]
+"""Called in the thread of the sync with the counts so far."""
 Outcome = Literal["done", "failed", "interrupted"]
 
 
 @dataclass(slots=True)
-class Record:
-    """Of the run that passes belong to."""
+class Running:
+    """A run at work, which one or more passes belong to, and how it speaks with whoever asked for it."""
 
     number: int
+    stop: threading.Event
+    progress: OnReport | None = None
+    tell: Tell = say_nothing
+    patience: float = PATIENCE
+    """Seconds that a service which embeds nothing is waited for."""
     report: Report = field(default_factory=Report)
+
+    def so_far(self, part: Report) -> Report:
+        """The report, with the cost of a pass that is not added to it yet."""
+        if part is self.report:
+            return part
+        sofar = replace(self.report)
+        sofar.add_cost(part)
+        return sofar
 
 
 class Bill:
-    """What a paid model bills from now on, for a report: answers of no use cost money too, and their sum leaves
-    them out. One embedder serves many runs, in a worker or a server."""
+    """What a model bills from now on, for a report. The one book is the budget, where the model has one: answers of no
+    use cost money too, and the sum of the answers leaves them out. One embedder serves many runs."""
 
     def __init__(self, embedder: Embedder, report: Report) -> None:
         budget = embedder.budget if isinstance(embedder, PaidEmbedder) else None
@@ -34,18 +55,31 @@ class Bill:
             self._tokens, self._spent = budget.tokens - report.tokens, budget.spent - report.cost
             self._lost = budget.lost - report.cost_lost
 
-    def settle(self) -> None:
-        """Bring the report up to date; that of a model without a budget stays as it is."""
+    def settle(self, answer: Answer) -> None:
+        """Bring the report up to date with an answer, or with what one of no use cost."""
         budget, report = self._budget, self._report
-        if budget is not None:
+        report.cost_estimated |= answer.estimated
+        if budget is None:
+            report.tokens, report.cost = report.tokens + answer.tokens, report.cost + answer.cost
+        else:
             report.tokens, report.cost = budget.tokens - self._tokens, budget.spent - self._spent
             report.cost_lost = budget.lost - self._lost
 
 
-def add_cost(report: Report, other: Report) -> None:
-    for name in ("texts", "tokens", "cost", "cost_lost"):
-        setattr(report, name, getattr(report, name) + getattr(other, name))
-    report.cost_estimated |= other.cost_estimated
+@contextmanager
+def recorded(store: Store, running: Running, *, until_stopped: bool = False) -> Iterator[None]:
+    """Keep the record of a run, however the block ends.
+
+    Args:
+        until_stopped: to be stopped is its usual end.
+    """
+    try:
+        yield
+    except BaseException as error:
+        save_failed(store, running.number, running.report, error)
+        raise
+    outcome: Outcome = "interrupted" if running.stop.is_set() and not until_stopped else "done"
+    store.save_run(running.number, running.report, outcome)
 
 
 def save_failed(store: Store, run: int, report: Report, error: BaseException) -> None:

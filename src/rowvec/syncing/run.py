@@ -1,19 +1,27 @@
-"""Making the vectors of a pipeline match its rows: the lock, the record of the run, and as many passes as it takes."""
+"""Making the vectors of a pipeline match its rows: one entry, whether rows are compared or change events carried out.
+
+The frame is the same for both, and for a fleet: under the lock it is decided which generation is filled, and a run is
+put on record (`begun`); then comes the work; in the end the record says how it ended (`report.recorded`).
+"""
 
 from __future__ import annotations
 
+import math
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 
 from rowvec.embedders.base import AbsentEmbedder
-from rowvec.errors import BudgetExceeded, EmbedderError
+from rowvec.errors import BudgetExceeded, ConfigError, EmbedderError
 from rowvec.generations.lifecycle import Course, Tell, absence, complete, course, say_nothing
 from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.events.stream import EventStream
 from rowvec.support import logs
-from rowvec.support.retry import patiently
+from rowvec.support.retry import PATIENCE, patiently
+from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe, events_of
 from rowvec.syncing.pages import circumstances
-from rowvec.syncing.report import Record, add_cost, save_failed
-from rowvec.syncing.rows import Pass, Progress
+from rowvec.syncing.report import OnReport, Running, recorded
+from rowvec.syncing.rows import Pass
 from rowvec.types import Report
 
 SLICE_SECONDS = 300.0
@@ -24,67 +32,117 @@ def sync(
     pipeline: Pipeline,
     options: Options | None = None,
     *,
+    follow: bool = False,
+    from_start: bool = False,
     accept: bool = False,
-    progress: Progress | None = None,
+    batch_events: int = BATCH_EVENTS,
+    patience: float | None = None,
+    progress: OnReport | None = None,
     tell: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
-    """Make the vectors of a pipeline match its rows.
+    """Make the vectors of a pipeline match its rows; of a pipeline of change events, carry out those that are not yet.
 
     Args:
+        options: change events are not carried out but rows compared with `force`, with `full`, or for a part of them.
+        follow: wait for more change events until `stop` is set, instead of ending with the last one there is.
+        from_start: read every stream of change events from its beginning; what is known already is recognised.
         accept: a new generation goes live although it is worse, lacks rows or was rolled back.
-        progress: called in this thread after every event with the counts so far.
-        tell: called with what the user should know of generations, in whole sentences.
+        batch_events: change events that are carried out together, at most.
+        patience: seconds that an embedding service which gives no answer is waited for; a minute by default, with
+            `follow` for ever.
+        progress: called in this thread with the counts so far: after every page and answer, or batch of events.
+        tell: called with what the user should know, in whole sentences.
         stop: when set, the batches in hand are finished and written, then the run ends as interrupted.
 
+    Returns:
+        The counts. `reasons` also holds the events that were left out, each with the reason.
+
     Raises:
+        ConfigError: `follow` or `from_start`, and rows are compared.
         Locked: another sync of this pipeline is at work.
-        DeletionGuard: more than half of the vectors would be deleted.
-        GenerationHeld: a new generation is complete and did not go live.
+        DeletionGuard: more than half of the vectors would be deleted, or the table was truncated.
+        StoreError: the vectors are of another model or text recipe, which events alone cannot put right.
+        GenerationHeld: a new generation is complete and did not go live, or the events that are left do not tell of
+            all the rows that the live one has.
         SourceError, EmbedderError, StoreError: what ended the run; everything embedded before is kept.
     """
     options, stop = options or Options(), stop or threading.Event()
-    store = pipeline.store
-    with store.lock():
-        # Not before: to prepare can mean to drop what another sync is filling.
-        chosen = course(pipeline, accept=accept)
-        if chosen.note:
-            tell(chosen.note)
-        store.prepare(chosen.pipeline.spec)
-        work = _Run(chosen, options, store.begin_run(), progress, tell, stop)
-        logs.note(run=work.record.number)
-        try:
-            work.carry_out()
-            if options.whole and not stop.is_set():
-                complete(work.chosen, accept=accept, tell=tell)
-        except BaseException as error:
-            save_failed(store, work.record.number, work.report, error)
-            raise
-        store.save_run(work.record.number, work.report, "interrupted" if stop.is_set() else "done")
-    return work.report
+    events = events_of(pipeline, options)
+    if events is None and (follow or from_start):
+        what = "To follow takes change events" if follow else "--from-start reads change events again"
+        raise ConfigError(f"{what}, and here rows are compared.", hint="Leave it out.")
+    if patience is None:
+        patience = math.inf if follow else PATIENCE
+
+    def check(chosen: Course) -> None:
+        if events is not None and (follow or not from_start):
+            check_same_recipe(chosen.pipeline, chosen.ledger)
+
+    with pipeline.store.lock():
+        chosen, running = begun(pipeline, Running(0, stop, progress, tell, patience), accept=accept, check=check)
+        with recorded(pipeline.store, running, until_stopped=follow):
+            if events is None:
+                chosen = _Run(chosen, options, running).carry_out()
+                whole, accounted = options.whole, math.inf
+            else:
+                accounted = _carry_out_events(chosen, events, options, running, follow, from_start, batch_events)
+                whole = from_start
+            if whole and not stop.is_set():
+                complete(chosen, accept=accept, tell=tell, accounted=accounted)
+    return running.report
+
+
+def begun(
+    pipeline: Pipeline, running: Running, *, accept: bool, check: Callable[[Course], None] | None = None
+) -> tuple[Course, Running]:
+    """Decide what to do and put the run on record. The lock is held: to prepare can mean to drop what another sync is
+    filling.
+
+    Args:
+        check: raises where that must not be done, before anything is prepared.
+    """
+    chosen = course(pipeline, accept=accept)
+    if chosen.note:
+        running.tell(chosen.note)
+    if check is not None:
+        check(chosen)
+    pipeline.store.prepare(chosen.pipeline.spec)
+    running.number = pipeline.store.begin_run()
+    logs.note(run=running.number)
+    return chosen, running
+
+
+def _carry_out_events(
+    chosen: Course,
+    events: EventStream,
+    options: Options,
+    running: Running,
+    follow: bool,
+    from_start: bool,
+    batch_events: int,
+) -> float:
+    """Returns how many rows of the live generation the events account for that a new one need not have."""
+    # After a rollback the live generation is followed, whatever model the config names.
+    pipeline = chosen.pipeline
+    at = circumstances(pipeline, chosen.ledger, Options())
+    work = Following(pipeline, events, at, running, allow_delete=options.allow_delete)
+    offsets = {} if from_start else patiently(running.stop, pipeline.store.offsets)
+    work.carry_out(offsets, follow=follow, size=batch_events)
+    return work.gone + running.report.empty + running.report.failed
 
 
 class _Run:
     """One pass over the rows; where a generation is filled beside the live one, as many as that takes."""
 
-    def __init__(
-        self,
-        chosen: Course,
-        options: Options,
-        number: int,
-        progress: Progress | None,
-        tell: Tell,
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, chosen: Course, options: Options, running: Running) -> None:
         self.chosen = chosen
         self.options = options
-        self.record = Record(number)
-        self.report = self.record.report
-        self.progress = progress
-        self.tell = tell
-        self.stop = stop
+        self.running = running
+        self.report, self.stop = running.report, running.stop
 
-    def carry_out(self) -> None:
+    def carry_out(self) -> Course:
+        """Returns what was carried out: without a model for the live generation where that gave out on the way."""
         chosen = self.chosen
         if chosen.live is None:
             self._pass(chosen.pipeline, self.options, self.report)
@@ -93,6 +151,7 @@ class _Run:
         else:
             self._keep_in_step()
             self._pass(chosen.pipeline, self.options, self.report)
+        return self.chosen
 
     def _fill(self) -> None:
         """Fill the new generation, with a look at the live one every few minutes.
@@ -118,8 +177,15 @@ class _Run:
             self._add_walk(walk)
 
     def _add_walk(self, walk: Report) -> None:
-        if walk is not self.report and walk.read:
-            _add_later_walk(self.report, walk)
+        """What a walk over the same rows as before has changed, and what is still wrong at its end."""
+        report = self.report
+        if walk is report or not walk.read:
+            return
+        report.add_cost(walk)
+        report.add(walk, "inserted", "embedded", "updated", "deleted", "reused", "truncated", "conflicts")
+        lacking = walk.failed + walk.waiting
+        report.failed = min(report.failed + walk.failed, lacking)
+        report.waiting = lacking - report.failed
 
     def _keep_in_step(self) -> None:
         """What changed in the source reaches the live generation too, by the model that made it."""
@@ -127,12 +193,10 @@ class _Run:
         try:
             self._keep_live(kept)
         finally:
-            add_cost(self.report, kept)
+            self.report.add_cost(kept)
         self.chosen.pipeline.store.prepare(self.chosen.pipeline.spec)
         for name in ("inserted", "embedded", "updated", "deleted"):
-            if number := getattr(kept, name):
-                reason = f"live generation: {name}"
-                self.report.reasons[reason] = self.report.reasons.get(reason, 0) + number
+            self.report.count(f"live generation: {name}", getattr(kept, name))
 
     def _keep_live(self, kept: Report) -> None:
         live, options = self.chosen.live, replace(self.options, force=False)
@@ -145,27 +209,18 @@ class _Run:
             # A service that has given the model up is a reason to change it, and none to stop.
             live = replace(live, embedder=AbsentEmbedder(live.embedder.fingerprint, error))
             self.chosen = replace(self.chosen, live=live)
-            self.tell(f"From now on:{absence(live)}")
+            self.running.tell(f"From now on:{absence(live)}")
             self._pass(live, options, kept)
 
     def _pass(self, pipeline: Pipeline, options: Options, report: Report, *, seconds: float | None = None) -> bool:
         """Returns False where it stopped before the last row because its time was up."""
-        ledger = self.chosen.ledger
+        ledger, running = self.chosen.ledger, self.running
         if pipeline is self.chosen.live:
             ledger = patiently(self.stop, pipeline.store.ledger)
             pipeline.store.prepare(pipeline.spec)
+            # Whoever changes the model may do so because its service is gone: that is not waited for without end.
+            running = replace(running, progress=None, patience=min(running.patience, PATIENCE))
         at = circumstances(pipeline, ledger, options)
-        progress = self.progress if pipeline is self.chosen.pipeline else None
-        work = Pass(pipeline, options, at, self.record, progress, self.stop, report, seconds)
+        work = Pass(pipeline, options, at, running, report, seconds=seconds)
         work.carry_out()
         return work.ended
-
-
-def _add_later_walk(report: Report, walk: Report) -> None:
-    """What a walk over the same rows as before has changed, and what is still wrong at its end."""
-    add_cost(report, walk)
-    for name in ("inserted", "embedded", "updated", "deleted", "reused", "truncated", "conflicts"):
-        setattr(report, name, getattr(report, name) + getattr(walk, name))
-    lacking = walk.failed + walk.waiting
-    report.failed = min(report.failed + walk.failed, lacking)
-    report.waiting = lacking - report.failed

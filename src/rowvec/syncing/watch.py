@@ -6,18 +6,21 @@ name them, and from time to time. To catch up is a sync like any other, by the c
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 from uuid import UUID
 
 from rowvec.errors import Locked, RowvecError
+from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.support.retry import is_transient
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.outage import AGAIN
+from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import ColumnType, Key, Report
 
@@ -57,8 +60,8 @@ def watch(
     *,
     allow_delete: bool = False,
     every: float = EVERY_SECONDS,
-    progress: Progress | None = None,
-    note: Callable[[str], None] | None = None,
+    progress: OnReport | None = None,
+    note: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
     """Sync rows as they change, until `stop` is set.
@@ -68,7 +71,7 @@ def watch(
             one are followed in any case.
         every: seconds after which all is caught up with, whatever was heard.
         progress: called in this thread after each sync with the counts so far.
-        note: called with what had to be waited for.
+        note: called with what has to be waited for, and what a sync tells.
 
     Returns:
         The counts of all syncs together.
@@ -77,7 +80,7 @@ def watch(
         DeletionGuard: more than half of the vectors would be deleted.
         SourceError, EmbedderError, StoreError: what does not pass by waiting.
     """
-    work = _Watching(pipeline, allow_delete, every, progress, stop or threading.Event())
+    work = _Watching(pipeline, allow_delete, every, progress, note, stop or threading.Event())
     pauses = _pauses()
     while not work.stop.is_set():
         try:
@@ -89,8 +92,7 @@ def watch(
         except RowvecError as error:
             if not (is_transient(error) or isinstance(error, Locked)):
                 raise
-            if note is not None:
-                note(f"{error.message} It is tried again.")
+            note(f"{error.message} {AGAIN}")
             work.stop.wait(next(pauses))
     return work.total
 
@@ -108,13 +110,16 @@ class _Watching:
         pipeline: Pipeline,
         allow_delete: bool,
         every: float,
-        progress: Progress | None,
+        progress: OnReport | None,
+        note: Tell,
         stop: threading.Event,
     ) -> None:
         self.pipeline = pipeline
         self.allow_delete = allow_delete
         self.every = every
         self.progress = progress
+        self.note = note
+        self.noted: set[str] = set()
         self.stop = stop
         self.total = Report()
         self.caught_up_at = 0.0
@@ -142,15 +147,14 @@ class _Watching:
             # The database said of each row that it changed, and says again that it is gone: nothing to guard against.
             self._sync(Options(Selection(keys=tuple(sorted(keys))), allow_delete=True))
 
+    def _tell(self, text: str) -> None:
+        """What is so with every sync, as after a rollback, is said once."""
+        if text.endswith(AGAIN) or text not in self.noted:
+            self.noted.add(text)
+            self.note(text)
+
     def _sync(self, options: Options) -> None:
-        report = sync(self.pipeline, options, stop=self.stop)
-        for name in Report.__dataclass_fields__:
-            value, sofar = getattr(report, name), getattr(self.total, name)
-            if type(sofar) in (int, float):
-                setattr(self.total, name, sofar + value)
-        for reason, number in report.reasons.items():
-            self.total.reasons[reason] = self.total.reasons.get(reason, 0) + number
-        self.total.cost_estimated |= report.cost_estimated
+        self.total.add(sync(self.pipeline, options, patience=math.inf, tell=self._tell, stop=self.stop))
         if self.progress is not None:
             self.progress(self.total)
 

@@ -26,7 +26,7 @@ from rowvec.errors import ConfigError, Locked, SourceUnavailable, StoreUnavailab
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
 from rowvec.support import logs
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint, Report
 from rowvec.workers import jobs
 from rowvec.workers.ranges import sync_range as carry_out_range
@@ -203,7 +203,7 @@ def _logged(name: str, pipeline: Pipeline, work: Callable[[Pipeline], dict[str, 
     return result
 
 
-def _progress(task: Any) -> Progress:
+def _progress(task: Any) -> OnReport:
     last = 0.0
 
     def tell(report: Report) -> None:

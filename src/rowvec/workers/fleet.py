@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from celery import states
 
 from rowvec.errors import ConfigError, Locked, RowvecError, StoreError
-from rowvec.generations.lifecycle import Course, Tell, complete, course, say_nothing
+from rowvec.generations.lifecycle import Course, Tell, complete, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import Ledger
 from rowvec.support.retry import patiently
 from rowvec.syncing.deletion import check_share, delete_missing
 from rowvec.syncing.pages import missing_keys
-from rowvec.syncing.report import save_failed
-from rowvec.syncing.rows import Progress
-from rowvec.types import Report
+from rowvec.syncing.report import OnReport, Running, recorded
+from rowvec.syncing.run import begun
+from rowvec.types import COUNTS, Report
 from rowvec.workers import ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
@@ -95,7 +95,7 @@ def sync(
     *,
     accept: bool = False,
     range_rows: int | None = None,
-    progress: Progress | None = None,
+    progress: OnReport | None = None,
     tell: Tell = say_nothing,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -120,38 +120,35 @@ def sync(
     ranges.check_divisible(pipeline)
     store = pipeline.store
     with store.lock():
-        chosen = course(pipeline, accept=accept)
-        if chosen.note:
-            tell(chosen.note)
-        store.prepare(chosen.pipeline.spec)
-        run = store.begin_run()
-    fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, run, accept), progress, stop)
-    try:
+        chosen, running = begun(pipeline, Running(0, stop, progress, tell), accept=accept)
+    fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, running.number, accept), running)
+    with recorded(store, running), fleet:
         rows = pipeline.source.count()
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
-            _finish(chosen, options, fleet.total, stop, accept=accept, tell=tell)
-    except BaseException as error:
-        fleet.take_back()
-        save_failed(store, run, fleet.total, error)
-        raise
-    store.save_run(run, fleet.total, "interrupted" if stop.is_set() else "done")
-    return fleet.total
+            _finish(chosen, options, running, accept=accept)
+    return running.report
 
 
 class _Fleet:
-    def __init__(
-        self, pipeline: Pipeline, settings: dict[str, Any], progress: Progress | None, stop: threading.Event
-    ) -> None:
+    """A context: ranges that no worker has begun are taken back when an error ends it."""
+
+    def __init__(self, pipeline: Pipeline, settings: dict[str, Any], running: Running) -> None:
         self.pipeline = pipeline
         self.settings = settings
-        self.progress = progress
-        self.stop = stop
+        self.running = running
+        self.stop = running.stop
         self.done: list[Report] = []
         self.working: list[Part] = []
-        self.total = Report()
         self.heard_at = time.monotonic()
         self.turn = 0
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.take_back()
 
     def carry_out(self, parts: Iterator[tuple[str | None, str | None]]) -> None:
         """Keep so many ranges on their way until all are done."""
@@ -175,9 +172,11 @@ class _Fleet:
         heard = [part for part in self._asked() if part.listen(self.stop)]
         self.done += [part.report for part in self.working if part.finished]
         self.working = [part for part in self.working if not part.finished]
-        self.total = _summed([*self.done, *(part.report for part in self.working)])
-        if self.progress is not None:
-            self.progress(self.total)
+        self.running.report = total = Report()
+        for report in (*self.done, *(part.report for part in self.working)):
+            total.add(report)
+        if self.running.progress is not None:
+            self.running.progress(total)
         if heard:
             self.heard_at = time.monotonic()
         for part in self.working:
@@ -245,27 +244,25 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, ac
     }
 
 
-def _finish(
-    chosen: Course, options: Options, report: Report, stop: threading.Event, *, accept: bool, tell: Tell
-) -> None:
+def _finish(chosen: Course, options: Options, running: Running, *, accept: bool) -> None:
     """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked.
 
     Raises:
         GenerationHeld: a new generation is not as good as the live one.
     """
     pipeline, store = chosen.pipeline, chosen.pipeline.store
+    report, stop = running.report, running.stop
     with _locked(pipeline, stop):
         if chosen.live is not None:
             # The live generation loses what is gone too, and guards against a source that is empty by mistake.
             store.prepare(chosen.live.spec)
             kept = Report()
             _sweep(chosen.live, options, kept, stop)
-            if kept.deleted:
-                report.reasons["live generation: deleted"] = kept.deleted
+            report.count("live generation: deleted", kept.deleted)
             store.prepare(pipeline.spec)
         _sweep(pipeline, options, report, stop)
         if not stop.is_set():
-            complete(chosen, accept=accept, tell=tell)
+            complete(chosen, accept=accept, tell=running.tell)
 
 
 def _sweep(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:
@@ -293,19 +290,5 @@ def _locked(pipeline: Pipeline, stop: threading.Event) -> Iterator[None]:
         yield
 
 
-def _summed(reports: Iterable[Report]) -> Report:
-    total = Report()
-    for report in reports:
-        for name in _COUNTS:
-            setattr(total, name, getattr(total, name) + getattr(report, name))
-        total.cost_estimated |= report.cost_estimated
-        for reason, count in report.reasons.items():
-            total.reasons[reason] = total.reasons.get(reason, 0) + count
-    return total
-
-
-_COUNTS = [each.name for each in fields(Report) if type(each.default) in (int, float)]
-
-
 def _report(meta: Mapping[str, Any]) -> Report:
-    return Report(**{name: meta[name] for name in (*_COUNTS, "cost_estimated", "reasons") if name in meta})
+    return Report(**{name: meta[name] for name in (*COUNTS, "cost_estimated", "reasons") if name in meta})

@@ -8,15 +8,15 @@ from typing import Any
 
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
-from rowvec.syncing.events import events_of, sync_events
+from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import documents_to_embed
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Report
 
 
 def generate_embeddings(
-    pipeline: Pipeline, batch_size: int, asked_at: float | None = None, *, progress: Progress | None = None
+    pipeline: Pipeline, batch_size: int, asked_at: float | None = None, *, progress: OnReport | None = None
 ) -> dict[str, Any]:
     """Embed up to `batch_size` of the rows that need it; rows that do not are only compared.
 
@@ -29,24 +29,17 @@ def generate_embeddings(
     if since is not None:
         return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this was asked for."}
     if events_of(pipeline, Options()) is not None:
-        return _outcome(_carried_out(pipeline, Options(), progress))
+        return _outcome(carry_out(pipeline, progress=progress))
     keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]
     if not keys:
         return {"processed": 0, "failed": 0}
     return _outcome(carry_out(pipeline, Options(Selection(keys=tuple(keys))), progress=progress))
 
 
-def sync(pipeline: Pipeline, options: Options, *, progress: Progress | None = None) -> dict[str, Any]:
+def sync(pipeline: Pipeline, options: Options, *, progress: OnReport | None = None) -> dict[str, Any]:
     """Raises Locked when another sync of the pipeline is at work."""
-    report = _carried_out(pipeline, options, progress)
+    report = carry_out(pipeline, options, progress=progress)
     return {**report.as_dict(), **_outcome(report)}
-
-
-def _carried_out(pipeline: Pipeline, options: Options, progress: Progress | None) -> Report:
-    events = events_of(pipeline, options)
-    if events is None:
-        return carry_out(pipeline, options, progress=progress)
-    return sync_events(pipeline, events, allow_delete=options.allow_delete, progress=progress)
 
 
 def _outcome(report: Report) -> dict[str, Any]:

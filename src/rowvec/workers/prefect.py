@@ -21,7 +21,7 @@ from rowvec.config import load
 from rowvec.errors import ConfigError, Locked, MissingExtraError
 from rowvec.pipeline import Options
 from rowvec.support.retry import is_transient
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.types import Report
 from rowvec.workers import jobs
 
@@ -146,7 +146,7 @@ def serve(config: str | Path | None = None, *pipelines: str, cron: str | None = 
     serve_deployments(*(deployment(name, config, cron=cron) for name in names))
 
 
-def _progress(log: Callable[..., None]) -> Progress:
+def _progress(log: Callable[..., None]) -> OnReport:
     """Says where a sync stands, every few seconds."""
     last = time.monotonic()
 

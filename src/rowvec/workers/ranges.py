@@ -12,7 +12,7 @@ from rowvec.assemble import parse_key
 from rowvec.errors import ConfigError, StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import DividesWork, Ledger, Store
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report
 
@@ -68,7 +68,7 @@ def sync_range(
     run: int | None = None,
     options: Options,
     accept: bool = False,
-    progress: Progress | None = None,
+    progress: OnReport | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
     """Sync the rows whose keys are above `after` and not above `until`; nothing beyond them is touched.

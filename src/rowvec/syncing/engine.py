@@ -1,0 +1,364 @@
+"""Embedding what changes need, and writing it: what a pass over rows and a stream of change events have in common.
+
+      whoever knows what changes            the calling thread                     `concurrency` threads
+      (`rows`, `events`)                    decides, counts, writes                embed
+                     │
+                     │ take(page)
+                     ▼
+      counted; metadata, failures, ──────────────────────────────────▶ batch
+      recovered rows                                                     ▲ ▲
+                     │ texts                                             │ │
+      has a vector, in this batch or in the ledger? ──── yes ────────────┘ │
+                     │ no: `waiting` shares each text among its changes    │
+                     ▼                                                     │
+      window         up to 2,048 texts or 16 MiB, then it is full          │ vectors, or texts refused
+                     │ cut by length, when full or a thread is idle        │
+                     ▼                                                     │
+      chunks ────────┬─ one more on its way than there are threads ─▶ embed a batch
+                     ▲                                                     │
+                     └───────── no answer: see `outage` ───────────────────┘
+
+      batch          one transaction of the store: after 2 s, 2,000 rows or 16 MiB of text, and with each answer
+                     that cost money, when the record of the run knows what it cost
+
+Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
+through one queue: there is no shared state to guard. In the queue are at most the answers on their way and the pages
+that the reader has room for. A process that is killed repeats at most what was not committed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import queue
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from dataclasses import dataclass
+from random import Random
+from types import TracebackType
+from typing import Self
+
+from rowvec.embedders.base import AbsentEmbedder, Embedder
+from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
+from rowvec.pipeline import Pipeline
+from rowvec.support.killpoints import Step, reached
+from rowvec.support.retry import patiently
+from rowvec.syncing.batches import Answer, embed_batch, of_like_length
+from rowvec.syncing.outage import Chunk, Outage
+from rowvec.syncing.pages import Page, new_failure
+from rowvec.syncing.report import Bill, OnReport, Running
+from rowvec.types import Change, Entry, Key, Kind, Report, TextVector, WriteBatch
+
+COMMIT_SECONDS = 2.0
+COMMIT_ROWS = 2000
+RECORD_SECONDS = 10.0
+"""The record of a run that takes longer is brought up to date so often."""
+STOP_SECONDS = 0.2
+WINDOW_TEXTS = 2048
+"""Texts that are sorted by length together, so that a batch holds texts of like length."""
+WINDOW_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    chunk: Chunk
+    future: Future[Answer]
+
+
+class Engine:
+    """A context: what is on its way when it ends by an error is waited for and kept, since it is paid for.
+
+    Args:
+        report: what is counted goes here.
+        force: embed even what has a vector.
+        progress: called after every answer and every page.
+        amend: called with each batch before it is written.
+
+    Attributes:
+        signals: what the calling thread hears of; others may put something into it, which `hear` gives back.
+        abort: set when the run is stopped or has failed: who waits for a database gives up.
+        batch: what is written next.
+        forgot: it was stopped, and left texts out that had not been sent.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        running: Running,
+        report: Report,
+        *,
+        force: bool = False,
+        progress: OnReport | None = None,
+        amend: Callable[[WriteBatch], None] | None = None,
+    ) -> None:
+        self.signals: queue.Queue[object] = queue.Queue()
+        self.abort = threading.Event()
+        self.batch = WriteBatch()
+        self.forgot = False
+        self._pipeline, self._store, self._embedder = pipeline, pipeline.store, pipeline.embedder
+        self._running, self._report, self._force = running, report, force
+        self._progress, self._amend = progress, amend
+        self._pool = ThreadPoolExecutor(self._embedder.concurrency, thread_name_prefix="rowvec-embed")
+        self._outage = Outage(running.patience, running.tell)
+        self._bill = Bill(self._embedder, report)
+        self._window: list[Change] = []
+        self._window_bytes = 0
+        self._chunks: list[Chunk] = []
+        """To be sent, the last one first."""
+        self._dice = Random(0)
+        self._waiting: dict[bytes, list[Change]] = {}
+        """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
+        self._ready: dict[bytes, TextVector] = {}
+        """Vectors embedded but not yet committed, for identical texts that come meanwhile."""
+        self._in_flight = 0
+        self._batch_bytes = 0
+        """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
+        self._committed_at = self._recorded_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if isinstance(error, Exception):
+                self.abort.set()
+                self._finish_in_flight(error)
+        finally:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @property
+    def busy(self) -> bool:
+        """There are texts to be embedded."""
+        return bool(self._in_flight or self._window or self._chunks)
+
+    @property
+    def full(self) -> bool:
+        """Texts enough are in hand: more would only take memory."""
+        return len(self._window) >= WINDOW_TEXTS or self._window_bytes >= WINDOW_BYTES
+
+    def take(self, page: Page) -> list[Key]:
+        """Count the changes of a page, and embed what needs it; returns the keys of rows that have lost their text."""
+        self._report.unchanged += page.unchanged
+        self._report.failed += len(page.failures)
+        self.batch.recovered += page.recovered
+        self.batch.failures += page.failures
+        wanted = [change for change in page.changes if self._sort_out(change)]
+        known = self._ready | self._stored_vectors(wanted)
+        for change in wanted:
+            text_hash = change.document.text_hash
+            vector = known.get(text_hash)
+            if vector is not None:
+                self._add_entry(change, vector, reused=True)
+            elif isinstance(self._embedder, AbsentEmbedder):
+                self._report.waiting += 1
+            elif text_hash in self._waiting:
+                self._waiting[text_hash].append(change)
+            else:
+                self._waiting[text_hash] = [change]
+                self._window.append(change)
+                self._window_bytes += len(change.document.text)
+        return [change.document.key for change in page.changes if change.kind is Kind.DELETE]
+
+    def drain(self) -> None:
+        """Wait until all that was taken is embedded; after a stop, what was sent."""
+        while self.busy:
+            self.hear(flush=True)
+
+    def hear(self, *, flush: bool) -> object:
+        """Send what can be sent, and wait for the next signal; None where that was an answer.
+
+        Args:
+            flush: nothing more is taken before this returns: the window is sent however little is in it.
+        """
+        while True:
+            self._send(flush=flush)
+            if flush and not self.busy:
+                return None
+            if self.stop.is_set():
+                self.abort.set()
+            pause = self._outage.seconds_left()
+            with suppress(queue.Empty):
+                signal = self.signals.get(timeout=min(pause, STOP_SECONDS) if pause > 0 else STOP_SECONDS)
+                break
+            self._commit_when_due()
+        if not isinstance(signal, Answered):
+            return signal
+        self._take_answer(signal)
+        self.tick()
+        return None
+
+    def tick(self) -> None:
+        """After each signal: write what is due, and say how far it is."""
+        self._commit_when_due()
+        if time.monotonic() - self._recorded_at >= RECORD_SECONDS:
+            self._record()
+        if self._progress is not None:
+            self._progress(self._report)
+
+    def commit(self) -> None:
+        self._committed_at = time.monotonic()
+        if not len(self.batch):
+            return
+        batch = self.batch
+        self.batch, self._batch_bytes = WriteBatch(), 0
+        if self._amend is not None:
+            self._amend(batch)
+        self._report.conflicts += patiently(self.abort, self._store.write, batch)
+        self._ready.clear()
+
+    @property
+    def stop(self) -> threading.Event:
+        return self._running.stop
+
+    # What is taken
+
+    def _sort_out(self, change: Change) -> bool:
+        """Count a change and deal with it, unless it needs a vector: then say so."""
+        report, kind = self._report, change.kind
+        report.count(change.reason)
+        if kind is Kind.UPDATE:
+            self.batch.updates.append(change.document)
+            self._batch_bytes += len(change.document.text)
+            report.updated += 1
+        elif kind is Kind.FAILED:
+            report.waiting += 1
+        report.empty += kind in (Kind.DELETE, Kind.EMPTY)
+        return kind in (Kind.INSERT, Kind.EMBED)
+
+    def _stored_vectors(self, changes: list[Change]) -> dict[bytes, TextVector]:
+        """Vectors of identical texts that are stored already; they cost nothing."""
+        if not changes or self._force:
+            return {}
+        hashes = list({change.document.text_hash for change in changes})
+        return patiently(self.abort, self._store.vectors_of_texts, hashes)
+
+    # Batches
+
+    def _send(self, *, flush: bool) -> None:
+        """Keep every embedding thread busy; one batch waits in line so that none has to wait for a decision."""
+        if self.stop.is_set() and (self._window or self._chunks):
+            # The next sync finds them again.
+            self.forgot = True
+            self._window.clear()
+            self._window_bytes = 0
+            self._chunks.clear()
+        concurrency = self._embedder.concurrency
+        while self._in_flight <= concurrency and self._outage.may_send(self._in_flight):
+            if not self._chunks and (flush or self.full or self._in_flight < concurrency):
+                self._cut_window()
+            if not self._chunks:
+                return
+            self._submit(self._chunks.pop())
+
+    def _submit(self, chunk: Chunk) -> None:
+        self._in_flight += 1
+        # What is logged there is about the same run.
+        future = self._pool.submit(copy_context().run, _embed, self._embedder, chunk.texts)
+        future.add_done_callback(lambda done: self.signals.put(Answered(chunk, done)))
+
+    def _cut_window(self) -> None:
+        """Cut the texts gathered so far into batches of like length, in mixed order so that progress is even."""
+        cut = of_like_length(self._embedder, self._window, lambda change: change.document.text)
+        self._chunks += map(Chunk, cut)
+        self._dice.shuffle(self._chunks)
+        self._window.clear()
+        self._window_bytes = 0
+
+    def _take_answer(self, signal: Answered) -> None:
+        self._in_flight -= 1
+        chunk, answer = signal.chunk, signal.future.result()
+        done = len(answer.vectors) if chunk.changes else 0
+        self._report.texts += done
+        self._bill.settle(answer)
+        for change, vector in zip(chunk.changes, answer.vectors, strict=False):
+            self._take_vector(change, vector)
+        if self._embedder.billed:
+            # Before the vectors: what they cost is on record even if the process dies right after.
+            self._record()
+            self.commit()
+        if answer.vectors:
+            self._outage.answered()
+        if answer.problem is not None:
+            chunk.changes = chunk.changes[done:]
+            self._go_without(chunk, answer.problem)
+
+    def _take_vector(self, change: Change, vector: TextVector | EmbedderError) -> None:
+        sharing = self._waiting.pop(change.document.text_hash)
+        if isinstance(vector, EmbedderError):
+            for one in sharing:
+                self._add_failure(one, vector)
+            return
+        self._ready[change.document.text_hash] = vector
+        for index, one in enumerate(sharing):
+            self._add_entry(one, vector, reused=index > 0)
+
+    def _go_without(self, chunk: Chunk, problem: EmbedderError) -> None:
+        """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""
+        if not isinstance(problem, EmbedderUnavailable):
+            raise problem
+        self._outage.silent(problem)
+        alone = not (self._in_flight or self._window or self._chunks)
+        instead = self._outage.instead_of(chunk, alone=alone)
+        self._chunks[:0] = instead
+        if not instead:
+            for change in chunk.changes:
+                self._take_vector(change, problem)
+
+    def _finish_in_flight(self, problem: Exception) -> None:
+        try:
+            while self._in_flight:
+                signal = self.signals.get()
+                if isinstance(signal, Answered):
+                    with suppress(EmbedderError):
+                        self._take_answer(signal)
+            self.commit()
+        except StoreError as error:
+            # The first error is the one to tell of.
+            problem.add_note(f"What was in hand could not be stored either: {error.message}")
+
+    # Writing
+
+    def _add_entry(self, change: Change, vector: TextVector, *, reused: bool) -> None:
+        expected = change.before.text_hash if change.before is not None else None
+        self.batch.entries.append(Entry(change.document, vector.vector, expected, vector.truncated))
+        self._batch_bytes += len(change.document.text)
+        self._report.reused += reused
+        self._report.truncated += vector.truncated
+        if change.kind is Kind.INSERT:
+            self._report.inserted += 1
+        else:
+            self._report.embedded += 1
+
+    def _add_failure(self, change: Change, error: EmbedderError) -> None:
+        document = change.document
+        now = dt.datetime.now(dt.UTC)
+        self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
+        self._report.failed += 1
+
+    def _commit_when_due(self) -> None:
+        full = len(self.batch) >= COMMIT_ROWS or self._batch_bytes >= WINDOW_BYTES
+        if full or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            self.commit()
+
+    def _record(self) -> None:
+        self._recorded_at = time.monotonic()
+        running = self._running
+        patiently(self.abort, self._store.save_run, running.number, running.so_far(self._report), "running")
+
+
+def _embed(embedder: Embedder, texts: list[str]) -> Answer:
+    reached(Step.BEFORE_EMBED)
+    answer = Answer()
+    try:
+        embed_batch(embedder, texts, answer)
+    except EmbedderError as error:
+        # What was answered before it is kept.
+        answer.problem = error
+    if answer.vectors:
+        reached(Step.AFTER_EMBED)
+    return answer
