@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from rowvec.errors import StoreError
-from rowvec.generations.lifecycle import course, roll_back
+from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.stores.base import Ledger
@@ -21,10 +21,10 @@ from rowvec.stores.postgres.generations import changeover
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.run import sync
-from rowvec.testing import HashEmbedder
-from rowvec.types import Fingerprint, Report, State
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Fingerprint, State
 from rowvec.workers import fleet
-from rowvec.workers.ranges import identity, sync_range
+from rowvec.workers.ranges import sync_range
 from tests.acceptance.shop import wait_until
 from tests.support import simple_pipeline, vectors_match_rows
 from tests.unit.test_generations import NEW, OLD, Known, of
@@ -299,25 +299,43 @@ def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask)
         store.close()
 
 
-def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(old: Pipeline, ask: Ask) -> None:
-    """Its ranges one after the other, in this process."""
-    rows: Any = old.source.rows  # type: ignore[attr-defined]
+class Divided(MemorySource):
+    def boundaries(self, size: int) -> Iterator[Any]:
+        yield from sorted(self.rows)[size - 1 :: size]
+
+
+def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(
+    old: Pipeline, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its queue is a list, and its worker this process, which carries out a range as soon as it is sent."""
+    source = Divided({key: {"name": name, "price": 1} for key, name in ROWS.items()})
+    rows: Any = source.rows
     rows[3]["name"] = "row three"
     del rows[20]
-    new = of(NEW, old)
-    chosen = course(new)
-    new.store.prepare(new.spec)
-    sent = json.loads(json.dumps(fleet._settings(new, chosen.ledger, Options(), 1, accept=False)))["ledger"]
-    ledger = Ledger(**{**sent, "fingerprint": Fingerprint(**sent["fingerprint"])})
-    for after, until in ((None, "14"), ("14", None)):
-        sync_range(new, after, until, ledger=ledger, expected=identity(new), options=Options())
-        assert dimensions(ask) == 8
-    stored = ask("select embedding::text from shop.things where id = 3")[0][0]
-    assert json.loads(stored) == pytest.approx(OLD.embed_query("row three").tolist(), abs=1e-6)
-    new.store.prepare(new.spec)
+    new = replace(of(NEW, old), source=source)
+    done: list[dict[str, Any]] = []
+
+    def send(task: Any, pipeline: str, after: str | None, until: str | None, **settings: Any) -> str:
+        sent = json.loads(json.dumps(settings))
+        made = Fingerprint(**sent["ledger"].pop("fingerprint"))
+        options = Options(force=sent.pop("force"))
+        ledger = Ledger(**sent.pop("ledger"), fingerprint=made)
+        done.append(sync_range(new, after, until, ledger=ledger, options=options, **sent).as_dict())
+        assert dimensions(ask) == 8, "no range puts the generation live"
+        return str(len(done) - 1)
+
+    monkeypatch.setattr(fleet, "send", send)
+    monkeypatch.setattr(fleet, "state_of", lambda number: {"status": "SUCCESS", "result": done[int(number)]})
     said: list[str] = []
-    fleet._finish(chosen, Options(), Report(), threading.Event(), accept=False, tell=said.append)
-    assert said == ["The new generation is live. `rowvec rollback` returns to the former one."]
+    report = fleet.sync(new, range_rows=15, tell=said.append)
+    assert len(done) == 2
+    assert said[-1] == "The new generation is live. `rowvec rollback` returns to the former one."
+    assert (report.inserted, report.reasons["live generation: embedded"]) == (29, 1)
+    assert report.reasons["live generation: deleted"] == 1
+    (run,) = new.store.runs(1)
+    assert (run.outcome, run.report["inserted"]) == ("done", 29)
     assert dimensions(ask) == 24
     vectors_match_rows(new, {key: row["name"] for key, row in rows.items()})
     assert ask("select count(*) from shop.things__previous where id = 20") == [(0,)]
+    (kept,) = ask("select embedding::text from shop.things__previous where id = 3")[0]
+    assert json.loads(kept) == pytest.approx(OLD.embed_query("row three").tolist(), abs=1e-6)
