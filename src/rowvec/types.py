@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
@@ -16,6 +16,8 @@ import numpy.typing as npt
 Key: TypeAlias = int | str | UUID
 Vector: TypeAlias = npt.NDArray[np.float32]
 """Shape (dimension,)."""
+Progress: TypeAlias = Callable[[str, int, int | None], None]
+"""Called with a phase, what is done of it and what there is to do; None where that is not known."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (texts, dimension)."""
 

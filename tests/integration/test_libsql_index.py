@@ -108,7 +108,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     store = filled(tmp_path / "vectors.db", directions(500))
     done: list[int] = []
 
-    def interrupt(so_far: int, total: int) -> None:
+    def interrupt(phase: str, so_far: int, total: int | None) -> None:
         done.append(so_far)
         assert total == 500
         if len(done) == 1:

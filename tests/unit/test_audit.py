@@ -329,7 +329,7 @@ def test_an_audit_that_is_stopped_says_so() -> None:
     pipeline = simple_pipeline(rows=ROWS, page_size=10)
     sync(pipeline)
     stop = threading.Event()
-    result = audit(pipeline, settle=60, stop=stop, progress=lambda done, total: stop.set())
+    result = audit(pipeline, settle=60, stop=stop, progress=lambda phase, done, total: stop.set())
     assert result.interrupted
     assert result.rows == 10
 

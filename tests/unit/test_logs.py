@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
 from rowvec.support.logs import JsonLines, about, note
+from rowvec.syncing.run import sync
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Embedded, Row
+from tests.support import simple_pipeline
 
 
 @pytest.fixture
@@ -44,26 +49,38 @@ def test_a_line_says_what_it_is_about(lines: list[dict[str, object]]) -> None:
     assert (lines[1]["level"], lines[1]["logger"]) == ("info", "rowvec.test_logs")
 
 
-def test_threads_know_it_where_there_is_one_thing_only(lines: list[dict[str, object]]) -> None:
-    def work() -> None:
-        logger.info("from a thread")
+class Speaking(HashEmbedder):
+    def embed(self, texts: Sequence[str]) -> Embedded:
+        logger.info("embedding")
+        return super().embed(texts)
 
+
+class Read(MemorySource):
+    def pages(self, size: int, **which: Any) -> Iterator[list[Row]]:
+        logger.info("reading")
+        return super().pages(size, **which)
+
+
+def test_the_threads_of_a_sync_know_it_whatever_else_is_going_on(lines: list[dict[str, object]]) -> None:
+    def work(task: str) -> None:
+        with about(pipeline="products", task=task):
+            sync(simple_pipeline(Read({n: {"name": f"{task} {n}", "price": 1} for n in range(5)}), embedder=Speaking()))
+
+    threads = [threading.Thread(target=work, args=(task,)) for task in ("t1", "t2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = {(line["message"], line.get("task"), line.get("pipeline"), line.get("run")) for line in lines}
+    assert said == {(what, task, "products", 1) for what in ("reading", "embedding") for task in ("t1", "t2")}
+
+
+def test_a_thread_of_somebody_else_is_about_nothing(lines: list[dict[str, object]]) -> None:
     with about(pipeline="products", task="t1"):
-        thread = threading.Thread(target=work)
+        thread = threading.Thread(target=lambda: logger.info("from a thread"))
         thread.start()
         thread.join()
-    with about(task="t1"):
-        other = threading.Thread(target=lambda: _about_another(work))
-        other.start()
-        other.join()
-    assert [line.get("task") for line in lines] == ["t1", None]
-
-
-def _about_another(work: object) -> None:
-    with about(task="t2"):
-        thread = threading.Thread(target=work)  # type: ignore[arg-type]
-        thread.start()
-        thread.join()
+    assert lines[0].get("task") is None
 
 
 def test_note_without_anything_begun_does_nothing(lines: list[dict[str, object]]) -> None:

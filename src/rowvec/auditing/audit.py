@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import TypeAlias
 
 from rowvec.auditing.findings import KEPT_KEYS, Audit, Finding, RowHashes
 from rowvec.auditing.sampling import IndexCheck, Sample
@@ -26,7 +25,7 @@ from rowvec.stores.auditor import Audited, Auditor, Drift, Fault, Seen
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.support.retry import patiently
 from rowvec.syncing.pages import row_pages
-from rowvec.types import Document, Key, Row
+from rowvec.types import Document, Key, Progress, Row
 
 SAMPLE = 100
 SETTLE_SECONDS = 2.0
@@ -34,9 +33,6 @@ LOOK_SECONDS = 0.25
 KEYS_AT_ONCE = 1000
 NORM_TOLERANCE = 0.01
 """Half precision and services that round stay well below it."""
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the rows looked at and the rows there are."""
 
 
 def audit(
@@ -107,7 +103,7 @@ class Auditing:
             for key, mark in self._wrong(sample.take(sound)).items():
                 result.add(Drift.WRONG_VECTOR, key, mark)
             if self.progress is not None:
-                self.progress(result.rows, total)
+                self.progress("Comparing rows", result.rows, total)
         for key, mark in self._wrong(sample.finish()).items():
             result.add(Drift.WRONG_VECTOR, key, mark)
         self._orphans()

@@ -9,10 +9,11 @@ from itertools import chain
 
 from rowvec.auditing.audit import Auditing, confirmed
 from rowvec.auditing.findings import Audit, Finding
-from rowvec.errors import DeletionGuard, StoreError
+from rowvec.errors import StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
+from rowvec.syncing.deletion import check_share
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, WriteBatch
@@ -98,12 +99,8 @@ def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
         )
     _check_live(pipeline)
     orphaned = found.findings.get(Drift.ORPHANED)
-    if orphaned is not None and orphaned.count > found.entries / 2 and not allow_delete:
-        raise DeletionGuard(
-            f"{orphaned.count:,} of the {found.entries:,} rows in {pipeline.store.location} are gone from the source:"
-            " more than half. Nothing was changed.",
-            hint="If that is right, run it again with --allow-delete; if not, look at the source and its `where`.",
-        )
+    if orphaned is not None and not allow_delete:
+        check_share(pipeline, orphaned.count, found.entries)
 
 
 def _check_live(pipeline: Pipeline) -> None:

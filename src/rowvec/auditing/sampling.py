@@ -17,7 +17,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.stores.auditor import Auditor
 from rowvec.stores.base import Store
 from rowvec.support.retry import patiently
-from rowvec.syncing.batches import Answer, embed_batch
+from rowvec.syncing.batches import Answer, embed_batch, of_like_length
 from rowvec.types import Document, Key, TextVector, Vector
 
 LOWEST_COSINE = 0.999
@@ -66,20 +66,18 @@ class Sample:
                 self.wanted -= 1
                 self.buffer.append(document)
             self.left -= 1
-        wrong: dict[Key, Document] = {}
-        while len(self.buffer) >= self.pipeline.embedder.chunk_texts:
-            wrong |= self._compare()
-        return wrong
+        return self.finish() if len(self.buffer) >= self.pipeline.embedder.chunk_texts else {}
 
     def finish(self) -> dict[Key, Document]:
         """The same of the rows that are still in hand."""
         wrong: dict[Key, Document] = {}
-        while self.buffer and not self.stop.is_set():
-            wrong |= self._compare()
+        for documents in of_like_length(self.pipeline.embedder, self.buffer, lambda document: document.text):
+            if not self.stop.is_set():
+                wrong |= self._compare(documents)
+        self.buffer = []
         return wrong
 
-    def _compare(self) -> dict[Key, Document]:
-        documents = self._chunk()
+    def _compare(self, documents: Sequence[Document]) -> dict[Key, Document]:
         embedder = self.pipeline.embedder
         answer = patiently(self.stop, embed_batch, embedder, [document.text for document in documents], Answer())
         self.tokens += answer.tokens
@@ -89,18 +87,6 @@ class Sample:
         again = [document for document in documents if document.key in wrong]
         still = self._differing(again, [wrong[document.key] for document in again], count=False) if again else {}
         return {document.key: document for document in again if document.key in still}
-
-    def _chunk(self) -> list[Document]:
-        embedder = self.pipeline.embedder
-        chunk: list[Document] = []
-        tokens = 0
-        while self.buffer and len(chunk) < embedder.chunk_texts:
-            # Four characters a token, as a sync shares out its work.
-            tokens += len(self.buffer[0].text) // 4 + 1
-            if chunk and tokens > embedder.chunk_tokens:
-                break
-            chunk.append(self.buffer.pop(0))
-        return chunk
 
     def _differing(
         self, documents: Sequence[Document], vectors: Sequence[TextVector | EmbedderError], *, count: bool = True

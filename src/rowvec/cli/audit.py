@@ -34,9 +34,7 @@ def audit(
     """Returns the exit code."""
     with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
         with progress.phases("An audit changes nothing.") as tell:
-            found = look(
-                pipeline, sample=sample, stop=stop, progress=lambda done, total: tell("Comparing rows", done, total)
-            )
+            found = look(pipeline, sample=sample, stop=stop, progress=tell)
         if not as_json:
             _print(found)
         done = None

@@ -10,7 +10,7 @@ from rowvec import assemble
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
 from rowvec.searcher import Mode, Searcher
-from rowvec.types import Key
+from rowvec.types import Key, Progress
 
 
 def evaluate(
@@ -48,7 +48,7 @@ def evaluate(
     output.note(f"{output.count(first.queries, 'query', 'queries')} judged.")
 
 
-def _run(searcher: Searcher, mode: Mode, tell: progress.Tell, total: int) -> Callable[[str, int], list[Key]]:
+def _run(searcher: Searcher, mode: Mode, tell: Progress, total: int) -> Callable[[str, int], list[Key]]:
     """A ranking of a query's keys, which tells how many queries it has answered."""
     done = itertools.count()
 

@@ -84,7 +84,7 @@ def _diskann(store: Any, action: str, *, as_json: bool) -> None:
         price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
         output.note(f"DiskANN over {output.count(cost.vectors, 'different vector')}: {price}.")
         with progress.phases(FILL_STOPPED) as tell:
-            store.create_vector_index(lambda done, total: tell("filling the index", done, total))
+            store.create_vector_index(tell)
     elif action == "drop":
         store.drop_vector_index()
     kind = store.status()["index"]

@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
 
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
 from rowvec.syncing.report import OnReport
-from rowvec.types import Report
+from rowvec.types import Progress, Report
 
 LINE_SECONDS = 5.0
-Tell: TypeAlias = Callable[[str, int, int | None], None]
-"""Takes a phase, what is done of it and what there is to do; None where that is not known."""
 
 
 @contextmanager
 def shown(total: int | None) -> Iterator[OnReport]:
     """A callback for sync(), drawing on stderr until the block ends. `total` is the number of rows to come."""
     if output.err.is_terminal:
-        with Progress(
+        with Bars(
             BarColumn(), MofNCompleteColumn(), TextColumn("rows {task.fields[detail]}"), TimeRemainingColumn(),
             console=output.err, transient=True,
         ) as bar:  # fmt: skip
@@ -81,7 +78,7 @@ def detail(report: Report, began: float) -> str:
 
 
 @contextmanager
-def phases(safe: str) -> Iterator[Tell]:
+def phases(safe: str) -> Iterator[Progress]:
     """A callback for work in phases, drawing on stderr until the block ends.
 
     Args:
@@ -89,7 +86,7 @@ def phases(safe: str) -> Iterator[Tell]:
     """
     try:
         if output.err.is_terminal:
-            with Progress(
+            with Bars(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
                 TimeElapsedColumn(), TimeRemainingColumn(), console=output.err, transient=True,
             ) as bar:  # fmt: skip
@@ -102,7 +99,7 @@ def phases(safe: str) -> Iterator[Tell]:
 
 
 class _Bars:
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Bars) -> None:
         self.bar = bar
         self.phase: str | None = None
         self.task: TaskID | None = None

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import os
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,12 +20,10 @@ import numpy.typing as npt
 from rowvec.errors import ConfigError, StoreError
 from rowvec.maps import projection
 from rowvec.stores.base import Store, TableSpec
-from rowvec.types import ColumnType, Key, Vectors
+from rowvec.types import ColumnType, Key, Progress, Vectors
 
 Places: TypeAlias = npt.NDArray[np.uint16]
 """Shape (rows, 2): x and y, the longer side of the map from 0 to SIDE."""
-Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a phase, what is done of it and what there is to do; None where that is not known."""
 
 SIDE = 65_535
 SAMPLE = 20_000

@@ -14,7 +14,6 @@ import json
 import logging
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,23 +24,16 @@ _USER_INFO = re.compile(r"(://[^/\s:@]*):[^/\s]+@")
 """Up to the last @ before the host: a password may hold one."""
 
 _here: ContextVar[dict[str, Any] | None] = ContextVar("rowvec_about", default=None)
-_active: list[dict[str, Any]] = []
-_changing = threading.Lock()
 
 
 @contextmanager
 def about(**ids: Any) -> Iterator[None]:
-    """Everything logged inside, by this thread and those that it starts, is about these."""
-    known = {**(_here.get() or {}), **ids}
-    token = _here.set(known)
-    with _changing:
-        _active.append(known)
+    """Everything logged inside is about these, in a thread too that is started by `contextvars.copy_context().run`."""
+    token = _here.set({**(_here.get() or {}), **ids})
     try:
         yield
     finally:
         _here.reset(token)
-        with _changing:
-            _active[:] = [each for each in _active if each is not known]
 
 
 def note(**ids: Any) -> None:
@@ -49,15 +41,6 @@ def note(**ids: Any) -> None:
     known = _here.get()
     if known is not None:
         known.update(ids)
-
-
-def _ids() -> dict[str, Any]:
-    known = _here.get()
-    if known is not None:
-        return known
-    # Threads know nothing of what their maker is about; where there is one thing only, it must be that.
-    with _changing:
-        return _active[-1] if len({each.get("task") for each in _active}) == 1 else {}
 
 
 class JsonLines(logging.Formatter):
@@ -70,7 +53,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": message,
-            **_ids(),
+            **(_here.get() or {}),
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)

@@ -10,6 +10,7 @@ import numpy as np
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
+from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, TextVector, Vector
 
 T = TypeVar("T")
@@ -29,17 +30,10 @@ class Answer:
 
 def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], str]) -> list[list[T]]:
     """Items whose texts are of like length together, as many as one call of the embedder should get, longest last."""
-    chunks: list[list[T]] = []
-    size = 0
-    for item in sorted(items, key=lambda item: len(text(item))):
-        # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
-        tokens = len(text(item)) // 4 + 1
-        if not chunks or len(chunks[-1]) >= embedder.chunk_texts or size + tokens > embedder.chunk_tokens:
-            chunks.append([])
-            size = 0
-        chunks[-1].append(item)
-        size += tokens
-    return chunks
+    ordered = sorted(items, key=lambda item: len(text(item)))
+    # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
+    tokens = (len(text(item)) // 4 + 1 for item in ordered)
+    return [ordered[part] for part in stretches(tokens, embedder.chunk_texts, embedder.chunk_tokens)]
 
 
 def embed_batch(embedder: Embedder, texts: Sequence[str], answer: Answer | None = None) -> Answer:

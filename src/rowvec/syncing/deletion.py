@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rowvec.errors import DeletionGuard
-from rowvec.pipeline import Pipeline
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.support.retry import patiently
+from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
-from rowvec.types import Key, Report, WriteBatch
+from rowvec.syncing.report import OnReport
+from rowvec.types import Key, Reason, Report, WriteBatch
 
 KEYS_AT_ONCE = 5000
+
+
+def too_many(gone: int, present: int) -> bool:
+    """More than half of what is there, which is never deleted unasked."""
+    return gone > present / 2
 
 
 def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0) -> None:
@@ -24,7 +31,7 @@ def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0
     Raises:
         DeletionGuard: that is more than half of them.
     """
-    if missing + emptied > present / 2:
+    if too_many(missing + emptied, present):
         of_all = f" of the {present:,} rows in {pipeline.store.location}"
         said = [f"{missing:,}{of_all} are gone from the source"] if missing else []
         said += [f"{emptied:,}{'' if missing else of_all} have no text any more"] if emptied else []
@@ -33,6 +40,37 @@ def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0
             hint="If that is right, run it again with --allow-delete; if not, look at the source, its `where` and"
             " the text settings.",
         )
+
+
+def knows_share(options: Options) -> bool:
+    """All rows are looked at, or those that the user named, or all that changed: it is known what share goes."""
+    return options.whole or options.names_rows or options.changed is not None
+
+
+def missing(pipeline: Pipeline, reading: cursor.Reading, absent: int, entries: int, stop: threading.Event) -> int:
+    """How many entries of the ledger are of rows that are gone from the source.
+
+    Args:
+        absent: entries that the rows compared did not meet.
+        entries: in the ledger, when what was read is written.
+    """
+    selection = reading.options.selection
+    if selection is not None:
+        return sum(map(len, missing_keys(pipeline, stop, selection)))
+    if reading.incremental:
+        return cursor.vanished(pipeline, reading, entries, stop)
+    return max(0, absent)
+
+
+def sweep(pipeline: Pipeline, report: Report, stop: threading.Event, *, allow_delete: bool) -> None:
+    """Look for every key of the ledger in the source, and delete those that are gone."""
+    if pipeline.keep_missing:
+        return
+    gone = sum(map(len, missing_keys(pipeline, stop)))
+    if not allow_delete:
+        check_share(pipeline, gone, patiently(stop, pipeline.store.count))
+    if gone:
+        delete_missing(pipeline, report, stop)
 
 
 def delete_emptied(pipeline: Pipeline, report: Report, stop: threading.Event, keys: Sequence[Key]) -> None:
@@ -47,12 +85,12 @@ def delete_missing(
     report: Report,
     stop: threading.Event,
     selection: Selection | None = None,
-    progress: Callable[[Report], None] | None = None,
+    progress: OnReport | None = None,
 ) -> None:
     """Each page of keys is asked of the source again before it is deleted."""
     for keys in missing_keys(pipeline, stop, selection):
         patiently(stop, pipeline.store.write, WriteBatch(deletes=keys))
         report.deleted += len(keys)
-        report.reasons["gone from the source"] = report.reasons.get("gone from the source", 0) + len(keys)
+        report.count(Reason.GONE, len(keys))
         if progress is not None:
             progress(report)

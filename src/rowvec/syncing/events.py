@@ -30,7 +30,7 @@ from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import new_failure, planned
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.report import Running
-from rowvec.types import Failure, Key, Kind, Row, Stored, WriteBatch
+from rowvec.types import Failure, Key, Kind, Reason, Row, Stored, WriteBatch
 
 BATCH_EVENTS = 1000
 
@@ -213,7 +213,7 @@ class Following:
         known = [key for key in keys if key in stored]
         self.engine.batch.deletes += known
         self.report.deleted += len(known)
-        self.report.count("gone from the source", len(known))
+        self.report.count(Reason.GONE, len(known))
 
     def _truncate(self, event: Event) -> None:
         """The table was emptied: every row goes whose change is not newer than that."""

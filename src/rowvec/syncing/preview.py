@@ -14,6 +14,7 @@ from rowvec.generations.lifecycle import course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.syncing import cursor
+from rowvec.syncing.deletion import knows_share, missing, too_many
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
 from rowvec.types import Change, Document, Key, Kind, Reason
 
@@ -93,17 +94,12 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     result.tokens_counted = lengths.exact
     _add_price(result, pipeline, lengths.sample, known=known)
     present = pipeline.store.count() if known else 0
-    if known and not pipeline.keep_missing:
-        if options.whole:
-            _add_missing(result, pipeline, present - matched, None, stop)
-        elif reading.incremental:
-            missing = cursor.vanished(pipeline, reading, present + new - result.kinds[Kind.DELETE], stop)
-            _add_missing(result, pipeline, missing, None, stop)
-        elif options.names_rows:
-            missing = sum(map(len, missing_keys(pipeline, stop, options.selection)))
-            _add_missing(result, pipeline, missing, options.selection, stop)
-    if options.whole or reading.incremental or options.names_rows:
-        result.deletion_guard = result.kinds[Kind.DELETE] > present / 2
+    if knows_share(options):
+        if known and not pipeline.keep_missing:
+            entries = present + new - result.kinds[Kind.DELETE]
+            gone = missing(pipeline, reading, present - matched, entries, stop)
+            _add_missing(result, pipeline, gone, options.selection, stop)
+        result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
 
 
@@ -175,12 +171,12 @@ def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
 
 
 def _add_missing(
-    result: Preview, pipeline: Pipeline, missing: int, selection: Selection | None, stop: threading.Event
+    result: Preview, pipeline: Pipeline, gone: int, selection: Selection | None, stop: threading.Event
 ) -> None:
-    if missing <= 0:
+    if not gone:
         return
-    result.kinds[Kind.DELETE] += missing
-    result.reasons[Reason.GONE] += missing
+    result.kinds[Kind.DELETE] += gone
+    result.reasons[Reason.GONE] += gone
     examples = result.examples.setdefault(Reason.GONE, [])
     for keys in missing_keys(pipeline, stop, selection):
         examples.extend(keys[: EXAMPLES - len(examples)])

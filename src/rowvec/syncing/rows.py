@@ -15,9 +15,9 @@ from contextvars import copy_context
 from rowvec.pipeline import Options, Pipeline
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
-from rowvec.syncing.deletion import check_share, delete_emptied, delete_missing
+from rowvec.syncing.deletion import check_share, delete_emptied, delete_missing, knows_share, missing
 from rowvec.syncing.engine import Engine
-from rowvec.syncing.pages import Page, missing_keys, planned_pages
+from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.report import Running
 from rowvec.types import Key, Report
@@ -66,7 +66,7 @@ class Pass:
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
         # Whoever follows a table names rows and lets them go: that must not take time by the size of the table.
-        counts = self._guards and not (self.options.names_rows and self.options.allow_delete)
+        counts = knows_share(self.options) and not (self.options.names_rows and self.options.allow_delete)
         present = patiently(self.stop, self.pipeline.store.count) if counts else 0
         with self.engine, self._reader():
             self._embed()
@@ -125,30 +125,15 @@ class Pass:
         self.emptied += self.engine.take(page)
         self.owed_room += 1
 
-    # Rows that are gone, or have lost their text
-
-    @property
-    def _guards(self) -> bool:
-        """All rows are looked at, or those that the user named, or all that changed: it is known what share goes."""
-        options = self.options
-        return options.whole or options.names_rows or options.changed is not None
-
     def _delete(self, present: int, reading: cursor.Reading) -> None:
         """Delete what is in the ledger and should not be; `present` counts the ledger before this run."""
-        sweeps = self.ended and self._guards and not self.pipeline.keep_missing
-        missing = max(0, self._missing(present, reading)) if sweeps else 0
-        if not self.options.allow_delete and self.options.limit is None:
+        pipeline, options, stop = self.pipeline, self.options, self.stop
+        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
+        entries = patiently(stop, pipeline.store.count) - len(self.emptied) if sweeps and reading.incremental else 0
+        gone = missing(pipeline, reading, present - self.matched, entries, stop) if sweeps else 0
+        if not options.allow_delete and options.limit is None:
             # Of a range of a fleet it is known what share of that range goes.
-            check_share(self.pipeline, missing, present if self._guards else self.matched, len(self.emptied))
-        delete_emptied(self.pipeline, self.report, self.stop, self.emptied)
-        if missing:
-            delete_missing(self.pipeline, self.report, self.stop, self.options.selection, self.progress)
-
-    def _missing(self, present: int, reading: cursor.Reading) -> int:
-        """So many entries of the ledger are of rows that are gone from the source."""
-        if self.options.selection is not None:
-            return sum(map(len, missing_keys(self.pipeline, self.stop, self.options.selection)))
-        if reading.incremental:
-            entries = patiently(self.stop, self.pipeline.store.count) - len(self.emptied)
-            return cursor.vanished(self.pipeline, reading, entries, self.stop)
-        return present - self.matched
+            check_share(pipeline, gone, present if knows_share(options) else self.matched, len(self.emptied))
+        delete_emptied(pipeline, self.report, stop, self.emptied)
+        if gone:
+            delete_missing(pipeline, self.report, stop, options.selection, self.progress)

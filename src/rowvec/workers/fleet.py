@@ -22,8 +22,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import Ledger
 from rowvec.support.retry import patiently
-from rowvec.syncing.deletion import check_share, delete_missing
-from rowvec.syncing.pages import missing_keys
+from rowvec.syncing.deletion import sweep
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.run import begun
 from rowvec.types import COUNTS, Report
@@ -257,23 +256,12 @@ def _finish(chosen: Course, options: Options, running: Running, *, accept: bool)
             # The live generation loses what is gone too, and guards against a source that is empty by mistake.
             store.prepare(chosen.live.spec)
             kept = Report()
-            _sweep(chosen.live, options, kept, stop)
+            sweep(chosen.live, kept, stop, allow_delete=options.allow_delete)
             report.count("live generation: deleted", kept.deleted)
             store.prepare(pipeline.spec)
-        _sweep(pipeline, options, report, stop)
+        sweep(pipeline, report, stop, allow_delete=options.allow_delete)
         if not stop.is_set():
             complete(chosen, accept=accept, tell=running.tell)
-
-
-def _sweep(pipeline: Pipeline, options: Options, report: Report, stop: threading.Event) -> None:
-    if pipeline.keep_missing:
-        return
-    present = patiently(stop, pipeline.store.count)
-    missing = sum(len(keys) for keys in missing_keys(pipeline, stop))
-    if not options.allow_delete:
-        check_share(pipeline, missing, present)
-    if missing:
-        delete_missing(pipeline, report, stop)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from rowvec.embedders.openai.limits import Limiter, pause
 from rowvec.embedders.openai.tokens import counter_for
 from rowvec.embedders.pricing import Budget, Hold, Price, bare_model
 from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 if TYPE_CHECKING:
@@ -185,7 +186,7 @@ class OpenAIEmbedder:
         except UnicodeEncodeError as error:
             raise TextRefused(f"A text holds half a character, which UTF-8 cannot carry: {error.reason}.") from error
         counts = self._tokens.count(texts)
-        parts = list(_cut(counts))
+        parts = list(stretches(counts, MAX_TEXTS, MAX_TOKENS))
         bill = _Bill()
         found: list[Vectors] = []
         with self.budget.hold(sum(self._most(texts[part], counts[part]) for part in parts)) as hold:
@@ -383,15 +384,3 @@ def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2
 
 def _worth_another_try(error: BaseException) -> bool:
     return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)
-
-
-def _cut(counts: Sequence[int]) -> Iterator[slice]:
-    """Consecutive stretches within what one request may hold; a text that is too long alone is sent as it is."""
-    start = tokens = 0
-    for position, count in enumerate(counts):
-        if position > start and (position - start == MAX_TEXTS or tokens + count > MAX_TOKENS):
-            yield slice(start, position)
-            start, tokens = position, 0
-        tokens += count
-    if start < len(counts):
-        yield slice(start, len(counts))

@@ -7,7 +7,6 @@ has each distinct vector once, found by `vector_hash`; triggers keep the two in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from rowvec.errors import StoreError
@@ -17,7 +16,7 @@ from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import vector_in
-from rowvec.types import Ranked, Vector
+from rowvec.types import Progress, Ranked, Vector
 
 _BATCH = 200
 _OVERFETCH = 2
@@ -56,7 +55,7 @@ class VectorIndex:
         vectors = int(self._database.query(sql)[0][0])
         return _cost(vectors, spec.dimension, self._metric)
 
-    def create(self, spec: TableSpec, progress: Callable[[int, int], None] | None) -> None:
+    def create(self, spec: TableSpec, progress: Progress | None) -> None:
         if self._metric == "ip":
             raise StoreError(
                 f"{self._database.location}: libSQL has no vector index for the inner product.",
@@ -70,7 +69,7 @@ class VectorIndex:
         self._fill(progress)
         self._record("diskann")
 
-    def _fill(self, progress: Callable[[int, int], None] | None) -> None:
+    def _fill(self, progress: Progress | None) -> None:
         vectors, side = self._tables.vectors, self._tables.named("distinct")
         total = int(self._database.query(f"select count(distinct vector_hash) from {vectors}")[0][0])
         step = Statement(
@@ -84,7 +83,7 @@ class VectorIndex:
         while added := self._database.transact([step])[0]:
             done += added
             if progress:
-                progress(done, total)
+                progress("filling the index", done, total)
 
     def _creation(self, spec: TableSpec) -> list[str]:
         vectors, side = self._tables.vectors, self._tables.named("distinct")

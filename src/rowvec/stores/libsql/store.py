@@ -28,6 +28,7 @@ from rowvec.types import (
     Generation,
     Key,
     PastFailure,
+    Progress,
     Ranked,
     Report,
     Run,
@@ -321,11 +322,11 @@ class LibsqlStore:
         """What `create_vector_index` would take, to be shown before it is asked for."""
         return self._index.cost(self._spec)
 
-    def create_vector_index(self, report: Callable[[int, int], None] | None = None) -> None:
+    def create_vector_index(self, report: Progress | None = None) -> None:
         """Build a DiskANN index; goes on where it stopped when it is called again.
 
         Args:
-            report: called with vectors done and vectors in all.
+            report: called with the vectors that are done.
         """
         self._index.create(self._spec, report)
 

@@ -19,6 +19,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import Names
+from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
 
@@ -84,10 +85,6 @@ class IndexInfo:
     @property
     def _precision(self) -> Literal["halfvec", "vector"]:
         return "halfvec" if self.precision == "halfvec" else "vector"
-
-
-Progress = Callable[[str, int, int], None]
-"""Called with the phase, what is done and what is to do."""
 
 
 def default_lists(rows: int) -> int:

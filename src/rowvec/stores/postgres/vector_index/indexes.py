@@ -17,6 +17,7 @@ from rowvec.stores.postgres.vector_index import index, tuning
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS, IndexInfo, IndexSpec
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
 from rowvec.stores.postgres.vector_index.tuning import Effort
+from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
 INDEX_SECONDS = 5.0
@@ -76,7 +77,7 @@ class Indexes:
     def _has_usable(connection: Connection, table: VectorTable) -> bool:
         return index.usable(index.find(connection, table.names), table.metric) is not None
 
-    def build(self, spec: IndexSpec, progress: index.Progress | None = None) -> IndexInfo:
+    def build(self, spec: IndexSpec, progress: Progress | None = None) -> IndexInfo:
         """Raises StoreError when pgvector cannot index vectors of that size."""
         return self._sessions.write(lambda c: self._build(c, self.table(), spec, progress))
 
@@ -84,9 +85,7 @@ class Indexes:
         """Returns how many indexes there were."""
         return self._sessions.write(lambda c: index.drop(c, self.table().names))
 
-    def tune(
-        self, target: float, queries: int = 200, k: int = 10, progress: index.Progress | None = None
-    ) -> list[Effort]:
+    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
         """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
 
         Raises:
@@ -107,7 +106,7 @@ class Indexes:
         return self._sessions.write(work)
 
     def _build(
-        self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: index.Progress | None
+        self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: Progress | None
     ) -> IndexInfo:
         return index.build(
             connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,

@@ -12,9 +12,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.vector_index.index import IndexInfo, Progress
+from rowvec.stores.postgres.vector_index.index import IndexInfo
 from rowvec.stores.postgres.vector_index.nearest import VectorTable, nearest
-from rowvec.types import Key, Ranked, Vector
+from rowvec.types import Key, Progress, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
 
