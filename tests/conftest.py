@@ -14,9 +14,10 @@ import pytest
 from psycopg import sql
 
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+from tests.models import models
 from tests.torture import faults, pytest_collection_modifyitems, pytest_terminal_summary
 
-__all__ = ["faults", "pytest_collection_modifyitems", "pytest_terminal_summary"]
+__all__ = ["faults", "models", "pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).parents[1]
 

@@ -38,8 +38,8 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import ColumnType, Embedded, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
+from tests.models import Models
 from tests.support import simple_pipeline, vectors_match_rows
-from tests.unit.test_generations import NEW, OLD, of
 
 UNAVAILABLE = "__debezium_unavailable_value"
 
@@ -69,12 +69,12 @@ def embedder_of(pipeline: Pipeline) -> HashEmbedder:
 
 
 def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_accepted(
-    store: Store, tmp_path: Path
+    store: Store, tmp_path: Path, models: Models
 ) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c")]))
-    carry_out(of(OLD, follow(path, store)))
-    new, said = of(NEW, follow(path, store)), list[str]()
+    carry_out(models.of(models.old, follow(path, store)))
+    new, said = models.of(models.new, follow(path, store)), list[str]()
     carry_out(new, from_start=True, tell=said.append)
     assert said[0].startswith("The model changes from old (8 dimensions)")
     assert said[1].startswith("The new generation is live.")
@@ -85,34 +85,38 @@ def test_after_a_rollback_events_go_to_the_live_generation_until_the_new_one_is_
     carry_out(new, tell=said.append)
     assert len(said) == 1
     assert "which was rolled back on" in said[0]
-    vectors_match_rows(of(OLD, new), {1: "one", 2: "second"})
+    vectors_match_rows(models.of(models.old, new), {1: "one", 2: "second"})
 
     carry_out(new, from_start=True, accept=True, tell=said.append)
     assert said[-1].startswith("The new generation is live.")
     vectors_match_rows(new, {1: "one", 2: "second"})
 
 
-def test_a_rollback_misses_no_event_that_came_while_the_other_generation_was_live(store: Store, tmp_path: Path) -> None:
+def test_a_rollback_misses_no_event_that_came_while_the_other_generation_was_live(
+    store: Store, tmp_path: Path, models: Models
+) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c"), put(3, "three", 3, "c")]))
-    carry_out(of(OLD, follow(path, store)))
-    new = of(NEW, follow(path, store))
+    carry_out(models.of(models.old, follow(path, store)))
+    new = models.of(models.new, follow(path, store))
     carry_out(new, from_start=True)
     path.write_text(path.read_text() + lines([put(2, "deux", 4), put(2, "second", 5), removed(3, 6)]))
     carry_out(new)
     roll_back(new)
-    before = len(OLD.texts)
+    before = len(models.old.texts)
     carry_out(new)
-    vectors_match_rows(of(OLD, new), {1: "one", 2: "second"})
-    assert OLD.texts[before:] == ["second"], "the newest text of each row is embedded, and no other"
+    vectors_match_rows(models.of(models.old, new), {1: "one", 2: "second"})
+    assert models.old.texts[before:] == ["second"], "the newest text of each row is embedded, and no other"
 
 
-def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(store: Store, tmp_path: Path) -> None:
+def test_a_new_generation_is_held_where_the_events_no_longer_tell_of_every_row(
+    store: Store, tmp_path: Path, models: Models
+) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text(lines([put(1, "one", 1, "c"), put(2, "two", 2, "c"), put(3, "three", 3, "c"), put(4, "", 4, "c")]))
-    carry_out(of(OLD, follow(path, store)))
+    carry_out(models.of(models.old, follow(path, store)))
     path.write_text(lines([removed(1, 5), put(3, "drei", 6)]))
-    new = of(NEW, follow(path, store))
+    new = models.of(models.new, follow(path, store))
     with pytest.raises(GenerationHeld, match=r"told of 1 rows for the new generation, and the live one has .* for 3"):
         carry_out(new, from_start=True)
     assert {each.state: each.rows for each in store.generations(new.spec)} == {State.LIVE: 3, State.BUILDING: 1}

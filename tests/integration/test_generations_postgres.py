@@ -26,18 +26,18 @@ from rowvec.types import Fingerprint, State
 from rowvec.workers import fleet
 from rowvec.workers.ranges import sync_range
 from tests.acceptance.shop import wait_until
+from tests.models import Known, Models
 from tests.support import simple_pipeline, vectors_match_rows
-from tests.unit.test_generations import NEW, OLD, Known, of
 
 SAME = HashEmbedder(8, model="same size")
 ROWS = {n: f"row {n}" for n in range(30)}
 
 
 @pytest.fixture
-def old(postgres_url: str) -> Iterator[Pipeline]:
+def old(postgres_url: str, models: Models) -> Iterator[Pipeline]:
     """Thirty rows in the table `shop.things`, synced with the old model."""
     store = PostgresStore(postgres_url, "shop.things", pipeline="things")
-    pipeline = of(OLD, simple_pipeline(rows=ROWS, store=store))
+    pipeline = models.of(models.old, simple_pipeline(rows=ROWS, store=store))
     sync(pipeline)
     yield pipeline
     store.close()
@@ -67,11 +67,11 @@ def indexes(ask: Ask, table: str = "shop.things") -> list[str]:
     return [name for (name,) in found]
 
 
-def test_the_table_keeps_its_name_and_its_indexes_theirs(old: Pipeline, ask: Ask) -> None:
+def test_the_table_keeps_its_name_and_its_indexes_theirs(old: Pipeline, ask: Ask, models: Models) -> None:
     before = indexes(ask)
     assert "things_pkey" in before
-    for model, size in ((NEW, 24), (SAME, 8), (OLD, 8)):
-        sync(of(model, old))
+    for model, size in ((models.new, 24), (SAME, 8), (models.old, 8)):
+        sync(models.of(model, old))
         assert dimensions(ask) == size
         assert indexes(ask) == before
         assert indexes(ask, "shop.things__previous") == [
@@ -79,16 +79,18 @@ def test_the_table_keeps_its_name_and_its_indexes_theirs(old: Pipeline, ask: Ask
         ]
     left = "select relname from pg_class where relkind = 'r' and relname ~ 'between|next'"
     assert ask(left) == []
-    roll_back(of(OLD, old, former=Known(SAME)))
+    roll_back(models.of(models.old, old, former=Known(SAME)))
     assert indexes(ask) == before
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
-def test_the_new_generation_has_an_index_like_that_of_the_live_one(old: Pipeline, ask: Ask, kind: Any) -> None:
+def test_the_new_generation_has_an_index_like_that_of_the_live_one(
+    old: Pipeline, ask: Ask, kind: Any, models: Models
+) -> None:
     assert isinstance(old.store, PostgresStore)
     old.store.indexes.build(IndexSpec(kind, "vector", m=8, ef_construction=32, lists=3))
     ask("create index things_by_price on shop.things (price, id)")
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     sync(new)
     (found,) = old.store.indexes.find()
     assert (found.kind, found.precision, found.valid) == (kind, "vector", True)
@@ -98,19 +100,19 @@ def test_the_new_generation_has_an_index_like_that_of_the_live_one(old: Pipeline
     assert "next" not in " ".join(indexes(ask))
 
 
-def test_views_show_the_live_generation_whichever_that_is(old: Pipeline, ask: Ask) -> None:
+def test_views_show_the_live_generation_whichever_that_is(old: Pipeline, ask: Ask, models: Models) -> None:
     ask(
         "create view shop.priced with (security_barrier) as"
         " select id, price, text_hash from shop.things where price > 0"
     )
     ask("create view nested as select count(*) as n from shop.priced")
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     old.source.rows[99] = {"id": 99, "name": "only in the new one", "price": 5}  # type: ignore[attr-defined]
-    OLD.refused = {"only in the new one"}
+    models.old.refused = {"only in the new one"}
     try:
         sync(new)
     finally:
-        OLD.refused = set()
+        models.old.refused = set()
     assert ask("select price from shop.priced where id = 99") == [(5,)]
     assert ask("select n from nested") == [(31,)]
     assert ask("select reloptions from pg_class where relname = 'priced'") == [(["security_barrier=true"],)]
@@ -119,18 +121,18 @@ def test_views_show_the_live_generation_whichever_that_is(old: Pipeline, ask: As
     new.store.drop_generation(State.PREVIOUS, new.spec)
 
 
-def test_a_view_of_vectors_of_another_size_is_told_and_nothing_changes(old: Pipeline, ask: Ask) -> None:
+def test_a_view_of_vectors_of_another_size_is_told_and_nothing_changes(old: Pipeline, ask: Ask, models: Models) -> None:
     ask("create view shop.vectors as select id, embedding from shop.things")
     with pytest.raises(StoreError, match=r"The view shop\.vectors cannot show the new generation"):
-        sync(of(NEW, old))
+        sync(models.of(models.new, old))
     assert dimensions(ask) == dimensions(ask, "shop.vectors") == 8
-    embedded = len(NEW.texts)
+    embedded = len(models.new.texts)
     ask("drop view shop.vectors")
-    sync(of(NEW, old))
+    sync(models.of(models.new, old))
     assert dimensions(ask) == 24
-    assert len(NEW.texts) == embedded
+    assert len(models.new.texts) == embedded
     ask("create view shop.vectors as select id, embedding from shop.things")
-    sync(of(HashEmbedder(24, model="other"), old))
+    sync(models.of(HashEmbedder(24, model="other"), old))
     assert ask("select pg_get_viewdef('shop.vectors'::regclass) like '%%previous%%'") == [(False,)]
 
 
@@ -148,24 +150,24 @@ def test_a_view_of_vectors_of_another_size_is_told_and_nothing_changes(old: Pipe
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_would_stay_behind_is_told_before_anything_is_embedded(
-    old: Pipeline, ask: Ask, statement: str, named: str
+    old: Pipeline, ask: Ask, statement: str, named: str, models: Models
 ) -> None:
     ask(statement)
     embedder = HashEmbedder(24, model="new")
     with pytest.raises(StoreError, match=named):
-        sync(of(embedder, old))
+        sync(models.of(embedder, old))
     assert embedder.texts == []
     assert dimensions(ask) == 8
     sync(old)
 
 
-def test_grants_go_over_to_the_new_generation_and_back(old: Pipeline, ask: Ask) -> None:
+def test_grants_go_over_to_the_new_generation_and_back(old: Pipeline, ask: Ask, models: Models) -> None:
     ask("drop role if exists rowvec_reader")
     ask("create role rowvec_reader")
     ask("grant usage on schema shop to rowvec_reader")
     ask("grant select on shop.things to rowvec_reader")
     ask("grant update (price) on shop.things to rowvec_reader with grant option")
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     try:
         for step in (lambda: sync(new), lambda: roll_back(new)):
             step()
@@ -179,8 +181,10 @@ def test_grants_go_over_to_the_new_generation_and_back(old: Pipeline, ask: Ask) 
         ask("drop role rowvec_reader")
 
 
-def test_a_swap_waits_for_a_reader_and_lets_others_read_meanwhile(old: Pipeline, ask: Ask, postgres_url: str) -> None:
-    new = of(NEW, old)
+def test_a_swap_waits_for_a_reader_and_lets_others_read_meanwhile(
+    old: Pipeline, ask: Ask, postgres_url: str, models: Models
+) -> None:
+    new = models.of(models.new, old)
     with psycopg.connect(postgres_url) as reader:
         reader.execute("select count(*) from shop.things").fetchone()
         syncing = threading.Thread(target=sync, args=(new,))
@@ -195,24 +199,24 @@ def test_a_swap_waits_for_a_reader_and_lets_others_read_meanwhile(old: Pipeline,
 
 
 def test_a_reader_who_never_ends_holds_the_swap_up_with_a_reason(
-    old: Pipeline, ask: Ask, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    old: Pipeline, ask: Ask, postgres_url: str, monkeypatch: pytest.MonkeyPatch, models: Models
 ) -> None:
     monkeypatch.setattr(changeover, "SWAP_SECONDS", 0.5)
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     with psycopg.connect(postgres_url) as reader:
         reader.execute("select count(*) from shop.things").fetchone()
         with pytest.raises(StoreError, match="read without a pause"):
             sync(new)
     assert dimensions(ask) == 8
-    embedded = len(NEW.texts)
+    embedded = len(models.new.texts)
     sync(new)
     assert dimensions(ask) == 24
-    assert len(NEW.texts) == embedded
+    assert len(models.new.texts) == embedded
 
 
-def test_searches_during_swaps_never_fail_and_never_mix(old: Pipeline, postgres_url: str) -> None:
+def test_searches_during_swaps_never_fail_and_never_mix(old: Pipeline, postgres_url: str, models: Models) -> None:
     """Keyword and hybrid searches go through several tables: the swap comes in their order."""
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     sync(new)
     store = PostgresStore(postgres_url, "shop.things", pipeline="things", readers=3)
     searcher = Searcher.of(replace(new, store=store))
@@ -247,17 +251,19 @@ def test_searches_during_swaps_never_fail_and_never_mix(old: Pipeline, postgres_
     assert problems == []
 
 
-def test_what_was_prepared_for_vectors_of_one_size_reads_those_of_another(old: Pipeline, postgres_url: str) -> None:
+def test_what_was_prepared_for_vectors_of_one_size_reads_those_of_another(
+    old: Pipeline, postgres_url: str, models: Models
+) -> None:
     """A statement of which the driver has the server keep the plan, which it does for what is asked often."""
     with closing(PostgresStore(postgres_url, "shop.things", pipeline="things")) as store:
-        searcher = Searcher.of(of(NEW, old, store=store))
+        searcher = Searcher.of(models.of(models.new, old, store=store))
         for key in ROWS:
             searcher.similar(key, limit=1)
-        sync(of(NEW, old))
+        sync(models.of(models.new, old))
         assert len(searcher.similar(7, limit=3).hits) == 3
 
 
-def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask) -> None:
+def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask, models: Models) -> None:
     ask("create extension if not exists vector")
     ask("create table docs (id bigint primary key, name text, price bigint)")
     for number, name in ROWS.items():
@@ -267,14 +273,14 @@ def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask)
     base = simple_pipeline(rows=ROWS, store=store)
     document = base.to_document
     base = replace(base, to_document=lambda row: document(row)._replace(metadata=()))
-    old = of(OLD, base)
+    old = models.of(models.old, base)
     try:
         store.apply(old.spec)
         sync(old)
         ask("grant select (embedding) on docs to rowvec_reader_2")
         ask("create view shown as select id, embedding_text_hash as hash from docs where embedding is not null")
         store.indexes.build(IndexSpec(m=8))
-        new = of(SAME, base, former=old.former)
+        new = models.of(SAME, base, former=old.former)
         store.apply(new.spec)
         sync(new)
         vectors_match_rows(new, ROWS)
@@ -287,7 +293,7 @@ def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask)
         roll_back(replace(new, former=old.former))
         vectors_match_rows_of_live = store.vector(3)
         assert vectors_match_rows_of_live is not None
-        assert abs(vectors_match_rows_of_live - OLD.embed_query("row 3")).max() < 1e-6
+        assert abs(vectors_match_rows_of_live - models.old.embed_query("row 3")).max() < 1e-6
         store.drop_generation(State.PREVIOUS, new.spec)
         names = ask(
             "select attname from pg_attribute where attrelid = 'docs'::regclass and attname like '%%previous%%'"
@@ -305,14 +311,14 @@ class Divided(MemorySource):
 
 
 def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(
-    old: Pipeline, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    old: Pipeline, ask: Ask, monkeypatch: pytest.MonkeyPatch, models: Models
 ) -> None:
     """Its queue is a list, and its worker this process, which carries out a range as soon as it is sent."""
     source = Divided({key: {"name": name, "price": 1} for key, name in ROWS.items()})
     rows: Any = source.rows
     rows[3]["name"] = "row three"
     del rows[20]
-    new = replace(of(NEW, old), source=source)
+    new = replace(models.of(models.new, old), source=source)
     done: list[dict[str, Any]] = []
 
     def send(task: Any, pipeline: str, after: str | None, until: str | None, **settings: Any) -> str:
@@ -338,4 +344,4 @@ def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(
     vectors_match_rows(new, {key: row["name"] for key, row in rows.items()})
     assert ask("select count(*) from shop.things__previous where id = 20") == [(0,)]
     (kept,) = ask("select embedding::text from shop.things__previous where id = 3")[0]
-    assert json.loads(kept) == pytest.approx(OLD.embed_query("row three").tolist(), abs=1e-6)
+    assert json.loads(kept) == pytest.approx(models.old.embed_query("row three").tolist(), abs=1e-6)

@@ -17,24 +17,26 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import IndexInfo, IndexSpec
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
+from tests.models import Models
 from tests.support import simple_pipeline
-from tests.unit.test_generations import NEW, OLD, of
 
 ROWS = {n: f"row {n}" for n in range(60)}
 
 
 class Open(Protocol):
-    def __call__(self, embedder: HashEmbedder = OLD, table: str = "shop.things", **settings: Any) -> Pipeline: ...
+    def __call__(
+        self, embedder: HashEmbedder | None = None, table: str = "shop.things", **settings: Any
+    ) -> Pipeline: ...
 
 
 @pytest.fixture
-def opened(postgres_url: str) -> Iterator[Open]:
+def opened(postgres_url: str, models: Models) -> Iterator[Open]:
     with ExitStack() as stores:
 
-        def opener(embedder: HashEmbedder = OLD, table: str = "shop.things", **settings: Any) -> Pipeline:
+        def opener(embedder: HashEmbedder | None = None, table: str = "shop.things", **settings: Any) -> Pipeline:
             store = PostgresStore(postgres_url, table, pipeline="things", **settings)
             stores.enter_context(closing(store))
-            return of(embedder, simple_pipeline(rows=ROWS, store=store))
+            return models.of(embedder or models.old, simple_pipeline(rows=ROWS, store=store))
 
         yield opener
 
@@ -75,10 +77,10 @@ def index_of(pipeline: Pipeline) -> IndexInfo:
     return found
 
 
-def is_read(pipeline: Pipeline) -> bool:
+def is_read(pipeline: Pipeline, models: Models) -> bool:
     """Whether a search reads the index."""
     store = store_of(pipeline)
-    assert store.nearest(OLD.embed_query("row 7"), 5).keys[0] == 7
+    assert store.nearest(models.old.embed_query("row 7"), 5).keys[0] == 7
 
     def scans(connection: Any) -> int:
         connection.execute("select pg_stat_force_next_flush()")
@@ -97,24 +99,24 @@ def is_read(pipeline: Pipeline) -> bool:
         ("shop.things", "halfvec", "vector"),
     ],
 )
-def test_an_index_is_read_by_searches(opened: Open, table: str, storage: str, precision: Any) -> None:
+def test_an_index_is_read_by_searches(opened: Open, models: Models, table: str, storage: str, precision: Any) -> None:
     pipeline = opened(table=table, storage=storage)
     sync(pipeline)
     store_of(pipeline).indexes.build(IndexSpec(precision=precision))
-    assert is_read(pipeline)
+    assert is_read(pipeline, models)
 
 
-def test_another_metric_gets_an_index_of_its_own(opened: Open, few_are_many: None) -> None:
+def test_another_metric_gets_an_index_of_its_own(opened: Open, few_are_many: None, models: Models) -> None:
     before = opened()
     sync(before)
     assert index_of(before).operators == "cosine_ops"
     pipeline = opened(metric="l2")
     store_of(pipeline).attach(pipeline.spec)
-    assert store_of(pipeline).nearest(OLD.embed_query("row 7"), 1).exact, "the index cannot answer"
+    assert store_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact, "the index cannot answer"
     assert Drift.INDEX in audit(pipeline, settle=0).findings
     sync(pipeline)
     assert index_of(pipeline).operators == "l2_ops"
-    assert not store_of(pipeline).nearest(OLD.embed_query("row 7"), 1).exact
+    assert not store_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact
 
 
 def test_vectors_that_are_too_long_for_an_index_are_compared_one_by_one(opened: Open, few_are_many: None) -> None:
@@ -136,12 +138,12 @@ def test_vectors_that_are_too_long_for_full_precision_are_indexed_at_half(opened
     assert index_of(longer).precision == "halfvec"
 
 
-def test_the_index_of_a_new_generation_has_a_name_that_fits(opened: Open) -> None:
+def test_the_index_of_a_new_generation_has_a_name_that_fits(opened: Open, models: Models) -> None:
     """The longest name that a table can have, in letters of two bytes."""
     before = opened(table="я" * 25)
     sync(before)
     store_of(before).indexes.build(IndexSpec())
-    sync(of(NEW, before))
+    sync(models.of(models.new, before))
     assert index_of(before).valid
 
 

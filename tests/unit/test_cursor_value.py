@@ -19,8 +19,8 @@ from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Report, WriteBatch
+from tests.models import Known, Models
 from tests.support import simple_pipeline, vectors_match_rows
-from tests.unit.test_generations import NEW, OLD, Known, of
 
 LAG = 10
 
@@ -323,32 +323,32 @@ class TestWhatMovesTheMark:
 
 
 class TestGenerations:
-    def test_the_live_one_is_kept_in_step_by_the_cursor_while_another_is_filled(self) -> None:
-        old = of(OLD, hundred_of(OLD))
+    def test_the_live_one_is_kept_in_step_by_the_cursor_while_another_is_filled(self, models: Models) -> None:
+        old = models.of(models.old, hundred_of(models.old, models))
         broken = HashEmbedder(24, model="new", chunk_texts=1)
         broken.unavailable = 3
         put(old, 5, "changed", 20_000)
         before = memory(old).rows_read
         with pytest.raises(EmbedderUnavailable):
-            sync(of(broken, old), patience=0)
+            sync(models.of(broken, old), patience=0)
         assert memory(old).rows_read - before < 2 + 2 * 100
         assert reads(old)[0] == 1, "the old model's generation was brought up to date, and its mark with it"
         vectors_match_rows(old, names(old))
 
-    def test_what_a_missing_model_leaves_undone_is_not_forgotten(self) -> None:
-        old = of(OLD, hundred_of(OLD))
+    def test_what_a_missing_model_leaves_undone_is_not_forgotten(self, models: Models) -> None:
+        old = models.of(models.old, hundred_of(models.old, models))
         put(old, 5, "changed", 20_000)
         put(old, 6, "changed much later", 90_000)
         broken = HashEmbedder(24, model="new", chunk_texts=1)
         broken.unavailable = 3
         with pytest.raises(EmbedderUnavailable):
-            sync(of(broken, old, former=Known()), patience=0)
+            sync(models.of(broken, old, former=Known()), patience=0)
         assert reads(old)[1].embedded == 2
         vectors_match_rows(old, names(old))
 
-    def test_a_new_one_has_a_mark_of_its_own(self) -> None:
-        old = of(OLD, hundred_of(OLD))
-        new = of(NEW, old)
+    def test_a_new_one_has_a_mark_of_its_own(self, models: Models) -> None:
+        old = models.of(models.old, hundred_of(models.old, models))
+        new = models.of(models.new, old)
         assert sync(new).inserted == 100
         put(new, 5, "changed", 20_000)
         del memory(new).rows[7]
@@ -361,8 +361,8 @@ class TestGenerations:
         vectors_match_rows(old, names(old))
 
 
-def hundred_of(embedder: HashEmbedder) -> Pipeline:
-    pipeline = of(embedder, opened({n: (f"row {n}", n * 100) for n in range(1, 101)}))
+def hundred_of(embedder: HashEmbedder, models: Models) -> Pipeline:
+    pipeline = models.of(embedder, opened({n: (f"row {n}", n * 100) for n in range(1, 101)}))
     assert sync(pipeline).inserted == 100
     return pipeline
 

@@ -34,44 +34,14 @@ from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Document, Embedded, Report, Row, State
+from tests.models import Known, Models
 from tests.support import simple_document, simple_pipeline, vectors_match_rows
 
 
-class Known:
-    """Embedders by the settings that a store kept: here, the name of the model."""
-
-    def __init__(self, *embedders: HashEmbedder) -> None:
-        self.embedders = {each.fingerprint.model: each for each in embedders}
-
-    def embedder(self, settings: str) -> Embedder:
-        if settings not in self.embedders:
-            raise EmbedderError(f"there is no model {settings}")
-        return self.embedders[settings]
-
-    def documents(self, settings: str) -> Any:
-        return simple_document, ("name",)
-
-    def close(self) -> None:
-        pass
-
-
-OLD, NEW = HashEmbedder(model="old"), HashEmbedder(24, model="new")
-
-
-def of(embedder: HashEmbedder, base: Pipeline, **changes: Any) -> Pipeline:
-    """The same pipeline with another model in its config."""
-    made = embedder.fingerprint
-    spec = replace(base.spec, fingerprint=made, dimension=made.dimension, settings=made.model)
-    changes = {"former": Known(OLD, NEW), **changes}
-    return replace(base, embedder=embedder, spec=spec, **changes)
-
-
 @pytest.fixture
-def old() -> Pipeline:
+def old(models: Models) -> Pipeline:
     """A hundred rows, synced with the old model."""
-    for embedder in (OLD, NEW):
-        embedder.texts, embedder.calls = [], 0
-    pipeline = of(OLD, simple_pipeline(rows={n: f"row {n}" for n in range(100)}))
+    pipeline = models.of(models.old, simple_pipeline(rows={n: f"row {n}" for n in range(100)}))
     sync(pipeline)
     return pipeline
 
@@ -85,9 +55,9 @@ def states(pipeline: Pipeline) -> dict[str, tuple[str, int]]:
     return {str(each.state): (each.fingerprint.model, each.rows) for each in found if each.fingerprint}
 
 
-def live_matches(pipeline: Pipeline) -> None:
+def live_matches(pipeline: Pipeline, models: Models) -> None:
     """The live generation, of the old model, is that of the rows."""
-    former = of(OLD, pipeline)
+    former = models.of(models.old, pipeline)
     former.store.attach(former.spec)
     vectors_match_rows(former, names(former))
 
@@ -120,50 +90,54 @@ def interrupted_after(calls: int, embedder: HashEmbedder) -> threading.Event:
     return stop
 
 
-def test_the_new_generation_takes_the_place_of_the_live_one_when_it_is_complete(old: Pipeline) -> None:
+def test_the_new_generation_takes_the_place_of_the_live_one_when_it_is_complete(old: Pipeline, models: Models) -> None:
     said: list[str] = []
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     report = sync(new, tell=said.append)
-    assert (report.inserted, report.texts, len(NEW.texts)) == (100, 100, 100)
+    assert (report.inserted, report.texts, len(models.new.texts)) == (100, 100, 100)
     assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
     assert "changes from old (8 dimensions) to new (24 dimensions)" in said[0]
     assert "`rowvec rollback`" in said[-1]
     vectors_match_rows(new, names(new))
     assert sync(new).unchanged == 100
-    assert len(OLD.texts) == 100, "nothing is embedded by the old model any more"
+    assert len(models.old.texts) == 100, "nothing is embedded by the old model any more"
 
 
-def test_the_live_generation_is_kept_in_step_from_the_first_moment(old: Pipeline) -> None:
+def test_the_live_generation_is_kept_in_step_from_the_first_moment(old: Pipeline, models: Models) -> None:
     edit(old)
     embedder = HashEmbedder(24, model="new", chunk_texts=10)
-    new = of(embedder, old)
+    new = models.of(embedder, old)
     report = sync(new, stop=interrupted_after(3, embedder))
     assert states(new)["building"][1] < 100, "interrupted"
-    live_matches(old)
-    assert OLD.texts[100:] == ["row three", "row 500"]
+    live_matches(old, models)
+    assert models.old.texts[100:] == ["row three", "row 500"]
     assert report.reasons["live generation: inserted"] == report.reasons["live generation: deleted"] == 1
 
 
-def test_what_was_interrupted_goes_on_and_nothing_is_embedded_twice(old: Pipeline) -> None:
+def test_what_was_interrupted_goes_on_and_nothing_is_embedded_twice(old: Pipeline, models: Models) -> None:
     embedder = HashEmbedder(24, model="new", chunk_texts=10)
-    sync(of(embedder, old), stop=interrupted_after(3, embedder))
+    sync(models.of(embedder, old), stop=interrupted_after(3, embedder))
     done = len(embedder.texts)
     assert 0 < done < 100
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     said: list[str] = []
     sync(new, tell=said.append)
     assert f"{done} rows have a vector of it already" in said[0]
-    assert sorted(embedder.texts + NEW.texts) == sorted(names(new).values())
+    assert sorted(embedder.texts + models.new.texts) == sorted(names(new).values())
     vectors_match_rows(new, names(new))
 
 
 def test_rows_that_change_while_a_generation_is_filled_reach_both(
-    old: Pipeline, short_slices: None, monkeypatch: pytest.MonkeyPatch
+    old: Pipeline, short_slices: None, models: Models
 ) -> None:
     """Each page is a slice, and the live generation is brought in step between any two."""
 
+    followed: list[set[str]] = []
+    """What the old model had embedded again, at each call of the new one."""
+
     class Changing(HashEmbedder):
         def embed(self, texts: Sequence[str]) -> Embedded:
+            followed.append(set(models.old.texts[100:]))
             rows = old.source.rows  # type: ignore[attr-defined]
             if self.calls == 5:
                 rows[2]["name"] = "changed behind"
@@ -172,47 +146,44 @@ def test_rows_that_change_while_a_generation_is_filled_reach_both(
                 del rows[4]
             return super().embed(texts)
 
-    new = of(Changing(24, model="new", chunk_texts=5), old, page_size=10)
-    passes: list[set[str]] = []
-    in_step = run._Run._keep_in_step
-
-    def noted(run: Any) -> None:
-        in_step(run)
-        passes.append(set(OLD.texts[100:]))
-
-    monkeypatch.setattr(run._Run, "_keep_in_step", noted)
+    new = models.of(Changing(24, model="new", chunk_texts=5), old, page_size=10)
     report = sync(new)
     vectors_match_rows(new, names(old))
-    assert passes[0] == set()
-    assert passes[4] == {"changed behind", "changed ahead", "new at the end"}, "long before the swap"
+    assert followed[5] == set()
+    assert followed[8] == {"changed behind", "changed ahead", "new at the end"}, "long before the swap"
+    assert len(followed) > 20
     assert (report.inserted, report.embedded, report.deleted) == (101, 1, 1)
     assert report.failed == report.waiting == 0
     assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
 
 
-def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_generation(old: Pipeline) -> None:
+def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_generation(
+    old: Pipeline, models: Models
+) -> None:
     edit(old)
     old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
     embedder = HashEmbedder(24, model="new", chunk_texts=10)
-    new = of(embedder, old, former=Known())
+    new = models.of(embedder, old, former=Known())
     said: list[str] = []
     sync(new, tell=said.append, stop=interrupted_after(3, embedder))
     assert "gets no new vectors" in said[0]
     assert "there is no model old" in said[0]
-    store = of(OLD, old).store
+    store = models.of(models.old, old).store
     store.attach(old.spec)
     assert store.lookup([5, 500]) == {}
     assert store.vector(3) is not None, "a changed row stays findable"
     assert store.metadata([7]) == {7: {"price": 99}}
-    sync(of(NEW, old, former=Known()))
-    vectors_match_rows(of(NEW, old), names(old))
+    sync(models.of(models.new, old, former=Known()))
+    vectors_match_rows(models.of(models.new, old), names(old))
 
 
 def shouted(row: Row) -> Document:
     return simple_document(Row(row.key, {**row.values, "name": row.values["name"].upper()}))
 
 
-def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_theirs(old: Pipeline) -> None:
+def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_theirs(
+    old: Pipeline, models: Models
+) -> None:
     """Else every row would seem to have another text: no metadata would be written, and an empty text deletes."""
 
     class Forgotten(Known):
@@ -220,7 +191,7 @@ def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_
             raise EmbedderError("there is no model old")
 
     old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
-    new = of(NEW, old, former=Forgotten(), to_document=lambda row: shouted(row)._replace(text=""))
+    new = models.of(models.new, old, former=Forgotten(), to_document=lambda row: shouted(row)._replace(text=""))
     sync(new, Options(limit=20))
     old.store.attach(old.spec)
     assert old.store.count() == 100
@@ -243,17 +214,19 @@ class Dear(HashEmbedder):
         return super().embed(texts)
 
 
-def test_what_the_live_generation_cost_is_on_record_of_a_run_that_the_budget_ended(old: Pipeline) -> None:
+def test_what_the_live_generation_cost_is_on_record_of_a_run_that_the_budget_ended(
+    old: Pipeline, models: Models
+) -> None:
     for row in list(old.source.rows.values())[:10]:  # type: ignore[attr-defined]
         row["name"] += "!"
     with pytest.raises(BudgetExceeded):
-        sync(of(NEW, old, former=Known(Dear("old"))))
+        sync(models.of(models.new, old, former=Known(Dear("old"))))
     (run,) = old.store.runs(1)
     assert (run.outcome, run.report["texts"], run.report["cost"]) == ("failed", 4, 12.0)
 
 
 def test_what_a_later_walk_cost_is_on_record_of_a_run_that_the_budget_ended(
-    old: Pipeline, short_slices: None, monkeypatch: pytest.MonkeyPatch
+    old: Pipeline, short_slices: None, monkeypatch: pytest.MonkeyPatch, models: Models
 ) -> None:
     dear = Dear("new")
     dear.calls = -100
@@ -266,12 +239,12 @@ def test_what_a_later_walk_cost_is_on_record_of_a_run_that_the_budget_ended(
                 rows[key]["name"] = f"changed {key}"
 
     with pytest.raises(BudgetExceeded):
-        sync(of(dear, old, page_size=50), progress=changing)
+        sync(models.of(dear, old, page_size=50), progress=changing)
     (run,) = old.store.runs(1)
     assert (run.report["texts"], run.report["cost"]) == (100 + 10 + 4, 3 * 104)
 
 
-def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) -> None:
+def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline, models: Models) -> None:
     edit(old)
 
     class Discontinued(HashEmbedder):
@@ -279,7 +252,7 @@ def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) 
             raise EmbedderError("The model is no longer served.")
 
     gone = Discontinued(model="old")
-    new = of(NEW, old, former=Known(gone))
+    new = models.of(models.new, old, former=Known(gone))
     said: list[str] = []
     report = sync(new, tell=said.append)
     assert "From now on: The live generation gets no new vectors" in said[1]
@@ -288,10 +261,10 @@ def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline) 
     assert states(new)["live"] == ("new", 100)
 
 
-def test_an_empty_source_wipes_neither_generation(old: Pipeline) -> None:
+def test_an_empty_source_wipes_neither_generation(old: Pipeline, models: Models) -> None:
     kept = dict(old.source.rows)  # type: ignore[attr-defined]
     old.source.rows.clear()  # type: ignore[attr-defined]
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     with pytest.raises(DeletionGuard):
         sync(new)
     assert states(new)["live"] == ("old", 100)
@@ -300,27 +273,27 @@ def test_an_empty_source_wipes_neither_generation(old: Pipeline) -> None:
     assert states(new)["live"] == ("new", 100)
 
 
-def test_a_sync_of_a_few_rows_is_done_in_both_and_changes_no_places(old: Pipeline) -> None:
+def test_a_sync_of_a_few_rows_is_done_in_both_and_changes_no_places(old: Pipeline, models: Models) -> None:
     edit(old)
-    new = of(NEW, old)
+    new = models.of(models.new, old)
     sync(new, Options(Selection(keys=(3,))))
     assert states(new) == {"live": ("old", 100), "building": ("new", 1)}
-    assert (NEW.texts, OLD.texts[100:]) == (["row three"], ["row three"])
+    assert (models.new.texts, models.old.texts[100:]) == (["row three"], ["row three"])
 
 
-def test_force_embeds_each_row_once(old: Pipeline, short_slices: None) -> None:
-    sync(of(NEW, old, page_size=10), Options(force=True))
-    assert sorted(NEW.texts) == sorted(names(old).values())
-    assert len(OLD.texts) == 100
+def test_force_embeds_each_row_once(old: Pipeline, short_slices: None, models: Models) -> None:
+    sync(models.of(models.new, old, page_size=10), Options(force=True))
+    assert sorted(models.new.texts) == sorted(names(old).values())
+    assert len(models.old.texts) == 100
 
 
 # Going live
 
 
-def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline) -> None:
+def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline, models: Models) -> None:
     embedder = HashEmbedder(24, model="new")
     embedder.refused = {"row 7"}
-    new = of(embedder, old)
+    new = models.of(embedder, old)
     with pytest.raises(GenerationHeld, match=r"for 99 rows and the live one for 100.*: 1\."):
         sync(new)
     assert states(new) == {"live": ("old", 100), "building": ("new", 99)}
@@ -330,21 +303,21 @@ def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline
     assert states(new)["live"] == ("new", 99)
 
 
-def test_as_many_rows_but_others_are_held_too() -> None:
+def test_as_many_rows_but_others_are_held_too(models: Models) -> None:
     first, second = HashEmbedder(model="old"), HashEmbedder(24, model="new")
     first.refused, second.refused = {"row 3"}, {"row 7"}
-    pipeline = of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
+    pipeline = models.of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
     sync(pipeline)
     with pytest.raises(GenerationHeld, match=r"for 19 rows and the live one for 19.*: 1\."):
-        sync(of(second, pipeline))
+        sync(models.of(second, pipeline))
 
 
-def test_a_row_that_both_models_refuse_holds_nothing_up() -> None:
+def test_a_row_that_both_models_refuse_holds_nothing_up(models: Models) -> None:
     first, second = HashEmbedder(model="old"), HashEmbedder(24, model="new")
     first.refused = second.refused = {"row 7"}
-    pipeline = of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
+    pipeline = models.of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
     sync(pipeline)
-    report = sync(of(second, pipeline, former=Known(first, second)))
+    report = sync(models.of(second, pipeline, former=Known(first, second)))
     assert report.failed == 1
     assert states(pipeline)["live"] == ("new", 19)
 
@@ -376,9 +349,9 @@ class Confused(HashEmbedder):
     asked = False
 
 
-def test_a_worse_generation_is_held_with_both_figures(old: Pipeline, gate: Callable[..., Gate]) -> None:
+def test_a_worse_generation_is_held_with_both_figures(old: Pipeline, gate: Callable[..., Gate], models: Models) -> None:
     embedder = Confused(24, model="new")
-    new = of(embedder, old, gate=gate())
+    new = models.of(embedder, old, gate=gate())
     embed = embedder.embed
 
     def embed_well(texts: Sequence[str]) -> Embedded:
@@ -401,23 +374,23 @@ def test_a_worse_generation_is_held_with_both_figures(old: Pipeline, gate: Calla
     assert states(new)["live"] == ("new", 100)
 
 
-def test_a_generation_as_good_as_the_live_one_passes(old: Pipeline, gate: Callable[..., Gate]) -> None:
+def test_a_generation_as_good_as_the_live_one_passes(old: Pipeline, gate: Callable[..., Gate], models: Models) -> None:
     said: list[str] = []
-    sync(of(NEW, old, gate=gate()), tell=said.append)
+    sync(models.of(models.new, old, gate=gate()), tell=said.append)
     assert "nDCG@10 1.0000, the live generation 1.0000" in said[-1]
 
 
 def test_a_gate_that_cannot_measure_says_so_before_anything_is_embedded(
-    old: Pipeline, gate: Callable[..., Gate], tmp_path: Path
+    old: Pipeline, gate: Callable[..., Gate], tmp_path: Path, models: Models
 ) -> None:
     for broken in (gate(measure="goodness"), replace(gate(), judgements=tmp_path / "none.csv")):
         with pytest.raises(ConfigError):
-            sync(of(NEW, old, gate=broken))
-    assert NEW.texts == []
+            sync(models.of(models.new, old, gate=broken))
+    assert models.new.texts == []
 
 
-def test_a_live_model_that_is_gone_cannot_be_compared(old: Pipeline, gate: Callable[..., Gate]) -> None:
-    new = of(NEW, old, gate=gate(), former=Known())
+def test_a_live_model_that_is_gone_cannot_be_compared(old: Pipeline, gate: Callable[..., Gate], models: Models) -> None:
+    new = models.of(models.new, old, gate=gate(), former=Known())
     with pytest.raises(GenerationHeld, match="cannot be compared"):
         sync(new)
     assert states(new)["live"] == ("old", 100)
@@ -426,8 +399,8 @@ def test_a_live_model_that_is_gone_cannot_be_compared(old: Pipeline, gate: Calla
 # The way back
 
 
-def test_after_a_rollback_a_sync_keeps_the_former_generation_in_step_and_says_so(old: Pipeline) -> None:
-    new = of(NEW, old)
+def test_after_a_rollback_a_sync_keeps_the_former_generation_in_step_and_says_so(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old)
     sync(new)
     roll_back(new)
     edit(old)
@@ -435,15 +408,15 @@ def test_after_a_rollback_a_sync_keeps_the_former_generation_in_step_and_says_so
     report = sync(new, tell=said.append)
     assert (report.inserted, report.embedded, report.deleted) == (1, 1, 1)
     assert "rolled back" in said[0]
-    assert len(NEW.texts) == 100
+    assert len(models.new.texts) == 100
     assert states(new) == {"live": ("old", 100), "previous": ("new", 100)}
-    vectors_match_rows(of(OLD, old), names(old))
+    vectors_match_rows(models.of(models.old, old), names(old))
     assert "rolled back" in preview(new).generation
     assert preview(new).texts == 0
 
 
-def test_a_rollback_of_a_rollback_and_accept_both_return_to_the_new_model(old: Pipeline) -> None:
-    new = of(NEW, old)
+def test_a_rollback_of_a_rollback_and_accept_both_return_to_the_new_model(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old)
     sync(new)
     roll_back(new)
     roll_back(new)
@@ -453,39 +426,39 @@ def test_a_rollback_of_a_rollback_and_accept_both_return_to_the_new_model(old: P
     edit(old)
     sync(new, accept=True)
     assert states(new) == {"live": ("new", 100), "previous": ("old", 100)}
-    assert NEW.texts[100:] == ["row three", "row 500"], "only what has changed is embedded"
+    assert models.new.texts[100:] == ["row three", "row 500"], "only what has changed is embedded"
 
 
-def test_to_set_the_config_back_embeds_only_what_has_changed_since(old: Pipeline) -> None:
-    sync(of(NEW, old))
+def test_to_set_the_config_back_embeds_only_what_has_changed_since(old: Pipeline, models: Models) -> None:
+    sync(models.of(models.new, old))
     edit(old)
-    planned = preview(of(OLD, old))
+    planned = preview(models.of(models.old, old))
     assert planned.texts == 2
     assert "100 rows have a vector of it already" in planned.generation
-    sync(of(OLD, old))
-    assert OLD.texts[100:] == ["row three", "row 500"]
+    sync(models.of(models.old, old))
+    assert models.old.texts[100:] == ["row three", "row 500"]
     assert states(old) == {"live": ("old", 100), "previous": ("new", 100)}
-    vectors_match_rows(of(OLD, old), names(old))
+    vectors_match_rows(models.of(models.old, old), names(old))
 
 
-def test_a_generation_whose_model_is_gone_is_not_returned_to(old: Pipeline) -> None:
-    new = of(NEW, old, former=Known())
+def test_a_generation_whose_model_is_gone_is_not_returned_to(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old, former=Known())
     sync(new)
     with pytest.raises(EmbedderError, match=r"old .* cannot be loaded: there is no model old"):
         roll_back(new)
     assert states(new)["live"] == ("new", 100)
 
 
-def test_a_model_that_is_no_longer_what_it_was_is_not_used(old: Pipeline) -> None:
+def test_a_model_that_is_no_longer_what_it_was_is_not_used(old: Pipeline, models: Models) -> None:
     other = HashEmbedder(12, model="old")
-    new = of(NEW, old, former=Known(other))
+    new = models.of(models.new, old, former=Known(other))
     chosen = course(new)
     assert chosen.note is not None
     assert "what is there now is old (12 dimensions)" in chosen.note
 
 
-def test_the_plan_tells_of_the_change_and_its_size(old: Pipeline) -> None:
-    planned = preview(of(NEW, old))
+def test_the_plan_tells_of_the_change_and_its_size(old: Pipeline, models: Models) -> None:
+    planned = preview(models.of(models.new, old))
     assert (planned.kinds["insert"], planned.reasons["model changed"], planned.texts) == (100, 100, 100)
     assert "beside the live ones" in planned.generation
     assert preview(old).generation == ""
@@ -494,20 +467,20 @@ def test_the_plan_tells_of_the_change_and_its_size(old: Pipeline) -> None:
 # Searching
 
 
-def test_queries_are_embedded_by_the_model_of_the_live_generation(old: Pipeline) -> None:
-    new = of(NEW, old)
+def test_queries_are_embedded_by_the_model_of_the_live_generation(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old)
     searcher = Searcher.of(new)
     assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
     sync(new)
     assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
     roll_back(new)
     assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
-    assert searcher.current is OLD
+    assert searcher.current is models.old
     assert status(new).current == 100
 
 
-def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline) -> None:
-    new = of(NEW, old)
+def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old)
     sync(new)
     searcher = Searcher.of(new)
     nearest, swaps = new.store.nearest, 0
@@ -527,15 +500,15 @@ def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline) -
         searcher.search("row 8")
 
 
-def test_a_model_that_cannot_be_loaded_answers_no_query(old: Pipeline) -> None:
+def test_a_model_that_cannot_be_loaded_answers_no_query(old: Pipeline, models: Models) -> None:
     with pytest.raises(EmbedderError, match="cannot be loaded"):
-        Searcher.of(of(NEW, old, former=Known()))
+        Searcher.of(models.of(models.new, old, former=Known()))
     with pytest.raises(SearchError, match="comparing them would mean nothing"):
-        Searcher(old.store, NEW, of(NEW, old).spec).search("row 8")
+        Searcher(old.store, models.new, models.of(models.new, old).spec).search("row 8")
 
 
-def test_a_fingerprint_in_words_says_what_differs() -> None:
-    made = replace(OLD.fingerprint, model="mini", dimension=1536, precision="int8")
+def test_a_fingerprint_in_words_says_what_differs(models: Models) -> None:
+    made = replace(models.old.fingerprint, model="mini", dimension=1536, precision="int8")
     assert words(made) == "mini (1,536 dimensions, int8)"
     assert (
         words(made, replace(made, max_tokens=128, prompt="q: "))
@@ -543,21 +516,21 @@ def test_a_fingerprint_in_words_says_what_differs() -> None:
     )
 
 
-def test_the_report_of_a_build_counts_each_row_once(old: Pipeline, short_slices: None) -> None:
+def test_the_report_of_a_build_counts_each_row_once(old: Pipeline, short_slices: None, models: Models) -> None:
     shown: list[int] = []
 
     def progress(report: Report) -> None:
         shown.append(report.inserted)
 
-    report = sync(of(NEW, old, page_size=10), progress=progress)
+    report = sync(models.of(models.new, old, page_size=10), progress=progress)
     assert (report.read, report.inserted, report.texts) == (100, 100, 100)
     assert max(shown) == 100
     assert isinstance(old.store, MemoryStore)
     assert {each.state for each in old.store.generations(old.spec)} == {State.LIVE, State.PREVIOUS}
 
 
-def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipeline) -> None:
-    new = of(NEW, old, to_document=shouted)
+def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old, to_document=shouted)
     sync(new, Options(limit=5))
     assert not audit(new, sample=0, settle=0).findings
     old.source.rows[3]["name"] = "another text"  # type: ignore[attr-defined]

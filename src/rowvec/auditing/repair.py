@@ -30,16 +30,17 @@ OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_CO
 class Repair:
     left: list[Finding] = field(default_factory=list)
     """What is still wrong; of a repair that was stopped, what was found."""
-    reports: list[Report] = field(default_factory=list)
+    total: Report = field(default_factory=Report)
+    """Of the syncs that mended it."""
 
     @property
     def failed(self) -> int:
         """Rows that could not be embedded; they are on record as failures."""
-        return sum(report.failed for report in self.reports)
+        return self.total.failed
 
     def as_dict(self) -> dict[str, object]:
-        totals = {name: sum(getattr(report, name) for report in self.reports) for name in ("texts", "tokens", "cost")}
-        return {"failed": self.failed, **totals, "left": [finding.as_dict() for finding in self.left]}
+        totals = {name: getattr(self.total, name) for name in ("failed", "texts", "tokens", "cost")}
+        return {**totals, "left": [finding.as_dict() for finding in self.left]}
 
 
 def repair(
@@ -68,7 +69,7 @@ def repair(
     embedded = _keys(found, EMBEDDED)
     if embedded:
         options = Options(Selection(embedded), force=True, allow_delete=allow_delete)
-        done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
+        done.total.add(sync(pipeline, options, progress=progress, stop=stop))
     rewritten = _keys(found, REWRITTEN)
     with pipeline.store.lock():
         _check_live(pipeline)
@@ -81,7 +82,7 @@ def repair(
     named = (*rewritten, *_keys(found, (Drift.ORPHANED,)))
     if named:
         options = Options(Selection(named), allow_delete=allow_delete)
-        done.reports.append(sync(pipeline, options, progress=progress, stop=stop))
+        done.total.add(sync(pipeline, options, progress=progress, stop=stop))
     with pipeline.store.lock():
         _check_live(pipeline)
         # Last: words that were missing have been counted anew, and the index is built over what is right.

@@ -301,7 +301,8 @@ class Engine:
         """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""
         if not isinstance(problem, EmbedderUnavailable):
             raise problem
-        self._outage.silent(problem)
+        if not self.stop.is_set():
+            self._outage.silent(problem)
         alone = not (self._in_flight or self._window or self._chunks)
         instead = self._outage.instead_of(chunk, alone=alone)
         self._chunks[:0] = instead

@@ -55,8 +55,7 @@ def sync(
         tell: called with what the user should know, in whole sentences.
         stop: when set, the batches in hand are finished and written, then the run ends as interrupted.
 
-    Returns:
-        The counts. `reasons` also holds the events that were left out, each with the reason.
+    Returns the counts. `reasons` also holds the events that were left out, each with the reason.
 
     Raises:
         ConfigError: `follow` or `from_start`, and rows are compared.
@@ -68,10 +67,7 @@ def sync(
         SourceError, EmbedderError, StoreError: what ended the run; everything embedded before is kept.
     """
     options, stop = options or Options(), stop or threading.Event()
-    events = events_of(pipeline, options)
-    if events is None and (follow or from_start):
-        what = "To follow takes change events" if follow else "--from-start reads change events again"
-        raise ConfigError(f"{what}, and here rows are compared.", hint="Leave it out.")
+    events = _wanted_events(pipeline, options, follow=follow, from_start=from_start)
     if patience is None:
         patience = math.inf if follow else PATIENCE
 
@@ -91,6 +87,14 @@ def sync(
             if whole and not stop.is_set():
                 complete(chosen, accept=accept, tell=tell, accounted=accounted)
     return running.report
+
+
+def _wanted_events(pipeline: Pipeline, options: Options, *, follow: bool, from_start: bool) -> EventStream | None:
+    events = events_of(pipeline, options)
+    if events is None and (follow or from_start):
+        what = "To follow takes change events" if follow else "--from-start reads change events again"
+        raise ConfigError(f"{what}, and here rows are compared.", hint="Leave it out.")
+    return events
 
 
 def begun(
