@@ -1,9 +1,12 @@
 """rowvec keeps vector embeddings in step with the rows of a database, and searches them.
 
-from rowvec import sync
+import rowvec
 
-report = sync("products")       # the pipeline in ./rowvec.toml
-print(report.embedded, report.failed)
+with rowvec.open("rowvec.toml") as project:
+    products = project.pipeline("products")
+    print(products.sync().embedded)
+    for hit in products.search("quiet office chair").hits:
+        print(hit.score, hit.metadata["name"])
 """
 
 from __future__ import annotations
@@ -11,10 +14,41 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rowvec.api import rows_to_embed, sync, sync_async
+    from rowvec.api import (
+        AuditResult,
+        Plan,
+        Project,
+        ProjectPipeline,
+        SyncResult,
+        audit,
+        open,
+        plan,
+        rollback,
+        rows_to_embed,
+        search,
+        similar,
+        status,
+        sync,
+    )
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "rows_to_embed", "sync", "sync_async"]
+__all__ = [
+    "AuditResult",
+    "Plan",
+    "Project",
+    "ProjectPipeline",
+    "SyncResult",
+    "__version__",
+    "audit",
+    "open",
+    "plan",
+    "rollback",
+    "rows_to_embed",
+    "search",
+    "similar",
+    "status",
+    "sync",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -24,3 +58,7 @@ def __getattr__(name: str) -> Any:
     from rowvec import api
 
     return getattr(api, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

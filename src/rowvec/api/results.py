@@ -1,0 +1,153 @@
+"""What the calls return: frozen values that can be read as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
+
+from rowvec.auditing.findings import Audit, Finding
+from rowvec.auditing.repair import Repair
+from rowvec.embedders.pricing import Estimate
+from rowvec.support.tables import Tabular
+from rowvec.syncing.preview import Preview
+from rowvec.types import Document, Key, Report
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SyncResult(Tabular):
+    """The counts of one sync. As rows: one."""
+
+    pipeline: str
+    read: int = 0
+    """Rows or events read."""
+    inserted: int = 0
+    embedded: int = 0
+    """Rows whose text changed."""
+    updated: int = 0
+    """Rows of which only the metadata changed."""
+    deleted: int = 0
+    unchanged: int = 0
+    empty: int = 0
+    """Rows without a text."""
+    failed: int = 0
+    waiting: int = 0
+    """Rows that failed before and whose next try is not due."""
+    reused: int = 0
+    """Rows that got the vector of an identical text and cost no embedding."""
+    texts: int = 0
+    """Texts that the embedder answered for, each of them once."""
+    truncated: int = 0
+    """Texts that were longer than the model's window."""
+    tokens: int = 0
+    cost: float = 0.0
+    """US dollars."""
+    cost_estimated: bool = False
+    cost_lost: float = 0.0
+    """Up to this many dollars were billed for requests whose answer never came."""
+    conflicts: int = 0
+    """Writes left out because somebody else had changed the row's vector meanwhile."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    """What happened to generations, in whole sentences."""
+    interrupted: bool = False
+
+    @classmethod
+    def of(cls, pipeline: str, report: Report, notes: Sequence[str], *, interrupted: bool) -> SyncResult:
+        counts = {name: value for name, value in report.as_dict().items() if name in cls.__dataclass_fields__}
+        return cls(pipeline=pipeline, **counts, notes=tuple(notes), interrupted=interrupted)
+
+    @property
+    def written(self) -> int:
+        return self.inserted + self.embedded + self.updated + self.deleted
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [_fields(self)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Tabular):
+    """What a sync would do now. As rows: one for each reason."""
+
+    pipeline: str
+    rows: int
+    """Rows that are compared."""
+    changes: Mapping[str, int]
+    """How many rows would be inserted, embedded, updated, deleted, or stay."""
+    reasons: Mapping[str, int]
+    examples: Mapping[str, Sequence[Key]]
+    """A few keys for each reason."""
+    texts: int
+    """Texts that would be embedded, identical ones once."""
+    tokens: int
+    tokens_counted: bool
+    """False when `tokens` is extrapolated from the first texts."""
+    estimate: Estimate | None
+    """What a paid model would bill; None for a model that costs nothing."""
+    seconds: float | None
+    """Expected for the embedding; None when unknown."""
+    truncated: int
+    deletion_guard: bool
+    """The sync would stop before deleting: more than half of the vectors would go."""
+    comparison: str
+    """Which rows are compared, and why those; empty where the source has no cursor."""
+    generation: str
+    """What would happen to generations, in sentences; empty when the live one is filled."""
+    samples: Sequence[Document]
+
+    @classmethod
+    def of(cls, pipeline: str, found: Preview) -> Plan:
+        return cls(
+            pipeline=pipeline, rows=found.rows, changes=dict(found.kinds), reasons=dict(found.reasons),
+            examples={reason: tuple(keys) for reason, keys in found.examples.items()}, texts=found.texts,
+            tokens=found.tokens, tokens_counted=found.tokens_counted, estimate=found.estimate, seconds=found.seconds,
+            truncated=found.truncated, deletion_guard=found.deletion_guard, comparison=found.comparison,
+            generation=found.generation, samples=tuple(found.samples),
+        )  # fmt: skip
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [
+            {"reason": reason, "rows": rows, "examples": list(self.examples.get(reason, ()))}
+            for reason, rows in self.reasons.items()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class AuditResult(Tabular):
+    """What an audit found, and what a repair left. As rows: one for each kind of drift."""
+
+    pipeline: str
+    rows: int
+    """Rows of the source that were compared."""
+    entries: int
+    """Rows and failures in the store."""
+    findings: Sequence[Finding]
+    notes: Sequence[str]
+    lowest_cosine: float | None
+    """Between stored vectors and the same texts embedded again; None when no row was sampled."""
+    recall: float | None
+    """recall@10 of the vector index; None when there is no index."""
+    interrupted: bool
+    repaired: Repair | None = None
+
+    @classmethod
+    def of(cls, found: Audit, repaired: Repair | None) -> AuditResult:
+        return cls(
+            pipeline=found.pipeline, rows=found.rows, entries=found.entries, findings=tuple(found.findings.values()),
+            notes=tuple(found.notes), lowest_cosine=found.sample.lowest if found.sample else None,
+            recall=found.index.recall if found.index else None, interrupted=found.interrupted, repaired=repaired,
+        )  # fmt: skip
+
+    @property
+    def drift(self) -> bool:
+        """Whether something is wrong now: after a repair, what it left."""
+        return bool(self.findings if self.repaired is None else self.repaired.left)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [finding.as_dict() for finding in self.findings]
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {each.name: getattr(value, each.name) for each in fields(value)}
