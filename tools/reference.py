@@ -71,13 +71,13 @@ def cli() -> str:
 
 def sections() -> dict[str, type[BaseModel]]:
     """The tables of a rowvec.toml, as they are written, and their models."""
-    from rowvec.config import models
+    from rowvec.config import kinds, models
     from rowvec.config.load import PARTS
     from rowvec.config.workers import ScheduleConfig, WorkersConfig
 
     found: dict[str, type[BaseModel]] = {"[pipelines.NAME]": models.PipelineTable}
-    for part, kinds in PARTS.items():
-        for kind, model in kinds.items():
+    for part in PARTS:
+        for kind, model in kinds.own(part).items():
             found[f'[pipelines.NAME.{part}] kind = "{kind}"'] = model
         if part == "source":
             found["[pipelines.NAME.text]"] = models.TextConfig

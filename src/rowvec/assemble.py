@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 from uuid import UUID
 
 from rowvec.config import (
-    EMBEDDED,
     Config,
-    DebeziumSourceConfig,
-    FilesSourceConfig,
     LibsqlStoreConfig,
-    LocalEmbedderConfig,
     PipelineConfig,
-    PostgresStoreConfig,
-    SentenceTransformersEmbedderConfig,
-    SqlRowsConfig,
-    SqlSourceConfig,
+    kinds,
     load,
 )
+from rowvec.config.kinds import Building
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
-from rowvec.embedders.pricing import Budget, price_of
+from rowvec.embedders.pricing import Budget
 from rowvec.errors import ConfigError, SearchError
 from rowvec.evaluation.gate import Gate
-from rowvec.filters import parse
 from rowvec.generations.kept_settings import KeptSettings, kept
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
-from rowvec.sources.base import CursorSettings, Source
+from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, is_bigint
@@ -102,7 +95,7 @@ def _assembled(
     store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
     unfinished.callback(store.close)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
-    copied = () if _in_place(declared) else metadata
+    copied = () if declared.store.own_column else metadata
     return Pipeline(
         name=declared.name,
         source=source,
@@ -124,7 +117,7 @@ def _assembled(
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
         ranking=ranking,
-        cursor=_cursor_settings(declared),
+        cursor=declared.source.cursor_settings,
         former=KeptSettings(
             declared, source, columns, copied, partial(_excluded, source), partial(build_embedder, budget=budget)
         ),
@@ -137,22 +130,10 @@ def _gate(declared: PipelineConfig) -> Gate | None:
     return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
 
 
-def _cursor_settings(declared: PipelineConfig) -> CursorSettings:
-    chosen = declared.source
-    if isinstance(chosen, DebeziumSourceConfig):
-        return CursorSettings()
-    return CursorSettings(chosen.cursor_lag, chosen.full_every)
-
-
-def _in_place(declared: PipelineConfig) -> str | None:
-    """The column of the user's own table that holds the vectors."""
-    return declared.store.column if isinstance(declared.store, PostgresStoreConfig) else None
-
-
 def _excluded(source: Source, declared: PipelineConfig) -> list[str]:
     """Columns that are left out of the text: what a row says is not its own vector."""
     excluded = list(declared.text.exclude)
-    column = _in_place(declared)
+    column = declared.store.own_column
     if column is not None and declared.text.columns == "*":
         from rowvec.stores.postgres.generations.columns import is_ours
 
@@ -166,91 +147,17 @@ def build_source(declared: PipelineConfig) -> Source:
         ConfigError: a column does not exist; a library for this kind of source is not installed.
         SourceError: the database, the storage or the broker does not answer; the table or the file is not there.
     """
-    chosen = declared.source
-    if isinstance(chosen, SqlSourceConfig):
-        return _table(chosen, chosen.cursor)
+    kind = kinds.get("source", declared.source.kind)
     try:
-        return _files(chosen) if isinstance(chosen, FilesSourceConfig) else _events(chosen)
+        return cast(Source, kind.build(declared.source, Building(declared.name)))
     except SearchError as error:
         raise ConfigError(f"Pipeline {declared.name!r}, source.where: {error.message}", hint=error.hint) from error
 
 
-def _table(chosen: SqlRowsConfig, cursor: str | None = None) -> Source:
-    from rowvec.sources.sql import SqlSource
-
-    return SqlSource(
-        chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where,
-        cursor=cursor,
-    )  # fmt: skip
-
-
-def _files(chosen: FilesSourceConfig) -> Source:
-    from rowvec.sources.files.source import FilesSource
-
-    return FilesSource(
-        chosen.paths, key=chosen.key, format=chosen.format, where=parse(chosen.where) if chosen.where else None,
-        columns=chosen.columns, types=_column_types(chosen.types), cursor=chosen.cursor, delimiter=chosen.delimiter,
-    )  # fmt: skip
-
-
-def _events(chosen: DebeziumSourceConfig) -> Source:
-    from rowvec.sources.events.stream import EventSettings
-
-    told = EventSettings(
-        chosen.key,
-        key_type=ColumnType(chosen.key_type) if chosen.key_type else None,
-        table=chosen.table,
-        columns=_column_types(chosen.columns) if chosen.columns else None,
-        types=chosen.types,
-        where=parse(chosen.where) if chosen.where else None,
-        skip_bad=chosen.skip_bad,
-    )
-    if chosen.placeholder:
-        told = replace(told, placeholder=chosen.placeholder)
-    rows = _table(chosen.rows) if chosen.rows else None
-    if chosen.paths:
-        from rowvec.sources.events.files import EventFiles
-
-        return EventFiles(chosen.paths, told, rows=rows)
-    from rowvec.sources.events.kafka import KafkaEvents
-
-    options = {name: value.get_secret_value() for name, value in chosen.options.items()}
-    return KafkaEvents(chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options)
-
-
-def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:
-    return {name: ColumnType(word) for name, word in words.items()}
-
-
 def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Embedder:
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
-    chosen = declared.embedder
-    if isinstance(chosen, LocalEmbedderConfig):
-        from rowvec.embedders.local.embedder import LocalEmbedder
-
-        return LocalEmbedder(
-            chosen.model, precision=chosen.precision, device=chosen.device, overflow=chosen.overflow,
-            max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
-            workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
-        )  # fmt: skip
-    if isinstance(chosen, SentenceTransformersEmbedderConfig):
-        from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder
-
-        return SentenceTransformersEmbedder(
-            chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
-            passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
-        )  # fmt: skip
-    from rowvec.embedders.openai.client import OpenAIEmbedder
-
-    return OpenAIEmbedder(
-        chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
-        key_env=chosen.key_variable, dimensions=chosen.dimensions,
-        batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
-        requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
-        max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
-        price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
-        budget=budget,
-    )  # fmt: skip
+    kind = kinds.get("embedder", declared.embedder.kind)
+    return cast(Embedder, kind.build(declared.embedder, Building(declared.name, budget=budget)))
 
 
 def build_store(
@@ -261,29 +168,9 @@ def build_store(
     statement_seconds: float | None = None,
 ) -> Store:
     """The store, not yet connected; the embedded server is started when it is the one."""
-    chosen = declared.store
-    if isinstance(chosen, LibsqlStoreConfig):
-        from rowvec.stores.libsql import LibsqlStore
-
-        return LibsqlStore(
-            chosen.url.get_secret_value(),
-            token=chosen.token.get_secret_value() if chosen.token else None,
-            table=chosen.table,
-            metric=chosen.metric,
-        )
-    from rowvec.stores.postgres.store import PostgresStore
-    from rowvec.stores.postgres.vector_index.index import IndexSpec
-
-    url = chosen.url.get_secret_value()
-    if url == EMBEDDED:
-        from rowvec.stores.postgres.embedded import embedded_url
-
-        url = embedded_url(loaded.state)
-    return PostgresStore(
-        url, chosen.table, pipeline=declared.name, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
-        create_extension=chosen.create_extension, readers=readers, statement_seconds=statement_seconds,
-        index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
-    )  # fmt: skip
+    kind = kinds.get("store", declared.store.kind)
+    to = Building(declared.name, loaded.state, readers=readers, statement_seconds=statement_seconds)
+    return cast(Store, kind.build(declared.store, to))
 
 
 def _check_files(declared: PipelineConfig) -> None:
@@ -295,10 +182,7 @@ def _check_files(declared: PipelineConfig) -> None:
     """
     if not isinstance(declared.store, LibsqlStoreConfig):
         return
-    table = declared.source.rows if isinstance(declared.source, DebeziumSourceConfig) else declared.source
-    if not isinstance(table, SqlRowsConfig):
-        return
-    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", table.url.get_secret_value(), re.DOTALL)
+    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", declared.source.rows_url or "", re.DOTALL)
     vectors = declared.store.url.get_secret_value()
     if rows is None or ("://" in vectors and not vectors.startswith("file:")):
         return

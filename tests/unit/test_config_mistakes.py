@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from rowvec.config import TextConfig, load
+from rowvec.config import TextConfig, kinds, load
 from rowvec.config import models as known_models
+from rowvec.config.load import PARTS
 from rowvec.config.problems import LIMITS, WRONG_TYPES, dotted, quoted
-from rowvec.config.sources import SOURCES
 from rowvec.errors import ConfigError
 from tests.unit.configs import SOURCE, complaint, written
 
@@ -118,9 +118,12 @@ def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
 def test_every_mistake_that_the_models_can_find_has_words() -> None:
     values: list[Any] = [None, "", "x", 0, -1, 1.5, True, [], ["x"], [1], {}, {"a": 1}, {"a": "b"}, 10**400]
     values += [float("nan"), float("inf"), "1" * 5000, dt.date(2026, 1, 1)]
-    parts = (SOURCES, known_models.EMBEDDERS, known_models.STORES)
     seen = set()
-    for model in (TextConfig, known_models.PipelineTable, *(model for kinds in parts for model in kinds.values())):
+    for model in (
+        TextConfig,
+        known_models.PipelineTable,
+        *(model for models in KINDS.values() for model in models.values()),
+    ):
         for name in model.model_fields:
             for value in values:
                 try:
@@ -153,11 +156,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=4,
 )
-KINDS: dict[str, Any] = {
-    "source": SOURCES,
-    "embedder": known_models.EMBEDDERS,
-    "store": known_models.STORES,
-}
+KINDS: dict[str, Any] = {part: kinds.own(part) for part in PARTS}
 PART_AND_KIND = st.sampled_from([(part, kind) for part in KINDS for kind in KINDS[part]])
 
 

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import ValidationError
 
-from rowvec.config import models
+from rowvec.config import kinds
+from rowvec.config.bases import EmbedderConfig, SourceConfig, StoreConfig
 from rowvec.config.environment import At, Environment, Unset, expand
 from rowvec.config.fields import Context, Section
-from rowvec.config.models import Embedder, EvalConfig, PipelineTable, SearchConfig, Store, TextConfig
+from rowvec.config.models import EvalConfig, PipelineTable, SearchConfig, TextConfig
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
-from rowvec.config.sources import SOURCES, Source
 from rowvec.config.workers import ScheduleConfig, WorkersConfig
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
@@ -25,11 +25,7 @@ NAME = "rowvec.toml"
 STATE = ".rowvec"
 BROKER_VARIABLE = "ROWVEC_BROKER"
 TOP = ("pipelines", "workers")
-PARTS: Mapping[str, Mapping[str, type[Section]]] = {
-    "source": SOURCES,
-    "embedder": models.EMBEDDERS,
-    "store": models.STORES,
-}
+PARTS: tuple[kinds.Part, ...] = ("source", "embedder", "store")
 DEFAULTS = {"embedder": {"kind": "local"}, "store": {"kind": "postgres"}}
 
 S = TypeVar("S", bound=Section)
@@ -40,10 +36,10 @@ class PipelineConfig:
     """One declared mapping source -> text -> embedder -> store."""
 
     name: str
-    source: Source
+    source: SourceConfig
     text: TextConfig
-    embedder: Embedder
-    store: Store
+    embedder: EmbedderConfig
+    store: StoreConfig
     on_missing: Literal["delete", "keep"] = "delete"
     search: SearchConfig = SearchConfig()
     schedule: ScheduleConfig | None = None
@@ -192,7 +188,7 @@ class _Reader:
         outline = self._validated(PipelineTable, table, self._at, self._homes)
         text = self._validated(TextConfig, _table(table, "text"), (*self._at, "text"), self._homes)
         search = self._validated(SearchConfig, _table(table, "search"), (*self._at, "search"), self._homes)
-        parts = {
+        parts: dict[str, Any] = {
             part: self._part(part, _table(table, part))
             for part in PARTS
             if outline or isinstance(table.get(part), dict)
@@ -204,22 +200,23 @@ class _Reader:
             gate = self._validated(EvalConfig, table["eval"], (*self._at, "eval"), self._homes)
         if outline is None or self.problems or self.unset:
             return None
-        known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate, **parts}
-        return PipelineConfig(name=name, on_missing=outline.on_missing, **known)
+        known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate}
+        return PipelineConfig(name=name, on_missing=outline.on_missing, **known, **parts)
 
-    def _part(self, part: str, table: dict[str, Any]) -> Section | None:
-        kinds, at = PARTS[part], (*self._at, part)
+    def _part(self, part: kinds.Part, table: dict[str, Any]) -> Section | None:
+        at = (*self._at, part)
         kind = table.get("kind")
-        if not isinstance(kind, str) or kind not in kinds:
+        found = kinds.find(part, kind) if isinstance(kind, str) else None
+        if found is None:
             if (*at, "kind") not in [each.at for each in self.unset]:
-                self.problems.append(unknown_kind(table, kinds, at))
+                self.problems.append(unknown_kind(table, kinds.names(part), at))
             return None
         others: dict[str, list[str]] = {}
-        for other, model in kinds.items():
+        for other, model in kinds.own(part).items():
             for key in model.model_fields:
                 others.setdefault(key, []).append(f'kind = "{other}"')
         belongs = {key: f"It belongs to {' or '.join(there)}." for key, there in others.items()}
-        return self._validated(kinds[kind], table, at, {**self._homes, **belongs})
+        return self._validated(found.config, table, at, {**self._homes, **belongs})
 
     def _validated(self, model: type[S], table: dict[str, Any], at: At, elsewhere: Mapping[str, str]) -> S | None:
         try:
@@ -237,12 +234,10 @@ class _Reader:
 def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> list[Problem]:
     """Two pipelines in one table would each delete what the other wrote."""
     problems = []
-    owners: dict[tuple[str, str, str | None], str] = {}
+    owners: dict[tuple[str, ...], str] = {}
     for name, pipeline in declared.items():
         if isinstance(pipeline, PipelineConfig):
-            column = getattr(pipeline.store, "column", None)
-            target = (pipeline.store.url.get_secret_value(), pipeline.store.table.removeprefix("public."), column)
-            owner = owners.setdefault(target, name)
+            owner = owners.setdefault(pipeline.store.target, name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
                 what = f"is the table of pipeline {owner!r} too, in the same database"
@@ -270,8 +265,8 @@ def _table(pipeline: dict[str, Any], part: str) -> dict[str, Any]:
 def _homes(name: str) -> dict[str, str]:
     """Keys that only one part of a pipeline has, for those who write them into another."""
     homes: dict[str, set[str]] = {key: {"text"} for key in TextConfig.model_fields}
-    for part, kinds in PARTS.items():
-        for model in kinds.values():
+    for part in PARTS:
+        for model in kinds.own(part).values():
             for key in model.model_fields:
                 homes.setdefault(key, set()).add(part)
     return {

@@ -1,8 +1,4 @@
-"""What may stand in a rowvec.toml.
-
-A further kind of source, embedder or store is one more model and a line in EMBEDDERS, STORES
-or, in sources.py, SOURCES.
-"""
+"""What may stand in a rowvec.toml; its sources are in `sources.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -22,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from rowvec.config.bases import EmbedderConfig, StoreConfig
 from rowvec.config.fields import (
     Count,
     Names,
@@ -173,7 +170,7 @@ class TextConfig(Section):
 FORMS = ("columns", "template", "lines")
 
 
-class LocalEmbedderConfig(Section):
+class LocalEmbedderConfig(EmbedderConfig):
     """A model that runs in this process."""
 
     kind: Literal["local"] = "local"
@@ -198,8 +195,10 @@ class LocalEmbedderConfig(Section):
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
     """Where downloaded and converted models are kept."""
 
+    of_the_machine: ClassVar = frozenset({"device", "workers", "batch_size", "cache_dir"})
 
-class SentenceTransformersEmbedderConfig(Section):
+
+class SentenceTransformersEmbedderConfig(EmbedderConfig):
     """Any model that the sentence-transformers library loads."""
 
     kind: Literal["sentence-transformers"] = "sentence-transformers"
@@ -218,8 +217,11 @@ class SentenceTransformersEmbedderConfig(Section):
     trust_remote_code: bool = False
     """Run Python that comes with the model."""
 
+    not_kept: ClassVar = frozenset({"trust_remote_code"})
+    of_the_machine: ClassVar = frozenset({"device", "batch_size"})
 
-class OpenAIEmbedderConfig(Section):
+
+class OpenAIEmbedderConfig(EmbedderConfig):
     """Any service that speaks OpenAI's embeddings API."""
 
     kind: Literal["openai"] = "openai"
@@ -252,13 +254,16 @@ class OpenAIEmbedderConfig(Section):
     passage_prompt: str | None = None
     """Put before the text of a row."""
 
+    not_kept: ClassVar = frozenset({"api_key"})
+    of_the_machine: ClassVar = frozenset({"batch_size", "concurrency"})
+
     @property
     def key_variable(self) -> str:
         """The variable that holds the key where `api_key` is left out."""
         return key_variable(self.base_url)
 
 
-class PostgresStoreConfig(Section):
+class PostgresStoreConfig(StoreConfig):
     """PostgreSQL with pgvector: the embedded one, or a server."""
 
     kind: Literal["postgres"] = "postgres"
@@ -266,8 +271,6 @@ class PostgresStoreConfig(Section):
     """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
     table: TableName = Field(default="", validate_default=True)
     """`table` or `schema.table`; named after the pipeline by default."""
-    metadata: Names = ()
-    """Columns of the source that are kept beside the vectors, for filters and hits."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
     storage: Literal["vector", "halfvec"] = "vector"
@@ -281,8 +284,16 @@ class PostgresStoreConfig(Section):
     index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
     """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
 
+    @property
+    def target(self) -> tuple[str, ...]:
+        return (self.url.get_secret_value(), self.table.removeprefix("public."), self.column or "")
 
-class LibsqlStoreConfig(Section):
+    @property
+    def own_column(self) -> str | None:
+        return self.column
+
+
+class LibsqlStoreConfig(StoreConfig):
     """libSQL: a file, or a Turso database."""
 
     kind: Literal["libsql"] = "libsql"
@@ -292,12 +303,12 @@ class LibsqlStoreConfig(Section):
     """Of a remote database."""
     table: TableName = Field(default="", validate_default=True)
     """Named after the pipeline by default."""
-    metadata: Names = ()
-    """Columns of the source that are kept beside the vectors, for filters and hits."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
-    language: OptionalText = "english"
-    """Of keyword search; `""` for no keyword index."""
+
+    @property
+    def target(self) -> tuple[str, ...]:
+        return (self.url.get_secret_value(), self.table)
 
 
 class SearchConfig(Section):
@@ -328,17 +339,6 @@ class EvalConfig(Section):
     """As `rowvec eval` names it."""
     tolerance: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.01
     """A new generation may score lower than the live one by so much."""
-
-
-Embedder: TypeAlias = LocalEmbedderConfig | SentenceTransformersEmbedderConfig | OpenAIEmbedderConfig
-Store: TypeAlias = PostgresStoreConfig | LibsqlStoreConfig
-
-EMBEDDERS: dict[str, type[Embedder]] = {
-    "local": LocalEmbedderConfig,
-    "sentence-transformers": SentenceTransformersEmbedderConfig,
-    "openai": OpenAIEmbedderConfig,
-}
-STORES: dict[str, type[Store]] = {"postgres": PostgresStoreConfig, "libsql": LibsqlStoreConfig}
 
 
 class PipelineTable(Section):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
+from rowvec.config.bases import SourceConfig
 from rowvec.config.fields import (
     Count,
     NameOrNames,
@@ -23,6 +24,9 @@ from rowvec.config.fields import (
 )
 from rowvec.errors import SearchError
 from rowvec.support.suggestions import suggestion
+
+if TYPE_CHECKING:
+    from rowvec.sources.base import CursorSettings
 
 OURS = frozenset(
     {"group.id", "enable.auto.commit", "enable.auto.offset.store", "enable.partition.eof", "auto.offset.reset"}
@@ -163,7 +167,7 @@ class SqlRowsConfig(Section):
         return self
 
 
-class _CursorConfig(Section):
+class _CursorConfig(SourceConfig):
     """A column that grows with each change, and how far it is trusted."""
 
     cursor: OptionalText = None
@@ -172,6 +176,12 @@ class _CursorConfig(Section):
     """So much below the last value is read again, for rows that commit late: `5m`, or an amount; 1000 of integers."""
     full_every: Annotated[dt.timedelta, BeforeValidator(duration)] = dt.timedelta(days=1)
     """All rows are compared so often."""
+
+    @property
+    def cursor_settings(self) -> CursorSettings:
+        from rowvec.sources.base import CursorSettings
+
+        return CursorSettings(self.cursor_lag, self.full_every)
 
     @model_validator(mode="after")
     def _used(self) -> _CursorConfig:
@@ -184,8 +194,11 @@ class _CursorConfig(Section):
 class SqlSourceConfig(SqlRowsConfig, _CursorConfig):
     """A database that is read again and again."""
 
-    page_size: Count = 2000
-    """Rows read at once."""
+    kind: Literal["sql"] = "sql"
+
+    @property
+    def rows_url(self) -> str:
+        return self.url.get_secret_value()
 
 
 class FilesSourceConfig(_CursorConfig):
@@ -207,11 +220,9 @@ class FilesSourceConfig(_CursorConfig):
     """Types of columns, where the first rows tell another: `{ sku = "text" }`."""
     delimiter: Annotated[OptionalText, AfterValidator(_delimiter)] = None
     """Of CSV; a comma, or a tab in `.tsv`."""
-    page_size: Count = 2000
-    """Rows handed on at once."""
 
 
-class DebeziumSourceConfig(Section):
+class DebeziumSourceConfig(SourceConfig):
     """Change events in files or in Kafka; see rowvec.sources.events.stream.EventSettings.
 
     `rows` is the table that the events are of, for comparing all of it and for values that events leave out.
@@ -244,8 +255,10 @@ class DebeziumSourceConfig(Section):
     """Leave out events that cannot be read, instead of stopping there."""
     rows: SqlRowsConfig | None = None
     """The table that the events are of, with the keys of `sql`."""
-    page_size: Count = 2000
-    """Rows of the table read at once."""
+
+    @property
+    def rows_url(self) -> str | None:
+        return self.rows.url.get_secret_value() if self.rows else None
 
     @model_validator(mode="before")
     @classmethod
@@ -274,11 +287,3 @@ class DebeziumSourceConfig(Section):
         if self.rows is not None and self.rows.key != self.key:
             raise wrong("has another key than its rows", "The events and the table have the same key: leave one out.")
         return self
-
-
-Source: TypeAlias = SqlSourceConfig | FilesSourceConfig | DebeziumSourceConfig
-SOURCES: dict[str, type[Source]] = {
-    "sql": SqlSourceConfig,
-    "files": FilesSourceConfig,
-    "debezium": DebeziumSourceConfig,
-}

@@ -15,26 +15,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, models
+from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, kinds, models
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
 from rowvec.types import Column, Document, Row
 
-SECRET = {"api_key", "trust_remote_code"}
-OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
-"""These decide no vector: the config of today has them."""
-
 
 def kept(declared: PipelineConfig) -> str:
     """What to keep of a pipeline, as JSON."""
-    embedder = declared.embedder.model_dump(mode="json", exclude=SECRET | OF_THE_MACHINE, exclude_none=True)
+    chosen = declared.embedder
+    left_out = {*chosen.not_kept, *chosen.of_the_machine}
+    embedder = chosen.model_dump(mode="json", exclude=left_out, exclude_none=True)
     if "base_url" in embedder:
         embedder["base_url"] = _without_query(embedder["base_url"])
     # Not in mode "json": pydantic warns of columns that it has itself made a list of.
     text = declared.text.model_dump(exclude_none=True)
-    return json.dumps({"embedder": {**embedder, "kind": declared.embedder.kind}, "text": text}, sort_keys=True)
+    return json.dumps({"embedder": {**embedder, "kind": chosen.kind}, "text": text}, sort_keys=True)
 
 
 class KeptSettings:
@@ -85,9 +83,9 @@ class KeptSettings:
 
     def _embedder_settings(self, kept: str) -> Any:
         values: dict[str, Any] = json.loads(kept)["embedder"]
-        model, today = models.EMBEDDERS[values["kind"]], self._declared.embedder
+        model, today = kinds.get("embedder", values["kind"]).config, self._declared.embedder
         if today.kind == values["kind"]:
-            values |= {name: getattr(today, name) for name in OF_THE_MACHINE & model.model_fields.keys()}
+            values |= {name: getattr(today, name) for name in today.of_the_machine}
         if values["kind"] == "openai":
             address = values.get("base_url", models.OPENAI)
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:

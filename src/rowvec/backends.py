@@ -1,0 +1,149 @@
+"""The kinds that rowvec brings: what rowvec.toml may say of each, and what is made of that.
+
+The one module that names every backend. Each is imported when it is built, so that a config can be read without its
+drivers. Found through the entry points in pyproject.toml, as those of other packages are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from rowvec.config.kinds import Building, Kind
+from rowvec.config.models import (
+    EMBEDDED,
+    LibsqlStoreConfig,
+    LocalEmbedderConfig,
+    OpenAIEmbedderConfig,
+    PostgresStoreConfig,
+    SentenceTransformersEmbedderConfig,
+)
+from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
+from rowvec.embedders.base import Embedder
+from rowvec.embedders.pricing import price_of
+from rowvec.filters import parse
+from rowvec.sources.base import Source
+from rowvec.stores.base import Store
+from rowvec.types import ColumnType
+
+
+def _sql(chosen: SqlSourceConfig, to: Building) -> Source:
+    return _table(chosen, chosen.cursor)
+
+
+def _table(chosen: SqlRowsConfig, cursor: str | None = None) -> Source:
+    from rowvec.sources.sql import SqlSource
+
+    return SqlSource(
+        chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where,
+        cursor=cursor,
+    )  # fmt: skip
+
+
+def _files(chosen: FilesSourceConfig, to: Building) -> Source:
+    from rowvec.sources.files.source import FilesSource
+
+    return FilesSource(
+        chosen.paths, key=chosen.key, format=chosen.format, where=parse(chosen.where) if chosen.where else None,
+        columns=chosen.columns, types=_column_types(chosen.types), cursor=chosen.cursor, delimiter=chosen.delimiter,
+    )  # fmt: skip
+
+
+def _events(chosen: DebeziumSourceConfig, to: Building) -> Source:
+    from rowvec.sources.events.stream import EventSettings
+
+    told = EventSettings(
+        chosen.key,
+        key_type=ColumnType(chosen.key_type) if chosen.key_type else None,
+        table=chosen.table,
+        columns=_column_types(chosen.columns) if chosen.columns else None,
+        types=chosen.types,
+        where=parse(chosen.where) if chosen.where else None,
+        skip_bad=chosen.skip_bad,
+    )
+    if chosen.placeholder:
+        told = replace(told, placeholder=chosen.placeholder)
+    rows = _table(chosen.rows) if chosen.rows else None
+    if chosen.paths:
+        from rowvec.sources.events.files import EventFiles
+
+        return EventFiles(chosen.paths, told, rows=rows)
+    from rowvec.sources.events.kafka import KafkaEvents
+
+    options = {name: value.get_secret_value() for name, value in chosen.options.items()}
+    return KafkaEvents(chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options)
+
+
+def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:
+    return {name: ColumnType(word) for name, word in words.items()}
+
+
+def _local(chosen: LocalEmbedderConfig, to: Building) -> Embedder:
+    from rowvec.embedders.local.embedder import LocalEmbedder
+
+    return LocalEmbedder(
+        chosen.model, precision=chosen.precision, device=chosen.device, overflow=chosen.overflow,
+        max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
+        workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
+    )  # fmt: skip
+
+
+def _sentence_transformers(chosen: SentenceTransformersEmbedderConfig, to: Building) -> Embedder:
+    from rowvec.embedders.sentence_transformers import SentenceTransformersEmbedder
+
+    return SentenceTransformersEmbedder(
+        chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
+        passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
+    )  # fmt: skip
+
+
+def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
+    from rowvec.embedders.openai.client import OpenAIEmbedder
+
+    return OpenAIEmbedder(
+        chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable, dimensions=chosen.dimensions,
+        batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
+        requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
+        max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
+        price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
+        budget=to.budget,
+    )  # fmt: skip
+
+
+def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
+    from rowvec.stores.postgres.store import PostgresStore
+    from rowvec.stores.postgres.vector_index.index import IndexSpec
+
+    url = chosen.url.get_secret_value()
+    if url == EMBEDDED:
+        from rowvec.stores.postgres.embedded import embedded_url
+
+        assert to.state is not None
+        url = embedded_url(to.state)
+    return PostgresStore(
+        url, chosen.table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
+        create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
+        index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
+    )  # fmt: skip
+
+
+def _libsql(chosen: LibsqlStoreConfig, to: Building) -> Store:
+    from rowvec.stores.libsql import LibsqlStore
+
+    return LibsqlStore(
+        chosen.url.get_secret_value(),
+        token=chosen.token.get_secret_value() if chosen.token else None,
+        table=chosen.table,
+        metric=chosen.metric,
+    )
+
+
+SQL = Kind(SqlSourceConfig, _sql)
+FILES = Kind(FilesSourceConfig, _files)
+DEBEZIUM = Kind(DebeziumSourceConfig, _events)
+LOCAL = Kind(LocalEmbedderConfig, _local)
+SENTENCE_TRANSFORMERS = Kind(SentenceTransformersEmbedderConfig, _sentence_transformers)
+OPENAI = Kind(OpenAIEmbedderConfig, _openai)
+POSTGRES = Kind(PostgresStoreConfig, _postgres)
+LIBSQL = Kind(LibsqlStoreConfig, _libsql)
