@@ -17,8 +17,7 @@ from pathlib import Path
 import psycopg
 from load import TABLE
 
-from rowvec import rows_to_embed
-from rowvec.api import search
+from rowvec import rows_to_embed, search
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 
 HERE = Path(__file__).parent

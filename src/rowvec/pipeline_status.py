@@ -10,13 +10,16 @@ from typing import Any
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
+from rowvec.support.tables import Tabular
 from rowvec.types import Failure, Run
 
 SHOWN_FAILURES = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class Status(Tabular):
+    """How far the vectors are in step. As rows: one."""
+
     pipeline: str
     where: str
     rows: int
@@ -46,6 +49,9 @@ class Status:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
         values["runs"] = [{name: getattr(run, name) for name in run.__dataclass_fields__} for run in self.runs]
         return {**values, "coverage": self.coverage}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [{name: value for name, value in self.as_dict().items() if name not in ("runs", "totals", "details")}]
 
     def progress(self) -> dict[str, Any]:
         """Where the work stands, as a script's progress file would say it: times are those of the latest run."""

@@ -17,6 +17,7 @@ from rowvec.generations.lifecycle import live_embedder, live_spec, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.support.tables import Tabular
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
 Mode = Literal["semantic", "keyword", "hybrid"]
@@ -31,7 +32,9 @@ MOST_SWAPS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class SearchResult:
+class SearchResult(Tabular):
+    """Hits, the best first. As rows: one for each hit, its key, its score and its metadata."""
+
     hits: Sequence[Hit]
     exact: bool
     """Every matching row was compared; False when an approximate index answered."""
@@ -40,6 +43,9 @@ class SearchResult:
     embed_ms: float = 0.0
     search_ms: float = 0.0
 
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [_row(hit) for hit in self.hits]
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "results": [hit_dict(hit) for hit in self.hits],
@@ -47,6 +53,12 @@ class SearchResult:
             "execution_time_ms": round(self.embed_ms + self.search_ms, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
+
+
+def _row(hit: Hit) -> dict[str, Any]:
+    """A metadata column that is called `key` or `score` keeps its value under `metadata.key`."""
+    own = {"key": hit.key, "score": hit.score}
+    return {**own, **{f"metadata.{name}" if name in own else name: value for name, value in hit.metadata.items()}}
 
 
 def hit_dict(hit: Hit) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The example package of examples/plugin, installed beside rowvec: its kinds work, and are checked, like rowvec's own."""
+"""The example package of examples/plugin, installed beside rowvec: its kinds work and are checked like rowvec's."""
 
 from __future__ import annotations
 

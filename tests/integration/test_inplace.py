@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 import rowvec
-from rowvec.api import search
+from rowvec import search
 from rowvec.cli.check import check
 from rowvec.errors import StoreError
 from rowvec.pipeline import Options, Pipeline

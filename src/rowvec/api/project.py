@@ -25,7 +25,7 @@ from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.support.tables import Rows
 from rowvec.syncing.preview import documents_to_embed, preview
-from rowvec.syncing.rows import Progress
+from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Document, Failure, Generation, Key
 
@@ -159,7 +159,7 @@ class ProjectPipeline:
         allow_delete: bool = False,
         from_start: bool = False,
         accept: bool = False,
-        progress: Progress | None = None,
+        progress: OnReport | None = None,
         stop: threading.Event | None = None,
     ) -> SyncResult:
         """Make the vectors match the rows, or carry out the change events that are there.
