@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rowvec.embedders.local.model_files import MINILM, find
+from rowvec.embedders.model_files import MINILM, find
 from rowvec.embedders.openai.client import OpenAIEmbedder
 from rowvec.embedders.pricing import Price, dollars
 

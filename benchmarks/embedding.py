@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from rowvec.embedders.local.embedder import LocalEmbedder
-from rowvec.embedders.local.model_files import MINILM, find
+from rowvec.embedders.model_files import MINILM, find
 
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "embedding.json"

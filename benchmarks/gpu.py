@@ -44,7 +44,7 @@ from typing import Any
 import numpy as np
 
 from rowvec.embedders.local.embedder import LocalEmbedder
-from rowvec.embedders.local.model_files import MINILM, find
+from rowvec.embedders.model_files import MINILM, find
 from rowvec.syncing.batches import of_like_length
 
 ROOT = Path(__file__).parents[1]

@@ -133,11 +133,9 @@ def _gate(declared: PipelineConfig) -> Gate | None:
 def _excluded(source: Source, declared: PipelineConfig) -> list[str]:
     """Columns that are left out of the text: what a row says is not its own vector."""
     excluded = list(declared.text.exclude)
-    column = declared.store.own_column
-    if column is not None and declared.text.columns == "*":
-        from rowvec.stores.postgres.generations.columns import is_ours
-
-        excluded += [each.name for each in source.columns if is_ours(each.name, column)]
+    if declared.text.columns == "*":
+        store = kinds.get("store", declared.store.kind)
+        excluded += [each.name for each in source.columns if store.owns(declared.store, each.name)]
     return excluded
 
 

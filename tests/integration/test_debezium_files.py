@@ -31,7 +31,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Source
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
-from rowvec.sources.files.storage import File, find
+from rowvec.sources.storage import File, find
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync

@@ -15,8 +15,8 @@ from safetensors.numpy import load_file, save_file
 
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.engine import Engine
-from rowvec.embedders.local.model_files import find
-from rowvec.embedders.local.model_recipe import ModelRecipe
+from rowvec.embedders.model_files import find
+from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.errors import EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model, token_vectors
 

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.local.embedder import LocalEmbedder
-from rowvec.embedders.local.model_files import MINILM
+from rowvec.embedders.model_files import MINILM
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import module, tiny_model, tiny_tokenizer, token_vectors
 

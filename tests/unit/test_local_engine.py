@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.engine import Engine, batches, means, padded
-from rowvec.embedders.local.model_files import find
+from rowvec.embedders.model_files import find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model
 

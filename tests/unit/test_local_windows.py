@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from rowvec.embedders.local.model_files import find
-from rowvec.embedders.local.windows import Tokenized, WindowTokenizer, cut, readable
+from rowvec.embedders.model_files import find
+from rowvec.embedders.windows import Tokenized, WindowTokenizer, cut, readable
 from rowvec.errors import EmbedderError
 from tests.support_tiny_models import WORDS, tiny_model, tiny_tokenizer
 

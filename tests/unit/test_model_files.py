@@ -12,7 +12,7 @@ import huggingface_hub.constants
 import pytest
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.local.model_files import MINILM, ModelFiles, default_cache, find
+from rowvec.embedders.model_files import MINILM, ModelFiles, default_cache, find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import module, tiny_model
 
@@ -83,7 +83,7 @@ def test_offline_the_error_says_all_three_places_and_what_to_do(tmp_path: Path, 
 def test_offline_without_its_package_minilm_names_the_extra(
     tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowvec.embedders.local.model_files.PACKAGES", {MINILM: "a_package_that_is_not_there"})
+    monkeypatch.setattr("rowvec.embedders.model_files.PACKAGES", {MINILM: "a_package_that_is_not_there"})
     with pytest.raises(EmbedderError, match=r"rowvec\[minilm\]"):
         find(MINILM, tmp_path)
 

@@ -9,7 +9,7 @@ import pytest
 
 from rowvec.config import load
 from rowvec.documents.text import Documents, build_recipe
-from rowvec.embedders.local.model_files import find
+from rowvec.embedders.model_files import find
 from rowvec.errors import ConfigError, EmbedderError, RowvecError
 from rowvec.ranking import Ranking
 from rowvec.types import Column, ColumnType, Row

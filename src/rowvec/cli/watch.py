@@ -6,20 +6,17 @@ import dataclasses
 import datetime as dt
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rowvec import assemble
 from rowvec.cli import output
 from rowvec.cli.sync import SOME_FAILED, interruptible, print_events, print_report
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.base import Notifier, Watchable
 from rowvec.sources.events.stream import EventStream
 from rowvec.syncing.run import sync
 from rowvec.syncing.watch import watch as follow
 from rowvec.types import Report
-
-if TYPE_CHECKING:
-    from rowvec.sources.databases.notify import Notifier
 
 COUNTS = {
     "inserted": "new", "embedded": "changed", "updated": "metadata only", "deleted": "deleted", "failed": "failed",
@@ -101,10 +98,7 @@ def _follow_rows(pipeline: Pipeline, allow_delete: bool, stop: threading.Event) 
 
 
 def _notifier(pipeline: Pipeline) -> Notifier:
-    # Here: what needs it reads a database, and watching a topic does not.
-    from rowvec.sources.sql import SqlSource
-
-    if not isinstance(pipeline.source, SqlSource):
+    if not isinstance(pipeline.source, Watchable):
         raise ConfigError(
             f"{pipeline.name} has no change events to follow, and reads no table in PostgreSQL, which alone can be"
             " watched by a trigger.",

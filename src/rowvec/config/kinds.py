@@ -60,6 +60,9 @@ class Kind:
 
     config: type[Section]
     build: Callable[[Any, Building], Any]
+    owns: Callable[[Any, str], bool] = lambda _, __: False
+    """Of a store, called with a `config` and the name of a column of the source: whether the store keeps its own there,
+    so that it is not part of the text."""
 
 
 @cache

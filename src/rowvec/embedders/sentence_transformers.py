@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from rowvec.embedders.local.model_files import default_cache, file_digest
-from rowvec.embedders.local.model_recipe import ModelRecipe
-from rowvec.embedders.local.windows import readable
+from rowvec.embedders.model_files import default_cache, file_digest
+from rowvec.embedders.model_recipe import ModelRecipe
+from rowvec.embedders.windows import readable
 from rowvec.errors import EmbedderError, MissingExtraError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 

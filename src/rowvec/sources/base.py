@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -63,6 +64,45 @@ class Divisible(Protocol):
 
     def boundaries(self, size: int) -> Iterator[Key]:
         """The last key of each full range of `size` rows, in key order. Fewer rows may come after the last of them."""
+        ...
+
+
+class Notifier(Protocol):
+    """Tells of the rows of one table that change, by a trigger that is installed once."""
+
+    schema: str
+    table: str
+    channel: str
+
+    def installed(self) -> bool: ...
+
+    def install_sql(self) -> list[str]:
+        """The statements that make the trigger."""
+        ...
+
+    def uninstall_sql(self) -> list[str]: ...
+
+    def carry_out(self, statements: Sequence[str]) -> None:
+        """
+        Raises:
+            SourceError: the user may not do that.
+        """
+        ...
+
+    def listening(self) -> AbstractContextManager[Any]:
+        """See `rowvec.syncing.watch.Heard`."""
+        ...
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A source whose rows can be followed as they change."""
+
+    def notifier(self) -> Notifier:
+        """
+        Raises:
+            ConfigError: it is not a table that a trigger can be put on.
+        """
         ...
 
 

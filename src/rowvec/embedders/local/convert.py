@@ -16,8 +16,8 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 
-from rowvec.embedders.local.architectures import ACTIVATIONS, family_of, positions_of, unsupported
-from rowvec.embedders.local.model_files import ModelFiles, cache_error
+from rowvec.embedders.architectures import ACTIVATIONS, family_of, positions_of, unsupported
+from rowvec.embedders.model_files import ModelFiles, cache_error
 from rowvec.errors import EmbedderError
 
 if TYPE_CHECKING:

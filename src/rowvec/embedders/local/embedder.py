@@ -10,8 +10,8 @@ import numpy as np
 
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.engine import Engine, cores, normalized
-from rowvec.embedders.local.model_files import default_cache, find
-from rowvec.embedders.local.windows import Tokenized, WindowTokenizer
+from rowvec.embedders.model_files import default_cache, find
+from rowvec.embedders.windows import Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 

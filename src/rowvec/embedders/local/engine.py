@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from rowvec.embedders.local.model_recipe import ModelRecipe
+from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.types import Vectors
 

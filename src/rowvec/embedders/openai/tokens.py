@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec.embedders.local.windows import readable
+from rowvec.embedders.windows import readable
 from rowvec.errors import ConfigError
 
 if TYPE_CHECKING:

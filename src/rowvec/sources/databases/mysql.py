@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import MissingExtraError, RowvecError, SourceError
+from rowvec.sources.column_types import inferred, named
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
     CONNECT_SECONDS,
@@ -22,7 +23,6 @@ from rowvec.sources.databases.base import (
     as_it_is,
     server_name,
 )
-from rowvec.sources.databases.types import inferred, named
 from rowvec.types import Column, ColumnType, Key
 
 # https://mariadb.com/docs/server/reference/error-codes

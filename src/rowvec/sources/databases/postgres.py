@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError
+from rowvec.sources.column_types import named
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
     CONNECT_SECONDS,
@@ -22,7 +23,6 @@ from rowvec.sources.databases.base import (
     as_it_is,
     server_name,
 )
-from rowvec.sources.databases.types import named
 from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Column, ColumnType
 

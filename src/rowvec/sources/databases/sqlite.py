@@ -13,8 +13,8 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
+from rowvec.sources.column_types import inferred, named_freely
 from rowvec.sources.databases.base import Database, Order, Relation
-from rowvec.sources.databases.types import inferred, named_freely
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
 

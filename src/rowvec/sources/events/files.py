@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 from rowvec.errors import SourceError
 from rowvec.sources.base import Source
 from rowvec.sources.events.stream import EventSettings, EventStream, Record, key_of
-from rowvec.sources.files.formats import parse_json
-from rowvec.sources.files.storage import File, find
+from rowvec.sources.json_values import parse_json
+from rowvec.sources.storage import File, find
 
 POLL_SECONDS = 0.5
 

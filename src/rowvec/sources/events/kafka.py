@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from rowvec.errors import MissingExtraError, SourceError, SourceUnavailable
 from rowvec.sources.base import Source
 from rowvec.sources.events.stream import EventSettings, EventStream, Record, key_of
-from rowvec.sources.files.formats import parse_json
+from rowvec.sources.json_values import parse_json
 from rowvec.support.redaction import HIDDEN
 from rowvec.support.suggestions import suggestion
 

@@ -18,8 +18,8 @@ from rowvec.filters import Filter
 from rowvec.sources.base import Selection, Source
 from rowvec.sources.events.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, row_schema
 from rowvec.sources.events.values import column_type, declared_schema
-from rowvec.sources.files.formats import merged, text_type
-from rowvec.sources.files.row_filter import RowFilter
+from rowvec.sources.json_values import merged, text_type
+from rowvec.sources.row_filter import RowFilter
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, Row
 

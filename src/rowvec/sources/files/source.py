@@ -11,10 +11,11 @@ from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
 from rowvec.sources.base import CursorValue, Selection
-from rowvec.sources.files.formats import Csv, Format, Types, format_of, merged
-from rowvec.sources.files.row_filter import RowFilter
+from rowvec.sources.files.formats import Csv, Format, Types, format_of
 from rowvec.sources.files.spool import Place, Spool, duplicate_error
-from rowvec.sources.files.storage import File, find
+from rowvec.sources.json_values import merged
+from rowvec.sources.row_filter import RowFilter
+from rowvec.sources.storage import File, find
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -55,7 +56,7 @@ class FilesSource:
     ) -> None:
         """
         Args:
-            paths: local paths and s3:// URLs, `*` and `**` allowed; see `rowvec.sources.files.storage`.
+            paths: local paths and s3:// URLs, `*` and `**` allowed; see `rowvec.sources.storage`.
             format: "parquet", "csv" or "jsonl", where the file names do not tell.
             where: only rows that pass; columns of the files, values by rowvec.filters.
             columns: those to read; all of them when None. Columns of JSON Lines that the first rows lack are named

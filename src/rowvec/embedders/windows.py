@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from rowvec.embedders.local.architectures import unsupported
-from rowvec.embedders.local.model_files import ModelFiles
+from rowvec.embedders.architectures import unsupported
+from rowvec.embedders.model_files import ModelFiles
 from rowvec.errors import EmbedderError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rowvec.embedders.local.architectures import family_of, unsupported
-from rowvec.embedders.local.model_recipe import MODULES, ModelRecipe, read_json, read_recipe
+from rowvec.embedders.architectures import family_of, unsupported
+from rowvec.embedders.model_recipe import MODULES, ModelRecipe, read_json, read_recipe
 from rowvec.errors import ConfigError, EmbedderError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"

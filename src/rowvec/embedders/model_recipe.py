@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rowvec.embedders.local.architectures import positions_of, unsupported
+from rowvec.embedders.architectures import positions_of, unsupported
 from rowvec.errors import EmbedderError
 
 MODULES = "modules.json"
