@@ -19,7 +19,7 @@ import pytest
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.support import killpoints
 from rowvec.support.killpoints import Step
-from rowvec.syncing import engine, run
+from rowvec.syncing import run, writer
 from rowvec.types import Embedded
 from tests.acceptance.killed import KILLED, kill_at
 from tests.acceptance.shop import ROWVEC, Finished, Shop, wait_until
@@ -88,7 +88,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
     monkeypatch.setattr(LocalEmbedder, "embed", slowly)
     monkeypatch.setattr(LocalEmbedder, "chunk_texts", 20)
-    monkeypatch.setattr(engine, "COMMIT_ROWS", 20)
+    monkeypatch.setattr(writer, "COMMIT_ROWS", 20)
     monkeypatch.setattr(run, "SLICE_SECONDS", 0.5)
     return bill
 

@@ -18,8 +18,8 @@
                      ▲                                                     │
                      └───────── no answer: see `outage` ───────────────────┘
 
-      batch          one transaction of the store: after 2 s, 2,000 rows or 16 MiB of text, and with each answer
-                     that cost money, when the record of the run knows what it cost
+      batch          (`writer`) one transaction of the store: after 2 s, 2,000 rows or 16 MiB of text, and with each
+                     answer that cost money, when the record of the run knows what it cost
 
 Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
 through one queue: there is no shared state to guard. In the queue are at most the answers on their way and the pages
@@ -28,7 +28,6 @@ that the reader has room for. A process that is killed repeats at most what was 
 
 from __future__ import annotations
 
-import datetime as dt
 import queue
 import threading
 import time
@@ -48,12 +47,11 @@ from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, embed_batch, of_like_length
 from rowvec.syncing.outage import Chunk, Outage
-from rowvec.syncing.pages import Page, new_failure
+from rowvec.syncing.pages import Page
 from rowvec.syncing.report import Bill, OnReport, Running
-from rowvec.types import Change, Entry, Key, Kind, Report, TextVector, WriteBatch
+from rowvec.syncing.writer import Writer
+from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
 
-COMMIT_SECONDS = 2.0
-COMMIT_ROWS = 2000
 RECORD_SECONDS = 10.0
 """The record of a run that takes longer is brought up to date so often."""
 STOP_SECONDS = 0.2
@@ -74,13 +72,13 @@ class Engine:
     Args:
         report: what is counted goes here.
         force: embed even what has a vector.
-        progress: called after every answer and every page.
+        progress: called after every answer and every page, and now and then while there are none.
         amend: called with each batch before it is written.
 
     Attributes:
         signals: what the calling thread hears of; others may put something into it, which `hear` gives back.
         abort: set when the run is stopped or has failed: who waits for a database gives up.
-        batch: what is written next.
+        writer: has what is written next.
         forgot: it was stopped, and left texts out that had not been sent.
     """
 
@@ -96,11 +94,10 @@ class Engine:
     ) -> None:
         self.signals: queue.Queue[object] = queue.Queue()
         self.abort = threading.Event()
-        self.batch = WriteBatch()
+        self.writer = Writer(pipeline.store, report, self.abort, amend)
         self.forgot = False
-        self._pipeline, self._store, self._embedder = pipeline, pipeline.store, pipeline.embedder
-        self._running, self._report, self._force = running, report, force
-        self._progress, self._amend = progress, amend
+        self._store, self._embedder = pipeline.store, pipeline.embedder
+        self._running, self._report, self._force, self._progress = running, report, force, progress
         self._pool = ThreadPoolExecutor(self._embedder.concurrency, thread_name_prefix="rowvec-embed")
         self._outage = Outage(running.patience, running.tell)
         self._bill = Bill(self._embedder, report)
@@ -111,12 +108,8 @@ class Engine:
         self._dice = Random(0)
         self._waiting: dict[bytes, list[Change]] = {}
         """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
-        self._ready: dict[bytes, TextVector] = {}
-        """Vectors embedded but not yet committed, for identical texts that come meanwhile."""
         self._in_flight = 0
-        self._batch_bytes = 0
-        """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
-        self._committed_at = self._recorded_at = time.monotonic()
+        self._recorded_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -145,15 +138,15 @@ class Engine:
         """Count the changes of a page, and embed what needs it; returns the keys of rows that have lost their text."""
         self._report.unchanged += page.unchanged
         self._report.failed += len(page.failures)
-        self.batch.recovered += page.recovered
-        self.batch.failures += page.failures
+        self.writer.batch.recovered += page.recovered
+        self.writer.batch.failures += page.failures
         wanted = [change for change in page.changes if self._sort_out(change)]
-        known = self._ready | self._stored_vectors(wanted)
+        known = self.writer.vectors | self._stored_vectors(wanted)
         for change in wanted:
             text_hash = change.document.text_hash
             vector = known.get(text_hash)
             if vector is not None:
-                self._add_entry(change, vector, reused=True)
+                self.writer.add(change, vector, reused=True)
             elif isinstance(self._embedder, AbsentEmbedder):
                 self._report.waiting += 1
             elif text_hash in self._waiting:
@@ -185,7 +178,7 @@ class Engine:
             with suppress(queue.Empty):
                 signal = self.signals.get(timeout=min(pause, STOP_SECONDS) if pause > 0 else STOP_SECONDS)
                 break
-            self._commit_when_due()
+            self.tick()
         if not isinstance(signal, Answered):
             return signal
         self._take_answer(signal)
@@ -193,23 +186,12 @@ class Engine:
         return None
 
     def tick(self) -> None:
-        """After each signal: write what is due, and say how far it is."""
-        self._commit_when_due()
+        """After each signal, and while there is none: write what is due, and say how far it is."""
+        self.writer.commit_when_due()
         if time.monotonic() - self._recorded_at >= RECORD_SECONDS:
             self._record()
         if self._progress is not None:
             self._progress(self._report)
-
-    def commit(self) -> None:
-        self._committed_at = time.monotonic()
-        if not len(self.batch):
-            return
-        batch = self.batch
-        self.batch, self._batch_bytes = WriteBatch(), 0
-        if self._amend is not None:
-            self._amend(batch)
-        self._report.conflicts += patiently(self.abort, self._store.write, batch)
-        self._ready.clear()
 
     @property
     def stop(self) -> threading.Event:
@@ -222,9 +204,7 @@ class Engine:
         report, kind = self._report, change.kind
         report.count(change.reason)
         if kind is Kind.UPDATE:
-            self.batch.updates.append(change.document)
-            self._batch_bytes += len(change.document.text)
-            report.updated += 1
+            self.writer.update(change)
         elif kind is Kind.FAILED:
             report.waiting += 1
         report.empty += kind in (Kind.DELETE, Kind.EMPTY)
@@ -280,7 +260,7 @@ class Engine:
         if self._embedder.billed:
             # Before the vectors: what they cost is on record even if the process dies right after.
             self._record()
-            self.commit()
+            self.writer.commit()
         if answer.vectors:
             self._outage.answered()
         if answer.problem is not None:
@@ -291,11 +271,10 @@ class Engine:
         sharing = self._waiting.pop(change.document.text_hash)
         if isinstance(vector, EmbedderError):
             for one in sharing:
-                self._add_failure(one, vector)
+                self.writer.fail(one, vector)
             return
-        self._ready[change.document.text_hash] = vector
         for index, one in enumerate(sharing):
-            self._add_entry(one, vector, reused=index > 0)
+            self.writer.add(one, vector, reused=index > 0)
 
     def _go_without(self, chunk: Chunk, problem: EmbedderError) -> None:
         """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""
@@ -317,34 +296,10 @@ class Engine:
                 if isinstance(signal, Answered):
                     with suppress(EmbedderError):
                         self._take_answer(signal)
-            self.commit()
+            self.writer.commit()
         except StoreError as error:
             # The first error is the one to tell of.
             problem.add_note(f"What was in hand could not be stored either: {error.message}")
-
-    # Writing
-
-    def _add_entry(self, change: Change, vector: TextVector, *, reused: bool) -> None:
-        expected = change.before.text_hash if change.before is not None else None
-        self.batch.entries.append(Entry(change.document, vector.vector, expected, vector.truncated))
-        self._batch_bytes += len(change.document.text)
-        self._report.reused += reused
-        self._report.truncated += vector.truncated
-        if change.kind is Kind.INSERT:
-            self._report.inserted += 1
-        else:
-            self._report.embedded += 1
-
-    def _add_failure(self, change: Change, error: EmbedderError) -> None:
-        document = change.document
-        now = dt.datetime.now(dt.UTC)
-        self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
-        self._report.failed += 1
-
-    def _commit_when_due(self) -> None:
-        full = len(self.batch) >= COMMIT_ROWS or self._batch_bytes >= WINDOW_BYTES
-        if full or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
-            self.commit()
 
     def _record(self) -> None:
         self._recorded_at = time.monotonic()

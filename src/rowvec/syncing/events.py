@@ -76,6 +76,7 @@ class Following:
         self.report, self.stop = running.report, running.stop
         self.allow_delete = allow_delete
         self.engine = Engine(pipeline, running, running.report, amend=self._add_positions)
+        self.writer = self.engine.writer
         self.positions: dict[Key, str] = {}
         """Of the events that are being carried out, and whose rows are not written yet."""
         self.gone = 0.0
@@ -128,13 +129,13 @@ class Following:
         if newest:
             self._embed(newest)
         if self.engine.forgot:
-            self.engine.commit()
+            self.writer.commit()
             return False
         # Of the rows that needed nothing, too.
-        self.engine.batch.positions.update(self.positions)
+        self.writer.batch.positions.update(self.positions)
         self.positions = {}
-        self.engine.batch.offsets.update(offsets or {})
-        self.engine.commit()
+        self.writer.batch.offsets.update(offsets or {})
+        self.writer.commit()
         self.engine.tick()
         return True
 
@@ -161,7 +162,7 @@ class Following:
             # Nobody would come back to these rows when their events are over.
             raise embedder.problem
         emptied = self.engine.take(page)
-        self.engine.batch.deletes += emptied
+        self.writer.batch.deletes += emptied
         self.report.deleted += len(emptied)
         self.engine.drain()
 
@@ -211,7 +212,7 @@ class Following:
         if self.pipeline.keep_missing:
             return
         known = [key for key in keys if key in stored]
-        self.engine.batch.deletes += known
+        self.writer.batch.deletes += known
         self.report.deleted += len(known)
         self.report.count(Reason.GONE, len(known))
 
@@ -232,9 +233,9 @@ class Following:
             after = keys[-1]
             kept = patiently(self.stop, self.store.positions, keys)
             gone = [key for key in keys if key not in kept or not is_older(event.position, Position.parse(kept[key]))]
-            self.engine.batch.deletes += gone
+            self.writer.batch.deletes += gone
             if event.position is not None:
-                self.engine.batch.positions.update(dict.fromkeys(gone, str(event.position)))
-            self.engine.commit()
+                self.writer.batch.positions.update(dict.fromkeys(gone, str(event.position)))
+            self.writer.commit()
             self.report.deleted += len(gone)
             self.report.count("table truncated", len(gone))

@@ -116,7 +116,7 @@ class Pass:
             while self.owed_room and not engine.full:
                 self.owed_room -= 1
                 self.room.release()
-        engine.commit()
+        engine.writer.commit()
 
     def _take(self, page: Page) -> None:
         self.report.read += len(page.rows)

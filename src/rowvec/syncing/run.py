@@ -51,7 +51,7 @@ def sync(
         batch_events: change events that are carried out together, at most.
         patience: seconds that an embedding service which gives no answer is waited for; a minute by default, with
             `follow` for ever.
-        progress: called in this thread with the counts so far: after every page and answer, or batch of events.
+        progress: called in this thread with the counts so far: of rows all the time, of change events after each batch.
         tell: called with what the user should know, in whole sentences.
         stop: when set, the batches in hand are finished and written, then the run ends as interrupted.
 

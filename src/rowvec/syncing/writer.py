@@ -1,0 +1,79 @@
+"""What is written next, and when: one transaction of the store for many rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from collections.abc import Callable
+
+from rowvec.errors import EmbedderError
+from rowvec.stores.base import Store
+from rowvec.support.retry import patiently
+from rowvec.syncing.pages import new_failure
+from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
+
+COMMIT_SECONDS = 2.0
+COMMIT_ROWS = 2000
+COMMIT_BYTES = 16 * 2**20
+
+
+class Writer:
+    """
+    Args:
+        report: what becomes of rows is counted there.
+        abort: set when nobody waits any more for a database that does not answer.
+        amend: called with each batch before it is written.
+
+    Attributes:
+        batch: what is written next; whoever knows more about it may add to it.
+        vectors: those in it, by the hash of their text: until they are written, the ledger does not know them.
+    """
+
+    def __init__(
+        self, store: Store, report: Report, abort: threading.Event, amend: Callable[[WriteBatch], None] | None
+    ) -> None:
+        self.batch = WriteBatch()
+        self.vectors: dict[bytes, TextVector] = {}
+        self._store, self._report, self._abort, self._amend = store, report, abort, amend
+        self._bytes = 0
+        """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
+        self._committed_at = time.monotonic()
+
+    def update(self, change: Change) -> None:
+        self.batch.updates.append(change.document)
+        self._bytes += len(change.document.text)
+        self._report.updated += 1
+
+    def add(self, change: Change, vector: TextVector, *, reused: bool) -> None:
+        document, report = change.document, self._report
+        expected = change.before.text_hash if change.before is not None else None
+        self.batch.entries.append(Entry(document, vector.vector, expected, vector.truncated))
+        self.vectors[document.text_hash] = vector
+        self._bytes += len(document.text)
+        report.reused += reused
+        report.truncated += vector.truncated
+        if change.kind is Kind.INSERT:
+            report.inserted += 1
+        else:
+            report.embedded += 1
+
+    def fail(self, change: Change, error: EmbedderError) -> None:
+        document, now = change.document, dt.datetime.now(dt.UTC)
+        self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
+        self._report.failed += 1
+
+    def commit(self) -> None:
+        self._committed_at = time.monotonic()
+        if not len(self.batch):
+            return
+        batch, self.batch, self._bytes = self.batch, WriteBatch(), 0
+        if self._amend is not None:
+            self._amend(batch)
+        self._report.conflicts += patiently(self._abort, self._store.write, batch)
+        self.vectors.clear()
+
+    def commit_when_due(self) -> None:
+        full = len(self.batch) >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES
+        if full or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
+            self.commit()
