@@ -31,7 +31,7 @@ def test_what_is_right_is_said_part_by_part(shop: Shop) -> None:
     answer = shop.run("check")
     assert answer.code == 0, answer.out
     assert [line.split()[:2] for line in answer.out.splitlines()] == [
-        ["OK", part] for part in ("config", "source", "text", "model", "store", "pgvector", "table")
+        ["OK", part] for part in ("config", "source", "text", "model", "store", "pgvector", "state", "table")
     ]
 
 

@@ -20,6 +20,7 @@ from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
+from rowvec.support.stored import json_object
 from rowvec.types import Column, Document, Row
 
 SECRET = {"api_key", "trust_remote_code"}
@@ -69,7 +70,7 @@ class KeptSettings:
         return self._embedders[kept]
 
     def documents(self, kept: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
-        former = replace(self._declared, text=_validated(TextConfig, json.loads(kept)["text"]))
+        former = replace(self._declared, text=_validated(TextConfig, _part(kept, "text")))
         text = former.text
         recipe = build_recipe(
             self._source.columns, self._source.key, columns=text.columns, exclude=self._excluded(former),
@@ -84,12 +85,14 @@ class KeptSettings:
             embedder.close()
 
     def _embedder_settings(self, kept: str) -> Any:
-        values: dict[str, Any] = json.loads(kept)["embedder"]
-        model, today = models.EMBEDDERS[values["kind"]], self._declared.embedder
+        values, today = _part(kept, "embedder"), self._declared.embedder
+        model = models.EMBEDDERS.get(str(values.get("kind")))
+        if model is None:
+            raise ConfigError(f"this version of rowvec knows no embedder of kind {str(values.get('kind'))[:40]!r}")
         if today.kind == values["kind"]:
             values |= {name: getattr(today, name) for name in OF_THE_MACHINE & model.model_fields.keys()}
         if values["kind"] == "openai":
-            address = values.get("base_url", models.OPENAI)
+            address = str(values.get("base_url", models.OPENAI))
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
                 values |= {"base_url": today.base_url, "api_key": today.api_key}
             elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
@@ -97,9 +100,21 @@ class KeptSettings:
         return _validated(model, values)
 
 
+def _part(kept: str, name: str) -> dict[str, Any]:
+    """
+    Raises:
+        ConfigError: another version of rowvec kept it in another way.
+    """
+    found = json_object(json_object(kept).get(name))
+    if not found:
+        raise ConfigError(f"the settings kept with it do not name its {name}")
+    return found
+
+
 def _validated(model: type[Any], values: dict[str, Any]) -> Any:
+    """What the model does not know is left out: the fingerprint tells whether that made a difference."""
     try:
-        return model.model_validate(values)
+        return model.model_validate({name: value for name, value in values.items() if name in model.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"the settings kept with it do not fit this version of rowvec ({first['msg']})") from None
