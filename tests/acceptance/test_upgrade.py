@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from hashlib import sha256
@@ -26,7 +27,7 @@ from rowvec.stores.postgres import migrations as postgres_migrations
 from rowvec.stores.postgres.keyword_index import index as keyword_index
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
-from tests.acceptance.shop import wait_until
+from tests.acceptance.shop import PATIENCE
 from tests.acceptance.upgrade_rig import PIPELINES, OldStores, restored
 
 META = {"products": "rowvec.meta", "products_file": "rowvec_meta"}
@@ -392,10 +393,17 @@ def test_a_sync_that_is_at_work_writes_nothing_after_a_newer_program_changed_the
     old.sql("update products set name = name || ' new', updated_at = '2026-03-01 12:00:00' where id < 3")
     recipes = old.execute(pipeline, *content(pipeline))
     # Between the embedding and the write, another process does what a newer program would.
-    old.service.latency, old.service.most_at_once = 3.0, 0
+    sent, go = threading.Event(), threading.Event()
+
+    def when_told(text: str) -> bool:
+        sent.set()
+        return not go.wait(PATIENCE)
+
+    old.service.refuse = when_told
     at_work = old.start("sync", pipeline)
-    wait_until(lambda: old.service.most_at_once > 0, "a text is sent")
+    assert sent.wait(PATIENCE)
     old.execute(pipeline, f"insert into {META[pipeline]} values (99, '9.9.9', '2027-01-01')")
+    go.set()
     answer = at_work.finish()
     assert answer.code == 1, answer
     assert "rowvec 9.9.9" in answer.err

@@ -77,7 +77,11 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "A column that this version of rowvec needs is not there.",
         "Run `rowvec check --apply`, or `rowvec sync` once.",
     ),
-    ("no such table", "The table of this pipeline is not there.", "Run `rowvec sync` to make it."),
+    (
+        "no such table",
+        "The table of this pipeline is not there.",
+        "Run `rowvec sync` to make it, or `rowvec check --apply`.",
+    ),
     (
         "no such function: vector",
         "This database has no vector functions: it is not libSQL.",
