@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from rowvec import __version__
@@ -85,18 +86,25 @@ def upgrade(database: Database) -> list[str]:
     refuse_newer(state, database.location)
     done = []
     if state.standing is not None and state.lacking:
-        database.transact(_complete(database))
+        _settle(database, _complete(database), lambda found: not found.lacking)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
-        try:
-            database.transact([*step.work(database), _record(step.number)])
-        except StoreError:
-            # Another process was faster, or it was carried out and the answer was lost.
-            standing = look(database).standing
-            if standing is None or standing.version < step.number:
-                raise
+        _settle(database, [*step.work(database), _record(step.number)], partial(_reached, step.number))
         done.append(f"version {step.number}: {step.what}")
     return done
+
+
+def _settle(database: Database, statements: list[Statement], settled: Callable[[State], bool]) -> None:
+    try:
+        database.transact(statements)
+    except StoreError:
+        # Another process was faster, or it was carried out and the answer was lost.
+        if not settled(look(database)):
+            raise
+
+
+def _reached(version: int, state: State) -> bool:
+    return state.standing is not None and state.standing.version >= version
 
 
 def line(database: Database) -> Check:

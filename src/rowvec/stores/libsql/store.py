@@ -247,8 +247,9 @@ class LibsqlStore:
         before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
         try:
             changed = self._database.transact([*statements, migrations.guard()], before_commit=lambda: reached(before))
-        except StoreError:
-            migrations.refuse_newer(migrations.look(self._database), self.location)
+        except StoreError as error:
+            if not error.transient:
+                migrations.refuse_newer(migrations.look(self._database), self.location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[: len(entries)])
