@@ -56,7 +56,7 @@ def look(database: Database) -> State:
     columns: dict[str, list[str]] = {}
     for table, column in database.query(sql, tuple(tables)) if database.exists() else []:
         columns.setdefault(table, []).append(column)
-    if "rowvec_generations" not in columns:
+    if not columns.keys() & {"rowvec_generations", META}:
         return State(None, [], columns)
     lacking = [f"{table}.{name}" for table, name in declared() if name not in columns.get(table, ())]
     found = database.query(_VERSION) if META in columns else []

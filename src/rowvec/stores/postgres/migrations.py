@@ -61,7 +61,7 @@ def look(connection: Connection) -> State:
     """Two questions of the catalogue and the books; nothing is changed."""
     there = set(connection.execute(_COLUMNS).fetchall())
     tables = {table for table, _ in there}
-    if "generations" not in tables:
+    if not tables & {"generations", "meta"}:
         return State(None, [])
     standing = _standing(connection) if "meta" in tables else Standing(0)
     return State(standing, [".".join(each) for each in declared(BOOKKEEPING) if each not in there])
