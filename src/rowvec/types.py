@@ -99,6 +99,7 @@ class Reason(enum.StrEnum):
     NEW = "new row"
     TEXT_CHANGED = "text changed"
     RECIPE_CHANGED = "text settings changed"
+    RENDERING_CHANGED = "rendering rules changed"
     MODEL_CHANGED = "model changed"
     VECTOR_MISSING = "vector missing"
     FORCED = "forced"
@@ -325,6 +326,8 @@ class Check:
     ok: bool
     detail: str = ""
     fix: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further figures for `--json`."""
 
 
 class Hit(NamedTuple):

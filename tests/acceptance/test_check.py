@@ -31,7 +31,7 @@ def test_what_is_right_is_said_part_by_part(shop: Shop) -> None:
     answer = shop.run("check")
     assert answer.code == 0, answer.out
     assert [line.split()[:2] for line in answer.out.splitlines()] == [
-        ["OK", part] for part in ("config", "source", "text", "model", "store", "pgvector", "table")
+        ["OK", part] for part in ("config", "source", "text", "model", "store", "pgvector", "state", "table")
     ]
 
 
@@ -144,7 +144,7 @@ def test_a_role_that_may_not_create_the_table(shop: Shop, postgres_url: str, ser
 
 
 def test_an_old_pgvector(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowvec.stores.postgres.store.OLDEST_GOOD_PGVECTOR", (99, 1))
+    monkeypatch.setattr("rowvec.stores.postgres.checks.OLDEST_GOOD_PGVECTOR", (99, 1))
     answer = shop.run("check")
     assert answer.code == 1
     ((part, what, fix),) = wrong(answer)

@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 
+from rowvec.errors import ConfigError
+from rowvec.pipeline import Options
+from rowvec.stores.base import Ledger
 from rowvec.syncing.report import Running
+from rowvec.testing import MemoryStore
 from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
+from rowvec.workers.ranges import check_versions, identity, sync_range, versions
+from tests.support import simple_pipeline
 
 
 def test_what_was_begun_is_asked_about_every_time_and_what_waits_in_turn() -> None:
@@ -43,3 +49,39 @@ def test_nothing_is_left_out_where_few_wait() -> None:
     assert fleet._asked() == []
     fleet.working = [Part("1", "2"), Part("2", None)]
     assert {part.after for part in fleet._asked()} == {"1", "2"}
+
+
+class Versioned(MemoryStore):
+    divides_work = True
+    layout = 3
+
+
+def sent(**others: Any) -> dict[str, Any]:
+    return versions(simple_pipeline(store=Versioned())) | others
+
+
+@pytest.mark.parametrize("theirs", [sent(), sent(program="0.0.9"), sent(program="0")])
+def test_a_worker_takes_what_a_program_of_its_version_or_an_older_one_sent(theirs: dict[str, Any]) -> None:
+    check_versions(simple_pipeline(store=Versioned()), theirs)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        {},
+        sent(program="0.1.10"),
+        sent(program="99.0.0"),
+        sent(state=2),
+        sent(state=4),
+        sent(rendering=2),
+        {"program": "0.1.0"},
+    ],
+)
+def test_a_worker_of_another_version_writes_nothing_and_says_so(theirs: dict[str, Any]) -> None:
+    pipeline = simple_pipeline(store=Versioned(), rows={1: "lamp"})
+    with pytest.raises(ConfigError, match=r"This worker is rowvec .* it writes nothing"):
+        sync_range(
+            pipeline, None, "5",
+            ledger=Ledger(exists=False), expected=identity(pipeline), sent_by=theirs, options=Options(),
+        )  # fmt: skip
+    assert not pipeline.store.ledger().exists

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import subprocess
 import sys
 import weakref
@@ -149,3 +150,24 @@ def test_the_library_is_not_imported_before_it_is_needed() -> None:
     )
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert answer.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("about", [{"format": 99}, {"format": "new"}, {"keys": None}, {"made_at": 7}])
+def test_a_map_of_another_format_is_none(tmp_path: Path, about: dict[str, object]) -> None:
+    path = tmp_path / "map.npz"
+    EmbeddingMap([1, 2], np.zeros((2, 2), np.uint16), dt.datetime.now(dt.UTC), "model").save(path)
+    with np.load(path) as found:
+        said = json.loads(found["about"].tobytes())
+    assert said["format"] == 1
+    changed = json.dumps(said | about).encode()
+    np.savez(path, places=np.zeros((2, 2), np.uint16), about=np.frombuffer(changed, np.uint8))
+    assert EmbeddingMap.load(path, ColumnType.INTEGER) is None
+
+
+def test_a_map_without_a_format_is_of_the_first_one(tmp_path: Path) -> None:
+    path = tmp_path / "map.npz"
+    about = json.dumps({"keys": [1, 2], "made_at": "2026-01-01T00:00:00+00:00"}).encode()
+    np.savez(path, places=np.zeros((2, 2), np.uint16), about=np.frombuffer(about, np.uint8))
+    found = EmbeddingMap.load(path, ColumnType.INTEGER)
+    assert found is not None
+    assert (list(found.keys), found.model) == ([1, 2], "")

@@ -41,7 +41,7 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
     if any(not line.ok for line in lines):
         code = code or 1
     if as_json:
-        output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix} for c in lines])
+        output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix, **c.more} for c in lines])
         return code
     for line in lines:
         output.line(f"{'OK   ' if line.ok else 'WRONG'}  {line.what:<9} {line.detail}")

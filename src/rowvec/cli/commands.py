@@ -71,7 +71,7 @@ def check(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Add the columns that vectors in a table of your own need.")
+        bool, typer.Option("--apply", help="Bring the store up to date; add the columns that your own table needs.")
     ] = False,
     as_json: Json = False,
 ) -> None:

@@ -28,7 +28,7 @@ from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from rowvec.documents.lines import parse_line
-from rowvec.documents.values import CONVERSION_ERRORS, SHOWERS, clean, converter, shown, truth
+from rowvec.documents.values import CONVERSION_ERRORS, RENDERING, SHOWERS, clean, converter, shown, truth
 from rowvec.errors import ConfigError, SourceError
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Document, Row
@@ -45,12 +45,13 @@ class Recipe(ABC):
     columns: tuple[str, ...]
     """The columns it reads, each once."""
     fingerprint: str
-    """Hash of every setting that decides the text: equal fingerprints give equal texts."""
+    """Hash of every setting that decides the text, a dot, and the number of the rules by which values become text:
+    equal fingerprints give equal texts."""
 
     def __init__(self, columns: Sequence[str], booleans: frozenset[str], *settings: Any) -> None:
         self.columns = tuple(columns)
         told = json.dumps([self.form, *settings, sorted(booleans.intersection(columns))])
-        self.fingerprint = blake2b(told.encode(), digest_size=HASH_BYTES).hexdigest()
+        self.fingerprint = f"{blake2b(told.encode(), digest_size=HASH_BYTES).hexdigest()}.{RENDERING}"
 
     def render(self, row: Row) -> str:
         """The text of a row, "" where it says nothing. Valid UTF-8, without NUL, no white space at its ends.
@@ -67,6 +68,18 @@ class Recipe(ABC):
 
     @abstractmethod
     def _compose(self, key: Any, values: Mapping[str, Any]) -> str: ...
+
+
+def settings_and_rendering(fingerprint: str) -> tuple[str, str]:
+    """The two halves of a recipe's fingerprint. One without a number is of the first rules."""
+    settings, _, rendering = fingerprint.partition(".")
+    return settings, rendering or "1"
+
+
+def by_todays_rules(fingerprint: str) -> str:
+    """The fingerprint that a recipe of those settings has now."""
+    settings, rendering = settings_and_rendering(fingerprint)
+    return fingerprint if rendering == str(RENDERING) else f"{settings}.{RENDERING}"
 
 
 class Documents:

@@ -37,6 +37,9 @@ from uuid import UUID
 
 from rowvec.types import ColumnType, is_bigint
 
+RENDERING = 1
+"""The number of these rules. Whoever changes what text a value gives raises it: the plan of every pipeline then says
+"rendering rules changed", and what that costs, where it would say "text changed"."""
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
 """What a converter raises for a value that is none of its type; OSError is what the clock says of a far year."""
 

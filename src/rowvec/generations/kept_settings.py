@@ -20,6 +20,7 @@ from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
+from rowvec.support.stored import json_object
 from rowvec.types import Column, Document, Row
 
 
@@ -67,7 +68,7 @@ class KeptSettings:
         return self._embedders[kept]
 
     def documents(self, kept: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
-        former = replace(self._declared, text=_validated(TextConfig, json.loads(kept)["text"]))
+        former = replace(self._declared, text=_validated(TextConfig, _part(kept, "text")))
         text = former.text
         recipe = build_recipe(
             self._source.columns, self._source.key, columns=text.columns, exclude=self._excluded(former),
@@ -82,22 +83,36 @@ class KeptSettings:
             embedder.close()
 
     def _embedder_settings(self, kept: str) -> Any:
-        values: dict[str, Any] = json.loads(kept)["embedder"]
-        model, today = kinds.get("embedder", values["kind"]).config, self._declared.embedder
+        values, today = _part(kept, "embedder"), self._declared.embedder
+        kind = kinds.find("embedder", str(values.get("kind")))
+        if kind is None:
+            raise ConfigError(f"no installed package has an embedder of kind {str(values.get('kind'))[:40]!r}")
         if today.kind == values["kind"]:
             values |= {name: getattr(today, name) for name in today.of_the_machine}
         if values["kind"] == "openai":
-            address = values.get("base_url", models.OPENAI)
+            address = str(values.get("base_url", models.OPENAI))
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
                 values |= {"base_url": today.base_url, "api_key": today.api_key}
             elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
                 values["api_key"] = os.environ.get(models.key_variable(address))
-        return _validated(model, values)
+        return _validated(kind.config, values)
+
+
+def _part(kept: str, name: str) -> dict[str, Any]:
+    """
+    Raises:
+        ConfigError: another version of rowvec kept it in another way.
+    """
+    found = json_object(json_object(kept).get(name))
+    if not found:
+        raise ConfigError(f"the settings kept with it do not name its {name}")
+    return found
 
 
 def _validated(model: type[Any], values: dict[str, Any]) -> Any:
+    """What the model does not know is left out: the fingerprint tells whether that made a difference."""
     try:
-        return model.model_validate(values)
+        return model.model_validate({name: value for name, value in values.items() if name in model.model_fields})
     except ValidationError as error:
         first = error.errors()[0]
         raise ConfigError(f"the settings kept with it do not fit this version of rowvec ({first['msg']})") from None

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rowvec.documents.text import by_todays_rules
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, GenerationHeld, RowvecError
 from rowvec.evaluation.gate import Verdict, ranking
@@ -117,8 +118,8 @@ def live_spec(spec: TableSpec, ledger: Ledger) -> TableSpec:
     """The table as the live vectors need it."""
     if ledger.fingerprint is None or ledger.fingerprint == spec.fingerprint:
         return spec
-    made = ledger.fingerprint
-    return replace(spec, fingerprint=made, dimension=made.dimension, recipe=ledger.recipe, settings=ledger.settings)
+    made, recipe = ledger.fingerprint, by_todays_rules(ledger.recipe)
+    return replace(spec, fingerprint=made, dimension=made.dimension, recipe=recipe, settings=ledger.settings)
 
 
 def live_embedder(pipeline: Pipeline, ledger: Ledger) -> Embedder:

@@ -25,6 +25,8 @@ from rowvec.types import ColumnType, Key, Progress, Vectors
 Places: TypeAlias = npt.NDArray[np.uint16]
 """Shape (rows, 2): x and y, the longer side of the map from 0 to SIDE."""
 
+FORMAT = 1
+"""Of the file. One of a later format is as good as none: the map is drawn again."""
 SIDE = 65_535
 SAMPLE = 20_000
 PAGE = 5_000
@@ -56,6 +58,7 @@ class EmbeddingMap:
             ConfigError: the folder cannot be written.
         """
         about = {
+            "format": FORMAT,
             "keys": [str(key) if isinstance(key, UUID) else key for key in self.keys],
             "made_at": self.made_at.isoformat(),
             "model": self.model,
@@ -79,11 +82,13 @@ class EmbeddingMap:
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 places, about = found["places"], json.loads(found["about"].tobytes())
+            if about.get("format", 1) > FORMAT or not isinstance(about["keys"], list):
+                return None
             keys = [UUID(key) for key in about["keys"]] if key_type is ColumnType.UUID else about["keys"]
             made_at = dt.datetime.fromisoformat(about["made_at"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
             return None
-        return cls(keys, places, made_at, about["model"]) if places.shape == (len(keys), 2) else None
+        return cls(keys, places, made_at, str(about.get("model", ""))) if places.shape == (len(keys), 2) else None
 
 
 def map_file(state: Path, pipeline: str) -> Path:

@@ -68,6 +68,8 @@ class DividesWork(Protocol):
     """A store in which several processes may sync disjoint ranges of keys at once."""
 
     divides_work: bool
+    layout: int
+    """The version of what it keeps, as this rowvec writes it."""
 
     def lock(self, part: str | None = None) -> AbstractContextManager[None]:
         """Hold the lock of one range; the pipeline's own lock keeps ranges out, and they keep it out.
@@ -80,10 +82,10 @@ class DividesWork(Protocol):
 
 @runtime_checkable
 class AltersTable(Protocol):
-    """A store whose vectors may stand in a table of the user's own, which lacks the columns at first."""
+    """A store whose books, or whose table of the user's own, may lack what a sync needs."""
 
     def apply(self, spec: TableSpec) -> list[str]:
-        """Make what is missing; returns the statements that were run."""
+        """Make what is missing; returns what was done."""
         ...
 
 

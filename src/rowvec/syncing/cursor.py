@@ -19,11 +19,13 @@ import threading
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorValue, Incremental
 from rowvec.support.retry import patiently
+from rowvec.support.stored import from_json, json_object, moment
 from rowvec.syncing.plan import Circumstances
 from rowvec.types import Key, WriteBatch
 
@@ -63,13 +65,37 @@ class Watermark:
         )  # fmt: skip
 
     @classmethod
-    def decoded(cls, text: str) -> Watermark:
-        said = json.loads(text)
-        kind, highest = said["highest"]
+    def decoded(cls, text: str) -> Watermark | None:
+        """None where an older or a newer rowvec wrote what this one cannot read: then all rows are compared."""
+        said = json_object(text)
+        highest, compared_at = _value(said.get("highest")), moment(said.get("compared_at"))
+        if highest is None or compared_at is None:
+            return None
+        counts = from_json(Counts, said)
+        return cls(highest, compared_at, counts.settings, counts.entries, counts.unembedded)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a watermark may lack."""
+
+    settings: str = ""
+    entries: int = 0
+    unembedded: int = 0
+
+
+def _value(said: Any) -> CursorValue | None:
+    """The value of a cursor as `Watermark.encoded` wrote it; None where it is of an unknown kind."""
+    try:
+        kind, value = said
         if kind in ("date", "datetime"):
-            highest = getattr(dt, kind).fromisoformat(highest)
-        compared_at = dt.datetime.fromisoformat(said["compared_at"])
-        return cls(highest, compared_at, said["settings"], said["entries"], said["unembedded"])
+            found: CursorValue = getattr(dt, kind).fromisoformat(value)
+            return found
+        if kind == "str":
+            _moment(value)
+    except (ConfigError, TypeError, ValueError, AttributeError):
+        return None
+    return value if kind in ("str", "int", "float") and type(value).__name__ == kind else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +173,7 @@ def _reason_for_all(
     """Why all rows must be compared; None where those that the cursor tells of are enough."""
     if before is None or not entries:
         return "nothing was compared yet"
-    if before.settings != _settings(pipeline) or at.recipe_changed or at.model_changed:
+    if before.settings != _settings(pipeline) or at.recipe_changed or at.rendering_changed or at.model_changed:
         return "the settings have changed"
     if options.full or options.force:
         return "as asked for"
@@ -210,7 +236,9 @@ def _settings(pipeline: Pipeline) -> str:
     source, spec = pipeline.source, pipeline.spec
     assert isinstance(source, Incremental)
     fingerprint = spec.fingerprint.as_dict() if spec.fingerprint else None
-    parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, spec.recipe, fingerprint)
+    # Other rendering rules are told by the ledger.
+    text = settings_and_rendering(spec.recipe)[0]
+    parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint)
     return hashlib.blake2b(repr((*parts, spec.language, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()
 
 

@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 
+from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import DeletionGuard, SourceError, SourceUnavailable, StoreError
 from rowvec.pipeline import Options, Pipeline
@@ -23,7 +24,7 @@ from rowvec.sources.events.compaction import compacted
 from rowvec.sources.events.envelope import Effect, Event
 from rowvec.sources.events.position import Position, is_older
 from rowvec.sources.events.stream import EventBatch, EventStream, untold_value
-from rowvec.stores.base import Ledger
+from rowvec.stores.base import Ledger, TableSpec
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.syncing.deletion import KEYS_AT_ONCE
 from rowvec.syncing.engine import Engine
@@ -45,13 +46,17 @@ def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
 def check_same_recipe(pipeline: Pipeline, ledger: Ledger) -> None:
     """Raises StoreError where the vectors are of another model or text recipe, which events alone cannot put right."""
     spec = pipeline.spec
-    if not ledger.filled or (ledger.recipe, ledger.fingerprint) == (spec.recipe, spec.fingerprint):
+    if not ledger.filled or _made_of(ledger) == _made_of(spec):
         return
     raise StoreError(
-        f"The vectors in {pipeline.store.location} were made by another model or from other text settings; events tell"
-        " only of rows that change from now on.",
+        f"The vectors in {pipeline.store.location} were made by another model, from other text settings or by other"
+        " rendering rules; events tell only of rows that change from now on.",
         hint="Compare with the table once (rowvec sync --full), or read all events again (rowvec sync --from-start).",
     )
+
+
+def _made_of(vectors: Ledger | TableSpec) -> tuple[object, ...]:
+    return (vectors.fingerprint, *settings_and_rendering(vectors.recipe))
 
 
 class Following:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from rowvec.documents.text import settings_and_rendering
 from rowvec.documents.values import clean
 from rowvec.errors import SourceError
 from rowvec.pipeline import Options, Pipeline
@@ -40,11 +41,14 @@ class Page:
 
 
 def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circumstances:
+    settings, rendering = settings_and_rendering(ledger.recipe)
+    wanted, todays = settings_and_rendering(pipeline.spec.recipe)
     return Circumstances(
         now=dt.datetime.now(dt.UTC),
         force=options.force,
         retry=options.retry_failed,
-        recipe_changed=ledger.exists and ledger.recipe != pipeline.spec.recipe,
+        recipe_changed=ledger.exists and settings != wanted,
+        rendering_changed=ledger.exists and rendering != todays,
         model_changed=ledger.filled and ledger.fingerprint not in (None, pipeline.spec.fingerprint),
     )
 

@@ -23,6 +23,8 @@ class Circumstances:
     """Try failed rows again before their time."""
     recipe_changed: bool = False
     """The text settings are not those that the ledger was filled with."""
+    rendering_changed: bool = False
+    """The settings are the same, and the rules by which values become text are others."""
     model_changed: bool = False
     """A new generation is being filled: every row that it lacks is there because the model changed."""
 
@@ -76,8 +78,14 @@ def _reason_to_embed(document: Document, before: Stored, at: Circumstances) -> R
     if before.text_hash is None:
         return Reason.VECTOR_MISSING if before.row_hash is not None else _reason_new(at)
     if before.text_hash != document.text_hash:
-        return Reason.RECIPE_CHANGED if at.recipe_changed else Reason.TEXT_CHANGED
+        return _reason_of_text(at)
     return None
+
+
+def _reason_of_text(at: Circumstances) -> Reason:
+    if at.recipe_changed:
+        return Reason.RECIPE_CHANGED
+    return Reason.RENDERING_CHANGED if at.rendering_changed else Reason.TEXT_CHANGED
 
 
 def _reason_new(at: Circumstances) -> Reason:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -26,6 +27,7 @@ from rowvec.errors import ConfigError, Locked, SourceUnavailable, StoreUnavailab
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
 from rowvec.support import logs
+from rowvec.support.stored import from_json
 from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint, Report
 from rowvec.workers import jobs
@@ -90,19 +92,20 @@ def sync_range(
     *,
     ledger: dict[str, Any],
     expected: list[str],
+    sent_by: dict[str, Any] | None = None,
     run: int | None = None,
     accept: bool = False,
     **options: Any,
 ) -> dict[str, Any]:
     """One range of a fleet, whose record is that of `run`; see rowvec.workers.fleet."""
-    fingerprint = ledger["fingerprint"]
-    known = Ledger(**{**ledger, "fingerprint": Fingerprint(**fingerprint) if fingerprint else None})
+    fingerprint = ledger.get("fingerprint")
+    known = replace(from_json(Ledger, ledger), fingerprint=from_json(Fingerprint, fingerprint) if fingerprint else None)
     return _once(
         task,
         pipeline,
         lambda opened: carry_out_range(
             opened, after, until,
-            ledger=known, expected=expected, run=run, options=_options(options), accept=accept,
+            ledger=known, expected=expected, sent_by=sent_by or {}, run=run, options=_options(options), accept=accept,
             progress=_progress(task),
         ).as_dict(),
         wait=True,

@@ -237,6 +237,7 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, ac
             "settings": before.settings,
         },
         "expected": ranges.identity(pipeline),
+        "sent_by": ranges.versions(pipeline),
         "force": options.force,
         "run": run,
         "accept": accept,

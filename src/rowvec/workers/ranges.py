@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
+from rowvec import __version__
 from rowvec.assemble import parse_key
+from rowvec.documents.values import RENDERING
 from rowvec.errors import ConfigError, StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import DividesWork, Ledger, Store
@@ -52,6 +55,34 @@ def check_divisible(pipeline: Pipeline) -> None:
         )
 
 
+def versions(pipeline: Pipeline) -> dict[str, Any]:
+    """Of this program, of what its store keeps and of the rules by which values become text."""
+    store: Any = pipeline.store
+    return {"program": __version__, "state": store.layout, "rendering": RENDERING}
+
+
+def check_versions(pipeline: Pipeline, sent: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ConfigError: whoever sent a range writes in another way than this worker, or is a newer rowvec.
+    """
+    ours, theirs = versions(pipeline), dict(sent)
+    formats = ("state", "rendering")
+    if all(ours[name] == theirs.get(name) for name in formats) and _numbers(theirs) <= _numbers(ours):
+        return
+    raise ConfigError(
+        f"This worker is rowvec {ours['program']} (state {ours['state']}, rendering {ours['rendering']}), and the fleet"
+        f" was started by rowvec {theirs.get('program', 'of an unknown version')} (state {theirs.get('state', '?')},"
+        f" rendering {theirs.get('rendering', '?')}): it writes nothing.",
+        hint="Give every worker the version of rowvec that starts the fleet.",
+    )
+
+
+def _numbers(said: Mapping[str, Any]) -> list[int]:
+    """A version such as 0.10.2 as numbers that can be compared."""
+    return [int(number) for number in re.findall(r"\d+", str(said.get("program", "")))]
+
+
 def identity(pipeline: Pipeline) -> list[str]:
     """What the members of a fleet must agree on."""
     spec = pipeline.spec
@@ -65,6 +96,7 @@ def sync_range(
     *,
     ledger: Ledger,
     expected: Sequence[str],
+    sent_by: Mapping[str, Any] | None = None,
     run: int | None = None,
     options: Options,
     accept: bool = False,
@@ -73,10 +105,16 @@ def sync_range(
 ) -> Report:
     """Sync the rows whose keys are above `after` and not above `until`; nothing beyond them is touched.
 
+    Args:
+        sent_by: the `versions` of whoever sent the range; None where that is this process.
+
     Raises:
-        ConfigError: this worker has another config than whoever sent the range.
+        ConfigError: this worker has another config or version than whoever sent the range.
         Locked: somebody else syncs this range, or the whole table.
     """
+    check_divisible(pipeline)
+    if sent_by is not None:
+        check_versions(pipeline, sent_by)
     if list(expected) != identity(pipeline):
         raise ConfigError(
             f"The pipeline {pipeline.name!r} is another one here than where the fleet was started.",
@@ -84,7 +122,6 @@ def sync_range(
         )
     if after is None and until is None:
         raise ConfigError("A range has at least one bound.", hint="Use rowvec.sync for the whole table.")
-    check_divisible(pipeline)
     part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger, run or 0)
     options = replace(options, after=_key(pipeline, after), until=_key(pipeline, until))
     return sync(replace(pipeline, store=part), options, accept=accept, progress=progress, stop=stop)

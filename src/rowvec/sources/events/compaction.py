@@ -13,7 +13,7 @@ OLDER = "older than what is known of the row"
 FOLLOWED = "followed by another event of the row"
 
 
-def compacted(events: Iterable[Event], known: Mapping[Key, Position]) -> tuple[dict[Key, Event], Counter[str]]:
+def compacted(events: Iterable[Event], known: Mapping[Key, Position | None]) -> tuple[dict[Key, Event], Counter[str]]:
     """The event to carry out for each row, and how many were left out, by reason.
 
     `known` holds the positions of the events that were carried out before. Events without a position count in the

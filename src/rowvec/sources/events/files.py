@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -48,7 +49,7 @@ class EventFiles(EventStream):
             stop.wait(POLL_SECONDS)
 
     def _read(self, file: File, places: dict[str, str], follow: bool) -> Iterator[Record | SourceError]:
-        start, line = (int(part) for part in places.get(file.name, "0:0").split(":"))
+        start, line = _place(places.get(file.name, ""))
         with file.open_text() as stream:
             there = stream.seek(start) if file.compressed else file.size
             if there < start:
@@ -72,6 +73,12 @@ class EventFiles(EventStream):
                         return
                     key, value = None, raw.decode(errors="replace")
                 yield Record(file.name, location, key, value, places[file.name])
+
+
+def _place(kept: str) -> tuple[int, int]:
+    """Bytes and lines that were read; of what another version of rowvec wrote in a way of its own, none."""
+    found = re.fullmatch(r"(\d+):(\d+)", kept)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _whole_lines(stream: BinaryIO, follow: bool) -> Iterator[bytes]:

@@ -183,7 +183,8 @@ class _Reading:
 
     def _start(self, topic: str, partition: int) -> Any:
         kept = self._offsets.get(f"{topic}/{partition}")
-        offset = self._kafka.OFFSET_BEGINNING if kept is None else int(kept)
+        # Of what another version of rowvec wrote in a way of its own, everything is read again and recognised.
+        offset = int(kept) if kept is not None and kept.isdecimal() else self._kafka.OFFSET_BEGINNING
         return self._kafka.TopicPartition(topic, partition, offset)
 
     def _raise(self, message: Any, partition: tuple[str, int]) -> NoReturn:

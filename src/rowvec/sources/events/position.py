@@ -30,10 +30,10 @@ class Position(NamedTuple):
         return f"{self.time}|{self.order}|{self.log}"
 
     @classmethod
-    def parse(cls, text: str) -> Position:
-        """What `str` wrote."""
-        time, order, log = text.split("|", 2)
-        return cls(int(time), log, order)
+    def parse(cls, text: str) -> Position | None:
+        """What `str` wrote; None, a place that is not known, for anything else."""
+        time, *rest = text.split("|", 2)
+        return cls(int(time), rest[1], rest[0]) if len(rest) == 2 and time.isdecimal() else None
 
 
 def is_older(position: Position | None, than: Position | None) -> bool:

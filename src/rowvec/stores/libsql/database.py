@@ -72,7 +72,16 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "Check that its folder exists and that this user may write there.",
     ),
     ("disk i/o error", "The disk refused to read or write.", "Check the disk and its free space, then sync again."),
-    ("no such table", "The table of this pipeline is not there.", "Run `rowvec sync` to make it."),
+    (
+        "no such column",
+        "A column that this version of rowvec needs is not there.",
+        "Run `rowvec check --apply`, or `rowvec sync` once.",
+    ),
+    (
+        "no such table",
+        "The table of this pipeline is not there.",
+        "Run `rowvec sync` to make it, or `rowvec check --apply`.",
+    ),
     (
         "no such function: vector",
         "This database has no vector functions: it is not libSQL.",

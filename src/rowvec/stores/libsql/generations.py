@@ -9,16 +9,17 @@ from __future__ import annotations
 import datetime as dt
 import json
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 from rowvec import types
 from rowvec.errors import StoreError
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.libsql import progress, schema
+from rowvec.stores.libsql import migrations, progress, schema
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import now
+from rowvec.stores.migrations import fingerprint_of
+from rowvec.support.stored import format_of, from_json, moment, with_format
 from rowvec.types import Fingerprint
 
 
@@ -37,6 +38,7 @@ class Generation:
     metadata: str
     """JSON: name and type of each column."""
     language: str | None
+    """Of the keyword index, and its format."""
     fingerprint: str | None
     """JSON."""
     recipe: str
@@ -60,12 +62,36 @@ class Generations:
         self._location = f"{database.location}, table {target}"
 
     def read(self) -> dict[str, Generation]:
-        """By state."""
-        if not schema.columns_of(self._database, "rowvec_generations"):
+        """By state.
+
+        Raises:
+            StoreError: a newer rowvec has changed the store, or nobody can read what it says.
+        """
+        state = migrations.look(self._database)
+        migrations.refuse_newer(state, self._location)
+        # An older rowvec made fewer columns.
+        there = [
+            name for name in state.columns.get("rowvec_generations", ()) if name in Generation.__dataclass_fields__
+        ]
+        if not there:
             return {}
-        sql = f"select {', '.join(_COLUMNS)} from rowvec_generations where target = ?"
-        found = [Generation(*values) for values in self._database.query(sql, (self._target,))]
+        sql = f"select {', '.join(map(quoted, there))} from rowvec_generations where target = ?"
+        rows = self._database.query(sql, (self._target,))
+        found = [self._checked(from_json(Generation, dict(zip(there, values, strict=True)))) for values in rows]
         return {generation.state: generation for generation in found}
+
+    def _checked(self, generation: Generation) -> Generation:
+        """With its fingerprint as this rowvec writes it, so that it can be compared."""
+        if generation.fingerprint is None:
+            return generation
+        try:
+            fingerprint = fingerprint_of(generation.fingerprint)
+        except ValueError as error:
+            raise StoreError(
+                f"{self._location}: the store does not say which model made its vectors: {error}.",
+                hint="Restore the file from a copy, or give the store another table name.",
+            ) from None
+        return replace(generation, fingerprint=json.dumps(fingerprint.as_dict()))
 
     def tables(self, generation: Generation | None) -> Tables:
         if generation is None:
@@ -90,7 +116,9 @@ class Generations:
         except StoreError as error:
             if error.transient:
                 raise
-            return ""
+            # There are no tables yet, or those of an older rowvec.
+            live = self.read().get("live")
+            return _version(live) if live else ""
         return f"{found[0][0]} {found[0][1]}" if found else ""
 
     def listed(self, key: str) -> list[types.Generation]:
@@ -115,7 +143,7 @@ class Generations:
                   (select count(*) from {tables.failures}), (select count(*) from {tables.failures} where "key" in
                    (select {quoted(key)} from {tables.vectors} where embedding is not null))"""
         rows, failures, stale = self._database.query(sql)[0]
-        since = dt.datetime.fromisoformat(known.since)
+        since = moment(known.since) or dt.datetime.fromtimestamp(0, dt.UTC)
         return types.Generation(
             state, _parsed(known), rows, failures, stale, None, since, known.settings, bool(known.undone)
         )
@@ -155,10 +183,9 @@ class Generations:
             return tables, []
         if old is not None:
             self._check(old, spec)
-        if columns and (old is None or old.language != spec.language):
+        if columns and (old is None or _words(old.language) != _words(wanted.language)):
             missing += schema.new_keywords(tables)
-        bookkeeping = [Statement(sql) for sql in schema.BOOKKEEPING]
-        return tables, [*bookkeeping, *removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
+        return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
 
     def _chosen(
         self, known: dict[str, Generation], wanted: str | None
@@ -193,6 +220,11 @@ class Generations:
                     hint="Give that table another name, or this store.",
                 )
 
+    def has_other_words(self, spec: TableSpec) -> bool:
+        """The live keyword index is of another format or language than a sync would make."""
+        live = self.read().get("live")
+        return live is not None and _words(live.language) != _words(_language(spec))
+
     def _wanted(self, spec: TableSpec, old: Generation | None, state: str, number: int) -> Generation:
         return Generation(
             state=state,
@@ -203,7 +235,7 @@ class Generations:
             dimension=spec.dimension,
             metric=self._metric,
             metadata=json.dumps([[column.name, str(column.type)] for column in spec.metadata]),
-            language=spec.language,
+            language=_language(spec),
             fingerprint=_fingerprint(spec) or (old.fingerprint if old else None),
             # Rows made by the old recipe are there until a sync has compared every row.
             recipe=old.recipe if old else spec.recipe,
@@ -214,7 +246,7 @@ class Generations:
         )
 
     def _check(self, old: Generation, spec: TableSpec) -> None:
-        before: dict[str, Any] = dict(json.loads(old.metadata))
+        before = _types(old.metadata)
         differing = [("key type", old.key_type, str(spec.key_type)), ("metric", old.metric, self._metric)]
         differing += [
             (f"type of {column.name!r}", before.get(column.name, str(column.type)), str(column.type))
@@ -314,7 +346,23 @@ class Generations:
 
 
 def _parsed(generation: Generation) -> Fingerprint | None:
-    return Fingerprint(**json.loads(generation.fingerprint)) if generation.fingerprint else None
+    return from_json(Fingerprint, generation.fingerprint) if generation.fingerprint else None
+
+
+def _language(spec: TableSpec) -> str | None:
+    return None if spec.language is None else with_format(spec.language, schema.WORDS_FORMAT)
+
+
+def _words(language: str | None) -> tuple[str, int] | None:
+    return None if language is None else format_of(language)
+
+
+def _types(metadata: str) -> dict[str, str]:
+    """Of the columns; none of what another version of rowvec wrote in a way of its own."""
+    try:
+        return {str(name): str(kind) for name, kind in json.loads(metadata)}
+    except (TypeError, ValueError):
+        return {}
 
 
 def _version(generation: Generation) -> str:

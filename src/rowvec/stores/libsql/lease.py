@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rowvec.errors import Locked, StoreError
+from rowvec.stores.libsql import migrations
 from rowvec.stores.libsql.database import Database, Statement
-from rowvec.stores.libsql.schema import BOOKKEEPING
 from rowvec.stores.libsql.write import now
 from rowvec.support.processes import is_gone
 
@@ -74,6 +74,7 @@ class Lease:
     def _acquire(self) -> str:
         token = uuid.uuid4().hex
         self._database.create()
+        migrations.upgrade(self._database)
         free = self._dead_token()
         acquire = Statement(
             f"""insert into rowvec_locks (target, token, place, pid, holder, since, beat)
@@ -83,7 +84,7 @@ class Lease:
                 where abs(rowvec_locks.beat - {_CLOCK}) >= ? or rowvec_locks.token in (excluded.token, ?)""",
             (self._target, token, _PLACE, os.getpid(), _holder(), now(), LEASE_SECONDS, free),
         )
-        *_, taken = self._database.transact([*(Statement(sql) for sql in BOOKKEEPING), acquire])
+        *_, taken = self._database.transact([migrations.guard(), acquire])
         if not taken:
             raise self._locked()
         return token

@@ -11,6 +11,7 @@ from rowvec.stores import base
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.write import now
+from rowvec.support.stored import json_object
 from rowvec.types import Report, Run
 
 _SUMS = """outcome, count(*) as runs,
@@ -68,7 +69,7 @@ def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Ru
             started_at=dt.datetime.fromisoformat(started),
             ended_at=dt.datetime.fromisoformat(ended) if ended else None,
             outcome="lost" if outcome == "running" and (token is None or token != alive) else outcome,
-            report=json.loads(report),
+            report=json_object(report),
             error=error,
         )
         for run, pipeline, started, ended, outcome, report, error, token in rows

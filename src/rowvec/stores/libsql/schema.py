@@ -24,6 +24,9 @@ HASHES = ("text_hash", "row_hash")
 OWN = (*HASHES, "truncated", "vector_hash", "created_at", "updated_at", "embedding")
 _RESERVED = {*OWN, "rowid", "oid", "_rowid_", "rowvec_id", "rowvec_expected", "rowvec_text"}
 """Also what a batch has beside the columns of its rows: SQLite would take the one for the other without a word."""
+WORDS_FORMAT = 1
+"""The number of what a text gives the keyword index, tokenizers included. Whoever changes that raises it: the next sync
+then makes every keyword index again."""
 _TOKENIZERS = {"english": "porter unicode61 remove_diacritics 2", "simple": "unicode61 remove_diacritics 2"}
 
 BOOKKEEPING = (

@@ -12,7 +12,7 @@ import numpy as np
 from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.libsql import progress, runs, schema, search, write
+from rowvec.stores.libsql import migrations, progress, runs, schema, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.generations import Generations
@@ -21,6 +21,7 @@ from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.libsql.values import key_in, key_out, quoted, value_out
+from rowvec.stores.migrations import OLDER_WORDS
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     Check,
@@ -101,6 +102,7 @@ class LibsqlStore:
         if not self._database.exists():
             self._database.create()
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
+        migrations.upgrade(self._database)
         self._settle(lambda: self._generations.preparation(spec)[1])
         self._prepared = spec
         self._look(self._generations.preparation(spec)[0])
@@ -166,13 +168,21 @@ class LibsqlStore:
         checks = [check("store", lambda: f"{self.location}: SQLite {ask('select sqlite_version()')[0][0]}")]
         if checks[0].ok:
             checks += [
+                migrations.line(self._database),
                 check("vector functions", lambda: ask("select vector_distance_cos(?, ?)", (_ONE, _ONE)) and "present"),
                 check("table", lambda: self._fit(spec)),
                 check("vector index", lambda: "possible" if self._index.possible() else "none on this engine"),
             ]
             if spec.language is not None:
-                checks.append(Check("keywords", True, f"FTS5, {schema.tokenizer(spec.language)}"))
+                made, fix = f"FTS5, {schema.tokenizer(spec.language)}", None
+                if self._generations.has_other_words(spec):
+                    made, fix = OLDER_WORDS
+                checks.append(Check("keywords", True, made, fix))
         return checks
+
+    def apply(self, spec: TableSpec) -> list[str]:
+        """Bring rowvec's own tables up to date; returns what was done."""
+        return migrations.upgrade(self._database) if self._database.exists() else []
 
     def _fit(self, spec: TableSpec) -> str:
         tables, needed = self._generations.preparation(spec)
@@ -235,7 +245,12 @@ class LibsqlStore:
             return 0
         deleting = bool(batch.deletes)
         before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
-        changed = self._database.transact(statements, before_commit=lambda: reached(before))
+        try:
+            changed = self._database.transact([*statements, migrations.guard()], before_commit=lambda: reached(before))
+        except StoreError as error:
+            if not error.transient:
+                migrations.refuse_newer(migrations.look(self._database), self.location)
+            raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[: len(entries)])
 

@@ -9,6 +9,10 @@ from uuid import UUID
 import psycopg
 from psycopg.types.json import Jsonb
 
+from rowvec.errors import StoreError
+from rowvec.stores.migrations import fingerprint_of
+from rowvec.stores.postgres import migrations
+from rowvec.stores.postgres.connect import single
 from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, State
 
 Connection = psycopg.Connection[Any]
@@ -48,15 +52,34 @@ class Bookkeeping:
         return None if found is None else found.fingerprint
 
     def known(self, connection: Connection) -> dict[State, Known]:
-        """Every generation there is."""
-        if connection.execute("select to_regclass('rowvec.generations')").fetchone() == (None,):
+        """Every generation there is.
+
+        Raises:
+            StoreError: a newer rowvec has changed the books, or nobody can read them.
+        """
+        there = "select to_regclass('rowvec.generations')::text, to_regclass('rowvec.meta')::text"
+        books, meta = single(connection.execute(there))
+        if books is None:
             return {}
+        if meta is not None:
+            migrations.guard(connection, self.scope)
+        # As objects: an older rowvec made fewer columns.
         rows = connection.execute(
-            "select state, fingerprint, recipe, settings, changed_at::text, undone"
-            " from rowvec.generations where scope = %s",
-            [self.scope],
+            "select to_jsonb(g), changed_at::text from rowvec.generations g where scope = %s", [self.scope]
         )
-        return {State(state): Known(Fingerprint(**fingerprint), *rest) for state, fingerprint, *rest in rows}
+        return {
+            State(row["state"]): self._known(row, changed) for row, changed in rows if row.get("state") in set(State)
+        }
+
+    def _known(self, row: Mapping[str, Any], changed: str) -> Known:
+        try:
+            fingerprint = fingerprint_of(row.get("fingerprint"))
+        except ValueError as error:
+            raise StoreError(
+                f"{self.scope}: the store does not say which model made its vectors: {error}.",
+                hint="Restore the schema rowvec from a copy, or name another table in store.table.",
+            ) from None
+        return Known(fingerprint, row.get("recipe", ""), row.get("settings", ""), changed, row.get("undone", False))
 
     def version(self, connection: Connection) -> str:
         """Of the live generation; "" where there are no books. The statement that every search adds."""

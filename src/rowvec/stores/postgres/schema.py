@@ -171,16 +171,6 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
     return version
 
 
-def ensure_bookkeeping(connection: psycopg.Connection[Any]) -> None:
-    # The newest of the tables: where it is there, all of them are.
-    if connection.execute("select to_regclass('rowvec.totals')").fetchone() != (None,):
-        return
-    with connection.transaction():
-        # `if not exists` still races with another process that creates the same objects.
-        connection.execute("select pg_advisory_xact_lock(hashtextextended('rowvec.bookkeeping', 0))")
-        connection.execute(BOOKKEEPING)
-
-
 def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str) -> None:
     key_type = KEY_TYPES[spec.key_type] + (' collate "C"' if spec.key_type is ColumnType.TEXT else "")
     columns = [

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from rowvec.errors import Locked, StoreError, StoreUnavailable
+from rowvec.stores.postgres import migrations
 from rowvec.stores.postgres.connect import connect, of_a_process_that_is_gone, single, translated
 
 Connection = psycopg.Connection[Any]
@@ -66,6 +67,9 @@ class Sessions:
             if isinstance(error.__cause__, psycopg.errors.FeatureNotSupported):
                 # A statement was prepared for vectors of another size, which another generation has.
                 connection.close()
+                raise
+            with translated(self._location):
+                migrations.explain(connection, error, self._location)
             raise
         finally:
             if connection.closed or connection.broken:
@@ -81,10 +85,15 @@ class Sessions:
             if self._writer is not None and self._writer.broken:
                 self._writer.close()
             raise
+        except StoreError as error:
+            if self._writer is not None and not self._writer.closed:
+                with translated(self._location):
+                    migrations.explain(self._writer, error, self._location)
+            raise
 
     def _writing(self) -> Connection:
         if self._writer is None or self._writer.closed:
-            self._writer = connect(self._url, f"sync {self._purpose}")
+            self._writer = self._open("sync")
             if self._locked:
                 # The lock went with the broken connection; whoever took it meanwhile has it now.
                 try:
@@ -105,6 +114,7 @@ class Sessions:
         self.write(self._acquire)
         self._locked = True
         try:
+            self.write(lambda c: migrations.upgrade(c, self._location, create=False))
             yield
         finally:
             self._locked = False
@@ -140,7 +150,7 @@ class Sessions:
 
     def another(self) -> Connection:
         """A connection of the caller's own."""
-        return connect(self._url, f"watch {self._purpose}")
+        return self._open("watch")
 
     def pooled(self, connection: Connection) -> bool:
         """Whether another connection is answered by the same process of the server, as behind a pooler in transaction
@@ -154,8 +164,22 @@ class Sessions:
             self._writer.close()
         self.refresh()
 
+    def _open(self, use: str) -> Connection:
+        """
+        Raises:
+            StoreError: a newer rowvec has changed the store.
+        """
+        connection = connect(self._url, f"{use} {self._purpose}")
+        try:
+            with translated(self._location):
+                migrations.refuse_newer(connection, self._location)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _open_reader(self) -> Connection:
-        connection = connect(self._url, f"read {self._purpose}")
+        connection = self._open("read")
         with translated(self._location):
             connection.execute("set default_transaction_read_only = on")
             if self._statement_seconds is not None:

@@ -14,15 +14,14 @@ from rowvec.errors import SearchError, StoreError
 from rowvec.filters import Filter, bind
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import figures, runs, schema
+from rowvec.stores.migrations import latest
+from rowvec.stores.postgres import checks, figures, migrations, runs, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
-    OLDEST_GOOD_PGVECTOR,
     describe,
     knows_vectors,
     single,
-    version_tuple,
 )
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.changeover import Changeover
@@ -55,7 +54,6 @@ from rowvec.types import (
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
-POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
 
 
 class PostgresStore:
@@ -73,6 +71,7 @@ class PostgresStore:
     """
 
     divides_work = True
+    layout = latest(migrations.MIGRATIONS)
 
     def __init__(
         self,
@@ -155,7 +154,7 @@ class PostgresStore:
         def make(connection: Connection) -> bool:
             new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.location, create=self._create_extension)
-            schema.ensure_bookkeeping(connection)
+            migrations.upgrade(connection, self.location, create=True)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
             self._aim(spec, target)
@@ -193,31 +192,29 @@ class PostgresStore:
         schema.check_names(spec, self._live)
 
         def look(connection: Connection) -> list[Check]:
-            lines = [Check("store", True, f"connected to {describe(self._url)}")]
-            if self._sessions.pooled(connection):
-                lines.append(
-                    Check("pooler", False, "Two connections share one session: a pooler in transaction mode.", POOLER)
-                )
+            pooled = self._sessions.pooled(connection)
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
-            old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
-            newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
-            fix = f"Update pgvector to {newest} or newer, then: ALTER EXTENSION vector UPDATE;" if old else None
-            lines.append(Check("pgvector", not old, version, fix))
+            words = None if spec.language is None else keywords(self._live, spec)
+            lines = checks.server(self._url, version, pooled=pooled) + checks.kept(connection, words)
             return [*lines, self._generations.check(connection, spec)]
 
         return self._write(look)
 
     def apply(self, spec: TableSpec) -> list[str]:
-        """Make the columns that a table of the user's own lacks; returns the statements that were run.
+        """Bring the books up to date, and make the columns that a table of the user's own lacks.
+
+        Returns:
+            What was done.
 
         Raises:
-            StoreError: the role does not own the table; nothing was changed.
+            StoreError: the role does not own the table, or a newer rowvec has changed the books.
         """
 
         def alter(connection: Connection) -> list[str]:
             schema.ensure_extension(connection, self.location, create=self._create_extension)
+            done = migrations.upgrade(connection, self.location, create=False)
             with connection.transaction():
-                return self._generations.apply(connection, spec)
+                return done + self._generations.apply(connection, spec)
 
         return self._write(alter)
 
@@ -282,6 +279,7 @@ class PostgresStore:
 
         def work(connection: Connection) -> int:
             with connection.transaction():
+                migrations.guard(connection, self.location)
                 written = writer.write_entries(connection, batch.entries) if batch.entries else []
                 updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:

@@ -149,12 +149,12 @@ class Generations:
         self._books.set_generation(connection, State.BUILDING, fingerprint, spec.recipe, spec.settings)
 
     def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
-        """Make the keyword index; where it is new or of another language, have every row pass it again.
+        """Make the keyword index; where it is new, of another language or format, have every row pass it again.
 
         One that is not wanted is dropped: what is written from now on would be missing from it.
         """
         words = keywords(names, spec)
-        if words.language_of(connection) == spec.language:
+        if words.is_current(connection) if spec.language is not None else not words.exists(connection):
             return
         words.drop(connection)
         if spec.language is None:

@@ -34,7 +34,8 @@ from psycopg import sql
 from psycopg.pq import TransactionStatus
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres.keyword_index.words import searchable
+from rowvec.stores.postgres.keyword_index.words import FORMAT, searchable
+from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
 
 Connection: TypeAlias = psycopg.Connection[Any]
@@ -103,9 +104,16 @@ class KeywordIndex:
 
     def language_of(self, conn: Connection) -> str | None:
         """The language that the index was made with; None where there is none."""
+        return self._made_with(conn)[0]
+
+    def is_current(self, conn: Connection) -> bool:
+        """It was made with this language, and as this rowvec makes it."""
+        return self._made_with(conn) == (self.language, FORMAT)
+
+    def _made_with(self, conn: Connection) -> tuple[str | None, int]:
         comment = "select obj_description(to_regclass(%s), 'pg_class')"
-        language: str | None = _first(conn.execute(comment, [self._name(conn, "postings")]))
-        return language
+        said: str | None = _first(conn.execute(comment, [self._name(conn, "postings")]))
+        return (None, 0) if said is None else format_of(said)
 
     def create(self, conn: Connection) -> None:
         """Make the side tables where they are missing; the vector table must be there.
@@ -117,7 +125,7 @@ class KeywordIndex:
         with conn.transaction():
             conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [self._name(conn, "table")])
             if not self.exists(conn):
-                conn.execute(self._sql("create", comment=sql.Literal(self.language)))
+                conn.execute(self._sql("create", comment=sql.Literal(with_format(self.language, FORMAT))))
         made_with = self.language_of(conn)
         if made_with != self.language:
             raise StoreError(

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
+FORMAT = 1
+"""The number of what `searchable` and the postings make of a text. Whoever changes either raises it: the next sync then
+makes every keyword index again, and `rowvec check` says so before."""
 LONGEST_TEXT = 100_000
 """Characters of a text that are indexed. A tsvector holds 1 MB and counts positions up to 16,383."""
 LONGEST_CODE = 40

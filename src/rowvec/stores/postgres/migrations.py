@@ -1,0 +1,179 @@
+"""The steps that bring schema `rowvec` up to date, and how far it is.
+
+`rowvec.meta` has a row for each step that was carried out. A step holds a lock of the whole table while it works, and
+every transaction that writes vectors reads it: none of them writes into a layout that has just been replaced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+
+from rowvec import __version__
+from rowvec.errors import StoreError
+from rowvec.stores import migrations as shared
+from rowvec.stores.migrations import Migration, Standing
+from rowvec.stores.postgres.schema import BOOKKEEPING
+from rowvec.types import Check
+
+Connection = psycopg.Connection[Any]
+
+META = """
+create table if not exists rowvec.meta (
+    version integer primary key,
+    program text not null,
+    applied_at timestamp with time zone not null default now()
+);
+grant select on rowvec.meta to public;
+"""
+_COLUMNS = """
+select c.relname, a.attname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+where n.nspname = 'rowvec' and c.relkind = 'r'
+"""
+_VERSION = "select version, program from rowvec.meta order by version desc limit 1"
+_EMPTY = {"text": "''", "jsonb": "'{}'", "boolean": "false", "bytea": "''", "timestamp": "now()"}
+LOCK_SECONDS = 10
+
+
+class State(NamedTuple):
+    standing: Standing | None
+    """None where there are no books yet."""
+    lacking: list[str]
+    """Columns that every version has and this store has not, as `table.column`."""
+
+
+def declared(tables: str) -> dict[tuple[str, str], str]:
+    """By table and column, how the statements that make the tables declare it."""
+    found = {}
+    for name, body in re.findall(r"create table if not exists rowvec\.(\w+) \(\n(.*?)\n\);", tables, re.DOTALL):
+        for column, kind in re.findall(r"^    (\w+) (.+?),?$", body, re.MULTILINE):
+            if column != "primary":
+                found[name, column] = kind
+    return found
+
+
+def look(connection: Connection) -> State:
+    """Two questions of the catalogue and the books; nothing is changed."""
+    there = set(connection.execute(_COLUMNS).fetchall())
+    tables = {table for table, _ in there}
+    if not tables & {"generations", "meta"}:
+        return State(None, [])
+    standing = _standing(connection) if "meta" in tables else Standing(0)
+    return State(standing, [".".join(each) for each in declared(BOOKKEEPING) if each not in there])
+
+
+def _standing(connection: Connection) -> Standing:
+    found = connection.execute(_VERSION).fetchone()
+    return Standing(0) if found is None else Standing(*found)
+
+
+def refuse_newer(connection: Connection, location: str) -> None:
+    """Raises StoreError where a newer rowvec has changed the store. One question where it has a version."""
+    try:
+        standing = _standing(connection)
+    except psycopg.errors.UndefinedTable:
+        return
+    shared.refuse_newer(standing, MIGRATIONS, location)
+
+
+def guard(connection: Connection, location: str) -> None:
+    """The same in a transaction that writes: until it ends no step changes the books."""
+    shared.refuse_newer(_standing(connection), MIGRATIONS, location)
+
+
+def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]:
+    """Carry out every step that is pending, each in a transaction of its own; returns what was done, in words.
+
+    Args:
+        create: make the books where there are none.
+
+    Raises:
+        StoreError: a newer rowvec has changed the store.
+    """
+    state = look(connection)
+    shared.refuse_newer(state.standing, MIGRATIONS, location)
+    if state.standing is None and not create:
+        return []
+    done = []
+    if state.standing is not None and state.lacking:
+        with _alone(connection):
+            complete(connection)
+        done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
+    for step in shared.pending(state.standing, MIGRATIONS):
+        with _alone(connection):
+            before = look(connection).standing
+            if before is None or before.version < step.number:
+                step.work(connection)
+                connection.execute(
+                    "insert into rowvec.meta (version, program) values (%s, %s)", [step.number, __version__]
+                )
+                done.append(f"version {step.number}: {step.what}")
+    return done
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """A transaction that no other step and no writer is in."""
+    with connection.transaction():
+        # `if not exists` still races with another process that creates the same objects.
+        connection.execute("select pg_advisory_xact_lock(hashtextextended('rowvec.bookkeeping', 0))")
+        connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
+        if connection.execute("select to_regclass('rowvec.meta')").fetchone() != (None,):
+            connection.execute("lock table rowvec.meta in access exclusive mode")
+        yield
+
+
+def line(connection: Connection) -> Check:
+    """What `rowvec check` says."""
+    standing, lacking = look(connection)
+    return shared.line(standing, MIGRATIONS, lacking)
+
+
+def explain(connection: Connection, error: StoreError, location: str) -> None:
+    """Say what stands behind a statement that met a table or column which is not there.
+
+    Raises:
+        StoreError: the store is of another version than this program.
+    """
+    missing = error.__cause__
+    if not isinstance(missing, psycopg.errors.UndefinedColumn | psycopg.errors.UndefinedTable):
+        return
+    standing, lacking = look(connection)
+    shared.refuse_newer(standing, MIGRATIONS, location)
+    if lacking or (standing is not None and shared.pending(standing, MIGRATIONS)):
+        raise shared.older(location, str(missing).splitlines()[0])
+
+
+# The steps
+
+
+def complete(connection: Connection) -> None:
+    """Every table and column that the first version has; what is there stays as it is."""
+    there = set(connection.execute(_COLUMNS).fetchall())
+    connection.execute(BOOKKEEPING)
+    connection.execute(META)
+    tables = {table for table, _ in there}
+    for (table, column), kind in declared(BOOKKEEPING).items():
+        if table not in tables or (table, column) in there or "primary key" in kind:
+            continue
+        filled = "not null" in kind and "default" not in kind
+        default = f" default {_EMPTY.get(kind.split()[0], '0')}" if filled else ""
+        connection.execute(f"alter table rowvec.{table} add column {column} {kind}{default}")
+        if filled:
+            connection.execute(f"alter table rowvec.{table} alter column {column} drop default")
+
+
+def _mark_rendering(connection: Connection) -> None:
+    connection.execute("update rowvec.generations set recipe = recipe || '.1' where recipe ~ '^[0-9a-f]+$'")
+
+
+MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
+    Migration(1, "a version for what the store keeps", complete),
+    Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+]
+"""In order, numbered from 1 without a gap. One that was released is never changed."""
