@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, State
 
 Connection = psycopg.Connection[Any]
+_VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
+"""The same whatever the session's time zone is."""
 
 
 class Known(NamedTuple):
@@ -52,8 +54,7 @@ class Bookkeeping:
         if connection.execute("select to_regclass('rowvec.generations')").fetchone() == (None,):
             return {}
         rows = connection.execute(
-            "select state, fingerprint, recipe, settings, changed_at::text, undone"
-            " from rowvec.generations where scope = %s",
+            f"select state, fingerprint, recipe, settings, {_VERSION}, undone from rowvec.generations where scope = %s",
             [self.scope],
         )
         return {State(state): Known(Fingerprint(**fingerprint), *rest) for state, fingerprint, *rest in rows}
@@ -62,7 +63,7 @@ class Bookkeeping:
         """Of the live generation; "" where there are no books. The statement that every search adds."""
         try:
             found = connection.execute(
-                "select changed_at::text from rowvec.generations where scope = %s and state = 'live'", [self.scope]
+                f"select {_VERSION} from rowvec.generations where scope = %s and state = 'live'", [self.scope]
             ).fetchone()
         except psycopg.errors.UndefinedTable:
             return ""

@@ -14,7 +14,7 @@ from rowvec.errors import SearchError, StoreError
 from rowvec.filters import Filter, bind
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
-from rowvec.stores.postgres import figures, runs, schema
+from rowvec.stores.postgres import figures, limits, runs, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
@@ -30,7 +30,7 @@ from rowvec.stores.postgres.generations.columns import InPlaceGenerations, InPla
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.sessions import POOLER, Sessions
 from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest
@@ -55,7 +55,6 @@ from rowvec.types import (
 
 Connection = psycopg.Connection[Any]
 DEFAULT_INDEX = IndexSpec()
-POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
 
 
 class PostgresStore:
@@ -156,8 +155,10 @@ class PostgresStore:
             new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.location, create=self._create_extension)
             schema.ensure_bookkeeping(connection)
+            added = self._generations.make_way(connection, spec)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
+            schema.index_adopted(connection, target, spec, added)
             self._aim(spec, target)
             return new
 
@@ -171,12 +172,12 @@ class PostgresStore:
         if self._target != self._live:
             self._write(lambda c: followers.copy_indexes(c, self._live, self._target))
         self.indexes.ensure(self._vector_table(self._target), like=self._live)
-        self._write(lambda c: schema.refresh_statistics(c, self._target))
+        self.indexes.analyse(self._target)
         self._changeover.finish(self._target, spec)
         self._aim(spec, self._live)
 
     def live_version(self) -> str:
-        return self._read(self._books.version)
+        return self._read(self._books.version, settings=False)
 
     def generations(self, spec: TableSpec) -> list[Generation]:
         return self._read(lambda c: self._generations.listed(c, spec))
@@ -192,12 +193,14 @@ class PostgresStore:
     def checks(self, spec: TableSpec) -> list[Check]:
         schema.check_names(spec, self._live)
 
+        lines = [Check("store", True, f"connected to {describe(self._url)}")]
+        pooler = self._sessions.pooler()
+        if pooler is not None:
+            # What is looked at below is looked at on a session of one's own.
+            return [*lines, Check("pooler", False, f"{pooler}: searches work, a sync does not.", POOLER)]
+
         def look(connection: Connection) -> list[Check]:
-            lines = [Check("store", True, f"connected to {describe(self._url)}")]
-            if self._sessions.pooled(connection):
-                lines.append(
-                    Check("pooler", False, "Two connections share one session: a pooler in transaction mode.", POOLER)
-                )
+            lines.extend(limits.checks(connection))
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
             newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
@@ -216,8 +219,7 @@ class PostgresStore:
 
         def alter(connection: Connection) -> list[str]:
             schema.ensure_extension(connection, self.location, create=self._create_extension)
-            with connection.transaction():
-                return self._generations.apply(connection, spec)
+            return self._generations.apply(connection, spec)
 
         return self._write(alter)
 
