@@ -73,11 +73,13 @@ class Session(psycopg.Connection[Any]):
     """An autocommit connection. Behind a pooler its settings may be those of other clients in the next moment.
 
     Attributes:
+        name: shown in pg_stat_activity.
         pid: of the server's process that answered first.
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
     """
 
+    name = ""
     pid = 0
     behind_pooler = False
     path: str | None = None
@@ -88,10 +90,10 @@ class Session(psycopg.Connection[Any]):
         chosen = (self.path, statement_seconds)
         if self._opening[0] != chosen:
             settings = self.settings(local=True, statement_seconds=statement_seconds)
-            self._opening = (chosen, f"begin isolation level repeatable read, read only; {settings}".encode())
+            self._opening = (chosen, b"begin isolation level repeatable read, read only; " + settings)
         return self._opening[1]
 
-    def settings(self, *, local: bool, statement_seconds: float | None = None) -> str:
+    def settings(self, *, local: bool, statement_seconds: float | None = None) -> bytes:
         """Statements that set whatever rowvec relies on, for the transaction (`local`) or for the session.
 
         Args:
@@ -101,17 +103,27 @@ class Session(psycopg.Connection[Any]):
         chosen = {**STYLES, **dict.fromkeys(limits, "0")}
         if statement_seconds is not None:
             chosen["statement_timeout"] = str(int(1000 * statement_seconds))
-        scope = "local" if local else "session"
-        said = [f"set {scope} {name} to '{value}'" for name, value in chosen.items()]
+        said = [f"set {_scope(local)} {name} to '{value}'" for name, value in chosen.items()]
         # A list of names that the server has quoted.
-        said += [] if self.path is None else [f"set {scope} search_path to {self.path}"]
-        return "; ".join(said)
+        said += [] if self.path is None else [f"set {_scope(local)} search_path to {self.path}"]
+        return "; ".join(said).encode() + b"; " + self.named(local=local)
+
+    def named(self, *, local: bool) -> bytes:
+        """Statements that give it its name, and the encoding that the driver is to speak."""
+        name = sql.Literal(self.name).as_bytes(None)
+        return (
+            f"set {_scope(local)} client_encoding to 'UTF8'; set {_scope(local)} application_name to ".encode() + name
+        )
+
+
+def _scope(local: bool) -> str:
+    return "local" if local else "session"
 
 
 def connect(url: str, purpose: str) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
-    Nothing is set on it: it may be one that a pooler lends to others too.
+    Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
 
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
@@ -119,21 +131,21 @@ def connect(url: str, purpose: str) -> Session:
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
-    # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
-    name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
     location = describe(url)
     with translated(location):
         try:
-            session = Session.connect(
-                url, autocommit=True, application_name=name, cursor_factory=_Cursor, **_options(url)
-            )
+            session = Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
         except psycopg.OperationalError as error:
             raise _connect_error(location, error) from None
+        # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
+        session.name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
         (session.pid,) = single(session.execute("select pg_backend_pid()"))
         # A pooler hands out keys for cancelling of its own, whatever its mode is.
         session.behind_pooler = session.pid != session.info.backend_pid
         if session.behind_pooler:
             session.prepare_threshold = None
+        else:
+            session.execute(session.named(local=False))
         use_vectors(session)
     return session
 
@@ -158,27 +170,29 @@ def _options(url: str) -> dict[str, Any]:
             "store.url is no connection string of PostgreSQL.",
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
         ) from None
-    defaults = {"connect_timeout": CONNECT_TIMEOUT, "client_encoding": "utf8", **KEEPALIVES}
+    defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}
     return {option: value for option, value in defaults.items() if option not in given}
 
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
-    found = connection.execute(
-        "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
-        " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end"
-        " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
-    ).fetchone()
-    if found is None:
-        return None
-    version, path = found
-    if not knows_vectors(connection):
-        with connection.transaction():
+    with connection.transaction():
+        if isinstance(connection, Session):
+            connection.execute(connection.named(local=True))
+        found = connection.execute(
+            "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
+            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end"
+            " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
+        ).fetchone()
+        if found is None:
+            return None
+        version, path = found
+        if not knows_vectors(connection):
             if path is not None:
                 connection.execute(f"set local search_path to {path}".encode())
             register_vector(connection)
-        if isinstance(connection, Session):
-            connection.path = path
+            if isinstance(connection, Session):
+                connection.path = path
     return str(version)
 
 
@@ -211,12 +225,51 @@ def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
 
 
-_TIMED_OUT = (
-    psycopg.errors.IdleInTransactionSessionTimeout,
-    psycopg.errors.IdleSessionTimeout,
-    # The driver may be older than this one, which PostgreSQL has since version 17.
-    getattr(psycopg.errors, "TransactionTimeout", psycopg.errors.IdleSessionTimeout),
-)
+_REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str | None]] = [
+    (
+        (psycopg.errors.InsufficientPrivilege,), StoreError, "No permission in {}",
+        "The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the table's schema; or"
+        " let an administrator run the first sync.",
+    ),
+    ((psycopg.errors.DiskFull,), StoreError, "The disk of {} is full", "Free space, then run it again."),
+    (
+        (psycopg.errors.ProgramLimitExceeded,), StoreError, "{} refused a statement",
+        "A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
+    ),
+    (
+        (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
+        "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
+        " yours to make.",
+    ),
+    (
+        (psycopg.errors.ReadOnlySqlTransaction,), StoreError, "{} takes no writes",
+        "Is it a standby, or is default_transaction_read_only set for the role or the database?",
+    ),
+    (
+        (psycopg.errors.ConfigurationLimitExceeded,), StoreError, "{} stopped a statement",
+        "It is an administrator's limit, which rowvec may not lift. `rowvec check` names those that there are.",
+    ),
+    ((psycopg.errors.QueryCanceled,), StoreUnavailable, "{} cancelled a statement", None),
+    (
+        (
+            psycopg.errors.IdleInTransactionSessionTimeout,
+            psycopg.errors.IdleSessionTimeout,
+            # The driver may be older than this one, which PostgreSQL has since version 17.
+            getattr(psycopg.errors, "TransactionTimeout", psycopg.errors.IdleSessionTimeout),
+        ),
+        StoreUnavailable, "{} ended the connection",
+        "It is a limit of the role, the database or the server. `rowvec check` names those that there are.",
+    ),
+    (
+        (
+            psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.SerializationFailure,
+            psycopg.errors.DeadlockDetected,
+        ),
+        StoreUnavailable, "{} does not answer", None,
+    ),
+    ((psycopg.Error,), StoreError, "{} refused a statement", None),
+]  # fmt: skip
+"""What an error of the driver becomes: the first line that fits. StoreUnavailable says that it may pass."""
 
 
 @contextmanager
@@ -224,55 +277,14 @@ def translated(location: str) -> Iterator[None]:
     """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
     try:
         yield
-    except RowvecError:
-        raise
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise StoreError(
-            f"No permission in {location}: {_first_line(error)}",
-            hint="The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the"
-            " table's schema; or let an administrator run the first sync.",
-        ) from error
-    except psycopg.errors.DiskFull as error:
-        raise StoreError(
-            f"The disk of {location} is full: {_first_line(error)}", hint="Free space, then run it again."
-        ) from error
-    except psycopg.errors.ProgramLimitExceeded as error:
-        raise StoreError(
-            f"{location} refused a statement: {_first_line(error)}",
-            hint="A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
-        ) from error
-    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
-        raise StoreError(
-            f"{location} refused a statement: {_first_line(error)}",
-            hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your"
-            " own are yours to make.",
-        ) from error
-    except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise StoreError(
-            f"{location} takes no writes: {_first_line(error)}",
-            hint="Is it a standby, or is default_transaction_read_only set for the role or the database?",
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise StoreUnavailable(f"{location} cancelled a statement: {_first_line(error)}") from error
-    except psycopg.errors.ConfigurationLimitExceeded as error:
-        raise StoreError(
-            f"{location} stopped a statement: {_first_line(error)}",
-            hint="An administrator's limit, which rowvec may not lift: ALTER ROLE ... SET temp_file_limit = -1;",
-        ) from error
-    except _TIMED_OUT as error:
-        raise StoreUnavailable(
-            f"{location} ended the connection: {_first_line(error)}",
-            hint="A limit of the role, the database or the server. `rowvec check` names those that there are.",
-        ) from error
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.DeadlockDetected,
-    ) as error:
-        raise StoreUnavailable(f"{location} does not answer: {_first_line(error)}") from error
     except psycopg.Error as error:
-        raise StoreError(f"{location} refused a statement: {_first_line(error)}") from error
+        if isinstance(error, psycopg.errors.ProtocolViolation) and "statement pooling" in str(error):
+            raise StoreError(
+                f"{location} is behind a pooler in statement mode, which takes no transactions.",
+                hint="Set store.url to the database itself. Searches work behind a pooler in transaction mode too.",
+            ) from error
+        kind, said, hint = next((kind, said, hint) for types, kind, said, hint in _REFUSED if isinstance(error, types))
+        raise kind(f"{said.format(location)}: {_first_line(error)}", hint=hint) from error
 
 
 def _connect_error(location: str, error: psycopg.OperationalError) -> RowvecError:

@@ -173,7 +173,7 @@ class Sessions:
         try:
             if self._writer.behind_pooler and self.pooled(self._writer):
                 raise self._shared()
-            self._writer.execute(self._writer.settings(local=False).encode())
+            self._writer.execute(self._writer.settings(local=False))
             with suppress(psycopg.Error):
                 # So that a long statement ends when we do, on another machine too. Not every system can do it.
                 self._writer.execute("set client_connection_check_interval to '5s'")
