@@ -27,8 +27,15 @@ from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Column, ColumnType
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html that may pass:
-# connection lost, conflict with another transaction, too many of something, shutting down, statement timeout.
-_TRANSIENT = ("08", "40", "53", "57")
+# connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
+# transaction that was ended because it was idle or long.
+_TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
+_STYLES = (
+    b"set local application_name to 'rowvec source';"
+    b" set local client_encoding to 'UTF8'; set local timezone to 'UTC'; set local datestyle to 'ISO, YMD';"
+    b" set local intervalstyle to 'postgres'; set local bytea_output to 'hex'; set local extra_float_digits to 1"
+)
+"""What values are read in, whatever the server, the database or the role says."""
 
 
 class PostgresDatabase(Database):
@@ -43,16 +50,16 @@ class PostgresDatabase(Database):
             pool_size=2,
             hide_parameters=True,
             use_native_hstore=False,
-            # A connection pooler between us and the server does not keep prepared statements.
+            # A connection pooler between us and the server does not keep prepared statements, but it keeps a name for
+            # the next client.
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": None,
-                "application_name": "rowvec source",
                 **{name: value for name, value in KEEPALIVES.items() if name not in parsed.query},
             },
             execution_options={"postgresql_readonly": True},
         )
-        sa.event.listen(self.engine, "connect", _use_utc)
+        sa.event.listen(self.engine, "begin", _use_our_styles)
 
     def columns(self, connection: Connection, relation: Relation) -> list[Column]:
         """Types as the server describes its answer, for a table and a query alike."""
@@ -140,9 +147,11 @@ class PostgresDatabase(Database):
         return self.refused(line)
 
 
-def _use_utc(connection: Any, _record: object) -> None:
-    connection.execute("set time zone 'UTC'")
-    connection.commit()
+def _use_our_styles(connection: Connection) -> None:
+    # For this transaction: a pooler may lend the connection to others after it.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.execute(_STYLES)
 
 
 def _first_line(error: BaseException) -> str:
