@@ -18,7 +18,7 @@ from rowvec.stores.postgres.connect import Session, of_a_process_that_is_gone
 from rowvec.support.interrupts import asked_to_stop, stop_event
 
 Connection = psycopg.Connection[Any]
-logger = logging.getLogger("rowvec.stores.postgres")
+logger = logging.getLogger("rowvec.waits")
 
 LOCK_MILLISECONDS = 300
 """Whoever waits for a whole table makes everybody who comes later wait behind: given up after so long, tried again."""
