@@ -136,3 +136,41 @@ def test_a_change_of_the_table_is_in_nobodys_way(shop: Shop, postgres_url: str, 
         )
         assert asked(postgres_url, indexed) == [(1,)]
         assert asked(postgres_url, "select count(*) from products_vectors where name is null") == [(0,)]
+
+
+def test_a_sync_that_ends_beside_an_index_build_is_no_deadlock(shop: Shop, postgres_url: str) -> None:
+    """It analyses the table, which waits for the build, which waits for the end of every statement that is older."""
+    shop.run("sync")
+    with other(postgres_url, *SNAPSHOT):
+        build = shop.start("index", "build")
+        wait_until(lambda: build.has_said("waits for reports of Ada"), "the build waits")
+        shop.sql("update products set name = name || ' as new'")
+        sync = shop.start("sync")
+        wait_until(lambda: sync.has_said("other work on the indexes of public.products_vectors"), "the sync waits")
+    assert build.finish().code == 0
+    answer = sync.finish()
+    assert answer.code == 0, answer.err
+    outcomes = "select outcome, count(*) from rowvec.runs group by outcome"
+    assert asked(postgres_url, outcomes) == [("done", 2)]
+
+
+def test_check_apply_is_in_nobody_s_way(shop: Shop, postgres_url: str) -> None:
+    """The table is the user's own, and their application reads and writes it."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create table products (id bigint primary key, name text, description text, price float8)")
+        connection.execute("insert into products select n, 'lamp ' || n, 'a lamp', n from generate_series(1, 30) n")
+    shop.declare(
+        source='url = "${STORE_URL}", table = "products", key = "id"',
+        store='kind = "postgres", url = "${STORE_URL}", table = "products", column = "embedding", language = ""',
+    )
+    with other(postgres_url, "select count(*) from products"):
+        check = shop.start("check", "--apply")
+        wait_until(lambda: check.has_said("waits for reports of Ada"), "it says for whom it waits")
+        for number in range(20):
+            with psycopg.connect(postgres_url, options="-c statement_timeout=2s") as application:
+                application.execute("update products set price = %s where id = 1", [number])
+    answer = check.finish()
+    assert answer.code == 0, (answer.out, answer.err)
+    assert "CREATE INDEX CONCURRENTLY" in answer.out
+    assert shop.run("sync").code == 0
+    assert asked(postgres_url, "select count(*) from products where embedding is null") == [(0,)]

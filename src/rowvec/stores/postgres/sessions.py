@@ -80,7 +80,7 @@ class Sessions:
         seconds = min(SLOT_SECONDS, self._statement_seconds or SLOT_SECONDS)
         if not self._slots.acquire(timeout=seconds):
             raise StoreUnavailable(
-                f"{self._location}: all {self._readers} connections for reading were busy for {seconds:.0f} s.",
+                f"{self._location}: all {self._readers} connections for reading were busy for {seconds:g} s.",
                 hint="Try again when fewer searches run at once.",
             )
         try:
