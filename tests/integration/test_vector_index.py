@@ -43,7 +43,7 @@ def opened(postgres_url: str, models: Models) -> Iterator[Open]:
 
 @pytest.fixture
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("indexes", "audit"):
+    for module in ("vector_index.indexes", "audit"):
         monkeypatch.setattr(f"rowvec.stores.postgres.{module}.AUTO_ROWS", len(ROWS))
 
 

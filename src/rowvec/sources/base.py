@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from rowvec.types import Column, ColumnType, Key, Row
+from rowvec.types import Check, Column, ColumnType, Key, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,15 @@ class Divisible(Protocol):
 
     def boundaries(self, size: int) -> Iterator[Key]:
         """The last key of each full range of `size` rows, in key order. Fewer rows may come after the last of them."""
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A source that knows what may go wrong with it."""
+
+    def checks(self) -> list[Check]:
+        """Lines for `rowvec check`."""
         ...
 
 

@@ -24,12 +24,14 @@ from rowvec.sources.databases.base import (
 )
 from rowvec.sources.databases.types import named
 from rowvec.support.retry import KEEPALIVES
-from rowvec.types import Column, ColumnType
+from rowvec.types import Check, Column, ColumnType
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html that may pass:
 # connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
 # transaction that was ended because it was idle or long.
 _TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
+QUEUE_SHARE = 0.1
+"""Share of the server's queue of notifications above which `rowvec check` warns."""
 _STYLES = (
     b"set local application_name to 'rowvec source';"
     b" set local client_encoding to 'UTF8'; set local timezone to 'UTC'; set local datestyle to 'ISO, YMD';"
@@ -121,6 +123,24 @@ class PostgresDatabase(Database):
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return rows if rows is not None and rows >= 0 else None
 
+    def checks(self) -> list[Check]:
+        with self.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            usage = queue_usage(driver)
+            (limit,) = driver.execute("show statement_timeout").fetchone() or ("0",)
+        lines = []
+        if limit != "0":
+            fix = "Where that happens: a smaller source.page_size, an index on the key, or a higher limit."
+            lines.append(Check("source", True, f"statement_timeout = {limit}: what takes longer is not read", fix))
+        if usage > QUEUE_SHARE:
+            full = (
+                f"the NOTIFY queue of {self.location} is {100 * usage:.0f} % full: commits that notify fail in the end"
+            )
+            fix = "Somebody listens and does not read: end that session; pg_stat_activity shows it."
+            lines.append(Check("notify", False, full, fix))
+        return lines
+
     def _undecodable(self, error: BaseException) -> bool:
         # Raised by the driver, without a code of the server: a date that Python has not.
         return isinstance(error, psycopg.DataError) and error.sqlstate is None
@@ -145,6 +165,13 @@ class PostgresDatabase(Database):
         if code is not None and code.startswith(_TRANSIENT):
             return self.no_answer(line)
         return self.refused(line)
+
+
+def queue_usage(connection: psycopg.Connection[Any]) -> float:
+    """Share of the server's queue of notifications that is in use."""
+    row = connection.execute("select pg_notification_queue_usage()").fetchone()
+    assert row is not None
+    return float(row[0])
 
 
 def _use_our_styles(connection: Connection) -> None:

@@ -119,7 +119,7 @@ class Generations:
             return ()
         added = self._lacking(connection, names, spec)
         rereads = spec.language is not None and keywords(names, spec).language_of(connection) != spec.language
-        if rereads or (added and "row_hash" not in added):
+        if (rereads or added) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
         return added
