@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from rowvec.errors import RowvecError, StoreError
+from rowvec.errors import RowvecError, SourceError, StoreError
 from rowvec.filters import parse
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Searcher
@@ -212,3 +212,27 @@ def test_rows_are_read_in_utc_whatever_the_role_says_and_nothing_of_that_stays(d
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("drop owned by limited")
             connection.execute("drop role limited")
+
+
+def test_nothing_is_listened_to_on_a_session_that_others_get(database: str) -> None:
+    """What LISTEN leaves there keeps the server's queue from ever being emptied."""
+    with (
+        pgbouncer(database, "transaction", pool_size=2) as pooled,
+        closing(SqlSource(pooled, table="things", key="id")) as source,
+    ):
+        with pytest.raises(SourceError, match="pooler in transaction mode"), source.notifier().listening():
+            pytest.fail("it listens")
+        channels = Application(pooled, 2).on_each("select count(*) from pg_listening_channels()")
+        assert set(map(str, channels.values())) == {"[[(0,)]]"}
+    with (
+        pgbouncer(database, "session") as pooled,
+        closing(SqlSource(pooled, table="things", key="id")) as source,
+        source.notifier().listening() as heard,
+    ):
+        assert not heard.take(0)
+
+
+def test_a_source_behind_a_pooler_in_statement_mode_says_so_at_once(database: str) -> None:
+    with pgbouncer(database, "statement") as pooled, pytest.raises(SourceError, match="statement pooling") as raised:
+        SqlSource(pooled, table="things", key="id")
+    assert not raised.value.transient

@@ -29,6 +29,7 @@ from psycopg import sql
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
+from rowvec.support.poolers import is_lent
 from rowvec.support.retry import KEEPALIVES
 
 logger = logging.getLogger("rowvec.waits")
@@ -304,10 +305,21 @@ class Notifier:
 
     @contextmanager
     def listening(self) -> Iterator[Heard]:
-        """Everything that commits from now on until the block ends is heard, or the connection is known to be lost."""
+        """Everything that commits from now on until the block ends is heard, or the connection is known to be lost.
+
+        Raises:
+            SourceError: a pooler would let others hear it.
+        """
         heard = Heard()
         done = threading.Event()
         with self.connected() as connection:
+            if is_lent(connection, self._open):
+                raise SourceError(
+                    f"{self._database.location} is behind a pooler in transaction mode, where nothing can be listened"
+                    " to.",
+                    hint="Set source.url to the database itself, or to a pooler in session mode.",
+                )
+            connection.execute("set application_name to 'rowvec watch'")
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(self.channel)))
             thread = threading.Thread(
                 target=self._listen, args=(connection, heard, done), name="rowvec-listener", daemon=True
@@ -336,14 +348,17 @@ class Notifier:
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection of its own: those of the source are read-only, and go back to their pool."""
-        engine = self._database.engine
-        options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
-        options |= {"connect_timeout": CONNECT_SECONDS, "application_name": "rowvec watch", "autocommit": True}
         try:
-            with closing(psycopg.connect(**options)) as connection:
+            with closing(self._open()) as connection:
                 yield connection
         except psycopg.Error as error:
             raise self._database.translate(error) from error
+
+    def _open(self) -> psycopg.Connection[Any]:
+        engine = self._database.engine
+        options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
+        options |= {"connect_timeout": CONNECT_SECONDS, "autocommit": True, "prepare_threshold": None}
+        return psycopg.connect(**options)
 
 
 class _Queue:

@@ -23,6 +23,7 @@ from rowvec.sources.databases.base import (
     server_name,
 )
 from rowvec.sources.databases.types import named
+from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Check, Column, ColumnType
 
@@ -61,6 +62,7 @@ class PostgresDatabase(Database):
             },
             execution_options={"postgresql_readonly": True},
         )
+        sa.event.listen(self.engine, "connect", _name)
         sa.event.listen(self.engine, "begin", _use_our_styles)
 
     def columns(self, connection: Connection, relation: Relation) -> list[Column]:
@@ -162,6 +164,8 @@ class PostgresDatabase(Database):
             return self.no_answer(line)
         if code == "42501":
             return self.refused(line, "Grant the user SELECT on it, and USAGE on its schema.")
+        if STATEMENT_MODE in line:
+            return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):
             return self.no_answer(line)
         return self.refused(line)
@@ -172,6 +176,13 @@ def queue_usage(connection: psycopg.Connection[Any]) -> float:
     row = connection.execute("select pg_notification_queue_usage()").fetchone()
     assert row is not None
     return float(row[0])
+
+
+def _name(connection: Any, _record: object) -> None:
+    """So that an administrator sees who it is, where that is not kept for the next client of a pooler."""
+    if server_pid(connection) == connection.info.backend_pid:
+        connection.execute("set application_name to 'rowvec source'")
+    connection.commit()
 
 
 def _use_our_styles(connection: Connection) -> None:

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
 
@@ -139,8 +140,7 @@ def connect(url: str, purpose: str) -> Session:
             raise _connect_error(location, error) from None
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
         session.name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
-        (session.pid,) = single(session.execute("select pg_backend_pid()"))
-        # A pooler hands out keys for cancelling of its own, whatever its mode is.
+        session.pid = server_pid(session)
         session.behind_pooler = session.pid != session.info.backend_pid
         if session.behind_pooler:
             session.prepare_threshold = None
@@ -278,7 +278,7 @@ def translated(location: str) -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        if isinstance(error, psycopg.errors.ProtocolViolation) and "statement pooling" in str(error):
+        if isinstance(error, psycopg.errors.ProtocolViolation) and STATEMENT_MODE in str(error):
             raise StoreError(
                 f"{location} is behind a pooler in statement mode, which takes no transactions.",
                 hint="Set store.url to the database itself. Searches work behind a pooler in transaction mode too.",

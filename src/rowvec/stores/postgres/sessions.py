@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 import psycopg
 
 from rowvec.errors import Interrupted, Locked, StoreError, StoreUnavailable
-from rowvec.stores.postgres.connect import Session, connect, of_a_process_that_is_gone, single, translated
+from rowvec.stores.postgres.connect import Session, connect, of_a_process_that_is_gone, translated
 from rowvec.stores.postgres.locks import PASSING, Waits, end_orphans, holders
 from rowvec.support.interrupts import asked_to_stop
+from rowvec.support.poolers import is_lent, server_pid
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
@@ -31,7 +32,6 @@ READ_TRIES = 3
 SLOT_SECONDS = 60.0
 """How long a reader waits for others to be done."""
 POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
-POOLER_LOOKS = 3
 _NOT_PREPARED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 
@@ -165,13 +165,13 @@ class Sessions:
 
     def _writing(self) -> Session:
         if self._writer is not None and not self._writer.closed:
-            if self._writer.behind_pooler and _pid(self._writer) != self._writer.pid:
+            if self._writer.behind_pooler and server_pid(self._writer) != self._writer.pid:
                 self._writer.close()
                 raise self._shared()
             return self._writer
         self._writer = connect(self._url, f"sync {self._purpose}")
         try:
-            if self._writer.behind_pooler and self.pooled(self._writer):
+            if self._is_lent(self._writer):
                 raise self._shared()
             self._writer.execute(self._writer.settings(local=False))
             with suppress(psycopg.Error):
@@ -235,21 +235,14 @@ class Sessions:
         """A connection of the caller's own, on which nothing is set."""
         return connect(self._url, f"watch {self._purpose}")
 
-    def pooled(self, session: Session) -> bool:
-        """Whether a pooler lends the session to others between two transactions: a lock that is held for as long as a
-        session lasts would hold nothing there."""
-        with self.another() as other, translated(self._location):
-            for _ in range(POOLER_LOOKS):
-                # A pooler gives out first what came back last. While the other one keeps it, ours must still be there.
-                with other.transaction():
-                    if _pid(other) == session.pid or _pid(session) != session.pid:
-                        return True
-        return False
+    def _is_lent(self, session: Session) -> bool:
+        with translated(self._location):
+            return session.behind_pooler and is_lent(session, self.another)
 
     def pooler(self) -> str | None:
         """What stands between us and the server, where that is one that a sync cannot work behind."""
         with self.another() as session:
-            if session.behind_pooler and self.pooled(session):
+            if self._is_lent(session):
                 return "a pooler in transaction mode"
         return None
 
@@ -303,7 +296,3 @@ class Sessions:
                 f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
                 hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
             )
-
-
-def _pid(session: Session) -> int:
-    return int(single(session.execute("select pg_backend_pid()"))[0])
