@@ -31,6 +31,9 @@ def limited(postgres_url: str) -> Iterator[str]:
         if connection.info.server_version >= 170000:
             connection.execute("alter role rowvec_limited set transaction_timeout = '1s'")
         yield make_conninfo(postgres_url, user="rowvec_limited")
+        ours = "select 1 from pg_stat_activity where usename = 'rowvec_limited'"
+        while connection.execute(ours).fetchone():
+            pass  # Their temporary tables go after their clients.
         connection.execute("reassign owned by rowvec_limited to current_user")
         connection.execute("drop owned by rowvec_limited")
         connection.execute("drop role rowvec_limited")

@@ -192,15 +192,13 @@ class PostgresStore:
 
     def checks(self, spec: TableSpec) -> list[Check]:
         schema.check_names(spec, self._live)
-
-        lines = [Check("store", True, f"connected to {describe(self._url)}")]
+        first = [Check("store", True, f"connected to {describe(self._url)}")]
         pooler = self._sessions.pooler()
         if pooler is not None:
-            # What is looked at below is looked at on a session of one's own.
-            return [*lines, Check("pooler", False, f"{pooler}: searches work, a sync does not.", POOLER)]
+            return [*first, Check("pooler", False, f"{pooler}: searches work, a sync does not.", POOLER)]
 
         def look(connection: Connection) -> list[Check]:
-            lines.extend(limits.checks(connection))
+            lines = first + limits.checks(connection)
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             old = version_tuple(version) < OLDEST_GOOD_PGVECTOR
             newest = ".".join(map(str, OLDEST_GOOD_PGVECTOR))
