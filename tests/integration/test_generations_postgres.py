@@ -17,7 +17,7 @@ from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.stores.base import Ledger
-from rowvec.stores.postgres.generations import changeover
+from rowvec.stores.postgres import sessions
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.run import sync
@@ -201,11 +201,11 @@ def test_a_swap_waits_for_a_reader_and_lets_others_read_meanwhile(
 def test_a_reader_who_never_ends_holds_the_swap_up_with_a_reason(
     old: Pipeline, ask: Ask, postgres_url: str, monkeypatch: pytest.MonkeyPatch, models: Models
 ) -> None:
-    monkeypatch.setattr(changeover, "SWAP_SECONDS", 0.5)
+    monkeypatch.setattr(sessions, "PATIENCE", 0.5)
     new = models.of(models.new, old)
     with psycopg.connect(postgres_url) as reader:
         reader.execute("select count(*) from shop.things").fetchone()
-        with pytest.raises(StoreError, match="read without a pause"):
+        with pytest.raises(StoreError, match="in use without a pause"):
             sync(new)
     assert dimensions(ask) == 8
     embedded = len(models.new.texts)

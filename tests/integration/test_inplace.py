@@ -274,7 +274,8 @@ class TestMistakes:
         with pytest.raises(StoreError) as error:
             sync(pipeline)
         statements = str(error.value.hint).partition("owner: ")[2]
-        ask(url, statements)
+        for statement in statements.split("; "):
+            ask(url, statement)
         assert sync(pipeline).inserted == 7
 
     def test_check_names_the_statement_and_after_it_is_content(self, url: str) -> None:

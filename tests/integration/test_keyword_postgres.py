@@ -18,7 +18,7 @@ import pytest
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex, _batches
 from rowvec.stores.postgres.keyword_index.words import searchable
 
 Connection = psycopg.Connection[Any]
@@ -392,6 +392,6 @@ def test_vaswani_is_ranked_as_well_as_by_a_bm25_library(conn: Connection, data: 
 
 
 def test_a_batch_is_cut_by_its_characters_too() -> None:
-    batches = list(index._batches(list(range(200)), ["x" * 90_000] * 200))
+    batches = list(_batches(list(range(200)), ["x" * 90_000] * 200))
     assert [key for keys, _ in batches for key in keys] == list(range(200))
     assert len(batches) == 3

@@ -83,11 +83,11 @@ def is_read(pipeline: Pipeline, models: Models) -> bool:
     assert store.nearest(models.old.embed_query("row 7"), 5).keys[0] == 7
 
     def scans(connection: Any) -> int:
-        connection.execute("select pg_stat_force_next_flush()")
         counted = "select idx_scan from pg_stat_user_indexes where indexrelname = %s"
         return int(connection.execute(counted, [name]).fetchone()[0])
 
     name = index_of(pipeline).name
+    store._read(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
     return store._read(scans) > 0
 
 

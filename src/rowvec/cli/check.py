@@ -12,6 +12,7 @@ from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, load
 from rowvec.embedders.openai.wire import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
+from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_row, has_table
 from rowvec.stores.base import AltersTable
 from rowvec.types import Check
@@ -58,6 +59,8 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     source = assemble.build_source(declared)
     extent = output.count(source.count(), "row") if has_table(source) else "change events"
     yield Check("source", True, f"{extent}, key {source.key} ({source.key_type})")
+    if isinstance(source, Checked):
+        yield from source.checks()
     source.close()
     pipeline = assemble.assemble(loaded, declared)
     try:

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import sys
 
 import typer
 
+from rowvec.cli import output
 from rowvec.cli.commands import app
-from rowvec.errors import ConfigError, RowvecError
+from rowvec.errors import ConfigError, Interrupted, RowvecError
+from rowvec.support import logs
+
+CODES = {ConfigError: 2, Interrupted: 130, RowvecError: 1}
+WAITS = "rowvec.waits"
+
+
+class _Notes(logging.Handler):
+    """What a store logs of its waiting, as the commands say it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        output.note(record.getMessage())
 
 
 def main() -> None:
@@ -18,6 +31,7 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As stderr does: a letter that the terminal has not is no reason to say nothing.
         sys.stdout.reconfigure(errors="backslashreplace")
+    logging.getLogger(WAITS).addHandler(logging.NullHandler() if logs.wanted() else _Notes())
     try:
         try:
             app()
@@ -36,7 +50,7 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        sys.exit(2 if isinstance(error, ConfigError) else 1)
+        sys.exit(next(code for kind, code in CODES.items() if isinstance(error, kind)))
     except MemoryError:
         typer.echo(
             "Error: This process has no memory left. What was embedded is stored.\n"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
-from rowvec.errors import ConfigError, RowvecError
+from rowvec.errors import ConfigError, RowvecError, SourceError
 from rowvec.generations.lifecycle import course
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status
 from rowvec.pipeline_status import status as gather
+from rowvec.sources.base import Checked
 from rowvec.types import Run
 
 RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
@@ -38,6 +40,17 @@ def status(config: Path | None, name: str | None, *, as_json: bool, every: float
             output.print_json({**found.as_dict(), "progress": found.progress()})
         else:
             _print_status(found)
+            _warn(pipeline)
+
+
+def _warn(pipeline: Pipeline) -> None:
+    """Say what is going to fail if nobody does something."""
+    if isinstance(pipeline.source, Checked):
+        # What the vectors are is known without the source.
+        with suppress(SourceError):
+            for line in pipeline.source.checks():
+                if not line.ok:
+                    output.note(f"Warning: {line.detail}. {line.fix}")
 
 
 def _print_status(found: Status) -> None:

@@ -83,6 +83,11 @@ def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json
             )  # fmt: skip
         done = "tells of its changes now" if install else "tells of its changes no more"
         output.note(f"{notifier.schema}.{notifier.table} {done}.")
+        if install and notifier.prepares():
+            output.note(
+                "PREPARE TRANSACTION fails from now on for transactions that change the table: PostgreSQL cannot"
+                " prepare what has notified."
+            )
         return 0
 
 

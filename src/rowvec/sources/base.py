@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-from rowvec.types import Column, ColumnType, Key, Row
+from rowvec.types import Check, Column, ColumnType, Key, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +82,10 @@ class Notifier(Protocol):
 
     def uninstall_sql(self) -> list[str]: ...
 
+    def prepares(self) -> bool:
+        """Whether the server keeps prepared transactions, in which nothing can be notified."""
+        ...
+
     def carry_out(self, statements: Sequence[str]) -> None:
         """
         Raises:
@@ -103,6 +107,15 @@ class Watchable(Protocol):
         Raises:
             ConfigError: it is not a table that a trigger can be put on.
         """
+        ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A source that knows what may go wrong with it."""
+
+    def checks(self) -> list[Check]:
+        """Lines for `rowvec check`."""
         ...
 
 

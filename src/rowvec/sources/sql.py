@@ -19,7 +19,7 @@ from rowvec.errors import ConfigError, SourceError
 from rowvec.sources.base import CursorValue, Selection
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.support.suggestions import check_column, suggestion
-from rowvec.types import Column, ColumnType, Key, Row, is_bigint
+from rowvec.types import Check, Column, ColumnType, Key, Row, is_bigint
 
 if TYPE_CHECKING:
     from rowvec.sources.databases.notify import Notifier
@@ -224,6 +224,10 @@ class SqlSource:
     def _bound(self, key: Key) -> ColumnElement[Any]:
         # Without a type, so that it is compared as one of the column's and an index on it serves.
         return sa.bindparam(None, self._database.bind(key), type_=sa.types.NullType())
+
+    def checks(self) -> list[Check]:
+        """What may go wrong with the database, for `rowvec check`."""
+        return self._database.checks()
 
     # --- checks --------------------------------------------------------------------------------------------
 

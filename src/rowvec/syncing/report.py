@@ -10,7 +10,7 @@ from typing import Literal
 
 from rowvec.documents.values import clean
 from rowvec.embedders.base import Embedder, PaidEmbedder
-from rowvec.errors import RowvecError
+from rowvec.errors import Interrupted, RowvecError
 from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.stores.base import Store
 from rowvec.support.retry import PATIENCE
@@ -75,6 +75,8 @@ def recorded(store: Store, running: Running, *, until_stopped: bool = False) -> 
     """
     try:
         yield
+    except Interrupted:
+        pass  # Something waited for others when the process was asked to stop. What was done before is done.
     except BaseException as error:
         save_failed(store, running.number, running.report, error)
         raise

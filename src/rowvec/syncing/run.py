@@ -17,6 +17,7 @@ from rowvec.generations.lifecycle import Course, Tell, absence, complete, course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
 from rowvec.support import logs
+from rowvec.support.interrupts import stopped_by
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe, events_of
 from rowvec.syncing.pages import circumstances
@@ -75,7 +76,7 @@ def sync(
         if events is not None and (follow or not from_start):
             check_same_recipe(chosen.pipeline, chosen.ledger)
 
-    with pipeline.store.lock():
+    with stopped_by(stop), pipeline.store.lock():
         chosen, running = begun(pipeline, Running(0, stop, progress, tell, patience), accept=accept, check=check)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:

@@ -14,7 +14,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError, SourceUnavailable
 from rowvec.support.redaction import scrub
-from rowvec.types import Column, ColumnType, Key
+from rowvec.types import Check, Column, ColumnType, Key
 
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
@@ -132,6 +132,10 @@ class Database(ABC):
     def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
         """About how many rows a table has; None where only counting would tell."""
         return None
+
+    def checks(self) -> list[Check]:
+        """Lines for `rowvec check`, of what may go wrong."""
+        return []
 
     def unique_alone(self, connection: Connection, relation: Relation, key: str) -> bool:
         """A primary key or unique index has `key` as its only column."""

@@ -3,13 +3,21 @@
 One function and four triggers for each statement, not for each row: the keys of a statement go out in one
 notification, and a statement or transaction that changes many rows says only that. The function never fails, because
 it runs within the transactions of others.
+
+What nobody reads stays in one queue of the server, which is full in the end when somebody listens and is stopped: then
+every commit that notifies fails. So the function is silent while that queue is half full, and who listens here compares
+all rows from time to time until it is emptier.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import math
+import random
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -20,9 +28,13 @@ from psycopg import sql
 
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
-from rowvec.sources.databases.postgres import PostgresDatabase
+from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
+from rowvec.support.poolers import is_lent
 from rowvec.support.retry import KEEPALIVES
 
+logger = logging.getLogger("rowvec.waits")
+
+MANY = '{"many": true}'
 KEYS_IN_ONE = 100
 """Rows of one statement that are named; where there are more, only that there are many is told."""
 KEYS_IN_TRANSACTION = 1000
@@ -30,7 +42,16 @@ PAYLOAD_BYTES = 7900
 """PostgreSQL takes less than 8000."""
 KEYS_WAITING = 10_000
 """So many keys that nobody asked for yet are kept; more of them count as many."""
-LOCK_SECONDS = 5
+LOCK_SECONDS = 60
+LOCK_MILLISECONDS = 300
+"""Whoever waits for the table makes its writers wait behind: given up after so long, tried again."""
+SILENT_SECONDS = 2.0
+FULL = 0.5
+"""Share of the queue above which the trigger is silent."""
+QUEUE_SECONDS = 30.0
+"""How often the queue is looked at, and all rows are compared while the trigger is silent."""
+STOPPED_SECONDS = 10.0
+"""A listener that did nothing for so long was stopped: the queue may have been full meanwhile."""
 _LONGEST_NAME = 63
 _OPERATIONS = ("insert", "update", "delete", "truncate")
 _TABLES = {
@@ -47,6 +68,9 @@ declare
     payload text := '{{"many": true}}';
     named integer := coalesce(nullif(current_setting('rowvec.named', true), ''), '0')::integer;
 begin
+    if pg_notification_queue_usage() > {full} then
+        return null; -- somebody listens and does not read: when the queue is full, commits fail
+    end if;
     if tg_op = 'INSERT' then
         select json_agg(changed.key) into keys from (
             select new_rows.{key} as key from new_rows limit {most} + 1
@@ -178,7 +202,7 @@ class Notifier:
             sql.SQL(_FUNCTION.strip()).format(
                 function=function, key=sql.Identifier(self._key), channel=sql.Literal(self.channel),
                 most=sql.Literal(KEYS_IN_ONE), transaction=sql.Literal(KEYS_IN_TRANSACTION),
-                bytes=sql.Literal(PAYLOAD_BYTES - len('{"keys" : }')),
+                bytes=sql.Literal(PAYLOAD_BYTES - len('{"keys" : }')), full=sql.Literal(FULL),
             ),
             sql.SQL("comment on function {}() is {}").format(function, sql.Literal(comment)),
         ]  # fmt: skip
@@ -197,19 +221,20 @@ class Notifier:
         return self._written([*(self._drop(operation) for operation in _OPERATIONS), drop])
 
     def carry_out(self, statements: Sequence[str]) -> None:
-        """All of them in one transaction.
+        """All of them in one transaction, as soon as nobody works on the table for a moment.
 
         Raises:
             SourceError: the user may not.
             SourceUnavailable: the table is in use.
         """
         with self.connected() as connection:
+            began, told = time.monotonic(), False
             try:
-                with connection.transaction():
-                    # Behind a long transaction this would wait, and every writer of the table behind it.
-                    connection.execute(f"set local lock_timeout = '{LOCK_SECONDS}s'")
-                    for statement in statements:
-                        connection.execute(statement.encode())
+                while not self._carried_out(connection, statements, last=time.monotonic() - began > LOCK_SECONDS):
+                    if not told and time.monotonic() - began > SILENT_SECONDS:
+                        told = True
+                        logger.warning("%s.%s is used by %s.", self.schema, self.table, self._users(connection))
+                    time.sleep(random.uniform(0.1, 0.6))
             except psycopg.errors.InsufficientPrivilege as error:
                 raise SourceError(
                     f"{self._database.location} does not let this user change the triggers of"
@@ -223,6 +248,34 @@ class Notifier:
                     f"{self.schema}.{self.table} was in use for {LOCK_SECONDS} seconds; nothing was changed.",
                     hint="Run it again when no long transaction works on the table.",
                 ) from error
+
+    @staticmethod
+    def _carried_out(connection: psycopg.Connection[Any], statements: Sequence[str], *, last: bool) -> bool:
+        try:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS}")
+                for statement in statements:
+                    connection.execute(statement.encode())
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            if last:
+                raise
+            return False
+        return True
+
+    def _users(self, connection: psycopg.Connection[Any]) -> str:
+        """Who works on the table now."""
+        rows = connection.execute(
+            "select distinct a.pid, a.application_name from pg_locks l join pg_stat_activity a using (pid)"
+            " where l.relation = %s::regclass and l.granted and a.pid <> pg_backend_pid()",
+            [sql.Identifier(self.schema, self.table).as_string(connection)],
+        ).fetchall()
+        return ", ".join(f"{name or 'a client'} (server process {pid})" for pid, name in rows) or "others"
+
+    def prepares(self) -> bool:
+        """Whether the server keeps prepared transactions, in which nothing can be notified."""
+        with self.connected() as connection:
+            found = connection.execute("show max_prepared_transactions").fetchone()
+        return found != ("0",)
 
     def installed(self) -> bool:
         """All triggers are there, and switched on."""
@@ -252,10 +305,21 @@ class Notifier:
 
     @contextmanager
     def listening(self) -> Iterator[Heard]:
-        """Everything that commits from now on until the block ends is heard, or the connection is known to be lost."""
+        """Everything that commits from now on until the block ends is heard, or the connection is known to be lost.
+
+        Raises:
+            SourceError: a pooler would let others hear it.
+        """
         heard = Heard()
         done = threading.Event()
         with self.connected() as connection:
+            if is_lent(connection, self._open):
+                raise SourceError(
+                    f"{self._database.location} is behind a pooler in transaction mode, where nothing can be listened"
+                    " to.",
+                    hint="Set source.url to the database itself, or to a pooler in session mode.",
+                )
+            connection.execute("set application_name to 'rowvec watch'")
             connection.execute(sql.SQL("listen {}").format(sql.Identifier(self.channel)))
             thread = threading.Thread(
                 target=self._listen, args=(connection, heard, done), name="rowvec-listener", daemon=True
@@ -268,26 +332,56 @@ class Notifier:
                 thread.join()
 
     def _listen(self, connection: psycopg.Connection[Any], heard: Heard, done: threading.Event) -> None:
+        queue = _Queue(connection, self._database.location)
         try:
             while not done.is_set():
+                began = time.monotonic()
                 for notice in connection.notifies(timeout=0.2):
                     heard.add(notice.payload)
                     if done.is_set():
                         return
+                if time.monotonic() - began > STOPPED_SECONDS or queue.was_full():
+                    heard.add(MANY)
         except psycopg.Error as error:
             heard.lose(self._database.no_answer(str(error).strip().partition("\n")[0]))
 
     @contextmanager
     def connected(self) -> Iterator[psycopg.Connection[Any]]:
         """A connection of its own: those of the source are read-only, and go back to their pool."""
-        engine = self._database.engine
-        options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
-        options |= {"connect_timeout": CONNECT_SECONDS, "application_name": "rowvec watch", "autocommit": True}
         try:
-            with closing(psycopg.connect(**options)) as connection:
+            with closing(self._open()) as connection:
                 yield connection
         except psycopg.Error as error:
             raise self._database.translate(error) from error
+
+    def _open(self) -> psycopg.Connection[Any]:
+        engine = self._database.engine
+        options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
+        options |= {"connect_timeout": CONNECT_SECONDS, "autocommit": True, "prepare_threshold": None}
+        return psycopg.connect(**options)
+
+
+class _Queue:
+    """What has been notified in the whole server and is not read by everybody who listens there."""
+
+    def __init__(self, connection: psycopg.Connection[Any], location: str) -> None:
+        self._connection, self._location = connection, location
+        self._looked = -math.inf
+        self._full = False
+
+    def was_full(self) -> bool:
+        """Something may have been left untold since the last look; False where it is not time for one."""
+        if time.monotonic() - self._looked < QUEUE_SECONDS:
+            return False
+        self._looked = time.monotonic()
+        usage = queue_usage(self._connection)
+        before, self._full = self._full, usage > FULL
+        if self._full and not before:
+            logger.warning(
+                "The NOTIFY queue of %s is %.0f %% full, because somebody listens and does not read. Until that ends,"
+                " all rows are compared every %.0f s.", self._location, 100 * usage, QUEUE_SECONDS,
+            )  # fmt: skip
+        return before or self._full
 
 
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}

@@ -23,12 +23,22 @@ from rowvec.sources.databases.base import (
     as_it_is,
     server_name,
 )
+from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.retry import KEEPALIVES
-from rowvec.types import Column, ColumnType
+from rowvec.types import Check, Column, ColumnType
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html that may pass:
-# connection lost, conflict with another transaction, too many of something, shutting down, statement timeout.
-_TRANSIENT = ("08", "40", "53", "57")
+# connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
+# transaction that was ended because it was idle or long.
+_TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
+QUEUE_SHARE = 0.1
+"""Share of the server's queue of notifications above which `rowvec check` warns."""
+_STYLES = (
+    b"set local application_name to 'rowvec source';"
+    b" set local client_encoding to 'UTF8'; set local timezone to 'UTC'; set local datestyle to 'ISO, YMD';"
+    b" set local intervalstyle to 'postgres'; set local bytea_output to 'hex'; set local extra_float_digits to 1"
+)
+"""What values are read in, whatever the server, the database or the role says."""
 
 
 class PostgresDatabase(Database):
@@ -43,16 +53,17 @@ class PostgresDatabase(Database):
             pool_size=2,
             hide_parameters=True,
             use_native_hstore=False,
-            # A connection pooler between us and the server does not keep prepared statements.
+            # A connection pooler between us and the server does not keep prepared statements, but it keeps a name for
+            # the next client.
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": None,
-                "application_name": "rowvec source",
                 **{name: value for name, value in KEEPALIVES.items() if name not in parsed.query},
             },
             execution_options={"postgresql_readonly": True},
         )
-        sa.event.listen(self.engine, "connect", _use_utc)
+        sa.event.listen(self.engine, "connect", _name)
+        sa.event.listen(self.engine, "begin", _use_our_styles)
 
     def columns(self, connection: Connection, relation: Relation) -> list[Column]:
         """Types as the server describes its answer, for a table and a query alike."""
@@ -114,6 +125,24 @@ class PostgresDatabase(Database):
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return rows if rows is not None and rows >= 0 else None
 
+    def checks(self) -> list[Check]:
+        with self.connect() as connection:
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            usage = queue_usage(driver)
+            (limit,) = driver.execute("show statement_timeout").fetchone() or ("0",)
+        lines = []
+        if limit != "0":
+            fix = "Where that happens: a smaller source.page_size, an index on the key, or a higher limit."
+            lines.append(Check("source", True, f"statement_timeout = {limit}: what takes longer is not read", fix))
+        if usage > QUEUE_SHARE:
+            full = (
+                f"the NOTIFY queue of {self.location} is {100 * usage:.0f} % full: commits that notify fail in the end"
+            )
+            fix = "Somebody listens and does not read: end that session; pg_stat_activity shows it."
+            lines.append(Check("notify", False, full, fix))
+        return lines
+
     def _undecodable(self, error: BaseException) -> bool:
         # Raised by the driver, without a code of the server: a date that Python has not.
         return isinstance(error, psycopg.DataError) and error.sqlstate is None
@@ -135,14 +164,32 @@ class PostgresDatabase(Database):
             return self.no_answer(line)
         if code == "42501":
             return self.refused(line, "Grant the user SELECT on it, and USAGE on its schema.")
+        if STATEMENT_MODE in line:
+            return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):
             return self.no_answer(line)
         return self.refused(line)
 
 
-def _use_utc(connection: Any, _record: object) -> None:
-    connection.execute("set time zone 'UTC'")
+def queue_usage(connection: psycopg.Connection[Any]) -> float:
+    """Share of the server's queue of notifications that is in use."""
+    row = connection.execute("select pg_notification_queue_usage()").fetchone()
+    assert row is not None
+    return float(row[0])
+
+
+def _name(connection: Any, _record: object) -> None:
+    """So that an administrator sees who it is, where that is not kept for the next client of a pooler."""
+    if server_pid(connection) == connection.info.backend_pid:
+        connection.execute("set application_name to 'rowvec source'")
     connection.commit()
+
+
+def _use_our_styles(connection: Connection) -> None:
+    # For this transaction: a pooler may lend the connection to others after it.
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.execute(_STYLES)
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,6 +16,8 @@ from rowvec.stores.postgres.connect import single
 from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, State
 
 Connection = psycopg.Connection[Any]
+_VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
+"""The same whatever the session's time zone is."""
 
 
 class Known(NamedTuple):
@@ -65,7 +67,7 @@ class Bookkeeping:
             migrations.guard(connection, self.scope)
         # As objects: an older rowvec made fewer columns.
         rows = connection.execute(
-            "select to_jsonb(g), changed_at::text from rowvec.generations g where scope = %s", [self.scope]
+            f"select to_jsonb(g), {_VERSION} from rowvec.generations g where scope = %s", [self.scope]
         )
         return {
             State(row["state"]): self._known(row, changed) for row, changed in rows if row.get("state") in set(State)
@@ -85,7 +87,7 @@ class Bookkeeping:
         """Of the live generation; "" where there are no books. The statement that every search adds."""
         try:
             found = connection.execute(
-                "select changed_at::text from rowvec.generations where scope = %s and state = 'live'", [self.scope]
+                f"select {_VERSION} from rowvec.generations where scope = %s and state = 'live'", [self.scope]
             ).fetchone()
         except psycopg.errors.UndefinedTable:
             return ""

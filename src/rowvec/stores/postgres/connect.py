@@ -13,12 +13,30 @@ import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import TransactionStatus
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
+STYLES = {
+    "timezone": "UTC",
+    "datestyle": "ISO, YMD",
+    "intervalstyle": "postgres",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+"""What values are written and read in, whatever the server, the database or the role says."""
+LIMITS = {
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 140_000,
+    "transaction_timeout": 170_000,
+}
+"""Settings that would end what takes long, and the version of PostgreSQL that brought them."""
 OLDEST_GOOD_PGVECTOR = (0, 8, 4)
 
 
@@ -52,8 +70,61 @@ def _doubled(part: sql.Composable) -> sql.Composable:
     return part
 
 
-def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
+class Session(psycopg.Connection[Any]):
+    """An autocommit connection. Behind a pooler its settings may be those of other clients in the next moment.
+
+    Attributes:
+        name: shown in pg_stat_activity.
+        pid: of the server's process that answered first.
+        behind_pooler: whoever accepted the connection is not who answers it.
+        path: the search path on which the extension's types are found; None where that is the one there is.
+    """
+
+    name = ""
+    pid = 0
+    behind_pooler = False
+    path: str | None = None
+    _opening: tuple[Any, bytes] = (None, b"")
+
+    def opening(self, statement_seconds: float | None) -> bytes:
+        """Statements that begin a transaction which reads one state of the tables, under rowvec's settings."""
+        chosen = (self.path, statement_seconds)
+        if self._opening[0] != chosen:
+            settings = self.settings(local=True, statement_seconds=statement_seconds)
+            self._opening = (chosen, b"begin isolation level repeatable read, read only; " + settings)
+        return self._opening[1]
+
+    def settings(self, *, local: bool, statement_seconds: float | None = None) -> bytes:
+        """Statements that set whatever rowvec relies on, for the transaction (`local`) or for the session.
+
+        Args:
+            statement_seconds: a statement that takes longer is cancelled; None for no limit.
+        """
+        limits = [name for name, since in LIMITS.items() if self.info.server_version >= since]
+        chosen = {**STYLES, **dict.fromkeys(limits, "0")}
+        if statement_seconds is not None:
+            chosen["statement_timeout"] = str(int(1000 * statement_seconds))
+        said = [f"set {_scope(local)} {name} to '{value}'" for name, value in chosen.items()]
+        # A list of names that the server has quoted.
+        said += [] if self.path is None else [f"set {_scope(local)} search_path to {self.path}"]
+        return "; ".join(said).encode() + b"; " + self.named(local=local)
+
+    def named(self, *, local: bool) -> bytes:
+        """Statements that give it its name, and the encoding that the driver is to speak."""
+        name = sql.Literal(self.name).as_bytes(None)
+        return (
+            f"set {_scope(local)} client_encoding to 'UTF8'; set {_scope(local)} application_name to ".encode() + name
+        )
+
+
+def _scope(local: bool) -> str:
+    return "local" if local else "session"
+
+
+def connect(url: str, purpose: str) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
+
+    Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
 
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
@@ -61,19 +132,22 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
-    # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
-    name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
-    where = describe(url)
-    with translated(where):
+    location = describe(url)
+    with translated(location):
         try:
-            connection = psycopg.connect(
-                url, autocommit=True, application_name=name, cursor_factory=_Cursor, **_options(url)
-            )
+            session = Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
         except psycopg.OperationalError as error:
-            raise _connect_error(where, error) from None
-        connection.execute("set time zone 'UTC'")
-        use_vectors(connection)
-    return connection
+            raise _connect_error(location, error) from None
+        # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
+        session.name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
+        session.pid = server_pid(session)
+        session.behind_pooler = session.pid != session.info.backend_pid
+        if session.behind_pooler:
+            session.prepare_threshold = None
+        else:
+            session.execute(session.named(local=False))
+        use_vectors(session)
+    return session
 
 
 def _process(pid: int) -> str:
@@ -102,20 +176,23 @@ def _options(url: str) -> dict[str, Any]:
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
-    found = connection.execute(
-        "select e.extversion, n.nspname from pg_extension e join pg_namespace n on n.oid = e.extnamespace"
-        " where e.extname = 'vector'"
-    ).fetchone()
-    if found is None:
-        return None
-    version, schema = found
-    if not knows_vectors(connection):
-        connection.execute(
-            "select set_config('search_path',"
-            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(%s)), false)",
-            [schema],
-        )
-        register_vector(connection)
+    with connection.transaction():
+        if isinstance(connection, Session):
+            connection.execute(connection.named(local=True))
+        found = connection.execute(
+            "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
+            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end"
+            " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
+        ).fetchone()
+        if found is None:
+            return None
+        version, path = found
+        if not knows_vectors(connection):
+            if path is not None:
+                connection.execute(f"set local search_path to {path}".encode())
+            register_vector(connection)
+            if isinstance(connection, Session):
+                connection.path = path
     return str(version)
 
 
@@ -130,8 +207,69 @@ def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
     return tuple(row)
 
 
+@contextmanager
+def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """See one state of the tables in several statements that only read.
+
+    Inside a caller's transaction its isolation level stands.
+    """
+    if connection.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read, read only")
+        yield
+
+
 def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
+
+
+_REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str | None]] = [
+    (
+        (psycopg.errors.InsufficientPrivilege,), StoreError, "No permission in {}",
+        "The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the table's schema; or"
+        " let an administrator run the first sync.",
+    ),
+    ((psycopg.errors.DiskFull,), StoreError, "The disk of {} is full", "Free space, then run it again."),
+    (
+        (psycopg.errors.ProgramLimitExceeded,), StoreError, "{} refused a statement",
+        "A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
+    ),
+    (
+        (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
+        "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
+        " yours to make.",
+    ),
+    (
+        (psycopg.errors.ReadOnlySqlTransaction,), StoreError, "{} takes no writes",
+        "Is it a standby, or is default_transaction_read_only set for the role or the database?",
+    ),
+    (
+        (psycopg.errors.ConfigurationLimitExceeded,), StoreError, "{} stopped a statement",
+        "It is an administrator's limit, which rowvec may not lift. `rowvec check` names those that there are.",
+    ),
+    ((psycopg.errors.QueryCanceled,), StoreUnavailable, "{} cancelled a statement", None),
+    (
+        (
+            psycopg.errors.IdleInTransactionSessionTimeout,
+            psycopg.errors.IdleSessionTimeout,
+            # The driver may be older than this one, which PostgreSQL has since version 17.
+            getattr(psycopg.errors, "TransactionTimeout", psycopg.errors.IdleSessionTimeout),
+        ),
+        StoreUnavailable, "{} ended the connection",
+        "It is a limit of the role, the database or the server. `rowvec check` names those that there are.",
+    ),
+    (
+        (
+            psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.SerializationFailure,
+            psycopg.errors.DeadlockDetected,
+        ),
+        StoreUnavailable, "{} does not answer", None,
+    ),
+    ((psycopg.Error,), StoreError, "{} refused a statement", None),
+]  # fmt: skip
+"""What an error of the driver becomes: the first line that fits. StoreUnavailable says that it may pass."""
 
 
 @contextmanager
@@ -139,40 +277,14 @@ def translated(location: str) -> Iterator[None]:
     """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
     try:
         yield
-    except RowvecError:
-        raise
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise StoreError(
-            f"No permission in {location}: {_first_line(error)}",
-            hint="The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the"
-            " table's schema; or let an administrator run the first sync.",
-        ) from error
-    except psycopg.errors.DiskFull as error:
-        raise StoreError(
-            f"The disk of {location} is full: {_first_line(error)}", hint="Free space, then run it again."
-        ) from error
-    except psycopg.errors.ProgramLimitExceeded as error:
-        raise StoreError(
-            f"{location} refused a statement: {_first_line(error)}",
-            hint="A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
-        ) from error
-    except (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable) as error:
-        raise StoreError(
-            f"{location} refused a statement: {_first_line(error)}",
-            hint="`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your"
-            " own are yours to make.",
-        ) from error
-    except psycopg.errors.QueryCanceled as error:
-        raise StoreUnavailable(f"{location} cancelled a statement: {_first_line(error)}") from error
-    except (
-        psycopg.OperationalError,
-        psycopg.InterfaceError,
-        psycopg.errors.SerializationFailure,
-        psycopg.errors.DeadlockDetected,
-    ) as error:
-        raise StoreUnavailable(f"{location} does not answer: {_first_line(error)}") from error
     except psycopg.Error as error:
-        raise StoreError(f"{location} refused a statement: {_first_line(error)}") from error
+        if isinstance(error, psycopg.errors.ProtocolViolation) and STATEMENT_MODE in str(error):
+            raise StoreError(
+                f"{location} is behind a pooler in statement mode, which takes no transactions.",
+                hint="Set store.url to the database itself. Searches work behind a pooler in transaction mode too.",
+            ) from error
+        kind, said, hint = next((kind, said, hint) for types, kind, said, hint in _REFUSED if isinstance(error, types))
+        raise kind(f"{said.format(location)}: {_first_line(error)}", hint=hint) from error
 
 
 def _connect_error(location: str, error: psycopg.OperationalError) -> RowvecError:

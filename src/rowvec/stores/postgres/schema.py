@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import psycopg
@@ -12,6 +12,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import check_columns
 from rowvec.stores.postgres.connect import use_vectors
+from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
 from rowvec.types import Column, ColumnType
 
@@ -190,27 +191,33 @@ def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableS
     index_metadata(connection, names, spec.metadata)
 
 
-def refresh_statistics(connection: psycopg.Connection[Any], names: Names) -> None:
-    """Have the planner know a table that changed by a tenth: filtered searches go by its estimates."""
+def statistics_are_old(connection: psycopg.Connection[Any], names: Names) -> bool:
+    """A tenth of the table has changed since it was analysed."""
     changed = connection.execute(
         "select n_mod_since_analyze > 0.1 * n_live_tup from pg_stat_all_tables where relid = %s::regclass",
         [names.sql.as_string(connection)],
     ).fetchone()
-    if changed == (True,):
-        connection.execute(sql.SQL("analyze {}").format(names.sql))
+    return changed == (True,)
 
 
-def index_metadata(connection: psycopg.Connection[Any], names: Names, columns: Iterable[Column]) -> None:
+def index_metadata(
+    connection: psycopg.Connection[Any], names: Names, columns: Iterable[Column], *, beside: bool = False
+) -> None:
     """An index for each metadata column, so that a filter that few rows pass does not read them all.
 
     Texts get a hash index: equality is what they are filtered by, and a btree refuses long ones.
+
+    Args:
+        beside: while others write the table; not for a transaction.
     """
     for column in columns:
         how = METADATA_INDEXES.get(column.type)
         if how is not None:
             connection.execute(
-                sql.SQL("create index on {} using {}").format(
-                    names.sql, sql.SQL(how).format(sql.Identifier(column.name))
+                sql.SQL("create index {} on {} using {}").format(
+                    sql.SQL("concurrently" if beside else ""),
+                    names.sql,
+                    sql.SQL(how).format(sql.Identifier(column.name)),
                 )
             )
 
@@ -229,6 +236,7 @@ def forget_row_hashes(connection: psycopg.Connection[Any], names: Names) -> None
 
 
 def drop_table(connection: psycopg.Connection[Any], names: Names) -> None:
+    brief_lock(connection, [names.sql])
     connection.execute(sql.SQL("drop table if exists {}").format(names.sql))
 
 
@@ -237,31 +245,42 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
     connection.execute(sql.SQL("alter table {} rename to {}").format(old.sql, sql.Identifier(new.table)))
 
 
-def adopt_table(
+def lacking(
     connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
-) -> None:
-    """Check an existing table against what the pipeline needs and add the columns that are missing.
+) -> dict[str, str]:
+    """Name and type of each column that an existing table needs and has not.
 
     Raises:
         StoreError: it is another kind of table, or of another shape.
     """
     found = check_shape(connection, names, spec, storage, location)
     wanted = {**OWN_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in spec.metadata}}
-    missing = {name: kind for name, kind in wanted.items() if name not in found}
-    for name, kind in missing.items():
-        connection.execute(
-            sql.SQL("alter table {} add column {} {}").format(names.sql, sql.Identifier(name), sql.SQL(kind))
-        )
-    index_metadata(connection, names, [column for column in spec.metadata if column.name in missing])
-    if "row_hash" in missing or "text_hash" in missing:
-        connection.execute(
-            sql.SQL("create index if not exists {} on {} (text_hash)").format(
-                sql.Identifier(text_index(names)), names.sql
-            )
-        )
-    elif missing:
-        # The new metadata columns are empty: no row's metadata is current any more.
-        forget_row_hashes(connection, names)
+    return {name: kind for name, kind in wanted.items() if name not in found}
+
+
+def adopt_table(
+    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
+) -> None:
+    """Check an existing table against what the pipeline needs and add the columns that are missing.
+
+    What takes long has been done by then (`make_way`), or is done later (`index_adopted`): others wait for this.
+
+    Raises:
+        StoreError: it is another kind of table, or of another shape.
+    """
+    missing = lacking(connection, names, spec, storage, location)
+    if missing:
+        columns = [sql.SQL("add column {} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in missing.items()]
+        brief_lock(connection, [names.sql])
+        connection.execute(sql.SQL("alter table {} {}").format(names.sql, sql.SQL(", ").join(columns)))
+
+
+def index_adopted(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, added: Collection[str]) -> None:
+    """Make the indexes of columns that were added, beside those who write the table. Not for a transaction."""
+    if "text_hash" in added:
+        statement = sql.SQL("create index concurrently if not exists {} on {} (text_hash)")
+        connection.execute(statement.format(sql.Identifier(text_index(names)), names.sql))
+    index_metadata(connection, names, [column for column in spec.metadata if column.name in added], beside=True)
 
 
 def table_columns(connection: psycopg.Connection[Any], names: Names) -> dict[str, str]:

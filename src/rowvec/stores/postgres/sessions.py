@@ -1,8 +1,13 @@
-"""The connections of one store: one that writes and holds the lock, and a few that read."""
+"""The connections of one store: one that writes and holds the lock, and a few that read.
+
+What reads leaves nothing behind on its connection: a pooler in transaction mode lends it to other clients, the
+user's own application among them, as soon as the transaction has ended. What writes needs a session of its own.
+"""
 
 from __future__ import annotations
 
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,23 +16,33 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from rowvec.errors import Locked, StoreError, StoreUnavailable
+from rowvec.errors import Interrupted, Locked, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations
-from rowvec.stores.postgres.connect import connect, of_a_process_that_is_gone, single, translated
+from rowvec.stores.postgres.connect import Session, connect, of_a_process_that_is_gone, translated
+from rowvec.stores.postgres.locks import PASSING, Waits, end_orphans, holders
+from rowvec.support.interrupts import asked_to_stop
+from rowvec.support.poolers import is_lent, server_pid
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
 GONE_SECONDS = 10.0
 """How long the lock of a killed process is waited for."""
+PATIENCE = 60.0
+"""Seconds for which a change is tried again that others are in the way of."""
+READ_TRIES = 3
+SLOT_SECONDS = 60.0
+"""How long a reader waits for others to be done."""
+POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
+_NOT_PREPARED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 
 class Sessions:
-    """Runs work on connections that are opened when first needed and opened anew when they broke.
+    """Runs work on connections that are opened when first needed and opened again when they broke.
 
     Args:
         scope: qualified name of the vector table, which is what the lock protects.
-        readers: at most so many connections read at once; further readers wait.
-        statement_seconds: readers' statements are cancelled after so long.
+        readers: up to this many connections read at once; further readers wait.
+        statement_seconds: readers' statements are cancelled after this long.
     """
 
     def __init__(
@@ -38,46 +53,113 @@ class Sessions:
         self._location = location
         self._purpose = purpose
         self._statement_seconds = statement_seconds
+        self._readers = readers
         self._slots = threading.Semaphore(readers)
-        self._idle: queue.LifoQueue[Connection] = queue.LifoQueue()
-        self._writer: Connection | None = None
+        self._idle: queue.LifoQueue[Session] = queue.LifoQueue()
+        self._prepares = True
+        self._writer: Session | None = None
+        self._waits = Waits(location, self.another)
         self._locked = False
         self._part: str | None = None
 
-    def read(self, work: Callable[[Connection], T]) -> T:
-        with self._slots:
+    def read(self, work: Callable[[Connection], T], *, settings: bool = True) -> T:
+        """Do it in one transaction that sees one state of the tables.
+
+        Args:
+            settings: False for a single statement that no setting of the session could change; it goes without a
+                transaction.
+        """
+        for _ in range(READ_TRIES - 1):
             try:
-                connection = self._idle.get_nowait()
+                return self._read(work, settings)
+            except StoreUnavailable as error:
+                if not isinstance(error.__cause__, PASSING):
+                    raise
+        return self._read(work, settings)
+
+    def _read(self, work: Callable[[Connection], T], settings: bool) -> T:
+        seconds = min(SLOT_SECONDS, self._statement_seconds or SLOT_SECONDS)
+        if not self._slots.acquire(timeout=seconds):
+            raise StoreUnavailable(
+                f"{self._location}: all {self._readers} connections for reading were busy for {seconds:g} s.",
+                hint="Try again when fewer searches run at once.",
+            )
+        try:
+            try:
+                session = self._idle.get_nowait()
             except queue.Empty:
-                return self._read_on(self._open_reader(), work)
+                return self._read_on(self._open_reader(), work, settings)
             try:
-                return self._read_on(connection, work)
+                return self._read_on(session, work, settings)
             except StoreError:
-                if not connection.closed:
+                if not session.closed:
                     raise
             # It had broken while it lay idle, as all do when the server restarts: only a new one can tell.
             self.refresh()
-            return self._read_on(self._open_reader(), work)
+            return self._read_on(self._open_reader(), work, settings)
+        finally:
+            self._slots.release()
 
-    def _read_on(self, connection: Connection, work: Callable[[Connection], T]) -> T:
+    def _read_on(self, session: Session, work: Callable[[Connection], T], settings: bool) -> T:
         try:
             with translated(self._location):
-                return work(connection)
+                if not settings:
+                    return work(session)
+                session.execute(session.opening(self._statement_seconds))
+                answer = work(session)
+                session.commit()
+                return answer
         except StoreError as error:
-            if isinstance(error.__cause__, psycopg.errors.FeatureNotSupported):
-                # A statement was prepared for vectors of another size, which another generation has.
-                connection.close()
+            if isinstance(error.__cause__, (psycopg.errors.FeatureNotSupported, *_NOT_PREPARED)):
+                # A statement was prepared for vectors of another size, which another generation has, or a pooler
+                # that looks like the server did not keep it.
+                self._prepares = self._prepares and not isinstance(error.__cause__, _NOT_PREPARED)
+                session.close()
                 raise
             with translated(self._location):
-                migrations.explain(connection, error, self._location)
+                session.rollback()
+                migrations.explain(session, error, self._location)
             raise
         finally:
-            if connection.closed or connection.broken:
-                connection.close()
+            with suppress(psycopg.Error):
+                session.rollback()
+            if session.closed or session.broken:
+                session.close()
             else:
-                self._idle.put(connection)
+                self._idle.put(session)
 
     def write(self, work: Callable[[Connection], T]) -> T:
+        """Do it on the connection that holds the lock.
+
+        It is done again where the server ended it for the sake of others: `work` must leave nothing half done, as a
+        transaction does.
+
+        Raises:
+            Interrupted: the process was asked to stop while others were in the way.
+        """
+        last = time.monotonic() + PATIENCE
+        with self._waits.during(lambda: self._writer):
+            while True:
+                try:
+                    return self._write(work)
+                except StoreError as error:
+                    if not isinstance(error.__cause__, PASSING):
+                        raise
+                    if time.monotonic() > last:
+                        raise self._in_use(error) from error
+                if asked_to_stop(wait=random.uniform(0.1, 0.6)):
+                    raise Interrupted(f"Stopped while others used {self._location}.")
+
+    def _in_use(self, error: StoreError) -> StoreError:
+        if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+            return error
+        return StoreError(
+            f"{self._location} has been in use without a pause for {PATIENCE:.0f} s, so that it could not be changed."
+            " Everything is as it was.",
+            hint="End the query that uses it for so long, then run it again; nothing is embedded again.",
+        )
+
+    def _write(self, work: Callable[[Connection], T]) -> T:
         try:
             with translated(self._location):
                 return work(self._writing())
@@ -91,17 +173,33 @@ class Sessions:
                     migrations.explain(self._writer, error, self._location)
             raise
 
-    def _writing(self) -> Connection:
-        if self._writer is None or self._writer.closed:
-            self._writer = self._open("sync")
+    def _writing(self) -> Session:
+        if self._writer is not None and not self._writer.closed:
+            if self._writer.behind_pooler and server_pid(self._writer) != self._writer.pid:
+                self._writer.close()
+                raise self._shared()
+            return self._writer
+        self._writer = self._open("sync")
+        try:
+            if self._is_lent(self._writer):
+                raise self._shared()
+            self._writer.execute(self._writer.settings(local=False))
+            with suppress(psycopg.Error):
+                # So that a long statement ends when we do, on another machine too. Not every system can do it.
+                self._writer.execute("set client_connection_check_interval to '5s'")
             if self._locked:
                 # The lock went with the broken connection; whoever took it meanwhile has it now.
-                try:
-                    self._acquire(self._writer)
-                except BaseException:
-                    self._writer.close()
-                    raise
+                self._acquire(self._writer)
+        except BaseException:
+            self._writer.close()
+            raise
         return self._writer
+
+    def _shared(self) -> StoreError:
+        return StoreError(
+            f"{self._location} is behind a pooler in transaction mode, where the lock of a sync would hold nothing.",
+            hint=POOLER,
+        )
 
     @contextmanager
     def lock(self, part: str | None = None) -> Iterator[None]:
@@ -127,15 +225,11 @@ class Sessions:
 
     def holder(self, connection: Connection) -> str | None:
         """Who holds the lock and since when, as far as the role may know that."""
-        found = connection.execute(
-            "select a.application_name, a.backend_start from pg_locks l join pg_stat_activity a using (pid)"
-            " where l.locktype = 'advisory' and l.granted and l.objsubid = 1 and a.datname = current_database()"
-            " and (l.classid::bigint << 32 | l.objid::bigint) = hashtextextended(%s, 0)",
-            [self._scope],
-        ).fetchone()
-        if found is None or found[1] is None:
-            return None if found is None else str(found[0])
-        return f"{found[0]}, since {found[1]:%Y-%m-%d %H:%M:%S %Z}"
+        found = holders(connection, self._scope, 0)
+        if not found:
+            return None
+        _, name, _, since = found[0]
+        return str(name) if since is None else f"{name}, since {since:%Y-%m-%d %H:%M:%S %Z}"
 
     def is_held(self, connection: Connection) -> bool:
         """The lock, by a process that is there: the server needs a moment to notice that one was killed."""
@@ -143,48 +237,55 @@ class Sessions:
         return holder is not None and not of_a_process_that_is_gone(holder)
 
     def refresh(self) -> None:
-        """Open readers anew: those from before the extension was installed do not know its types."""
+        """Open readers again: those from before the extension was installed do not know its types."""
         with suppress(queue.Empty):
             while True:
                 self._idle.get_nowait().close()
 
-    def another(self) -> Connection:
-        """A connection of the caller's own."""
+    def another(self) -> Session:
+        """A connection of the caller's own, on which nothing is set."""
         return self._open("watch")
 
-    def pooled(self, connection: Connection) -> bool:
-        """Whether another connection is answered by the same process of the server, as behind a pooler in transaction
-        mode: a lock that is held for as long as a session lasts would hold nothing there."""
-        with self.another() as other, translated(self._location):
-            ours, theirs = (single(c.execute("select pg_backend_pid()"))[0] for c in (connection, other))
-        return bool(ours == theirs)
+    def _is_lent(self, session: Session) -> bool:
+        with translated(self._location):
+            return session.behind_pooler and is_lent(session, self.another)
+
+    def pooler(self) -> str | None:
+        """What stands between us and the server, where that is one that a sync cannot work behind."""
+        with self.another() as session:
+            if self._is_lent(session):
+                return "a pooler in transaction mode"
+        return None
 
     def close(self) -> None:
+        self._waits.close()
         if self._writer is not None:
+            if self._writer.behind_pooler and not self._writer.closed:
+                with suppress(psycopg.Error):
+                    # Somebody else gets the session now.
+                    self._writer.execute("discard all")
             self._writer.close()
         self.refresh()
 
-    def _open(self, use: str) -> Connection:
+    def _open(self, use: str) -> Session:
         """
         Raises:
             StoreError: a newer rowvec has changed the store.
         """
-        connection = connect(self._url, f"{use} {self._purpose}")
+        session = connect(self._url, f"{use} {self._purpose}")
         try:
             with translated(self._location):
-                migrations.refuse_newer(connection, self._location)
+                migrations.refuse_newer(session, self._location)
         except BaseException:
-            connection.close()
+            session.close()
             raise
-        return connection
+        return session
 
-    def _open_reader(self) -> Connection:
-        connection = self._open("read")
-        with translated(self._location):
-            connection.execute("set default_transaction_read_only = on")
-            if self._statement_seconds is not None:
-                connection.execute(f"set statement_timeout = {int(1000 * self._statement_seconds)}")
-        return connection
+    def _open_reader(self) -> Session:
+        session = self._open("read")
+        if not self._prepares:
+            session.prepare_threshold = None
+        return session
 
     def _release(self, connection: Connection) -> None:
         """Nothing else takes advisory locks for the session."""
@@ -203,12 +304,19 @@ class Sessions:
         last = time.monotonic() + GONE_SECONDS
         while connection.execute(statement, names).fetchone() != (True,):
             connection.execute("select pg_advisory_unlock_all()")
+            end_orphans(connection, holders(connection, self._scope, 0))
             holder = self.holder(connection)
             if (holder is None or of_a_process_that_is_gone(holder)) and time.monotonic() < last:
                 # It let go meanwhile; or it was killed, and the server ends the statement that it was in before it
                 # notices.
                 time.sleep(0.05)
                 continue
+            if holder is not None and of_a_process_that_is_gone(holder):
+                raise Locked(
+                    f"The lock of {self._scope} is still held for {holder}: that process has ended, and the server has"
+                    " not noticed yet.",
+                    hint="Try again in a minute, or let an administrator end its session with pg_terminate_backend.",
+                )
             raise Locked(
                 f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
                 hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",

@@ -15,7 +15,7 @@ from rowvec.filters import Filter, bind
 from rowvec.stores.base import Ledger, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.migrations import latest
-from rowvec.stores.postgres import checks, figures, migrations, runs, schema
+from rowvec.stores.postgres import checks, figures, limits, migrations, runs, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.bookkeeping import Bookkeeping
 from rowvec.stores.postgres.connect import (
@@ -29,7 +29,7 @@ from rowvec.stores.postgres.generations.columns import InPlaceGenerations, InPla
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.sessions import POOLER, Sessions
 from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest
@@ -155,8 +155,10 @@ class PostgresStore:
             new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.location, create=self._create_extension)
             migrations.upgrade(connection, self.location, create=True)
+            added = self._generations.make_way(connection, spec)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
+            schema.index_adopted(connection, target, spec, added)
             self._aim(spec, target)
             return new
 
@@ -170,12 +172,12 @@ class PostgresStore:
         if self._target != self._live:
             self._write(lambda c: followers.copy_indexes(c, self._live, self._target))
         self.indexes.ensure(self._vector_table(self._target), like=self._live)
-        self._write(lambda c: schema.refresh_statistics(c, self._target))
+        self.indexes.analyse(self._target)
         self._changeover.finish(self._target, spec)
         self._aim(spec, self._live)
 
     def live_version(self) -> str:
-        return self._read(self._books.version)
+        return self._read(self._books.version, settings=False)
 
     def generations(self, spec: TableSpec) -> list[Generation]:
         return self._read(lambda c: self._generations.listed(c, spec))
@@ -190,12 +192,16 @@ class PostgresStore:
 
     def checks(self, spec: TableSpec) -> list[Check]:
         schema.check_names(spec, self._live)
+        first = [Check("store", True, f"connected to {describe(self._url)}")]
+        pooler = self._sessions.pooler()
+        if pooler is not None:
+            return [*first, Check("pooler", False, f"{pooler}: searches work, a sync does not.", POOLER)]
 
         def look(connection: Connection) -> list[Check]:
-            pooled = self._sessions.pooled(connection)
+            lines = first + limits.checks(connection)
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             words = None if spec.language is None else keywords(self._live, spec)
-            lines = checks.server(self._url, version, pooled=pooled) + checks.kept(connection, words)
+            lines += [checks.extension(version), *checks.kept(connection, words)]
             return [*lines, self._generations.check(connection, spec)]
 
         return self._write(look)
@@ -213,8 +219,7 @@ class PostgresStore:
         def alter(connection: Connection) -> list[str]:
             schema.ensure_extension(connection, self.location, create=self._create_extension)
             done = migrations.upgrade(connection, self.location, create=False)
-            with connection.transaction():
-                return done + self._generations.apply(connection, spec)
+            return done + self._generations.apply(connection, spec)
 
         return self._write(alter)
 

@@ -1,14 +1,12 @@
-"""Generations change places while others read them: waited for, given up on, told about."""
+"""Generations change places while others read them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import psycopg
 
-from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.generations.tables import Generations
 from rowvec.stores.postgres.names import Names
@@ -16,8 +14,6 @@ from rowvec.stores.postgres.sessions import Sessions
 from rowvec.types import State
 
 Connection = psycopg.Connection[Any]
-SWAP_SECONDS, SWAP_PAUSE = 60.0, 0.5
-_IN_THE_WAY = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 class Changeover:
@@ -54,18 +50,4 @@ class Changeover:
             with connection.transaction():
                 exchange(connection)
 
-        last = time.monotonic() + SWAP_SECONDS
-        while True:
-            try:
-                return self._sessions.write(work)
-            except StoreUnavailable as error:
-                if not isinstance(error.__cause__, _IN_THE_WAY):
-                    raise
-                if time.monotonic() > last:
-                    raise StoreError(
-                        f"{self._location} is read without a pause for {SWAP_SECONDS:.0f} s, so that the"
-                        " generations could"
-                        " not change places. The live one stays.",
-                        hint="End the query that reads it for so long, then run it again; nothing is embedded again.",
-                    ) from error
-            time.sleep(SWAP_PAUSE)
+        self._sessions.write(work)

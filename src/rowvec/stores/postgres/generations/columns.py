@@ -11,7 +11,7 @@ in one transaction the former becomes the latter and that becomes `embedding__pr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
+from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names, text_index
 from rowvec.stores.postgres.writes import Writer
 from rowvec.types import Check, Document, Entry, Key, State
@@ -96,8 +97,16 @@ class InPlaceGenerations(Generations):
                 hint=f"Let its owner run: {' '.join(missing)}",
             )
         for statement in missing:
-            connection.execute(statement)
+            if " CONCURRENTLY " in statement:
+                connection.execute(statement.encode())
+                continue
+            with connection.transaction():
+                brief_lock(connection, [self.live.sql])
+                connection.execute(statement.encode())
         return missing
+
+    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Collection[str]:
+        return ()
 
     def open(self, connection: Connection, spec: TableSpec) -> Names:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
@@ -185,12 +194,16 @@ class InPlaceGenerations(Generations):
         ]
         statements = [f"ALTER TABLE {table} {', '.join(changes)};"] if changes else []
         index = text_index(target)
-        there = connection.execute(
-            "select to_regclass(%s)", [sql.Identifier(target.schema, index).as_string(connection)]
+        name = sql.Identifier(target.schema, index).as_string(connection)
+        valid = connection.execute(
+            "select indisvalid from pg_index where indexrelid = to_regclass(%s)", [name]
         ).fetchone()
-        if there == (None,):
+        if valid == (False,):
+            # A build that was cut off left it behind.
+            statements.append(f"DROP INDEX CONCURRENTLY {name};")
+        if valid != (True,):
             hashes = _quoted(connection, target.own("text_hash"))
-            statements.append(f"CREATE INDEX {_quoted(connection, index)} ON {table} ({hashes});")
+            statements.append(f"CREATE INDEX CONCURRENTLY {_quoted(connection, index)} ON {table} ({hashes});")
         return statements
 
     def _check_type(self, found: dict[str, str], target: Names, spec: TableSpec) -> list[str]:
@@ -240,12 +253,14 @@ class InPlaceGenerations(Generations):
 
     def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         keywords(names, spec).drop(connection)
+        brief_lock(connection, [names.sql])
         columns = sql.SQL(", ").join(
             sql.SQL("drop column if exists {}").format(sql.Identifier(names.own(name))) for name in LEDGER_COLUMNS
         )
         connection.execute(sql.SQL("alter table {} {}").format(names.sql, columns))
 
     def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
+        brief_lock(connection, [*keywords(old, spec).tables, old.sql])
         for name in LEDGER_COLUMNS:
             connection.execute(
                 sql.SQL("alter table {} rename column {} to {}").format(

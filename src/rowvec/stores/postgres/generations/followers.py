@@ -20,26 +20,12 @@ from rowvec.stores.postgres.vector_index import index
 
 Connection = psycopg.Connection[Any]
 
-LOCK_MILLISECONDS = 300
-"""A swap that waits for a reader makes all later readers wait behind it: it gives up after so long, and tries again."""
-
 
 class View(NamedTuple):
     name: str
     """Quoted, as SQL wants it."""
     definition: str
     options: str | None
-
-
-def lock(connection: Connection, tables: Sequence[sql.Composable]) -> None:
-    """Keep everybody off these tables until the transaction ends, in the order in which searches go through them.
-
-    Raises:
-        psycopg.errors.LockNotAvailable: somebody reads one of them for long.
-    """
-    connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS}")
-    if tables:
-        connection.execute(sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(tables)))
 
 
 def check_followers(connection: Connection, live: Names) -> None:

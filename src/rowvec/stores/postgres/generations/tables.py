@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from rowvec.stores.postgres.bookkeeping import Bookkeeping, Known
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.schema import KEY_TYPES
 from rowvec.types import Check, Fingerprint, Generation, State
@@ -103,6 +105,28 @@ class Generations:
     def names(self, state: State) -> Names:
         return {State.LIVE: self.live, State.BUILDING: self.live.next, State.PREVIOUS: self.live.previous}[state]
 
+    def make_way(self, connection: Connection, spec: TableSpec) -> Collection[str]:
+        """What takes long and would otherwise be done while `open` keeps others off the table. Not for a transaction.
+
+        Returns:
+            The columns that `open` is going to add, to be indexed after it.
+
+        Raises:
+            StoreError: an existing table has another shape.
+        """
+        names = self.existing(connection, spec.fingerprint)
+        if names is None:
+            return ()
+        added = self._lacking(connection, names, spec)
+        rereads = spec.language is not None and keywords(names, spec).language_of(connection) != spec.language
+        if (rereads or added) and "row_hash" not in added:
+            # New columns are empty, and so are new words: no row's metadata is current any more.
+            schema.forget_row_hashes(connection, names)
+        return added
+
+    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Collection[str]:
+        return schema.lacking(connection, names, spec, self._storage, self._location).keys()
+
     def open(self, connection: Connection, spec: TableSpec) -> Names:
         """The table that vectors of this fingerprint belong into, made or adopted first. Needs a transaction.
 
@@ -156,11 +180,11 @@ class Generations:
         words = keywords(names, spec)
         if words.is_current(connection) if spec.language is not None else not words.exists(connection):
             return
+        if spec.language is not None:
+            schema.forget_row_hashes(connection, names)
         words.drop(connection)
-        if spec.language is None:
-            return
-        words.create(connection)
-        schema.forget_row_hashes(connection, names)
+        if spec.language is not None:
+            words.create(connection)
 
     def finish(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         """Make `names` the live generation, keeping the former one as the previous. Needs a transaction.
@@ -199,7 +223,7 @@ class Generations:
         tables: list[sql.Composable] = [sql.SQL(view.name) for view in shown]
         if keywords(live, spec).exists(connection):
             tables += keywords(live, spec).tables
-        followers.lock(connection, [*tables, live.sql])
+        brief_lock(connection, [*tables, live.sql])
         between = live.between
         self._rename(connection, live, between, spec)
         if names == live.previous:
@@ -225,7 +249,6 @@ class Generations:
             raise StoreError(
                 f"{self._location} has no {state} generation.", hint="`rowvec generations` lists those that there are."
             )
-        connection.execute(f"set local lock_timeout = {10 * followers.LOCK_MILLISECONDS}")
         self._drop(connection, self.names(state), spec)
         self._books.forget(connection, state)
         self._books.forget_progress(connection, self.names(state).scope)
@@ -235,6 +258,7 @@ class Generations:
         schema.drop_table(connection, names)
 
     def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
+        brief_lock(connection, [*keywords(old, spec).tables, old.sql])
         schema.rename_table(connection, old, new)
         followers.rename_indexes(connection, old, new)
         keywords(old, spec).rename(connection, new.family)

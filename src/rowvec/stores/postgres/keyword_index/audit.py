@@ -8,7 +8,7 @@ import numpy as np
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.keyword_index.index import ENTRY, KeywordIndex
 from rowvec.types import Key
 
@@ -30,15 +30,15 @@ class Amiss(NamedTuple):
 
 
 def check(connection: Connection, index: KeywordIndex, rows: sql.Composable, known: sql.Composable) -> Amiss:
-    """Compare in one snapshot, so that nothing that is being written looks wrong. Opens a transaction.
+    """Compare in one snapshot, so that nothing that is being written looks wrong. Opens a
+    transaction where there is none.
 
     Args:
         rows: a query for the keys that must be in the index, as `key`.
         known: a query for those that may be.
     """
     segments, _, documents = index.tables
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
+    with one_snapshot(connection):
         unknown = (
             "select key from ({rows}) held where not exists (select from {documents} d where d.key = held.key)"
             " order by key"

@@ -20,7 +20,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -31,10 +30,11 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 from psycopg import sql
-from psycopg.pq import TransactionStatus
 
 from rowvec.errors import StoreError
+from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.keyword_index.words import FORMAT, searchable
+from rowvec.stores.postgres.locks import brief_lock
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
 
@@ -135,7 +135,9 @@ class KeywordIndex:
             )
 
     def drop(self, conn: Connection) -> None:
-        conn.execute(self._sql("drop"))
+        with conn.transaction():
+            brief_lock(conn, self.tables)
+            conn.execute(self._sql("drop"))
 
     def rename(self, conn: Connection, name: str) -> KeywordIndex:
         """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
@@ -183,7 +185,7 @@ class KeywordIndex:
         if limit < 1 or not query.strip():
             return []
         condition = where or sql.SQL("true")
-        with _one_snapshot(conn):
+        with one_snapshot(conn):
             documents, scores = self._scores(conn, query)
             best = _best(scores, max(CANDIDATES_TO_FILTER if where else CANDIDATES, 4 * limit))
             hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
@@ -327,20 +329,6 @@ def _queries() -> dict[str, str]:
 def _first(cursor: psycopg.Cursor[Any]) -> Any:
     row = cursor.fetchone()
     return row and row[0]
-
-
-@contextmanager
-def _one_snapshot(conn: Connection) -> Iterator[None]:
-    """See one state of the tables in several statements: a version replaced between them would be lost to both.
-
-    Inside a caller's transaction its isolation level stands.
-    """
-    if conn.info.transaction_status is not TransactionStatus.IDLE:
-        yield
-        return
-    with conn.transaction():
-        conn.execute("set transaction isolation level repeatable read, read only")
-        yield
 
 
 def _summed(found: list[Documents], scores: list[Scores]) -> tuple[Documents, Scores]:

@@ -7,7 +7,6 @@ import itertools
 import os
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.types import Progress
 
@@ -154,7 +154,7 @@ def build(
             f" {LONGEST_VECTOR['halfvec']:,} at most.",
             hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
         )
-    with alone(connection, names):
+    with alone(connection, names.scope):
         rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
         former = [index for index in find(connection, names) if _is_ours(names, index)]
         name = _free_name(connection, names)
@@ -173,23 +173,9 @@ def build(
         return next(index for index in find(connection, names) if index.name == name)
 
 
-@contextmanager
-def alone(connection: Connection, names: Names) -> Iterator[None]:
-    """Builds and drops of a table's indexes come one after the other: an index that is being built is invalid, as one
-    is that a killed build left behind."""
-    # A statement that waits would keep its snapshot, for the end of which the other build waits.
-    while single(connection.execute("select pg_try_advisory_lock(hashtextextended(%s, 2))", [names.scope])) != (True,):
-        time.sleep(0.5)
-    try:
-        yield
-    finally:
-        if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 2))", [names.scope])
-
-
 def drop(connection: Connection, names: Names) -> int:
     """Drop every vector index without blocking, but for those a user made in a table of their own; return how many."""
-    with alone(connection, names):
+    with alone(connection, names.scope):
         found = [index for index in find(connection, names) if _is_ours(names, index)]
         _drop(connection, names, found)
     return len(found)

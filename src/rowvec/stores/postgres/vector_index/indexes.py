@@ -8,9 +8,12 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index import index, tuning
@@ -67,7 +70,7 @@ class Indexes:
                 return
             succeeds = pattern is not None and like != table.names
             if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
-                with index.alone(connection, table.names):
+                with alone(connection, table.names.scope):
                     if not self._has_usable(connection, table):
                         self._build(connection, table, chosen, None)
 
@@ -76,6 +79,17 @@ class Indexes:
     @staticmethod
     def _has_usable(connection: Connection, table: VectorTable) -> bool:
         return index.usable(index.find(connection, table.names), table.metric) is not None
+
+    def analyse(self, names: Names) -> None:
+        """Have the planner know a table that changed by a tenth: filtered searches go by its estimates."""
+
+        def work(connection: Connection) -> None:
+            if schema.statistics_are_old(connection, names):
+                # A build waits for the end of every statement that waits for it, as this one would.
+                with alone(connection, names.scope):
+                    connection.execute(sql.SQL("analyze {}").format(names.sql))
+
+        self._sessions.write(work)
 
     def build(self, spec: IndexSpec, progress: Progress | None = None) -> IndexInfo:
         """Raises StoreError when pgvector cannot index vectors of that size."""
@@ -115,8 +129,6 @@ class Indexes:
 
 
 def _rows(connection: Connection, table: VectorTable) -> int:
-    from psycopg import sql
-
     # Not all rows: a large table of a user's own may have few vectors yet.
     statement = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
     return int(single(connection.execute(statement))[0])

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index.index import IndexInfo
 from rowvec.types import Key, Ranked, Vector
@@ -102,9 +102,13 @@ def _approximate(
     filtered = where is not EVERYTHING
     candidates = limit * FILTERED_CANDIDATES if filtered else limit
     values = [*where.values, vector, candidates, vector, limit]
-    with connection.transaction():
+    with one_snapshot(connection):
         connection.execute(_effort(index, candidates, filtered=filtered))
-        return connection.execute(statement, values, binary=True).fetchall()
+        rows = connection.execute(statement, values, binary=True).fetchall()
+        if len(rows) < limit:
+            # What is asked next in this transaction is for the planner to decide.
+            connection.execute("set local enable_seqscan to default")
+        return rows
 
 
 def _effort(index: IndexInfo, limit: int, *, filtered: bool) -> str:
