@@ -28,7 +28,7 @@ from rowvec.stores.base import Ledger
 from rowvec.support import logs
 from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint, Report
-from rowvec.workers import jobs
+from rowvec.workers import jobs, sql_queue
 from rowvec.workers.ranges import sync_range as carry_out_range
 from rowvec.workers.settings import celery_settings, load_config, reachable
 
@@ -45,6 +45,7 @@ COUNTED = ("processed", "inserted", "embedded", "failed", "skipped")
 
 _configuring = threading.Lock()
 
+sql_queue.install()
 app = Celery("rowvec")
 # Read when first needed: importing this module neither needs a config nor starts a server.
 app.add_defaults(lambda: celery_settings(load_config()))
@@ -52,22 +53,24 @@ app.add_defaults(lambda: celery_settings(load_config()))
 
 @app.task(bind=True, name="rowvec.generate_embeddings")
 def generate_embeddings(
-    task: Any, pipeline: str | None = None, batch_size: int = 100, asked_at: float | None = None
+    task: Any, pipeline: str | None = None, batch_size: int = 100, after_run: int | None = None
 ) -> dict[str, Any]:
     """Embed up to `batch_size` of the rows that need it.
 
     Args:
-        asked_at: seconds since the epoch; when a sync began after that, it has done the work.
+        after_run: the newest run when this was asked for; a later one that left nothing out has done the work.
 
     Returns:
-        `{"processed": 95, "failed": 5}`, with a reason in `skipped` when another sync did or does the work.
+        `{"processed": 95, "failed": 5}`, with a reason in `skipped` when another sync did the work, or holds the
+        pipeline for minutes.
     """
     _check_batch_size(batch_size)
     return _once(
         task,
         pipeline,
-        lambda opened: jobs.generate_embeddings(opened, batch_size, asked_at, progress=_progress(task)),
+        lambda opened: jobs.generate_embeddings(opened, batch_size, after_run, progress=_progress(task)),
         skipped={"processed": 0, "failed": 0},
+        patience=AGAIN_TIMES,
     )
 
 
@@ -154,12 +157,14 @@ def _once(
     work: Callable[[Pipeline], dict[str, Any]],
     *,
     skipped: dict[str, Any] | None = None,
+    patience: int = 0,
     wait: bool = False,
 ) -> dict[str, Any]:
     """Carry `work` out unless an earlier delivery of the same task did, or somebody else is at it.
 
     Args:
         skipped: what the result of a task says that another sync made needless.
+        patience: so often it comes again while somebody else holds the lock: what that one does may be less.
         wait: until the lock is free and the databases answer. One delivered again always waits for the lock: the
             holder may be its own first run.
     """
@@ -173,7 +178,7 @@ def _once(
         with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
             return _logged(task.name, opened, work)
     except Locked as error:
-        if wait or again:
+        if wait or (again and not patience) or task.request.retries < patience:
             raise task.retry(exc=error, countdown=_pause(), max_retries=None) from error
         logger.info("Task %s skipped: %s", task.request.id, error.message)
         return {**(skipped or {}), "skipped": error.message}

@@ -126,6 +126,7 @@ def sync(
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
             _finish(chosen, options, running, accept=accept)
+        running.report.whole = True
     return running.report
 
 
