@@ -43,3 +43,19 @@ def test_nothing_is_left_out_where_few_wait() -> None:
     assert fleet._asked() == []
     fleet.working = [Part("1", "2"), Part("2", None)]
     assert {part.after for part in fleet._asked()} == {"1", "2"}
+
+
+def test_that_nobody_works_is_said_and_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Any = None
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr("rowvec.workers.fleet.time.monotonic", lambda: now[0])
+    fleet = _Fleet(nothing, {}, Running(0, threading.Event(), tell=told.append))
+    fleet._tell_silence()
+    fleet.working = [Part("1", "2"), Part("2", None)]
+    for seconds in (29, 1, 20, 10):
+        now[0] += seconds
+        fleet._tell_silence()
+    assert [text[:60] for text in told] == [
+        "No worker has said anything for 30 s, and 2 ranges wait. Doe",
+        "No worker has said anything for 60 s, and 2 ranges wait. Doe",
+    ]

@@ -37,6 +37,8 @@ logger = logging.getLogger("rowvec.workers")
 AGAIN_SECONDS = 10
 AGAIN_TIMES = 30
 PROGRESS_SECONDS = 1.0
+UNHEARD_SECONDS = 10.0
+"""After a result store did not take the progress, it is left alone for so long."""
 PROGRESS = "PROGRESS"
 QUEUED = "QUEUED"
 SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
@@ -216,7 +218,12 @@ def _progress(task: Any) -> OnReport:
         now = time.monotonic()
         if now - last >= PROGRESS_SECONDS:
             last = now
-            task.update_state(state=PROGRESS, meta=report.as_dict())
+            try:
+                task.update_state(state=PROGRESS, meta=report.as_dict())
+            except Exception as error:
+                # What is embedded is stored elsewhere: nobody loses a row because a count could not be told.
+                last = now + UNHEARD_SECONDS
+                logger.warning("The progress of a task could not be told: %s", type(error).__name__)
 
     return tell
 

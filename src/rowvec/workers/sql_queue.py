@@ -14,16 +14,16 @@ LISTENS = "hashtextextended('rowvec worker of ' || %s, 0)"
 """The advisory lock that each worker of a queue shares while it listens: its death frees it, however it dies."""
 
 
-class Channel(sqlalchemy.Channel):  # type: ignore[misc]  # Kombu has no types.
+class Channel(sqlalchemy.Channel):
     _listening: Any = None
 
     def _new_queue(self, queue: str, **options: Any) -> None:
         self._ended(super()._new_queue, queue, **options)
 
-    def _put(self, queue: str, payload: Any, **options: Any) -> None:
-        self._ended(super()._put, queue, payload, **options)
+    def _put(self, queue: str, payload: Any, **kwargs: Any) -> None:  # type: ignore[override]  # Two names in Kombu.
+        self._ended(super()._put, queue, payload, **kwargs)
 
-    def _get(self, queue: str) -> Any:
+    def _get(self, queue: str, timeout: float | None = None) -> Any:
         return self._ended(super()._get, queue)
 
     def _size(self, queue: str) -> int:
@@ -68,7 +68,7 @@ class Channel(sqlalchemy.Channel):  # type: ignore[misc]  # Kombu has no types.
             return int(found.scalar_one())
 
 
-class Transport(sqlalchemy.Transport):  # type: ignore[misc]
+class Transport(sqlalchemy.Transport):
     Channel = Channel
 
 
