@@ -12,6 +12,7 @@
     │   └── BudgetExceeded          the next request would pass --max-cost
     ├── StoreError                  keeping or searching vectors
     │   ├── StoreUnavailable        (transient)
+    │   │   └── StatementCancelled  (transient) it took longer than the server or rowvec allows
     │   ├── Locked                  another sync of this pipeline is at work
     │   ├── DeletionGuard           the sync would delete more than half of the vectors
     │   └── GenerationHeld          a new generation is finished and was not put in the place of the live one
@@ -95,6 +96,10 @@ class StoreError(RowvecError):
 
 class StoreUnavailable(StoreError):
     transient = True
+
+
+class StatementCancelled(StoreUnavailable):
+    pass
 
 
 class Locked(StoreError):

@@ -18,7 +18,7 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import setup_logging, worker_process_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec import assemble
@@ -37,6 +37,8 @@ logger = logging.getLogger("rowvec.workers")
 AGAIN_SECONDS = 10
 AGAIN_TIMES = 30
 PROGRESS_SECONDS = 1.0
+STORE_TRIES = 15
+"""About a minute: Celery doubles the pause from 10 ms up to 10 s."""
 UNHEARD_SECONDS = 10.0
 """After a result store did not take the progress, it is left alone for so long."""
 PROGRESS = "PROGRESS"
@@ -260,6 +262,12 @@ if logs.wanted():
     @setup_logging.connect
     def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
         logs.install(loglevel or logging.INFO)
+
+
+@worker_init.connect
+def _be_patient(**_: Any) -> None:
+    """What a worker has done is not lost because the result store was away for a minute; who asks waits for nobody."""
+    app.backend.always_retry, app.backend.max_retries = True, STORE_TRIES
 
 
 @worker_process_shutdown.connect

@@ -14,7 +14,7 @@ from pgvector.psycopg import register_vector
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+from rowvec.errors import RowvecError, StatementCancelled, StoreError, StoreUnavailable
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
 
@@ -163,7 +163,7 @@ def translated(location: str) -> Iterator[None]:
             " own are yours to make.",
         ) from error
     except psycopg.errors.QueryCanceled as error:
-        raise StoreUnavailable(f"{location} cancelled a statement: {_first_line(error)}") from error
+        raise StatementCancelled(f"{location} cancelled a statement: {_first_line(error)}") from error
     except (
         psycopg.OperationalError,
         psycopg.InterfaceError,
