@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import resource
+from collections.abc import Callable
 from functools import cache
 from http import HTTPStatus
 from typing import Any
@@ -84,13 +85,16 @@ class Connection(H11Protocol):
         self._stop()
         super().connection_lost(exc)
 
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._watch()
+
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._start(READ_SECONDS, self.transport.abort)
+        self._watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._awaited = None
         self._watch()
 
     @property
@@ -98,23 +102,25 @@ class Connection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _watch(self) -> None:
-        """Time what is awaited from the caller, once for each head and each body."""
-        head, body = self._asks_nothing, not self._asks_nothing and self.cycle.more_body
-        awaited = (self.cycle, head) if head or body else None
-        if awaited != self._awaited:
-            self._awaited = awaited
+        """Time what is awaited from the caller, once for each head, each body, and each answer to be taken."""
+        if self.flow.write_paused or self.transport.is_closing():
+            self._await("taking", READ_SECONDS, self.transport.abort)
+        elif self._asks_nothing:
+            self._await(("head after", self.cycle), HEAD_SECONDS, lambda: self._refuse(SLOW))
+        elif self.cycle.more_body:
+            self._await(("body of", self.cycle), BODY_SECONDS, lambda: self._refuse(SLOW))
+        else:
             self._stop()
-            if awaited is not None:
-                self._start(HEAD_SECONDS if head else BODY_SECONDS, lambda: self._refuse(SLOW))
 
-    def _start(self, seconds: float, action: Any) -> None:
-        self._stop()
-        self._timer = self.loop.call_later(seconds, action)
+    def _await(self, what: object, seconds: float, otherwise: Callable[[], None]) -> None:
+        if what != self._awaited:
+            self._stop()
+            self._awaited, self._timer = what, self.loop.call_later(seconds, otherwise)
 
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._awaited = self._timer = None
 
     def _refuse(self, problem: Problem) -> None:
         """Say why, unless an answer is on its way, and close."""
@@ -122,6 +128,7 @@ class Connection(H11Protocol):
         if self._asks_nothing or not self.cycle.response_started:
             self.transport.write(_raw(problem))
         self.transport.close()
+        self._watch()
 
 
 def _raw(problem: Problem) -> bytes:
