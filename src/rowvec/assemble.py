@@ -241,10 +241,11 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
             passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
         )  # fmt: skip
     from rowvec.embedders.openai.client import OpenAIEmbedder
+    from rowvec.embedders.openai.wire import KEY_SETTING
 
     return OpenAIEmbedder(
         chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
-        key_env=chosen.key_variable, dimensions=chosen.dimensions,
+        key_env=chosen.key_variable or KEY_SETTING, dimensions=chosen.dimensions,
         batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
         max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",

@@ -6,11 +6,13 @@ or, in sources.py, SOURCES.
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -38,6 +40,8 @@ from rowvec.config.fields import (
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
 OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
+"""By the host, and those below it, that each key is for."""
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
@@ -101,10 +105,11 @@ def _table(value: Any, info: ValidationInfo) -> Any:
 
 
 def _api_key(value: Any, info: ValidationInfo) -> Any:
-    """Defaults to the variable in which people keep the key of that service."""
+    """Defaults to the variable in which people keep the key of that service, for that service only."""
     if value or not info.context:
         return value or None
-    return info.context.environment.get(key_variable(info.data.get("base_url", OPENAI))) or None
+    variable = key_variable(info.data.get("base_url", OPENAI))
+    return (info.context.environment.get(variable) or None) if variable else None
 
 
 def _columns(value: Any) -> Any:
@@ -128,9 +133,22 @@ def _lines(value: Any) -> Any:
     return tuple(str(line) for line in lines)
 
 
-def key_variable(base_url: str) -> str:
-    openrouter = re.match(r"https?://([\w-]+\.)*openrouter\.ai(?![\w.-])", base_url, re.IGNORECASE)
-    return "OPENROUTER_API_KEY" if openrouter else "OPENAI_API_KEY"
+def key_variable(base_url: str) -> str | None:
+    """The variable whose key is for that address; None where a key must be written into the config."""
+    host = urlsplit(base_url).hostname or ""
+    found = (variable for home, variable in KEY_VARIABLES.items() if host == home or host.endswith(f".{home}"))
+    return next(found, None)
+
+
+def in_clear(base_url: str) -> bool:
+    """What is sent there can be read on the way."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not here
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
@@ -228,7 +246,9 @@ class OpenAIEmbedderConfig(Section):
     base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
     """The address of the service, up to its version."""
     api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
-    """By default from `OPENAI_API_KEY`, or `OPENROUTER_API_KEY` where OpenRouter is asked."""
+    """By default from `OPENAI_API_KEY` for OpenAI, `OPENROUTER_API_KEY` for OpenRouter; none for another host."""
+    allow_http: bool = False
+    """Send the key to another machine over `http`, where it can be read on the way."""
     dimensions: OptionalCount = None
     """Shorter vectors than the model's own, where the service can make them."""
     batch_size: Count = 100
@@ -252,9 +272,18 @@ class OpenAIEmbedderConfig(Section):
     passage_prompt: str | None = None
     """Put before the text of a row."""
 
+    @model_validator(mode="after")
+    def _key_is_not_sent_in_clear(self) -> OpenAIEmbedderConfig:
+        if self.api_key is not None and in_clear(self.base_url) and not self.allow_http:
+            raise wrong(
+                "would send its key over http, where it can be read on the way",
+                "Write an https address, or allow_http = true where the network is yours.",
+            )
+        return self
+
     @property
-    def key_variable(self) -> str:
-        """The variable that holds the key where `api_key` is left out."""
+    def key_variable(self) -> str | None:
+        """The variable that holds the key where `api_key` is left out; None where none does."""
         return key_variable(self.base_url)
 
 

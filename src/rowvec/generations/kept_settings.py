@@ -22,7 +22,7 @@ from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
 from rowvec.types import Column, Document, Row
 
-SECRET = {"api_key", "trust_remote_code"}
+SECRET = {"api_key", "allow_http", "trust_remote_code"}
 OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
 """These decide no vector: the config of today has them."""
 
@@ -91,9 +91,9 @@ class KeptSettings:
         if values["kind"] == "openai":
             address = values.get("base_url", models.OPENAI)
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
-                values |= {"base_url": today.base_url, "api_key": today.api_key}
-            elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
-                values["api_key"] = os.environ.get(models.key_variable(address))
+                values |= {"base_url": today.base_url, "api_key": today.api_key, "allow_http": today.allow_http}
+            elif (variable := models.key_variable(address)) and not models.in_clear(address):
+                values["api_key"] = os.environ.get(variable)
         return _validated(model, values)
 
 
