@@ -33,6 +33,7 @@ from rowvec.config.fields import (
     Section,
     Text_,
     blank_is_none,
+    clear_url,
     number,
     wrong,
 )
@@ -291,7 +292,7 @@ class PostgresStoreConfig(Section):
     """PostgreSQL with pgvector: the embedded one, or a server."""
 
     kind: Literal["postgres"] = "postgres"
-    url: Annotated[SecretStr, AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
+    url: Annotated[SecretStr, AfterValidator(clear_url), AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
     """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
     table: TableName = Field(default="", validate_default=True)
     """`table` or `schema.table`; named after the pipeline by default."""
@@ -315,7 +316,9 @@ class LibsqlStoreConfig(Section):
     """libSQL: a file, or a Turso database."""
 
     kind: Literal["libsql"] = "libsql"
-    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_libsql_url)] = Field(examples=["vectors.db"])
+    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(clear_url), AfterValidator(_libsql_url)] = Field(
+        examples=["vectors.db"]
+    )
     """A file, or `libsql://name.turso.io`."""
     token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
     """Of a remote database."""

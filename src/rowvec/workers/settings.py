@@ -14,7 +14,7 @@ import psycopg
 from rowvec.config import Config, load
 from rowvec.documents.values import clean
 from rowvec.errors import BrokerUnavailable
-from rowvec.support.redaction import redact
+from rowvec.support.redaction import redact_text
 from rowvec.workers.schedule import beat_schedule
 
 CONFIG_VARIABLE = "ROWVEC_CONFIG"
@@ -150,6 +150,6 @@ def reachable() -> Iterator[None]:
         ) from error
     except refusals as error:
         raise BrokerUnavailable(
-            f"The broker {broker} refuses what it is sent: {redact(clean(str(error)))[:200]}",
+            f"The broker {broker} refuses what it is sent: {redact_text(clean(str(error)))[:200]}",
             hint="Is its memory full, and may its user do this?",
         ) from error
