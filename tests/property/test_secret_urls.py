@@ -1,4 +1,4 @@
-"""A password of any characters, written into a URL as it is, is shown by no error, log line or repr: not in part either."""
+"""A password of any characters, written into a URL as it is, is shown in no error, log line or repr, nor a part."""
 
 from __future__ import annotations
 
