@@ -69,7 +69,7 @@ def assemble(
         ConfigError: a column does not exist, or rows and vectors share a file.
         SourceError, EmbedderError: rows or model cannot be found.
     """
-    _check_files(declared)
+    check_files(declared)
     with ExitStack() as unfinished:
         pipeline = _assembled(loaded, declared, unfinished, max_cost, readers, statement_seconds)
         unfinished.pop_all()
@@ -88,7 +88,7 @@ def _assembled(
     unfinished.callback(source.close)
     text = declared.text
     recipe = build_recipe(
-        source.columns, source.key, columns=text.columns, exclude=_excluded(source, declared), repeat=text.repeat,
+        source.columns, source.key, columns=text.columns, exclude=excluded(source, declared), repeat=text.repeat,
         template=text.template, lines=text.lines,
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
@@ -119,14 +119,14 @@ def _assembled(
             language=declared.store.language,
             fingerprint=embedder.fingerprint,
             recipe=recipe.fingerprint,
-            settings=kept(declared),
+            settings=kept(declared, source, metadata),
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
         ranking=ranking,
         cursor=_cursor_settings(declared),
         former=KeptSettings(
-            declared, source, columns, copied, partial(_excluded, source), partial(build_embedder, budget=budget)
+            declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         gate=_gate(declared),
     )
@@ -149,15 +149,15 @@ def _in_place(declared: PipelineConfig) -> str | None:
     return declared.store.column if isinstance(declared.store, PostgresStoreConfig) else None
 
 
-def _excluded(source: Source, declared: PipelineConfig) -> list[str]:
+def excluded(source: Source, declared: PipelineConfig) -> list[str]:
     """Columns that are left out of the text: what a row says is not its own vector."""
-    excluded = list(declared.text.exclude)
+    left_out = list(declared.text.exclude)
     column = _in_place(declared)
     if column is not None and declared.text.columns == "*":
         from rowvec.stores.postgres.generations.columns import is_ours
 
-        excluded += [each.name for each in source.columns if is_ours(each.name, column)]
-    return excluded
+        left_out += [each.name for each in source.columns if is_ours(each.name, column)]
+    return left_out
 
 
 def build_source(declared: PipelineConfig) -> Source:
@@ -287,7 +287,7 @@ def build_store(
     )  # fmt: skip
 
 
-def _check_files(declared: PipelineConfig) -> None:
+def check_files(declared: PipelineConfig) -> None:
     """Python's sqlite3 and libSQL must not have one file open in one process: POSIX takes off all locks of a process
     when any of its handles is closed, so each would lose its locks to the other, and then the file.
 

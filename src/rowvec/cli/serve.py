@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec import assemble
+from rowvec import assemble_search
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.config import load
@@ -85,7 +85,7 @@ def _services(
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
     services = {}
     for name in names or loaded.names:
-        pipeline = assemble.assemble(
+        pipeline = assemble_search.assemble(
             loaded, loaded.pipeline(name), readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS
         )
         stack.callback(pipeline.close)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,21 +20,38 @@ from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
-from rowvec.types import Column, Document, Row
+from rowvec.types import Column, ColumnType, Document, Row
 
 SECRET = {"api_key", "allow_http", "trust_remote_code"}
 OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
 """These decide no vector: the config of today has them."""
 
 
-def kept(declared: PipelineConfig) -> str:
-    """What to keep of a pipeline, as JSON."""
+def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -> str:
+    """What to keep of a pipeline, as JSON: also what a search must know of the source, which may be away then."""
     embedder = declared.embedder.model_dump(mode="json", exclude=SECRET | OF_THE_MACHINE, exclude_none=True)
     if "base_url" in embedder:
         embedder["base_url"] = _without_query(embedder["base_url"])
     # Not in mode "json": pydantic warns of columns that it has itself made a list of.
     text = declared.text.model_dump(exclude_none=True)
-    return json.dumps({"embedder": {**embedder, "kind": declared.embedder.kind}, "text": text}, sort_keys=True)
+    values = {
+        "embedder": {**embedder, "kind": declared.embedder.kind},
+        "text": text,
+        "key": [source.key, source.key_type.value],
+        "metadata": {column.name: column.type.value for column in metadata},
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def known_columns(kept: str, key: str, names: Sequence[str]) -> tuple[ColumnType, tuple[Column, ...]] | None:
+    """The type of the key, and the metadata columns of these names, as they were at the last sync; None where the
+    settings do not say."""
+    values = json.loads(kept) if kept else {}
+    found_key, kind = values.get("key", (None, None))
+    types = values.get("metadata", {})
+    if found_key != key or not types.keys() >= set(names):
+        return None
+    return ColumnType(kind), tuple(Column(name, ColumnType(types[name])) for name in names)
 
 
 class KeptSettings:
