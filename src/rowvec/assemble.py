@@ -250,7 +250,7 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
         max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
         price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
-        budget=budget,
+        budget=budget or Budget(chosen.max_cost),
     )  # fmt: skip
 
 

@@ -10,16 +10,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from pathlib import Path
 
 import httpx
 import psycopg
 import pytest
 
+from rowvec import assemble, assemble_search
+from rowvec.config import load
 from rowvec.serve.guard import connections
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Embedded
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline, serving
+from tests.servers.openai import EmbeddingServer
 
 LIST = {"input": [f"text {number}" for number in range(320)]}
 
@@ -192,6 +197,37 @@ def test_a_filter_that_reads_every_row_many_times_is_refused() -> None:
             many = {"not": {"or": [{"name": {"contains": str(number)}} for number in range(count)]}}
             assert client.post("/search/semantic", json={"query": "x", "filters": many}).status_code == status
         assert reply.json()["error"]["message"] == "The filter has 6 times contains; this server takes 5."
+
+
+def test_a_budget_that_is_spent_has_one_too(tmp_path: Path) -> None:
+    with EmbeddingServer(dimension=1536) as model:
+        (tmp_path / "rowvec.toml").write_text(
+            f"""
+            [pipelines.things]
+            source = {{ kind = "files", paths = "things.csv", key = "id" }}
+            store = {{ kind = "libsql", url = "v.db" }}
+
+            [pipelines.things.embedder]
+            kind = "openai"
+            model = "text-embedding-3-small"
+            base_url = "{model.url}"
+            api_key = "test-key"
+            price_per_million = 1
+            max_cost = 0.00004
+            """
+        )
+        (tmp_path / "things.csv").write_text("id,name\n1,lamp\n")
+        loaded = load(tmp_path)
+        with closing(assemble.assemble(loaded, loaded.pipeline())) as pipeline:
+            sync(pipeline)
+        searched = assemble_search.assemble(loaded, loaded.pipeline())
+        with closing(searched), client_of(application(searched)) as client:
+            replies = [client.get("/search", params={"query": f"a lamp {number}"}) for number in range(40)]
+            assert replies[0].status_code == 200
+            assert replies[-1].status_code == 503
+            assert replies[-1].json()["error"]["message"] == "The budget for the embedding model is spent."
+            assert client.get("/search", params={"query": "lamp", "mode": "keyword"}).status_code == 200
+            assert 1e-6 * model.billed_tokens <= 0.00008, "twice the budget: that of the sync, and that of the server"
 
 
 def test_a_statement_that_was_cancelled_has_an_answer_of_its_own(postgres_url: str) -> None:

@@ -264,6 +264,9 @@ class OpenAIEmbedderConfig(Section):
     """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens; overrides the built-in table."""
+    max_cost: Annotated[Price | None, Field(gt=0), BeforeValidator(blank_is_none)] = None
+    """US dollars that one process, such as a server or a worker, may spend until it is started again; `--max-cost` goes
+    before it."""
     timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
     """Seconds until a request counts as lost."""
     max_tries: Count = 3

@@ -23,7 +23,7 @@ from rowvec.sources.base import Source
 from rowvec.types import Column, ColumnType, Document, Row
 
 SECRET = {"api_key", "allow_http", "trust_remote_code"}
-OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency"}
+OF_THE_MACHINE = {"device", "workers", "cache_dir", "batch_size", "concurrency", "max_cost"}
 """These decide no vector: the config of today has them."""
 
 

@@ -19,6 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rowvec.errors import (
+    BudgetExceeded,
     EmbedderError,
     RateLimited,
     RowvecError,
@@ -61,6 +62,8 @@ def of_rowvec(error: RowvecError) -> Problem:
     if isinstance(error, SearchError | TextRefused):
         return Problem(422, error.message, error.hint)
     logger.warning("%s: %s", type(error).__name__, error)
+    if isinstance(error, BudgetExceeded):
+        return Problem(503, "The budget for the embedding model is spent.", "Known queries and keyword search go on.")
     if isinstance(error, StatementCancelled):
         return Problem(
             422, "The database needed longer for this than a request may take.", "Ask for less: a simpler filter."
