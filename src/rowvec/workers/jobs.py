@@ -13,7 +13,6 @@ from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Report
 
-
 LATEST_RUNS = 100
 
 
