@@ -69,7 +69,7 @@ def compare(folder: Path, url: str, rounds: int, latency: float) -> None:
     texts = folder / "texts"
     texts.write_text("\x1e".join("word " * 160 + str(number) for number in range(ROWS)))
     os.environ |= {
-        "EMBEDDINGS_URL": url, "EMBEDDINGS_MODEL": "text-embedding-3-small", "OPENAI_API_KEY": "test-key",
+        "EMBEDDINGS_URL": url, "EMBEDDINGS_MODEL": "text-embedding-3-small", "EMBEDDINGS_KEY": "test-key",
     }  # fmt: skip
     allowed = -(-ROWS // (TEXTS * THREADS)) * latency
     rowvec = [sys.executable, "-m", "rowvec.cli.main"]

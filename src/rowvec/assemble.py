@@ -62,7 +62,7 @@ def assemble(
         ConfigError: a column does not exist, or rows and vectors share a file.
         SourceError, EmbedderError: rows or model cannot be found.
     """
-    _check_files(declared)
+    check_files(declared)
     with ExitStack() as unfinished:
         pipeline = _assembled(loaded, declared, unfinished, max_cost, readers, statement_seconds)
         unfinished.pop_all()
@@ -81,7 +81,7 @@ def _assembled(
     unfinished.callback(source.close)
     text = declared.text
     recipe = build_recipe(
-        source.columns, source.key, columns=text.columns, exclude=_excluded(source, declared), repeat=text.repeat,
+        source.columns, source.key, columns=text.columns, exclude=excluded(source, declared), repeat=text.repeat,
         template=text.template, lines=text.lines,
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
@@ -112,14 +112,14 @@ def _assembled(
             language=declared.store.language,
             fingerprint=embedder.fingerprint,
             recipe=recipe.fingerprint,
-            settings=kept(declared),
+            settings=kept(declared, source, metadata),
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
         ranking=ranking,
         cursor=declared.source.cursor_settings,
         former=KeptSettings(
-            declared, source, columns, copied, partial(_excluded, source), partial(build_embedder, budget=budget)
+            declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         gate=_gate(declared),
     )
@@ -130,13 +130,13 @@ def _gate(declared: PipelineConfig) -> Gate | None:
     return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
 
 
-def _excluded(source: Source, declared: PipelineConfig) -> list[str]:
+def excluded(source: Source, declared: PipelineConfig) -> list[str]:
     """Columns that are left out of the text: what a row says is not its own vector."""
-    excluded = list(declared.text.exclude)
+    left_out = list(declared.text.exclude)
     if declared.text.columns == "*":
         store = kinds.get("store", declared.store.kind)
-        excluded += [each.name for each in source.columns if store.owns(declared.store, each.name)]
-    return excluded
+        left_out += [each.name for each in source.columns if store.owns(declared.store, each.name)]
+    return left_out
 
 
 def build_source(declared: PipelineConfig) -> Source:
@@ -171,7 +171,7 @@ def build_store(
     return cast(Store, kind.build(declared.store, to))
 
 
-def _check_files(declared: PipelineConfig) -> None:
+def check_files(declared: PipelineConfig) -> None:
     """Python's sqlite3 and libSQL must not have one file open in one process: POSIX takes off all locks of a process
     when any of its handles is closed, so each would lose its locks to the other, and then the file.
 

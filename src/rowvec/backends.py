@@ -20,7 +20,7 @@ from rowvec.config.models import (
 )
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
 from rowvec.embedders.base import Embedder
-from rowvec.embedders.pricing import price_of
+from rowvec.embedders.pricing import Budget, price_of
 from rowvec.filters import parse
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store
@@ -99,15 +99,16 @@ def _sentence_transformers(chosen: SentenceTransformersEmbedderConfig, to: Build
 
 def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
     from rowvec.embedders.openai.client import OpenAIEmbedder
+    from rowvec.embedders.openai.wire import KEY_SETTING
 
     return OpenAIEmbedder(
         chosen.model, base_url=chosen.base_url, api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
-        key_env=chosen.key_variable, dimensions=chosen.dimensions,
+        key_env=chosen.key_variable or KEY_SETTING, dimensions=chosen.dimensions,
         batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
         max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
         price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
-        budget=to.budget,
+        budget=to.budget or Budget(chosen.max_cost),
     )  # fmt: skip
 
 

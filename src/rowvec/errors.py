@@ -12,6 +12,7 @@
     │   └── BudgetExceeded          the next request would pass --max-cost
     ├── StoreError                  keeping or searching vectors
     │   ├── StoreUnavailable        (transient)
+    │   │   └── StatementCancelled  (transient) it took longer than the server or rowvec allows
     │   ├── Interrupted             the process was asked to stop while the store waited for others
     │   ├── Locked                  another sync of this pipeline is at work
     │   ├── DeletionGuard           the sync would delete more than half of the vectors
@@ -96,6 +97,10 @@ class StoreError(RowvecError):
 
 class StoreUnavailable(StoreError):
     transient = True
+
+
+class StatementCancelled(StoreUnavailable):
+    pass
 
 
 class Interrupted(StoreError):

@@ -74,6 +74,9 @@ class Options:
     changed: Sequence[Key] | None = None
     """Only these rows: those that a cursor tells of (`rowvec.syncing.cursor`)."""
 
+    exhaustive: bool = False
+    """The rows of the selection are all that need a vector."""
+
     @property
     def whole(self) -> bool:
         """Every row is looked at, so that what is missing from the source can be told."""

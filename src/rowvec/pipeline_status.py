@@ -10,6 +10,7 @@ from typing import Any
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
+from rowvec.sources.lazy import opened
 from rowvec.support.tables import Tabular
 from rowvec.types import Failure, Run
 
@@ -82,8 +83,9 @@ def status(pipeline: Pipeline) -> Status:
     """
     store = pipeline.store
     # Without a table, the rows are those that events told of.
-    table = has_table(pipeline.source)
-    rows = pipeline.source.count() if table else 0
+    source = opened(pipeline.source)
+    table = has_table(source)
+    rows = source.count() if table else 0
     ledger = store.ledger()
     if not ledger.exists:
         return Status(pipeline.name, store.location, rows, lag_seconds=0.0 if rows else None)

@@ -270,6 +270,8 @@ class Report:
     conflicts: int = 0
     """Writes left out because somebody else had changed the row's vector meanwhile."""
     last_key: Key | None = None
+    whole: bool = False
+    """No row that needed a vector when the run began was left out of it."""
     reasons: dict[str, int] = field(default_factory=dict)
 
     @property

@@ -49,7 +49,7 @@ class Library:
     environment: dict[str, str] = field(default_factory=dict)
 
     def use(self, server: EmbeddingServer) -> None:
-        self.environment |= {"EMBEDDINGS_URL": server.url, "EMBEDDINGS_MODEL": SMALL, "OPENAI_API_KEY": "test-key"}
+        self.environment |= {"EMBEDDINGS_URL": server.url, "EMBEDDINGS_MODEL": SMALL, "EMBEDDINGS_KEY": "test-key"}
 
     def use_nowhere(self) -> None:
         """Nothing answers there; for what needs no embedding."""

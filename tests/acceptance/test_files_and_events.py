@@ -40,8 +40,14 @@ class Folder:
             [pipelines.things]
             source = {source}
             text = {{ columns = ["name"] }}
-            embedder = {{ kind = "openai", model = "{MODEL}", base_url = "{self.server.url}", dimensions = 64 }}
             store = {{ kind = "libsql", url = "vectors.db", metadata = ["price"] }}
+
+            [pipelines.things.embedder]
+            kind = "openai"
+            model = "{MODEL}"
+            base_url = "{self.server.url}"
+            api_key = "test-key"
+            dimensions = 64
             """
         (self.path / "rowvec.toml").write_text(textwrap.dedent(config))
 
@@ -49,7 +55,7 @@ class Folder:
         return subprocess.Popen(
             [sys.executable, "-m", "rowvec.cli.main", *arguments],
             # Elsewhere: paths of the config start beside it.
-            cwd=self.path.parent, env={**os.environ, "OPENAI_API_KEY": "test-key", "TIKTOKEN_CACHE_DIR": os.devnull},
+            cwd=self.path.parent, env={**os.environ, "TIKTOKEN_CACHE_DIR": os.devnull},
             text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 

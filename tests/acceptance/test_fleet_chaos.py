@@ -56,6 +56,13 @@ class Redis:
         self.process.kill()
         self.process.wait()
 
+    def fill(self) -> None:
+        for setting, value in (("maxmemory-policy", "noeviction"), ("maxmemory", "1")):
+            self._say("config", "set", setting, value)
+
+    def _say(self, *words: str) -> None:
+        subprocess.run(["redis-cli", "-p", str(self.port), *words], check=True, stdout=subprocess.DEVNULL)
+
     def _answers(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
@@ -114,6 +121,38 @@ def test_nothing_is_lost_or_mixed_up(redis: Redis, state_folder: Path) -> None:
         finally:
             made.stop()
             stop_embedded(server)
+
+
+def test_a_worker_whose_broker_is_full_ends_with_an_exit_code(
+    redis: Redis, state_folder: Path, postgres_url: str
+) -> None:
+    """A supervisor starts again what ended with one, and leaves what ended with 0."""
+    with EmbeddingServer(dimension=8) as model, fleet(state_folder, postgres_url) as made:
+        made.configure(model.url)
+        made.write_rows(many(30))
+        for _ in range(3):
+            made.celery("call", "rowvec.sync")
+        model.latency = 2.0
+        worker = made.start_worker()
+        redis.fill()
+        assert worker.wait(60) == 1, _logs(state_folder)
+        said = made.run("sync", "--workers", "celery", expect=1)
+        assert "refuses what it is sent" in said, said
+        assert "Traceback" not in said
+
+
+def test_progress_that_cannot_be_told_ends_no_fleet(redis: Redis, state_folder: Path, postgres_url: str) -> None:
+    with EmbeddingServer(dimension=8, latency=1.0) as model, fleet(state_folder, postgres_url) as made:
+        made.configure(model.url)
+        made.write_rows(many(300))
+        made.start_worker()
+        started = made.start("sync", "--workers", "celery")
+        wait_for(lambda: len(made.vectors()) > 20, "the fleet is at work")
+        redis.stop()
+        time.sleep(6)
+        redis.start()
+        assert started.wait(200) == 0, _logs(state_folder)
+        made.vectors_match(many(300))
 
 
 def _logs(folder: Path) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from rowvec.serve.context import Context
 from rowvec.testing import HashEmbedder
 from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
@@ -273,3 +279,27 @@ def test_addresses_work_below_a_path_of_a_proxy(page: Page, url: str) -> None:
             "[href], [src]", "all => all.map(e => e.getAttribute('href') || e.getAttribute('src'))"
         )
         assert [link for link in links if link.startswith("/") or urlsplit(link).netloc] == []
+
+
+def test_a_page_of_another_site_makes_no_request_that_costs(browser: Browser, tmp_path: Path) -> None:
+    app = application(product_pipeline(count=5))
+    context: Context = app.state.context
+    with serving(app) as url, files_of(tmp_path) as evil, browser.new_context() as visitor:
+        pictures = "".join(f'<img src="{url}/search?query=stolen+{number}">' for number in range(5))
+        (tmp_path / "index.html").write_text(f'{pictures}<iframe src="{url}/?query=framed"></iframe>')
+        before = context.services["products"].embedder.misses
+        visitor.new_page().goto(evil, wait_until="load")
+        refused = re.search(rb'route="other",status="403"} (\S+)', context.metrics.exposition())
+        assert refused is not None
+        assert float(refused[1]) == 5
+        assert context.services["products"].embedder.misses == before
+
+
+@contextmanager
+def files_of(folder: Path) -> Iterator[str]:
+    """Another site: the same machine under another name."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://localhost:{server.server_port}/"
+        server.shutdown()

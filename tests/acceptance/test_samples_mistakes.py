@@ -60,16 +60,16 @@ def rowvec(library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 
 def test_no_key(rowvec: Command, server: EmbeddingServer) -> None:
-    said = rowvec("sync", OPENAI_API_KEY=None)
-    assert "wants a key (401), and OPENAI_API_KEY is not set." in said
-    assert "export OPENAI_API_KEY=…, or put it in the .env file." in said
+    said = rowvec("sync", EMBEDDINGS_KEY=None)
+    assert "wants a key (401), and embedder.api_key is not set." in said
+    assert 'Write api_key = "${YOUR_KEY}" beside base_url' in said
     assert server.billed_tokens == 0
 
 
 def test_a_wrong_key_is_not_repeated(rowvec: Command, server: EmbeddingServer) -> None:
-    said = rowvec("sync", OPENAI_API_KEY=SECRET)
-    assert "does not accept the key in OPENAI_API_KEY (401)." in said
-    assert "Check OPENAI_API_KEY: is it of this provider, and may it use this model?" in said
+    said = rowvec("sync", EMBEDDINGS_KEY=SECRET)
+    assert "does not accept the key in embedder.api_key (401)." in said
+    assert "Check embedder.api_key: is it of this provider, and may it use this model?" in said
     assert server.billed_tokens == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -139,3 +140,14 @@ def test_it_starts_without_its_database_and_searches_as_soon_as_it_is_there(shop
             assert client.get("/health").status_code == 503
             connection.execute("alter table elsewhere rename to products_vectors")
             wait_until(lambda: search(client).status_code == 200, "searches are answered")
+
+
+def test_silent_connections_take_not_all_descriptors_and_fill_no_log(shop: Shop) -> None:
+    with served(shop) as (process, client):
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (200, 200))
+        silent = [socket.create_connection((client.base_url.host, client.base_url.port)) for _ in range(400)]
+        for number in range(20):
+            assert client.get("/search", params={"query": f"lamp {number}"}).status_code == 200
+        assert process.err.stat().st_size < 20_000
+        for each in silent:
+            each.close()

@@ -19,6 +19,7 @@ from psycopg import sql
 
 from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
+from rowvec.serve.guard.connections import uvicorn_settings
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
@@ -94,7 +95,9 @@ def serving(app: FastAPI) -> Iterator[str]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", server_header=False, access_log=False))
+        server = uvicorn.Server(
+            uvicorn.Config(app, log_level="warning", **uvicorn_settings(app.state.context.settings))
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         while not server.started:

@@ -15,6 +15,7 @@ import httpx
 import psycopg
 import pytest
 
+from rowvec.stores.postgres.embedded import embedded_url
 from tests.integration.celery_rig import Project, many, wait_for
 from tests.servers.openai import EmbeddingServer
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 KEY = "a-key-that-is-long-enough"
 PATH = "/api/tasks/generate-embeddings"
+IN_TRANSACTION = "select query from pg_stat_activity where state like 'idle in transaction%'"
 
 
 @contextmanager
@@ -74,13 +76,51 @@ def test_a_task_is_queued_carried_out_and_looked_up(made: Project, model: Embedd
             "id": body["id"],
             "task_name": "rowvec.generate_embeddings",
             "status": "queued",
-            "message": f"Task queued with ID: {body['id']}",
+            "message": f"Task queued with ID: {body['id']}."
+            " No worker listens now: it waits until `rowvec worker` runs.",
+            "workers": 0,
         }
         assert client.get(f"/api/tasks/{body['id']}").json()["status"] == "queued"
         made.start_worker()
         found = wait_for(partial(_done, client, body["id"]), "the task is done")
         assert found["result"] == {"processed": 50, "failed": 0}
-    assert len(made.vectors()) == 50
+        again = client.post(PATH, json={"batch_size": 50}).json()
+        assert (again["workers"], again["message"]) == (1, f"Task queued with ID: {again['id']}")
+        wait_for(partial(_done, client, again["id"]), "the second task is done")
+    assert len(made.vectors()) == 80
+
+
+@pytest.mark.parametrize("made", ["redis", "embedded"], indirect=True)
+def test_a_small_batch_does_not_count_as_the_work_of_a_large_one(made: Project, model: EmbeddingServer) -> None:
+    made.configure(model.url)
+    made.write_rows(many(300))
+    made.start_worker("--concurrency", "2")
+    with api(made) as client:
+        small, large = (client.post(PATH, json={"batch_size": size}).json()["id"] for size in (1, 1000))
+        wait_for(partial(_done, client, small), "the small one is done")
+        wait_for(partial(_done, client, large), "the large one is done")
+    assert len(made.vectors()) == 300
+
+
+@pytest.mark.parametrize("made", ["embedded"], indirect=True)
+def test_no_connection_of_ours_waits_in_a_transaction(made: Project, model: EmbeddingServer) -> None:
+    """One that does makes every CREATE INDEX CONCURRENTLY of that server wait for ever."""
+    made.configure(model.url)
+    made.write_rows(many(20))
+    with api(made) as client, psycopg.connect(embedded_url(made.folder / ".rowvec"), autocommit=True) as server:
+        server.execute("create table shop (id int); insert into shop select generate_series(1, 10)")
+        server.execute("set statement_timeout = '20s'")
+        for worked in (False, True):
+            if worked:
+                made.start_worker()
+            number = client.post(PATH, json={}).json()["id"]
+            for path in ("/metrics", "/ui/status/body", f"/api/tasks/{number}"):
+                assert client.get(path).status_code == 200
+            if worked:
+                wait_for(partial(_done, client, number), "the task is done")
+            server.execute("create index concurrently on shop (id)")
+            # A worker polls between two answers: what stays is what is there for longer than a moment.
+            wait_for(lambda: not server.execute(IN_TRANSACTION).fetchall(), "no transaction is left open", 10)
 
 
 def test_of_fifty_posts_at_once_one_does_the_work(redis: Project, model: EmbeddingServer) -> None:

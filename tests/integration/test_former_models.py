@@ -11,13 +11,14 @@ import psycopg
 import pytest
 
 from rowvec import assemble
-from rowvec.config import Config, load
+from rowvec.config import Config, PipelineConfig, load
 from rowvec.errors import EmbedderError
 from rowvec.generations.kept_settings import kept
 from rowvec.generations.lifecycle import as_live, live_embedder, roll_back
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Searcher
 from rowvec.syncing.run import sync
+from rowvec.testing import MemorySource
 from tests.servers.openai import EmbeddingServer
 from tests.support_tiny_models import tiny_model
 
@@ -135,10 +136,14 @@ def test_what_is_kept_holds_no_secret_and_nothing_of_the_machine(tmp_path: Path)
     declared = project.declare(
         f'kind = "openai", model = "m", base_url = "http://localhost:1/v1?key={SECRET}", api_key = "{SECRET}"'
     ).pipeline()
-    assert SECRET not in kept(declared)
-    assert json.loads(kept(declared))["embedder"]["base_url"] == "http://localhost:1/v1"
+    assert SECRET not in _kept(declared)
+    assert json.loads(_kept(declared))["embedder"]["base_url"] == "http://localhost:1/v1"
     declared = project.declare('kind = "sentence-transformers", model = "m", trust_remote_code = true').pipeline()
-    assert "trust_remote_code" not in kept(declared), "code is run only for the model that the config names"
+    assert "trust_remote_code" not in _kept(declared), "code is run only for the model that the config names"
+
+
+def _kept(declared: PipelineConfig) -> str:
+    return kept(declared, MemorySource({1: {"name": "x"}}), ())
 
 
 def test_books_that_somebody_spoiled_are_told(project: Project, postgres_url: str) -> None:

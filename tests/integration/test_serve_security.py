@@ -99,7 +99,20 @@ def test_a_server_needs_something_to_serve() -> None:
         create_app({})
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", ""])
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:80",
+        "",
+        "127.0.0.1:x.evil",
+        "127.0.0.1:80.evil",
+        "[::1].evil",
+        "[::1]evil:80",
+        "a@127.0.0.1",
+    ],
+)
 def test_a_name_that_was_made_to_point_here_is_not_answered(client: httpx.Client, host: str) -> None:
     assert client.get("/search?query=x", headers={"Host": host}).status_code == 400
 
@@ -112,6 +125,45 @@ def test_the_names_of_this_machine_are(client: httpx.Client, host: str) -> None:
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://[", "x"])
 def test_pages_of_other_origins_may_not_post(client: httpx.Client, origin: str) -> None:
     assert client.post("/search/semantic", json=SEARCH, headers={"Origin": origin}).status_code == 403
+
+
+ASKING = [
+    "/search?query=x", "/search/similar/1", "/v1/embeddings", "/status", "/metrics", "/pipelines", "/ui/map/points",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "made-up"])
+@pytest.mark.parametrize("path", ASKING)
+def test_nor_may_they_have_a_browser_get_what_costs_or_reads(client: httpx.Client, path: str, site: str) -> None:
+    """A picture of another page sends no Origin, and its query would be embedded although nobody can read the reply."""
+    for mode in ("no-cors", "navigate"):
+        reply = client.get(path, headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode})
+        assert reply.status_code == 403
+        assert reply.json()["error"]["message"] == "Pages of other origins may not call this server."
+
+
+def test_a_link_to_the_page_may_be_followed_and_an_address_typed(client: httpx.Client) -> None:
+    assert client.get("/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200
+    for site in ("none", "same-origin"):
+        assert client.get("/search?query=x", headers={"Sec-Fetch-Site": site}).status_code == 200
+
+
+@pytest.mark.parametrize("trusted", [(), ("10.0.0.0/8",), ("127.0.0.1",), ("127.0.0.0/8", "::1")])
+def test_a_forwarded_address_counts_only_from_a_proxy_that_was_named(
+    monkeypatch: pytest.MonkeyPatch, trusted: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "*")
+    with client_of(application(product_pipeline(count=1), rate=0.5, trusted_proxies=trusted)) as client:
+        found = [
+            client.get("/search?query=x", headers={"X-Forwarded-For": f"203.0.113.{number}"}).status_code
+            for number in range(3)
+        ]
+    assert found == ([200] * 3 if trusted and "127" in trusted[0] else [200, 429, 429])
+
+
+def test_a_proxy_has_an_address() -> None:
+    with pytest.raises(ConfigError, match="this is no address"):
+        ServeSettings(trusted_proxies=("proxy.example",))
 
 
 def test_the_servers_own_page_may(client: httpx.Client) -> None:

@@ -180,14 +180,21 @@ def test_a_store_table_is_named_after_its_pipeline(tmp_path: Path) -> None:
     ("base_url", "variable"),
     [
         ("https://api.openai.com/v1", "OPENAI_API_KEY"),
-        ("http://localhost:11434/v1", "OPENAI_API_KEY"),
+        ("https://API.OpenAI.com:443/v1", "OPENAI_API_KEY"),
+        ("https://eu.api.openai.com/v1", "OPENAI_API_KEY"),
         ("https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
-        ("https://openrouter.ai.example.com/v1", "OPENAI_API_KEY"),
-        ("https://notopenrouter.ai/v1", "OPENAI_API_KEY"),
+        ("http://localhost:11434/v1", None),
+        ("https://api.mistral.ai/v1", None),
+        ("https://openrouter.ai.example.com/v1", None),
+        ("https://notopenrouter.ai/v1", None),
+        ("https://api.openai.com.evil.example/v1", None),
+        ("https://evil.example/api.openai.com/v1", None),
+        ("https://evil.example#.api.openai.com/v1", None),
+        ("https://evil.example?.openrouter.ai", None),
     ],
 )
-def test_an_api_key_left_out_is_the_one_of_that_service(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_url: str, variable: str
+def test_a_key_of_the_environment_goes_only_to_the_host_that_it_is_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, base_url: str, variable: str | None
 ) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENROUTER_API_KEY", raising=False)
@@ -195,8 +202,22 @@ def test_an_api_key_left_out_is_the_one_of_that_service(
     embedder = pipeline(tmp_path, f'embedder = {{ kind = "openai", model = "m", base_url = "{base_url}" }}').embedder
     assert isinstance(embedder, OpenAIEmbedderConfig)
     assert embedder.key_variable == variable
-    assert embedder.api_key is not None
-    assert embedder.api_key.get_secret_value() == {"OPENAI_API_KEY": "one", "OPENROUTER_API_KEY": "two"}[variable]
+    found = embedder.api_key.get_secret_value() if embedder.api_key else None
+    assert found == {"OPENAI_API_KEY": "one", "OPENROUTER_API_KEY": "two", None: None}[variable]
+
+
+@pytest.mark.parametrize("host", ["example.com", "10.0.0.5:8000", "[2001:db8::1]", "localhost.example.com"])
+def test_a_key_is_not_sent_in_clear_unless_that_is_wanted(tmp_path: Path, host: str) -> None:
+    settings = f'kind = "openai", model = "m", base_url = "http://{host}/v1"'
+    with pytest.raises(ConfigError, match="would send its key over http"):
+        pipeline(tmp_path, f'embedder = {{ {settings}, api_key = "k" }}')
+    for allowed in (settings, f'{settings}, api_key = "k", allow_http = true'):
+        pipeline(tmp_path, f"embedder = {{ {allowed} }}")
+
+
+@pytest.mark.parametrize("host", ["localhost:11434", "127.0.0.1", "127.8.8.8:1", "[::1]:80", "model.localhost"])
+def test_on_this_machine_nobody_reads_it(tmp_path: Path, host: str) -> None:
+    pipeline(tmp_path, f'embedder = {{ kind = "openai", model = "m", base_url = "http://{host}/v1", api_key = "k" }}')
 
 
 def test_an_api_key_that_is_given_wins_and_none_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,3 +85,19 @@ def test_a_worker_of_another_version_writes_nothing_and_says_so(theirs: dict[str
             ledger=Ledger(exists=False), expected=identity(pipeline), sent_by=theirs, options=Options(),
         )  # fmt: skip
     assert not pipeline.store.ledger().exists
+
+
+def test_that_nobody_works_is_said_and_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing: Any = None
+    now, told = [1000.0], list[str]()
+    monkeypatch.setattr("rowvec.workers.fleet.time.monotonic", lambda: now[0])
+    fleet = _Fleet(nothing, {}, Running(0, threading.Event(), tell=told.append))
+    fleet._tell_silence()
+    fleet.working = [Part("1", "2"), Part("2", None)]
+    for seconds in (29, 1, 20, 10):
+        now[0] += seconds
+        fleet._tell_silence()
+    assert [text[:60] for text in told] == [
+        "No worker has said anything for 30 s, and 2 ranges wait. Doe",
+        "No worker has said anything for 60 s, and 2 ranges wait. Doe",
+    ]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
+from rowvec.pipeline import Options
+from rowvec.sources.base import Selection
+from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
 from rowvec.types import Report
 from rowvec.workers import jobs
@@ -15,8 +16,46 @@ from tests.support import simple_pipeline
 @pytest.mark.parametrize("outcome", ["failed", "interrupted", "running"])
 def test_only_a_run_that_did_the_work_answers_what_was_asked_before_it(outcome: str) -> None:
     """One that is still called running, while nobody holds the lock, is that of a process that died."""
-    pipeline, asked_at = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"}), time.time() - 60
+    pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"})
     pipeline.store.prepare(pipeline.spec)
-    pipeline.store.save_run(pipeline.store.begin_run(), Report(), outcome)
-    assert jobs.generate_embeddings(pipeline, 100, asked_at) == {"processed": 2, "failed": 0}
-    assert "began after this was asked for" in jobs.generate_embeddings(pipeline, 100, asked_at)["skipped"]
+    asked = jobs.newest_run(pipeline)
+    pipeline.store.save_run(pipeline.store.begin_run(), Report(whole=True), outcome)
+    assert jobs.generate_embeddings(pipeline, 100, asked) == {"processed": 2, "failed": 0}
+    assert "began after this was asked for" in jobs.generate_embeddings(pipeline, 100, asked)["skipped"]
+
+
+PARTS = [
+    Options(Selection(keys=(1,))),
+    Options(limit=1),
+    Options(after=3),
+    Options(changed=[1]),
+    Options(retry_failed=True),
+]
+
+
+@pytest.mark.parametrize("part", PARTS, ids=repr)
+def test_a_run_of_some_rows_does_not_count_as_the_work_of_all(part: Options) -> None:
+    pipeline = simple_pipeline(store=MemoryStore(), rows={number: f"row {number}" for number in range(1, 5)})
+    pipeline.store.prepare(pipeline.spec)
+    asked = jobs.newest_run(pipeline)
+    sync(pipeline, part)
+    done = jobs.generate_embeddings(pipeline, 100, asked)
+    assert "skipped" not in done
+    assert pipeline.store.count() == 4
+
+
+def test_a_batch_that_was_full_does_not_count_as_the_work_of_all() -> None:
+    pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two", 3: "three"})
+    asked = jobs.newest_run(pipeline)
+    assert jobs.generate_embeddings(pipeline, 1, asked) == {"processed": 1, "failed": 0}
+    assert jobs.generate_embeddings(pipeline, 1000, asked) == {"processed": 2, "failed": 0}
+    assert "skipped" in jobs.generate_embeddings(pipeline, 1000, asked)
+
+
+def test_what_changed_after_a_run_is_embedded_whatever_the_clocks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"})
+    sync(pipeline)
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    asked = jobs.newest_run(pipeline)
+    pipeline.source.rows[1] = {"name": "changed"}  # type: ignore[attr-defined]
+    assert "skipped" not in jobs.generate_embeddings(pipeline, 100, asked)

@@ -95,13 +95,13 @@ def test_an_error_is_in_the_line_and_passwords_in_addresses_are_not(lines: list[
     except ValueError:
         logger.exception("Failed at amqp://guest:sesame@host//")
     assert "sesame" not in json.dumps(lines)
-    assert "ValueError: cannot reach postgresql://anna:**@host/db" in str(lines[0]["error"])
-    assert lines[0]["message"] == "Failed at amqp://guest:**@host//"
+    assert "ValueError: cannot reach postgresql://anna:***@host/db" in str(lines[0]["error"])
+    assert lines[0]["message"] == "Failed at amqp://guest:***@host//"
 
 
 def test_a_password_with_an_at_sign_is_left_out_whole(lines: list[dict[str, object]]) -> None:
     logger.info("Failed at redis://:open@sesame@host/0, as anna@example.com said")
-    assert lines[0]["message"] == "Failed at redis://:**@host/0, as anna@example.com said"
+    assert lines[0]["message"] == "Failed at redis://:***@host/0, as anna@example.com said"
 
 
 def test_what_is_no_json_is_written_as_text(lines: list[dict[str, object]]) -> None:

@@ -96,7 +96,7 @@ def test_a_budget_stops_before_the_request_that_would_pass_it() -> None:
     budget = Budget(1.0)
     with budget.hold(0.6) as hold:
         hold.pay(0.6, tokens=10)
-    with pytest.raises(BudgetExceeded, match=r"\$0\.5000.*--max-cost \$1\.00 .*\$0\.6000 spent"):
+    with pytest.raises(BudgetExceeded, match=r"\$0\.5000.*budget of \$1\.00 .*\$0\.6000 spent"):
         budget.hold(0.5)
     assert (budget.spent, budget.tokens) == (0.6, 10)
 

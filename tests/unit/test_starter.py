@@ -206,7 +206,7 @@ def test_a_real_database_becomes_a_config_that_its_own_source_can_read(tmp_path:
     "url",
     [
         "postgresql://u:hunter2@host/db",
-        "postgresql+psycopg://u:hunt@er2/hunter2@host:5432/db?sslmode=require",
+        "postgresql+psycopg://u:hunt%40er2%2Fhunter2@host:5432/db?sslmode=require",
         "mysql://host/db?user=u&password=hunter2",
         "postgresql://:hunter2@/db",
     ],

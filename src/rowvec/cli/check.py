@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from rowvec import assemble
 from rowvec.cli import output
 from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, load
+from rowvec.config.environment import DOTENV
+from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.openai.wire import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
@@ -55,7 +57,9 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     """What a sync would meet, in its order; each step stands on those before."""
     loaded = load(path)
     declared = loaded.pipeline(name)
-    yield Check("config", True, f"{loaded.path}, pipeline {declared.name}")
+    dotenv = loaded.folder / DOTENV
+    remark = f"Every user of this machine can read {dotenv}: chmod 600 {dotenv}" if is_open_to_all(dotenv) else None
+    yield Check("config", True, f"{loaded.path}, pipeline {declared.name}", remark)
     source = assemble.build_source(declared)
     extent = output.count(source.count(), "row") if has_table(source) else "change events"
     yield Check("source", True, f"{extent}, key {source.key} ({source.key_type})")
@@ -81,10 +85,14 @@ def _missing_key(declared: PipelineConfig) -> Check | None:
     chosen = declared.embedder
     if not isinstance(chosen, OpenAIEmbedderConfig) or chosen.api_key is not None:
         return None
-    host = urlsplit(chosen.base_url).hostname
+    host, variable = urlsplit(chosen.base_url).hostname, chosen.key_variable
     if host not in WITH_KEY:
         return None
-    variable = chosen.key_variable
+    if variable is None:
+        return Check(
+            "model", False, f"{host} wants an API key, and embedder.api_key is not set.",
+            'Write api_key = "${YOUR_KEY}" beside base_url.',
+        )  # fmt: skip
     return Check(
         "model", False, f"{host} wants an API key, and {variable} is not set.",
         f"Set {variable}, or put a line {variable}=… into .env beside the config.",

@@ -345,6 +345,10 @@ def serve(
     ] = False,
     allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", help="A further Host to answer.")] = None,
     cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="A page that may call us.")] = None,
+    trusted_proxy: Annotated[
+        list[str] | None,
+        typer.Option("--trusted-proxy", help="Address or network of a proxy whose X-Forwarded-For counts."),
+    ] = None,
     rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second for each key or address.")] = 500,
 ) -> None:
     """Serve the search API and the page."""
@@ -352,7 +356,7 @@ def serve(
 
     run(
         config, host=host, port=port, pipelines=pipeline or (), insecure=insecure, allowed_hosts=allowed_host or (),
-        cors_origins=cors_origin or (), rate=rate,
+        cors_origins=cors_origin or (), trusted_proxies=trusted_proxy or (), rate=rate,
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec import assemble, assemble_search
 from rowvec.cli import output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
@@ -26,7 +26,7 @@ def search(
     exact: bool,
     as_json: bool,
 ) -> None:
-    with assemble.opened(config, name) as pipeline:
+    with assemble_search.opened(config, name) as pipeline:
         searcher = Searcher.of(pipeline)
         result = searcher.search(
             query, mode=mode_named(mode), limit=limit, where=_condition(pipeline, where), explain=explain, exact=exact
@@ -35,7 +35,7 @@ def search(
 
 
 def similar(config: Path | None, name: str | None, key: str, *, where: str | None, limit: int, as_json: bool) -> None:
-    with assemble.opened(config, name) as pipeline:
+    with assemble_search.opened(config, name) as pipeline:
         searcher = Searcher.of(pipeline)
         wanted = assemble.parse_key(key, pipeline.spec.key_type)
         result = searcher.similar(wanted, limit=limit, where=_condition(pipeline, where))

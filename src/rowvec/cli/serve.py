@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import signal
@@ -11,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec import assemble
+from rowvec import assemble_search
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.config import load
@@ -38,6 +39,7 @@ def serve(
     insecure: bool = False,
     allowed_hosts: Sequence[str] = (),
     cors_origins: Sequence[str] = (),
+    trusted_proxies: Sequence[str] = (),
     rate: float = 500.0,
 ) -> None:
     """Serve the pipelines of a config, all of them where none is named.
@@ -63,6 +65,7 @@ def serve(
         insecure=insecure,
         allowed_hosts=tuple(allowed_hosts),
         cors_origins=tuple(cors_origins),
+        trusted_proxies=tuple(trusted_proxies),
         rate=rate,
     )
     with ExitStack() as stack:
@@ -82,7 +85,7 @@ def _services(
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
     services = {}
     for name in names or loaded.names:
-        pipeline = assemble.assemble(
+        pipeline = assemble_search.assemble(
             loaded, loaded.pipeline(name), readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS
         )
         stack.callback(pipeline.close)
@@ -127,9 +130,11 @@ def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.
     import uvicorn
 
     from rowvec.serve import create_app
+    from rowvec.serve.guard.connections import speak_seldom, uvicorn_settings
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            speak_seldom(asyncio.get_running_loop())
             await super().startup(sockets)
             if self.started:
                 _say_ready(options, bound.getsockname()[1])
@@ -142,8 +147,7 @@ def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.
     Server(
         uvicorn.Config(
             app,
-            access_log=False,
-            server_header=False,
+            **uvicorn_settings(options),
             log_level="warning",
             timeout_graceful_shutdown=STOP_SECONDS,
             log_config=None if logs.wanted() else uvicorn.config.LOGGING_CONFIG,

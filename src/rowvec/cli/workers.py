@@ -81,14 +81,15 @@ def _start(config: Path | None, arguments: list[str]) -> int:
     loaded = _aim(config)
     _need_celery()
     loaded.pipelines  # noqa: B018  A config with a mistake in it is told here rather than by the first task.
-    from rowvec.workers.celery import app
+    from celery.bin.celery import celery
+
     from rowvec.workers.settings import check_broker
 
     check_broker()
     output.note(f"{loaded.path}: {', '.join(loaded.names)}. Stop with Ctrl-C.")
-    start: Callable[..., None] = app.start
-    start(argv=arguments)
-    return 0
+    # Not through the app, which drops the exit code: a worker that broke must not look like one that was stopped.
+    main: Callable[..., int | None] = celery.main
+    return main(args=["--app=rowvec.workers.celery", *arguments], standalone_mode=False) or 0
 
 
 def _aim(config: Path | None) -> Config:

@@ -14,6 +14,8 @@ class SourceConfig(Section):
     """Where rows come from."""
 
     kind: str
+    key: str
+    """The key column: unique, never null."""
     page_size: Count = 2000
     """Rows read at once."""
 

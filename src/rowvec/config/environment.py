@@ -21,6 +21,7 @@ from dotenv.parser import parse_stream
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
 
+DOTENV = ".env"
 _DEPTH = 10
 """Defaults are nested so deep at most."""
 
@@ -58,7 +59,7 @@ class Environment:
     """Variables by name. The repr shows no value."""
 
     def __init__(self, folder: Path, process: Mapping[str, str] | None = None) -> None:
-        self.file = folder / ".env"
+        self.file = folder / DOTENV
         self._process = os.environ if process is None else process
 
     def __repr__(self) -> str:

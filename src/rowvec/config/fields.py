@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from rowvec.config.environment import Environment
+from rowvec.support.redaction import ENCODE, unclear
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -40,6 +41,14 @@ class Section(BaseModel):
 
 def wrong(what: str, fix: str) -> ValueError:
     return ValueError(what, fix)
+
+
+def clear_url(value: SecretStr | None) -> SecretStr | None:
+    """For every setting that may hold a password: refused where programs would read another host out of it."""
+    problem = unclear(value.get_secret_value()) if value is not None else None
+    if problem is not None:
+        raise wrong(problem, ENCODE)
+    return value
 
 
 def number(value: Any) -> Any:

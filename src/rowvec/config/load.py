@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from rowvec.config import kinds
 from rowvec.config.bases import EmbedderConfig, SourceConfig, StoreConfig
-from rowvec.config.environment import At, Environment, Unset, expand
+from rowvec.config.environment import DOTENV, At, Environment, Unset, expand
 from rowvec.config.fields import Context, Section
 from rowvec.config.models import EvalConfig, PipelineTable, SearchConfig, TextConfig
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
+from rowvec.config.trust import check_ours, owner
 from rowvec.config.workers import ScheduleConfig, WorkersConfig
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
@@ -108,12 +109,17 @@ class Config:
 def load(path: Path | None = None) -> Config:
     """The config at `path`, a file or its folder; None looks here, then in the folders above up to the home folder.
 
-    Variables are looked up per pipeline: one that is missing stops only the pipeline that needs it.
+    Variables are looked up per pipeline: one that is missing stops only the pipeline that needs it. Who names a file
+    believes its owner; one that was found, and the .env file beside it, must be ours or root's.
 
     Raises:
-        ConfigError: no such file, or everything that is wrong with it at once.
+        ConfigError: no such file, one that another user could have written, or everything that is wrong with it at
+            once.
     """
     file = _find() if path is None else path.absolute() / NAME if path.is_dir() else path.absolute()
+    named = owner(file) if path is not None else None
+    for each in (file, file.with_name(DOTENV)):
+        check_ours(each, () if named is None else (named,))
     document = _parse(file)
     declared, problems = _read(file, document)
     workers, more = _read_workers(file, document.get("workers", {}))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +30,7 @@ from rowvec.config.fields import (
     Section,
     Text_,
     blank_is_none,
+    clear_url,
     number,
     wrong,
 )
@@ -35,6 +38,8 @@ from rowvec.config.fields import (
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
 OPENAI = "https://api.openai.com/v1"
+KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
+"""By the host, and those below it, that each key is for."""
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
@@ -98,10 +103,11 @@ def _table(value: Any, info: ValidationInfo) -> Any:
 
 
 def _api_key(value: Any, info: ValidationInfo) -> Any:
-    """Defaults to the variable in which people keep the key of that service."""
+    """Defaults to the variable in which people keep the key of that service, for that service only."""
     if value or not info.context:
         return value or None
-    return info.context.environment.get(key_variable(info.data.get("base_url", OPENAI))) or None
+    variable = key_variable(info.data.get("base_url", OPENAI))
+    return (info.context.environment.get(variable) or None) if variable else None
 
 
 def _columns(value: Any) -> Any:
@@ -125,9 +131,22 @@ def _lines(value: Any) -> Any:
     return tuple(str(line) for line in lines)
 
 
-def key_variable(base_url: str) -> str:
-    openrouter = re.match(r"https?://([\w-]+\.)*openrouter\.ai(?![\w.-])", base_url, re.IGNORECASE)
-    return "OPENROUTER_API_KEY" if openrouter else "OPENAI_API_KEY"
+def key_variable(base_url: str) -> str | None:
+    """The variable whose key is for that address; None where a key must be written into the config."""
+    host = urlsplit(base_url).hostname or ""
+    found = (variable for home, variable in KEY_VARIABLES.items() if host == home or host.endswith(f".{home}"))
+    return next(found, None)
+
+
+def in_clear(base_url: str) -> bool:
+    """What is sent there can be read on the way."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not here
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
@@ -230,7 +249,9 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
     """The address of the service, up to its version."""
     api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
-    """By default from `OPENAI_API_KEY`, or `OPENROUTER_API_KEY` where OpenRouter is asked."""
+    """By default from `OPENAI_API_KEY` for OpenAI, `OPENROUTER_API_KEY` for OpenRouter; none for another host."""
+    allow_http: bool = False
+    """Send the key to another machine over `http`, where it can be read on the way."""
     dimensions: OptionalCount = None
     """Shorter vectors than the model's own, where the service can make them."""
     batch_size: Count = 100
@@ -245,6 +266,9 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens; overrides the built-in table."""
+    max_cost: Annotated[Price | None, Field(gt=0), BeforeValidator(blank_is_none)] = None
+    """US dollars that one process, such as a server or a worker, may spend until it is started again; `--max-cost` goes
+    before it."""
     timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
     """Seconds until a request counts as lost."""
     max_tries: Count = 3
@@ -254,12 +278,21 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     passage_prompt: str | None = None
     """Put before the text of a row."""
 
-    not_kept: ClassVar = frozenset({"api_key"})
-    of_the_machine: ClassVar = frozenset({"batch_size", "concurrency"})
+    not_kept: ClassVar = frozenset({"api_key", "allow_http"})
+    of_the_machine: ClassVar = frozenset({"batch_size", "concurrency", "max_cost"})
+
+    @model_validator(mode="after")
+    def _key_is_not_sent_in_clear(self) -> OpenAIEmbedderConfig:
+        if self.api_key is not None and in_clear(self.base_url) and not self.allow_http:
+            raise wrong(
+                "would send its key over http, where it can be read on the way",
+                "Write an https address, or allow_http = true where the network is yours.",
+            )
+        return self
 
     @property
-    def key_variable(self) -> str:
-        """The variable that holds the key where `api_key` is left out."""
+    def key_variable(self) -> str | None:
+        """The variable that holds the key where `api_key` is left out; None where none does."""
         return key_variable(self.base_url)
 
 
@@ -267,7 +300,7 @@ class PostgresStoreConfig(StoreConfig):
     """PostgreSQL with pgvector: the embedded one, or a server."""
 
     kind: Literal["postgres"] = "postgres"
-    url: Annotated[SecretStr, AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
+    url: Annotated[SecretStr, AfterValidator(clear_url), AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
     """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
     table: TableName = Field(default="", validate_default=True)
     """`table` or `schema.table`; named after the pipeline by default."""
@@ -297,7 +330,9 @@ class LibsqlStoreConfig(StoreConfig):
     """libSQL: a file, or a Turso database."""
 
     kind: Literal["libsql"] = "libsql"
-    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_libsql_url)] = Field(examples=["vectors.db"])
+    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(clear_url), AfterValidator(_libsql_url)] = Field(
+        examples=["vectors.db"]
+    )
     """A file, or `libsql://name.turso.io`."""
     token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
     """Of a remote database."""

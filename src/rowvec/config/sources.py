@@ -18,6 +18,7 @@ from rowvec.config.fields import (
     Section,
     Text_,
     blank_is_none,
+    clear_url,
     duration,
     number,
     wrong,
@@ -147,7 +148,9 @@ class SqlRowsConfig(Section):
     """Rows of a table or of a query."""
 
     kind: Literal["sql"] = "sql"
-    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(_url)] = Field(examples=["sqlite:///shop.db"])
+    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(clear_url), AfterValidator(_url)] = Field(
+        examples=["sqlite:///shop.db"]
+    )
     """The database: `sqlite:///shop.db`, `postgresql://user@host/db`, `mysql://user@host/db`."""
     table: OptionalText = None
     """A table or view, `table` or `schema.table`."""

@@ -36,10 +36,11 @@ model = "sentence-transformers/all-MiniLM-L6-v2"
 # device = "auto"                             # "cpu" or "cuda"
 # overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
 #
-# A paid service instead; its key is read from OPENAI_API_KEY:
+# A paid service instead; the key of OpenAI is read from OPENAI_API_KEY:
 # kind = "openai"
 # model = "text-embedding-3-small"
 # base_url = "https://api.openai.com/v1"      # or of any service that speaks the same language
+# api_key = "${{SERVICE_KEY:-}}"                # of a service that is not OpenAI or OpenRouter
 # batch_size = 100                            # texts in one request
 # concurrency = 4                             # requests at once
 # requests_per_minute = 3000                  # no limit by default

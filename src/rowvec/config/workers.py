@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, duration, wrong
+from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, clear_url, duration, wrong
 
 BROKERS = ("redis://", "rediss://", "amqp://", "amqps://", "sentinel://", "sqla+")
 RESULTS = ("redis://", "rediss://", "sentinel://", "db+", "rpc://")
@@ -37,9 +37,9 @@ OptionalSecret = Annotated[SecretStr | None, BeforeValidator(blank_is_none)]
 class WorkersConfig(Section):
     """Where tasks wait for a worker and where their results are kept; both default to the embedded PostgreSQL."""
 
-    broker: Annotated[OptionalSecret, _one_of(BROKERS, "Redis or RabbitMQ")] = None
+    broker: Annotated[OptionalSecret, AfterValidator(clear_url), _one_of(BROKERS, "Redis or RabbitMQ")] = None
     """`redis://…`, `amqp://…`; also from `ROWVEC_BROKER`. By default the embedded PostgreSQL."""
-    results: Annotated[OptionalSecret, _one_of(RESULTS, "a place for results")] = None
+    results: Annotated[OptionalSecret, AfterValidator(clear_url), _one_of(RESULTS, "a place for results")] = None
     """Where results are kept; by default the Redis that is the broker, else the embedded PostgreSQL."""
     queue: Text_ = "rowvec"
     """Its name on the broker; projects that share a broker have one each."""

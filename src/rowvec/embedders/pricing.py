@@ -150,9 +150,9 @@ class Budget:
     def _exceeded(self, amount: float) -> BudgetExceeded:
         used = f"{dollars(self.spent)} spent" + (f", up to {dollars(self.lost)} lost" if self.lost else "")
         return BudgetExceeded(
-            f"The next request may cost {dollars(amount)}, more than is left of --max-cost "
+            f"The next request may cost {dollars(amount)}, more than is left of the budget of "
             f"{dollars(self.limit or 0.0)} ({used}).",
-            hint="What was embedded is kept. Run it again with a higher --max-cost to go on from here.",
+            hint="What was embedded is kept. Go on from here with a higher --max-cost or embedder.max_cost.",
         )
 
 

@@ -20,7 +20,7 @@ from rowvec.filters.binding import bind, unknown_column
 from rowvec.filters.json_form import from_json, to_json
 from rowvec.filters.meaning import letter_cases, matches
 from rowvec.filters.text_form import parse, render
-from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, comparison
+from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, compares, comparison
 
 __all__ = [
     "And",
@@ -31,6 +31,7 @@ __all__ = [
     "Or",
     "bind",
     "check",
+    "compares",
     "comparison",
     "from_json",
     "letter_cases",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import enum
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeAlias
@@ -97,6 +98,15 @@ def comparison(column: str, op: Op, value: Any) -> Filter:
             hint=f"Ask for nulls on their own: ... or {printable(column)} is null",
         )
     return Compare(column, op, value)
+
+
+def compares(where: Filter) -> Iterator[Compare]:
+    """The conditions of a filter that is within its limits."""
+    if isinstance(where, Compare):
+        yield where
+    else:
+        for part in (where.part,) if isinstance(where, Not) else where.parts:
+            yield from compares(part)
 
 
 def check_depth(depth: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,11 +21,11 @@ from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
 from rowvec.support.stored import json_object
-from rowvec.types import Column, Document, Row
+from rowvec.types import Column, ColumnType, Document, Row
 
 
-def kept(declared: PipelineConfig) -> str:
-    """What to keep of a pipeline, as JSON."""
+def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -> str:
+    """What to keep of a pipeline, as JSON: also what a search must know of the source, which may be away then."""
     chosen = declared.embedder
     left_out = {*chosen.not_kept, *chosen.of_the_machine}
     embedder = chosen.model_dump(mode="json", exclude=left_out, exclude_none=True)
@@ -33,7 +33,28 @@ def kept(declared: PipelineConfig) -> str:
         embedder["base_url"] = _without_query(embedder["base_url"])
     # Not in mode "json": pydantic warns of columns that it has itself made a list of.
     text = declared.text.model_dump(exclude_none=True)
-    return json.dumps({"embedder": {**embedder, "kind": chosen.kind}, "text": text}, sort_keys=True)
+    values = {
+        "embedder": {**embedder, "kind": chosen.kind},
+        "text": text,
+        "key": [source.key, source.key_type.value],
+        "metadata": {column.name: column.type.value for column in metadata},
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def known_columns(kept: str, key: str, names: Sequence[str]) -> tuple[ColumnType, tuple[Column, ...]] | None:
+    """The type of the key, and the metadata columns of these names, as they were at the last sync; None where the
+    settings do not say."""
+    values = json_object(kept)
+    types = json_object(values.get("metadata"))
+    try:
+        found_key, kind = values["key"]
+        if found_key != key:
+            return None
+        return ColumnType(kind), tuple(Column(name, ColumnType(types[name])) for name in names)
+    except (KeyError, TypeError, ValueError):
+        # Another version of rowvec kept less, or other types.
+        return None
 
 
 class KeptSettings:
@@ -92,9 +113,9 @@ class KeptSettings:
         if values["kind"] == "openai":
             address = str(values.get("base_url", models.OPENAI))
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
-                values |= {"base_url": today.base_url, "api_key": today.api_key}
-            elif address.startswith(("https://api.openai.com/", "https://openrouter.ai/")):
-                values["api_key"] = os.environ.get(models.key_variable(address))
+                values |= {"base_url": today.base_url, "api_key": today.api_key, "allow_http": today.allow_http}
+            elif (variable := models.key_variable(address)) and not models.in_clear(address):
+                values["api_key"] = os.environ.get(variable)
         return _validated(kind.config, values)
 
 

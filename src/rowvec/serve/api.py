@@ -44,6 +44,8 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     threads = Threads(settings.workers, settings.waiting)
     # A source or a broker that does not answer must not keep searches from their threads.
     side_threads = Threads(SIDE_THREADS, settings.waiting)
+    places = settings.embedding_places
+    embedding_threads = Threads(places, places, "The server embeds as many lists of texts as it can.")
     background = Background()
     metrics = Metrics(services, lambda: threads.busy, background)
     app = FastAPI(
@@ -57,7 +59,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.context = Context(services, settings, threads, side_threads, metrics, background)
+    app.state.context = Context(services, settings, threads, side_threads, embedding_threads, metrics, background)
     problems.install(app)
     app.include_router(server_routes())
     app.include_router(task_routes())
@@ -87,8 +89,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     checking = asyncio.create_task(_check(context))
     yield
     checking.cancel()
-    context.threads.close()
-    context.side_threads.close()
+    for threads in (context.threads, context.side_threads, context.embedding_threads):
+        threads.close()
 
 
 async def _check(context: Context) -> None:

@@ -37,17 +37,26 @@ class Background:
         except (ModuleNotFoundError, RowvecError):
             return False
 
-    def look(self) -> Queue | None:
-        """None where the broker does not answer. Not for the event loop's thread."""
+    def look(self, *, idle: bool = True) -> Queue | None:
+        """None where the broker does not answer. Not for the event loop's thread.
+
+        Args:
+            idle: that nobody works may be known from before, too.
+        """
         from rowvec.workers.queue import look
 
         with self._looking:
             now = time.monotonic()
-            if self._seen is None or now - self._seen[0] > SECONDS:
+            known = self._seen is not None and now - self._seen[0] <= SECONDS
+            if not known or not (idle or self._works()):
                 try:
                     found = look()
                 except RowvecError as error:
                     logger.warning("The workers' queue: %s", error.message)
                     found = None
                 self._seen = (time.monotonic(), found)
-            return self._seen[1]
+            return self._seen[1] if self._seen else None
+
+    def _works(self) -> bool:
+        queue = self._seen[1] if self._seen else None
+        return queue is not None and bool(queue.workers)

@@ -23,6 +23,8 @@ class Context:
     threads: Threads
     side_threads: Threads
     """For what asks the source of the rows or the broker of the workers."""
+    embedding_threads: Threads
+    """For lists of texts, which take long: searches have threads of their own."""
     metrics: Metrics
     background: Background
 

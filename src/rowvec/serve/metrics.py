@@ -141,7 +141,9 @@ class _Tasks(Collector):
         yield GaugeMetricFamily("rowvec_tasks_waiting", "Tasks that no worker has taken.", value=queue.waiting)
         if queue.workers is None:
             return
-        yield GaugeMetricFamily("rowvec_workers", "Workers that answer.", value=queue.workers)
+        yield GaugeMetricFamily("rowvec_workers", "Workers that listen.", value=queue.workers)
+        if queue.active is None:
+            return
         yield GaugeMetricFamily(
             "rowvec_task_longest_seconds", "Age of the task at work for longest.", value=queue.longest_seconds
         )

@@ -18,7 +18,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rowvec.errors import EmbedderError, RateLimited, RowvecError, SearchError, SourceError, StoreError, TextRefused
+from rowvec.errors import (
+    BudgetExceeded,
+    EmbedderError,
+    RateLimited,
+    RowvecError,
+    SearchError,
+    SourceError,
+    StatementCancelled,
+    StoreError,
+    TextRefused,
+)
 from rowvec.serve.models import ErrorReply
 
 logger = logging.getLogger("rowvec.serve")
@@ -52,6 +62,12 @@ def of_rowvec(error: RowvecError) -> Problem:
     if isinstance(error, SearchError | TextRefused):
         return Problem(422, error.message, error.hint)
     logger.warning("%s: %s", type(error).__name__, error)
+    if isinstance(error, BudgetExceeded):
+        return Problem(503, "The budget for the embedding model is spent.", "Known queries and keyword search go on.")
+    if isinstance(error, StatementCancelled):
+        return Problem(
+            422, "The database needed longer for this than a request may take.", "Ask for less: a simpler filter."
+        )
     wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
     where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
     what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")
@@ -119,12 +135,16 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     401: _documented("The API key is missing or wrong", "The API key is missing or wrong."),
     403: _documented("Sent by a page of another origin", "Pages of other origins may not call this server."),
     404: _documented("No such pipeline or row", "There is no row 7."),
+    408: _documented("The request did not arrive in time", "The request took too long to arrive."),
     413: _documented("The body is too large", "The body is larger than 1,000,000 bytes."),
     422: _documented(
         "The request asks for what cannot be", "There is no metadata column 'prise'.", "Did you mean 'price'?"
     ),
     429: _documented("Too many requests; Retry-After says how many seconds to wait", "Too many requests."),
     500: _documented("A defect of the server; its log has the details under the id", "It failed: id 5f0c1d2e."),
-    503: _documented("The database or the model does not answer now", "The vector store does not answer now."),
+    503: _documented(
+        "The database or the model does not answer now, or the server has no room for the request",
+        "The vector store does not answer now.",
+    ),
 }
 """What each route can answer besides success, for the OpenAPI document."""

@@ -28,6 +28,8 @@ logger = logging.getLogger("rowvec.serve")
 
 CHECK_SECONDS = 1.0
 """A pipeline is looked at again, for a request, at most so often."""
+MOST_CONTAINS = 5
+"""In one filter: no index helps them."""
 STATUS_SECONDS = 5.0
 """So old may a status be: it counts rows, which a page that reloads must not make a burden."""
 
@@ -170,6 +172,12 @@ class Service:
         if not conditions:
             return None
         parsed = filters.parse(conditions) if isinstance(conditions, str) else filters.from_json(conditions)
+        searched = sum(each.op is filters.Op.CONTAINS for each in filters.compares(parsed))
+        if searched > MOST_CONTAINS:
+            raise SearchError(
+                f"The filter has {searched} times contains; this server takes {MOST_CONTAINS}.",
+                hint="Each reads every row. Combine fewer, or search for the words with the keyword mode.",
+            )
         return filters.bind(parsed, self.pipeline.spec.metadata)
 
     def status(self, seconds: float = STATUS_SECONDS) -> Status:

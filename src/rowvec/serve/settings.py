@@ -22,10 +22,13 @@ class ServeSettings:
         allowed_hosts: names that a request's Host header may have besides those of the loopback interface.
             Without them, a server that listens beyond this machine answers to every name.
         cors_origins: origins such as `https://shop.example` whose pages may call the server.
+        trusted_proxies: addresses or networks of proxies whose X-Forwarded-For says who the caller is.
         rate: requests a second for each key, and for each address where there is none; twice as many at once.
         cached_queries: vectors of so many latest queries are kept, for each pipeline.
         threads: searches worked on at once; None for as many as the machine deserves.
         waiting: further requests that may wait for a thread; more are sent away with 503.
+        embedding_places: requests for embeddings worked on at once, and as many that may wait; the searches' threads
+            are not theirs.
         max_body, max_embeddings_body: bytes.
 
     Raises:
@@ -37,10 +40,12 @@ class ServeSettings:
     insecure: bool = False
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     rate: float = 500.0
     cached_queries: int = 4096
     threads: int | None = None
     waiting: int = 200
+    embedding_places: int = 2
     max_body: int = 1_000_000
     max_embeddings_body: int = 5_000_000
 
@@ -55,6 +60,14 @@ class ServeSettings:
                 f"An API key is shorter than {SHORTEST_KEY} characters, so that it could be guessed.",
                 hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"',
             )
+
+        for proxy in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ConfigError(
+                    f"--trusted-proxy {proxy}: this is no address.", hint="Write one such as 127.0.0.1 or 10.0.0.0/8."
+                ) from None
 
     @property
     def loopback(self) -> bool:

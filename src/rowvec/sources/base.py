@@ -124,8 +124,11 @@ class Source(Protocol):
 
     key: str
     key_type: ColumnType
-    columns: Sequence[Column]
-    """Every column of the source, the key too, in the source's own order."""
+
+    @property
+    def columns(self) -> Sequence[Column]:
+        """Every column of the source, the key too, in the source's own order."""
+        ...
 
     def select(self, columns: Sequence[str]) -> None:
         """Read only these columns and the key from now on."""

@@ -13,15 +13,14 @@ import datetime as dt
 import json
 import logging
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from rowvec.support.redaction import redact_text
+
 VARIABLE = "ROWVEC_LOG"
-_USER_INFO = re.compile(r"(://[^/\s:@]*):[^/\s]+@")
-"""Up to the last @ before the host: a password may hold one."""
 
 _here: ContextVar[dict[str, Any] | None] = ContextVar("rowvec_about", default=None)
 
@@ -52,12 +51,12 @@ class JsonLines(logging.Formatter):
             "time": dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": message,
+            "message": redact_text(message),
             **(_here.get() or {}),
         }
         if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return _USER_INFO.sub(r"\1:**@", json.dumps(line, default=str, ensure_ascii=False))
+            line["error"] = redact_text(self.formatException(record.exc_info))
+        return json.dumps(line, default=str, ensure_ascii=False)
 
 
 def wanted() -> bool:

@@ -1,4 +1,8 @@
-"""URLs of databases and services in messages, without what is secret in them."""
+"""URLs of databases and services in messages, without what is secret in them.
+
+A password that is not percent-encoded has no end: of `me:a/b@c@host` each program makes another host, and shows it.
+Such a URL is refused before anything reads it (`unclear`); what is shown all the same is hidden as far as it may go.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ import re
 from urllib.parse import unquote
 
 _USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^:@/?]*):.*@", re.IGNORECASE | re.DOTALL)
+_IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 _SECRET_NAME = r"[\w.-]*(?:password|passwd|pwd|secret|token|apikey|api_key|jwt)[\w.-]*"  # noqa: S105 (a pattern)
 _PARAMETER = re.compile(rf"(?P<name>[?&]{_SECRET_NAME}=)[^&#\s]*", re.IGNORECASE)
 _KEYWORD = re.compile(rf"(?P<name>\b{_SECRET_NAME}\s*=\s*)(?:'(?:[^'\\]|\\.)*'|[^\s&]+)", re.IGNORECASE)
+_AUTHORITY = re.compile(r"[a-z][a-z0-9+.-]*://(?P<authority>[^/?#]*)(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
+_PAIRS = re.compile(r"\s*(?:\w+\s*=\s*(?:'(?:[^'\\]|\\.)*'|(?!')(?:[^\s\\]|\\.)*)(?:\s+|$))+", re.DOTALL)
 
 HIDDEN = "***"
 
@@ -22,6 +29,32 @@ def redact(url: str) -> str:
     url = _USERINFO.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", url)
     url = _PARAMETER.sub(rf"\g<name>{HIDDEN}", url)
     return _KEYWORD.sub(rf"\g<name>{HIDDEN}", url)
+
+
+def redact_text(text: str) -> str:
+    """`text` with the URLs in it redacted, each to the next blank or quote."""
+    return _IN_TEXT.sub(lambda found: redact(found[0]), text)
+
+
+def unclear(url: str) -> str | None:
+    """Why it cannot be told where the password in `url` ends, in words that follow the name of a setting; None where
+    it can."""
+    found = _AUTHORITY.fullmatch(url)
+    if found is None:
+        whole = not _KEYWORD.search(url) or _PAIRS.fullmatch(url)
+        return None if whole else "is a connection string with a blank or a quote out of place"
+    authority, rest = found["authority"], found["rest"]
+    if ":" in authority and (authority.count("@") > 1 or "@" in rest):
+        return "has a password, or another part, with an @, a / or another such character as it is"
+    userinfo = authority.rpartition("@")[0]
+    if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo) or re.search(r"[\s\x00-\x1f\x7f]", userinfo):
+        return "has a password with a % or a blank as it is"
+    if re.search(r"[\[\]\\]", userinfo) or not userinfo.isascii():
+        return "has a password with a character that no URL has"
+    return None
+
+
+ENCODE = "Write it percent-encoded: @ as %40, / as %2F, : as %3A, % as %25, a blank as %20."
 
 
 def scrub(message: str, url: str) -> str:

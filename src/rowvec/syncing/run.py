@@ -87,6 +87,7 @@ def sync(
                 whole = from_start
             if whole and not stop.is_set():
                 complete(chosen, accept=accept, tell=tell, accounted=accounted)
+            running.report.whole = events is not None or options.whole or options.exhaustive
     return running.report
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import setup_logging, worker_process_shutdown
+from celery.signals import setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec import assemble
@@ -30,7 +30,7 @@ from rowvec.support import logs
 from rowvec.support.stored import from_json
 from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint, Report
-from rowvec.workers import jobs
+from rowvec.workers import jobs, sql_queue
 from rowvec.workers.ranges import sync_range as carry_out_range
 from rowvec.workers.settings import celery_settings, load_config, reachable
 
@@ -39,6 +39,10 @@ logger = logging.getLogger("rowvec.workers")
 AGAIN_SECONDS = 10
 AGAIN_TIMES = 30
 PROGRESS_SECONDS = 1.0
+STORE_TRIES = 15
+"""About a minute: Celery doubles the pause from 10 ms up to 10 s."""
+UNHEARD_SECONDS = 10.0
+"""After a result store did not take the progress, it is left alone for so long."""
 PROGRESS = "PROGRESS"
 QUEUED = "QUEUED"
 SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
@@ -47,6 +51,7 @@ COUNTED = ("processed", "inserted", "embedded", "failed", "skipped")
 
 _configuring = threading.Lock()
 
+sql_queue.install()
 app = Celery("rowvec")
 # Read when first needed: importing this module neither needs a config nor starts a server.
 app.add_defaults(lambda: celery_settings(load_config()))
@@ -54,22 +59,24 @@ app.add_defaults(lambda: celery_settings(load_config()))
 
 @app.task(bind=True, name="rowvec.generate_embeddings")
 def generate_embeddings(
-    task: Any, pipeline: str | None = None, batch_size: int = 100, asked_at: float | None = None
+    task: Any, pipeline: str | None = None, batch_size: int = 100, after_run: int | None = None
 ) -> dict[str, Any]:
     """Embed up to `batch_size` of the rows that need it.
 
     Args:
-        asked_at: seconds since the epoch; when a sync began after that, it has done the work.
+        after_run: the newest run when this was asked for; a later one that left nothing out has done the work.
 
     Returns:
-        `{"processed": 95, "failed": 5}`, with a reason in `skipped` when another sync did or does the work.
+        `{"processed": 95, "failed": 5}`, with a reason in `skipped` when another sync did the work, or holds the
+        pipeline for minutes.
     """
     _check_batch_size(batch_size)
     return _once(
         task,
         pipeline,
-        lambda opened: jobs.generate_embeddings(opened, batch_size, asked_at, progress=_progress(task)),
+        lambda opened: jobs.generate_embeddings(opened, batch_size, after_run, progress=_progress(task)),
         skipped={"processed": 0, "failed": 0},
+        patience=AGAIN_TIMES,
     )
 
 
@@ -157,12 +164,14 @@ def _once(
     work: Callable[[Pipeline], dict[str, Any]],
     *,
     skipped: dict[str, Any] | None = None,
+    patience: int = 0,
     wait: bool = False,
 ) -> dict[str, Any]:
     """Carry `work` out unless an earlier delivery of the same task did, or somebody else is at it.
 
     Args:
         skipped: what the result of a task says that another sync made needless.
+        patience: so often it comes again while somebody else holds the lock: what that one does may be less.
         wait: until the lock is free and the databases answer. One delivered again always waits for the lock: the
             holder may be its own first run.
     """
@@ -176,7 +185,7 @@ def _once(
         with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
             return _logged(task.name, opened, work)
     except Locked as error:
-        if wait or again:
+        if wait or (again and not patience) or task.request.retries < patience:
             raise task.retry(exc=error, countdown=_pause(), max_retries=None) from error
         logger.info("Task %s skipped: %s", task.request.id, error.message)
         return {**(skipped or {}), "skipped": error.message}
@@ -214,7 +223,12 @@ def _progress(task: Any) -> OnReport:
         now = time.monotonic()
         if now - last >= PROGRESS_SECONDS:
             last = now
-            task.update_state(state=PROGRESS, meta=report.as_dict())
+            try:
+                task.update_state(state=PROGRESS, meta=report.as_dict())
+            except Exception as error:
+                # What is embedded is stored elsewhere: nobody loses a row because a count could not be told.
+                last = now + UNHEARD_SECONDS
+                logger.warning("The progress of a task could not be told: %s", type(error).__name__)
 
     return tell
 
@@ -251,6 +265,12 @@ if logs.wanted():
     @setup_logging.connect
     def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
         logs.install(loglevel or logging.INFO)
+
+
+@worker_init.connect
+def _be_patient(**_: Any) -> None:
+    """What a worker has done is not lost because the result store was away for a minute; who asks waits for nobody."""
+    app.backend.always_retry, app.backend.max_retries = True, STORE_TRIES
 
 
 @worker_process_shutdown.connect

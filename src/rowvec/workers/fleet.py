@@ -37,6 +37,8 @@ POLL_SECONDS = 0.3
 POLL_WAITING = 8
 """Ranges in the queue that are asked about at once."""
 SILENT_SECONDS = 30.0
+IDLE_SECONDS = 30.0
+"""When no worker has said anything for so long, the user is told, and again after as long."""
 LOCK_TRIES = 600
 UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
 
@@ -126,6 +128,7 @@ def sync(
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
             _finish(chosen, options, running, accept=accept)
+        running.report.whole = True
     return running.report
 
 
@@ -139,7 +142,7 @@ class _Fleet:
         self.stop = running.stop
         self.done: list[Report] = []
         self.working: list[Part] = []
-        self.heard_at = time.monotonic()
+        self.heard_at = self.told_at = time.monotonic()
         self.turn = 0
 
     def __enter__(self) -> None:
@@ -177,12 +180,22 @@ class _Fleet:
         if self.running.progress is not None:
             self.running.progress(total)
         if heard:
-            self.heard_at = time.monotonic()
+            self.heard_at = self.told_at = time.monotonic()
+        self._tell_silence()
         for part in self.working:
             # A range in the queue may wait as long as others are worked on; one that was begun must speak.
             since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
             if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
                 part.send(self.pipeline.name, self.settings, self.stop)
+
+    def _tell_silence(self) -> None:
+        now = time.monotonic()
+        if self.working and now - self.told_at >= IDLE_SECONDS:
+            self.told_at = now
+            self.running.tell(
+                f"No worker has said anything for {now - self.heard_at:.0f} s, and {len(self.working)} ranges wait."
+                " Does `rowvec worker` run, with this broker and queue?"
+            )
 
     def _asked(self) -> list[Part]:
         """All that were begun, and a few of the others in turn: every question takes time from those who work."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 from typing import Any
 
@@ -14,18 +13,24 @@ from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Report
 
+LATEST_RUNS = 100
+
 
 def generate_embeddings(
-    pipeline: Pipeline, batch_size: int, asked_at: float | None = None, *, progress: OnReport | None = None
+    pipeline: Pipeline, batch_size: int, after_run: int | None = None, *, progress: OnReport | None = None
 ) -> dict[str, Any]:
     """Embed up to `batch_size` of the rows that need it; rows that do not are only compared.
 
     Of change events all that are there are carried out: they are read in their order or not at all.
 
+    Args:
+        after_run: the newest run when this was asked for (see `newest_run`); a later one that left out no row that
+            needed a vector has done the work.
+
     Raises:
         Locked: another sync of the pipeline is at work.
     """
-    since = _run_since(pipeline, asked_at)
+    since = _run_since(pipeline, after_run)
     if since is not None:
         return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this was asked for."}
     if events_of(pipeline, Options()) is not None:
@@ -33,7 +38,14 @@ def generate_embeddings(
     keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]
     if not keys:
         return {"processed": 0, "failed": 0}
-    return _outcome(carry_out(pipeline, Options(Selection(keys=tuple(keys))), progress=progress))
+    options = Options(Selection(keys=tuple(keys)), exhaustive=len(keys) < batch_size)
+    return _outcome(carry_out(pipeline, options, progress=progress))
+
+
+def newest_run(pipeline: Pipeline) -> int:
+    """The number of the newest run, 0 before the first. Runs are numbered by the store: no clock is compared."""
+    runs = pipeline.store.runs(1) if pipeline.store.ledger().exists else []
+    return runs[0].id if runs else 0
 
 
 def sync(pipeline: Pipeline, options: Options, *, progress: OnReport | None = None) -> dict[str, Any]:
@@ -46,9 +58,9 @@ def _outcome(report: Report) -> dict[str, Any]:
     return {"processed": report.inserted + report.embedded, "failed": report.failed}
 
 
-def _run_since(pipeline: Pipeline, asked_at: float | None) -> int | None:
-    if asked_at is None or not pipeline.store.ledger().exists:
+def _run_since(pipeline: Pipeline, after: int | None) -> int | None:
+    """A run that began after `after`, has ended well, and left nothing out."""
+    if after is None or not pipeline.store.ledger().exists:
         return None
-    asked = dt.datetime.fromtimestamp(asked_at, dt.UTC)
-    runs = pipeline.store.runs(1)
-    return runs[0].id if runs and runs[0].started_at > asked and runs[0].outcome in ("running", "done") else None
+    later = (run for run in pipeline.store.runs(LATEST_RUNS) if run.id > after)
+    return next((run.id for run in later if run.outcome == "done" and run.report.get("whole")), None)

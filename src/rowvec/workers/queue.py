@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from rowvec.workers.celery import app, configure
@@ -20,9 +20,9 @@ class Queue:
     waiting: int
     """Tasks that no worker has taken."""
     workers: int | None = None
-    """How many answer; None where the broker cannot ask them, as the embedded one cannot."""
-    active: Mapping[str, int] = field(default_factory=dict)
-    """Tasks at work, by name."""
+    """How many listen; None where the broker cannot tell."""
+    active: Mapping[str, int] | None = None
+    """Tasks at work, by name; None where the workers cannot be asked, as through the embedded queue."""
     longest_seconds: float = 0.0
     """So long the task at work for longest."""
 
@@ -39,10 +39,11 @@ def look() -> Queue:
             connection.ensure_connection(max_retries=1)
             waiting = _waiting(connection)
             asked = "fanout" in connection.transport.implements.exchange_type
+            counted = None if asked else _listeners(connection)
         ours = _ours() if asked else None
         active = app.control.inspect(ours, timeout=ANSWER_SECONDS).active() if ours else None
     if ours is None:
-        return Queue(waiting)
+        return Queue(waiting, counted)
     tasks = [task for each in (active or {}).values() for task in each]
     began = [task["time_start"] for task in tasks if task.get("time_start")]
     longest = time.time() - min(began) if began else 0.0
@@ -53,6 +54,11 @@ def _ours() -> list[str]:
     """Workers that listen to our queue: on a shared broker those of other projects answer too."""
     found = app.control.inspect(timeout=ANSWER_SECONDS).active_queues() or {}
     return [name for name, queues in found.items() if any(q["name"] == app.conf.task_default_queue for q in queues)]
+
+
+def _listeners(connection: Any) -> int | None:
+    count = getattr(connection.default_channel, "listeners", None)
+    return None if count is None else int(count(app.conf.task_default_queue))
 
 
 def _waiting(connection: Any) -> int:

@@ -12,7 +12,9 @@ from typing import Any
 import psycopg
 
 from rowvec.config import Config, load
+from rowvec.documents.values import clean
 from rowvec.errors import BrokerUnavailable
+from rowvec.support.redaction import redact_text
 from rowvec.workers.schedule import beat_schedule
 
 CONFIG_VARIABLE = "ROWVEC_CONFIG"
@@ -133,9 +135,10 @@ def reachable() -> Iterator[None]:
 
     from rowvec.workers.celery import app
 
+    connection = app.connection_for_write()
     # Each kind of result store raises errors of its own driver.
     of_backend = getattr(app.backend, "connection_errors", ())
-    connection = app.connection_for_write()
+    refusals = (*connection.channel_errors, *getattr(app.backend, "channel_errors", ()))
     # Kombu writes a masked password even into an address that has none.
     broker = connection.as_uri() if connection.password else connection.as_uri().replace("://:**@", "://")
     try:
@@ -144,4 +147,9 @@ def reachable() -> Iterator[None]:
         raise BrokerUnavailable(
             f"The broker {broker} does not answer.",
             hint="Is it running, and workers.broker right?",
+        ) from error
+    except refusals as error:
+        raise BrokerUnavailable(
+            f"The broker {broker} refuses what it is sent: {redact_text(clean(str(error)))[:200]}",
+            hint="Is its memory full, and may its user do this?",
         ) from error

@@ -25,6 +25,7 @@ class FeedConfig(SourceConfig):
     """[pipelines.NAME.source] kind = "feed"."""
 
     kind: Literal["feed"] = "feed"
+    key: Literal["guid"] = "guid"
     path: Annotated[Path, AfterValidator(_beside_the_config)] = Field(examples=["news.rss"])
     """An RSS 2.0 file."""
 

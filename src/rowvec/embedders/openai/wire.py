@@ -37,6 +37,8 @@ MODELS = {
     "text-embedding-ada-002": Model(1536, False),
 }
 
+KEY_SETTING = "embedder.api_key"
+"""Where the key comes from that no variable is known for."""
 WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
 """Services that answer nobody without a key; one on this machine or in this house may."""
 
@@ -203,7 +205,9 @@ def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     said = "" if status is None else f" ({status})"
     return EmbedderError(
         f"{endpoint.location} wants a key{said}, and {endpoint.key_env} is not set.",
-        hint=f"export {endpoint.key_env}=…, or put it in the .env file.",
+        hint='Write api_key = "${YOUR_KEY}" beside base_url: a key is sent only where the config says so.'
+        if endpoint.key_env == KEY_SETTING
+        else f"export {endpoint.key_env}=…, or put it in the .env file.",
     )
 
 

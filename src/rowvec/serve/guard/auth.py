@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ Headers = Mapping[bytes, bytes]
 
 PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
-READING = frozenset({"GET", "HEAD", "OPTIONS"})
+OURS = frozenset({b"same-origin", b"none"})
+"""What a browser says of a request by a page of this server, and of an address that its user typed."""
 
 
 def is_public(path: str) -> bool:
@@ -49,33 +51,41 @@ class Visitors:
     """Which Host and Origin headers are answered.
 
     A page of another site can make its own name point at this machine and so reach a server on loopback (DNS
-    rebinding): the Host header gives it away. It can also send a form here: the Origin header does.
+    rebinding): the Host header gives it away. It can also send a form here, or name an address here as that of a
+    picture, which embeds a query: Origin and Sec-Fetch-Site give that away.
     """
 
     def __init__(self, settings: ServeSettings) -> None:
         self._hosts = settings.host_names
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
 
-    def check(self, method: str, headers: Headers) -> None:
+    def check(self, path: str, headers: Headers) -> None:
         """
         Raises:
-            Problem: 400 for a Host, 403 for an Origin that is not served.
+            Problem: 400 for a Host that is not served; 403 for a page of another site that asks for more than the
+                frames of pages.
         """
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self._hosts is not None and _without_port(host) not in self._hosts:
             raise Problem(400, "This server does not answer to that Host.", "Name it with --allowed-host.")
-        origin = headers.get(b"origin")
-        if origin is None or method in READING:
+        if is_public(path):
             return
-        text = origin.decode("latin-1").lower()
-        if text not in self._origins and _netloc(text) != host:
+        origin = headers.get(b"origin")
+        if origin is None:
+            theirs = headers.get(b"sec-fetch-site", b"none") not in OURS
+        else:
+            text = origin.decode("latin-1").lower()
+            theirs = text not in self._origins and _netloc(text) != host
+        if theirs:
             raise Problem(403, "Pages of other origins may not call this server.", "Allow one with --cors-origin.")
 
 
-def _without_port(host: str) -> str:
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]
+HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:\[\]@/]*)(:[0-9]{1,5})?")
+
+
+def _without_port(host: str) -> str | None:
+    found = HOST.fullmatch(host)
+    return found[1] if found else None
 
 
 def _netloc(origin: str) -> str:

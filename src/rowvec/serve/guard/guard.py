@@ -85,7 +85,7 @@ class Guard:
         """
         headers: Headers = dict(scope["headers"])
         path: str = scope["path"]
-        self._visitors.check(scope["method"], headers)
+        self._visitors.check(path, headers)
         caller = self._keys.caller(headers) if self._keys else None
         scope[AUTHORISED] = not self._keys or caller is not None
         if path not in UNLIMITED:

@@ -5,7 +5,7 @@ Source of the format: OpenAI's API reference, "Create embeddings".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
@@ -21,6 +21,10 @@ from rowvec.serve.service import Service
 from rowvec.syncing.batches import embed_batch
 from rowvec.types import Vector
 
+CHUNK_TEXTS = 32
+CHUNK_TOKENS = 4_096
+"""What a model in this process embeds before it looks whether somebody searches, or the caller has left."""
+
 
 def embeddings_routes(pick: Pick) -> APIRouter:
     router = APIRouter(tags=["embeddings"], responses=RESPONSES)
@@ -32,7 +36,16 @@ def embeddings_routes(pick: Pick) -> APIRouter:
         fingerprint = embedder.fingerprint
         if body.dimensions not in (None, fingerprint.dimension):
             raise Problem(422, f"'dimensions': {fingerprint.model} gives {fingerprint.dimension}.", "Leave it out.")
-        vectors, tokens = await context_of(request).threads.run(_embed, embedder, body.texts)
+        threads = context_of(request).embedding_threads
+        vectors: list[Vector] = []
+        tokens = 0
+        async with threads.place():
+            for chunk in await threads.call(_chunks, embedder, body.texts):
+                if await request.is_disconnected():
+                    raise Problem(499, "The caller has left.")
+                found, used = await threads.call(_embed, embedder, chunk)
+                vectors += found
+                tokens += used
         return json_reply(embeddings_reply(vectors, tokens, fingerprint.model, body.encoding_format))
 
     return router
@@ -44,27 +57,27 @@ def _embed(embedder: Embedder, texts: Sequence[str]) -> tuple[list[Vector], int]
     Raises:
         EmbedderError: the model does not answer, or refuses a text.
     """
-    vectors: list[Vector] = []
-    tokens = 0
-    for chunk in _chunks(embedder, texts):
-        answer = embed_batch(embedder, chunk)
-        tokens += answer.tokens
-        for embedded in answer.vectors:
-            if isinstance(embedded, EmbedderError):
-                raise embedded
-            vectors.append(embedded.vector)
-    return vectors, tokens
+    answer = embed_batch(embedder, texts)
+    vectors = []
+    for embedded in answer.vectors:
+        if isinstance(embedded, EmbedderError):
+            raise embedded
+        vectors.append(embedded.vector)
+    return vectors, answer.tokens
 
 
-def _chunks(embedder: Embedder, texts: Sequence[str]) -> Iterator[list[str]]:
-    """Groups of texts, each within what the embedder takes at once."""
-    group: list[str] = []
+def _chunks(embedder: Embedder, texts: Sequence[str]) -> list[list[str]]:
+    """Groups of texts, each within what the embedder takes at once, and short enough for queries to get their turn."""
+    most_texts, most_tokens = embedder.chunk_texts, embedder.chunk_tokens
+    if not embedder.billed:
+        # A service has its own machines, and each request of it its price in time.
+        most_texts, most_tokens = min(most_texts, CHUNK_TEXTS), min(most_tokens, CHUNK_TOKENS)
+    groups: list[list[str]] = []
     tokens = 0
     for text, size in zip(texts, embedder.count_tokens(texts), strict=True):
-        if group and (len(group) == embedder.chunk_texts or tokens + size > embedder.chunk_tokens):
-            yield group
-            group, tokens = [], 0
-        group.append(text)
+        if not groups or len(groups[-1]) == most_texts or tokens + size > most_tokens:
+            groups.append([])
+            tokens = 0
+        groups[-1].append(text)
         tokens += size
-    if group:
-        yield group
+    return groups

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
@@ -14,11 +13,12 @@ from fastapi import Path as PathParameter
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from rowvec.errors import BrokerUnavailable, ConfigError
+from rowvec.errors import BrokerUnavailable, ConfigError, RowvecError
+from rowvec.serve.background import Background
 from rowvec.serve.context import context_of
 from rowvec.serve.models import Request as RequestModel
 from rowvec.serve.problems import RESPONSES, Problem
-from rowvec.serve.service import choose
+from rowvec.serve.service import Service, choose
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -43,6 +43,9 @@ class QueuedReply(BaseModel):
     task_name: str
     status: Literal["queued"]
     message: str
+    workers: Annotated[
+        int | None, Field(description="Workers that listen now; null where the broker cannot tell. 0: it waits.")
+    ] = None
 
 
 class TaskReply(BaseModel):
@@ -61,7 +64,7 @@ def task_routes() -> APIRouter:
     async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:
         context = context_of(request)
         service = choose(context.services, body.pipeline)
-        return await context.side_threads.run(_queue, service.name, body.batch_size)
+        return await context.side_threads.run(_queue, service, context.background, body.batch_size)
 
     @router.get("/{id}", summary="How far a task is")
     async def task(request: Request, id: Annotated[str, PathParameter(description="As queued.")]) -> TaskReply:
@@ -70,11 +73,25 @@ def task_routes() -> APIRouter:
     return router
 
 
-def _queue(pipeline: str, batch_size: int) -> QueuedReply:
+def _queue(service: Service, background: Background, batch_size: int) -> QueuedReply:
     with _workers() as celery:
         task = celery.generate_embeddings
-        number = celery.send(task, pipeline=pipeline, batch_size=batch_size, asked_at=time.time())
-    return QueuedReply(id=number, task_name=task.name, status="queued", message=f"Task queued with ID: {number}")
+        number = celery.send(task, pipeline=service.name, batch_size=batch_size, after_run=_newest_run(service))
+    queue = background.look(idle=False)
+    workers = queue.workers if queue is not None else None
+    message = f"Task queued with ID: {number}"
+    if workers == 0:
+        message += ". No worker listens now: it waits until `rowvec worker` runs."
+    return QueuedReply(id=number, task_name=task.name, status="queued", message=message, workers=workers)
+
+
+def _newest_run(service: Service) -> int | None:
+    from rowvec.workers.jobs import newest_run
+
+    try:
+        return newest_run(service.pipeline)
+    except RowvecError:
+        return None  # The task can wait for a store that does not answer now; no run counts as later then.
 
 
 def _look(number: str) -> TaskReply:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rowvec.errors import ConfigError
 from rowvec.sources.databases.base import Database, Order, Relation, as_it_is, unique_keys
-from rowvec.support.redaction import redact
+from rowvec.support.redaction import ENCODE, redact, unclear
 
 __all__ = ["Database", "Order", "Relation", "as_it_is", "open_database", "unique_keys"]
 
@@ -26,6 +26,8 @@ def open_database(url: str, base: Path) -> Database:
         ConfigError: no URL of a database that rowvec reads. MissingExtraError: its driver is not installed.
         SourceError: there is no such SQLite file.
     """
+    if problem := unclear(url):
+        raise ConfigError(f"source.url {problem}: {redact(url)}", hint=ENCODE)
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):

@@ -1,0 +1,110 @@
+"""From a config to a pipeline that is searched: with the store alone, where that knows enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+
+from rowvec.assemble import assemble as assemble_whole
+from rowvec.assemble import build_embedder, build_source, build_store, check_files, excluded
+from rowvec.config import Config, PipelineConfig, load
+from rowvec.embedders.base import AbsentEmbedder, Embedder
+from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
+from rowvec.generations.kept_settings import KeptSettings, known_columns
+from rowvec.pipeline import Pipeline
+from rowvec.ranking import Ranking
+from rowvec.sources.lazy import LazySource
+from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.types import Column, ColumnType, Document, Row
+
+
+@contextmanager
+def opened(path: Path | None, name: str | None) -> Iterator[Pipeline]:
+    """The pipeline `name` of the config at `path`, ready to be searched; closed when the block ends."""
+    loaded = load(path)
+    pipeline = assemble(loaded, loaded.pipeline(name))
+    try:
+        yield pipeline
+    finally:
+        pipeline.close()
+
+
+def assemble(
+    loaded: Config, declared: PipelineConfig, *, readers: int = 2, statement_seconds: float | None = None
+) -> Pipeline:
+    """Put a pipeline together that is searched and makes no vector of a row.
+
+    Where the store tells what was synced last, the source is not opened until its rows are counted, and the model of
+    the config may be missing: queries are embedded by that of the live vectors. Else as `rowvec.assemble.assemble`,
+    whose arguments and errors it has.
+    """
+    check_files(declared)
+    with ExitStack() as unfinished:
+        store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+        unfinished.callback(store.close)
+        try:
+            ledger = store.ledger()
+            known = known_columns(ledger.settings, declared.source.key, declared.store.metadata)
+        except StoreError:
+            known = None
+        if known is not None:
+            pipeline = _searching(declared, store, ledger, *known)
+            unfinished.pop_all()
+            return pipeline
+    return assemble_whole(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+
+
+def _searching(
+    declared: PipelineConfig, store: Store, ledger: Ledger, key_type: ColumnType, metadata: tuple[Column, ...]
+) -> Pipeline:
+    source = LazySource(declared.source.key, key_type, partial(build_source, declared))
+    ranking = Ranking(**declared.search.model_dump())
+    ranking.check(declared.store.metadata)
+    former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)
+    embedder = _embedder_for_search(declared, former, ledger)
+    return Pipeline(
+        name=declared.name,
+        source=source,
+        to_document=_makes_no_text,
+        text_columns=(),
+        embedder=embedder,
+        store=store,
+        spec=TableSpec(
+            pipeline=declared.name,
+            key=source.key,
+            key_type=key_type,
+            dimension=embedder.fingerprint.dimension,
+            metadata=metadata,
+            language=declared.store.language,
+            fingerprint=embedder.fingerprint,
+            recipe=ledger.recipe,
+            settings=ledger.settings,
+        ),
+        ranking=ranking,
+        former=former,
+    )
+
+
+def _embedder_for_search(declared: PipelineConfig, former: KeptSettings, ledger: Ledger) -> Embedder:
+    """That of the config; where it cannot be had, that of the live vectors, or one that says why there is none: words
+    and the vectors of rows can be searched all the same."""
+    try:
+        embedder = build_embedder(declared)
+        embedder.fingerprint  # noqa: B018  Of some it is asked for.
+        return embedder
+    except (EmbedderError, MissingExtraError) as error:
+        made = ledger.fingerprint
+        if made is None:
+            raise
+        problem = error if isinstance(error, EmbedderError) else EmbedderError(error.message, hint=error.hint)
+    try:
+        live = former.embedder(ledger.settings)
+        return live if live.fingerprint == made else AbsentEmbedder(made, problem)
+    except RowvecError:
+        return AbsentEmbedder(made, problem)
+
+
+def _makes_no_text(row: Row) -> Document:
+    raise AssertionError("A pipeline for searches embeds no rows.")
