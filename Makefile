@@ -79,8 +79,8 @@ serve: install
 # Needs uv. The model package wants torch; its weights do not, so torch and its kin are overridden away.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --override requirements.override
 lock:
-	$(COMPILE) --all-extras --group dev pyproject.toml | python3 tools/lock.py > requirements-dev.lock
-	$(COMPILE) --constraint requirements-dev.lock --extra minilm --extra serve --extra eval --group build pyproject.toml | python3 tools/lock.py > requirements.lock
+	$(COMPILE) --all-extras --group dev pyproject.toml | $(PYTHON) tools/lock.py > requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock --extra serve --extra eval --group build --group model pyproject.toml | $(PYTHON) tools/lock.py > requirements.lock
 
 clean:
 	rm -rf .venv .rowvec rowvec-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
