@@ -175,7 +175,7 @@ def _exists(name: str) -> bool:
 
 def _pip_mistake(words: list[str]) -> str | None:
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    asked = re.findall(r"rowvec\[([^\]]*)\]", " ".join(words))
+    asked = re.findall(r"(?:rowvec|\.)\[([^\]]*)\]", " ".join(words))
     return next((f"no extra {extra}" for group in asked for extra in group.split(",") if extra not in known), None)
 
 

@@ -42,12 +42,12 @@ def test_help_prints_pages_and_sections_for_a_terminal() -> None:
     text = for_terminal("sqlite-to-turso")
     assert "```console\n" in text, "what a block says to the tests is left out"
     assert not re.search(r"\]\((?!\w+:)|^!\[", "".join(map(for_terminal, pages())), re.MULTILINE)
-    assert "(rowvec help " in text
+    assert "Changing the model (rowvec help changing-the-model)" in for_terminal("generations") + for_terminal("index")
 
 
 def test_a_section_ends_where_the_next_of_its_depth_begins() -> None:
     text = '# Page\n\n## One\n\n```sh\n# no heading\n```\n\n### Below\n\n## The 2nd, "two"\n\nEnd\n'
-    assert sections(text) == {"page": (0, 12), "one": (2, 10), "below": (8, 10), "the-2nd-two": (10, 12)}
+    assert sections(text) == {"page": (0, 13), "one": (2, 10), "below": (8, 10), "the-2nd-two": (10, 13)}
 
 
 def test_no_topic_lists_them_and_a_wrong_one_gets_the_nearest(tmp_path: Path) -> None:
