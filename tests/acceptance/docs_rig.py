@@ -33,7 +33,7 @@ from tools import reference
 from rowvec import config
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "examples").glob("*/README.md"))
 
 FENCE = re.compile(r"^( *)(```+)([\w-]*)(.*)\n((?:.*\n)*?)\1\2 *$", re.MULTILINE)
