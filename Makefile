@@ -51,10 +51,11 @@ torture: develop ## everything that tries to break it, in its long form: a quart
 coverage: develop ## which lines and branches the tests pass; takes T= as well; pages in htmlcov/
 	$(PYTEST) --cov --cov-report term:skip-covered --cov-report html $(T)
 
-check: develop ## ruff, mypy, the layers, the lock files
+check: develop ## ruff, mypy over code and tests, the layers, the lock files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p rowvec
+	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_lock.py
 

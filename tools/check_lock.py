@@ -32,7 +32,7 @@ def mistakes(folder: Path) -> Iterator[str]:
             if isinstance(pinned, str):
                 yield f"{file}: {pinned}"
                 continue
-            name = canonicalize_name(pinned.name)
+            name = str(canonicalize_name(pinned.name))
             pins[file].setdefault(name, []).append(pinned)
             if HEAVY.fullmatch(name):
                 yield f"{file}: {name} is not to be fetched; override it in requirements.override"
@@ -85,7 +85,7 @@ def _wanted(project: dict[str, Any]) -> Iterator[tuple[str, Requirement]]:
 
 
 def _unmet(where: str, wanted: Requirement, pins: dict[str, list[Requirement]], left_out: set[str]) -> Iterator[str]:
-    name = canonicalize_name(wanted.name)
+    name = str(canonicalize_name(wanted.name))
     if name in left_out:
         return
     if name not in pins:
