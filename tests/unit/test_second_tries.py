@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RUN = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 FLAKY = """
 from pathlib import Path
 
@@ -38,8 +38,7 @@ def pytest_in(folder: Path, *options: str) -> list[str]:
         str(folder / "pytest.ini"),
         *options,
     ]
-    environment = os.environ | {"PYTHONPATH": f"{folder}:{ROOT}"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout.splitlines()
 
@@ -53,6 +52,8 @@ def test_what_needed_a_second_try_is_printed_before_the_last_line_and_written(tm
     (tests / "second_tries.py").write_text((ROOT / "tests" / "second_tries.py").read_text())
     (tests / "test_it.py").write_text(FLAKY)
     pytest_in(tmp_path)
+    # The line of .ci/run, whose second half is tried here.
+    assert "python -m pytest -p tests.second_tries --last-failed --last-failed-no-failures none" in RUN
     *lines, last = pytest_in(tmp_path, "-p", "tests.second_tries", "--last-failed", "--last-failed-no-failures", "none")
     head = next(number for number, line in enumerate(lines) if "needed a second try: 2" in line)
     assert lines[head + 1 : head + 3] == [
