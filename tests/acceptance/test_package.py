@@ -92,6 +92,7 @@ def of_the_installer() -> dict[str, str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_runs_from_a_plain_pip_install(wheel: Path, state_folder: Path) -> None:
     """No lock, no extra, no model: an empty environment, the wheel, `rowvec demo`, and what it says to try next."""
     venv.create(state_folder / "venv", with_pip=True)
