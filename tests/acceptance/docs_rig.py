@@ -33,7 +33,7 @@ from tools import reference
 from rowvec import config
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES += sorted((ROOT / "examples").glob("*/README.md"))
 
 FENCE = re.compile(r"^( *)(```+)([\w-]*)(.*)\n((?:.*\n)*?)\1\2 *$", re.MULTILINE)
@@ -175,7 +175,7 @@ def _exists(name: str) -> bool:
 
 def _pip_mistake(words: list[str]) -> str | None:
     known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    asked = re.findall(r"rowvec\[([^\]]*)\]", " ".join(words))
+    asked = re.findall(r"(?:rowvec|\.)\[([^\]]*)\]", " ".join(words))
     return next((f"no extra {extra}" for group in asked for extra in group.split(",") if extra not in known), None)
 
 

@@ -58,7 +58,7 @@ class Process:
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is None
 
-    def signal(self, number: signal.Signals) -> None:
+    def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
     def has_said(self, words: str) -> bool:
@@ -109,7 +109,7 @@ class Shop:
     def start(self, *arguments: str) -> Process:
         """Run the command in a process that is forked from this one: imports would take most of the time."""
         streams = [self.folder / f".{name}-{next(_numbers)}" for name in ("stdout", "stderr")]
-        process = Process(os.fork(), *streams)
+        process = Process(os.fork(), streams[0], streams[1])
         if process.pid == 0:
             code = 1
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -76,7 +77,7 @@ def test_every_answer_is_as_documented(url: str, label: str, mode: GenerationMod
 
     @given(case=strategy)
     @settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    def check(case: schemathesis.Case) -> None:
+    def check(case: Any) -> None:
         # A longer address is refused by the parser of HTTP, before the application has a say.
         assume(len(case.as_transport_kwargs(base_url=url)["url"]) + len(urlencode(case.query or {})) < 60_000)
         case.call_and_validate(base_url=url, checks=CHECKS)

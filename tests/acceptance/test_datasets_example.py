@@ -78,7 +78,7 @@ class Catalogue:
 
     def rows(self, columns: str = "id, enrichment_status") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database) as connection:
-            return connection.execute(f"select {columns} from datasets order by id").fetchall()  # type: ignore[arg-type]
+            return connection.execute(f"select {columns} from datasets order by id").fetchall()
 
 
 @pytest.fixture

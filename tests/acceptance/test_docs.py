@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from tools import reference
 
-from rowvec import errors
 from rowvec.config import models, sources, workers
 from rowvec.config.fields import Section
 from tests.acceptance.docs_rig import (
@@ -123,16 +122,6 @@ def test_option_tables_of_the_sources_are_complete() -> None:
         table = set(re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]+ \|$", section, re.MULTILINE))
         model = reference.sections()[f'[pipelines.NAME.source] kind = "{kind}"']
         assert table == set(model.model_fields) - {"kind"}
-
-
-def test_the_pages_that_errors_name_exist() -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.RowvecError)]
-    named = {kind.page for kind in kinds if kind.page}
-    assert named
-    for page in named:
-        path, _, anchor = page.partition("#")
-        headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
-        assert not anchor or anchor in [heading.lower().replace(" ", "-") for heading in headings], page
 
 
 def test_every_benchmark_is_listed() -> None:

@@ -26,13 +26,21 @@ pytestmark = pytest.mark.slow
 Names = tuple[str, str, str]
 STRIDE = 17
 """Relative to the number of combinations a prime, so that the short form meets every kind."""
-OCCURRENCES = {"torture": (1, 3), "short": (1,)}
+MANY_TIMES = {Step.AFTER_READ, Step.BEFORE_EMBED, Step.AFTER_EMBED}
+"""Passed at least three times by every journey that has them. How often rows are committed depends on the machine."""
+
+
+def impossible(step: Step, names: Names) -> bool:
+    """Change events are not read in pages."""
+    return step is Step.AFTER_READ and names[0] == "events"
+
+
 MATRIX = [
     (step, names, occurrence)
     for number, step in enumerate(Step)
     for place, names in enumerate(COMBINATIONS)
-    for occurrence in OCCURRENCES["torture" if TORTURE else "short"]
-    if TORTURE or place == number * STRIDE % len(COMBINATIONS)
+    for occurrence in ((1, 3) if TORTURE and step in MANY_TIMES else (1,))
+    if (TORTURE or place == number * STRIDE % len(COMBINATIONS)) and not impossible(step, names)
 ]
 
 
@@ -95,10 +103,8 @@ def test_what_was_killed_is_completed_by_the_next_sync(
         kill_at(step, occurrence)
         made.bring_up_to_date()
 
-    happened = in_child(killed)
-    assert happened in (0, KILLED)
-    if happened == KILLED:
-        tried(faults, f"killed at {step}")
+    assert in_child(killed) == KILLED, f"the journey does not pass {step} {occurrence} times"
+    tried(faults, f"killed at {step}")
     assert in_child(partial(complete, made, rows)) == 0
     assert repaid(made.bill) <= IN_FLIGHT_TEXTS or names[2] == "local"
 
@@ -120,10 +126,10 @@ def test_a_journey_passes_steps(names: Names, made: Journey, quick_folder: Path)
         made.rows.write(rows)
         assert in_child(partial(_passed, made, noted)) == 0
     passed = {Step(line) for line in noted.read_text().split()}
-    following = names[0] == "events"
-    assert set(Step) - passed == ({Step.AFTER_READ} if following else set())
+    assert set(Step) - passed == {step for step in Step if impossible(step, names)}
 
 
 def test_the_short_form_meets_every_kind() -> None:
     met = [COMBINATIONS[number * STRIDE % len(COMBINATIONS)] for number in range(len(Step))]
+    assert not any(map(impossible, Step, met))
     assert [set(kinds) for kinds in zip(*met, strict=True)] == [set(SOURCES), set(STORES), set(EMBEDDERS)]

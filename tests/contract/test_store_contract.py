@@ -224,7 +224,7 @@ def test_vectors_come_back_bit_for_bit(store: Store) -> None:
     vector = np.random.default_rng(1).standard_normal(DIMENSION).astype(np.float32)
     vector[:4] = [np.float32(1e-38), np.float32(-0.0), np.float32(3.4e38), np.nextafter(np.float32(1), np.float32(2))]
     store.write(WriteBatch([Entry(document(1, "odd"), vector, None)]))
-    assert store.vector(1).tobytes() == vector.tobytes()  # type: ignore[union-attr]
+    assert store.vector(1).tobytes() == vector.tobytes()
     assert store.vectors_of_texts([hashed("odd")])[hashed("odd")].vector.tobytes() == vector.tobytes()
 
 

@@ -17,12 +17,12 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.keyword_index.index import ENTRY
 from rowvec.stores.postgres.names import Names
-from rowvec.types import Failure, Key
+from rowvec.types import Failure, Key, Vector
 
 DIMENSION = 8
 
 
-def unit(dice: Random) -> np.ndarray[Any, Any]:
+def unit(dice: Random) -> Vector:
     vector = np.array([dice.gauss(0, 1) for _ in range(DIMENSION)])
     return (vector / np.linalg.norm(vector)).astype(np.float32)
 
@@ -33,7 +33,7 @@ class Spoiler(Protocol):
     def remove(self, key: Key) -> None: ...
     def empty(self, key: Key) -> None: ...
     def set_hash(self, key: Key, column: str, value: bytes) -> None: ...
-    def set_vector(self, key: Key, numbers: Sequence[float]) -> None: ...
+    def set_vector(self, key: Key, numbers: Vector) -> None: ...
     def resize(self, key: Key, dice: Random) -> None: ...
     def swap(self, one: Key, other: Key) -> None: ...
     def set_metadata(self, key: Key) -> None: ...
@@ -79,9 +79,9 @@ class PostgresHands:
         name = sql.Identifier(self.names.own(column))
         self._run("update {table} set {name} = %s where {key} = %s", value, key, name=name)
 
-    def set_vector(self, key: Key, numbers: Sequence[float]) -> None:
+    def set_vector(self, key: Key, numbers: Vector) -> None:
         # pgvector refuses NaN and infinity in any form: a vector of zeros is as bad as it can get.
-        numbers = numbers if np.isfinite(numbers).all() else [0.0] * len(numbers)
+        numbers = numbers if np.isfinite(numbers).all() else np.zeros_like(numbers)
         self._run("update {table} set {embedding} = %s::vector where {key} = %s", str(list(map(float, numbers))), key)
 
     def resize(self, key: Key, dice: Random) -> None:
@@ -157,7 +157,7 @@ class LibsqlHands:
     def set_hash(self, key: Key, column: str, value: bytes) -> None:
         self._set(key, column, value)
 
-    def set_vector(self, key: Key, numbers: Sequence[float]) -> None:
+    def set_vector(self, key: Key, numbers: Vector) -> None:
         self._set(key, "embedding", np.array(numbers, "<f4").tobytes())
 
     def resize(self, key: Key, dice: Random) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -117,7 +118,7 @@ def filled_store(server: str, name: str | None = None) -> Iterator[PostgresStore
     Filled by one store and searched through another, as a server is another process than the sync.
     """
     name = name or f"serve_{uuid4().hex[:12]}"
-    url = server.replace("/postgres?", f"/{name}?")
+    url = urlsplit(server)._replace(path=f"/{name}").geturl()
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
         filling = PostgresStore(url, "products", pipeline="products")

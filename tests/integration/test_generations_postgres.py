@@ -107,7 +107,7 @@ def test_views_show_the_live_generation_whichever_that_is(old: Pipeline, ask: As
     )
     ask("create view nested as select count(*) as n from shop.priced")
     new = models.of(models.new, old)
-    old.source.rows[99] = {"id": 99, "name": "only in the new one", "price": 5}  # type: ignore[attr-defined]
+    old.source.rows[99] = {"id": 99, "name": "only in the new one", "price": 5}
     models.old.refused = {"only in the new one"}
     try:
         sync(new)

@@ -84,7 +84,7 @@ def url(postgres_url: str) -> str:
 
 def ask(url: str, statement: str, *values: Any) -> list[Any]:
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement, values or None)  # type: ignore[arg-type]
+        cursor = connection.execute(statement, values or None)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -95,7 +95,7 @@ def embedded(url: str, column: str = "embedding") -> list[str]:
 @pytest.fixture
 def pipeline(url: str) -> Pipeline:
     pipeline = open_pipeline(url)
-    pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+    pipeline.store.apply(pipeline.spec)
     return pipeline
 
 
@@ -249,7 +249,7 @@ def test_another_model_fills_a_column_beside_and_takes_the_place_of_the_first_in
     with pytest.raises(StoreError, match="lacks the columns") as error:
         sync(second)
     assert 'ADD COLUMN "embedding__next" vector(4)' in str(error.value.hint)
-    second.store.apply(second.spec)  # type: ignore[attr-defined]
+    second.store.apply(second.spec)
     sync(second, Options(limit=3))
     assert len(embedded(url)) == 7, "searches still see the vectors of the first model"
     assert sync(second).reasons == {"model changed": 4}
@@ -257,7 +257,7 @@ def test_another_model_fills_a_column_beside_and_takes_the_place_of_the_first_in
     assert ask(url, "select distinct vector_dims(embedding) from datasets where embedding is not null") == [(4,)]
     assert sync(second).unchanged == 7
     third = open_pipeline(url, HashEmbedder(2, model="third"))
-    third.store.apply(third.spec)  # type: ignore[attr-defined]
+    third.store.apply(third.spec)
     assert sync(third).inserted == 7
     assert third.store.keyword("title 9", 3).keys[0] == "d9"
 
@@ -283,9 +283,9 @@ class TestMistakes:
         line = pipeline.store.checks(pipeline.spec)[-1]
         assert not line.ok
         assert 'ALTER TABLE "public"."datasets" ADD COLUMN "embedding" vector(8)' in str(line.fix)
-        pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+        pipeline.store.apply(pipeline.spec)
         assert pipeline.store.checks(pipeline.spec)[-1].ok
-        assert pipeline.store.apply(pipeline.spec) == []  # type: ignore[attr-defined]
+        assert pipeline.store.apply(pipeline.spec) == []
 
     def test_a_table_that_is_not_there(self, url: str) -> None:
         pipeline = open_pipeline(url)
@@ -307,7 +307,7 @@ class TestMistakes:
         with pytest.raises(StoreError, match='storage = "halfvec"'):
             sync(open_pipeline(url))
         pipeline = open_pipeline(url, storage="halfvec")
-        pipeline.store.apply(pipeline.spec)  # type: ignore[attr-defined]
+        pipeline.store.apply(pipeline.spec)
         assert sync(pipeline).inserted == 7
 
     def test_a_role_that_may_not_update(self, url: str, pipeline: Pipeline) -> None:

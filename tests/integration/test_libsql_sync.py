@@ -48,12 +48,12 @@ def test_a_file_follows_its_rows_through_edits_and_a_change_of_model(tmp_path: P
     for _ in range(5):
         edit(source, rng)
         assert sync(pipeline).conflicts == 0
-        vectors_match_rows(pipeline, names(source))  # type: ignore[arg-type]
+        vectors_match_rows(pipeline, names(source))
     assert sync(pipeline).written == 0
 
     larger = simple_pipeline(source, store, HashEmbedder(24, model="larger"))
     assert sync(larger).inserted == len(source.rows)
-    vectors_match_rows(larger, names(source))  # type: ignore[arg-type]
+    vectors_match_rows(larger, names(source))
     assert sync(larger).written == 0
     store.close()
 
@@ -67,7 +67,7 @@ def test_a_server_that_loses_requests_and_answers_ends_with_the_right_vectors(se
         report = sync(pipeline)
         assert (report.conflicts, report.failed) == (0, 0)
         assert turn > 0 or report.texts == 50
-        vectors_match_rows(pipeline, names(source))  # type: ignore[arg-type]
+        vectors_match_rows(pipeline, names(source))
         edit(source, rng)
     sync(pipeline)
     assert sync(pipeline).written == 0

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -41,7 +42,7 @@ from tests.servers import proxy as proxies
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import defaults_of, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -84,7 +85,7 @@ def opened(
     def again() -> Pipeline:
         source = SqlSource(rows, table="things", key="id")
         model = embedder() if embedder else HashEmbedder(chunk_texts=20)
-        made.append(simple_pipeline(source, store(), model, page_size=50))  # type: ignore[arg-type]
+        made.append(simple_pipeline(source, store(), model, page_size=50))
         return made[-1]
 
     yield again
@@ -148,8 +149,8 @@ def _api(url: str) -> OpenAIEmbedder:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes a minute takes a second or two here."""
-    monkeypatch.setitem(patiently.__kwdefaults__, "patience", PATIENCE)
-    monkeypatch.setitem(RemoteDatabase.__init__.__kwdefaults__, "timeout", 0.5)
+    monkeypatch.setitem(defaults_of(patiently), "patience", PATIENCE)
+    monkeypatch.setitem(defaults_of(RemoteDatabase.__init__), "timeout", 0.5)
     monkeypatch.setattr(lease, "LEASE_SECONDS", 2.0)
 
 
@@ -209,7 +210,7 @@ def test_a_connection_that_falls_silent_is_given_up(rig: Rig, request: pytest.Fi
         pytest.skip("a proxy cannot play a vanished host to PostgreSQL")
     tried(faults, "network: half-open")
     pipeline = rig.open()
-    silenced = []
+    silenced: list[Any] = []
 
     def silence(report: Report) -> None:
         if not silenced:
@@ -230,7 +231,7 @@ def test_a_connection_that_falls_silent_is_given_up(rig: Rig, request: pytest.Fi
 
 
 @contextmanager
-def vanishing_host(target: str) -> Iterator[tuple[str, int, Callable[[], None]]]:
+def vanishing_host(target: str) -> Iterator[tuple[str, int, Callable[[], object]]]:
     """A host of its own before a Unix socket; address, port, and what makes it vanish."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("to make a host vanish takes root and the program ip")

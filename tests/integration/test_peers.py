@@ -83,7 +83,7 @@ def test_an_index_is_built_although_rows_keep_arriving(postgres_url: str, monkey
             pipeline.source.rows[key] = {"id": key, "name": name, "price": 1}
         # A row comes while the sync is at work, each time.
         late = {"id": 1000 + count, "name": f"late {count}", "price": 1}
-        sync(pipeline, progress=lambda report, late=late: pipeline.source.rows.update({late["id"]: late}))  # type: ignore[attr-defined, misc]
+        sync(pipeline, progress=lambda report, late=late: pipeline.source.rows.update({late["id"]: late}))  # type: ignore[misc]
         assert [found.valid for found in store.indexes.find()] == ([True] if count > 40 else [])
     pipeline.close()
 
@@ -160,7 +160,7 @@ def test_a_filtered_search_of_an_index_never_comes_back_short(postgres_url: str)
         found = store.nearest(pipeline.embedder.embed_query("query"), limit, where)
         assert found.complete
         assert len(found.keys) == min(limit, count // 100)
-        assert all(int(key) % 100 == price for key in found.keys)  # type: ignore[arg-type]
+        assert all(int(key) % 100 == price for key in found.keys)
     pipeline.close()
 
 

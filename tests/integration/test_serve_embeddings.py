@@ -60,7 +60,9 @@ def test_more_texts_than_the_model_takes_at_once_come_back_in_their_order() -> N
     texts = [f"text {number}" for number in range(50)]
     with client_of(application(product_pipeline(embedder=embedder, count=1))) as client:
         reply = client.post("/v1/embeddings", json={"input": texts}).json()
-    assert np.array_equal(np.float32([each["embedding"] for each in reply["data"]]), embedder.embed(texts).vectors)
+    assert np.array_equal(
+        np.array([each["embedding"] for each in reply["data"]], np.float32), embedder.embed(texts).vectors
+    )
 
 
 class Kept:

@@ -78,7 +78,13 @@ def test_only_rows_that_match_the_filters_are_found(client: httpx.Client, path: 
 
 
 def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:
-    parameters = {"query": "disc rotor 8", "limit": 3, "mode": "keyword", "where": "price < 13", "explain": True}
+    parameters: dict[str, Any] = {
+        "query": "disc rotor 8",
+        "limit": 3,
+        "mode": "keyword",
+        "where": "price < 13",
+        "explain": True,
+    }
     reply = client.get("/search", params=parameters)
     assert ids(reply)[0] == 8
     assert reply.json()["results"][0]["explain"]["keyword"] > 0

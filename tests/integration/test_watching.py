@@ -458,7 +458,7 @@ class Busy:
 
 def test_what_was_not_heard_is_caught_up_with_however_busy_the_table_is() -> None:
     pipeline = simple_pipeline(rows={1: "one", 2: "two"})
-    rows = pipeline.source.rows  # type: ignore[attr-defined]
+    rows = pipeline.source.rows
     stop = threading.Event()
 
     def unheard(times: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any
@@ -178,14 +178,14 @@ def found_by_sqlite(connection: sqlite3.Connection, where: Filter, row: Mapping[
 
 
 @pytest.fixture(scope="module")
-def postgres(server: str):
+def postgres(server: str) -> Iterator[psycopg.Connection]:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("set time zone 'UTC'")
         yield connection
 
 
 @pytest.fixture(scope="module")
-def sqlite():
+def sqlite() -> Iterator[sqlite3.Connection]:
     connection = sqlite3.connect(":memory:")
     declared = {ColumnType.INTEGER: "INTEGER", ColumnType.BOOLEAN: "INTEGER", ColumnType.NUMBER: "REAL"}
     columns = ", ".join(f"{SQLITE.name(c.name, 't')[2:]} {declared.get(c.type, 'TEXT')}" for c in COLUMNS)

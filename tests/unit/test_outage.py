@@ -147,7 +147,7 @@ def test_a_service_that_answers_every_other_time_costs_no_row(seed: int) -> None
     report = sync(pipeline, patience=math.inf)
     assert (report.inserted + report.failed, len(pipeline.store.failures())) == (300, report.failed)
     assert report.failed <= 3
-    assert len(set(pipeline.embedder.texts)) == len(pipeline.embedder.texts) == report.inserted  # type: ignore[attr-defined]
+    assert len(set(pipeline.embedder.texts)) == len(pipeline.embedder.texts) == report.inserted
 
 
 # Followers: longer than the patience of a sync

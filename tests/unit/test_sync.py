@@ -3,28 +3,29 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from rowvec.embedders.pricing import Budget
 from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderError, EmbedderUnavailable, SourceError, TextRefused
-from rowvec.pipeline import Options
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
-from rowvec.types import Embedded, Report
+from rowvec.types import Document, Embedded, Report, Row, Vectors
 from tests.support import simple_pipeline, vectors_match_rows
 
 
-def names(pipeline) -> dict:
+def names(pipeline: Pipeline) -> dict[Any, str]:
     return {key: row["name"] for key, row in pipeline.source.rows.items()}
 
 
-def test_new_rows_get_a_vector_each_and_a_second_sync_does_nothing():
+def test_new_rows_get_a_vector_each_and_a_second_sync_does_nothing() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(500)})
     first = sync(pipeline)
     assert (first.inserted, first.texts, first.failed) == (500, 500, 0)
@@ -35,7 +36,7 @@ def test_new_rows_get_a_vector_each_and_a_second_sync_does_nothing():
     assert pipeline.store.writes == writes
 
 
-def test_a_changed_row_is_embedded_a_changed_price_is_not_a_vanished_row_goes():
+def test_a_changed_row_is_embedded_a_changed_price_is_not_a_vanished_row_goes() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(10)})
     sync(pipeline)
     pipeline.source.rows[3]["name"] = "other"
@@ -48,7 +49,7 @@ def test_a_changed_row_is_embedded_a_changed_price_is_not_a_vanished_row_goes():
     vectors_match_rows(pipeline, names(pipeline))
 
 
-def test_the_plan_announces_exactly_what_the_sync_does():
+def test_the_plan_announces_exactly_what_the_sync_does() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n % 7}" for n in range(10)})
     announced = preview(pipeline)
     assert (announced.kinds["insert"], announced.texts) == (10, 7)
@@ -63,7 +64,7 @@ def test_the_plan_announces_exactly_what_the_sync_does():
     assert sync(pipeline).texts == 0
 
 
-def test_identical_texts_are_embedded_once_wherever_they_stand():
+def test_identical_texts_are_embedded_once_wherever_they_stand() -> None:
     pipeline = simple_pipeline(rows={n: f"text {n % 3}" for n in range(5000)})
     report = sync(pipeline)
     assert sorted(pipeline.embedder.texts) == ["text 0", "text 1", "text 2"]
@@ -71,7 +72,7 @@ def test_identical_texts_are_embedded_once_wherever_they_stand():
     vectors_match_rows(pipeline, names(pipeline))
 
 
-def test_two_rows_that_swap_their_texts_both_follow():
+def test_two_rows_that_swap_their_texts_both_follow() -> None:
     pipeline = simple_pipeline(rows={1: "a", 2: "b"})
     sync(pipeline)
     pipeline.source.rows[1]["name"], pipeline.source.rows[2]["name"] = "b", "a"
@@ -80,7 +81,7 @@ def test_two_rows_that_swap_their_texts_both_follow():
     assert len(pipeline.embedder.texts) == 2
 
 
-def test_a_text_that_is_refused_fails_alone_and_is_listed():
+def test_a_text_that_is_refused_fails_alone_and_is_listed() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
     pipeline.embedder.refused = {"row 57"}
     report = sync(pipeline)
@@ -90,7 +91,7 @@ def test_a_text_that_is_refused_fails_alone_and_is_listed():
     assert "refuses" in failure.error
 
 
-def test_a_failed_row_waits_for_its_time_and_can_be_tried_at_once():
+def test_a_failed_row_waits_for_its_time_and_can_be_tried_at_once() -> None:
     pipeline = simple_pipeline(rows={1: "good", 2: "bad"})
     pipeline.embedder.refused = {"bad"}
     sync(pipeline)
@@ -105,7 +106,7 @@ def test_a_failed_row_waits_for_its_time_and_can_be_tried_at_once():
     vectors_match_rows(pipeline, names(pipeline))
 
 
-def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale():
+def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale() -> None:
     pipeline = simple_pipeline(rows={1: "old", 2: "other"})
     sync(pipeline)
     pipeline.source.rows[1]["name"] = "bad"
@@ -115,7 +116,7 @@ def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale():
     assert (pipeline.store.vector(1) == pipeline.embedder.embed_query("old")).all()
 
 
-def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more():
+def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more() -> None:
     pipeline = simple_pipeline(rows={1: "old", 2: "other"})
     sync(pipeline)
     pipeline.source.rows[1]["name"] = "bad"
@@ -127,7 +128,7 @@ def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more():
 
 
 @pytest.mark.parametrize(("spoil", "word"), [(with_nan, "NaN"), (with_zero, "zeros")])
-def test_a_useless_vector_is_never_stored(spoil, word):
+def test_a_useless_vector_is_never_stored(spoil: Callable[[Vectors], Vectors], word: str) -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(3)})
     pipeline.embedder.spoil = spoil
     report = sync(pipeline)
@@ -135,7 +136,7 @@ def test_a_useless_vector_is_never_stored(spoil, word):
     assert word in pipeline.store.failures()[0].error
 
 
-def test_an_answer_with_a_vector_too_few_is_not_guessed_at():
+def test_an_answer_with_a_vector_too_few_is_not_guessed_at() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(3)})
     pipeline.embedder.spoil = with_one_missing
     with pytest.raises(EmbedderUnavailable, match=r"\(2, 8\).*\(3, 8\)"):
@@ -145,7 +146,7 @@ def test_an_answer_with_a_vector_too_few_is_not_guessed_at():
     assert sync(pipeline).inserted == 3
 
 
-def test_an_answer_that_is_a_vector_short_once_is_asked_for_again():
+def test_an_answer_that_is_a_vector_short_once_is_asked_for_again() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(3)}, embedder=Once())
     pipeline.embedder.spoil = with_one_missing
     report = sync(pipeline)
@@ -154,14 +155,14 @@ def test_an_answer_that_is_a_vector_short_once_is_asked_for_again():
 
 
 class Once(HashEmbedder):
-    def embed(self, texts):
+    def embed(self, texts: Sequence[str]) -> Embedded:
         try:
             return super().embed(texts)
         finally:
             self.spoil = None
 
 
-def test_the_error_that_ended_a_run_is_told_though_the_store_fails_after_it():
+def test_the_error_that_ended_a_run_is_told_though_the_store_fails_after_it() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)}, embedder=HashEmbedder(chunk_texts=10))
     sync(pipeline)
     pipeline.source.rows[1]["price"] = 99
@@ -172,7 +173,7 @@ def test_the_error_that_ended_a_run_is_told_though_the_store_fails_after_it():
     assert "memory does not answer" in ended.value.__notes__[0]
 
 
-def test_an_empty_text_is_skipped_counted_and_loses_its_vector():
+def test_an_empty_text_is_skipped_counted_and_loses_its_vector() -> None:
     pipeline = simple_pipeline(rows={1: "a", 2: "", 3: "c"})
     assert sync(pipeline).empty == 1
     pipeline.source.rows[3]["name"] = ""
@@ -181,7 +182,7 @@ def test_an_empty_text_is_skipped_counted_and_loses_its_vector():
     vectors_match_rows(pipeline, {1: "a"})
 
 
-def test_an_empty_source_does_not_wipe_the_index():
+def test_an_empty_source_does_not_wipe_the_index() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
     sync(pipeline)
     rows = dict(pipeline.source.rows)
@@ -197,20 +198,20 @@ def test_an_empty_source_does_not_wipe_the_index():
 
 
 @pytest.mark.parametrize("options", [Options(), Options(Selection(ranges=((0, 99),)))])
-def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options):
+def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options: Options) -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)}, page_size=10)
     sync(pipeline)
     for n in range(60):
         pipeline.source.rows[n]["name"] = ""
     with pytest.raises(DeletionGuard, match="60 of the 100 rows in memory have no text any more") as guarded:
         sync(pipeline, options)
-    assert "--allow-delete" in guarded.value.hint
+    assert "--allow-delete" in str(guarded.value.hint)
     assert pipeline.store.count() == 100
     assert preview(pipeline, options).deletion_guard
     assert sync(pipeline, replace(options, allow_delete=True)).deleted == 60
 
 
-def test_texts_of_a_range_that_are_empty_all_at_once_keep_their_vectors():
+def test_texts_of_a_range_that_are_empty_all_at_once_keep_their_vectors() -> None:
     """As a worker of a fleet has it."""
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
     sync(pipeline)
@@ -222,7 +223,7 @@ def test_texts_of_a_range_that_are_empty_all_at_once_keep_their_vectors():
     assert sync(pipeline, Options(after=49, allow_delete=True)).deleted == 40
 
 
-def test_rows_that_are_gone_and_rows_without_a_text_count_together():
+def test_rows_that_are_gone_and_rows_without_a_text_count_together() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(100)})
     sync(pipeline)
     for n in range(30):
@@ -238,7 +239,7 @@ def test_rows_that_are_gone_and_rows_without_a_text_count_together():
     vectors_match_rows(pipeline, {n: f"row {n}" for n in [*range(30, 50), *range(80, 100)]})
 
 
-def test_missing_rows_keep_their_vector_when_the_config_says_so():
+def test_missing_rows_keep_their_vector_when_the_config_says_so() -> None:
     pipeline = simple_pipeline(rows={1: "a", 2: "b", 3: "c"}, keep_missing=True)
     sync(pipeline)
     del pipeline.source.rows[3]
@@ -271,7 +272,9 @@ def test_whatever_a_service_says_can_be_kept(error: type[EmbedderError]) -> None
     pipeline = simple_pipeline(rows={1: "row"}, embedder=Cut())
     with nullcontext() if error is TextRefused else pytest.raises(EmbedderError):
         sync(pipeline)
-    said = [failure.error for failure in pipeline.store.failures()] or [pipeline.store.runs(1)[0].error]
+    said: list[str | None] = [failure.error for failure in pipeline.store.failures()] or [
+        pipeline.store.runs(1)[0].error
+    ]
     assert said == ["It is cut off: \ufffd"]
 
 
@@ -287,7 +290,7 @@ def test_rows_that_are_followed_are_synced_without_counting_the_table(monkeypatc
     assert (report.embedded, report.deleted) == (1, 1)
 
 
-def test_named_keys_and_a_limit_touch_nothing_else():
+def test_named_keys_and_a_limit_touch_nothing_else() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(50)})
     sync(pipeline)
     for row in pipeline.source.rows.values():
@@ -299,7 +302,7 @@ def test_named_keys_and_a_limit_touch_nothing_else():
     assert (report.read, report.embedded, report.deleted) == (2, 2, 0)
 
 
-def test_force_embeds_what_has_not_changed():
+def test_force_embeds_what_has_not_changed() -> None:
     pipeline = simple_pipeline(rows={1: "a", 2: "b"})
     sync(pipeline)
     report = sync(pipeline, Options(force=True))
@@ -307,7 +310,7 @@ def test_force_embeds_what_has_not_changed():
     assert report.reasons == {"forced": 2}
 
 
-def test_a_stop_keeps_what_is_embedded_and_the_next_sync_goes_on():
+def test_a_stop_keeps_what_is_embedded_and_the_next_sync_goes_on() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(200)}, embedder=HashEmbedder(chunk_texts=10))
     stop = threading.Event()
 
@@ -323,7 +326,7 @@ def test_a_stop_keeps_what_is_embedded_and_the_next_sync_goes_on():
     assert len(pipeline.embedder.texts) == 200
 
 
-def test_a_store_that_comes_back_is_waited_for_and_a_lost_answer_is_no_conflict():
+def test_a_store_that_comes_back_is_waited_for_and_a_lost_answer_is_no_conflict() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(20)})
     pipeline.store.unavailable = 2
     pipeline.store.lost_answers = 1
@@ -333,11 +336,11 @@ def test_a_store_that_comes_back_is_waited_for_and_a_lost_answer_is_no_conflict(
     vectors_match_rows(pipeline, names(pipeline))
 
 
-def test_a_row_that_cannot_be_read_fails_alone(monkeypatch):
+def test_a_row_that_cannot_be_read_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = simple_pipeline(rows={1: "a", 2: "b"})
     render = pipeline.to_document
 
-    def strict(row):
+    def strict(row: Row) -> Document:
         if row.key == 2:
             raise SourceError("row 2: column price holds text where a number is due")
         return render(row)
@@ -348,7 +351,7 @@ def test_a_row_that_cannot_be_read_fails_alone(monkeypatch):
     assert "price" in pipeline.store.failures()[0].error
 
 
-def test_what_was_paid_before_the_budget_ended_a_batch_is_on_record():
+def test_what_was_paid_before_the_budget_ended_a_batch_is_on_record() -> None:
     embedder = Halved()
     pipeline = simple_pipeline(rows={1: "one", 2: "two"}, embedder=embedder)
     with pytest.raises(BudgetExceeded):
@@ -361,25 +364,25 @@ class Halved(HashEmbedder):
 
     exact_tokens = True
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(billed=True)
         self.budget = Budget(1.5)
 
-    def embed(self, texts):
+    def embed(self, texts: Sequence[str]) -> Embedded:
         if len(texts) > 1:
             raise TextRefused("One of them is refused.")
         with self.budget.hold(1.0) as hold:
             hold.pay(1.0, 1)
         return super().embed(texts)._replace(tokens=1, cost=1.0)
 
-    def token_error(self, texts):
+    def token_error(self, texts: Sequence[str]) -> float:
         return 0.0
 
-    def expected_seconds(self, texts, tokens):
+    def expected_seconds(self, texts: Sequence[str], tokens: int) -> float:
         return 0.0
 
 
-def test_paid_answers_are_written_one_by_one():
+def test_paid_answers_are_written_one_by_one() -> None:
     pipeline = simple_pipeline(
         rows={n: f"row {n}" for n in range(40)}, embedder=HashEmbedder(chunk_texts=10, billed=True, price=20)
     )
@@ -388,7 +391,7 @@ def test_paid_answers_are_written_one_by_one():
     assert report.cost == pytest.approx(40 * 4 * 20 / 1e6)
 
 
-def test_a_second_sync_at_the_same_time_is_told_who_works():
+def test_a_second_sync_at_the_same_time_is_told_who_works() -> None:
     store = MemoryStore()
     pipeline = simple_pipeline(rows={1: "a"}, store=store)
     store.prepare(pipeline.spec)
@@ -396,7 +399,7 @@ def test_a_second_sync_at_the_same_time_is_told_who_works():
         sync(simple_pipeline(rows={1: "a"}, store=MemoryStore(share=store)))
 
 
-def test_a_deletion_that_gets_no_answer_is_sent_again():
+def test_a_deletion_that_gets_no_answer_is_sent_again() -> None:
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(20)})
     sync(pipeline)
     del pipeline.source.rows[7]

