@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from rowvec import assemble
 from rowvec import config as settings
-from rowvec.cli import show
+from rowvec.cli import embedded, show
 from rowvec.embedders.openai_wire import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.sources.event_stream import first_row, has_table
@@ -97,6 +97,11 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
+        if (
+            isinstance(declared.store, settings.PostgresStore)
+            and declared.store.url.get_secret_value() == settings.EMBEDDED
+        ):
+            yield from embedded.checks(loaded.state)
     finally:
         pipeline.close()
 

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
 from rowvec.retry import KEEPALIVES
+from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.processes import is_gone
 
 CONNECT_TIMEOUT = 10
@@ -31,7 +32,7 @@ def describe(url: str) -> str:
     host = parts.get("host") or "localhost"
     # The embedded server's socket is in the folder of its data.
     if str(host).startswith("/") and os.path.exists(f"{host}/PG_VERSION"):
-        return f"the embedded PostgreSQL ({host})"
+        return f"the embedded PostgreSQL ({os.path.realpath(str(host))})"
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
@@ -65,15 +66,24 @@ def connect(url: str, purpose: str) -> psycopg.Connection[Any]:
     name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
     where = describe(url)
     with translated(where):
+        options = {"autocommit": True, "application_name": name, "cursor_factory": _Cursor, **_options(url)}
         try:
-            connection = psycopg.connect(
-                url, autocommit=True, application_name=name, cursor_factory=_Cursor, **_options(url)
-            )
+            connection = _opened(url, options)
         except psycopg.OperationalError as error:
             raise _connect_error(where, error) from None
         connection.execute("set time zone 'UTC'")
         use_vectors(connection)
     return connection
+
+
+def _opened(url: str, options: dict[str, Any]) -> psycopg.Connection[Any]:
+    try:
+        return psycopg.connect(url, **options)
+    except psycopg.OperationalError:
+        # The embedded server may have crashed, or been stopped, under a process that lives for long.
+        if not revive(url):
+            raise
+    return psycopg.connect(url, **options)
 
 
 def _process(pid: int) -> str:
