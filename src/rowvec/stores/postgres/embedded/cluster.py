@@ -10,11 +10,12 @@ import secrets
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres.embedded import account, folder
+from rowvec.stores.postgres.embedded import account, folder, nameless
 from rowvec.stores.postgres.embedded.account import Account
 from rowvec.stores.postgres.embedded.binaries import Binaries
 from rowvec.stores.postgres.embedded.folder import Place
@@ -35,7 +36,6 @@ def create(place: Place, binaries: Binaries, owner: Account) -> None:
     Raises:
         StoreError: initdb failed; with its reason.
     """
-    account.check_named()
     # A link, or a disk that is mounted there, is filled where it is.
     there = place.data.is_symlink() or os.path.ismount(place.data)
     target = place.data if there else place.run / "new"
@@ -44,7 +44,8 @@ def create(place: Place, binaries: Binaries, owner: Account) -> None:
         shutil.rmtree(target, ignore_errors=True)
         target.mkdir(mode=0o700)
     try:
-        _initdb(binaries, target, _password(place))
+        with nameless.named(binaries, place.run) as programs:
+            _initdb(programs, target, _password(place))
         folder.write(target / "pg_hba.conf", ACCESS)
         owner.own(target)
         if not there:
@@ -125,25 +126,19 @@ def new_password(place: Place) -> str:
     return word
 
 
-def set_password(place: Place, binaries: Binaries, owner: Account) -> None:
-    """Make the password that of the file, with no server that anybody could connect to meanwhile.
-
-    Raises:
-        StoreError: the server said why not.
-    """
-    data = os.open(place.data, os.O_RDONLY | os.O_DIRECTORY)
+@contextmanager
+def without_password(place: Place, owner: Account) -> Iterator[None]:
+    """Have the server let in, once it reads its rules again, whoever gets to its socket, which is in our own folder."""
+    rules = place.data / "pg_hba.conf"
+    folder.write(rules, f"local postgres {USER} trust\n", owner.uid)
     try:
-        where = address(place.data, data, is_root=owner.uid is not None)
-        done = subprocess.run(  # noqa: S603
-            [binaries.postgres, "--single", "-D", where, "-c", "log_statement=none", "postgres"],
-            input=f"alter role {USER} with login superuser password '{_verifier(_password(place))}'\n",
-            pass_fds=(data,), cwd="/", capture_output=True, text=True, errors="replace", check=False,
-            env=environment(), **owner.options(),
-        )  # fmt: skip
+        yield
     finally:
-        os.close(data)
-    if done.returncode:
-        raise failed(place.data, _reasons(done.stderr))
+        folder.write(rules, ACCESS, owner.uid)
+
+
+def password_statement(place: Place) -> str:
+    return f"alter role {USER} with login superuser password '{_verifier(_password(place))}'"
 
 
 def _verifier(password: str) -> str:

@@ -26,10 +26,15 @@ def serves(pid: int, data: Path) -> bool:
 
 def interrupt(pid: int, data: Path) -> bool:
     """Ask the server of this folder for a fast shutdown; False when the number is no longer its own."""
+    return tell(pid, data, signal.SIGINT)
+
+
+def tell(pid: int, data: Path, what: signal.Signals) -> bool:
+    """Send the server of this folder a signal; False when the number is no longer its own."""
     if not hasattr(os, "pidfd_open"):
         if not serves(pid, data):
             return False
-        os.kill(pid, signal.SIGINT)
+        os.kill(pid, what)
         return True
     try:
         # Opened first: what is looked at and what is signalled are then one process, whoever gets the number later.
@@ -40,7 +45,7 @@ def interrupt(pid: int, data: Path) -> bool:
         if not serves(pid, data):
             return False
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(fd, signal.SIGINT)
+            signal.pidfd_send_signal(fd, what)
         return True
     finally:
         os.close(fd)

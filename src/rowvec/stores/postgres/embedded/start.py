@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -29,6 +30,7 @@ logger = logging.getLogger("rowvec.embedded")
 LOG_BYTES = 8 << 20
 STOP_LIMIT = 90.0
 ORPHAN_SECONDS = 1.0
+RELOAD_LIMIT = 30.0
 SETTINGS = {
     "listen_addresses": "",
     # Where the server is, which is its data folder: a path of any length, with any letters.
@@ -65,19 +67,25 @@ def start(place: Place, *, durable: bool) -> bool:
         with suppress(OSError):
             os.close(lock)
     if not _lets_us_in(place):
-        # Of the former start-up, which had no password; or the file was lost, or the data is of a backup.
-        stop(place)
-        cluster.set_password(place, programs, owner)
-        lock = locks.open_lock(place.server)
-        try:
-            if not locks.wait(lambda: locks.take(lock), lambda: "the server to end", STOP_LIMIT):
-                return False
-            _run(place, programs, owner, lock, durable=durable)
-        finally:
-            os.close(lock)
-        if not _lets_us_in(place):
-            raise cluster.failed(place.data, "it does not take the password that it was just given")
+        _set_password(place, owner)
     return True
+
+
+def _set_password(place: Place, owner: Account) -> None:
+    """Give the server the password of the file: the former start-up had none, and a restored folder has another."""
+    number, _ = folder.postmaster(place)
+    statement = cluster.password_statement(place)
+    with cluster.without_password(place, owner):
+        process.tell(number, place.data, signal.SIGHUP)
+        if not locks.wait(lambda: _lets_us_in(place), lambda: "the server to read its rules", RELOAD_LIMIT):
+            raise cluster.failed(place.data, "it does not read its rules of access again")
+        with psycopg.connect(url(place), autocommit=True) as connection:
+            connection.execute(statement.encode())
+    process.tell(number, place.data, signal.SIGHUP)
+    # Until the rules are read again, it lets in everybody who gets to its socket.
+    locks.wait(lambda: not _lets_in_without(place), lambda: "the server to read its rules", RELOAD_LIMIT)
+    if not _lets_us_in(place):
+        raise cluster.failed(place.data, "it does not take the password that it was just given")
 
 
 def _ready_the_folder(place: Place) -> tuple[Binaries, Account]:
@@ -209,14 +217,18 @@ def _python() -> str:
     return str(base) if base.exists() else shutil.which("python3") or sys.executable
 
 
-def _lets_us_in(place: Place) -> bool:
+def _lets_us_in(place: Place, **other: str) -> bool:
     try:
-        psycopg.connect(url(place), connect_timeout=60).close()
+        psycopg.connect(url(place), connect_timeout=60, **other).close()  # type: ignore[arg-type]
     except psycopg.OperationalError as error:
         if "authentication failed" in str(error) or "no password" in str(error):
             return False
         raise cluster.failed(place.data, str(error).strip().splitlines()[-1]) from error
     return True
+
+
+def _lets_in_without(place: Place) -> bool:
+    return _lets_us_in(place, passfile=os.devnull)
 
 
 def stop(place: Place) -> None:
