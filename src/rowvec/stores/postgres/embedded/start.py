@@ -59,8 +59,8 @@ def start(place: Place, *, durable: bool) -> bool:
         if not locks.wait(lambda: locks.take(lock), lambda: "a look at the lock", 1.0):
             return False
         _refuse_a_stranger(place)
-        place.facts.unlink(missing_ok=True)
         programs, owner = _ready_the_folder(place)
+        place.facts.unlink(missing_ok=True)
         _forget_the_dead(place)
         _run(place, programs, owner, lock, durable=durable)
     finally:
