@@ -150,14 +150,16 @@ def surroundings(folder: Path) -> dict[str, object]:
 
 
 def servers(place: Place) -> list[int]:
-    """Processes that are a server of this folder; not those that such a one made."""
-    found = []
+    """Processes that are a server of this folder; not those that such a one forked, before they have a title either."""
+    found: dict[int, int] = {}
     for name in os.listdir("/proc"):
         if name.isdecimal() and process.serves(int(name), place.data):
-            with suppress(OSError):
+            with suppress(OSError, IndexError):
                 if not Path(f"/proc/{name}/cmdline").read_bytes().startswith(b"postgres: "):
-                    found.append(int(name))
-    return found
+                    found[int(name)] = int(Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[1])
+    return [
+        number for number, parent in found.items() if parent not in found and not process.serves(parent, place.data)
+    ]
 
 
 def until(met: Callable[[], object], what: str, seconds: float = 60.0) -> None:

@@ -32,6 +32,8 @@ pytestmark = [
     pytest.mark.slow,
 ]
 LIVES = 200 if TORTURE else 32
+DOOMED = 0.45
+"""Some of these end before they are killed: a third of all is."""
 BLOWS = 50 if TORTURE else 6
 
 
@@ -70,7 +72,7 @@ def test_processes_come_and_go_and_a_third_of_them_is_killed(state_folder: Path,
             while len(running) < 4 and lived < LIVES and not lull:
                 seed = dice.random()
                 child = forked(lambda seed=seed: live(place, random.Random(seed)))  # type: ignore[misc]
-                running[child] = time.monotonic() + dice.random() * 0.6 if dice.random() < 1 / 3 else None
+                running[child] = time.monotonic() + dice.random() * 0.6 if dice.random() < DOOMED else None
                 lived += 1
                 lull = lived % 20 == 0
             for child, end in list(running.items()):
@@ -90,7 +92,7 @@ def test_processes_come_and_go_and_a_third_of_them_is_killed(state_folder: Path,
     tried(faults, "user of the embedded server killed", killed)
     assert failed == 0
     assert most[0] == 1
-    assert killed >= LIVES / 8
+    assert killed >= LIVES / 5
     until(lambda: not servers(place) and not locks.is_held(place.users), "no server is left")
     print(f"{lived} lives, {killed} killed, {failed} failed to get in, at most {most[0]} server")
 
