@@ -18,7 +18,7 @@ import pytest
 
 from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.stores.postgres.connect import connect
-from rowvec.stores.postgres.embedded import describe, embedded_url, folder, locks, stop_embedded, usage
+from rowvec.stores.postgres.embedded import describe, embedded_url, folder, locks, start, stop_embedded, usage
 from rowvec.stores.postgres.embedded.binaries import find
 from rowvec.stores.postgres.embedded.folder import Place
 from tests.integration.embedded_rig import Someone, ask, kill, patiently_ask, servers, until
@@ -449,8 +449,8 @@ def test_a_folder_of_the_former_start_up_is_taken_over(
 def test_a_server_of_the_former_start_up_that_runs_is_named_and_can_be_stopped(
     old: tuple[Place, Callable[[], subprocess.Popen[bytes]]],
 ) -> None:
-    place, start = old
-    with start() as running:
+    place, begin = old
+    with begin() as running:
         until(lambda: folder.postmaster(place)[1] == "ready", "it is up")
         error = refused(
             place.state, rf"A PostgreSQL that this rowvec did not start works in .* \(process {running.pid}\)"
@@ -472,3 +472,26 @@ def test_signals_for_a_terminal_do_not_reach_it(place: Place) -> None:
         os.killpg(user.pid, signal.SIGINT)
         user.wait()
     assert rows(url) == 2
+
+
+def test_a_child_that_is_forked_during_a_start_keeps_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As another thread may do at any moment: the locks of a start would be held for as long as the child lives."""
+    children, ready = [], os.pipe()
+    run = start._run
+
+    def fork_and_run(*parts: object, **more: object) -> None:
+        children.append(forked(lambda: os.read(ready[0], 1)))
+        run(*parts, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(start, "_run", fork_and_run)
+    embedded_url(place.state)
+    monkeypatch.undo()
+    assert not locks.is_held(place.deciding)
+    os.close(usage._uses[place].fd)  # The child has this one for good: it may use the server.
+    usage._uses.pop(place)
+    assert stop_embedded(place.state)
+    assert not locks.is_held(place.server)
+    os.write(ready[1], b"x")
+    os.waitpid(children[0], 0)
+    for fd in ready:
+        os.close(fd)

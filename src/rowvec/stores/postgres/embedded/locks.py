@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import ClassVar
 
 from rowvec.errors import StoreUnavailable
 
@@ -25,6 +26,30 @@ SAY_AFTER = 2.0
 
 def open_lock(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+
+
+class Brief:
+    """A lock of this process only, for a moment: a child that another thread forks meanwhile does not keep it."""
+
+    _all: ClassVar[set[Brief]] = set()
+
+    def __init__(self, path: Path) -> None:
+        self.fd = open_lock(path)
+        self._all.add(self)
+
+    def close(self) -> None:
+        self._all.discard(self)
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    @classmethod
+    def close_all(cls) -> None:
+        for each in list(cls._all):
+            each.close()
+
+
+os.register_at_fork(after_in_child=Brief.close_all)
 
 
 def take(fd: int, *, shared: bool = False) -> bool:
@@ -73,7 +98,8 @@ def alone(path: Path, limit: float) -> Iterator[None]:
     Raises:
         StoreUnavailable: another process held it for `limit` seconds.
     """
-    fd = open_lock(path)
+    lock = Brief(path)
+    fd = lock.fd
     try:
         if not wait(lambda: take(fd), lambda: f"process {_holder(fd)}, which starts or stops {path.parent}", limit):
             raise StoreUnavailable(
@@ -86,7 +112,7 @@ def alone(path: Path, limit: float) -> Iterator[None]:
             os.pwrite(fd, str(os.getpid()).encode(), 0)
         yield
     finally:
-        os.close(fd)
+        lock.close()
 
 
 def _holder(fd: int) -> str:

@@ -53,10 +53,10 @@ def start(place: Place, *, durable: bool) -> bool:
     Raises:
         StoreError: the folder cannot be used, or the server says why it does not start.
     """
-    lock = locks.open_lock(place.server)
+    lock = locks.Brief(place.server)
     try:
         # Somebody who only looks whether it is free has it for a moment.
-        if not locks.wait(lambda: locks.take(lock), lambda: "a look at the lock", 1.0):
+        if not locks.wait(lambda: locks.take(lock.fd), lambda: "a look at the lock", 1.0):
             return False
         _refuse_a_stranger(place)
         programs, owner = _ready_the_folder(place)
@@ -64,8 +64,7 @@ def start(place: Place, *, durable: bool) -> bool:
         _forget_the_dead(place)
         _run(place, programs, owner, lock, durable=durable)
     finally:
-        with suppress(OSError):
-            os.close(lock)
+        lock.close()
     if not _lets_us_in(place):
         _set_password(place, owner)
     return True
@@ -133,7 +132,7 @@ def _forget_the_dead(place: Place) -> None:
             path.unlink()
 
 
-def _run(place: Place, programs: Binaries, owner: Account, lock: int, *, durable: bool) -> None:
+def _run(place: Place, programs: Binaries, owner: Account, lock: locks.Brief, *, durable: bool) -> None:
     """Start the server under its supervisor and wait until it is ready, however long recovery takes.
 
     Raises:
@@ -141,9 +140,9 @@ def _run(place: Place, programs: Binaries, owner: Account, lock: int, *, durable
     """
     _turn_log(place)
     begin = place.log.stat().st_size if place.log.exists() else 0
-    with _supervised(place, programs, owner, lock, durable=durable) as alive:
+    with _supervised(place, programs, owner, lock.fd, durable=durable) as alive:
         # From here the lock is the server's; held here too, it would seem to live after its death.
-        os.close(lock)
+        lock.close()
         said, ended = b"", False
 
         def done() -> bool:
