@@ -34,7 +34,7 @@ pytestmark = [
 LIVES = 200 if TORTURE else 32
 DOOMED = 0.45
 """Some of these end before they are killed: a third of all is."""
-BLOWS = 50 if TORTURE else 6
+BLOWS = 50 if TORTURE else 4
 
 
 def live(place: Place, dice: random.Random) -> None:

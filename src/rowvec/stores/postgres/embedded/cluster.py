@@ -45,7 +45,7 @@ def create(place: Place, binaries: Binaries, owner: Account) -> None:
         target.mkdir(mode=0o700)
     try:
         with nameless.named(binaries, place.run) as programs:
-            _initdb(programs, target, _password(place))
+            _initdb(programs, target, _verifier(_password(place)))
         folder.write(target / "pg_hba.conf", ACCESS)
         owner.own(target)
         if not there:
@@ -58,12 +58,12 @@ def create(place: Place, binaries: Binaries, owner: Account) -> None:
         raise
 
 
-def _initdb(binaries: Binaries, target: Path, password: str) -> None:
+def _initdb(binaries: Binaries, target: Path, verifier: str) -> None:
     maker = account.maker()
     data = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with tempfile.TemporaryFile(dir=target.parent) as file:
-            file.write(f"{_verifier(password)}\n".encode())
+            file.write(f"{verifier}\n".encode())
             file.seek(0)
             if maker:
                 for fd in (data, file.fileno()):

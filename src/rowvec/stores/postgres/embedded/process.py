@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,24 +32,30 @@ def interrupt(pid: int, data: Path) -> bool:
 
 def tell(pid: int, data: Path, what: signal.Signals) -> bool:
     """Send the server of this folder a signal; False when the number is no longer its own."""
-    if not hasattr(os, "pidfd_open"):
-        if not serves(pid, data):
-            return False
-        os.kill(pid, what)
-        return True
-    try:
-        # Opened first: what is looked at and what is signalled are then one process, whoever gets the number later.
-        fd = os.pidfd_open(pid)
-    except OSError:
-        return False
+    fd = _handle(pid)
     try:
         if not serves(pid, data):
             return False
         with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(fd, what)
+            if fd is None:
+                os.kill(pid, what)
+            else:
+                signal.pidfd_send_signal(fd, what)
         return True
     finally:
-        os.close(fd)
+        if fd is not None:
+            os.close(fd)
+
+
+def _handle(pid: int) -> int | None:
+    """Taken first: what is looked at and what is signalled are then one process, whoever gets the number later.
+
+    None on systems that have no such handles.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return os.pidfd_open(pid)
+    return None
 
 
 def end_orphans(data: Path) -> None:

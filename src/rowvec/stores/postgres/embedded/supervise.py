@@ -6,7 +6,6 @@ nobody uses the server, and it stops it. A server that ends without having been 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
@@ -21,6 +20,14 @@ LOOK_SECONDS = 2.0
 STOP_SECONDS = 60.0
 RESTARTS, WITHIN_SECONDS = 5, 60.0
 PR_SET_PDEATHSIG = 1
+
+# Now, and not where it is needed: the server's account may not be able to read the standard library.
+try:
+    import ctypes
+
+    prctl: Any = ctypes.CDLL(None).prctl
+except (ImportError, OSError, AttributeError):
+    prctl = None
 
 
 class _ServerEnded(Exception):
@@ -171,7 +178,8 @@ class Supervisor:
             os.setuid(self._plan["uid"])
         if sys.platform == "linux":
             # Should this supervisor be killed, nobody would ever stop the server: it then stops by itself.
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
+            if prctl is not None:
+                prctl(PR_SET_PDEATHSIG, signal.SIGINT, 0, 0, 0)
             if os.getppid() != parent:
                 return
         os.umask(0o077)
