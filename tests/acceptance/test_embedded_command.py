@@ -50,7 +50,9 @@ def test_stop_ends_it_and_says_who_used_it(shop: Shop) -> None:
 def test_run_keeps_it_running_until_it_is_stopped(shop: Shop) -> None:
     running = shop.start("embedded", "run")
     state = shop.folder / ".rowvec"
-    wait_until(lambda: running.out.read_text().startswith("postgresql://"), "its URL is printed")
+    wait_until(
+        lambda: running.out.exists() and running.out.read_text().startswith("postgresql://"), "its URL is printed"
+    )
     assert describe(state).since is not None
     assert shop.run("embedded", "stop").code == 0
     wait_until(lambda: not running.running(), "it has ended")
