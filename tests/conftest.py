@@ -29,10 +29,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture
 def state_folder() -> Iterator[Path]:
-    """A folder for an embedded server of the test's own.
-
-    Not under tmp_path: a second pytest on the machine closes that tree to the server's user.
-    """
+    """A folder for an embedded server of the test's own."""
     with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
         stop_embedded(Path(folder))
@@ -59,16 +56,8 @@ def server() -> Iterator[str]:
         yield given
         return
     with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as folder:
-        yield _forgetful(embedded_url(Path(folder)))
+        yield embedded_url(Path(folder), durable=False)
         stop_embedded(Path(folder))
-
-
-def _forgetful(url: str) -> str:
-    with psycopg.connect(url, autocommit=True) as connection:
-        for setting in ("fsync = off", "synchronous_commit = off", "full_page_writes = off"):
-            connection.execute(f"alter system set {setting}")
-        connection.execute("select pg_reload_conf()")
-    return url
 
 
 EMPTY = """

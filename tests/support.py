@@ -8,12 +8,25 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from psycopg.conninfo import conninfo_to_dict
+
 from rowvec.embedders.base import Embedder
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Column, ColumnType, Document, Row
+
+
+def as_role(url: str, role: str, password: str) -> str:
+    """`url`, of an embedded server, for another role than the one that owns it."""
+    return url.replace("://postgres@", f"://{role}:{password}@", 1).replace("&password=", "", 1)
+
+
+def over_tcp(url: str, host: str, port: int) -> str:
+    """`url`, of an embedded server, where something listens that passes everything on to its socket."""
+    parts = conninfo_to_dict(url)
+    return f"postgresql://{parts['user']}@{host}:{port}/{parts['dbname']}?passfile={parts['passfile']}"
 
 
 def digest(text: str) -> bytes:

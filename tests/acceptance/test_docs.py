@@ -62,7 +62,7 @@ def test_commands_in_the_prose_exist(page: Path) -> None:
     for line, code in inline(page):
         if code.startswith("rowvec "):
             words = code.split()
-            known = reference.commands().get(words[1])
+            known = reference.commands().get(" ".join(words[1:3])) or reference.commands().get(words[1])
             if known is None:
                 mistake = rowvec_mistake(words[1:])
             else:

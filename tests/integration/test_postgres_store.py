@@ -170,11 +170,11 @@ def stranger(postgres_url: str, store: PostgresStore) -> Iterator[str]:
     """URL for a role that may read and write what `store` made, and owns nothing."""
     store.prepare(spec())
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("create role rowvec_stranger login")
+        connection.execute("create role rowvec_stranger login password 'pw'")
         for schema in ("public", "rowvec"):
             connection.execute(f"grant usage, create on schema {schema} to rowvec_stranger".encode())
             connection.execute(f"grant all on all tables in schema {schema} to rowvec_stranger".encode())
-        yield make_conninfo(postgres_url, user="rowvec_stranger")
+        yield make_conninfo(postgres_url, user="rowvec_stranger", password="pw")
         connection.execute("drop owned by rowvec_stranger cascade")
         connection.execute("drop role rowvec_stranger")
 

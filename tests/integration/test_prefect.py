@@ -22,6 +22,7 @@ from psycopg.conninfo import conninfo_to_dict
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
+from tests.support import over_tcp
 
 pytest.importorskip("prefect", reason="Prefect is not installed: pip install 'rowvec[prefect]'")
 pytestmark = pytest.mark.slow
@@ -171,7 +172,7 @@ def test_a_database_that_does_not_answer_is_tried_again_until_it_does(shop: Shop
         connection.execute("create table products as select n as id, 'lamp ' || n as name from generate_series(1, 9) n")
     with Proxy(f"{folder['host']}/.s.PGSQL.{folder.get('port', 5432)}") as proxy:
         proxy.refusing = True
-        url = f"postgresql://postgres@127.0.0.1:{proxy.port}/{folder['dbname']}"
+        url = over_tcp(postgres_url, "127.0.0.1", proxy.port)
         shop.declare(source=f'url = "{url}", table = "products", key = "id"', text='columns = ["name"]',
                      store='kind = "postgres", url = "${STORE_URL}", table = "products_vectors"')  # fmt: skip
         command = [sys.executable, "-c", RUN, json.dumps({"retries": 50, "retry_seconds": 0.01})]

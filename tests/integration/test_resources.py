@@ -36,7 +36,7 @@ from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Column, ColumnType, Document, Embedded, PastFailure, Reason, Stored
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer
-from tests.support import digest, in_child, simple_pipeline, vectors_match_rows
+from tests.support import as_role, digest, in_child, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -120,11 +120,11 @@ def limited(postgres_url: str) -> Iterator[str]:
     """URL of a role that may have two connections."""
     role = f"limited_{uuid4().hex[:8]}"
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"create role {role} login connection limit 2")
+        connection.execute(f"create role {role} login password 'pw' connection limit 2")
         connection.execute("create extension if not exists vector")
         connection.execute(f"grant create on database {connection.info.dbname} to {role}")
         connection.execute(f"grant create on schema public to {role}")
-        yield postgres_url.replace("postgresql://postgres", f"postgresql://{role}", 1)
+        yield as_role(postgres_url, role, "pw")
         connection.execute("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = %s", [role])
         connection.execute(f"drop owned by {role}")
         connection.execute(f"drop role {role}")

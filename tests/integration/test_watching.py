@@ -21,7 +21,7 @@ from rowvec.syncing.watch import watch
 from rowvec.testing import MemoryStore
 from rowvec.types import Report
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import as_role, simple_pipeline, vectors_match_rows
 
 PATIENCE = 60.0
 NAMES = ["it's", 'q"', "\\", "ä", "{}", "%s", "😀"]
@@ -275,9 +275,12 @@ def listener(shop: Shop) -> Iterator[list[str]]:
 def role(shop: Shop) -> Iterator[str]:
     """URL for a user who may read the table, and no more."""
     name = f"reader_{time.monotonic_ns()}"
-    shop.run(f"create role {name} login; grant usage on schema shop to {name}; grant select on shop.things to {name}")
+    shop.run(
+        f"create role {name} login password 'pw';"
+        f" grant usage on schema shop to {name}; grant select on shop.things to {name}"
+    )
     try:
-        yield shop.url.replace("postgres@", f"{name}@")
+        yield as_role(shop.url, name, "pw")
     finally:
         shop.run(f"drop owned by {name} cascade; drop role {name}")
 

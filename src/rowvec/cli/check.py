@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from rowvec import assemble
-from rowvec.cli import output
-from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, load
+from rowvec.cli import embedded, output
+from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.openai.wire import WITH_KEY
@@ -77,6 +77,8 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
+        if isinstance(declared.store, PostgresStoreConfig) and declared.store.url.get_secret_value() == EMBEDDED:
+            yield from embedded.checks(loaded.state)
     finally:
         pipeline.close()
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rowvec import __version__
+from rowvec.cli import embedded
 from rowvec.cli.options import (
     AllowDelete,
     ConfigPath,
@@ -35,6 +36,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 done but some rows failed, 4 audit found drift.",
 )
+app.add_typer(embedded.app, name="embedded")
 
 
 def _version(value: bool) -> None:

@@ -36,11 +36,12 @@ def celery_settings(loaded: Config) -> dict[str, Any]:
     """Everything that the app is configured with. Starts the embedded server where no broker is named."""
     workers = loaded.workers
     broker = workers.broker.get_secret_value() if workers.broker else _embedded(loaded, "sqla")
+    results = _results(loaded, broker)
     limit = int(workers.time_limit.total_seconds())
     return {
         "broker_url": broker,
-        "result_backend": _results(loaded, broker),
-        "database_engine_options": {"pool_pre_ping": True},
+        "result_backend": results,
+        "database_engine_options": _engine(results),
         "result_expires": workers.keep_results,
         "result_extended": True,
         "beat_schedule": beat_schedule(loaded),
@@ -69,7 +70,14 @@ def celery_settings(loaded: Config) -> dict[str, Any]:
 def _transport(broker: str, redeliver_seconds: int) -> dict[str, Any]:
     if broker.startswith(("redis", "sentinel")):
         return {"visibility_timeout": redeliver_seconds, "socket_connect_timeout": CONNECT_SECONDS}
-    return {"pool_pre_ping": True} if broker.startswith("sqla+") else {}
+    return _engine(broker) if broker.startswith("sqla+") else {}
+
+
+def _engine(url: str) -> dict[str, Any]:
+    """For SQLAlchemy, which drops an empty password from a URL: PGPASSWORD would then be taken for the embedded
+    server's, whose password is in a file."""
+    embedded = {"connect_args": {"password": ""}} if "&passfile=" in url else {}
+    return {"pool_pre_ping": True, **embedded}
 
 
 def _results(loaded: Config, broker: str) -> str:

@@ -15,7 +15,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from rowvec.errors import RowvecError, StoreError, StoreUnavailable
+from rowvec.errors import RowvecError, StatementCancelled, StoreError, StoreUnavailable
+from rowvec.stores.postgres.embedded import revive
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
@@ -49,7 +50,7 @@ def describe(url: str) -> str:
     host = parts.get("host") or "localhost"
     # The embedded server's socket is in the folder of its data.
     if str(host).startswith("/") and os.path.exists(f"{host}/PG_VERSION"):
-        return f"the embedded PostgreSQL ({host})"
+        return f"the embedded PostgreSQL ({os.path.realpath(str(host))})"
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
@@ -135,7 +136,7 @@ def connect(url: str, purpose: str) -> Session:
     location = describe(url)
     with translated(location):
         try:
-            session = Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+            session = _opened(url)
         except psycopg.OperationalError as error:
             raise _connect_error(location, error) from None
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
@@ -148,6 +149,16 @@ def connect(url: str, purpose: str) -> Session:
             session.execute(session.named(local=False))
         use_vectors(session)
     return session
+
+
+def _opened(url: str) -> Session:
+    try:
+        return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+    except psycopg.OperationalError:
+        # The embedded server may have crashed, or been stopped, under a process that lives for long.
+        if not revive(url):
+            raise
+    return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
 
 
 def _process(pid: int) -> str:
@@ -249,7 +260,7 @@ _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str
         (psycopg.errors.ConfigurationLimitExceeded,), StoreError, "{} stopped a statement",
         "It is an administrator's limit, which rowvec may not lift. `rowvec check` names those that there are.",
     ),
-    ((psycopg.errors.QueryCanceled,), StoreUnavailable, "{} cancelled a statement", None),
+    ((psycopg.errors.QueryCanceled,), StatementCancelled, "{} cancelled a statement", None),
     (
         (
             psycopg.errors.IdleInTransactionSessionTimeout,
