@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
 import random
 import threading
 import time
@@ -366,7 +365,7 @@ class _Queue:
 
     def __init__(self, connection: psycopg.Connection[Any], location: str) -> None:
         self._connection, self._location = connection, location
-        self._looked = -math.inf
+        self._looked = time.monotonic()
         self._full = False
 
     def was_full(self) -> bool:
