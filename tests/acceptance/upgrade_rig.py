@@ -23,6 +23,8 @@ from tests.servers.openai import EmbeddingServer
 
 DATA = Path(__file__).parents[1] / "data" / "upgrade"
 DIMENSION = 8
+MODELS = ("text-embedding-3-small", "text-embedding-3-large")
+"""Of the live generations, and of those that were live before."""
 PIPELINES = ("products", "notes", "events", "products_file", "events_file")
 
 
@@ -78,7 +80,7 @@ def restored(folder: Path, url: str) -> Iterator[OldStores]:
     (folder / "vectors.db").write_bytes(gzip.decompress((DATA / "libsql.db.gz").read_bytes()))
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute((DATA / "postgres.sql").read_text().replace("{folder}", str(folder)))
-    with EmbeddingServer(dimension=DIMENSION, refuse=lambda text: "REFUSED" in text) as server:
+    with EmbeddingServer(dimension=DIMENSION, models=MODELS, refuse=lambda text: "REFUSED" in text) as server:
         model = {"MODEL": "text-embedding-3-small", "DIMENSIONS": str(DIMENSION), "SERVICE": server.url}
         old = OldStores(folder, model | {"STORE": url}, server)
         _not_due_yet(old, str(folder))
