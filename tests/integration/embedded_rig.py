@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
@@ -51,7 +52,7 @@ class Someone:
 
     uid: int | None = None
 
-    def options(self) -> dict[str, object]:
+    def options(self) -> dict[str, Any]:
         return {} if self.uid is None else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
     def owns(self, folder: Path) -> Path:
@@ -85,7 +86,7 @@ class Someone:
         """A process that uses the server until the end of the block."""
         with subprocess.Popen(
             self.command(state, "stay"), env=self.environment(), cwd="/", stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, **self.options(),  # type: ignore[call-overload]
+            stdout=subprocess.PIPE, text=True, **self.options(),
         ) as running:  # fmt: skip
             try:
                 assert running.stdout is not None
@@ -176,7 +177,7 @@ def kill(number: int) -> None:
 
 def ask(url: str, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
-        cursor = connection.execute(statement)  # type: ignore[call-overload]
+        cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
 
 

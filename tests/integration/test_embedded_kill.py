@@ -14,14 +14,14 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from rowvec.audit import audit
-from rowvec.stream import Pipeline
 
+from rowvec.auditing.audit import audit
 from rowvec.errors import RowvecError
+from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.postgres.embedded import embedded_url, locks, process, stop_embedded, usage
 from rowvec.stores.postgres.embedded.folder import Place
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.syncing import Options, sync
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.integration.embedded_rig import ask, kill, servers, until
 from tests.support import forked, simple_pipeline, vectors_match_rows

@@ -66,7 +66,7 @@ def test_many_who_start_it_at_once_have_one_server(state_folder: Path) -> None:
         for _ in range(8)
     ]
     try:
-        answers = [each.stdout.readline() for each in started]  # type: ignore[union-attr]
+        answers = [each.stdout.readline() for each in started]
         assert all("url" in answer for answer in answers), answers
         assert len(servers(place)) == 1
         assert len(describe(place.state).users) == 8

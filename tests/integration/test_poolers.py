@@ -14,7 +14,7 @@ import pytest
 from rowvec.errors import RowvecError, SourceError, StoreError
 from rowvec.filters import parse
 from rowvec.pipeline import Pipeline
-from rowvec.searcher import Searcher
+from rowvec.searcher import Mode, Searcher
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import IndexSpec
@@ -23,7 +23,7 @@ from rowvec.testing import HashEmbedder
 from tests.servers.pgbouncer import pgbouncer
 from tests.support import simple_pipeline, vectors_match_rows
 
-MODES = ("semantic", "keyword", "hybrid")
+MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 ROWS = {key: f"row {key}" for key in range(1, 61)}
 SETTINGS = "select name, setting from pg_settings where name !~ '^(hnsw|ivfflat)[.]' order by name"
 """But for those of the extension, which are there once a session has used it."""
@@ -52,7 +52,7 @@ def database(postgres_url: str) -> str:
             connection.execute("insert into things values (%s, %s, 1)", [key, name])
     with pipeline_at(postgres_url) as pipeline:
         sync(pipeline)
-        pipeline.store.indexes.build(IndexSpec())  # type: ignore[attr-defined]
+        pipeline.store.indexes.build(IndexSpec())
     return postgres_url
 
 
@@ -138,7 +138,7 @@ def test_a_sync_refuses_a_pooler_in_transaction_mode_and_leaves_no_lock(database
         with pipeline_at(pooled, database) as pipeline:
             for change in (
                 lambda: sync(pipeline),
-                pipeline.store.indexes.drop,  # type: ignore[attr-defined]
+                pipeline.store.indexes.drop,
                 lambda: pipeline.store.rollback(pipeline.spec),
             ):
                 with pytest.raises(StoreError, match="a pooler in transaction mode") as raised:

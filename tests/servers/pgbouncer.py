@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import psycopg
 import pytest
@@ -54,7 +55,7 @@ def pgbouncer(url: str, mode: str, *, pool_size: int = 5) -> Iterator[str]:
             f"listen_port = {port}\nunix_socket_dir =\nauth_type = trust\nauth_file = {users}\npool_mode = {mode}\n"
             f"default_pool_size = {pool_size}\nlogfile = {folder}/log\n"
         )
-        account: dict[str, int] = {}
+        account: dict[str, Any] = {}
         if os.geteuid() == 0:
             # It does not run as root.
             nobody = pwd.getpwnam("nobody")

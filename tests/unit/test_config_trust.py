@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ NAMES = ["rowvec.toml", ".env"]
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "rowvec.toml").write_text(f"[pipelines.p]\n{SOURCE}")
     (tmp_path / ".env").write_text("KEY=secret\n")
     monkeypatch.delenv("SUDO_UID", raising=False)
@@ -28,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 @pytest.fixture
-def owned_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[Path, int]]:
+def owned_by(monkeypatch: pytest.MonkeyPatch) -> dict[Path, int]:
     """Files that look as if they were another user's: only root can give one away."""
     owners: dict[Path, int] = {}
     real = Path.stat

@@ -369,6 +369,7 @@ def hundred_of(embedder: HashEmbedder, models: Models) -> Pipeline:
 
 def later(pipeline: Pipeline, **changes: Any) -> None:
     mark = cursor.Watermark.decoded(pipeline.store.offsets()[cursor.STREAM])
+    assert mark is not None
     pipeline.store.write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
 
 

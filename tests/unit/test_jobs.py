@@ -57,5 +57,5 @@ def test_what_changed_after_a_run_is_embedded_whatever_the_clocks_say(monkeypatc
     sync(pipeline)
     monkeypatch.setattr("time.time", lambda: 0.0)
     asked = jobs.newest_run(pipeline)
-    pipeline.source.rows[1] = {"name": "changed"}  # type: ignore[attr-defined]
+    pipeline.source.rows[1] = {"name": "changed"}
     assert "skipped" not in jobs.generate_embeddings(pipeline, 100, asked)
