@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import psycopg
@@ -232,7 +233,7 @@ def test_a_budget_that_is_spent_has_one_too(tmp_path: Path) -> None:
 
 def test_a_statement_that_was_cancelled_has_an_answer_of_its_own(postgres_url: str) -> None:
     with filled_store(postgres_url, "cancelled_search") as store:
-        url = postgres_url.replace("/postgres?", "/cancelled_search?")
+        url = urlsplit(postgres_url)._replace(path="/cancelled_search").geturl()
         impatient = PostgresStore(url, "products", pipeline="products", readers=4, statement_seconds=0.3)
         with client_of(application(product_pipeline(impatient, synced=False))) as client:
             assert client.get("/search", params={"query": "x"}).status_code == 200

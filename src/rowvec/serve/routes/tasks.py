@@ -23,6 +23,7 @@ from rowvec.serve.service import Service, choose
 logger = logging.getLogger("rowvec.serve")
 
 LARGEST_BATCH = 1_000_000
+TASK = "rowvec.generate_embeddings"
 TASK_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STATES: dict[str, Literal["queued", "running", "done", "failed"]] = {
     "QUEUED": "queued",
@@ -64,7 +65,9 @@ def task_routes() -> APIRouter:
     async def generate_embeddings(request: Request, body: GenerateRequest) -> QueuedReply:
         context = context_of(request)
         service = choose(context.services, body.pipeline)
-        return await context.side_threads.run(_queue, service, context.background, body.batch_size)
+        number = await context.side_threads.run(_queue, service, body.batch_size)
+        # By itself: to ask the workers takes seconds, in which the next requests are sent.
+        return _queued(number, await context.side_threads.run(_listeners, context.background))
 
     @router.get("/{id}", summary="How far a task is")
     async def task(request: Request, id: Annotated[str, PathParameter(description="As queued.")]) -> TaskReply:
@@ -73,16 +76,24 @@ def task_routes() -> APIRouter:
     return router
 
 
-def _queue(service: Service, background: Background, batch_size: int) -> QueuedReply:
+def _queue(service: Service, batch_size: int) -> str:
     with _workers() as celery:
-        task = celery.generate_embeddings
-        number = celery.send(task, pipeline=service.name, batch_size=batch_size, after_run=_newest_run(service))
+        number: str = celery.send(
+            celery.generate_embeddings, pipeline=service.name, batch_size=batch_size, after_run=_newest_run(service)
+        )
+    return number
+
+
+def _listeners(background: Background) -> int | None:
     queue = background.look(idle=False)
-    workers = queue.workers if queue is not None else None
+    return queue.workers if queue is not None else None
+
+
+def _queued(number: str, workers: int | None) -> QueuedReply:
     message = f"Task queued with ID: {number}"
     if workers == 0:
         message += ". No worker listens now: it waits until `rowvec worker` runs."
-    return QueuedReply(id=number, task_name=task.name, status="queued", message=message, workers=workers)
+    return QueuedReply(id=number, task_name=TASK, status="queued", message=message, workers=workers)
 
 
 def _newest_run(service: Service) -> int | None:
