@@ -78,13 +78,23 @@ def restored(folder: Path, url: str) -> Iterator[OldStores]:
     with closing(sqlite3.connect(folder / "shop.db")) as shop:
         shop.executescript((DATA / "shop.sql").read_text())
     (folder / "vectors.db").write_bytes(gzip.decompress((DATA / "libsql.db.gz").read_bytes()))
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute((DATA / "postgres.sql").read_text().replace("{folder}", str(folder)))
     with EmbeddingServer(dimension=DIMENSION, models=MODELS, refuse=lambda text: "REFUSED" in text) as server:
+        dump = (DATA / "postgres.sql").read_text()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(dump.replace("{folder}", str(folder)).replace("{service}", server.url))
         model = {"MODEL": "text-embedding-3-small", "DIMENSIONS": str(DIMENSION), "SERVICE": server.url}
         old = OldStores(folder, model | {"STORE": url}, server)
+        _move_service(old, server.url)
         _not_due_yet(old, str(folder))
         yield old
+
+
+def _move_service(old: OldStores, url: str) -> None:
+    """The service that made the vectors of the file is at another port today."""
+    settings = "json_set(settings, '$.embedder.base_url', '{}')"
+    old.execute(
+        "products_file", f"update rowvec_generations set settings = {settings.format(url)} where settings <> ''"
+    )
 
 
 def _not_due_yet(old: OldStores, folder: str) -> None:

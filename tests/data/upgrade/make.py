@@ -124,7 +124,9 @@ def dump(folder: Path, url: str, out: Path) -> None:
     ).stdout
     # What only psql or only the newest server understands; and comments.
     told = re.sub(r"(?m)^(\\.*|SET transaction_timeout.*|--.*|)\n", "", told)
-    (out / "postgres.sql").write_text(told.replace(str(folder), "{folder}"))
+    (out / "postgres.sql").write_text(
+        re.sub(r"http://127\.0\.0\.1:\d+/v1", "{service}", told).replace(str(folder), "{folder}")
+    )
     with sqlite3.connect(folder / "vectors.db") as vectors:
         vectors.execute("pragma secure_delete = on")
         vectors.execute("update rowvec_offsets set stream = replace(stream, ?, '{folder}')", [str(folder)])
