@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-from rowvec import assemble
+from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.auditing.audit import SAMPLE, audit
@@ -37,13 +37,19 @@ class Project:
 
     Args:
         config: a rowvec.toml or its folder; by default the nearest one from the working directory upwards.
+        readers: this many threads can search a PostgreSQL store at once.
+        statement_seconds: a search that takes longer is cancelled; None for no limit.
 
     Raises:
         ConfigError: the file cannot be found or read.
     """
 
-    def __init__(self, config: Path | str | None = None) -> None:
+    def __init__(
+        self, config: Path | str | None = None, *, readers: int = 2, statement_seconds: float | None = None
+    ) -> None:
         self.config: Config = load(None if config is None else Path(config))
+        self.readers = readers
+        self.statement_seconds = statement_seconds
         self._opened: dict[tuple[str, float | None], ProjectPipeline] = {}
         self._lock = threading.Lock()
 
@@ -100,6 +106,7 @@ class ProjectPipeline:
         self._max_cost = max_cost
         self._lock = threading.Lock()
         self._assembled: Pipeline | None = None
+        self._searchable: Pipeline | None = None
         self._searcher: Searcher | None = None
 
     def __repr__(self) -> str:
@@ -110,16 +117,33 @@ class ProjectPipeline:
         """Source, text, embedder and store, put together at the first use."""
         with self._lock:
             if self._assembled is None:
-                config = self._project.config
-                self._assembled = assemble.assemble(config, config.pipeline(self.name), max_cost=self._max_cost)
+                project = self._project
+                self._assembled = assemble.assemble(
+                    project.config, project.config.pipeline(self.name), max_cost=self._max_cost,
+                    readers=project.readers, statement_seconds=project.statement_seconds,
+                )  # fmt: skip
             return self._assembled
+
+    @property
+    def searchable(self) -> Pipeline:
+        """What searches need, put together at the first use: the source is not opened, and may be away."""
+        with self._lock:
+            if self._searchable is None:
+                project = self._project
+                self._searchable = self._assembled or assemble_search.assemble(
+                    project.config, project.config.pipeline(self.name),
+                    readers=project.readers, statement_seconds=project.statement_seconds,
+                )  # fmt: skip
+            return self._searchable
 
     def close(self) -> None:
         """Disconnect and unload the model. The next call connects again."""
         with self._lock:
-            assembled, self._assembled, self._searcher = self._assembled, None, None
-        if assembled is not None:
-            assembled.close()
+            parts = [self._assembled] if self._searchable is self._assembled else [self._assembled, self._searchable]
+            self._assembled = self._searchable = self._searcher = None
+        for each in parts:
+            if each is not None:
+                each.close()
 
     @method
     def plan(
@@ -319,7 +343,7 @@ class ProjectPipeline:
         return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
 
     def _ready(self) -> Searcher:
-        pipeline = self.assembled
+        pipeline = self.searchable
         with self._lock:
             if self._searcher is None:
                 self._searcher = Searcher.of(pipeline)
@@ -328,7 +352,7 @@ class ProjectPipeline:
     def _condition(self, where: str | Filter | None) -> Filter | None:
         if where is None:
             return None
-        return bind(parse(where) if isinstance(where, str) else where, self.assembled.spec.metadata)
+        return bind(parse(where) if isinstance(where, str) else where, self.searchable.spec.metadata)
 
 
 def _selection(keys: Sequence[Key] | None) -> Selection | None:
