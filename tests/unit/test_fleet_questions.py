@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from rowvec.errors import ConfigError
-from rowvec.pipeline import Options
+from rowvec.errors import ConfigError, EmbedderUnavailable, RowvecError, SourceUnavailable, StoreUnavailable
+from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
 from rowvec.syncing.report import Running
 from rowvec.testing import MemoryStore
+from rowvec.workers import celery
 from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
 from rowvec.workers.ranges import check_versions, identity, sync_range, versions
 from tests.support import simple_pipeline
@@ -101,3 +104,28 @@ def test_that_nobody_works_is_said_and_said_again(monkeypatch: pytest.MonkeyPatc
         "No worker has said anything for 30 s, and 2 ranges wait. Doe",
         "No worker has said anything for 60 s, and 2 ranges wait. Doe",
     ]
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable, SourceUnavailable, EmbedderUnavailable])
+def test_a_range_comes_again_when_what_it_needs_does_not_answer_and_a_plain_sync_does_not(
+    error: type[RowvecError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Again(Exception):
+        pass
+
+    class Task:
+        name = "rowvec.sync_range"
+        request = SimpleNamespace(id="1", delivery_info=None, retries=0)
+
+        def retry(self, **arguments: Any) -> Exception:
+            return Again()
+
+    def away(pipeline: Pipeline) -> dict[str, Any]:
+        raise error("It does not answer.")
+
+    monkeypatch.setattr(celery, "_opened", lambda name: nullcontext(simple_pipeline(rows={})))
+    monkeypatch.setattr(celery, "_pause", lambda: 0.0)
+    with pytest.raises(Again):
+        celery._once(Task(), "things", away, wait=True)
+    with pytest.raises(error):
+        celery._once(Task(), "things", away)

@@ -14,6 +14,7 @@ import datetime as dt
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
@@ -107,7 +108,7 @@ class Following:
 
     def _take(self, batch: EventBatch) -> bool:
         """Returns False where it was stopped before all of it was carried out."""
-        self.at = Circumstances(dt.datetime.now(dt.UTC), model_changed=self.at.model_changed)
+        self.at = replace(self.at, now=dt.datetime.now(dt.UTC))
         self.report.read += batch.read
         for reason, times in batch.skipped.items():
             self.report.count(reason, times)

@@ -23,7 +23,7 @@ from celery.signals import setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec import assemble
-from rowvec.errors import ConfigError, Locked, SourceUnavailable, StoreUnavailable
+from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
 from rowvec.support import logs
@@ -172,8 +172,8 @@ def _once(
     Args:
         skipped: what the result of a task says that another sync made needless.
         patience: so often it comes again while somebody else holds the lock: what that one does may be less.
-        wait: until the lock is free and the databases answer. One delivered again always waits for the lock: the
-            holder may be its own first run.
+        wait: until the lock is free, and databases and the embedding service answer. One delivered again always waits
+            for the lock: the holder may be its own first run.
     """
     again = bool((task.request.delivery_info or {}).get("redelivered")) or task.request.retries > 0
     if again:
@@ -189,10 +189,10 @@ def _once(
             raise task.retry(exc=error, countdown=_pause(), max_retries=None) from error
         logger.info("Task %s skipped: %s", task.request.id, error.message)
         return {**(skipped or {}), "skipped": error.message}
-    except (StoreUnavailable, SourceUnavailable) as error:
+    except (StoreUnavailable, SourceUnavailable, EmbedderUnavailable) as error:
         if not wait:
             raise
-        # The others of the fleet wait for this range: a database that restarts is no reason to give up.
+        # The others of the fleet wait for this range: what restarts is not a reason to give up.
         raise task.retry(exc=error, countdown=_pause(), max_retries=AGAIN_TIMES) from error
 
 
