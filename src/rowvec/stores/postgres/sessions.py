@@ -18,7 +18,7 @@ import psycopg
 
 from rowvec.errors import Interrupted, Locked, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations
-from rowvec.stores.postgres.connect import Session, connect, of_a_process_that_is_gone, translated
+from rowvec.stores.postgres.connect import Session, connect, knows_vectors, of_a_process_that_is_gone, translated
 from rowvec.stores.postgres.locks import PASSING, Waits, end_orphans, holders
 from rowvec.support.interrupts import asked_to_stop
 from rowvec.support.poolers import is_lent, server_pid
@@ -123,7 +123,8 @@ class Sessions:
         finally:
             with suppress(psycopg.Error):
                 session.rollback()
-            if session.closed or session.broken:
+            if session.closed or session.broken or not knows_vectors(session):
+                # One from before the extension was made is of no use after it.
                 session.close()
             else:
                 self._idle.put(session)
