@@ -6,6 +6,7 @@ import hashlib
 import os
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
@@ -21,6 +22,11 @@ from rowvec.types import Column, ColumnType, Document, Row
 def as_role(url: str, role: str, password: str) -> str:
     """`url`, of an embedded server, for another role than the one that owns it."""
     return url.replace("://postgres@", f"://{role}:{password}@", 1).replace("&password=", "", 1)
+
+
+def password_of(url: str) -> str:
+    """Of the role that owns an embedded server."""
+    return Path(str(conninfo_to_dict(url)["passfile"])).read_text().strip().rpartition(":")[2]
 
 
 def over_tcp(url: str, host: str, port: int) -> str:

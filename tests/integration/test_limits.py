@@ -9,13 +9,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.stores.postgres.connect import translated
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.types import WriteBatch
 from tests.integration.test_postgres_store import entry, open_store, spec
+from tests.support import as_role
 
 SHORT = ("statement_timeout = '500ms'", "lock_timeout = '500ms'", "idle_in_transaction_session_timeout = '1s'",
          "idle_session_timeout = '1s'")  # fmt: skip
@@ -25,12 +25,12 @@ SHORT = ("statement_timeout = '500ms'", "lock_timeout = '500ms'", "idle_in_trans
 def limited(postgres_url: str) -> Iterator[str]:
     """URL of a role with short limits that may do anything else."""
     with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute("create role rowvec_limited superuser login")
+        connection.execute("create role rowvec_limited superuser login password 'pw'")
         for setting in SHORT:
             connection.execute(f"alter role rowvec_limited set {setting}".encode())
         if connection.info.server_version >= 170000:
             connection.execute("alter role rowvec_limited set transaction_timeout = '1s'")
-        yield make_conninfo(postgres_url, user="rowvec_limited")
+        yield as_role(postgres_url, "rowvec_limited", "pw")
         ours = "select 1 from pg_stat_activity where usename = 'rowvec_limited'"
         while connection.execute(ours).fetchone():
             pass  # Their temporary tables go after their clients.

@@ -194,7 +194,7 @@ def test_rows_are_read_in_utc_whatever_the_role_says_and_nothing_of_that_stays(d
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("create table moments (id integer primary key, at timestamptz, long interval)")
         connection.execute("insert into moments values (1, '2026-03-01 12:00+00', '1 day 02:00')")
-        connection.execute("create role limited login")
+        connection.execute("create role limited login password 'pw'")
         for setting in ("datestyle = 'German'", "timezone = 'Asia/Tokyo'", "intervalstyle = 'iso_8601'"):
             connection.execute(f"alter role limited set {setting}".encode())
         connection.execute("grant all on moments, orders to limited")

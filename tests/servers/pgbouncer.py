@@ -23,6 +23,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.servers.proxy import Proxy
+from tests.support import password_of
 
 SECONDS = 30.0
 FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin")
@@ -37,8 +38,8 @@ def program() -> str:
 
 @contextmanager
 def pgbouncer(url: str, mode: str, *, pool_size: int = 5) -> Iterator[str]:
-    """URL of the same database through a pooler in that mode, which is started for it; other users than the URL's are
-    passed on too."""
+    """URL of the same database through a pooler in that mode, which is started for it; the role `limited` with the
+    password `pw` is passed on too."""
     started = program()
     parts = conninfo_to_dict(url)
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -48,7 +49,7 @@ def pgbouncer(url: str, mode: str, *, pool_size: int = 5) -> Iterator[str]:
         server = stack.enter_context(Proxy(f"{parts['host']}/.s.PGSQL.{parts.get('port', 5432)}"))
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="rowvec-test-")))
         users = folder / "users.txt"
-        users.write_text("".join(f'"{user}" "{parts.get("password") or ""}"\n' for user in {parts["user"], "limited"}))
+        users.write_text(f'"{parts["user"]}" "{password_of(url)}"\n"limited" "pw"\n')
         settings = folder / "pgbouncer.ini"
         settings.write_text(
             f"[databases]\n* = host=127.0.0.1 port={server.port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
