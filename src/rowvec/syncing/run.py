@@ -63,21 +63,20 @@ def sync(
         Locked: another sync of this pipeline is at work.
         DeletionGuard: more than half of the vectors would be deleted, or the table was truncated.
         StoreError: the vectors are of another model or text recipe, which events alone cannot put right.
-        GenerationHeld: a new generation is complete and did not go live, or the events that are left do not tell of
-            all the rows that the live one has.
+        GenerationHeld: a new generation did not go live: it is worse, or lacks rows that the live one has.
         SourceError, EmbedderError, StoreError: what ended the run; everything embedded before is kept.
     """
     options, stop = options or Options(), stop or threading.Event()
     events = _wanted_events(pipeline, options, follow=follow, from_start=from_start)
-    if patience is None:
-        patience = math.inf if follow else PATIENCE
+    usual = math.inf if follow else PATIENCE
+    running = Running(0, stop, progress, tell, usual if patience is None else patience)
 
     def check(chosen: Course) -> None:
         if events is not None and (follow or not from_start):
             check_same_recipe(chosen.pipeline, chosen.ledger)
 
     with stopped_by(stop), pipeline.store.lock():
-        chosen, running = begun(pipeline, Running(0, stop, progress, tell, patience), accept=accept, check=check)
+        chosen = begun(pipeline, running, accept=accept, check=check)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:
                 chosen = _Run(chosen, options, running).carry_out()
@@ -101,7 +100,7 @@ def _wanted_events(pipeline: Pipeline, options: Options, *, follow: bool, from_s
 
 def begun(
     pipeline: Pipeline, running: Running, *, accept: bool, check: Callable[[Course], None] | None = None
-) -> tuple[Course, Running]:
+) -> Course:
     """Decide what to do and put the run on record. The lock is held: to prepare can mean to drop what another sync is
     filling.
 
@@ -116,7 +115,7 @@ def begun(
     pipeline.store.prepare(chosen.pipeline.spec)
     running.number = pipeline.store.begin_run()
     logs.note(run=running.number)
-    return chosen, running
+    return chosen
 
 
 def _carry_out_events(

@@ -121,7 +121,8 @@ def sync(
     ranges.check_divisible(pipeline)
     store = pipeline.store
     with store.lock():
-        chosen, running = begun(pipeline, Running(0, stop, progress, tell), accept=accept)
+        running = Running(0, stop, progress, tell)
+        chosen = begun(pipeline, running, accept=accept)
     fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, running.number, accept), running)
     with recorded(store, running), fleet:
         rows = pipeline.source.count()
