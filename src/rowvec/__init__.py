@@ -14,22 +14,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rowvec.api import (
-        AuditResult,
-        Plan,
-        Project,
-        ProjectPipeline,
-        SyncResult,
-        audit,
-        open,
-        plan,
-        rollback,
-        rows_to_embed,
-        search,
-        similar,
-        status,
-        sync,
-    )
+    from rowvec.api.functions import audit, plan, rollback, rows_to_embed, search, similar, status, sync
+    from rowvec.api.project import Project, ProjectPipeline
+    from rowvec.api.project import Project as open
+    from rowvec.api.results import AuditResult, Plan, SyncResult
 
 __version__ = "0.1.0"
 __all__ = [
@@ -55,9 +43,11 @@ def __getattr__(name: str) -> Any:
     """Import what a name needs when it is asked for: `import rowvec` itself loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'rowvec' has no attribute {name!r}")
-    from rowvec import api
+    from rowvec.api import functions, project, results
 
-    return getattr(api, name)
+    if name == "open":
+        return project.Project
+    return next(getattr(module, name) for module in (functions, project, results) if hasattr(module, name))
 
 
 def __dir__() -> list[str]:

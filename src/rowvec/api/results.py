@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from dataclasses import FrozenInstanceError, dataclass, fields
+from typing import Any
 
 from rowvec.auditing.findings import Audit, Finding
 from rowvec.auditing.repair import Repair
@@ -13,58 +13,29 @@ from rowvec.support.tables import Tabular
 from rowvec.syncing.preview import Preview
 from rowvec.types import Document, Key, Report
 
-T = TypeVar("T")
 
+@dataclass(slots=True)
+class SyncResult(Report, Tabular):
+    """The report of a sync that has ended: it changes no more. As rows: one."""
 
-@dataclass(frozen=True, slots=True)
-class SyncResult(Tabular):
-    """The counts of one sync. As rows: one."""
-
-    pipeline: str
-    read: int = 0
-    """Rows or events read."""
-    inserted: int = 0
-    embedded: int = 0
-    """Rows whose text changed."""
-    updated: int = 0
-    """Rows of which only the metadata changed."""
-    deleted: int = 0
-    unchanged: int = 0
-    empty: int = 0
-    """Rows without a text."""
-    failed: int = 0
-    waiting: int = 0
-    """Rows that failed before and whose next try is not due."""
-    reused: int = 0
-    """Rows that got the vector of an identical text and cost no embedding."""
-    texts: int = 0
-    """Texts that the embedder answered for, each of them once."""
-    truncated: int = 0
-    """Texts that were longer than the model's window."""
-    tokens: int = 0
-    cost: float = 0.0
-    """US dollars."""
-    cost_estimated: bool = False
-    cost_lost: float = 0.0
-    """Up to this many dollars were billed for requests whose answer never came."""
-    conflicts: int = 0
-    """Writes left out because somebody else had changed the row's vector meanwhile."""
-    reasons: Mapping[str, int] = field(default_factory=dict)
+    pipeline: str = ""
     notes: Sequence[str] = ()
     """What happened to generations, in whole sentences."""
     interrupted: bool = False
 
     @classmethod
     def of(cls, pipeline: str, report: Report, notes: Sequence[str], *, interrupted: bool) -> SyncResult:
-        counts = {name: value for name, value in report.as_dict().items() if name in cls.__dataclass_fields__}
-        return cls(pipeline=pipeline, **counts, notes=tuple(notes), interrupted=interrupted)
+        counts = {each.name: getattr(report, each.name) for each in fields(report)}
+        return cls(**counts, pipeline=pipeline, notes=tuple(notes), interrupted=interrupted)
 
-    @property
-    def written(self) -> int:
-        return self.inserted + self.embedded + self.updated + self.deleted
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The last field that is set when it is made.
+        if hasattr(self, "interrupted"):
+            raise FrozenInstanceError(f"cannot assign to field {name!r}")
+        object.__setattr__(self, name, value)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        return [_fields(self)]
+        return [{each.name: getattr(self, each.name) for each in fields(self)}]
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +118,3 @@ class AuditResult(Tabular):
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [finding.as_dict() for finding in self.findings]
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return {each.name: getattr(value, each.name) for each in fields(value)}

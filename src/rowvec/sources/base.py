@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+from rowvec.support.suggestions import check_column
 from rowvec.types import Check, Column, ColumnType, Key, Row
 
 
@@ -65,6 +66,19 @@ class Divisible(Protocol):
     def boundaries(self, size: int) -> Iterator[Key]:
         """The last key of each full range of `size` rows, in key order. Fewer rows may come after the last of them."""
         ...
+
+
+def names_of(columns: Sequence[Column], key: str, chosen: Iterable[str]) -> tuple[str, ...]:
+    """The names of the chosen columns and of the key, in the source's own order.
+
+    Raises:
+        ConfigError: one of them is not there.
+    """
+    names = [column.name for column in columns]
+    wanted = [key, *chosen]
+    for name in wanted:
+        check_column(name, names, "source.columns")
+    return tuple(name for name in names if name in wanted)
 
 
 class Notifier(Protocol):

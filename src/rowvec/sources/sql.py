@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, SourceError
-from rowvec.sources.base import CursorValue, Selection
+from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Check, Column, ColumnType, Key, Row, is_bigint
@@ -96,16 +96,7 @@ class SqlSource:
                 self._order = self._database.order(connection, self._relation, self.key)
 
     def select(self, columns: Sequence[str]) -> None:
-        """From now on read these columns only, and the key.
-
-        Raises:
-            ConfigError: one of them is not there.
-        """
-        names = [column.name for column in self.columns]
-        for name in columns:
-            check_column(name, names, "source.columns")
-        wanted = {self.key, *columns}
-        self._names = tuple(name for name in names if name in wanted)
+        self._names = names_of(self.columns, self.key, columns)
         self._position = self._names.index(self.key)
 
     def count(self, selection: Selection | None = None) -> int:

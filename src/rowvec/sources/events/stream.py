@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
 from rowvec.errors import ConfigError, SourceError
 from rowvec.filters import Filter
-from rowvec.sources.base import Selection, Source
+from rowvec.sources.base import Selection, Source, names_of
 from rowvec.sources.events.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, row_schema
 from rowvec.sources.events.values import column_type, declared_schema
 from rowvec.sources.json_values import merged, text_type
@@ -245,18 +245,7 @@ class EventStream(ABC):
     # --- rows -----------------------------------------------------------------------------------------------
 
     def select(self, columns: Sequence[str]) -> None:
-        """From now on give these columns only, and the key.
-
-        Raises:
-            ConfigError: one of them is not there.
-        """
-        names = [column.name for column in self.columns]
-        for name in columns:
-            check_column(name, names, "source.columns")
-        used = {self.key, *columns}
-        if self._filter is not None:
-            used.update(self._filter.columns)
-        self._names = tuple(name for name in names if name in used)
+        self._names = names_of(self.columns, self.key, [*columns, *self.filtered])
         if self.rows is not None:
             self.rows.select([name for name in self._names if name != self.key])
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
-from rowvec.sources.base import CursorValue, Selection
+from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.files.formats import Csv, Format, Types, format_of
 from rowvec.sources.files.spool import Place, Spool, duplicate_error
 from rowvec.sources.json_values import merged
@@ -91,16 +91,7 @@ class FilesSource:
         self.select(names if columns is None else columns)
 
     def select(self, columns: Sequence[str]) -> None:
-        """From now on read these columns only, and the key.
-
-        Raises:
-            ConfigError: one of them is not there.
-        """
-        names = [column.name for column in self.columns]
-        for name in columns:
-            check_column(name, names, "source.columns")
-        wanted = {self.key, *columns}
-        self._names = tuple(name for name in names if name in wanted)
+        self._names = names_of(self.columns, self.key, columns)
         self._drop_spool()
 
     def count(self, selection: Selection | None = None) -> int:
