@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.shop import ROWVEC, Shop, wait_until
 from tests.servers.openai import EmbeddingServer
+from tests.support import as_role
 
 HEAVY = ("numpy", "sqlalchemy", "psycopg", "pydantic", "rich.progress", "jinja2", "ctranslate2", "tokenizers", "torch")
 ROWS = 30
@@ -115,8 +116,12 @@ def test_init_means_a_relative_path_as_seen_from_the_config(shop: Shop) -> None:
 
 def test_init_keeps_a_password_out_of_the_file_and_of_the_screen(shop: Shop, postgres_url: str) -> None:
     (shop.folder / "rowvec.toml").unlink()
-    user, rest = postgres_url.removeprefix("postgresql://").split("@", 1)
-    answer = shop.run("init", "--from", f"postgresql://{user.partition(':')[0]}:s3cret@{rest}")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("create role looker superuser login password 's3cret'")
+        try:
+            answer = shop.run("init", "--from", as_role(postgres_url, "looker", "s3cret"))
+        finally:
+            connection.execute("drop role looker")
     assert answer.code == 0, answer.err
     assert "ROWVEC_SOURCE_URL=" in answer.out
     assert ".env" in answer.out
