@@ -156,7 +156,7 @@ def completes(rig: Rig) -> None:
         # A lease that could not be given back runs out.
         time.sleep(0.2)
     assert error is None, error
-    if pipeline.store.failures():
+    if rows_of(pipeline).failures():
         sync(pipeline, Options(retry_failed=True))
     vectors_match_rows(pipeline, ROWS)
     assert sync(pipeline).texts == 0
