@@ -23,7 +23,7 @@ from rowvec.syncing.run import sync
 from tests.acceptance.shop import Shop
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.openai import EmbeddingServer, Fault
-from tests.support import defaults_of
+from tests.support import defaults_of, rows_of
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow

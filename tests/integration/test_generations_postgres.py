@@ -17,6 +17,7 @@ from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.stores.base import Ledger
+from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import sessions
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync

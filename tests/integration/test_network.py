@@ -42,7 +42,7 @@ from tests.servers import proxy as proxies
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
-from tests.support import defaults_of, over_tcp, simple_pipeline, vectors_match_rows
+from tests.support import defaults_of, over_tcp, rows_of, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, error_of, tried
 
 pytestmark = pytest.mark.slow

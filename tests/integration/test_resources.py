@@ -36,7 +36,7 @@ from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Column, ColumnType, Document, Embedded, PastFailure, Reason, Stored
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer
-from tests.support import as_role, digest, in_child, simple_pipeline, vectors_match_rows
+from tests.support import as_role, digest, in_child, rows_of, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow

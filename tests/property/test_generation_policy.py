@@ -18,7 +18,7 @@ Known = dict[State, Made]
 
 def after(known: Known, action: Action, wanted: Fingerprint | None) -> Known:
     """The books of a store that has carried an action out."""
-    rest = {state: made for state, made in known.items() if state is not State.BUILDING}
+    rest: Known = {state: made for state, made in known.items() if state is not State.BUILDING}
     live = known.get(State.LIVE)
     match action:
         case Action.KEEP_LIVE:

@@ -172,7 +172,8 @@ def test_a_row_that_changes_while_it_is_looked_at_is_no_finding() -> None:
 
 def test_what_is_behind_counts_only_when_it_stays_so() -> None:
     """A sync that comes while the audit waits puts one row right; the other is still behind at the end."""
-    pipeline = simple_pipeline(rows=ROWS)
+    store = MemoryStore()
+    pipeline = simple_pipeline(rows=ROWS, store=store)
     sync(pipeline)
     source = pipeline.source
     assert isinstance(source, MemorySource)
@@ -185,14 +186,14 @@ def test_what_is_behind_counts_only_when_it_stays_so() -> None:
             looks += 1
             if looks == 2:
                 # The rows have been looked at, and all that is left is to wait.
-                sync(simple_pipeline(source, MemoryStore(share=pipeline.store)))  # type: ignore[arg-type]
+                sync(simple_pipeline(source, MemoryStore(share=store)))
                 source.rows[10]["name"] = "changed"
             return super().keys(after, limit)
 
     class Watched(MemoryStore):
         handle = WatchedRows
 
-    watched = replace(pipeline, store=Watched(share=pipeline.store))
+    watched = replace(pipeline, store=Watched(share=store))
     assert keys(audit(watched, settle=0)) == {}
     assert keys(audit(watched, settle=0)) == {Drift.STALE: [10]}
 

@@ -321,7 +321,7 @@ class TestWhatMovesTheMark:
             def write(self, batch: WriteBatch) -> int:
                 return super().write(batch) + bool(batch.entries)
 
-        pipeline.store.handle = Conflicting  # type: ignore[attr-defined]
+        pipeline.store.handle = Conflicting
         assert sync(pipeline).conflicts == 1
         assert rows_of(pipeline).offsets() == kept
 
@@ -372,9 +372,9 @@ def hundred_of(embedder: HashEmbedder, models: Models) -> Pipeline:
 
 
 def later(pipeline: Pipeline, **changes: Any) -> None:
-    mark = cursor.Watermark.decoded(pipeline.store.offsets()[cursor.STREAM])
+    mark = cursor.Watermark.decoded(rows_of(pipeline).offsets()[cursor.STREAM])
     assert mark is not None
-    pipeline.store.write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
+    rows_of(pipeline).write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
 
 
 MINUTES = dt.timedelta(minutes=5)

@@ -492,7 +492,7 @@ def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline, m
                 new.store.rollback(new.spec)
             return super().nearest(*arguments, **options)
 
-    new.store.handle = SwappedBefore  # type: ignore[attr-defined]
+    new.store.handle = SwappedBefore
     searcher.check()
     assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
     assert swaps == 3

@@ -17,8 +17,9 @@ from rowvec.sources.base import Selection
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
+from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Document, Embedded, Report, Row, Vectors
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 
 def names(pipeline: Pipeline) -> dict[Any, str]:
@@ -206,7 +207,7 @@ def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options: Options
     with pytest.raises(DeletionGuard, match="60 of the 100 rows in memory have no text any more") as guarded:
         sync(pipeline, options)
     assert "--allow-delete" in str(guarded.value.hint)
-    assert pipeline.store.count() == 100
+    assert rows_of(pipeline).count() == 100
     assert preview(pipeline, options).deletion_guard
     assert sync(pipeline, replace(options, allow_delete=True)).deleted == 60
 
@@ -272,7 +273,7 @@ def test_whatever_a_service_says_can_be_kept(error: type[EmbedderError]) -> None
     pipeline = simple_pipeline(rows={1: "row"}, embedder=Cut())
     with nullcontext() if error is TextRefused else pytest.raises(EmbedderError):
         sync(pipeline)
-    said: list[str | None] = [failure.error for failure in pipeline.store.failures()] or [
+    said: list[str | None] = [failure.error for failure in rows_of(pipeline).failures()] or [
         pipeline.store.runs(1)[0].error
     ]
     assert said == ["It is cut off: \ufffd"]

@@ -27,6 +27,9 @@ class IndexSpec:
     lists: int | None = None
 
 
+DEFAULT = IndexSpec()
+
+
 @dataclass(frozen=True, slots=True)
 class IndexStatus:
     """An index that exists. Text is empty and a number None where the store does not tell it."""
@@ -89,7 +92,7 @@ class VectorIndex(Protocol):
         """What `build` would take; None where that cannot be told."""
         ...
 
-    def build(self, spec: IndexSpec, progress: Progress | None = None) -> IndexStatus:
+    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
         """Raises StoreError when vectors of that size or metric cannot be indexed."""
         ...
 

@@ -9,7 +9,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.base import Ledger, TableSpec, Totals
-from rowvec.stores.index import IndexSpec
+from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.migrations import latest
 from rowvec.stores.postgres import books, checks, limits, migrations, schema
 from rowvec.stores.postgres.books import Bookkeeping
@@ -29,7 +29,6 @@ from rowvec.support.killpoints import Step, reached
 from rowvec.types import Check, Generation, Report, Run, State
 
 Connection = psycopg.Connection[Any]
-DEFAULT_INDEX = IndexSpec()
 
 
 class PostgresStore:
@@ -59,7 +58,7 @@ class PostgresStore:
         storage: str = "vector",
         column: str | None = None,
         create_extension: bool = True,
-        index: IndexSpec | None = DEFAULT_INDEX,
+        index: IndexSpec | None = DEFAULT,
         readers: int = 2,
         statement_seconds: float | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.index import Effort, IndexSpec, IndexStatus
+from rowvec.stores.index import DEFAULT, Effort, IndexSpec, IndexStatus
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.locks import alone
@@ -92,7 +92,7 @@ class Indexes:
 
         self._sessions.write(work)
 
-    def build(self, spec: IndexSpec, progress: Progress | None = None) -> IndexStatus:
+    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
         return self._sessions.write(lambda c: self._build(c, self.table, spec, progress))
 
     def drop(self) -> int:
