@@ -23,7 +23,7 @@ import numpy.typing as npt
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.maps.draw import EmbeddingMap, draw, map_file
 from rowvec.serve.page.colours import colour
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.types import Column, ColumnType
@@ -35,15 +35,15 @@ ASKED = 300
 PAGE = 5_000
 
 
-def kept(store: PostgresStore, made: EmbeddingMap, near: int) -> float:
+def kept(live: GenerationHandle, made: EmbeddingMap, near: int) -> float:
     chosen = np.random.default_rng(3).choice(len(made.keys), ASKED, replace=False)
     places = made.places.astype(np.float32)
     shares = []
     for number in chosen:
         key = made.keys[number]
-        vector = store.vector(key)
+        vector = live.vector(key)
         assert vector is not None
-        nearest = {other for other in store.nearest(vector, 11, exact=True).keys if other != key}
+        nearest = {other for other in live.nearest(vector, 11, exact=True).keys if other != key}
         around = points_around(places, int(number), near)
         shares.append(len(nearest & {made.keys[each] for each in around}) / len(nearest))
     return float(np.mean(shares))
@@ -80,12 +80,13 @@ def main(arguments: Sequence[str]) -> None:
         found["file, kB"] = round(path.stat().st_size / 1000)
     began = time.perf_counter()
     values = []
+    live = existing(store, spec)
     for start in range(0, len(made.keys), PAGE):
-        rows = store.metadata(made.keys[start : start + PAGE])
+        rows = live.metadata(made.keys[start : start + PAGE])
         values += [rows[key]["slot"] for key in made.keys[start : start + PAGE]]
     colour(values, np.ones(len(values), bool), SLOT)
     found["colours, s"] = round(time.perf_counter() - began, 2)
-    found |= {f"neighbours kept among {near}": round(kept(store, made, near), 3) for near in (10, 100)}
+    found |= {f"neighbours kept among {near}": round(kept(live, made, near), 3) for near in (10, 100)}
     print(json.dumps(found, indent=1))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "embedding_map.json").write_text(json.dumps(found, indent=1) + "\n")

@@ -31,10 +31,11 @@ from pgvector.psycopg import register_vector
 
 from rowvec.config.load import STATE
 from rowvec.embedders.local.embedder import LocalEmbedder
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import TableSpec, existing
+from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stores.postgres.vector_index.index import IndexSpec, default_lists
+from rowvec.stores.postgres.vector_index.index import default_lists
 from rowvec.types import Column, ColumnType, Vectors
 
 RESULTS = Path(__file__).parent / "results" / "index_kinds.json"
@@ -63,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     found: dict[str, Figures] = {}
     with database(options) as url:
-        stores = {kind: prepared(url, kind, options) for kind in ("hnsw", "ivfflat")}
+        stores = {kind: without_index(url, kind, options) for kind in ("hnsw", "ivfflat")}
         for kind, store in stores.items():
             found[kind] = built(store, IndexSpec(kind), options)  # type: ignore[arg-type]
             shown(kind, found[kind])
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
         for kind, store in stores.items():
             found[kind] |= grown(url, store, kind, options)
             shown(kind, found[kind])
-            store.indexes.drop()
+            store.prepare(SPEC).index.drop()
             run(url, f"truncate index_kinds.{kind}")
             store.close()
     RESULTS.parent.mkdir(exist_ok=True)
@@ -91,18 +92,18 @@ def database(options: argparse.Namespace) -> Iterator[str]:
             stop_embedded(folder)
 
 
-def prepared(url: str, kind: str, options: argparse.Namespace) -> PostgresStore:
+def without_index(url: str, kind: str, options: argparse.Namespace) -> PostgresStore:
     """A table with all rows and no index."""
     store = PostgresStore(url, f"index_kinds.{kind}", pipeline="kinds", index=None)
-    store.prepare(SPEC)
+    filled = store.prepare(SPEC)
     run(url, f"truncate index_kinds.{kind}")
-    store.indexes.drop()
+    filled.index.drop()
     if options.keep:
         run(url, COPY.format(table=f"index_kinds.{kind}", source=products_table(url), rows=options.rows))
     else:
         texts, vectors = abstracts()
-        fill(store, SPEC, options.rows, texts, vectors)
-    store.complete(SPEC)
+        fill(filled, options.rows, texts, vectors)
+    store.activate(SPEC)
     run(url, f"vacuum analyze index_kinds.{kind}")
     return store
 
@@ -124,13 +125,15 @@ def abstracts() -> tuple[list[str], Vectors]:
 
 
 def built(store: PostgresStore, spec: IndexSpec, options: argparse.Namespace) -> Figures:
+    index = existing(store, SPEC).index
+    assert index is not None
     began = time.perf_counter()
-    info = store.indexes.build(spec)
+    info = index.build(spec)
     seconds = time.perf_counter() - began
-    best = store.indexes.tune(options.target, queries=200)[-1]
+    best = index.tune(options.target, queries=200)[-1]
     setting = "m = 16, ef_construction = 64" if spec.kind == "hnsw" else f"lists = {default_lists(options.rows)}"
     return {
-        "built with": setting, "build, s": seconds, "MB": info.bytes / 2**20, "recall@10": best.recall,
+        "built with": setting, "build, s": seconds, "MB": (info.bytes or 0) / 2**20, "recall@10": best.recall,
         "effort": best.effort,
     }  # fmt: skip
 
@@ -139,14 +142,15 @@ def searched(stores: dict[str, PostgresStore]) -> dict[str, list[float]]:
     """Milliseconds of one search, the kinds in turns."""
     time.sleep(5.5)  # A store notices a tuning within five seconds.
     times: dict[str, list[float]] = {kind: [] for kind in stores}
-    keys = stores["hnsw"].keys(None, 10**9)
+    live = {kind: existing(store, SPEC) for kind, store in stores.items()}
+    keys = live["hnsw"].keys(None, 10**9)
     draw = np.random.default_rng(3)
     for key in draw.choice(len(keys), QUERIES):
-        for kind, store in stores.items():
-            vector = store.vector(keys[key])
+        for kind, rows in live.items():
+            vector = rows.vector(keys[key])
             assert vector is not None
             noisy = vector + 0.02 * draw.standard_normal(len(vector)).astype(np.float32)
-            times[kind].append(1000 * timed(lambda store=store, noisy=noisy: store.nearest(noisy, 10)))
+            times[kind].append(1000 * timed(lambda rows=rows, noisy=noisy: rows.nearest(noisy, 10)))
     return times
 
 
@@ -158,8 +162,10 @@ def grown(url: str, store: PostgresStore, kind: str, options: argparse.Namespace
         began = time.perf_counter()
         connection.execute(GROW.format(table=f"index_kinds.{kind}", rows=rows))
         seconds = time.perf_counter() - began
-    before = store.indexes.find()[0]
-    tried = store.indexes.tune(options.target, queries=200)
+    index = existing(store, SPEC).index
+    assert index is not None
+    before = index.status()[0]
+    tried = index.tune(options.target, queries=200)
     after = next((effort for effort in tried if effort.effort == before.effort), tried[-1])
     return {"rows/s written with it": rows / seconds, "recall@10 after that": after.recall,
             "effort for the target then": tried[-1].effort}  # fmt: skip

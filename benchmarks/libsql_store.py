@@ -28,6 +28,7 @@ from tests.servers.hrana import serving
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.types import Column, ColumnType, Document, Entry, Vectors, WriteBatch
 
 BATCH = 500
@@ -63,42 +64,41 @@ def unit(vectors: np.ndarray) -> Vectors:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def opened(url: str, dimension: int) -> LibsqlStore:
+def opened(url: str, dimension: int) -> LibsqlGeneration:
     store = LibsqlStore(url, table="items")
-    store.prepare(TableSpec("items", "id", ColumnType.INTEGER, dimension, METADATA))
-    return store
+    return store.prepare(TableSpec("items", "id", ColumnType.INTEGER, dimension, METADATA))
 
 
-def fill(store: LibsqlStore, entries: list[Entry]) -> float:
+def fill(rows: LibsqlGeneration, entries: list[Entry]) -> float:
     """Rows written in a second."""
     start = time.perf_counter()
     for first in range(0, len(entries), BATCH):
-        store.write(WriteBatch(entries[first : first + BATCH]))
+        rows.write(WriteBatch(entries[first : first + BATCH]))
     return len(entries) / (time.perf_counter() - start)
 
 
-def writes(store: LibsqlStore, entries: list[Entry]) -> None:
-    print(f"write, file, keyword index included: {fill(store, entries):,.0f} rows/s")
+def writes(rows: LibsqlGeneration, entries: list[Entry]) -> None:
+    print(f"write, file, keyword index included: {fill(rows, entries):,.0f} rows/s")
     keys = [entry.document.key for entry in entries]
     start = time.perf_counter()
     for first in range(0, len(keys), BATCH):
-        store.lookup(keys[first : first + BATCH])
+        rows.lookup(keys[first : first + BATCH])
     print(f"lookup: {len(keys) / (time.perf_counter() - start):,.0f} rows/s")
     again = [entry._replace(expected=entry.document.text_hash) for entry in entries]
-    print(f"replace all: {fill(store, again):,.0f} rows/s")
+    print(f"replace all: {fill(rows, again):,.0f} rows/s")
 
 
-def searches(store: LibsqlStore, path: Path, dimension: int) -> None:
+def searches(rows: LibsqlGeneration, path: Path, dimension: int) -> None:
     import libsql
 
     bare = libsql.connect(str(path), isolation_level=None)
     queries = unit(np.random.default_rng(1).standard_normal((15, dimension)))
     sql = "select id, vector_distance_cos(embedding, ?) as d from items order by d limit 10"
     ours, theirs = interleaved(
-        [lambda q: store.nearest(q, 10), lambda q: bare.execute(sql, (q.tobytes(),)).fetchall()], list(queries)
+        [lambda q: rows.nearest(q, 10), lambda q: bare.execute(sql, (q.tobytes(),)).fetchall()], list(queries)
     )
     print(f"exact search: {ours * 1e3:.1f} ms, bare SQL {theirs * 1e3:.1f} ms, ratio {ours / theirs:.2f}")
-    (words,) = interleaved([lambda q: store.keyword(q, 10)], ["26b 4ec 9f", "f5c the 19581e2", "zzz 4b2 5fe"])
+    (words,) = interleaved([lambda q: rows.keyword(q, 10)], ["26b 4ec 9f", "f5c the 19581e2", "zzz 4b2 5fe"])
     print(f"keyword search: {words * 1e3:.1f} ms")
 
 
@@ -113,13 +113,13 @@ def interleaved(calls: list[Callable[[Any], object]], arguments: list[Any]) -> l
 
 
 def index(path: Path, entries: list[Entry], dimension: int) -> None:
-    store = opened(str(path), dimension)
-    fill(store, entries)
-    before = store.status()["bytes"]
-    cost = store.vector_index_cost()
+    rows = opened(str(path), dimension)
+    fill(rows, entries)
+    before = rows.status().bytes
+    cost = rows.index.cost()
     start = time.perf_counter()
-    store.create_vector_index()
-    seconds, size = time.perf_counter() - start, store.status()["bytes"] - before
+    rows.index.build()
+    seconds, size = time.perf_counter() - start, rows.status().bytes - before
     print(
         f"vector index: {len(entries) / seconds:,.0f} rows/s, {size / len(entries) / 1000:.1f} kB a row; "
         f"foretold {cost.vectors / cost.seconds:,.0f} rows/s, {cost.bytes / cost.vectors / 1000:.1f} kB"
@@ -135,8 +135,8 @@ def remote(folder: Path, entries: list[Entry], dimension: int) -> None:
         with counting() as free:
             fill(ours, [entry._replace(expected=entry.document.text_hash) for entry in entries])
         print(f"write, HTTP, our client: {rate:,.0f} rows/s; another thread keeps {free():.0%} of its speed")
-        opened(server.url("package"), dimension).close()
-        opened(server.url("again"), dimension).close()
+        opened(server.url("package"), dimension)
+        opened(server.url("again"), dimension)
         rate = package(server.url("package"), few)
         with counting() as free:
             package(server.url("again"), few)

@@ -235,7 +235,7 @@ def copy_as_halfvec(bench: Bench) -> None:
         pipeline.store.prepare(pipeline.spec)
         bench.run(f"truncate {TABLES['halfvec']}")
         bench.run(f"insert into {TABLES['halfvec']} select * from {TABLES['vector']} order by product_id")
-        pipeline.store.complete(pipeline.spec)
+        pipeline.store.activate(pipeline.spec)
     bench.run(f"vacuum analyze {TABLES['halfvec']}")
 
 

@@ -23,9 +23,10 @@ from rich.console import Console
 from rich.table import Table
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.evaluation.recall import GOOD_RECALL, recall
 from rowvec.filters import Filter, bind, parse
 from rowvec.searcher import Searcher
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.types import Column, ColumnType, Document, Entry, Vectors, WriteBatch
@@ -46,7 +47,7 @@ def real_vectors(embedder: LocalEmbedder, texts: Sequence[str], cache: Path) -> 
     return np.concatenate(parts)
 
 
-def fill(store: PostgresStore, spec: TableSpec, rows: int, texts: Sequence[str], vectors: Vectors) -> float:
+def fill(filled: GenerationHandle, rows: int, texts: Sequence[str], vectors: Vectors) -> float:
     """Write what is missing; rows a second."""
     dice = np.random.default_rng(1)
     first, second = dice.integers(len(texts), size=(2, rows))
@@ -62,7 +63,7 @@ def fill(store: PostgresStore, spec: TableSpec, rows: int, texts: Sequence[str],
             digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
             document = Document(row, text, (int(slots[row]),), digest, digest)
             entries.append(Entry(document, blended[row], None))
-        store.write(WriteBatch(entries))
+        filled.write(WriteBatch(entries))
     return rows / (time.perf_counter() - began)
 
 
@@ -83,18 +84,17 @@ def summary(name: str, times: Sequence[float], **more: object) -> dict[str, obje
     }  # fmt: skip
 
 
-def nearest(store: PostgresStore, queries: Vectors, share: float | None = None) -> dict[str, object]:
+def nearest(live: GenerationHandle, queries: Vectors, share: float | None = None) -> dict[str, object]:
     """Search with a filter that this share of the rows passes, beside exact search."""
     where: Filter | None = None if share is None else bind(parse(f"slot < {round(share * SLOTS)}"), [SLOT])
     hits, short, exact_answers = [], 0, 0
     for query in queries:
-        exact = store.nearest(query, 10, where, exact=True)
-        found = store.nearest(query, 10, where)
-        worst = min(exact.scores, default=0.0)
-        hits.append(sum(score >= worst - 1e-6 for score in found.scores) / max(1, len(exact.keys)))
+        exact = live.nearest(query, 10, where, exact=True)
+        found = live.nearest(query, 10, where)
+        hits.append(recall(found.scores, exact.scores))
         short += len(found.keys) < len(exact.keys)
         exact_answers += found.exact
-    times = timed(lambda n: store.nearest(queries[n], 10, where), len(queries))
+    times = timed(lambda n: live.nearest(queries[n], 10, where), len(queries))
     name = "unfiltered" if share is None else f"filter {100 * share:g} %"
     exact_share = f"{100 * exact_answers / len(queries):.0f} %"
     return summary(name, times, recall=round(statistics.mean(hits), 4), short=short, exact=exact_share)
@@ -112,14 +112,15 @@ def main(arguments: Sequence[str]) -> None:
     vectors = real_vectors(embedder, texts, chosen.state / "vectors.npy")
     spec = TableSpec("search", "id", ColumnType.INTEGER, 384, (SLOT,), "english", embedder.fingerprint)
     store = PostgresStore(embedded_url(chosen.state), f"search_{chosen.rows}", pipeline="search")
-    store.prepare(spec)
+    filled = store.prepare(spec)
     found: list[dict[str, object]] = []
-    if store.count() < chosen.rows:
-        found.append({"what": "write, rows/s", "p50 ms": round(fill(store, spec, chosen.rows, texts, vectors))})
+    if filled.count() < chosen.rows:
+        found.append({"what": "write, rows/s", "p50 ms": round(fill(filled, chosen.rows, texts, vectors))})
     began = time.perf_counter()
-    store.complete(spec)
+    store.activate(spec)
     found.append({"what": "index, s", "p50 ms": round(time.perf_counter() - began, 1)})
-    efforts = store.indexes.tune(0.98)
+    live = store.prepare(spec)
+    efforts = live.index.tune(GOOD_RECALL)
     found += [
         {"what": f"effort {e.effort}", "recall": round(e.recall, 4), "p50 ms": round(e.milliseconds, 2)}
         for e in efforts
@@ -128,7 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     questions = list(collection.queries.values())[:QUERIES]
     asked = np.stack([embedder.embed_query(question) for question in questions])
     time.sleep(5.5)  # The store notices a tuning within five seconds.
-    found += [nearest(store, asked, share) for share in (None, *SELECTIVITIES)]
+    found += [nearest(live, asked, share) for share in (None, *SELECTIVITIES)]
     found.append(summary("embed the query", timed(lambda n: embedder.embed_query(questions[n]), QUERIES)))
     for mode in ("semantic", "keyword", "hybrid"):
         times = timed(lambda n, mode=mode: searcher.search(questions[n], mode=mode), QUERIES)  # type: ignore[misc]

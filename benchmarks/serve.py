@@ -32,7 +32,7 @@ from benchmarks.rig import database, free_port, wait_for
 
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.pipeline import Pipeline
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import TableSpec, existing
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import MemorySource
 from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, WriteBatch
@@ -111,14 +111,14 @@ def _no_document(row: Row) -> Document:
 def fill(pipeline: Pipeline, rows: int) -> None:
     store = pipeline.store
     assert isinstance(store, PostgresStore)
-    store.prepare(pipeline.spec)
+    filled = store.prepare(pipeline.spec)
     vectors = clustered(rows, pipeline.spec.dimension)
     for first in range(0, rows, BATCH):
         entries = [entry(number, vectors[number]) for number in range(first, min(rows, first + BATCH))]
-        store.write(WriteBatch(entries))
-    store.complete(pipeline.spec)
-    if store.indexes.find():
-        store.indexes.tune(0.98, queries=50)
+        filled.write(WriteBatch(entries))
+    store.activate(pipeline.spec)
+    if filled.index.status():
+        filled.index.tune(0.98, queries=50)
 
 
 def clustered(rows: int, dimension: int) -> Vectors:
@@ -146,7 +146,7 @@ def bare(pipeline: Pipeline, query: str) -> tuple[float, float]:
     began = time.perf_counter()
     vector = pipeline.embedder.embed_query(query)
     embedded = time.perf_counter()
-    assert len(pipeline.store.nearest(vector, 10).keys) == 10
+    assert len(existing(pipeline.store, pipeline.spec).nearest(vector, 10).keys) == 10
     return embedded - began, time.perf_counter() - embedded
 
 

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from rowvec.embedders.base import Embedder
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
-from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import Column, ColumnType, Document, Row
 
@@ -74,6 +74,11 @@ def defaults_of(function: Callable[..., object]) -> dict[str, Any]:
     return function.__kwdefaults__
 
 
+def rows_of(pipeline: Pipeline) -> GenerationHandle:
+    """The vectors of the model that the pipeline names."""
+    return existing(pipeline.store, pipeline.spec)
+
+
 def simple_document(row: Row) -> Document:
     """Text from the column `name`, metadata from `price`."""
     text = row.values["name"] or ""
@@ -106,8 +111,8 @@ def simple_pipeline(
 
 def vectors_match_rows(pipeline: Pipeline, rows: dict[Any, str]) -> None:
     """The store holds exactly one vector for each row, and it is that of the row's text."""
-    assert pipeline.store.keys(None, 100_000) == sorted(rows)
+    assert rows_of(pipeline).keys(None, 100_000) == sorted(rows)
     for key, name in rows.items():
-        vector = pipeline.store.vector(key)
+        vector = rows_of(pipeline).vector(key)
         assert vector is not None, f"row {key} has no vector"
         assert abs(vector - pipeline.embedder.embed_query(name)).max() < 1e-6, f"row {key} has another text's vector"

@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import cast
-from uuid import UUID
 
 from rowvec.config import (
     Config,
@@ -28,8 +27,9 @@ from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
+from rowvec.support import keys
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, ColumnType, Key, is_bigint
+from rowvec.types import Column, ColumnType, Key
 
 
 @contextmanager
@@ -199,15 +199,12 @@ def parse_key(text: str, kind: ColumnType) -> Key:
     Raises:
         ConfigError: it is none of the pipeline's kind.
     """
-    if kind is ColumnType.TEXT:
-        return text
     try:
-        key = int(text) if kind is ColumnType.INTEGER else UUID(text)
+        return keys.parse_key(text, kind)
+    except OverflowError:
+        raise ConfigError(f"{text!r} is no integer key.", hint="A key has at most 64 bits.") from None
     except ValueError:
         raise ConfigError(f"{text!r} is no {kind} key.", hint=f"The keys of this pipeline are {kind}s.") from None
-    if isinstance(key, int) and not is_bigint(key):
-        raise ConfigError(f"{text!r} is no integer key.", hint="A key has at most 64 bits.")
-    return key
 
 
 def _metadata_column(source: Source, name: str) -> Column:

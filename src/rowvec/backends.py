@@ -113,8 +113,8 @@ def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
 
 
 def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
+    from rowvec.stores.index import IndexSpec
     from rowvec.stores.postgres.store import PostgresStore
-    from rowvec.stores.postgres.vector_index.index import IndexSpec
 
     url = chosen.url.get_secret_value()
     if url == EMBEDDED:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rowvec.generations.lifecycle import live_spec
+from rowvec.generations.lifecycle import course, live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
 from rowvec.sources.lazy import opened
+from rowvec.stores.base import Totals, existing
+from rowvec.stores.index import IndexStatus
 from rowvec.support.tables import Tabular
 from rowvec.types import Failure, Run
 
@@ -36,8 +38,11 @@ class Status(Tabular):
     """Since when a row is without a current vector, as far as rowvec has seen; None when it has seen none."""
     model: str | None = None
     runs: Sequence[Run] = ()
-    totals: Mapping[str, Any] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    totals: Totals = field(default_factory=Totals)
+    index: IndexStatus | None = None
+    """That searches use; None where they compare every row."""
+    engine: str = ""
+    """What compares vectors, with its version."""
     latest_failures: Sequence[Failure] = ()
     """At most SHOWN_FAILURES of them."""
 
@@ -49,10 +54,11 @@ class Status(Tabular):
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
         values["runs"] = [{name: getattr(run, name) for name in run.__dataclass_fields__} for run in self.runs]
-        return {**values, "coverage": self.coverage}
+        index = self.index.as_dict() if self.index else None
+        return {**values, "index": index, "totals": self.totals.as_dict(), "coverage": self.coverage}
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        return [{name: value for name, value in self.as_dict().items() if name not in ("runs", "totals", "details")}]
+        return [{name: value for name, value in self.as_dict().items() if name not in ("runs", "totals", "index")}]
 
     def progress(self) -> dict[str, Any]:
         """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
@@ -61,8 +67,8 @@ class Status(Tabular):
         return {
             "last_key": report.get("last_key"),
             "total_processed": self.current,
-            "total_tokens": self.totals.get("tokens", 0),
-            "total_cost": self.totals.get("cost", 0.0),
+            "total_tokens": self.totals.tokens,
+            "total_cost": self.totals.cost,
             "failures": [
                 {
                     "key": failure.key, "error": failure.error, "attempts": failure.attempts,
@@ -89,30 +95,35 @@ def status(pipeline: Pipeline) -> Status:
     ledger = store.ledger()
     if not ledger.exists:
         return Status(pipeline.name, store.location, rows, lag_seconds=0.0 if rows else None)
-    store.attach(live_spec(pipeline.spec, ledger))
-    rows = rows if table else store.count()
-    found = dict(store.status())
+    live = existing(store, live_spec(pipeline.spec, ledger))
+    rows = rows if table else live.count()
+    found = live.status()
     runs = store.runs(5)
-    current = found["rows"] - found["stale"]
-    failures = store.failures()
+    current = found.rows - found.stale
+    failed = live.failures()
     return Status(
         pipeline=pipeline.name,
         where=store.location,
         rows=rows,
         current=current,
-        failures=found["failures"],
-        stale=found["stale"],
-        truncated=found["truncated"],
-        bytes=found["bytes"],
-        lag_seconds=_lag(failures, rows, current, runs),
+        failures=found.failures,
+        stale=found.stale,
+        truncated=found.truncated,
+        bytes=found.bytes,
+        lag_seconds=_lag(failed, rows, current, runs),
         model=ledger.fingerprint.model if ledger.fingerprint else None,
         runs=runs,
-        totals=found["totals"],
-        details={
-            key: found[key] for key in found.keys() - {"rows", "failures", "stale", "truncated", "bytes", "totals"}
-        },
-        latest_failures=failures[:SHOWN_FAILURES],
+        totals=store.totals(),
+        index=found.index,
+        engine=found.engine,
+        latest_failures=failed[:SHOWN_FAILURES],
     )
+
+
+def failures(pipeline: Pipeline, limit: int | None = None) -> list[Failure]:
+    """The rows that could not be embedded, of the generation that a sync fills; latest first."""
+    rows = pipeline.store.generation(course(pipeline).pipeline.spec)
+    return [] if rows is None else rows.failures(limit)
 
 
 def _lag(failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run]) -> float | None:

@@ -13,10 +13,10 @@ from typing import Any, Literal
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter
-from rowvec.generations.lifecycle import live_embedder, live_spec, words
+from rowvec.generations.lifecycle import live_embedder, live_rows, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
-from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
 from rowvec.support.tables import Tabular
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
@@ -72,6 +72,7 @@ class _Live:
 
     version: str
     embedder: Embedder
+    rows: GenerationHandle
 
 
 @dataclass(slots=True)
@@ -107,21 +108,22 @@ class Searcher:
         """What embeds the queries, as far as is known."""
         return self._live.embedder if self._live else self.embedder
 
+    @property
+    def rows(self) -> GenerationHandle:
+        """The generation that searches see, as far as is known. Raises as `check` does where none is."""
+        return (self._live or self._look_again(None)).rows
+
     def check(self) -> None:
         """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
         with self._looking:
             self._live = self._look()
 
     def _look(self) -> _Live:
-        ledger = self.store.ledger()
-        if not ledger.exists:
-            raise StoreError(f"{self.store.location} does not exist yet.", hint="Run `rowvec sync` first.")
-        spec = live_spec(self.spec, ledger)
-        embedder = self.embedder
-        if spec.fingerprint not in (None, embedder.fingerprint):
-            embedder = self._former(spec.fingerprint, ledger)
-        self.store.attach(spec)
-        return _Live(ledger.version, embedder)
+        ledger, rows = live_rows(self.store, self.spec)
+        made, embedder = rows.spec.fingerprint, self.embedder
+        if made not in (None, embedder.fingerprint):
+            embedder = self._former(made, ledger)
+        return _Live(ledger.version, embedder, rows)
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -135,7 +137,7 @@ class Searcher:
             self._formers[made] = self.former(ledger)
         return self._formers[made]
 
-    def _on_one_generation(self, answer: Callable[[Embedder], SearchResult]) -> SearchResult:
+    def _on_one_generation(self, answer: Callable[[_Live], SearchResult]) -> SearchResult:
         """An answer whose parts are all of the generation that its query was embedded for.
 
         Raises:
@@ -144,7 +146,7 @@ class Searcher:
         live = self._live or self._look_again(None)
         for _ in range(MOST_SWAPS):
             try:
-                found = answer(live.embedder)
+                found = answer(live)
             except StoreError:
                 # Tables may be gone, or have other columns, because another generation is live now.
                 if self.store.live_version() == live.version:
@@ -188,12 +190,12 @@ class Searcher:
         _check_query(query, limit)
         chosen = ranking or self.ranking
 
-        def answer(embedder: Embedder) -> SearchResult:
+        def answer(live: _Live) -> SearchResult:
             began = time.perf_counter()
-            vector = None if mode == "keyword" else embedder.embed_query(query)
+            vector = None if mode == "keyword" else live.embedder.embed_query(query)
             embedded = time.perf_counter()
-            found = self._candidates(query, vector, mode, limit, where, exact, chosen)
-            hits = self._hits(found, limit, chosen, explain)
+            found = _candidates(live.rows, query, vector, mode, limit, where, exact, chosen)
+            hits = _hits(live.rows, found, limit, chosen, explain)
             done = time.perf_counter()
             return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
 
@@ -207,63 +209,22 @@ class Searcher:
         """
         _check_limit(limit)
 
-        def answer(embedder: Embedder) -> SearchResult:
+        def answer(live: _Live) -> SearchResult:
             began = time.perf_counter()
-            vector = self.store.vector(key)
+            vector = live.rows.vector(key)
             if vector is None:
                 raise SearchError(
                     f"There is no vector for the key {key!r} in {self.store.location}.",
                     hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
                 )
             depth = max(DEPTH, limit) if self.ranking.reorders else limit
-            ranked = self.store.nearest(vector, depth + 1, where)
+            ranked = live.rows.nearest(vector, depth + 1, where)
             scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
             found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
-            hits = self._hits(found, limit, self.ranking, explain)
+            hits = _hits(live.rows, found, limit, self.ranking, explain)
             return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
 
         return self._on_one_generation(answer)
-
-    def _candidates(
-        self,
-        query: str,
-        vector: Vector | None,
-        mode: Mode,
-        limit: int,
-        where: Filter | None,
-        exact: bool,
-        ranking: Ranking,
-    ) -> _Candidates:
-        depth = max(DEPTH, limit) if mode == "hybrid" or ranking.reorders else limit
-        semantic = self.store.nearest(vector, depth, where, exact=exact) if vector is not None else None
-        keyword = self.store.keyword(query, depth, where) if mode != "semantic" else None
-        if keyword is None or semantic is None:
-            one = semantic or keyword
-            assert one is not None
-            scores = dict(zip(one.keys, one.scores, strict=True))
-            return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
-        s, k = _scores(semantic), _scores(keyword)
-        fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
-        return _Candidates(fused, s, k, semantic.exact, semantic.complete)
-
-    def _hits(self, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
-        metadata = self.store.metadata(list(found.scores))
-        now = dt.datetime.now(dt.UTC)
-        hits = []
-        for key, score in found.scores.items():
-            values = metadata.get(key)
-            if values is None:
-                continue  # Deleted between the two statements.
-            static = ranking.static_score(values)
-            decay = ranking.decay_factor(values, now)
-            final = (score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
-            parts = {
-                "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
-                "static": static, "decay": decay, "final": final,
-            }  # fmt: skip
-            hits.append(Hit(key, final, values, parts if explain else None))
-        hits.sort(key=lambda hit: -hit.score)
-        return hits[:limit]
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +234,49 @@ class _Candidates:
     keyword: Mapping[Key, float]
     exact: bool
     complete: bool
+
+
+def _candidates(
+    rows: GenerationHandle,
+    query: str,
+    vector: Vector | None,
+    mode: Mode,
+    limit: int,
+    where: Filter | None,
+    exact: bool,
+    ranking: Ranking,
+) -> _Candidates:
+    depth = max(DEPTH, limit) if mode == "hybrid" or ranking.reorders else limit
+    semantic = rows.nearest(vector, depth, where, exact=exact) if vector is not None else None
+    keyword = rows.keyword(query, depth, where) if mode != "semantic" else None
+    if keyword is None or semantic is None:
+        one = semantic or keyword
+        assert one is not None
+        scores = dict(zip(one.keys, one.scores, strict=True))
+        return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
+    s, k = _scores(semantic), _scores(keyword)
+    fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
+    return _Candidates(fused, s, k, semantic.exact, semantic.complete)
+
+
+def _hits(rows: GenerationHandle, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+    metadata = rows.metadata(list(found.scores))
+    now = dt.datetime.now(dt.UTC)
+    hits = []
+    for key, score in found.scores.items():
+        values = metadata.get(key)
+        if values is None:
+            continue  # Deleted between the two statements.
+        static = ranking.static_score(values)
+        decay = ranking.decay_factor(values, now)
+        final = (score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
+        parts = {
+            "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
+            "static": static, "decay": decay, "final": final,
+        }  # fmt: skip
+        hits.append(Hit(key, final, values, parts if explain else None))
+    hits.sort(key=lambda hit: -hit.score)
+    return hits[:limit]
 
 
 def _scores(ranked: Ranked) -> dict[Key, float]:

@@ -18,7 +18,7 @@ from rowvec.support import killpoints
 from rowvec.support.killpoints import Step
 from tests.acceptance.journeys import COMBINATIONS, EMBEDDERS, SOURCES, STORES, Journey, Rows, journey
 from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, kill_at, repaid
-from tests.support import in_child
+from tests.support import in_child, rows_of
 from tests.torture import TORTURE, Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -63,13 +63,12 @@ def rows_after() -> Rows:
 
 def is_right(made: Journey, rows: Rows) -> None:
     pipeline = made.open()
-    pipeline.store.attach(pipeline.spec)
-    assert pipeline.store.keys(None, 1000) == sorted(rows)
+    assert rows_of(pipeline).keys(None, 1000) == sorted(rows)
     for key, words in rows.items():
-        vector = pipeline.store.vector(key)
+        vector = rows_of(pipeline).vector(key)
         assert vector is not None, f"row {key} has no vector"
         np.testing.assert_allclose(vector, pipeline.embedder.embed_query(words), atol=2e-6)
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     pipeline.close()
 
 

@@ -236,7 +236,7 @@ def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
     places = random.integers(0, SIDE + 1, size=(MANY, 2)).astype(np.uint16)
     places[-1] = [SIDE, SIDE]
     made = EmbeddingMap(list(range(1, MANY + 1)), places, dt.datetime.now(dt.UTC), "hash")
-    pipeline.store.metadata = everywhere(pipeline)  # type: ignore[method-assign]
+    pipeline.store.handle = everywhere(pipeline)
     app = create_app({"products": service(tmp_path, pipeline, made)})
     with serving(app) as address, faultless(browser, address) as page:
         page.goto("/ui/map")

@@ -23,7 +23,7 @@ from rowvec.syncing.run import sync
 from tests.acceptance.shop import Shop
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.openai import EmbeddingServer, Fault
-from tests.support import defaults_of
+from tests.support import defaults_of, rows_of
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -159,7 +159,7 @@ def test_no_log_repr_record_reply_or_metric_holds_the_secret(
                 except RowvecError as error:
                     seen.append(_chain(error))
                 with suppress(RowvecError):
-                    seen.append(repr(pipeline.store.runs()) + repr(pipeline.store.failures()))
+                    seen.append(repr(pipeline.store.runs()) + repr(rows_of(pipeline).failures()))
                 # Without its start, which asks the model for a vector: a server that does not start shows nothing.
                 app = create_app({"products": Service(pipeline)}, ServeSettings(rate=1e6))
                 client = TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False)

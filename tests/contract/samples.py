@@ -6,7 +6,7 @@ import datetime as dt
 import hashlib
 from typing import Any
 
-from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
 from rowvec.testing import HashEmbedder
 from rowvec.types import (
     Column,
@@ -47,5 +47,9 @@ def failure(key: Key, text: str = "bad text", *, attempts: int = 1, error: str =
     return Failure(key, error, attempts, WHEN, WHEN + dt.timedelta(minutes=attempts), hashed(text))
 
 
-def write(store: Store, *entries: Entry, **others: Any) -> int:
-    return store.write(WriteBatch(list(entries), **others))
+def rows(store: Store, spec: TableSpec = SPEC) -> GenerationHandle:
+    return existing(store, spec)
+
+
+def write(store: Store, *entries: Entry, spec: TableSpec = SPEC, **others: Any) -> int:
+    return rows(store, spec).write(WriteBatch(list(entries), **others))

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from rowvec.stores.auditor import Audited, Auditor
-from rowvec.stores.base import Store
+from rowvec.stores.base import Store, TableSpec
 from rowvec.syncing.plan import Circumstances, plan
 from rowvec.types import Column, ColumnType, Kind, WriteBatch
 from tests.contract.conftest import Opener
-from tests.contract.samples import DIMENSION, SPEC, WHEN, document, entry, failure, hashed, vector_of, write
+from tests.contract.samples import DIMENSION, SPEC, WHEN, document, entry, failure, hashed, rows, vector_of, write
 
 
-def auditor_of(store: Store) -> Auditor:
-    assert isinstance(store, Audited)
-    return store.auditor(SPEC)
+def auditor_of(store: Store, spec: TableSpec = SPEC) -> Auditor:
+    live = rows(store, spec)
+    assert isinstance(live, Audited)
+    return live.auditor()
 
 
 def test_a_row_is_seen_as_it_was_written(store: Store) -> None:
@@ -81,9 +82,8 @@ def test_nothing_and_an_empty_text_are_two_values(store: Store) -> None:
 def test_metadata_of_every_type_is_compared(opened: Opener, kind: ColumnType, value: object, other: object) -> None:
     spec = replace(SPEC, metadata=(Column("extra", kind),))
     store = opened(spec)
-    write(store, entry(1, "one", value), entry(2, "two", None))
-    assert isinstance(store, Audited)
-    auditor = store.auditor(spec)
+    write(store, entry(1, "one", value), entry(2, "two", None), spec=spec)
+    auditor = auditor_of(store, spec)
     same = auditor.inspect([document(1, "one", value), document(2, "two", None)])
     assert [row.metadata for row in same.values()] == [True, True]
     differing = auditor.inspect([document(1, "one", other), document(2, "two", value)])
@@ -118,10 +118,10 @@ def test_a_forgotten_row_is_written_again_without_embedding(store: Store) -> Non
     write(store, entry(1, "one day"), entry(2, "two"))
     auditor_of(store).forget([1])
     documents = [document(1, "one day"), document(2, "two")]
-    changes = plan(documents, store.lookup([1, 2]), Circumstances(WHEN))
+    changes = plan(documents, rows(store).lookup([1, 2]), Circumstances(WHEN))
     assert [change.kind for change in changes] == [Kind.UPDATE, Kind.UNCHANGED]
-    assert store.vector(1) is not None
-    store.write(WriteBatch(updates=[documents[0]]))
-    assert store.lookup([1])[1].row_hash == documents[0].row_hash
-    assert store.keyword("day", 10).keys == [1]
+    assert rows(store).vector(1) is not None
+    rows(store).write(WriteBatch(updates=[documents[0]]))
+    assert rows(store).lookup([1])[1].row_hash == documents[0].row_hash
+    assert rows(store).keyword("day", 10).keys == [1]
     assert auditor_of(store).faults(10) == []

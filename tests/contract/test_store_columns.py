@@ -9,7 +9,7 @@ import pytest
 from rowvec.errors import ConfigError
 from rowvec.types import Column, ColumnType
 from tests.contract.conftest import Opener
-from tests.contract.samples import EMBEDDER, SPEC, entry, write
+from tests.contract.samples import EMBEDDER, SPEC, entry, rows, write
 
 DATABASES = pytest.mark.parametrize("unprepared", ["postgres", "libsql-file", "libsql-http"], indirect=True)
 OWN = ("embedding", "text_hash", "row_hash", "truncated", "created_at", "updated_at")
@@ -21,7 +21,7 @@ def metadata(name: str) -> tuple[Column, ...]:
 
 @DATABASES
 @pytest.mark.parametrize("name", OWN)
-@pytest.mark.parametrize("step", ["attach", "prepare", "checks"])
+@pytest.mark.parametrize("step", ["generation", "prepare", "checks"])
 def test_a_metadata_column_of_a_taken_name_is_refused_with_a_way_out(unprepared: Opener, name: str, step: str) -> None:
     spec = replace(SPEC, metadata=metadata(name))
     store = unprepared(spec)
@@ -36,7 +36,7 @@ def test_a_metadata_column_of_a_taken_name_is_refused_with_a_way_out(unprepared:
 def test_a_key_of_a_taken_name_is_refused(unprepared: Opener) -> None:
     spec = replace(SPEC, key="text_hash")
     with pytest.raises(ConfigError, match="The key cannot be called 'text_hash'"):
-        unprepared(spec).attach(spec)
+        unprepared(spec).generation(spec)
 
 
 @DATABASES
@@ -70,16 +70,18 @@ def test_postgres_tells_them_apart(unprepared: Opener) -> None:
 
 def test_a_column_may_have_a_name_that_the_store_uses_in_its_statements(opened: Opener) -> None:
     names = ("expected", "text", "new", "old", "excluded", "distance", "score", "k", "t", "s")
-    store = opened(replace(SPEC, metadata=tuple(Column(name, ColumnType.TEXT) for name in names)))
-    assert write(store, entry(1, "lamp", *names)) == 0
-    assert write(store, entry(1, "desk", *names, expected=store.lookup([1])[1].text_hash)) == 0
-    assert store.metadata([1])[1] == dict(zip(names, names, strict=True))
-    assert store.keyword("desk", 5).keys == [1]
+    spec = replace(SPEC, metadata=tuple(Column(name, ColumnType.TEXT) for name in names))
+    store = opened(spec)
+    assert write(store, entry(1, "lamp", *names), spec=spec) == 0
+    assert write(store, entry(1, "desk", *names, expected=rows(store, spec).lookup([1])[1].text_hash), spec=spec) == 0
+    assert rows(store, spec).metadata([1])[1] == dict(zip(names, names, strict=True))
+    assert rows(store, spec).keyword("desk", 5).keys == [1]
 
 
 @pytest.mark.parametrize("name", ["expected", "text"])
 def test_a_key_may_have_such_a_name(opened: Opener, name: str) -> None:
-    store = opened(replace(SPEC, key=name, key_type=ColumnType.TEXT))
-    assert write(store, entry("one", "lamp"), entry("two", "chair")) == 0
-    assert store.keyword("lamp", 5).keys == ["one"]
-    assert store.nearest(EMBEDDER.embed_query("chair"), 1).keys == ["two"]
+    spec = replace(SPEC, key=name, key_type=ColumnType.TEXT)
+    store = opened(spec)
+    assert write(store, entry("one", "lamp"), entry("two", "chair"), spec=spec) == 0
+    assert rows(store, spec).keyword("lamp", 5).keys == ["one"]
+    assert rows(store, spec).nearest(EMBEDDER.embed_query("chair"), 1).keys == ["two"]

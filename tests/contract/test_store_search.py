@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 from uuid import UUID
@@ -28,6 +30,7 @@ from tests.contract.samples import (
     document,
     entry,
     hashed,
+    rows,
     vector_of,
     write,
 )
@@ -65,10 +68,11 @@ VALUES = (
 
 
 def test_metadata_of_every_type_comes_back_as_it_was(opened: Opener) -> None:
-    store = opened(replace(SPEC, metadata=ALL_TYPES))
-    write(store, entry(1, "lamp", *VALUES), entry(2, "chair", *[None] * len(VALUES)))
+    spec = replace(SPEC, metadata=ALL_TYPES)
+    store = opened(spec)
+    write(store, entry(1, "lamp", *VALUES), entry(2, "chair", *[None] * len(VALUES)), spec=spec)
     names = [column.name for column in ALL_TYPES]
-    assert store.metadata([1, 2, 3]) == {
+    assert rows(store, spec).metadata([1, 2, 3]) == {
         1: dict(zip(names, VALUES, strict=True)),
         2: dict.fromkeys(names),
     }
@@ -123,15 +127,16 @@ FILTERS: list[Filter] = [
 
 @pytest.mark.parametrize("where", FILTERS, ids=str)
 def test_a_filter_passes_the_rows_that_sql_would(opened: Opener, where: Filter) -> None:
-    store = opened(replace(SPEC, metadata=FILTER_COLUMNS))
-    write(store, *(entry(key, f"thing {key}", *values) for key, values in FILTERED.items()))
+    spec = replace(SPEC, metadata=FILTER_COLUMNS)
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", *values) for key, values in FILTERED.items()), spec=spec)
     names = [column.name for column in FILTER_COLUMNS]
     bound = bind(where, FILTER_COLUMNS)
     expected = {key for key, values in FILTERED.items() if matches(bound, dict(zip(names, values, strict=True)))}
-    ranked = store.nearest(vector_of("query"), 10, bound)
+    ranked = rows(store, spec).nearest(vector_of("query"), 10, bound)
     assert set(ranked.keys) == expected
     assert ranked.complete
-    assert set(store.keyword("thing", 10, bound).keys) == expected
+    assert set(rows(store, spec).keyword("thing", 10, bound).keys) == expected
 
 
 # Searching
@@ -149,11 +154,11 @@ def test_the_nearest_rows_come_in_the_order_of_the_metric(opened: Opener, metric
     store = opened(SPEC, metric)
     rng = np.random.default_rng(3)
     vectors = (rng.standard_normal((50, DIMENSION)) * rng.uniform(0.2, 5.0, (50, 1))).astype(np.float32)
-    store.write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(50)]))
+    rows(store).write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(50)]))
     query = rng.standard_normal(DIMENSION).astype(np.float32)
     scores = {key: similarity(metric, vectors[key], query) for key in range(50)}
     best = sorted(scores, key=lambda key: -scores[key])[:10]
-    ranked = store.nearest(query, 10, exact=True)
+    ranked = rows(store).nearest(query, 10, exact=True)
     assert list(ranked.keys) == best
     assert ranked.scores == pytest.approx([scores[key] for key in best], abs=1e-4)
     assert (ranked.exact, ranked.complete) == (True, True)
@@ -161,27 +166,27 @@ def test_the_nearest_rows_come_in_the_order_of_the_metric(opened: Opener, metric
 
 def test_a_search_gives_every_row_where_there_are_fewer_than_asked_for(store: Store) -> None:
     write(store, entry(1, "lamp"), entry(2, "chair"))
-    ranked = store.nearest(vector_of("lamp"), 100)
+    ranked = rows(store).nearest(vector_of("lamp"), 100)
     assert (len(ranked.keys), ranked.complete) == (2, True)
 
 
 def test_deleting_one_of_two_rows_with_equal_vectors_leaves_the_other_to_be_found(store: Store) -> None:
     write(store, *(entry(key, "same text") for key in (1, 2, 3)), entry(4, "another"))
-    assert sorted(store.nearest(vector_of("same text"), 3).keys) == [1, 2, 3]
-    store.write(WriteBatch(deletes=[2]))
-    assert sorted(store.nearest(vector_of("same text"), 2).keys) == [1, 3]
+    assert sorted(rows(store).nearest(vector_of("same text"), 3).keys) == [1, 2, 3]
+    rows(store).write(WriteBatch(deletes=[2]))
+    assert sorted(rows(store).nearest(vector_of("same text"), 2).keys) == [1, 3]
     write(store, entry(1, "changed", expected=hashed("same text")))
-    assert store.nearest(vector_of("same text"), 1).keys == [3]
+    assert rows(store).nearest(vector_of("same text"), 1).keys == [3]
 
 
 def test_keyword_search_finds_rows_by_their_words_the_rarest_counting_most(store: Store) -> None:
     texts = ["red lamp", "green lamp", "blue lamp", "red red chair", "SABO520067C brake pad", "006R90321 toner"]
     write(store, *(entry(key, text) for key, text in enumerate(texts)))
-    assert store.keyword("chair", 5).keys == [3]
-    assert store.keyword("SABO520067C", 5).keys == [4]
-    assert store.keyword("sabo520067c", 5).keys == [4]
-    assert store.keyword("006R90321", 5).keys == [5]
-    both = store.keyword("blue lamp", 5)
+    assert rows(store).keyword("chair", 5).keys == [3]
+    assert rows(store).keyword("SABO520067C", 5).keys == [4]
+    assert rows(store).keyword("sabo520067c", 5).keys == [4]
+    assert rows(store).keyword("006R90321", 5).keys == [5]
+    both = rows(store).keyword("blue lamp", 5)
     assert both.keys[0] == 2
     assert set(both.keys) == {0, 1, 2}
     assert list(both.scores) == sorted(both.scores, reverse=True)
@@ -192,59 +197,86 @@ def test_keyword_search_finds_rows_by_their_words_the_rarest_counting_most(store
 )
 def test_a_keyword_query_is_words_and_never_syntax(store: Store, query: str) -> None:
     write(store, entry(1, "plain chair"))
-    assert store.keyword(query, 5).keys == []
+    assert rows(store).keyword(query, 5).keys == []
 
 
 def test_keywords_follow_the_text_when_it_changes(store: Store) -> None:
     write(store, entry(1, "lamp"))
     write(store, entry(1, "chair", expected=hashed("lamp")))
-    assert store.keyword("lamp", 5).keys == []
-    assert store.keyword("chair", 5).keys == [1]
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert rows(store).keyword("chair", 5).keys == [1]
 
 
 def test_metadata_changes_leave_the_keywords(store: Store) -> None:
     write(store, entry(1, "lamp", "a"))
-    store.write(WriteBatch(updates=[document(1, "lamp", "b")]))
-    assert store.keyword("lamp", 5).keys == [1]
+    rows(store).write(WriteBatch(updates=[document(1, "lamp", "b")]))
+    assert rows(store).keyword("lamp", 5).keys == [1]
 
 
 def test_words_of_any_language_are_found(opened: Opener) -> None:
-    store = opened(replace(SPEC, language="simple"))
-    write(store, entry(1, "Тормозные колодки"), entry(2, "Zażółć gęślą jaźń"), entry(3, "plain"))
-    assert store.keyword("колодки", 5).keys == [1]
-    assert store.keyword("GĘŚLĄ", 5).keys == [2]
+    spec = replace(SPEC, language="simple")
+    store = opened(spec)
+    write(store, entry(1, "Тормозные колодки"), entry(2, "Zażółć gęślą jaźń"), entry(3, "plain"), spec=spec)
+    assert rows(store, spec).keyword("колодки", 5).keys == [1]
+    assert rows(store, spec).keyword("GĘŚLĄ", 5).keys == [2]
 
 
 def test_without_a_language_there_is_no_keyword_search(opened: Opener) -> None:
-    store = opened(replace(SPEC, language=None))
-    write(store, entry(1, "lamp"))
+    spec = replace(SPEC, language=None)
+    store = opened(spec)
+    write(store, entry(1, "lamp"), spec=spec)
     with pytest.raises(SearchError):
-        store.keyword("lamp", 5)
+        rows(store, spec).keyword("lamp", 5)
 
 
 def test_a_keyword_index_that_was_given_up_for_a_while_does_not_find_what_was_then(opened: Opener) -> None:
     write(opened(SPEC), entry(1, "lamp"), entry(2, "chair"))
-    without = opened(replace(SPEC, language=None))
-    write(without, entry(1, "table", expected=hashed("lamp")), entry(3, "shelf"))
+    spec = replace(SPEC, language=None)
+    without = opened(spec)
+    write(without, entry(1, "table", expected=hashed("lamp")), entry(3, "shelf"), spec=spec)
     store = opened(SPEC)
-    rows, known = [document(1, "table"), document(2, "chair"), document(3, "shelf")], store.lookup([1, 2, 3])
-    store.write(WriteBatch(updates=[row for row in rows if known[row.key].row_hash != row.row_hash]))
-    assert store.keyword("lamp", 5).keys == []
-    assert [store.keyword(word, 5).keys for word in ("table", "chair", "shelf")] == [[1], [2], [3]]
+    documents, known = [document(1, "table"), document(2, "chair"), document(3, "shelf")], rows(store).lookup([1, 2, 3])
+    rows(store).write(WriteBatch(updates=[row for row in documents if known[row.key].row_hash != row.row_hash]))
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert [rows(store).keyword(word, 5).keys for word in ("table", "chair", "shelf")] == [[1], [2], [3]]
 
 
 def test_a_search_for_nothing_at_all_finds_nothing(store: Store) -> None:
-    assert store.keyword("lamp", 5).keys == []
-    assert store.nearest(vector_of("lamp"), 5).complete
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert rows(store).nearest(vector_of("lamp"), 5).complete
 
 
 def test_vectors_are_read_in_pages_in_the_order_of_keys(store: Store) -> None:
     texts = {key: f"row {key}" for key in (5, 1, 9, 3, 7)}
     write(store, *(entry(key, text) for key, text in texts.items()))
     pages, after = [], None
-    while page := store.vectors(after, 2):
+    while page := rows(store).vectors(after, 2):
         pages.append([key for key, _ in page])
         after = page[-1][0]
         for key, vector in page:
             np.testing.assert_allclose(vector, vector_of(texts[int(str(key))]), atol=1e-6)
     assert pages == [[1, 3], [5, 7], [9]]
+
+
+def test_a_look_from_another_thread_changes_nothing_that_a_search_sees(store: Store) -> None:
+    """A status request, or a plan of a config that was edited, looks at the same store while searches run."""
+    write(store, entry(1, "lamp"), entry(2, "chair"))
+    live, done = rows(store), threading.Event()
+    narrower = replace(SPEC, metadata=(), language=None)
+
+    def look() -> None:
+        while not done.is_set():
+            found = rows(store, narrower)
+            assert found.count() == 2
+            assert found.status().rows == 2
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        try:
+            for _ in range(50):
+                assert live.nearest(vector_of("chair"), 1).keys == [2]
+                assert live.keyword("lamp", 5).keys == [1]
+                assert live.metadata([1]) == {1: {"name": "lamp"}}
+        finally:
+            done.set()
+        looking.result()

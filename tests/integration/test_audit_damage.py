@@ -27,7 +27,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Key, Row, WriteBatch
 from tests.integration.damage_rig import LibsqlHands, PostgresHands, Spoiler, inflict
-from tests.support import digest, simple_pipeline, vectors_match_rows
+from tests.support import digest, rows_of, simple_pipeline, vectors_match_rows
 
 DAMAGES = int(os.environ.get("ROWVEC_TEST_DAMAGES", "99"))
 MANY = int(os.environ.get("ROWVEC_TEST_DAMAGES", "1000"))
@@ -152,7 +152,7 @@ def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str]
     assert healthy.sample is not None
     assert healthy.sample.rows == len(names)
     damage = inflict(hands, number, list(names), range(10**6, 10**6 + number), dice)
-    pipeline.store.write(WriteBatch(failures=damage.failures))
+    rows_of(pipeline).write(WriteBatch(failures=damage.failures))
     if isinstance(pipeline.store, PostgresStore):
         # A column of another type is news to connections that have read it before; an audit has new ones.
         pipeline.store.close()
@@ -167,8 +167,8 @@ def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str]
     after = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert not after.findings
     vectors_match_rows(pipeline, names)
-    assert all(row["price"] == 7 for row in pipeline.store.metadata(list(names)).values())
-    assert set(pipeline.store.keyword(" ".join(WORDS), len(names) + 10).keys) == set(names)
+    assert all(row["price"] == 7 for row in rows_of(pipeline).metadata(list(names)).values())
+    assert set(rows_of(pipeline).keyword(" ".join(WORDS), len(names) + 10).keys) == set(names)
     assert sync(pipeline).written == 0
 
 

@@ -21,13 +21,14 @@ from rowvec.errors import StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.auditor import Drift
+from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stores.postgres.vector_index.index import IndexSpec
+from rowvec.stores.postgres.vector_index.index import spec_of
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import WriteBatch
-from tests.support import simple_pipeline
+from tests.support import rows_of, simple_pipeline
 
 ROWS = {key: f"thing number {key}" for key in range(1, 241)}
 EVERY_ROW = 10**9
@@ -65,7 +66,7 @@ def set_flag(run: Run, flag: str, value: bool) -> None:
 def test_a_sound_index_is_measured(postgres: tuple[Pipeline, PostgresStore, Run], kind: Any) -> None:
     pipeline, store, _ = postgres
     assert audit(pipeline, sample=EVERY_ROW, settle=0).index is None
-    store.indexes.build(IndexSpec(kind, lists=4 if kind == "ivfflat" else None))
+    rows_of(pipeline).index.build(IndexSpec(kind, lists=4 if kind == "ivfflat" else None))
     store.close()
     result = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert not result.findings
@@ -77,24 +78,23 @@ def test_a_sound_index_is_measured(postgres: tuple[Pipeline, PostgresStore, Run]
 
 def test_an_invalid_index_is_built_anew_as_it_was(postgres: tuple[Pipeline, PostgresStore, Run]) -> None:
     pipeline, store, run = postgres
-    store.indexes.build(IndexSpec(m=8, ef_construction=40))
+    rows_of(pipeline).index.build(IndexSpec(m=8, ef_construction=40))
     set_flag(run, "indisvalid", False)
     store.close()
     assert detail(pipeline) == "invalid: vectors_vectors_1"
     assert mended(pipeline)
-    (index,) = store.indexes.find()
+    (index,) = rows_of(pipeline).index.status()
     assert index.valid
-    assert (index.spec.m, index.spec.ef_construction) == (8, 40)
+    assert (spec_of(index).m, spec_of(index).ef_construction) == (8, 40)
 
 
 def test_an_index_that_lacks_rows_is_found_out_and_built_anew(postgres: tuple[Pipeline, PostgresStore, Run]) -> None:
     pipeline, store, run = postgres
-    store.indexes.build(IndexSpec())
+    rows_of(pipeline).index.build(IndexSpec())
     # What is written now does not get into the index.
     set_flag(run, "indisready", False)
     store.close()
-    store.prepare(pipeline.spec)
-    store.write(WriteBatch(deletes=list(range(1, 121))))
+    rows_of(pipeline).write(WriteBatch(deletes=list(range(1, 121))))
     sync(pipeline)
     set_flag(run, "indisready", True)
     store.close()
@@ -112,24 +112,23 @@ def test_an_index_that_is_wanted_and_missing(
     with store.lock():
         assert not audit(pipeline, settle=0).findings, "the sync at work will build it"
     assert mended(pipeline)
-    assert len(store.indexes.find()) == 1
+    assert len(rows_of(pipeline).index.status()) == 1
 
 
 def test_an_index_that_is_being_built_is_not_invalid(
     postgres: tuple[Pipeline, PostgresStore, Run], postgres_url: str
 ) -> None:
-    pipeline, store, run = postgres
+    pipeline, _, run = postgres
     with ThreadPoolExecutor(1) as pool, psycopg.connect(postgres_url) as writer:
         # The build waits for this transaction to end.
         writer.execute("update vectors set truncated = truncated where id = 1")
-        building = pool.submit(store.indexes.build, IndexSpec())
+        building = pool.submit(rows_of(pipeline).index.build, IndexSpec())
         waiting = "select count(*) from pg_stat_progress_create_index where index_relid <> 0 and lockers_total > 0"
         while run(waiting).fetchone() == (0,):
             assert not building.done()
         with closing(PostgresStore(postgres_url, "vectors", pipeline="things")) as other:
             beside = simple_pipeline(pipeline.source, other, HashEmbedder(32))
-            other.attach(beside.spec)
-            assert [index.valid for index in other.indexes.find()] == [False]
+            assert [index.valid for index in rows_of(beside).index.status()] == [False]
             assert not audit(beside, settle=0).findings
         writer.commit()
         building.result()
@@ -199,7 +198,7 @@ def test_what_is_audited_is_the_live_generation(kind: str, request: pytest.Fixtu
         other = simple_pipeline(pipeline.source, store, HashEmbedder(16, model="newer"))
         sync(other, Options(limit=5))
         store.prepare(pipeline.spec)
-        store.write(WriteBatch(deletes=[3, 4]))
+        rows_of(pipeline).write(WriteBatch(deletes=[3, 4]))
         result = audit(other, settle=0)
         assert {drift: list(found.keys) for drift, found in result.findings.items()} == {Drift.MISSING: [3, 4]}
         assert result.entries == len(ROWS) - 2
@@ -219,7 +218,7 @@ def diskann(tmp_path: Path) -> Iterator[tuple[Pipeline, LibsqlStore, Run]]:
         rows = dict(list(ROWS.items())[:80])
         pipeline = simple_pipeline(rows=rows | {81: rows[1]}, store=store, embedder=HashEmbedder(32))
         sync(pipeline)
-        store.create_vector_index()
+        rows_of(pipeline).index.build()
 
         def run(statement: str) -> None:
             database.execute(statement)
@@ -251,8 +250,8 @@ def test_a_sound_diskann_index_is_measured(diskann: tuple[Pipeline, LibsqlStore,
 def test_a_damaged_diskann_index_is_built_anew(
     diskann: tuple[Pipeline, LibsqlStore, Run], statement: str, says: str
 ) -> None:
-    pipeline, store, run = diskann
+    pipeline, _, run = diskann
     run(statement)
     assert says in detail(pipeline)
     assert mended(pipeline)
-    assert store.status()["index"] == "diskann"
+    assert rows_of(pipeline).status().index == IndexStatus("diskann")

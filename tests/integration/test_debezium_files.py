@@ -39,7 +39,7 @@ from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.types import ColumnType, Embedded, Report, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.models import Models
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 UNAVAILABLE = "__debezium_unavailable_value"
 
@@ -192,7 +192,7 @@ class TestReplay:
         report = carry_out(pipeline, batch_events=2)
         assert (report.read, report.deleted, report.embedded, report.updated) == (3, 1, 1, 1)
         vectors_match_rows(pipeline, {3: "drei"})
-        assert store.metadata([3]) == {3: {"price": 9}}
+        assert rows_of(pipeline).metadata([3]) == {3: {"price": 9}}
         pipeline.close()
 
     def test_the_registry_twice_and_in_any_order(self, store: Store, data: Path, tmp_path: Path) -> None:
@@ -250,13 +250,13 @@ class TestReplay:
         embedder_of(pipeline).refused = {"bad"}
         report = carry_out(pipeline)
         assert (report.inserted, report.failed) == (1, 1)
-        assert [failure.key for failure in pipeline.store.failures()] == [2]
+        assert [failure.key for failure in rows_of(pipeline).failures()] == [2]
         vectors_match_rows_of(pipeline, {1: "one"})
 
 
 def vectors_match_rows_of(pipeline: Pipeline, rows: dict[Any, str]) -> None:
     for key, name in rows.items():
-        vector = pipeline.store.vector(key)
+        vector = rows_of(pipeline).vector(key)
         assert vector is not None
         assert abs(vector - pipeline.embedder.embed_query(name)).max() < 1e-6
 
@@ -275,7 +275,7 @@ class TestWhatEventsDoNotTell:
         with path.open("a") as file:
             file.write(lines([put(1, UNAVAILABLE, 5)]))
         report = carry_out(pipeline)
-        (failure,) = pipeline.store.failures()
+        (failure,) = rows_of(pipeline).failures()
         assert (report.failed, failure.key) == (1, 1)
         assert "does not tell the value of 'name'" in failure.error
         vectors_match_rows_of(pipeline, {1: "one"})

@@ -22,7 +22,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Report
 from tests.integration.debezium_rig import Change, envelope, put, registry, removed
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 pytestmark = pytest.mark.slow
 
@@ -77,7 +77,7 @@ def test_events_of_all_partitions_are_carried_out_once(broker: Broker, postgres_
     report = carry_out(pipeline, batch_events=300)
     assert report.read == len(changes) - 2000
     vectors_match_rows(pipeline, state)
-    offsets = pipeline.store.offsets()
+    offsets = rows_of(pipeline).offsets()
     assert sum(map(int, offsets.values())) == len(changes)
     assert set(offsets) == {f"things/{number}" for number in range(4)}
 

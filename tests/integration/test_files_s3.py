@@ -20,7 +20,7 @@ from rowvec.sources.files.source import FilesSource
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_events_are_read_on_from_the_byte_they_were_left_at(s3: S3Server) -> Non
     report = sync(pipeline)
     assert report.read == 2
     vectors_match_rows(pipeline, {1: "uno"})
-    assert next(iter(pipeline.store.offsets())) == "s3://shop/events/1.jsonl", "a stream's name holds no secret"
+    assert next(iter(rows_of(pipeline).offsets())) == "s3://shop/events/1.jsonl", "a stream's name holds no secret"
 
 
 def test_following_sees_an_object_that_comes_later(s3: S3Server) -> None:

@@ -17,9 +17,9 @@ from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.stores.base import Ledger
+from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import sessions
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Fingerprint, State
@@ -27,7 +27,7 @@ from rowvec.workers import fleet
 from rowvec.workers.ranges import sync_range
 from tests.acceptance.shop import wait_until
 from tests.models import Known, Models
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 SAME = HashEmbedder(8, model="same size")
 ROWS = {n: f"row {n}" for n in range(30)}
@@ -88,11 +88,11 @@ def test_the_new_generation_has_an_index_like_that_of_the_live_one(
     old: Pipeline, ask: Ask, kind: Any, models: Models
 ) -> None:
     assert isinstance(old.store, PostgresStore)
-    old.store.indexes.build(IndexSpec(kind, "vector", m=8, ef_construction=32, lists=3))
+    rows_of(old).index.build(IndexSpec(kind, "vector", m=8, ef_construction=32, lists=3))
     ask("create index things_by_price on shop.things (price, id)")
     new = models.of(models.new, old)
     sync(new)
-    (found,) = old.store.indexes.find()
+    (found,) = rows_of(new).index.status()
     assert (found.kind, found.precision, found.valid) == (kind, "vector", True)
     assert "m='8', ef_construction='32'" in found.definition or "lists='3'" in found.definition
     assert "things_by_price" in indexes(ask)
@@ -279,7 +279,7 @@ def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask,
         sync(old)
         ask("grant select (embedding) on docs to rowvec_reader_2")
         ask("create view shown as select id, embedding_text_hash as hash from docs where embedding is not null")
-        store.indexes.build(IndexSpec(m=8))
+        rows_of(old).index.build(IndexSpec(m=8))
         new = models.of(SAME, base, former=old.former)
         store.apply(new.spec)
         sync(new)
@@ -288,10 +288,10 @@ def test_an_in_place_store_changes_columns_and_back(postgres_url: str, ask: Ask,
         assert ask("select count(*) from shown") == [(30,)]
         assert "previous" not in ask("select pg_get_viewdef('shown'::regclass)")[0][0]
         assert ask("select has_column_privilege('rowvec_reader_2', 'docs', 'embedding', 'select')") == [(True,)]
-        (found,) = store.indexes.find()
+        (found,) = rows_of(new).index.status()
         assert found.name == "docs__embedding_vectors_1"
         roll_back(replace(new, former=old.former))
-        vectors_match_rows_of_live = store.vector(3)
+        vectors_match_rows_of_live = rows_of(old).vector(3)
         assert vectors_match_rows_of_live is not None
         assert abs(vectors_match_rows_of_live - models.old.embed_query("row 3")).max() < 1e-6
         store.drop_generation(State.PREVIOUS, new.spec)

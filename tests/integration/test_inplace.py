@@ -24,7 +24,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Row
 from tests.servers.openai import EmbeddingServer
-from tests.support import digest
+from tests.support import digest, rows_of
 from tests.unit.configs import written
 
 WHERE = "enrichment_status = 'enriched' and is_active"
@@ -105,7 +105,7 @@ def test_the_chosen_rows_get_their_vectors_and_no_row_comes_or_goes(url: str, pi
     assert (report.inserted, report.deleted) == (7, 0)
     assert embedded(url) == [f"d{n}" for n in range(3, 10)]
     for n in range(3, 10):
-        vector = pipeline.store.vector(f"d{n}")
+        vector = rows_of(pipeline).vector(f"d{n}")
         assert vector is not None
         assert abs(vector - pipeline.embedder.embed_query(f"title {n}")).max() < 1e-6
     after = ask(url, "select id, title, downloads, enrichment_status, is_active, updated_at from datasets order by id")
@@ -157,7 +157,7 @@ def test_a_row_that_the_user_deletes_leaves_no_words_behind(url: str, pipeline: 
 def test_vectors_that_stood_there_before_are_made_anew(url: str, pipeline: Pipeline) -> None:
     ask(url, "update datasets set embedding = '[1,0,0,0,0,0,0,0]' where id = 'd5'")
     assert sync(pipeline).inserted == 7
-    vector = pipeline.store.vector("d5")
+    vector = rows_of(pipeline).vector("d5")
     assert vector is not None
     assert abs(vector - pipeline.embedder.embed_query("title 5")).max() < 1e-6
 
@@ -181,25 +181,28 @@ def test_search_filters_on_the_table_s_own_columns(url: str, pipeline: Pipeline)
     sync(pipeline)
     query = pipeline.embedder.embed_query("title 4")
     condition = bind(parse("downloads < 6"), pipeline.spec.metadata)
-    ranked = pipeline.store.nearest(query, 10, condition)
+    ranked = rows_of(pipeline).nearest(query, 10, condition)
     assert ranked.keys[0] == "d4"
     assert sorted(ranked.keys) == ["d3", "d4", "d5"]
     ask(url, "update datasets set downloads = 1000 where id = 'd4'")
-    assert pipeline.store.metadata(["d4"]) == {"d4": {"downloads": 1000}}
-    assert pipeline.store.keyword("title 9", 3).keys[0] == "d9"
+    assert rows_of(pipeline).metadata(["d4"]) == {"d4": {"downloads": 1000}}
+    assert rows_of(pipeline).keyword("title 9", 3).keys[0] == "d9"
 
 
 def test_the_index_stands_on_the_user_s_column_and_theirs_is_left_alone(url: str, pipeline: Pipeline) -> None:
-    from rowvec.stores.postgres.vector_index.index import IndexSpec
+    from rowvec.stores.index import IndexSpec
 
     sync(pipeline)
     store = pipeline.store
     assert isinstance(store, PostgresStore)
     ask(url, "create index theirs on datasets using hnsw (embedding vector_l2_ops)")
-    store.indexes.build(IndexSpec())
-    assert sorted(found.name for found in store.indexes.find()) == ["datasets__embedding_vectors_1", "theirs"]
-    assert store.indexes.drop() == 1
-    assert [found.name for found in store.indexes.find()] == ["theirs"]
+    rows_of(pipeline).index.build(IndexSpec())
+    assert sorted(found.name for found in rows_of(pipeline).index.status()) == [
+        "datasets__embedding_vectors_1",
+        "theirs",
+    ]
+    assert rows_of(pipeline).index.drop() == 1
+    assert [found.name for found in rows_of(pipeline).index.status()] == ["theirs"]
 
 
 def test_an_index_is_built_for_many_vectors_and_not_for_many_rows(
@@ -209,10 +212,10 @@ def test_an_index_is_built_for_many_vectors_and_not_for_many_rows(
     store = pipeline.store
     assert isinstance(store, PostgresStore)
     sync(pipeline)
-    assert store.indexes.find() == []
+    assert rows_of(pipeline).index.status() == []
     ask(url, "update datasets set is_active = true")
     sync(pipeline)
-    assert len(store.indexes.find()) == 1
+    assert len(rows_of(pipeline).index.status()) == 1
 
 
 class TestFromTheCommandLine:
@@ -259,7 +262,7 @@ def test_another_model_fills_a_column_beside_and_takes_the_place_of_the_first_in
     third = open_pipeline(url, HashEmbedder(2, model="third"))
     third.store.apply(third.spec)
     assert sync(third).inserted == 7
-    assert third.store.keyword("title 9", 3).keys[0] == "d9"
+    assert rows_of(third).keyword("title 9", 3).keys[0] == "d9"
 
 
 def test_the_columns_of_rowvec_are_known_by_their_names() -> None:

@@ -19,7 +19,7 @@ import pytest
 
 from rowvec.errors import ConfigError, Locked, StoreError, StoreUnavailable
 from rowvec.filters import Compare, Op
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.support.killpoints import Step
@@ -30,6 +30,10 @@ from tests.support import digest
 DIMENSION = 8
 EMBEDDER = HashEmbedder(DIMENSION)
 SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION, (Column("name", ColumnType.TEXT),))
+
+
+def rows(store: LibsqlStore, spec: TableSpec = SPEC) -> GenerationHandle:
+    return existing(store, spec)
 
 
 def entry(key: int, text: str, *metadata: object, expected: bytes | None = None) -> Entry:
@@ -93,50 +97,50 @@ def test_a_file_of_something_else_is_refused_and_left_as_it_is(path: Path) -> No
 
 def test_a_damaged_file_is_told_from_a_foreign_one(path: Path) -> None:
     store = opened(path)
-    store.write(WriteBatch([entry(key, f"item {key}") for key in range(500)]))
+    rows(store).write(WriteBatch([entry(key, f"item {key}") for key in range(500)]))
     store.close()
     by_hand(path, "pragma wal_checkpoint(truncate)")
     damaged = bytearray(path.read_bytes())
     damaged[4096:] = os.urandom(len(damaged) - 4096)
     path.write_bytes(damaged)
     with pytest.raises(StoreError, match="damaged") as caught:
-        opened(path).lookup([1])
+        rows(opened(path)).lookup([1])
     assert caught.value.hint is not None
 
 
 def test_a_file_that_may_only_be_read_can_be_searched_and_not_written(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     reader = opened(f"file:{path}?mode=ro")
-    assert reader.nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
-    assert reader.keyword("lamp", 1).keys == [1]
+    assert rows(reader).nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
+    assert rows(reader).keyword("lamp", 1).keys == [1]
     with pytest.raises(StoreError, match="can be read but not written"):
-        reader.write(WriteBatch([entry(2, "chair")]))
+        rows(reader).write(WriteBatch([entry(2, "chair")]))
     with pytest.raises(StoreError, match="can be read but not written"):
         opened(f"file:{path}?mode=ro", replace(SPEC, language="simple"))
     reader.close()
 
 
 def test_a_write_that_finds_no_room_changes_nothing_and_succeeds_later(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     batch = WriteBatch([entry(key, f"item {key} " * 50) for key in range(2, 500)], deletes=[1])
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (path.with_name("vectors.db-wal").stat().st_size, limits[1]))
     try:
         with pytest.raises(StoreError, match=r"disk") as caught:
-            store.write(batch)
+            rows(store).write(batch)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert caught.value.hint is not None
-    assert store.keys(None, 10) == [1]
-    assert store.write(batch) == 0
-    assert store.count() == 498
+    assert rows(store).keys(None, 10) == [1]
+    assert rows(store).write(batch) == 0
+    assert rows(store).count() == 498
 
 
 def test_a_closed_store_says_so(path: Path) -> None:
     store = opened(path)
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.count()
+        rows(store).count()
 
 
 def test_an_unknown_metric_is_refused(path: Path) -> None:
@@ -158,11 +162,11 @@ def test_a_table_that_rowvec_did_not_make_is_refused_and_kept(path: Path) -> Non
 
 
 def test_a_table_is_adopted_when_only_its_bookkeeping_is_gone(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     by_hand(path, "drop table rowvec_generations")
     again = opened(path)
     assert again.ledger().filled
-    assert again.nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
+    assert rows(again).nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
 
 
 def test_another_metric_is_refused(store: LibsqlStore, path: Path) -> None:
@@ -171,18 +175,19 @@ def test_another_metric_is_refused(store: LibsqlStore, path: Path) -> None:
 
 
 def test_a_metadata_column_added_to_the_settings_is_added_to_the_table(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     wider = replace(SPEC, metadata=(*SPEC.metadata, Column("price", ColumnType.NUMBER)))
-    again = opened(path, wider)
+    again = rows(opened(path, wider), wider)
     assert again.metadata([1]) == {1: {"name": "lamp", "price": None}}
     again.write(WriteBatch([entry(2, "chair", "chair", 9.5)]))
     assert again.nearest(EMBEDDER.embed_query("lamp"), 5, Compare("price", Op.GT, 9)).keys == [2]
 
 
 def test_a_column_whose_name_changes_its_case_in_the_source_is_the_same_column(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
-    again = opened(path, replace(SPEC, metadata=(Column("Name", ColumnType.TEXT),)))
-    assert again.metadata([1]) == {1: {"Name": "lamp"}}
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
+    spec = replace(SPEC, metadata=(Column("Name", ColumnType.TEXT),))
+    again = opened(path, spec)
+    assert rows(again, spec).metadata([1]) == {1: {"Name": "lamp"}}
     again.close()
 
 
@@ -193,23 +198,24 @@ def test_a_metadata_column_of_a_name_that_rowvec_needs_is_refused(path: Path) ->
 
 def test_a_value_that_does_not_fit_its_column_is_named(store: LibsqlStore) -> None:
     with pytest.raises(StoreError, match=r"Row 7.*'name'"):
-        store.write(WriteBatch([entry(7, "lamp", 5)]))
+        rows(store).write(WriteBatch([entry(7, "lamp", 5)]))
 
 
 def test_two_tables_in_one_file_know_nothing_of_each_other(store: LibsqlStore, path: Path) -> None:
     other = LibsqlStore(str(path), table="others")
     other.prepare(replace(SPEC, pipeline="others", key_type=ColumnType.TEXT))
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     with store.lock(), other.lock():
-        other.begin_run()
-    assert (other.count(), store.count()) == (0, 1)
+        other.begin_run("items")
+    assert (rows(other).count(), rows(store).count()) == (0, 1)
     assert (len(other.runs()), store.runs()) == (1, [])
 
 
 def test_another_language_brings_every_row_back_for_its_words(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "running lamps")]))
-    assert store.keyword("lamp", 5).keys == [1]
-    simple = opened(path, replace(SPEC, language="simple"))
+    rows(store).write(WriteBatch([entry(1, "running lamps")]))
+    assert rows(store).keyword("lamp", 5).keys == [1]
+    spec = replace(SPEC, language="simple")
+    simple = rows(opened(path, spec), spec)
     assert simple.lookup([1])[1].row_hash == bytes(16)
     simple.write(WriteBatch(updates=[entry(1, "running lamps").document]))
     assert simple.keyword("lamp", 5).keys == []
@@ -220,30 +226,31 @@ def test_another_language_brings_every_row_back_for_its_words(store: LibsqlStore
 
 
 def test_a_row_deleted_by_hand_leaves_the_keywords_too_and_can_come_back(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
+    rows(store).write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
     by_hand(path, "delete from items where id = 1")
-    assert store.lookup([1]) == {}
-    assert store.keyword("lamp", 5).keys == []
-    assert store.write(WriteBatch([entry(1, "lamp")])) == 0
-    assert store.keyword("lamp", 5).keys == [1]
+    assert rows(store).lookup([1]) == {}
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert rows(store).write(WriteBatch([entry(1, "lamp")])) == 0
+    assert rows(store).keyword("lamp", 5).keys == [1]
 
 
 def test_a_vector_set_to_null_by_hand_is_missing_and_is_put_back(store: LibsqlStore, path: Path) -> None:
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     by_hand(path, "update items set embedding = null")
-    assert store.lookup([1]) == {1: Stored(None, None)}
-    assert store.nearest(EMBEDDER.embed_query("lamp"), 5).keys == []
-    assert store.write(WriteBatch([entry(1, "lamp", expected=None)])) == 0
-    assert store.nearest(EMBEDDER.embed_query("lamp"), 5).keys == [1]
+    assert rows(store).lookup([1]) == {1: Stored(None, None)}
+    assert rows(store).nearest(EMBEDDER.embed_query("lamp"), 5).keys == []
+    assert rows(store).write(WriteBatch([entry(1, "lamp", expected=None)])) == 0
+    assert rows(store).nearest(EMBEDDER.embed_query("lamp"), 5).keys == [1]
 
 
 def test_vacuuming_a_file_with_text_keys_keeps_words_and_rows_together(path: Path) -> None:
-    store = opened(path, replace(SPEC, key_type=ColumnType.TEXT))
-    store.write(WriteBatch([entry(f"k{n}", f"word{n}") for n in range(20)]))  # type: ignore[arg-type]
-    store.write(WriteBatch(deletes=[f"k{n}" for n in range(0, 20, 2)]))
+    spec = replace(SPEC, key_type=ColumnType.TEXT)
+    store = opened(path, spec)
+    rows(store, spec).write(WriteBatch([entry(f"k{n}", f"word{n}") for n in range(20)]))  # type: ignore[arg-type]
+    rows(store, spec).write(WriteBatch(deletes=[f"k{n}" for n in range(0, 20, 2)]))
     store.close()
     by_hand(path, "vacuum")
-    assert opened(path, replace(SPEC, key_type=ColumnType.TEXT)).keyword("word7", 5).keys == ["k7"]
+    assert rows(opened(path, spec), spec).keyword("word7", 5).keys == ["k7"]
 
 
 # Several processes
@@ -255,16 +262,16 @@ def test_a_store_gives_up_when_another_connection_writes_for_too_long(store: Lib
     def interfere() -> None:
         with pytest.raises(StoreUnavailable, match="another process is writing"):
             impatient.transact([])
-        assert store.count() == 0
+        assert rows(store).count() == 0
 
     LocalDatabase(str(path)).transact([], before_commit=interfere)
-    assert store.write(WriteBatch([entry(1, "lamp")])) == 0
+    assert rows(store).write(WriteBatch([entry(1, "lamp")])) == 0
     impatient.close()
 
 
 def test_a_store_waits_for_another_connection_that_writes(store: LibsqlStore, path: Path) -> None:
     writing = threading.Event()
-    waited = threading.Thread(target=lambda: writing.wait(30) and store.write(WriteBatch([entry(1, "lamp")])))
+    waited = threading.Thread(target=lambda: writing.wait(30) and rows(store).write(WriteBatch([entry(1, "lamp")])))
     waited.start()
 
     def hold() -> None:
@@ -274,7 +281,7 @@ def test_a_store_waits_for_another_connection_that_writes(store: LibsqlStore, pa
 
     LocalDatabase(str(path)).transact([], before_commit=hold)
     waited.join()
-    assert store.count() == 1
+    assert rows(store).count() == 1
 
 
 HOLDER = """
@@ -284,7 +291,7 @@ HOLDER = """
     store = LibsqlStore(sys.argv[1], table="items")
     store.prepare(SPEC)
     with store.lock():
-        store.begin_run()
+        store.begin_run("items")
         print("holding", flush=True)
         time.sleep(60)
 """
@@ -310,12 +317,12 @@ def test_a_lock_from_another_machine_ends_when_it_is_silent_for_long(store: Libs
         pytest.fail("both hold the lock")
     by_hand(path, "update rowvec_locks set beat = beat - 61")
     with store.lock():
-        assert store.count() == 0
+        assert rows(store).count() == 0
 
 
 def write_for_ever(store: LibsqlStore) -> None:
     while True:
-        store.write(WriteBatch(deletes=[1]))
+        rows(store).write(WriteBatch(deletes=[1]))
         time.sleep(0.01)
 
 
@@ -335,12 +342,13 @@ KILLED = """
     from rowvec.support import killpoints
     from rowvec.stores.libsql import LibsqlStore
     from rowvec.types import WriteBatch
-    from tests.integration.test_libsql_file import SPEC, entry
+    from tests.integration.test_libsql_file import SPEC, entry, rows
     store = LibsqlStore(sys.argv[1], table="items")
     store.prepare(SPEC)
-    store.write(WriteBatch([entry(1, "lamp")]))
+    rows(store).write(WriteBatch([entry(1, "lamp")]))
     killpoints.observer = lambda step: step == sys.argv[2] and os.kill(os.getpid(), signal.SIGKILL)
-    store.write(WriteBatch([entry(2, "chair"), entry(1, "red lamp", expected=entry(1, "lamp").document.text_hash)]))
+    changed = entry(1, "red lamp", expected=entry(1, "lamp").document.text_hash)
+    rows(store).write(WriteBatch([entry(2, "chair"), changed]))
 """
 
 
@@ -352,7 +360,7 @@ def test_a_batch_is_whole_or_absent_after_a_kill(path: Path, step: Step, left: l
     ended = subprocess.run(program, cwd=Path(__file__).parents[2], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     store = opened(path)
-    keys = store.keys(None, 10)
-    assert [values["name"] for values in store.metadata(keys).values()] == left
-    assert [store.keyword(name.split()[-1], 1).keys for name in left] == [[key] for key in keys]
+    keys = rows(store).keys(None, 10)
+    assert [values["name"] for values in rows(store).metadata(keys).values()] == left
+    assert [rows(store).keyword(name.split()[-1], 1).keys for name in left] == [[key] for key in keys]
     assert by_hand(path, "pragma integrity_check") == [("ok",)]

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from rowvec.errors import StoreError
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec, existing
+from rowvec.stores.index import IndexStatus
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.write import vector_in
@@ -17,6 +18,10 @@ from tests.support import digest
 
 DIMENSION = 64
 SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION)
+
+
+def rows(store: LibsqlStore, spec: TableSpec = SPEC) -> GenerationHandle:
+    return existing(store, spec)
 
 
 def directions(count: int, seed: int = 0) -> Vectors:
@@ -33,7 +38,7 @@ def filled(path: Path, vectors: Vectors, metric: str = "cosine") -> LibsqlStore:
 
 def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
     documents = [Document(first + n, f"item {first + n}", (), digest(str(first + n)), b"") for n in range(len(vectors))]
-    store.write(
+    rows(store).write(
         WriteBatch([Entry(document, vector, None) for document, vector in zip(documents, vectors, strict=True)])
     )
 
@@ -58,10 +63,10 @@ def test_the_engine_still_has_the_defect_that_the_index_works_round(tmp_path: Pa
 @pytest.mark.parametrize("metric", ["cosine", "l2"])
 def test_the_index_finds_what_the_scan_finds(tmp_path: Path, metric: str) -> None:
     store = filled(tmp_path / "vectors.db", directions(400), metric)
-    store.create_vector_index()
+    rows(store).index.build()
     hits = 0
     for query in directions(400)[:20] + 0.1 * directions(20, seed=1):
-        exact, indexed = store.nearest(query, 10, exact=True), store.nearest(query, 10)
+        exact, indexed = rows(store).nearest(query, 10, exact=True), rows(store).nearest(query, 10)
         assert (exact.exact, indexed.exact, indexed.complete) == (True, False, True)
         assert indexed.keys[0] == exact.keys[0]
         hits += len(set(exact.keys) & set(indexed.keys))
@@ -71,37 +76,39 @@ def test_the_index_finds_what_the_scan_finds(tmp_path: Path, metric: str) -> Non
 def test_the_index_follows_every_write(tmp_path: Path) -> None:
     vectors = directions(60)
     store = filled(tmp_path / "vectors.db", vectors[:50])
-    store.create_vector_index()
+    rows(store).index.build()
     add(store, 50, vectors[50:])
-    assert store.nearest(vectors[55], 1).keys == [55]
+    assert rows(store).nearest(vectors[55], 1).keys == [55]
     changed = Document(7, "changed", (), digest("changed"), b"")
-    store.write(WriteBatch([Entry(changed, -vectors[7], digest("7"))], deletes=[55]))
-    assert store.nearest(-vectors[7], 1).keys == [7]
-    assert 55 not in store.nearest(vectors[55], 10).keys
-    assert 7 not in store.nearest(vectors[7], 3).keys
+    rows(store).write(WriteBatch([Entry(changed, -vectors[7], digest("7"))], deletes=[55]))
+    assert rows(store).nearest(-vectors[7], 1).keys == [7]
+    assert 55 not in rows(store).nearest(vectors[55], 10).keys
+    assert 7 not in rows(store).nearest(vectors[7], 3).keys
 
 
 def test_rows_with_equal_vectors_are_all_found_and_outlive_each_other(tmp_path: Path) -> None:
     vectors = directions(40)
     vectors[10] = vectors[11] = vectors[12]
     store = filled(tmp_path / "vectors.db", vectors)
-    store.create_vector_index()
-    assert sorted(store.nearest(vectors[10], 3).keys) == [10, 11, 12]
-    store.write(WriteBatch(deletes=[11]))
-    found = store.nearest(vectors[10], 2)
+    rows(store).index.build()
+    assert sorted(rows(store).nearest(vectors[10], 3).keys) == [10, 11, 12]
+    rows(store).write(WriteBatch(deletes=[11]))
+    found = rows(store).nearest(vectors[10], 2)
     assert (sorted(found.keys), found.exact) == ([10, 12], False)
-    store.write(WriteBatch(deletes=[10, 12]))
-    assert not {10, 11, 12} & set(store.nearest(vectors[10], 10).keys)
+    rows(store).write(WriteBatch(deletes=[10, 12]))
+    assert not {10, 11, 12} & set(rows(store).nearest(vectors[10], 10).keys)
 
 
 def test_rows_deleted_by_hand_leave_the_index(tmp_path: Path) -> None:
     store = filled(tmp_path / "vectors.db", directions(40))
-    store.create_vector_index()
+    rows(store).index.build()
     by_hand = LocalDatabase(str(tmp_path / "vectors.db"))
     by_hand.query("delete from items where id < 35")
     by_hand.close()
-    assert sorted(store.nearest(directions(40)[0], 5).keys) == [35, 36, 37, 38, 39]
-    assert store.nearest(directions(40)[0], 10).keys == store.nearest(directions(40)[0], 10, exact=True).keys
+    assert sorted(rows(store).nearest(directions(40)[0], 5).keys) == [35, 36, 37, 38, 39]
+    assert (
+        rows(store).nearest(directions(40)[0], 10).keys == rows(store).nearest(directions(40)[0], 10, exact=True).keys
+    )
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -115,39 +122,39 @@ def test_an_interrupted_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store.create_vector_index(interrupt)
-    assert store.status()["index"] is None
-    assert store.nearest(directions(500)[0], 1).exact
-    store.create_vector_index(interrupt)
+        rows(store).index.build(progress=interrupt)
+    assert rows(store).status().index is None
+    assert rows(store).nearest(directions(500)[0], 1).exact
+    rows(store).index.build(progress=interrupt)
     assert done == [200, 400, 500]
-    assert store.status()["index"] == "diskann"
+    assert rows(store).status().index == IndexStatus("diskann")
 
 
 def test_the_cost_is_foretold_and_a_dropped_index_leaves_nothing(tmp_path: Path) -> None:
     vectors = directions(300)
     vectors[100:] = vectors[0]
     store = filled(tmp_path / "vectors.db", vectors)
-    cost = store.vector_index_cost()
+    cost = rows(store).index.cost()
     assert cost.vectors == 100
-    store.create_vector_index()
+    rows(store).index.build()
     database = LocalDatabase(str(tmp_path / "vectors.db"))
     (taken,) = database.query(
         "select sum(pgsize) from dbstat where name like 'rowvecrowvec_distinct%' or name like '%diskann%'"
     )[0]
     assert taken / 2 < cost.bytes < taken * 2
-    store.drop_vector_index()
+    rows(store).index.drop()
     left = "select name from sqlite_master where name like '%diskann%' or name like 'rowvec_distinct%'"
     assert database.query(left) == []
     database.close()
-    assert store.nearest(vectors[1], 1).exact
-    assert store.write(WriteBatch(deletes=[1])) == 0
+    assert rows(store).nearest(vectors[1], 1).exact
+    assert rows(store).write(WriteBatch(deletes=[1])) == 0
 
 
 def test_there_is_no_index_for_the_inner_product(tmp_path: Path) -> None:
     store = filled(tmp_path / "vectors.db", directions(5), "ip")
     with pytest.raises(StoreError, match="inner product"):
-        store.create_vector_index()
-    assert store.nearest(directions(5)[2], 1).keys == [2]
+        rows(store).index.build()
+    assert rows(store).nearest(directions(5)[2], 1).keys == [2]
 
 
 def test_a_table_of_any_name_can_have_an_index_and_shares_it_with_no_other(tmp_path: Path) -> None:
@@ -155,10 +162,10 @@ def test_a_table_of_any_name_can_have_an_index_and_shares_it_with_no_other(tmp_p
         store = LibsqlStore(str(tmp_path / "vectors.db"), table=name)
         store.prepare(SPEC)
         add(store, 0, directions(5, seed=len(name)))
-        store.create_vector_index()
-        found = store.nearest(directions(5, seed=len(name))[3], 2)
+        rows(store).index.build()
+        found = rows(store).nearest(directions(5, seed=len(name))[3], 2)
         assert (found.keys[0], found.exact) == (3, False)
-        assert store.auditor(SPEC).faults(9) == []
-        store.drop_vector_index()
-        store.create_vector_index()
+        assert rows(store).auditor().faults(9) == []
+        rows(store).index.drop()
+        rows(store).index.build()
         store.close()

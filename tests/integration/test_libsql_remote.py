@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rowvec.errors import StoreError, StoreUnavailable
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.remote import RemoteDatabase
@@ -24,6 +24,12 @@ from tests.support import digest
 DIMENSION = 8
 EMBEDDER = HashEmbedder(DIMENSION)
 SPEC = TableSpec("items", "id", ColumnType.INTEGER, DIMENSION)
+
+
+def rows(store: LibsqlStore, spec: TableSpec = SPEC) -> GenerationHandle:
+    return existing(store, spec)
+
+
 TOKEN = "eyJhbGciOi-secret-token"
 
 
@@ -41,7 +47,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
 def store(server: HranaServer, tmp_path: Path) -> Iterator[LibsqlStore]:
     opened = LibsqlStore(server.url(tmp_path.name), table="items")
     opened.prepare(SPEC)
-    opened.write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
+    rows(opened).write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
     yield opened
     server.control(cut_before=0, cut_after=0, match="")
     opened.close()
@@ -51,15 +57,16 @@ BATCH = WriteBatch([entry(1, "red lamp", expected=digest("lamp")), entry(3, "tab
 
 
 def carried_out(store: LibsqlStore) -> bool:
+    found = rows(store)
     return (
-        store.keys(None, 10) == [1, 3] and store.keyword("red", 5).keys == [1] and store.keyword("chair", 5).keys == []
+        found.keys(None, 10) == [1, 3] and found.keyword("red", 5).keys == [1] and found.keyword("chair", 5).keys == []
     )
 
 
 @pytest.mark.parametrize("cut", ["cut_before", "cut_after"])
 def test_a_batch_whose_connection_is_cut_is_sent_again(store: LibsqlStore, server: HranaServer, cut: str) -> None:
     server.control(**{cut: 1, "match": "commit"})
-    assert store.write(BATCH) == 0
+    assert rows(store).write(BATCH) == 0
     assert carried_out(store)
 
 
@@ -68,35 +75,35 @@ def test_a_batch_whose_answers_all_got_lost_can_be_written_again_without_conflic
 ) -> None:
     server.control(cut_after=99, match="commit")
     with pytest.raises(StoreUnavailable, match="does not answer"):
-        store.write(BATCH)
+        rows(store).write(BATCH)
     server.control(cut_after=0)
-    assert store.write(BATCH) == 0
+    assert rows(store).write(BATCH) == 0
     assert carried_out(store)
 
 
 def test_a_batch_that_never_arrived_changed_nothing(store: LibsqlStore, server: HranaServer) -> None:
     server.control(cut_before=99, match="commit")
     with pytest.raises(StoreUnavailable):
-        store.write(BATCH)
-    assert store.keys(None, 10) == [1, 2]
+        rows(store).write(BATCH)
+    assert rows(store).keys(None, 10) == [1, 2]
 
 
 def test_a_run_that_was_begun_twice_is_one_run(store: LibsqlStore, server: HranaServer) -> None:
     with store.lock():
         server.control(cut_after=1, match="rowvec_runs")
-        store.begin_run()
+        store.begin_run("items")
     assert len(store.runs()) == 1
 
 
 def test_a_lock_whose_answer_was_lost_is_held_all_the_same(store: LibsqlStore, server: HranaServer) -> None:
     server.control(cut_after=1, match="insert into rowvec_locks")
     with store.lock():
-        assert store.count() == 2
+        assert rows(store).count() == 2
 
 
 def test_a_cut_search_is_asked_again(store: LibsqlStore, server: HranaServer) -> None:
     server.control(cut_after=1, match="vector_distance")
-    assert store.nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
+    assert rows(store).nearest(EMBEDDER.embed_query("lamp"), 1).keys == [1]
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503])
@@ -104,7 +111,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
     store: LibsqlStore, server: HranaServer, status: int
 ) -> None:
     server.control(status=status)
-    assert store.write(BATCH) == 0
+    assert rows(store).write(BATCH) == 0
     assert carried_out(store)
 
 
@@ -112,13 +119,13 @@ def test_the_store_goes_on_after_the_server_was_killed_and_started_again(tmp_pat
     with serving(tmp_path) as server:
         store = LibsqlStore(server.url("vectors"), table="items")
         store.prepare(SPEC)
-        store.write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
+        rows(store).write(WriteBatch([entry(1, "lamp"), entry(2, "chair")]))
         server.kill()
         with pytest.raises(StoreUnavailable, match=r"127\.0\.0\.1"):
-            store.write(BATCH)
+            rows(store).write(BATCH)
         assert not store.checks(SPEC)[0].ok
         server.start()
-        assert store.write(BATCH) == 0
+        assert rows(store).write(BATCH) == 0
         assert carried_out(store)
         store.close()
 
@@ -168,7 +175,7 @@ def test_the_token_opens_the_database_and_is_never_shown(
         store.prepare(SPEC)
         server.kill()
         with pytest.raises(StoreUnavailable) as caught:
-            store.count()
+            rows(store).count()
         shown = [str(caught.value), repr(store), store.location, str(store.checks(SPEC)), str(vars(store))]
         store.close()
     assert "127.0.0.1" in store.location

@@ -11,7 +11,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.local import LocalDatabase
-from tests.contract.samples import entry, write
+from tests.contract.samples import entry, rows, write
 from tests.contract.test_store_generations import NEW, OLD, new_entry
 
 Opener = Callable[[TableSpec], LibsqlStore]
@@ -41,7 +41,7 @@ def opened(tmp_path: Path) -> Iterator[Opener]:
 
 def live(opened: Opener) -> None:
     store = opened(OLD)
-    write(store, entry(1, "lamp"))
+    write(store, entry(1, "lamp"), spec=OLD)
     store.activate(OLD)
 
 
@@ -58,7 +58,7 @@ def test_what_has_the_name_of_a_generation_and_is_none_is_kept_and_named(
     assert database.query(f"select note from {name}") == [("mine",)]
     database.query(f"drop {kind} {name}")
     store = opened(NEW)
-    write(store, new_entry(1, "lamp"))
+    write(store, new_entry(1, "lamp"), spec=NEW)
     store.activate(NEW)
 
 
@@ -68,13 +68,13 @@ def test_views_show_the_live_generation_after_every_change_of_places(opened: Ope
     database.query("create view first as select name from names where id = 1")
     database.query("create trigger renaming instead of update on first begin select new.name; end")
     store = opened(NEW)
-    write(store, new_entry(1, "desk"))
+    write(store, new_entry(1, "desk"), spec=NEW)
     store.activate(NEW)
     assert database.query("select name from first") == [("desk",)]
     store.rollback(OLD)
     assert database.query("select name from first") == [("lamp",)]
     store = opened(NEW)
-    write(store, new_entry(2, "chair"))
+    write(store, new_entry(2, "chair"), spec=NEW)
     store.activate(NEW)
     assert database.query("select id, name from names order by id") == [(1, "desk"), (2, "chair")]
     assert database.query("select tbl_name from sqlite_master where name = 'renaming'") == [("first",)]
@@ -84,9 +84,9 @@ def test_a_view_that_is_broken_holds_no_generation_up(opened: Opener, database: 
     live(opened)
     database.query("create view broken as select a from nowhere")
     store = opened(NEW)
-    write(store, new_entry(1, "desk"))
+    write(store, new_entry(1, "desk"), spec=NEW)
     store.activate(NEW)
-    assert store.metadata([1]) == {1: {"name": "desk"}}
+    assert rows(store, NEW).metadata([1]) == {1: {"name": "desk"}}
     assert database.query("select sql from sqlite_master where name = 'broken'") == [
         ("CREATE VIEW broken as select a from nowhere",)
     ]

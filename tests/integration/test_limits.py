@@ -45,12 +45,12 @@ def slow(connection: psycopg.Connection[Any]) -> object:
 
 def test_what_takes_long_is_not_ended_by_a_limit_of_the_role(limited: str) -> None:
     with closing(open_store(limited)) as store:
-        store.prepare(spec())
-        store.write(WriteBatch(entries=[entry(1)]))
+        filled = store.prepare(spec())
+        filled.write(WriteBatch(entries=[entry(1)]))
         with store.lock():
             store._write(slow)
             threading.Event().wait(1.2)
-            assert store.count() == 1
+            assert filled.count() == 1
         store._read(slow)
 
 
@@ -100,8 +100,7 @@ def test_what_the_server_calls_a_deadlock_is_tried_again(postgres_url: str) -> N
     """Of two that wait for each other it ends the one that looks first: ours."""
     tries: list[int] = []
     with closing(open_store(postgres_url)) as store, psycopg.connect(postgres_url) as other:
-        store.prepare(spec())
-        store.write(WriteBatch(entries=[entry(1), entry(2)]))
+        store.prepare(spec()).write(WriteBatch(entries=[entry(1), entry(2)]))
         other.execute("set deadlock_timeout = '60s'")
         other.execute("select from things_vectors where id = 2 for update")
 

@@ -42,7 +42,7 @@ from tests.servers import proxy as proxies
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.proxy import Proxy
-from tests.support import defaults_of, over_tcp, simple_pipeline, vectors_match_rows
+from tests.support import defaults_of, over_tcp, rows_of, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -156,7 +156,7 @@ def completes(rig: Rig) -> None:
         # A lease that could not be given back runs out.
         time.sleep(0.2)
     assert error is None, error
-    if pipeline.store.failures():
+    if rows_of(pipeline).failures():
         sync(pipeline, Options(retry_failed=True))
     vectors_match_rows(pipeline, ROWS)
     assert sync(pipeline).texts == 0

@@ -22,14 +22,15 @@ from rowvec.pipeline import Options
 from rowvec.pipeline_status import status
 from rowvec.ranking import Ranking
 from rowvec.stores.base import Store
+from rowvec.stores.index import IndexSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index import indexes
-from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import PastFailure, Stored, WriteBatch
+from tests.support import rows_of as vectors_of
 from tests.support import simple_pipeline, vectors_match_rows
 
 Open = Callable[[], Store]
@@ -64,7 +65,7 @@ def test_vectors_that_vanished_behind_its_back_are_counted_and_made_again(opened
     # Another process throws vectors away; there is no second book that would still count them.
     opened_by_another = opened()
     opened_by_another.prepare(pipeline.spec)
-    opened_by_another.write(WriteBatch(deletes=list(range(3, 100))))
+    vectors_of(pipeline).write(WriteBatch(deletes=list(range(3, 100))))
     told = status(pipeline)
     assert (told.rows, told.current) == (100, 3)
     assert sync(pipeline).inserted == 97
@@ -84,7 +85,7 @@ def test_an_index_is_built_although_rows_keep_arriving(postgres_url: str, monkey
         # A row comes while the sync is at work, each time.
         late = {"id": 1000 + count, "name": f"late {count}", "price": 1}
         sync(pipeline, progress=lambda report, late=late: pipeline.source.rows.update({late["id"]: late}))  # type: ignore[misc]
-        assert [found.valid for found in store.indexes.find()] == ([True] if count > 40 else [])
+        assert [found.valid for found in vectors_of(pipeline).index.status()] == ([True] if count > 40 else [])
     pipeline.close()
 
 
@@ -132,7 +133,7 @@ def test_a_bad_row_costs_its_neighbours_nothing_and_its_tries_are_counted(opened
     pipeline = simple_pipeline(store=opened(), embedder=embedder, rows=rows)
     for attempt in (1, 2, 3):
         sync(pipeline, Options(retry_failed=attempt > 1))
-        (failure,) = pipeline.store.failures()
+        (failure,) = vectors_of(pipeline).failures()
         assert (failure.key, failure.attempts) == (33, attempt)
     assert max(Counter(embedder.texts).values()) == 1
     assert len(embedder.texts) == 59
@@ -154,10 +155,10 @@ def test_a_filtered_search_of_an_index_never_comes_back_short(postgres_url: str)
     source = MemorySource({key: {"name": f"row {key}", "price": key % 100} for key in range(count)})
     pipeline = simple_pipeline(source, store, HashEmbedder(16))
     sync(pipeline)
-    store.indexes.build(IndexSpec())
+    vectors_of(pipeline).index.build(IndexSpec())
     for price, limit in ((7, 10), (7, 20), (99, 15)):
         where = bind(parse(f"price = {price}"), pipeline.spec.metadata)
-        found = store.nearest(pipeline.embedder.embed_query("query"), limit, where)
+        found = vectors_of(pipeline).nearest(pipeline.embedder.embed_query("query"), limit, where)
         assert found.complete
         assert len(found.keys) == min(limit, count // 100)
         assert all(int(key) % 100 == price for key in found.keys)
@@ -169,8 +170,8 @@ def test_rows_are_counted_right_beside_a_vector_index(quick_folder: Path) -> Non
     store = LibsqlStore(str(quick_folder / "vectors.db"), table="vectors")
     pipeline = simple_pipeline(store=store, rows=rows_of(50))
     sync(pipeline)
-    store.create_vector_index()
-    assert (store.count(), store.ledger().filled, store.status()["rows"]) == (50, True, 50)
+    vectors_of(pipeline).index.build()
+    assert (vectors_of(pipeline).count(), store.ledger().filled, vectors_of(pipeline).status().rows) == (50, True, 50)
     assert status(pipeline).current == 50
     pipeline.close()
 
@@ -216,5 +217,5 @@ def test_a_database_that_is_restarted_is_connected_to_again(postgres_url: str) -
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'rowvec%'"
         )
-    assert store.nearest(pipeline.embedder.embed_query("row 3"), 1).keys == [3]
+    assert vectors_of(pipeline).nearest(pipeline.embedder.embed_query("row 3"), 1).keys == [3]
     pipeline.close()

@@ -21,7 +21,7 @@ from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.servers.pgbouncer import pgbouncer
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 ROWS = {key: f"row {key}" for key in range(1, 61)}
@@ -52,7 +52,7 @@ def database(postgres_url: str) -> str:
             connection.execute("insert into things values (%s, %s, 1)", [key, name])
     with pipeline_at(postgres_url) as pipeline:
         sync(pipeline)
-        pipeline.store.indexes.build(IndexSpec())
+        rows_of(pipeline).index.build(IndexSpec())
     return postgres_url
 
 
@@ -88,7 +88,7 @@ def test_searches_leave_nothing_behind_on_the_sessions_of_the_pool(database: str
                     assert searcher.search(f"row {key}", mode=mode, limit=3).hits[0].key == key
                     searcher.search(f"row {key}", mode=mode, limit=3, where=parse("price = 1"))
             assert len(searcher.similar(7, limit=2).hits) == 2
-            pipeline.store.status()
+            rows_of(pipeline).status()
             pipeline.store.runs()
             assert pipeline.source.count() == len(ROWS)
             assert sum(len(page) for page in pipeline.source.pages(7)) == len(ROWS)
@@ -138,7 +138,7 @@ def test_a_sync_refuses_a_pooler_in_transaction_mode_and_leaves_no_lock(database
         with pipeline_at(pooled, database) as pipeline:
             for change in (
                 lambda: sync(pipeline),
-                pipeline.store.indexes.drop,
+                rows_of(pipeline).index.drop,
                 lambda: pipeline.store.rollback(pipeline.spec),
             ):
                 with pytest.raises(StoreError, match="a pooler in transaction mode") as raised:
@@ -185,7 +185,7 @@ def test_a_sync_works_through_a_pooler_in_session_mode(database: str) -> None:
 
 def test_a_pooler_in_statement_mode_is_named(database: str) -> None:
     with pgbouncer(database, "statement") as pooled, closing(store_at(pooled)) as store:
-        for look in (store.ledger, store.begin_run):
+        for look in (store.ledger, lambda: store.begin_run("things")):
             with pytest.raises(StoreError, match="a pooler in statement mode"):
                 look()
 

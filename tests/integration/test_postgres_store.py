@@ -16,7 +16,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from rowvec.errors import Locked, StoreError, StoreUnavailable
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder
@@ -35,6 +35,10 @@ KEYS: dict[ColumnType, list[Key]] = {
 
 def spec(key_type: ColumnType = ColumnType.INTEGER, *, language: str | None = None) -> TableSpec:
     return TableSpec("things", "id", key_type, 4, language=language, fingerprint=EMBEDDER.fingerprint, recipe="name")
+
+
+def rows(store: PostgresStore, wanted: TableSpec | None = None) -> GenerationHandle:
+    return existing(store, wanted or spec())
 
 
 def entry(key: Key) -> Entry:
@@ -63,9 +67,9 @@ def value(url: str, statement: str) -> object:
 @pytest.mark.parametrize("key_type", KEYS)
 def test_keys_of_every_form_are_found_again(store: PostgresStore, key_type: ColumnType) -> None:
     keys = KEYS[key_type]
-    store.prepare(spec(key_type))
-    store.write(WriteBatch(entries=[entry(key) for key in keys]))
-    assert {key: stored.text_hash for key, stored in store.lookup(keys).items()} == {
+    filled = store.prepare(spec(key_type))
+    filled.write(WriteBatch(entries=[entry(key) for key in keys]))
+    assert {key: stored.text_hash for key, stored in filled.lookup(keys).items()} == {
         key: digest(f"text of {key}") for key in keys
     }
 
@@ -74,10 +78,10 @@ def test_keys_of_every_form_are_found_again(store: PostgresStore, key_type: Colu
 def test_failures_are_found_beside_vectors_and_alone(store: PostgresStore, key_type: ColumnType) -> None:
     with_vector, alone, *_ = KEYS[key_type]
     failures = [Failure(key, "refused", 2, NOW, NOW, digest("new text")) for key in (with_vector, alone)]
-    store.prepare(spec(key_type))
-    store.write(WriteBatch(entries=[entry(with_vector)]))
-    store.write(WriteBatch(failures=failures))
-    found = store.lookup(KEYS[key_type])
+    filled = store.prepare(spec(key_type))
+    filled.write(WriteBatch(entries=[entry(with_vector)]))
+    filled.write(WriteBatch(failures=failures))
+    found = filled.lookup(KEYS[key_type])
     assert found.keys() == {with_vector, alone}
     for stored in found.values():
         assert stored.failure is not None
@@ -89,8 +93,8 @@ def test_failures_are_found_beside_vectors_and_alone(store: PostgresStore, key_t
 def test_a_reader_from_before_the_extension_reads_vectors_after_it(store: PostgresStore) -> None:
     assert not store.ledger().exists, "this opened a connection to a database without the extension"
     store.prepare(spec())
-    store.write(WriteBatch(entries=[entry(1)]))
-    vector = store.vector(1)
+    rows(store).write(WriteBatch(entries=[entry(1)]))
+    vector = rows(store).vector(1)
     assert vector is not None
     assert vector.shape == (4,)
 
@@ -120,28 +124,27 @@ def test_a_connection_without_a_search_path_finds_the_extension(store: PostgresS
     store.prepare(spec())
     with closing(open_store(make_conninfo(postgres_url, options="-c search_path="))) as other:
         other.prepare(spec())
-        other.write(WriteBatch(entries=[entry(1)]))
-        assert other.nearest(EMBEDDER.embed_query("text of 1"), 1).keys == [1]
+        rows(other).write(WriteBatch(entries=[entry(1)]))
+        assert rows(other).nearest(EMBEDDER.embed_query("text of 1"), 1).keys == [1]
 
 
 def test_metadata_and_keywords_that_no_sync_has_made_yet_are_said(store: PostgresStore) -> None:
     store.prepare(spec())
-    store.write(WriteBatch(entries=[entry(1)]))
+    rows(store).write(WriteBatch(entries=[entry(1)]))
     wanted = replace(spec(language="english"), metadata=(Column("colour", ColumnType.TEXT),))
-    store.attach(wanted)
-    for look in (lambda: store.metadata([1]), lambda: store.keyword("text", 1)):
+    for look in (lambda: rows(store, wanted).metadata([1]), lambda: rows(store, wanted).keyword("text", 1)):
         with pytest.raises(StoreError) as raised:
             look()
         assert "`rowvec sync` makes" in str(raised.value.hint)
     document = Document(1, "text of 1", ("red",), digest("text of 1"), digest(""))
     with pytest.raises(StoreError, match=r"no column for 'colour' of store\.metadata yet"):
-        store.auditor(wanted).inspect([document])
+        rows(store, wanted).auditor().inspect([document])
 
 
 def test_the_temporary_tables_of_a_long_lived_connection_do_not_pile_up(store: PostgresStore) -> None:
     for key in range(5):
         store.prepare(spec())
-        store.write(WriteBatch(entries=[entry(key)]))
+        rows(store).write(WriteBatch(entries=[entry(key)]))
     count = "select count(*) from pg_class where relnamespace = pg_my_temp_schema() and relkind = 'r'"
     assert store._write(lambda connection: connection.execute(count).fetchone()) == (1,)
 
@@ -181,28 +184,28 @@ def stranger(postgres_url: str, store: PostgresStore) -> Iterator[str]:
 
 def test_a_role_that_may_not_see_since_when_hears_who_holds_the_lock(store: PostgresStore, stranger: str) -> None:
     with closing(open_store(stranger)) as other, store.lock():
-        store.begin_run()
+        store.begin_run("things")
         assert [run.outcome for run in other.runs()] == ["running"]
         with pytest.raises(Locked, match=rf"rowvec pid {os.getpid()} on "), other.lock():
             pytest.fail("two held the lock")
 
 
 def test_a_role_that_could_not_rename_the_table_hears_so_before_it_embeds(store: PostgresStore, stranger: str) -> None:
-    store.write(WriteBatch(entries=[entry(1)]))
+    rows(store).write(WriteBatch(entries=[entry(1)]))
     made = HashEmbedder(dimension=4, model="another").fingerprint
     with closing(open_store(stranger)) as other:
         other.prepare(spec())
-        other.write(WriteBatch(entries=[entry(2)]))
+        rows(other).write(WriteBatch(entries=[entry(2)]))
         for look in (other.prepare, other.checks):
             with pytest.raises(StoreError, match=r"'rowvec_stranger' could not .* does not own public.things_vectors"):
                 look(replace(spec(), fingerprint=made))
-    assert store.count() == 2
+    assert rows(store).count() == 2
 
 
 def test_a_sync_in_another_database_of_the_server_holds_nothing_here(store: PostgresStore, server: str) -> None:
     store.prepare(spec())
     with store.lock():
-        store.begin_run()
+        store.begin_run("things")
     with closing(open_store(server)) as elsewhere, elsewhere.lock():
         assert [run.outcome for run in store.runs()] == ["lost"]
 
@@ -231,7 +234,7 @@ def test_the_lock_of_a_process_that_was_killed_in_a_long_statement_is_waited_for
     def hold() -> None:
         other = open_store(postgres_url)
         with other.lock():
-            other.begin_run()
+            other.begin_run("things")
             other._write(lambda connection: connection.execute("select pg_sleep(1.5)"))
 
     store.prepare(spec())
@@ -259,12 +262,12 @@ def test_a_connection_that_broke_is_opened_anew_and_takes_the_lock_again(
                 " where application_name like 'rowvec%' and pid <> pg_backend_pid()"
             )
         with pytest.raises(StoreUnavailable):
-            store.write(WriteBatch(entries=[entry(1)]))
-        store.write(WriteBatch(entries=[entry(1)]))
+            rows(store).write(WriteBatch(entries=[entry(1)]))
+        rows(store).write(WriteBatch(entries=[entry(1)]))
         with pytest.raises(Locked), other.lock():
             pytest.fail("the lock was lost with the connection")
     other.close()
-    assert store.count() == 1
+    assert rows(store).count() == 1
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def test_a_pipeline_that_is_being_synced_is_left_to_whoever_does(shop: Shop, mon
     for name in ("MODEL_URL", "STORE_URL"):
         monkeypatch.setenv(name, shop.variables[name])
     with assemble.opened(shop.folder / "rowvec.toml", None) as pipeline:
-        assert pipeline.store.attach(pipeline.spec)
+        assert pipeline.store.generation(pipeline.spec)
         with pipeline.store.lock():
             run = sync_by_flow(shop, {})
     report = json.loads(run.stdout)

@@ -21,6 +21,7 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Document, Key
+from tests.support import rows_of
 
 EVERY = 100
 COLUMNS = ("id", "name", "description", "tags", "update_frequency", "license", "managed_by", "documentation")
@@ -75,13 +76,13 @@ def assert_equal_to_a_fresh_sync(pipeline: Pipeline, path: Path, after: Mapping[
     fresh = opened(path, MemoryStore())
     sync(fresh)
     keys = sorted(after, key=str)
-    assert sorted(pipeline.store.keys(None, 100_000), key=str) == keys
+    assert sorted(rows_of(pipeline).keys(None, 100_000), key=str) == keys
     for key in keys:
-        vector, expected = pipeline.store.vector(key), fresh.store.vector(key)
+        vector, expected = rows_of(pipeline).vector(key), rows_of(fresh).vector(key)
         assert vector is not None
         assert expected is not None
         np.testing.assert_allclose(vector, expected, atol=1e-6, err_msg=str(key))
-    found = pipeline.store.metadata(keys)
+    found = rows_of(pipeline).metadata(keys)
     assert {key: tuple(found[key].values()) for key in keys} == {key: after[key].metadata for key in keys}
     fresh.close()
 

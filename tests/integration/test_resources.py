@@ -36,7 +36,7 @@ from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Column, ColumnType, Document, Embedded, PastFailure, Reason, Stored
 from tests.acceptance.shop import Shop
 from tests.servers.openai import EmbeddingServer
-from tests.support import as_role, digest, in_child, simple_pipeline, vectors_match_rows
+from tests.support import as_role, digest, in_child, rows_of, simple_pipeline, vectors_match_rows
 from tests.torture import Faults, tried
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_a_libsql_file_on_a_full_disk(tmp_path: Path, faults: Faults) -> None:
             sync(pipeline)
         assert caught.value.hint is not None
         assert "room" in caught.value.hint or "space" in caught.value.hint
-        assert len(pipeline.store.keys(None, 10_000)) >= 100, "what was stored is still there"
+        assert len(rows_of(pipeline).keys(None, 10_000)) >= 100, "what was stored is still there"
         ballast.unlink()
         sync(pipeline)
         vectors_match_rows(pipeline, MANY)
@@ -323,14 +323,14 @@ def test_ten_thousand_failures_are_kept_and_made_good(
     embedder.refused = set(rows.values())
     pipeline = simple_pipeline(store=store, embedder=embedder, rows=rows)
     assert sync(pipeline).failed == 10_000
-    assert len(store.failures()) == 10_000
-    assert store.status()["failures"] == 10_000
+    assert len(rows_of(pipeline).failures()) == 10_000
+    assert rows_of(pipeline).status().failures == 10_000
     assert sync(pipeline).waiting == 10_000
     embedder.refused.clear()
     report = sync(pipeline, Options(retry_failed=True))
     assert (report.inserted, report.failed) == (10_000, 0)
-    assert store.failures() == []
-    assert store.count() == 10_000
+    assert rows_of(pipeline).failures() == []
+    assert rows_of(pipeline).count() == 10_000
     pipeline.close()
 
 
@@ -355,7 +355,7 @@ def test_a_thousand_columns(kind: str, request: pytest.FixtureRequest, tmp_path:
     assert sync(pipeline).inserted == 120
     values[7]["column_3"] = source.rows[7]["column_3"] = "changed"
     assert sync(pipeline).embedded == 1
-    assert store.metadata([7])[7]["column_3"] == "changed"
+    assert rows_of(pipeline).metadata([7])[7]["column_3"] == "changed"
     assert sync(pipeline).written == 0
     pipeline.close()
 

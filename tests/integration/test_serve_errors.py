@@ -17,6 +17,7 @@ from rowvec.errors import SourceUnavailable
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemoryStore
+from rowvec.testing.generation import MemoryGeneration
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
 
 SQL = "'; drop table products; --"
@@ -224,9 +225,12 @@ def test_vectors_of_another_model_are_not_searched() -> None:
 
 
 def test_a_defect_is_500_with_an_id_that_the_log_has_too(caplog: pytest.LogCaptureFixture) -> None:
-    class Broken(MemoryStore):
+    class BrokenRows(MemoryGeneration):
         def nearest(self, *values: Any, **named: Any) -> Any:
             raise ZeroDivisionError("secret detail")
+
+    class Broken(MemoryStore):
+        handle = BrokenRows
 
     with client_of(application(product_pipeline(Broken()))) as client:
         message = error(client.get("/search?query=x"), 500)

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from rowvec.serve import Service
-from rowvec.serve.metrics import index_of
 from rowvec.serve.page import pictures
 from rowvec.serve.page.page import body_values, duration, percent, size, templates
+from rowvec.stores.index import IndexStatus
 from rowvec.types import Run
 from tests.integration.serve_rig import product_pipeline
 
@@ -67,8 +67,8 @@ def test_what_a_picture_says_is_escaped() -> None:
 def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
     service = Service(product_pipeline(count=3))
     measured = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
-    found = {"kind": "hnsw", "precision": "halfvec", "bytes": 600, "recall": 0.9712, "measured_at": measured}
-    status = replace(service.status(), bytes=1000, details={"index": found})
+    found = IndexStatus("hnsw", precision="halfvec", bytes=600, recall=0.9712, measured_at=measured)
+    status = replace(service.status(), bytes=1000, index=found)
     text = templates.get_template("status_body.html").render(**body_values(service, status))
     assert "97.1 %" in text
     assert 'class="ring warn"' in text
@@ -77,6 +77,10 @@ def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
 
 
 def test_an_index_that_is_only_named_is_shown_by_its_name() -> None:
-    status = Service(product_pipeline(count=3)).status()
-    assert index_of(status) == {}
-    assert index_of(replace(status, details={"index": "diskann"})) == {"kind": "diskann"}
+    service = Service(product_pipeline(count=3))
+    template = templates.get_template("status_body.html")
+    assert "no index: every row is compared" in template.render(**body_values(service, service.status()))
+    status = replace(service.status(), index=IndexStatus("diskann"))
+    assert "not measured yet" in template.render(**body_values(service, status))
+    measured = replace(status, index=IndexStatus("diskann", recall=0.99))
+    assert "<p>diskann</p>" in template.render(**body_values(service, measured))

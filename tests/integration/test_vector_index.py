@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
@@ -12,13 +13,15 @@ import pytest
 from rowvec.auditing.audit import audit
 from rowvec.errors import StoreError, StoreUnavailable
 from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status import status
 from rowvec.stores.auditor import Drift
+from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.stores.postgres.vector_index.index import IndexInfo, IndexSpec
 from rowvec.syncing.run import sync
-from rowvec.testing import HashEmbedder
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Key
 from tests.models import Models
-from tests.support import simple_pipeline
+from tests.support import rows_of, simple_pipeline
 
 ROWS = {n: f"row {n}" for n in range(60)}
 
@@ -53,9 +56,7 @@ def test_builds_at_the_same_time_come_one_after_the_other(opened: Open) -> None:
     built: list[str] = []
 
     def build(pipeline: Pipeline) -> None:
-        store = store_of(pipeline)
-        store.attach(pipeline.spec)
-        built.append(store.indexes.build(IndexSpec("hnsw")).name)
+        built.append(rows_of(pipeline).index.build(IndexSpec("hnsw")).name)
 
     threads = [threading.Thread(target=build, args=[pipeline]) for pipeline in pipelines]
     for thread in threads:
@@ -72,15 +73,15 @@ def store_of(pipeline: Pipeline) -> PostgresStore:
     return pipeline.store
 
 
-def index_of(pipeline: Pipeline) -> IndexInfo:
-    (found,) = store_of(pipeline).indexes.find()
+def index_of(pipeline: Pipeline) -> IndexStatus:
+    (found,) = rows_of(pipeline).index.status()
     return found
 
 
 def is_read(pipeline: Pipeline, models: Models) -> bool:
     """Whether a search reads the index."""
     store = store_of(pipeline)
-    assert store.nearest(models.old.embed_query("row 7"), 5).keys[0] == 7
+    assert rows_of(pipeline).nearest(models.old.embed_query("row 7"), 5).keys[0] == 7
 
     def scans(connection: Any) -> int:
         counted = "select idx_scan from pg_stat_user_indexes where indexrelname = %s"
@@ -102,7 +103,7 @@ def is_read(pipeline: Pipeline, models: Models) -> bool:
 def test_an_index_is_read_by_searches(opened: Open, models: Models, table: str, storage: str, precision: Any) -> None:
     pipeline = opened(table=table, storage=storage)
     sync(pipeline)
-    store_of(pipeline).indexes.build(IndexSpec(precision=precision))
+    rows_of(pipeline).index.build(IndexSpec(precision=precision))
     assert is_read(pipeline, models)
 
 
@@ -111,28 +112,27 @@ def test_another_metric_gets_an_index_of_its_own(opened: Open, few_are_many: Non
     sync(before)
     assert index_of(before).operators == "cosine_ops"
     pipeline = opened(metric="l2")
-    store_of(pipeline).attach(pipeline.spec)
-    assert store_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact, "the index cannot answer"
+    assert rows_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact, "the index cannot answer"
     assert Drift.INDEX in audit(pipeline, settle=0).findings
     sync(pipeline)
     assert index_of(pipeline).operators == "l2_ops"
-    assert not store_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact
+    assert not rows_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact
 
 
 def test_vectors_that_are_too_long_for_an_index_are_compared_one_by_one(opened: Open, few_are_many: None) -> None:
     pipeline = opened(HashEmbedder(4096, model="long"))
     for _ in range(2):
         sync(pipeline)
-        assert store_of(pipeline).indexes.find() == []
+        assert rows_of(pipeline).index.status() == []
     assert not audit(pipeline, settle=0).findings
     with pytest.raises(StoreError, match="4,096 dimensions; pgvector indexes 4,000 at most"):
-        store_of(pipeline).indexes.build(IndexSpec())
+        rows_of(pipeline).index.build(IndexSpec())
 
 
 def test_vectors_that_are_too_long_for_full_precision_are_indexed_at_half(opened: Open) -> None:
     before = opened()
     sync(before)
-    store_of(before).indexes.build(IndexSpec(precision="vector"))
+    rows_of(before).index.build(IndexSpec(precision="vector"))
     longer = opened(HashEmbedder(3072, model="longer"))
     sync(longer)
     assert index_of(longer).precision == "halfvec"
@@ -142,7 +142,7 @@ def test_the_index_of_a_new_generation_has_a_name_that_fits(opened: Open, models
     """The longest name that a table can have, in letters of two bytes."""
     before = opened(table="я" * 25)
     sync(before)
-    store_of(before).indexes.build(IndexSpec())
+    rows_of(before).index.build(IndexSpec())
     sync(models.of(models.new, before))
     assert index_of(before).valid
 
@@ -154,5 +154,34 @@ def test_a_build_whose_progress_cannot_be_looked_at_goes_on(opened: Open, monkey
     pipeline = opened()
     sync(pipeline)
     monkeypatch.setattr(store_of(pipeline)._sessions, "another", another)
-    store_of(pipeline).indexes.build(IndexSpec(), lambda *phase: None)
+    rows_of(pipeline).index.build(IndexSpec(), lambda *phase: None)
     assert index_of(pipeline).valid
+
+
+def test_the_recall_that_tuning_and_audit_tell_is_that_of_the_searches(opened: Open, models: Models) -> None:
+    """Counted here by the keys of what searches answer, for every row."""
+    many = HashEmbedder(16, model="many")
+    source = MemorySource({n: {"name": f"row {n}", "price": 1} for n in range(3000)})
+    pipeline = models.of(many, replace(opened(), source=source))
+    sync(pipeline)
+    index = rows_of(pipeline).index
+    assert index is not None
+    index.build(IndexSpec("ivfflat", "vector", lists=40))
+    tuned = index.tune(0.7, queries=300)
+    assert tuned[-1].recall >= 0.7
+    (found,) = index.status()
+    assert (found.effort, found.recall) == (tuned[-1].effort, tuned[-1].recall)
+
+    def answered(*, exact: bool) -> list[set[Key]]:
+        live = rows_of(pipeline)
+        vectors = (many.embed_query(f"row {key}") for key in range(0, 3000, 10))
+        return [set(live.nearest(vector, 11, exact=exact).keys) - {10 * n} for n, vector in enumerate(vectors)]
+
+    shares = [len(near & all_) / 10 for near, all_ in zip(answered(exact=False), answered(exact=True), strict=True)]
+    counted = sum(shares) / len(shares)
+    assert counted < 1.0, "so coarse an index does not find all"
+    assert tuned[-1].recall == pytest.approx(counted, abs=0.05)
+    assert status(pipeline).index == found
+    audited = audit(pipeline, sample=3000, settle=0).index
+    assert audited is not None
+    assert audited.recall == pytest.approx(counted, abs=0.15), "of 30 rows"

@@ -19,7 +19,8 @@ from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, KE
 from rowvec.sources.sql import SqlSource
 from rowvec.syncing.watch import watch
 from rowvec.testing import MemoryStore
-from rowvec.types import Report
+from rowvec.testing.generation import MemoryGeneration
+from rowvec.types import Report, WriteBatch
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
 from tests.support import as_role, simple_pipeline, vectors_match_rows
 
@@ -356,14 +357,14 @@ class TestWatching:
         shop.fill(50)
         store = MemoryStore()
         pipeline = shop.pipeline(store)
-        real = store.write
 
-        def write(batch: Any) -> int:
-            store.write = real  # type: ignore[method-assign]
-            shop.run("update shop.things set name = 'while it was reading' where id = 1")
-            return real(batch)
+        class Overtaken(MemoryGeneration):
+            def write(self, batch: WriteBatch) -> int:
+                if store.writes == 0:
+                    shop.run("update shop.things set name = 'while it was reading' where id = 1")
+                return super().write(batch)
 
-        store.write = write  # type: ignore[method-assign]
+        store.handle = Overtaken
         with watching(pipeline, shop.install()):
             in_step(shop, pipeline)
 

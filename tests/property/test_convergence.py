@@ -30,7 +30,7 @@ from rowvec.errors import DeletionGuard, GenerationHeld, Locked, StoreUnavailabl
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings
 from rowvec.sources.sql import SqlSource
-from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.support import killpoints
@@ -40,7 +40,7 @@ from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
 from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
 from rowvec.workers.ranges import identity, sync_range
 from tests.servers.hrana import HranaServer, serving
-from tests.support import digest, in_child
+from tests.support import digest, in_child, rows_of
 from tests.torture import TORTURE, Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -78,20 +78,32 @@ class LostAcknowledgement:
     """A store whose answer to a write gets lost: before the write was done, or after."""
 
     def __init__(self, store: Store, *, done: bool) -> None:
+        self.done = done
+        self.left = 1
         self._store = store
-        self._done = done
-        self._left = 1
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
+    def prepare(self, spec: TableSpec) -> LostWrite:
+        return LostWrite(self._store.prepare(spec), self)
+
+
+class LostWrite:
+    def __init__(self, generation: GenerationHandle, store: LostAcknowledgement) -> None:
+        self._generation = generation
+        self._lost = store
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._generation, name)
+
     def write(self, batch: WriteBatch) -> int:
-        if self._left:
-            self._left = 0
-            if self._done:
-                self._store.write(batch)
+        if self._lost.left:
+            self._lost.left = 0
+            if self._lost.done:
+                self._generation.write(batch)
             raise StoreUnavailable("The answer got lost, as the test asked.")
-        return self._store.write(batch)
+        return self._generation.write(batch)
 
 
 @dataclass
@@ -210,8 +222,9 @@ class Convergence(RuleBasedStateMachine):
     @rule(key=st.integers(0, 15))
     def delete_a_vector_by_hand(self, key: int) -> None:
         with self.opened() as pipeline:
-            if pipeline.store.attach(pipeline.spec):
-                pipeline.store.write(WriteBatch(deletes=[key]))
+            found = pipeline.store.generation(pipeline.spec)
+            if found is not None:
+                found.write(WriteBatch(deletes=[key]))
                 self.vectors_before.pop(key, None)
 
     # Syncs, disturbed and not
@@ -221,7 +234,7 @@ class Convergence(RuleBasedStateMachine):
         """A sync that nothing disturbs, and after it everything is as it should be."""
         with self.opened() as pipeline:
             unless_held(pipeline)
-            if pipeline.store.failures():
+            if rows_of(pipeline).failures():
                 sync(pipeline, Options(retry_failed=True))
                 # A generation that lacked rows takes its place when a whole sync finds none missing.
                 sync(pipeline)
@@ -237,12 +250,13 @@ class Convergence(RuleBasedStateMachine):
             pipeline.embedder.billed = billed
             store = pipeline.store
             same_model = store.ledger().fingerprint in (None, pipeline.embedder.fingerprint)
-            known = self.stored_hashes(pipeline) if same_model and store.attach(pipeline.spec) else {}
-            present = store.count() if known or same_model else 0
+            found = store.generation(pipeline.spec)
+            known = self.stored_hashes(found) if same_model and found is not None else {}
+            present = found.count() if same_model and found is not None else 0
             try:
                 report = unless_held(pipeline, Options())
             except DeletionGuard:
-                gone = set(store.keys(None, 100)) - set(self.expected())
+                gone = set(found.keys(None, 100) if found is not None else ()) - set(self.expected())
                 assert not same_model or len(gone) > present / 2
                 return
             self.recovered(pipeline, report)
@@ -254,7 +268,7 @@ class Convergence(RuleBasedStateMachine):
                 assert max(sent.values(), default=1) == 1, "a text is embedded once in a run"
 
     def recovered(self, pipeline: Pipeline, report: Report | None) -> None:
-        if report and not pipeline.store.failures():
+        if report and not rows_of(pipeline).failures():
             self.is_right(pipeline)
 
     @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 3))
@@ -295,7 +309,7 @@ class Convergence(RuleBasedStateMachine):
             embedder = pipeline.embedder
             embedder.spoil, embedder.refused, embedder.unavailable = spoil, refused, silent
             report = unless_held(pipeline)
-            assert report is None or report.failed + report.waiting == len(pipeline.store.failures())
+            assert report is None or report.failed + report.waiting == len(rows_of(pipeline).failures())
         self.each_vector_is_that_of_the_text_beside_it()
 
     @rule(key=st.integers(0, 15), name=names, occurrence=st.integers(1, 3))
@@ -368,26 +382,26 @@ class Convergence(RuleBasedStateMachine):
             live = pipeline.store.ledger().fingerprint
             assert live is not None
             embedder = HashEmbedder(live.dimension, model=live.model)
-            pipeline.store.attach(replace(pipeline.spec, fingerprint=live, dimension=live.dimension))
+            kept = existing(pipeline.store, replace(pipeline.spec, fingerprint=live, dimension=live.dimension))
             found = {}
-            for key, text_hash in self.stored_hashes(pipeline).items():
+            for key, text_hash in self.stored_hashes(kept).items():
                 if text_hash is None:
                     continue
-                vector = pipeline.store.vector(key)
+                vector = kept.vector(key)
                 assert vector is not None
                 assert abs(vector - embedder.embed_query(self.texts[text_hash])).max() < 1e-6
                 found[key] = self.texts[text_hash]
             lost = self.vectors_before.keys() - found.keys()
             if live.model != self.live_model:
                 # Both models refuse a new text, and the vector of the former one goes with the former model.
-                failed, expected = {failure.key for failure in pipeline.store.failures()}, self.expected()
+                failed, expected = {failure.key for failure in kept.failures()}, self.expected()
                 lost -= {key for key in lost & failed if expected[int(key)][0] != self.vectors_before[key]}
             assert not lost, f"rows {lost} had a vector, are still there, and have none now"
             self.vectors_before, self.live_model = found, live.model
 
-    def stored_hashes(self, pipeline: Pipeline) -> dict[Key, bytes | None]:
-        keys = pipeline.store.keys(None, 1000)
-        return {key: stored.text_hash for key, stored in pipeline.store.lookup(keys).items()}
+    def stored_hashes(self, generation: GenerationHandle) -> dict[Key, bytes | None]:
+        keys = generation.keys(None, 1000)
+        return {key: stored.text_hash for key, stored in generation.lookup(keys).items()}
 
     def expected(self) -> dict[int, tuple[str, tuple[Any, ...]]]:
         """Text and metadata of every row that should have a vector."""
@@ -397,14 +411,14 @@ class Convergence(RuleBasedStateMachine):
 
     def is_right(self, pipeline: Pipeline) -> None:
         expected = self.expected()
-        store = pipeline.store
-        assert store.keys(None, 1000) == sorted(expected)
+        live = rows_of(pipeline)
+        assert live.keys(None, 1000) == sorted(expected)
         embedder = HashEmbedder(MODELS[self.model], model=self.model)
         for key, (text, _) in expected.items():
-            vector = store.vector(key)
+            vector = live.vector(key)
             assert vector is not None
             assert abs(vector - embedder.embed_query(text)).max() < 1e-6
-        stored = {key: (found["note"], found["price"]) for key, found in store.metadata(sorted(expected)).items()}
+        stored = {key: (found["note"], found["price"]) for key, found in live.metadata(sorted(expected)).items()}
         assert stored == {key: metadata for key, (_, metadata) in expected.items()}
 
     @contextmanager

@@ -20,8 +20,9 @@ from rowvec.pipeline import Options
 from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
+from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Document, Failure, Key, PastFailure, Row, State, WriteBatch
-from tests.support import digest, simple_document, simple_pipeline, vectors_match_rows
+from tests.support import digest, rows_of, simple_document, simple_pipeline, vectors_match_rows
 
 NOW = dt.datetime.now(dt.UTC)
 EVERY_ROW = 10**9
@@ -112,14 +113,14 @@ def test_rows_that_are_gone_or_kept() -> None:
     source = pipeline.source
     assert isinstance(source, MemorySource)
     del source.rows[3]
-    pipeline.store.write(WriteBatch(failures=[failure(99, "nothing"), failure(3, "other")]))
+    rows_of(pipeline).write(WriteBatch(failures=[failure(99, "nothing"), failure(3, "other")]))
     assert keys(audit(pipeline, settle=0)) == {Drift.ORPHANED: [3], Drift.LOST_FAILURE: [99]}
     kept = replace(pipeline, keep_missing=True)
     assert keys(audit(kept, settle=0)) == {Drift.LOST_FAILURE: [99]}
 
     assert repair(pipeline, audit(pipeline, settle=0)).left == []
-    assert pipeline.store.failures() == []
-    assert 3 not in pipeline.store.keys(None, 1000)
+    assert rows_of(pipeline).failures() == []
+    assert 3 not in rows_of(pipeline).keys(None, 1000)
 
 
 def test_a_row_whose_text_has_become_empty_loses_its_vector_and_its_failure() -> None:
@@ -129,7 +130,7 @@ def test_a_row_whose_text_has_become_empty_loses_its_vector_and_its_failure() ->
     assert isinstance(source, MemorySource)
     source.rows[5]["name"] = ""
     source.rows[50] = {"id": 50, "name": "", "price": 1}
-    pipeline.store.write(WriteBatch(failures=[failure(50, "text")]))
+    rows_of(pipeline).write(WriteBatch(failures=[failure(50, "text")]))
     result = audit(pipeline, settle=0)
     assert keys(result) == {Drift.STALE: [5], Drift.LOST_FAILURE: [50]}
     assert repair(pipeline, result).left == []
@@ -152,7 +153,7 @@ def test_rows_that_cannot_be_rendered_count_until_they_are_on_record() -> None:
     assert keys(result) == {Drift.MISSING: [70], Drift.STALE: [7]}
     mended = repair(pipeline, result)
     assert (mended.left, mended.failed) == ([], 2)
-    assert {each.key for each in pipeline.store.failures()} == {7, 70}
+    assert {each.key for each in rows_of(pipeline).failures()} == {7, 70}
 
 
 def test_a_row_that_changes_while_it_is_looked_at_is_no_finding() -> None:
@@ -171,25 +172,28 @@ def test_a_row_that_changes_while_it_is_looked_at_is_no_finding() -> None:
 
 def test_what_is_behind_counts_only_when_it_stays_so() -> None:
     """A sync that comes while the audit waits puts one row right; the other is still behind at the end."""
-    pipeline = simple_pipeline(rows=ROWS)
+    store = MemoryStore()
+    pipeline = simple_pipeline(rows=ROWS, store=store)
     sync(pipeline)
     source = pipeline.source
     assert isinstance(source, MemorySource)
     source.rows[9]["name"] = "changed"
     looks = 0
 
-    class Watched(type(pipeline.store)):  # type: ignore[misc]
+    class WatchedRows(MemoryGeneration):
         def keys(self, after: Key | None, limit: int) -> list[Key]:
             nonlocal looks
             looks += 1
             if looks == 2:
                 # The rows have been looked at, and all that is left is to wait.
-                sync(simple_pipeline(source, MemoryStore(share=pipeline.store)))  # type: ignore[arg-type]
+                sync(simple_pipeline(source, MemoryStore(share=store)))
                 source.rows[10]["name"] = "changed"
-            found: list[Key] = super().keys(after, limit)
-            return found
+            return super().keys(after, limit)
 
-    watched = replace(pipeline, store=Watched(share=pipeline.store))
+    class Watched(MemoryStore):
+        handle = WatchedRows
+
+    watched = replace(pipeline, store=Watched(share=store))
     assert keys(audit(watched, settle=0)) == {}
     assert keys(audit(watched, settle=0)) == {Drift.STALE: [10]}
 
@@ -198,15 +202,15 @@ def test_a_repair_embeds_just_what_was_found() -> None:
     embedder = HashEmbedder()
     pipeline = simple_pipeline(rows=ROWS, embedder=embedder)
     sync(pipeline)
-    source, store = pipeline.source, pipeline.store
+    source = pipeline.source
     assert isinstance(source, MemorySource)
-    store.write(WriteBatch(deletes=[1, 2]))
+    rows_of(pipeline).write(WriteBatch(deletes=[1, 2]))
     source.rows[3]["price"] = 5
     embedder.texts.clear()
     mended = repair(pipeline, audit(pipeline, sample=0, settle=0))
     assert mended.left == []
     assert sorted(embedder.texts) == [ROWS[1], ROWS[2]]
-    assert store.metadata([3]) == {3: {"price": 5}}
+    assert rows_of(pipeline).metadata([3]) == {3: {"price": 5}}
     vectors_match_rows(pipeline, ROWS)
 
 
@@ -216,8 +220,8 @@ def test_a_wrong_vector_is_not_mended_with_itself() -> None:
     sync(pipeline)
     store = pipeline.store
     assert isinstance(store, MemoryStore)
-    store._live.records[1].vector = pipeline.embedder.embed_query("another text")
-    store.write(WriteBatch(deletes=[2]))
+    store.tables.generations[State.LIVE].records[1].vector = pipeline.embedder.embed_query("another text")
+    rows_of(pipeline).write(WriteBatch(deletes=[2]))
     result = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert keys(result) == {Drift.MISSING: [2], Drift.WRONG_VECTOR: [1]}
     repair(pipeline, result)
@@ -230,7 +234,7 @@ def test_metadata_altered_by_hand_costs_no_embedding() -> None:
     sync(pipeline)
     store = pipeline.store
     assert isinstance(store, MemoryStore)
-    record = store._live.records[8]
+    record = store.tables.generations[State.LIVE].records[8]
     record.document = record.document._replace(metadata=(1000,))
     assert sync(pipeline).written == 0, "a sync goes by the hashes and cannot see it"
     result = audit(pipeline, sample=0, settle=0)
@@ -238,15 +242,15 @@ def test_metadata_altered_by_hand_costs_no_embedding() -> None:
     embedder.texts.clear()
     assert repair(pipeline, result).left == []
     assert embedder.texts == []
-    assert store.metadata([8]) == {8: {"price": 1}}
+    assert rows_of(pipeline).metadata([8]) == {8: {"price": 1}}
 
 
 def test_a_repair_that_would_delete_more_than_half_stops_before_anything() -> None:
     pipeline = simple_pipeline(rows=ROWS)
     sync(pipeline)
-    source, store = pipeline.source, pipeline.store
+    source = pipeline.source
     assert isinstance(source, MemorySource)
-    store.write(WriteBatch(deletes=[1]))
+    rows_of(pipeline).write(WriteBatch(deletes=[1]))
     for key in range(2, 30):
         del source.rows[key]
     result = audit(pipeline, settle=0)
@@ -254,7 +258,7 @@ def test_a_repair_that_would_delete_more_than_half_stops_before_anything() -> No
     with pytest.raises(DeletionGuard, match="28 of the 39") as refused:
         repair(pipeline, result)
     assert "--allow-delete" in str(refused.value.hint)
-    assert store.vector(1) is None
+    assert rows_of(pipeline).vector(1) is None
     assert repair(pipeline, result, allow_delete=True).left == []
     assert keys(audit(pipeline, settle=0)) == {}
 
@@ -268,14 +272,14 @@ def test_a_repair_deletes_what_has_no_text_any_more_only_where_that_is_allowed()
     with pytest.raises(DeletionGuard, match="30 of the 40 rows in memory have no text any more"):
         repair(pipeline, result)
     assert repair(pipeline, result, allow_delete=True).left == []
-    assert pipeline.store.count() == 10
+    assert rows_of(pipeline).count() == 10
 
 
 def test_vectors_of_another_model_are_compared_by_their_texts_and_left_alone() -> None:
     store = MemoryStore()
     pipeline = simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(8))
     sync(pipeline)
-    store.write(WriteBatch(deletes=[4]))
+    rows_of(pipeline).write(WriteBatch(deletes=[4]))
     other = simple_pipeline(pipeline.source, store, HashEmbedder(16, model="newer"))
     result = audit(other, sample=EVERY_ROW, settle=0)
     assert keys(result) == {Drift.MISSING: [4]}
@@ -293,7 +297,7 @@ def test_a_rollback_between_audit_and_repair_is_left_as_it_was_decided() -> None
     sync(simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(8)))
     pipeline = simple_pipeline(rows=ROWS, store=store, embedder=HashEmbedder(16, model="newer"))
     sync(pipeline)
-    store.write(WriteBatch(deletes=[4]))
+    rows_of(pipeline).write(WriteBatch(deletes=[4]))
     result = audit(pipeline, settle=0)
     store.rollback(pipeline.spec)
     with pytest.raises(StoreError, match="Another generation of memory went live since the audit"):
@@ -306,12 +310,12 @@ def test_a_rollback_between_audit_and_repair_is_left_as_it_was_decided() -> None
 def test_a_repair_that_is_stopped_does_not_say_that_all_is_well() -> None:
     pipeline = simple_pipeline(rows=ROWS)
     sync(pipeline)
-    pipeline.store.write(WriteBatch(deletes=[4]))
+    rows_of(pipeline).write(WriteBatch(deletes=[4]))
     result = audit(pipeline, settle=0)
     stop = threading.Event()
     stop.set()
     assert [finding.drift for finding in repair(pipeline, result, stop=stop).left] == [Drift.MISSING]
-    assert pipeline.store.vector(4) is None
+    assert rows_of(pipeline).vector(4) is None
 
 
 def test_a_text_that_the_model_refuses_now_is_no_wrong_vector() -> None:
@@ -355,8 +359,8 @@ def test_a_vector_with_nan_or_of_another_length_is_told_by_the_memory_store_too(
     sync(pipeline)
     store = pipeline.store
     assert isinstance(store, MemoryStore)
-    store._live.records[1].vector[0] = np.nan
-    store._live.records[2].vector = np.ones(3, np.float32)
+    store.tables.generations[State.LIVE].records[1].vector[0] = np.nan
+    store.tables.generations[State.LIVE].records[2].vector = np.ones(3, np.float32)
     result = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert keys(result) == {Drift.DIMENSION: [2], Drift.NOT_FINITE: [1]}
     assert repair(pipeline, result).left == []

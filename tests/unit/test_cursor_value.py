@@ -18,9 +18,10 @@ from rowvec.syncing.cursor import lowered, not_after
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Report, WriteBatch
 from tests.models import Known, Models
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 LAG = 10
 
@@ -125,8 +126,8 @@ class TestReading:
         assert sync(pipeline).failed == 1
         assert reads(pipeline)[1].waiting == 1, "not due yet, and not forgotten either"
         embedder.refused.clear()
-        due = [replace(failure, next_try=failure.failed_at) for failure in pipeline.store.failures()]
-        pipeline.store.write(WriteBatch(failures=due))
+        due = [replace(failure, next_try=failure.failed_at) for failure in rows_of(pipeline).failures()]
+        rows_of(pipeline).write(WriteBatch(failures=due))
         read, report = reads(pipeline)
         assert (read, report.inserted, report.incremental) == (2, 1, True)
 
@@ -189,14 +190,14 @@ class TestDeletions:
         assert preview(pipeline, Options(selection=selection)).kinds["delete"] == 2
         report = sync(pipeline, Options(selection=selection))
         assert (report.read, report.deleted) == (11, 2)
-        assert pipeline.store.vector(40) is not None
+        assert rows_of(pipeline).vector(40) is not None
 
     def test_keeping_them_is_respected(self) -> None:
         pipeline = opened({1: ("one", 100), 2: ("two", 200)}, keep_missing=True)
         sync(pipeline)
         del memory(pipeline).rows[1]
         assert sync(pipeline).deleted == sync(pipeline, Options(selection=Selection(keys=(1,)))).deleted == 0
-        assert pipeline.store.count() == 2
+        assert rows_of(pipeline).count() == 2
 
 
 class TestWhenAllRowsAreCompared:
@@ -241,14 +242,14 @@ class TestWhenAllRowsAreCompared:
 
     def test_when_rows_were_deleted_from_the_store_by_hand(self) -> None:
         pipeline = hundred()
-        pipeline.store.write(WriteBatch(deletes=[5, 6]))
+        rows_of(pipeline).write(WriteBatch(deletes=[5, 6]))
         read, report = reads(pipeline)
         assert (read, report.inserted) == (100, 2)
         assert report.comparison == "all rows: the store holds 98 rows, and the last sync left 100."
 
     def test_when_the_store_was_emptied(self) -> None:
         pipeline = hundred()
-        pipeline.store.write(WriteBatch(deletes=list(range(1, 101))))
+        rows_of(pipeline).write(WriteBatch(deletes=list(range(1, 101))))
         assert reads(pipeline)[1].inserted == 100
 
     def test_when_the_clock_of_the_source_goes_back(self) -> None:
@@ -282,12 +283,12 @@ class TestWhatMovesTheMark:
         pipeline = hundred()
         for n in range(1, 60):
             put(pipeline, n, f"changed {n}", 20_000)
-        kept = pipeline.store.offsets()
+        kept = rows_of(pipeline).offsets()
         embedder = HashEmbedder(chunk_texts=1)
         embedder.unavailable = 3
         with pytest.raises(EmbedderUnavailable):
             sync(replace(pipeline, embedder=embedder), patience=0)
-        assert pipeline.store.offsets() == kept
+        assert rows_of(pipeline).offsets() == kept
         read, report = reads(pipeline)
         assert (read, report.incremental) == (60, True)
         assert report.waiting == 0, "no row failed"
@@ -314,12 +315,15 @@ class TestWhatMovesTheMark:
     def test_a_conflict_leaves_it_where_it_is(self) -> None:
         pipeline = hundred()
         put(pipeline, 1, "changed", 20_000)
-        kept = pipeline.store.offsets()
-        store = pipeline.store
-        real = store.write
-        store.write = lambda batch: real(batch) + bool(batch.entries)  # type: ignore[method-assign]
+        kept = rows_of(pipeline).offsets()
+
+        class Conflicting(MemoryGeneration):
+            def write(self, batch: WriteBatch) -> int:
+                return super().write(batch) + bool(batch.entries)
+
+        pipeline.store.handle = Conflicting
         assert sync(pipeline).conflicts == 1
-        assert store.offsets() == kept
+        assert rows_of(pipeline).offsets() == kept
 
 
 class TestGenerations:
@@ -368,9 +372,9 @@ def hundred_of(embedder: HashEmbedder, models: Models) -> Pipeline:
 
 
 def later(pipeline: Pipeline, **changes: Any) -> None:
-    mark = cursor.Watermark.decoded(pipeline.store.offsets()[cursor.STREAM])
+    mark = cursor.Watermark.decoded(rows_of(pipeline).offsets()[cursor.STREAM])
     assert mark is not None
-    pipeline.store.write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
+    rows_of(pipeline).write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
 
 
 MINUTES = dt.timedelta(minutes=5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,10 @@ from rowvec.syncing import run
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
+from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Document, Embedded, Report, Row, State
 from tests.models import Known, Models
-from tests.support import simple_document, simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_document, simple_pipeline, vectors_match_rows
 
 
 @pytest.fixture
@@ -58,7 +60,6 @@ def states(pipeline: Pipeline) -> dict[str, tuple[str, int]]:
 def live_matches(pipeline: Pipeline, models: Models) -> None:
     """The live generation, of the old model, is that of the rows."""
     former = models.of(models.old, pipeline)
-    former.store.attach(former.spec)
     vectors_match_rows(former, names(former))
 
 
@@ -168,11 +169,10 @@ def test_without_the_old_model_deletions_and_metadata_still_reach_the_live_gener
     sync(new, tell=said.append, stop=interrupted_after(3, embedder))
     assert "gets no new vectors" in said[0]
     assert "there is no model old" in said[0]
-    store = models.of(models.old, old).store
-    store.attach(old.spec)
-    assert store.lookup([5, 500]) == {}
-    assert store.vector(3) is not None, "a changed row stays findable"
-    assert store.metadata([7]) == {7: {"price": 99}}
+    live = rows_of(old)
+    assert live.lookup([5, 500]) == {}
+    assert live.vector(3) is not None, "a changed row stays findable"
+    assert live.metadata([7]) == {7: {"price": 99}}
     sync(models.of(models.new, old, former=Known()))
     vectors_match_rows(models.of(models.new, old), names(old))
 
@@ -193,9 +193,8 @@ def test_without_the_old_model_live_rows_are_still_read_by_the_text_settings_of_
     old.source.rows[7]["price"] = 99
     new = models.of(models.new, old, former=Forgotten(), to_document=lambda row: shouted(row)._replace(text=""))
     sync(new, Options(limit=20))
-    old.store.attach(old.spec)
-    assert old.store.count() == 100
-    assert old.store.metadata([7]) == {7: {"price": 99}}
+    assert rows_of(old).count() == 100
+    assert rows_of(old).metadata([7]) == {7: {"price": 99}}
     assert not audit(new, sample=0, settle=0).findings
 
 
@@ -483,16 +482,18 @@ def test_a_swap_in_the_middle_of_a_search_has_it_answered_again(old: Pipeline, m
     new = models.of(models.new, old)
     sync(new)
     searcher = Searcher.of(new)
-    nearest, swaps = new.store.nearest, 0
+    swaps = 0
 
-    def swapped_before(*arguments: Any, **options: Any) -> Any:
-        nonlocal swaps
-        if swaps < 3:
-            swaps += 1
-            new.store.rollback(new.spec)
-        return nearest(*arguments, **options)
+    class SwappedBefore(MemoryGeneration):
+        def nearest(self, *arguments: Any, **options: Any) -> Any:
+            nonlocal swaps
+            if swaps < 3:
+                swaps += 1
+                new.store.rollback(new.spec)
+            return super().nearest(*arguments, **options)
 
-    new.store.nearest = swapped_before  # type: ignore[method-assign]
+    new.store.handle = SwappedBefore
+    searcher.check()
     assert searcher.search("row 8").hits[0].score == pytest.approx(1.0)
     assert swaps == 3
     swaps = -100
@@ -537,3 +538,27 @@ def test_an_audit_judges_rows_by_the_text_settings_of_the_live_vectors(old: Pipe
     assert {drift: list(found.keys) for drift, found in audit(new, sample=0, settle=0).findings.items()} == {
         Drift.STALE: [3]
     }
+
+
+def test_a_status_and_a_plan_change_nothing_that_a_search_in_another_thread_sees(old: Pipeline, models: Models) -> None:
+    """The config names another model than the live vectors are of: a plan looks at the generation being built."""
+    new = models.of(models.new, old)
+    sync(new, Options(limit=20))
+    searcher = Searcher.of(new)
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            assert status(new).current == 100
+            assert preview(new).rows == 100
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        try:
+            for number in range(1, 60):
+                (hit,) = searcher.search(f"row {number}", limit=1).hits
+                assert (hit.key, hit.score) == (number, pytest.approx(1.0))
+                assert searcher.similar(number, limit=3).complete
+        finally:
+            done.set()
+        looking.result()

@@ -10,7 +10,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
 from rowvec.types import Report
 from rowvec.workers import jobs
-from tests.support import simple_pipeline
+from tests.support import rows_of, simple_pipeline
 
 
 @pytest.mark.parametrize("outcome", ["failed", "interrupted", "running"])
@@ -19,7 +19,7 @@ def test_only_a_run_that_did_the_work_answers_what_was_asked_before_it(outcome: 
     pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"})
     pipeline.store.prepare(pipeline.spec)
     asked = jobs.newest_run(pipeline)
-    pipeline.store.save_run(pipeline.store.begin_run(), Report(whole=True), outcome)
+    pipeline.store.save_run(pipeline.store.begin_run("things"), Report(whole=True), outcome)
     assert jobs.generate_embeddings(pipeline, 100, asked) == {"processed": 2, "failed": 0}
     assert "began after this was asked for" in jobs.generate_embeddings(pipeline, 100, asked)["skipped"]
 
@@ -41,7 +41,7 @@ def test_a_run_of_some_rows_does_not_count_as_the_work_of_all(part: Options) -> 
     sync(pipeline, part)
     done = jobs.generate_embeddings(pipeline, 100, asked)
     assert "skipped" not in done
-    assert pipeline.store.count() == 4
+    assert rows_of(pipeline).count() == 4
 
 
 def test_a_batch_that_was_full_does_not_count_as_the_work_of_all() -> None:

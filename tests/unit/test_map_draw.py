@@ -72,10 +72,10 @@ def test_a_sample_keeps_no_page_that_it_is_drawn_from() -> None:
 
 def test_without_vectors_there_is_nothing_to_draw() -> None:
     pipeline = simple_pipeline(rows={})
-    with pytest.raises(StoreError, match="does not exist yet"):
+    with pytest.raises(StoreError, match="holds no vectors yet"):
         draw(pipeline.store, pipeline.spec)
     sync(pipeline)
-    with pytest.raises(StoreError, match="has no vectors yet"):
+    with pytest.raises(StoreError, match="holds no vectors yet"):
         draw(pipeline.store, pipeline.spec)
 
 

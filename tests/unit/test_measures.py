@@ -12,7 +12,7 @@ from benchmarks.relevance_data import cpv, hf_datasets, icecat, vaswani
 
 from rowvec.errors import ConfigError, MissingExtraError, SearchError
 from rowvec.evaluation.files import queries_of, read_judgements, read_queries
-from rowvec.evaluation.measures import MEASURES, Evaluation, compare, evaluate, recall_against_exact
+from rowvec.evaluation.measures import MEASURES, evaluate
 
 QUERIES = {"1": "lamp", "2": "chair"}
 JUDGEMENTS = {"1": {"a": 3, "b": 0, "c": 1}, "2": {"x": 2}}
@@ -141,83 +141,6 @@ def test_an_evaluation_is_written_as_json() -> None:
     assert written["means"] == found.means
     assert written["per_query"] == {"MRR@10": {"1": 1 / 3, "2": 0.5}}
     assert written["queries"] == 2
-
-
-# Comparing two runs
-
-
-def scored(*values: float, measure: str = "nDCG@10") -> Evaluation:
-    per_query = {measure: {str(number): value for number, value in enumerate(values)}}
-    return Evaluation(per_query, unjudged=(), unasked=(), irrelevant=(), judged=1.0, depth=10, condensed=False)
-
-
-def test_a_gain_on_every_query_is_significant() -> None:
-    difference = compare(scored(*[0.1, 0.4] * 20), scored(*[0.2, 0.6] * 20))["nDCG@10"]
-    assert difference.mean == pytest.approx(0.15)
-    assert (difference.first, difference.second) == (pytest.approx(0.25), pytest.approx(0.4))
-    assert 0.1 < difference.low < 0.15 < difference.high < 0.2
-    assert (difference.better, difference.worse, difference.queries) == (40, 0, 40)
-    assert difference.significant
-
-
-def test_gains_and_losses_that_even_out_are_not() -> None:
-    difference = compare(scored(*[0.5] * 40), scored(*[0.4, 0.6] * 20))["nDCG@10"]
-    assert difference.low < 0 < difference.high
-    assert not difference.significant
-
-
-def test_a_run_compared_with_itself_differs_by_nothing() -> None:
-    difference = compare(scored(0.1, 0.9), scored(0.1, 0.9))["nDCG@10"]
-    assert (difference.mean, difference.low, difference.high, difference.significant) == (0.0, 0.0, 0.0, False)
-
-
-def test_the_interval_is_that_of_the_normal_law_for_many_queries_and_the_same_every_time() -> None:
-    gains = [math.sin(number * 12.9898) * 0.3 for number in range(1_500)]
-    first, second = scored(*[0.5] * 1_500), scored(*[0.5 + gain for gain in gains])
-    difference = compare(first, second)["nDCG@10"]
-    mean = sum(gains) / 1_500
-    error = math.sqrt(sum((gain - mean) ** 2 for gain in gains)) / 1_500
-    assert difference.low == pytest.approx(mean - 1.96 * error, abs=0.1 * error)
-    assert difference.high == pytest.approx(mean + 1.96 * error, abs=0.1 * error)
-    assert compare(first, second)["nDCG@10"] == difference
-    assert compare(first, second, confidence=0.5)["nDCG@10"].high < difference.high
-
-
-def test_runs_over_other_queries_or_measures_are_not_compared() -> None:
-    for other in (scored(0.1), scored(0.1, 0.2, measure="MRR@10")):
-        with pytest.raises(ConfigError, match="same queries and measures"):
-            compare(scored(0.1, 0.2), other)
-    with pytest.raises(ConfigError, match="between 0 and 1"):
-        compare(scored(0.1), scored(0.1), confidence=95)
-
-
-# Recall of an index
-
-
-def test_recall_is_the_mean_share_of_the_exact_answer() -> None:
-    assert recall_against_exact([[1, 2, 3], [4, 9, 8]], [[3, 2, 1], [4, 5, 6]]) == pytest.approx((1 + 1 / 3) / 2)
-
-
-def test_a_key_below_the_exact_k_is_no_hit() -> None:
-    assert recall_against_exact([[9, 1]], [[1]]) == 0.0
-    assert recall_against_exact([[1]], [[1, 2]]) == 0.5
-
-
-def test_another_key_with_the_score_of_the_last_exact_one_is_a_hit() -> None:
-    exact, exact_scores = [["a", "b"]], [[0.9, 0.5]]
-    for score, recall in ((0.5, 1.0), (0.5 - 1e-7, 1.0), (0.49, 0.5)):
-        found = recall_against_exact([["a", "c"]], exact, approximate_scores=[[0.9, score]], exact_scores=exact_scores)
-        assert found == recall  # fmt: skip
-
-
-def test_queries_with_nothing_to_find_are_left_out() -> None:
-    assert recall_against_exact([[], [1]], [[], [2]]) == 0.0
-    assert recall_against_exact([[]], [[]]) == 1.0
-
-
-def test_answers_to_other_queries_are_not_compared() -> None:
-    with pytest.raises(ValueError, match="zip"):
-        recall_against_exact([[1]], [[1], [2]])
 
 
 # Files

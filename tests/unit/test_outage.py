@@ -24,7 +24,7 @@ from rowvec.syncing.watch import watch
 from rowvec.testing import HashEmbedder
 from rowvec.types import Embedded, Report
 from tests.integration.debezium_rig import lines, put
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 LONGEST = 60.0
 
@@ -76,7 +76,7 @@ def test_what_gets_no_answer_for_a_while_is_sent_again_and_embedded_once(concurr
     assert (report.inserted, report.texts, report.failed) == (200, 200, 0)
     assert sorted(service.texts) == sorted(rows(200).values())
     assert said == ["The service does not answer. It is tried again."], "once for an outage"
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     vectors_match_rows(pipeline, rows(200))
 
 
@@ -89,9 +89,9 @@ def test_a_service_that_stays_down_ends_the_run_keeps_what_came_before_and_no_ro
 
     with pytest.raises(EmbedderUnavailable):
         sync(pipeline, progress=leave, patience=0.3)
-    kept = pipeline.store.count()
+    kept = rows_of(pipeline).count()
     assert 50 <= kept < 200
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     assert service.unanswered <= 40, "a service that is down is not asked for every batch"
     (run,) = pipeline.store.runs()
     assert (run.outcome, run.report["texts"]) == ("failed", kept)
@@ -120,7 +120,7 @@ def test_a_text_that_a_service_falls_over_fails_alone_and_holds_nothing_up(count
     service.deadly = {"deadly"}
     report = sync(pipeline, patience=math.inf)
     assert (report.inserted, report.failed) == (count, 1)
-    assert [failure.key for failure in pipeline.store.failures()] == [99]
+    assert [failure.key for failure in rows_of(pipeline).failures()] == [99]
     assert sorted(text for text in service.texts if text != outage.PROBE) == sorted(rows(count).values())
 
 
@@ -130,7 +130,7 @@ def test_the_only_text_there_is_can_be_the_one_to_blame() -> None:
     pipeline = simple_pipeline(rows={1: "deadly"}, embedder=service)
     report = sync(pipeline, patience=math.inf)
     assert (report.failed, report.texts, set(service.texts)) == (1, 0, {outage.PROBE})
-    assert "does not answer" in pipeline.store.failures()[0].error
+    assert "does not answer" in rows_of(pipeline).failures()[0].error
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -145,7 +145,7 @@ def test_a_service_that_answers_every_other_time_costs_no_row(seed: int) -> None
 
     pipeline = simple_pipeline(rows=rows(300), embedder=Flaky(concurrency=2, chunk_texts=10))
     report = sync(pipeline, patience=math.inf)
-    assert (report.inserted + report.failed, len(pipeline.store.failures())) == (300, report.failed)
+    assert (report.inserted + report.failed, len(rows_of(pipeline).failures())) == (300, report.failed)
     assert report.failed <= 3
     assert len(set(pipeline.embedder.texts)) == len(pipeline.embedder.texts) == report.inserted
 
@@ -173,7 +173,7 @@ def test_who_follows_change_events_waits_as_long_as_it_takes(tmp_path: Path, no_
     assert (report.inserted, report.failed) == (60, 0)
     assert sorted(service.texts) == sorted(rows(60).values())
     assert said == ["The service does not answer. It is tried again."]
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     vectors_match_rows(pipeline, rows(60))
 
 
@@ -203,7 +203,7 @@ def test_who_follows_a_table_waits_as_long_as_it_takes(no_patience: None) -> Non
     assert (report.embedded, report.failed) == (1, 0)
     assert service.texts.count("changed") == 1
     assert said == ["The service does not answer. It is tried again."]
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     vectors_match_rows(pipeline, {**rows(60), 7: "changed"})
 
 
@@ -221,7 +221,7 @@ def test_change_events_that_were_stopped_in_an_outage_are_carried_out_once_by_th
     service.after = lambda unanswered: stop.set() if unanswered == 4 else None
     report = sync(pipeline, follow=True, stop=stop)
     assert report.inserted == len(service.texts) == 15
-    assert pipeline.store.offsets() == {}, "not all of the batch is carried out"
+    assert rows_of(pipeline).offsets() == {}, "not all of the batch is carried out"
     service.embed = embed  # type: ignore[method-assign]
     service.down = False
     assert sync(pipeline, Options()).inserted == 25
@@ -236,6 +236,6 @@ def test_change_events_that_are_not_followed_end_with_the_error_and_go_on_from_t
     service.down = True
     with pytest.raises(EmbedderUnavailable):
         sync(pipeline, patience=0.2)
-    assert (pipeline.store.failures(), pipeline.store.offsets()) == ([], {})
+    assert (rows_of(pipeline).failures(), rows_of(pipeline).offsets()) == ([], {})
     service.down = False
     assert sync(pipeline).inserted == 40

@@ -29,7 +29,7 @@ def test_it_says_what_ended_the_run_and_of_a_foreign_error_its_kind_only(
 ) -> None:
     pipeline = simple_pipeline(store=MemoryStore(), rows={})
     pipeline.store.prepare(pipeline.spec)
-    save_failed(pipeline.store, pipeline.store.begin_run(), Report(), error)
+    save_failed(pipeline.store, pipeline.store.begin_run("things"), Report(), error)
     (run,) = pipeline.store.runs()
     assert (run.outcome, run.error) == recorded
 

@@ -17,8 +17,9 @@ from rowvec.sources.base import Selection
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
+from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Document, Embedded, Report, Row, Vectors
-from tests.support import simple_pipeline, vectors_match_rows
+from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 
 def names(pipeline: Pipeline) -> dict[Any, str]:
@@ -45,7 +46,7 @@ def test_a_changed_row_is_embedded_a_changed_price_is_not_a_vanished_row_goes() 
     report = sync(pipeline)
     assert (report.embedded, report.updated, report.deleted, report.unchanged) == (1, 1, 1, 7)
     assert pipeline.embedder.texts[10:] == ["other"]
-    assert pipeline.store.metadata([4]) == {4: {"price": 99}}
+    assert rows_of(pipeline).metadata([4]) == {4: {"price": 99}}
     vectors_match_rows(pipeline, names(pipeline))
 
 
@@ -86,7 +87,7 @@ def test_a_text_that_is_refused_fails_alone_and_is_listed() -> None:
     pipeline.embedder.refused = {"row 57"}
     report = sync(pipeline)
     assert (report.inserted, report.failed) == (99, 1)
-    failure = pipeline.store.failures()[0]
+    failure = rows_of(pipeline).failures()[0]
     assert (failure.key, failure.attempts) == (57, 1)
     assert "refuses" in failure.error
 
@@ -99,10 +100,10 @@ def test_a_failed_row_waits_for_its_time_and_can_be_tried_at_once() -> None:
     assert (waiting.waiting, waiting.failed) == (1, 0)
     again = sync(pipeline, Options(retry_failed=True))
     assert (again.read, again.failed) == (1, 1)
-    assert pipeline.store.failures()[0].attempts == 2
+    assert rows_of(pipeline).failures()[0].attempts == 2
     pipeline.embedder.refused = set()
     assert sync(pipeline, Options(retry_failed=True)).inserted == 1
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
     vectors_match_rows(pipeline, names(pipeline))
 
 
@@ -112,8 +113,8 @@ def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale() -> 
     pipeline.source.rows[1]["name"] = "bad"
     pipeline.embedder.refused = {"bad"}
     assert sync(pipeline).failed == 1
-    assert pipeline.store.status()["stale"] == 1
-    assert (pipeline.store.vector(1) == pipeline.embedder.embed_query("old")).all()
+    assert rows_of(pipeline).status().stale == 1
+    assert (rows_of(pipeline).vector(1) == pipeline.embedder.embed_query("old")).all()
 
 
 def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more() -> None:
@@ -124,7 +125,7 @@ def test_a_row_that_goes_back_to_its_old_text_is_no_failure_any_more() -> None:
     sync(pipeline)
     pipeline.source.rows[1]["name"] = "old"
     assert sync(pipeline).unchanged == 2
-    assert pipeline.store.failures() == []
+    assert rows_of(pipeline).failures() == []
 
 
 @pytest.mark.parametrize(("spoil", "word"), [(with_nan, "NaN"), (with_zero, "zeros")])
@@ -133,7 +134,7 @@ def test_a_useless_vector_is_never_stored(spoil: Callable[[Vectors], Vectors], w
     pipeline.embedder.spoil = spoil
     report = sync(pipeline)
     assert (report.inserted, report.failed) == (2, 1)
-    assert word in pipeline.store.failures()[0].error
+    assert word in rows_of(pipeline).failures()[0].error
 
 
 def test_an_answer_with_a_vector_too_few_is_not_guessed_at() -> None:
@@ -141,7 +142,7 @@ def test_an_answer_with_a_vector_too_few_is_not_guessed_at() -> None:
     pipeline.embedder.spoil = with_one_missing
     with pytest.raises(EmbedderUnavailable, match=r"\(2, 8\).*\(3, 8\)"):
         sync(pipeline, patience=0)
-    assert pipeline.store.count() == 0
+    assert rows_of(pipeline).count() == 0
     pipeline.embedder.spoil = None
     assert sync(pipeline).inserted == 3
 
@@ -189,7 +190,7 @@ def test_an_empty_source_does_not_wipe_the_index() -> None:
     pipeline.source.rows.clear()
     with pytest.raises(DeletionGuard, match="--allow-delete"):
         sync(pipeline)
-    assert pipeline.store.count() == 100
+    assert rows_of(pipeline).count() == 100
     assert preview(pipeline).deletion_guard
     pipeline.source.rows.update(rows)
     assert sync(pipeline).unchanged == 100
@@ -206,7 +207,7 @@ def test_texts_that_are_empty_all_at_once_do_not_wipe_the_index(options: Options
     with pytest.raises(DeletionGuard, match="60 of the 100 rows in memory have no text any more") as guarded:
         sync(pipeline, options)
     assert "--allow-delete" in str(guarded.value.hint)
-    assert pipeline.store.count() == 100
+    assert rows_of(pipeline).count() == 100
     assert preview(pipeline, options).deletion_guard
     assert sync(pipeline, replace(options, allow_delete=True)).deleted == 60
 
@@ -219,7 +220,7 @@ def test_texts_of_a_range_that_are_empty_all_at_once_keep_their_vectors() -> Non
         pipeline.source.rows[n]["name"] = ""
     with pytest.raises(DeletionGuard, match="40 of the 50 rows in memory have no text any more"):
         sync(pipeline, Options(after=49))
-    assert pipeline.store.count() == 100
+    assert rows_of(pipeline).count() == 100
     assert sync(pipeline, Options(after=49, allow_delete=True)).deleted == 40
 
 
@@ -231,7 +232,7 @@ def test_rows_that_are_gone_and_rows_without_a_text_count_together() -> None:
         del pipeline.source.rows[n + 50]
     with pytest.raises(DeletionGuard, match=r"30 of the 100 rows in memory are gone .* and 30 have no text any more"):
         sync(pipeline)
-    assert pipeline.store.count() == 100
+    assert rows_of(pipeline).count() == 100
     assert preview(pipeline).deletion_guard
     del pipeline.source.rows[0]
     report = sync(pipeline, Options(allow_delete=True))
@@ -244,7 +245,7 @@ def test_missing_rows_keep_their_vector_when_the_config_says_so() -> None:
     sync(pipeline)
     del pipeline.source.rows[3]
     assert sync(pipeline).deleted == 0
-    assert pipeline.store.count() == 3
+    assert rows_of(pipeline).count() == 3
 
 
 def test_what_was_paid_of_a_batch_is_kept_when_the_service_goes_away_in_the_middle_of_it() -> None:
@@ -259,8 +260,8 @@ def test_what_was_paid_of_a_batch_is_kept_when_the_service_goes_away_in_the_midd
     pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(8)}, embedder=embedder)
     with pytest.raises(EmbedderUnavailable):
         sync(pipeline, patience=0)
-    assert [n for n in range(8) if pipeline.store.vector(n) is not None] == [1, 2, 3]
-    assert [failure.key for failure in pipeline.store.failures()] == [0], "the others were not refused"
+    assert [n for n in range(8) if rows_of(pipeline).vector(n) is not None] == [1, 2, 3]
+    assert [failure.key for failure in rows_of(pipeline).failures()] == [0], "the others were not refused"
 
 
 @pytest.mark.parametrize("error", [TextRefused, EmbedderError])
@@ -272,7 +273,7 @@ def test_whatever_a_service_says_can_be_kept(error: type[EmbedderError]) -> None
     pipeline = simple_pipeline(rows={1: "row"}, embedder=Cut())
     with nullcontext() if error is TextRefused else pytest.raises(EmbedderError):
         sync(pipeline)
-    said: list[str | None] = [failure.error for failure in pipeline.store.failures()] or [
+    said: list[str | None] = [failure.error for failure in rows_of(pipeline).failures()] or [
         pipeline.store.runs(1)[0].error
     ]
     assert said == ["It is cut off: \ufffd"]
@@ -282,7 +283,7 @@ def test_rows_that_are_followed_are_synced_without_counting_the_table(monkeypatc
     rows = {n: f"row {n}" for n in range(20)}
     pipeline = simple_pipeline(rows=rows)
     sync(pipeline)
-    monkeypatch.setattr(MemoryStore, "count", lambda store: pytest.fail("it was counted"))
+    monkeypatch.setattr(MemoryGeneration, "count", lambda store: pytest.fail("it was counted"))
     rows[3] = "another text"
     del rows[4]
     changed = replace(pipeline, source=simple_pipeline(rows=rows).source)
@@ -320,7 +321,7 @@ def test_a_stop_keeps_what_is_embedded_and_the_next_sync_goes_on() -> None:
 
     report = sync(pipeline, progress=after_a_few, stop=stop)
     assert 50 <= report.inserted < 200
-    assert pipeline.store.count() == report.inserted
+    assert rows_of(pipeline).count() == report.inserted
     assert pipeline.store.runs()[0].outcome == "interrupted"
     assert sync(pipeline).inserted == 200 - report.inserted
     assert len(pipeline.embedder.texts) == 200
@@ -348,7 +349,7 @@ def test_a_row_that_cannot_be_read_fails_alone(monkeypatch: pytest.MonkeyPatch) 
     object.__setattr__(pipeline, "to_document", strict)
     report = sync(pipeline)
     assert (report.inserted, report.failed) == (1, 1)
-    assert "price" in pipeline.store.failures()[0].error
+    assert "price" in rows_of(pipeline).failures()[0].error
 
 
 def test_what_was_paid_before_the_budget_ended_a_batch_is_on_record() -> None:

@@ -20,7 +20,7 @@ from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
-from rowvec.pipeline_status import Status, status
+from rowvec.pipeline_status import Status, failures, status
 from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.support.tables import Rows
@@ -266,7 +266,7 @@ class ProjectPipeline:
     @method
     def failures(self) -> Rows[Failure]:
         """The rows that could not be embedded, each with its error and its next try."""
-        return Rows(tuple(self.assembled.store.failures()))
+        return Rows(tuple(failures(self.assembled)))
 
     @method
     def generations(self) -> Rows[Generation]:

@@ -17,12 +17,12 @@ from itertools import islice
 from rowvec.auditing.findings import KEPT_KEYS, Audit, Finding, RowHashes
 from rowvec.auditing.sampling import IndexCheck, Sample
 from rowvec.errors import ConfigError, SourceError, StoreError
-from rowvec.generations.lifecycle import as_live
+from rowvec.generations.lifecycle import as_live, live_rows
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import has_table
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault, Seen
-from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.base import TableSpec
 from rowvec.support.retry import patiently
 from rowvec.syncing.pages import row_pages
 from rowvec.types import Document, Key, Progress, Row
@@ -83,14 +83,13 @@ class Auditing:
         self.store = pipeline.store
         self.stop = stop
         self.progress = progress
-        self.ledger = _existing(pipeline)
+        self.ledger, self.live = live_rows(pipeline.store, pipeline.spec)
         self.same_model = self.ledger.fingerprint in (None, pipeline.spec.fingerprint)
         # Rows are judged by the text settings that the live vectors were made with.
         self.pipeline = pipeline if self.same_model else as_live(pipeline, self.ledger)
         self.spec = self.pipeline.spec
-        self.store.attach(self.spec)
-        assert isinstance(self.store, Audited)
-        self.auditor: Auditor = self.store.auditor(self.spec)
+        assert isinstance(self.live, Audited)
+        self.auditor: Auditor = self.live.auditor()
         model = self.ledger.fingerprint.model if self.ledger.fingerprint else None
         self.result = Audit(pipeline.name, self.store.location, model, repairable=self.same_model)
 
@@ -115,7 +114,7 @@ class Auditing:
             result.sample = sample
         # An index that is known to be broken may not even answer.
         if size and all(fault.drift is not Drift.INDEX for fault in faults):
-            result.index = IndexCheck.of(self.store, sample.vectors, self.stop)
+            result.index = IndexCheck.of(self.live, sample.vectors, self.stop)
         for fault in map(self._but_orphans, faults):
             result.findings[fault.drift] = Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         self._blame_index()
@@ -188,7 +187,7 @@ class Auditing:
     def _orphans(self) -> None:
         after: Key | None = None
         while not self.stop.is_set():
-            keys = patiently(self.stop, self.store.keys, after, 5 * KEYS_AT_ONCE)
+            keys = patiently(self.stop, self.live.keys, after, 5 * KEYS_AT_ONCE)
             if not keys:
                 return
             self.result.entries += len(keys)
@@ -203,7 +202,7 @@ class Auditing:
             return {}
         existing = patiently(self.stop, self.pipeline.source.existing, wanted)
         gone = [key for key in wanted if key not in existing]
-        held = patiently(self.stop, self.store.lookup, gone) if gone else {}
+        held = patiently(self.stop, self.live.lookup, gone) if gone else {}
         found = {}
         for key in (key for key in gone if key in held):
             lost = held[key].failure is not None and held[key].text_hash is None and held[key].row_hash is None
@@ -296,10 +295,3 @@ def confirmed(before: Iterable[Fault], after: Iterable[Fault]) -> list[Fault]:
             gone = len(fault.keys) - len(same)
             kept.append(replace(now, count=fault.count - gone, keys=[key for key in fault.keys if key in same]))
     return kept
-
-
-def _existing(pipeline: Pipeline) -> Ledger:
-    ledger = pipeline.store.ledger()
-    if not ledger.exists:
-        raise StoreError(f"{pipeline.store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
-    return ledger

@@ -13,6 +13,7 @@ from rowvec.errors import StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
+from rowvec.stores.base import GenerationHandle
 from rowvec.syncing.deletion import check_share
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
@@ -62,9 +63,6 @@ def repair(
     """
     stop = stop or threading.Event()
     _check(pipeline, found, allow_delete=allow_delete)
-    pipeline.store.attach(pipeline.spec)
-    assert isinstance(pipeline.store, Audited)
-    auditor = pipeline.store.auditor(pipeline.spec)
     done = Repair()
     embedded = _keys(found, EMBEDDED)
     if embedded:
@@ -73,11 +71,13 @@ def repair(
     rewritten = _keys(found, REWRITTEN)
     with pipeline.store.lock():
         _check_live(pipeline)
-        pipeline.store.prepare(pipeline.spec)
+        live = pipeline.store.prepare(pipeline.spec)
+        assert isinstance(live, Audited)
+        auditor = live.auditor()
         if rewritten:
             auditor.forget(rewritten)
         if Drift.LOST_FAILURE in found.findings:
-            _drop_failures(pipeline, found.findings[Drift.LOST_FAILURE])
+            _drop_failures(pipeline, live, found.findings[Drift.LOST_FAILURE])
         _mend(auditor, found, (Drift.LOST_WORDS,))
     named = (*rewritten, *_keys(found, (Drift.ORPHANED,)))
     if named:
@@ -117,11 +117,11 @@ def _keys(found: Audit, drifts: Iterable[Drift]) -> tuple[Key, ...]:
     return tuple(dict.fromkeys(chain.from_iterable(each)))
 
 
-def _drop_failures(pipeline: Pipeline, finding: Finding) -> None:
+def _drop_failures(pipeline: Pipeline, live: GenerationHandle, finding: Finding) -> None:
     """Under the lock, and only of rows that still have nothing to embed."""
     still = finding.copy()
     Auditing(pipeline, threading.Event()).look_again([still])
-    pipeline.store.write(WriteBatch(recovered=list(still.keys)))
+    live.write(WriteBatch(recovered=list(still.keys)))
 
 
 def _mend(auditor: Auditor, found: Audit, drifts: Iterable[Drift]) -> None:

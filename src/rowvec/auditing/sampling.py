@@ -13,9 +13,10 @@ import numpy as np
 
 from rowvec.embedders.base import PaidEmbedder
 from rowvec.errors import EmbedderError
+from rowvec.evaluation.recall import TIE, recall
 from rowvec.pipeline import Pipeline
 from rowvec.stores.auditor import Auditor
-from rowvec.stores.base import Store
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, embed_batch, of_like_length
 from rowvec.types import Document, Key, TextVector, Vector
@@ -26,8 +27,6 @@ QUERIES = 30
 NEAREST = 10
 DEEP = 400
 """So many hits are asked for, and so much effort with that, before a row counts as not in the index."""
-TIE = 1e-5
-"""Scores that differ by less count as equal: which of two equal rows is found does not matter."""
 
 
 class Sample:
@@ -139,33 +138,32 @@ class IndexCheck:
         return {"queries": self.queries, f"recall@{NEAREST}": self.recall, "unreachable": len(self.unreachable)}
 
     @classmethod
-    def of(cls, store: Store, vectors: Mapping[Key, Vector], stop: threading.Event) -> IndexCheck | None:
+    def of(cls, live: GenerationHandle, vectors: Mapping[Key, Vector], stop: threading.Event) -> IndexCheck | None:
         """Look for each row by its own vector; None where there is no index."""
-        state = patiently(stop, store.status)
-        if not vectors or state.get("index") is None:
+        state = patiently(stop, live.status)
+        if not vectors or state.index is None:
             return None
         found, unreachable = 0.0, []
-        limit = min(NEAREST, state["rows"])
+        limit = min(NEAREST, state.rows)
         for key, vector in vectors.items():
-            near = patiently(stop, store.nearest, vector, limit)
-            exact = patiently(stop, partial(store.nearest, exact=True), vector, limit)
+            near = patiently(stop, live.nearest, vector, limit)
+            exact = patiently(stop, partial(live.nearest, exact=True), vector, limit)
             if near.exact:
                 # The index gave too few, so that everything was compared after all.
                 unreachable.append(key)
                 continue
-            worst = exact.scores[-1] - TIE
-            found += sum(score >= worst for score in near.scores) / len(exact.scores)
-            if key in exact.keys and not _finds(key, vector, store, exact.scores[0], state["rows"], stop):
+            found += recall(near.scores, exact.scores)
+            if key in exact.keys and not _finds(key, vector, live, exact.scores[0], state.rows, stop):
                 unreachable.append(key)
         return cls(len(vectors), found / len(vectors), unreachable)
 
 
-def _finds(key: Key, vector: Vector, store: Store, best: float, rows: int, stop: threading.Event) -> bool:
+def _finds(key: Key, vector: Vector, live: GenerationHandle, best: float, rows: int, stop: threading.Event) -> bool:
     """Whether the index finds a row, or one just as near, by the row's own vector."""
     for limit in (NEAREST, DEEP):
-        hits = patiently(stop, store.nearest, vector, max(1, min(limit, rows // 2)))
+        hits = patiently(stop, live.nearest, vector, max(1, min(limit, rows // 2)))
         if not hits.exact and (key in hits.keys or hits.scores[-1] >= best - TIE):
             return True
     # The row may have got another vector, or none, meanwhile.
-    held = patiently(stop, store.vector, key)
+    held = patiently(stop, live.vector, key)
     return held is None or not np.array_equal(held, vector)

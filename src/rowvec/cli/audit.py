@@ -16,9 +16,9 @@ from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST
 from rowvec.cli import output, progress
 from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible
 from rowvec.embedders.pricing import dollars
+from rowvec.evaluation.recall import GOOD_RECALL
 
 DRIFT = 4
-GOOD_RECALL = 0.9
 
 
 def audit(

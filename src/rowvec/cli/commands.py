@@ -27,6 +27,7 @@ from rowvec.cli.options import (
     Where,
 )
 from rowvec.errors import ConfigError
+from rowvec.evaluation.recall import GOOD_RECALL
 
 app = typer.Typer(
     name="rowvec",
@@ -259,7 +260,9 @@ def index(
     m: Annotated[int, typer.Option("--m", min=2, max=100, help="Links a row has in an HNSW graph.")] = 16,
     ef_construction: Annotated[int, typer.Option("--ef-construction", min=4, max=1000, help="Build effort.")] = 64,
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Clusters of an IVFFlat index.")] = None,
-    target: Annotated[float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")] = 0.98,
+    target: Annotated[
+        float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")
+    ] = GOOD_RECALL,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 200,
     as_json: Json = False,
 ) -> None:

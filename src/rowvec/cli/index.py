@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rowvec import assemble
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError, StoreError
-from rowvec.generations.lifecycle import live_spec
+from rowvec.generations.lifecycle import live_rows
+from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
+COLUMNS = ("index", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
 
 
 def index(
@@ -32,9 +35,6 @@ def index(
     Raises:
         ConfigError: no such action or kind. StoreError: there are no vectors, or the store refuses.
     """
-    from rowvec.stores.postgres.store import PostgresStore
-    from rowvec.stores.postgres.vector_index.index import IndexSpec
-
     if action not in ("build", "drop", "status", "tune"):
         raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
     if kind not in ("hnsw", "ivfflat") or precision not in ("halfvec", "vector"):
@@ -47,56 +47,47 @@ def index(
             f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
         )
     with assemble.opened(config, name) as pipeline:
-        store = pipeline.store
-        if not store.attach(live_spec(pipeline.spec, store.ledger())):
-            raise StoreError(f"{store.location} has no vectors yet.", hint="Run `rowvec sync` first.")
-        if not isinstance(store, PostgresStore):
-            _diskann(store, action, as_json=as_json)
-            return
+        _, live = live_rows(pipeline.store, pipeline.spec)
+        found = live.index
+        if found is None:
+            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
         if action == "build":
-            spec = IndexSpec(kind, precision, m, ef_construction, lists)  # type: ignore[arg-type]
-            with progress.phases(BUILD_STOPPED) as tell:
-                store.indexes.build(spec, tell)
+            _build(found, IndexSpec(kind, precision, m, ef_construction, lists))  # type: ignore[arg-type]
         elif action == "drop":
-            output.note(f"{output.count(store.indexes.drop(), 'index', 'indexes')} dropped.")
+            output.note(f"{output.count(found.drop(), 'index', 'indexes')} dropped.")
         elif action == "tune":
-            _tune(store, target, queries, as_json=as_json)
+            _tune(found, target, queries, as_json=as_json)
             return
-        found = store.indexes.find()
+        _print(found.status(), as_json=as_json)
+
+
+def _build(index: VectorIndex, spec: IndexSpec) -> None:
+    cost = index.cost()
+    if cost is not None:
+        price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
+        output.note(f"{cost.kind} over {output.count(cost.vectors, 'different vector')}: {price}.")
+    with progress.phases(FILL_STOPPED if index.resumes else BUILD_STOPPED) as tell:
+        index.build(spec, tell)
+
+
+def _print(found: Sequence[IndexStatus], *, as_json: bool) -> None:
     if as_json:
         output.print_json([one.as_dict() for one in found])
-        return
-    output.table(
-        ["index", "kind", "precision", "valid", "size", "effort", "recall@10", "measured"],
-        [
-            (i.name, i.kind, i.precision, i.valid, f"{i.bytes / 1e6:,.1f} MB", i.effort, i.recall, i.measured_at)
-            for i in found
-        ],
-    )
-
-
-def _diskann(store: Any, action: str, *, as_json: bool) -> None:
-    """The index of libSQL, of which nothing can be chosen."""
-    if action == "tune":
-        raise StoreError(f"{store.location}: libSQL's index has no effort to tune.", hint="--exact compares every row.")
-    if action == "build":
-        cost = store.vector_index_cost()
-        price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
-        output.note(f"DiskANN over {output.count(cost.vectors, 'different vector')}: {price}.")
-        with progress.phases(FILL_STOPPED) as tell:
-            store.create_vector_index(tell)
-    elif action == "drop":
-        store.drop_vector_index()
-    kind = store.status()["index"]
-    if as_json:
-        output.print_json([{"kind": kind}] if kind else [])
+    elif all(not one.name for one in found):
+        kinds = ", ".join(one.kind for one in found)
+        output.line(f"Vector index: {kinds or 'none, all rows are compared'}.")
     else:
-        output.line(f"Vector index: {kind or 'none, all rows are compared'}.")
+        output.table(COLUMNS, [_row(one) for one in found])
 
 
-def _tune(store: Any, target: float, queries: int, *, as_json: bool) -> None:
+def _row(index: IndexStatus) -> tuple[Any, ...]:
+    size = None if index.bytes is None else f"{index.bytes / 1e6:,.1f} MB"
+    return (index.name, index.kind, index.precision, index.valid, size, index.effort, index.recall, index.measured_at)
+
+
+def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> None:
     with progress.phases("The index is as it was, and so is its effort.") as tell:
-        efforts = store.indexes.tune(target, queries, progress=tell)
+        efforts = index.tune(target, queries, progress=tell)
     best = max(efforts, key=lambda effort: effort.recall, default=None)
     if as_json:
         output.print_json([{"effort": e.effort, "recall": e.recall, "ms": e.milliseconds} for e in efforts])

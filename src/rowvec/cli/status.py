@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,12 @@ from rowvec import assemble
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, RowvecError, SourceError
-from rowvec.generations.lifecycle import course
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status
+from rowvec.pipeline_status import failures as of_pipeline
 from rowvec.pipeline_status import status as gather
 from rowvec.sources.base import Checked
+from rowvec.stores.index import IndexStatus
 from rowvec.types import Run
 
 RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
@@ -117,19 +117,20 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
         ("model", found.model or "-"),
-        ("index", _index(found.details.get("index"))),
+        ("index", _index(found.index)),
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
-        ("tokens", found.totals.get("tokens", 0)),
-        ("cost", dollars(found.totals.get("cost", 0.0))),
+        ("tokens", found.totals.tokens),
+        ("cost", dollars(found.totals.cost)),
     ]
 
 
-def _index(index: Any) -> str:
-    """libSQL says no more than its kind."""
-    if not isinstance(index, Mapping):
-        return index or "none, all rows are compared"
-    recall = "not measured" if index["recall"] is None else f"{index['recall']:.3f}"
-    return f"{index['kind']}, {index['precision']}, recall@10 {recall}"
+def _index(index: IndexStatus | None) -> str:
+    if index is None:
+        return "none, all rows are compared"
+    if not index.precision:
+        return index.kind
+    recall = "not measured" if index.recall is None else f"{index.recall:.3f}"
+    return f"{index.kind}, {index.precision}, recall@10 {recall}"
 
 
 def _lag(found: Status) -> str:
@@ -148,7 +149,7 @@ def _run_row(run: Run) -> tuple[Any, ...]:
 
 def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
     with assemble.opened(config, name) as pipeline:
-        found = pipeline.store.failures(limit) if pipeline.store.attach(course(pipeline).pipeline.spec) else []
+        found = of_pipeline(pipeline, limit)
         if as_json:
             output.print_json(
                 [

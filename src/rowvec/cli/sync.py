@@ -128,7 +128,7 @@ def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
     for part in filter(None, (part.strip() for part in keys.split(","))):
         low, dash, high = part.partition("-")
         if kind == "integer" and dash and low:
-            bounds = assemble.parse_key(low, kind), assemble.parse_key(high, kind)
+            bounds = assemble.parse_key(low.strip(), kind), assemble.parse_key(high.strip(), kind)
             if bounds[0] > bounds[1]:  # type: ignore[operator]
                 raise ConfigError(f"--keys {part}: the range runs backwards.", hint=f"Write {high}-{low}.")
             ranges.append(bounds)

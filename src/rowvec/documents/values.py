@@ -68,6 +68,11 @@ def shown(value: Any) -> str:
     return SHOWERS[type(value)](value)
 
 
+def key_converter(kind: ColumnType) -> Callable[[Any], Any]:
+    """Makes a value of a file or an event a key; raises one of CONVERSION_ERRORS."""
+    return text_key if kind is ColumnType.TEXT else converter(kind)
+
+
 def text_key(value: Any) -> str:
     """A key as text. White space at its ends belongs to it: `char(6)` pads with it, and the table is asked for it so.
 

@@ -1,4 +1,4 @@
-"""How good a ranking is: nDCG, recall, MRR and precision from queries and judgements; recall of an index.
+"""How good a ranking is: nDCG, recall, MRR and precision from queries and judgements.
 
 The measures are those of trec_eval, computed by the ir_measures library. A document without a judgement counts as not
 relevant; where the judged pools are shallow, `condensed` drops such documents from the ranking first (Sakai,
@@ -10,10 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-import numpy as np
 
 from rowvec.errors import ConfigError, MissingExtraError, SearchError
 from rowvec.types import Key
@@ -198,104 +196,3 @@ def _scores(
     for metric in ir_measures.iter_calc(list(measures), qrels, run):
         found[measures[metric.measure]][metric.query_id] = float(metric.value)
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """How much better the second of two runs is in one measure.
-
-    Attributes:
-        low, high: ends of the confidence interval of `mean`.
-        better, worse: queries that gained and lost.
-    """
-
-    measure: str
-    first: float
-    second: float
-    mean: float
-    low: float
-    high: float
-    better: int
-    worse: int
-    queries: int
-    confidence: float = field(default=0.95)
-
-    @property
-    def significant(self) -> bool:
-        """The interval leaves 0 out."""
-        return self.low > 0 or self.high < 0
-
-
-def compare(
-    first: Evaluation, second: Evaluation, *, confidence: float = 0.95, resamples: int = 10_000, seed: int = 0
-) -> dict[str, Difference]:
-    """The mean difference `second - first` of every measure both have, with a paired bootstrap percentile interval.
-
-    Queries are drawn with replacement, each with its two values (Sakai, "Evaluating evaluation metrics based on the
-    bootstrap", SIGIR 2006). The same seed gives the same interval.
-
-    Raises:
-        ConfigError: the two are over different queries or share no measure; a confidence outside (0, 1).
-    """
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ConfigError("A confidence lies between 0 and 1, and there is at least one resample.")
-    shared = [measure for measure in first.per_query if measure in second.per_query]
-    if not shared or any(first.per_query[name].keys() != second.per_query[name].keys() for name in shared):
-        raise ConfigError("Only evaluations with the same queries and measures can be compared.")
-    return {measure: _difference(measure, first, second, confidence, resamples, seed) for measure in shared}
-
-
-def _difference(
-    measure: str, first: Evaluation, second: Evaluation, confidence: float, resamples: int, seed: int
-) -> Difference:
-    one, two = first.per_query[measure], second.per_query[measure]
-    gains = np.array([two[query] - one[query] for query in one])
-    rng = np.random.default_rng(seed)
-    # In slices, so that a thousand queries do not make a matrix of ten million draws.
-    slices = np.array_split(np.arange(resamples), max(1, resamples * len(gains) // 1_000_000))
-    means = np.concatenate(
-        [gains[rng.integers(len(gains), size=(len(part), len(gains)))].mean(axis=1) for part in slices]
-    )
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Difference(
-        measure=measure,
-        first=first.means[measure],
-        second=second.means[measure],
-        mean=float(gains.mean()),
-        low=float(low),
-        high=float(high),
-        better=int((gains > 0).sum()),
-        worse=int((gains < 0).sum()),
-        queries=len(gains),
-        confidence=confidence,
-    )
-
-
-def recall_against_exact(
-    approximate: Sequence[Sequence[Key]],
-    exact: Sequence[Sequence[Key]],
-    *,
-    approximate_scores: Sequence[Sequence[float]] | None = None,
-    exact_scores: Sequence[Sequence[float]] | None = None,
-    tolerance: float = 1e-6,
-) -> float:
-    """The mean share of the exact top k that an index found, k being the length of each exact answer.
-
-    With scores (greater is better), a key that scores at least as much as the exact k-th one is a hit whoever it is:
-    of rows that tie, exact search names any. `tolerance` is what rounding may take from such a score. Queries whose
-    exact answer is empty are left out; the recall of none is 1.
-
-    Raises:
-        ValueError: not as many answers, or scores, as queries.
-    """
-    scored = approximate_scores is not None and exact_scores is not None
-    found = approximate_scores if scored and approximate_scores else [()] * len(approximate)
-    wanted = exact_scores if scored and exact_scores else [()] * len(exact)
-    recalls = []
-    for keys, best, scores, best_scores in zip(approximate, exact, found, wanted, strict=True):
-        if not best:
-            continue
-        enough = min(best_scores, default=math.inf) - tolerance
-        ties = {key for key, score in zip(keys, scores, strict=False) if score >= enough}
-        recalls.append(len((ties | set(best)) & set(keys[: len(best)])) / len(best))
-    return math.fsum(recalls) / len(recalls) if recalls else 1.0

@@ -18,8 +18,10 @@ from rowvec.documents.text import by_todays_rules
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, GenerationHeld, RowvecError
 from rowvec.evaluation.gate import Verdict, ranking
+from rowvec.evaluation.measures import Ranker
 from rowvec.pipeline import Pipeline
-from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
+from rowvec.stores.generation_policy import Action, choose, standing
 from rowvec.types import Fingerprint, Generation, State
 
 ACCEPT = "`rowvec sync --accept` puts it live all the same."
@@ -61,16 +63,16 @@ def course(pipeline: Pipeline, *, accept: bool = False) -> Course:
     ledger = pipeline.store.ledger()
     former, wanted = ledger.fingerprint, pipeline.spec.fingerprint
     if not ledger.filled or former is None or wanted is None or former == wanted:
+        # Nor is a generation listed, which counts its rows, for every change that is followed.
         return Course(pipeline, ledger)
     live = as_live(pipeline, ledger)
     known = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
-    previous, building = known.get(State.PREVIOUS), known.get(State.BUILDING)
-    if previous is not None and previous.fingerprint == wanted and previous.undone and not accept:
-        return Course(live, ledger, note=_undone(former, wanted, previous) + absence(live))
+    if choose(known, wanted, empty=False, accept=accept) is Action.KEEP_LIVE:
+        return Course(live, ledger, note=_undone(former, wanted, known[State.PREVIOUS]) + absence(live))
     if pipeline.gate is not None and not accept:
         pipeline.gate.check()
-    begun = next((each for each in (building, previous) if each is not None and each.fingerprint == wanted), None)
-    return Course(pipeline, ledger, live, _building(former, wanted, begun) + absence(live))
+    begun = standing(known, wanted)
+    return Course(pipeline, ledger, live, _building(former, wanted, known[begun] if begun else None) + absence(live))
 
 
 def _undone(live: Fingerprint, wanted: Fingerprint, previous: Generation) -> str:
@@ -165,6 +167,16 @@ def as_live(pipeline: Pipeline, ledger: Ledger) -> Pipeline:
     return replace(pipeline, spec=spec, **changes)
 
 
+def live_rows(store: Store, spec: TableSpec) -> tuple[Ledger, GenerationHandle]:
+    """The generation that searches see, whatever model `spec` names, and what the books say of it.
+
+    Raises:
+        StoreError: there are no vectors yet.
+    """
+    ledger = store.ledger()
+    return ledger, existing(store, live_spec(spec, ledger))
+
+
 # Going live, and back
 
 
@@ -223,8 +235,13 @@ def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
         )
 
 
+def _exact_ranking(pipeline: Pipeline) -> Ranker:
+    rows = existing(pipeline.store, pipeline.spec)
+    return ranking(pipeline.embedder.embed_query, lambda vector, depth: rows.nearest(vector, depth, exact=True))
+
+
 def _measured(pipeline: Pipeline, live: Pipeline) -> Verdict | None:
-    gate, store = pipeline.gate, pipeline.store
+    gate = pipeline.gate
     if gate is None:
         return None
     if isinstance(live.embedder, AbsentEmbedder):
@@ -232,10 +249,7 @@ def _measured(pipeline: Pipeline, live: Pipeline) -> Verdict | None:
             f"The new generation cannot be compared with the live one: {live.embedder.problem.message}",
             hint=ACCEPT,
         )
-    verdict = gate.judge(
-        ranking(live.embedder.embed_query, lambda vector, depth: store.nearest(vector, depth, exact=True)),
-        ranking(pipeline.embedder.embed_query, lambda vector, depth: store.nearest(vector, depth, filled=True)),
-    )
+    verdict = gate.judge(_exact_ranking(live), _exact_ranking(pipeline))
     if not verdict.passed:
         raise GenerationHeld(
             f"The new generation is worse than the live one and was not put live: {verdict}.",

@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rowvec.errors import ConfigError, StoreError
+from rowvec.generations.lifecycle import live_rows
 from rowvec.maps import projection
-from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.base import GenerationHandle, Store, TableSpec
+from rowvec.support.keys import key_of
 from rowvec.types import ColumnType, Key, Progress, Vectors
 
 Places: TypeAlias = npt.NDArray[np.uint16]
@@ -84,7 +86,7 @@ class EmbeddingMap:
                 places, about = found["places"], json.loads(found["about"].tobytes())
             if about.get("format", 1) > FORMAT or not isinstance(about["keys"], list):
                 return None
-            keys = [UUID(key) for key in about["keys"]] if key_type is ColumnType.UUID else about["keys"]
+            keys = [key_of(key, key_type) for key in about["keys"]]
             made_at = dt.datetime.fromisoformat(about["made_at"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
             return None
@@ -108,17 +110,14 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     """
     projection.require_umap()
     tell: Progress = progress or (lambda phase, done, total: None)
-    ledger = store.ledger()
-    if not ledger.exists:
-        raise StoreError(f"{store.location} does not exist yet.", hint="Run `rowvec sync` first.")
-    store.attach(spec)
-    known = _sampled(_pages(store, "looking", ledger.version, tell), sample)
+    ledger, live = live_rows(store, spec)
+    known = _sampled(_pages(store, live, "looking", ledger.version, tell), sample)
     if not len(known):
-        raise StoreError(f"{store.location} has no vectors yet.", hint="Run `rowvec sync` first.")
+        raise StoreError(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
     axes = projection.principal_axes(known)
     keys: list[Key] = []
     parts = []
-    for some, vectors in _pages(store, "reading", ledger.version, tell):
+    for some, vectors in _pages(store, live, "reading", ledger.version, tell):
         keys += some
         parts.append(axes.reduce(vectors))
     places = _laid_out(np.concatenate(parts), sample, tell)
@@ -126,14 +125,16 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     return EmbeddingMap(keys, places, dt.datetime.now(dt.UTC), model)
 
 
-def _pages(store: Store, phase: str, version: str, tell: Progress) -> Iterator[tuple[list[Key], Vectors]]:
+def _pages(
+    store: Store, live: GenerationHandle, phase: str, version: str, tell: Progress
+) -> Iterator[tuple[list[Key], Vectors]]:
     """
     Raises:
         StoreError: another generation went live, whose vectors are not to be compared with the former ones.
     """
     after: Key | None = None
-    done, total = 0, store.count()
-    while page := store.vectors(after, PAGE):
+    done, total = 0, live.count()
+    while page := live.vectors(after, PAGE):
         if store.live_version() != version:
             raise StoreError(f"Another generation of {store.location} went live meanwhile.", hint="Run it again.")
         after = page[-1][0]

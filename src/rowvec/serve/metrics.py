@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -64,6 +63,10 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def _recall(status: Status) -> float | None:
+    return status.index.recall if status.index else None
+
+
 GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_source_rows", "Rows the source holds.", lambda s: s.rows),
     ("rowvec_current_rows", "Rows with a current vector.", lambda s: s.current),
@@ -73,14 +76,12 @@ GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
     ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
     ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),
-    ("rowvec_index_recall_ratio", "Last measured recall of the vector index.", lambda s: index_of(s).get("recall")),
+    (
+        "rowvec_index_recall_ratio",
+        "Last measured recall of the vector index.",
+        _recall,
+    ),
 ]
-
-
-def index_of(status: Status) -> Mapping[str, Any]:
-    """What the store says of its vector index: its kind at least; empty where every search compares every row."""
-    found = status.details.get("index")
-    return found if isinstance(found, Mapping) else {"kind": found} if found else {}
 
 
 class _States(Collector):
@@ -111,7 +112,7 @@ class _States(Collector):
                 up.add_metric([name], 0)
                 continue
             up.add_metric([name], float(service.problem is None))
-            for outcome, (count, took) in status.totals.get("outcomes", {}).items():
+            for outcome, (count, took) in status.totals.outcomes.items():
                 runs.add_metric([name, outcome], count)
                 seconds.add_metric([name, outcome], took)
             for gauge, (_, _, value) in zip(gauges, GAUGES, strict=True):

@@ -190,6 +190,27 @@ class RunInfo(BaseModel):
     error: str | None
 
 
+class TotalsInfo(BaseModel):
+    runs: int
+    texts: int
+    tokens: int
+    cost: float = Field(description="US dollars.")
+    outcomes: dict[str, tuple[int, float]] = Field(description="Of each outcome, how many runs and their seconds.")
+
+
+class IndexInfo(BaseModel):
+    kind: str
+    name: str | None
+    precision: str | None
+    operators: str | None
+    definition: str | None
+    valid: bool
+    bytes: int | None
+    effort: int | None = Field(description="hnsw.ef_search or ivfflat.probes, as tuned.")
+    recall: float | None = Field(description="Between 0 and 1, as measured at that effort.")
+    measured_at: dt.datetime | None
+
+
 class StatusReply(BaseModel):
     pipeline: str
     rows: int
@@ -202,5 +223,6 @@ class StatusReply(BaseModel):
     bytes: int
     model: str | None
     runs: list[RunInfo]
-    totals: dict[str, Any]
-    details: dict[str, Any]
+    totals: TotalsInfo
+    index: IndexInfo | None = Field(description="None where searches compare every row.")
+    engine: str = Field(description="What compares vectors, with its version.")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from rowvec import filters
 from rowvec.errors import RowvecError, SearchError
@@ -20,9 +18,10 @@ from rowvec.pipeline_status import status as gather
 from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
-from rowvec.stores.base import Ledger
+from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.support.keys import parse_key
 from rowvec.support.suggestions import suggestion
-from rowvec.types import ColumnType, Key, is_bigint
+from rowvec.types import ColumnType, Key
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -153,20 +152,20 @@ class Service:
 
     def _key(self, text: str) -> Key:
         kind = self.pipeline.spec.key_type
-        if kind is ColumnType.INTEGER:
-            if not re.fullmatch(r"-?[0-9]{1,30}", text):
-                raise Problem(422, f"The id {text[:100]!r} is not an integer, as the keys of {self.name!r} are.")
-            if not is_bigint(int(text)):
-                raise self._unknown(text)
-            return int(text)
-        if kind is ColumnType.UUID:
-            try:
-                return UUID(text)
-            except ValueError:
-                raise Problem(422, f"The id {text[:100]!r} is not a UUID, as the keys of {self.name!r} are.") from None
         if "\0" in text:
             raise self._unknown(text)
-        return text
+        try:
+            return parse_key(text, kind)
+        except OverflowError:
+            raise self._unknown(text) from None
+        except ValueError:
+            what = "an integer" if kind is ColumnType.INTEGER else "a UUID"
+            raise Problem(422, f"The id {text[:100]!r} is not {what}, as the keys of {self.name!r} are.") from None
+
+    @property
+    def rows(self) -> GenerationHandle:
+        """The generation that searches see."""
+        return self._searcher.rows
 
     def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
         if not conditions:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from rowvec.stores.base import TableSpec
 from rowvec.types import Document, Key, PastFailure, Vector
 
 
@@ -59,7 +58,7 @@ class Fault:
 
 
 class Auditor(Protocol):
-    """Looks at the generation that searches see, whatever a sync is filling beside it.
+    """Looks at one generation.
 
     `forget` and `mend` write: call them under the store's lock and after `prepare`.
     """
@@ -86,8 +85,6 @@ class Auditor(Protocol):
 
 @runtime_checkable
 class Audited(Protocol):
-    """A store that can be audited."""
+    """A generation that can be audited."""
 
-    def auditor(self, spec: TableSpec) -> Auditor:
-        """`spec` is that of the live generation."""
-        ...
+    def auditor(self) -> Auditor: ...

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from rowvec.errors import StoreError
 from rowvec.filters import Filter
+from rowvec.stores.index import IndexStatus, VectorIndex
 from rowvec.types import (
     Check,
     Column,
@@ -63,6 +65,40 @@ class Ledger:
     """See `Store.live_version`."""
 
 
+@dataclass(frozen=True, slots=True)
+class GenerationStatus:
+    """A generation in numbers."""
+
+    rows: int
+    """With a vector."""
+    failures: int
+    stale: int
+    """Failures of rows that keep an old vector."""
+    truncated: int
+    """Rows whose text was longer than the model's window."""
+    bytes: int
+    """With its indexes."""
+    index: IndexStatus | None = None
+    """That searches use; None where they compare every row."""
+    engine: str = ""
+    """What compares vectors, with its version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The runs over the life of a table; tokens and US dollars are those that were billed."""
+
+    runs: int = 0
+    texts: int = 0
+    tokens: int = 0
+    cost: float = 0.0
+    outcomes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+    """Of each outcome, how many ended runs and their seconds."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
 @runtime_checkable
 class DividesWork(Protocol):
     """A store in which several processes may sync disjoint ranges of keys at once."""
@@ -89,51 +125,21 @@ class AltersTable(Protocol):
         ...
 
 
-class Store(Protocol):
-    """Vectors beside the hashes of what they were made from.
+class GenerationHandle(Protocol):
+    """The rows of one generation: what they were made from, their vectors, and the searches among them.
 
-    Writing methods are called from one thread; `lookup`, `vectors_of_texts` and `keys` may be called
-    from another one at the same time. Every method raises StoreUnavailable when the database does not
-    answer and StoreError when it refuses.
+    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
+    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+
+    Writing methods are called from one thread; the others may be called from several at the same time.
     """
 
-    location: str
-    """Database and table for messages, without a password."""
+    @property
+    def spec(self) -> TableSpec: ...
 
-    def ledger(self) -> Ledger:
-        """Look without changing anything; works before `prepare`."""
-        ...
-
-    def attach(self, spec: TableSpec) -> bool:
-        """Use what exists as it stands, for looking; nothing is created or changed.
-
-        Returns False when there is nothing to look up: no table, or none of this fingerprint yet.
-        """
-        ...
-
-    def prepare(self, spec: TableSpec) -> None:
-        """Create what is missing, or check that what exists is a rowvec table of this shape.
-
-        Where the vectors were made by another fingerprint, a new generation is opened beside them, or the one
-        that a former sync began is taken up: `lookup`, `keys`, `count`, `vectors_of_texts` and `write` then
-        speak of it, and searches go on with the old one until `complete`.
-
-        Raises:
-            StoreError: no vector extension, no permission, another dimension, another key or metadata
-                type, or a table that rowvec did not make.
-        """
-        ...
-
-    def checks(self, spec: TableSpec) -> list[Check]:
-        """The lines that `rowvec check` prints for this store."""
-        ...
-
-    def lock(self) -> AbstractContextManager[None]:
-        """Hold the pipeline's lock for the length of a sync.
-
-        Raises:
-            Locked: somebody else holds it; the message says who and since when.
-        """
+    @property
+    def index(self) -> VectorIndex | None:
+        """None in a store that always compares every row."""
         ...
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
@@ -165,7 +171,70 @@ class Store(Protocol):
         ...
 
     def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
-        """What `WriteBatch.positions` said last of those keys; a deleted row keeps its position."""
+        """What `WriteBatch.positions` said last of those keys, in whatever generation; a deleted row keeps it."""
+        ...
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        """Rows that could not be embedded, latest first."""
+        ...
+
+    def status(self) -> GenerationStatus: ...
+
+    def vector(self, key: Key) -> Vector | None:
+        """The stored vector of a row."""
+        ...
+
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded."""
+        ...
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        """Keys by falling similarity (cosine, negative distance or inner product, as the metric says).
+
+        Args:
+            exact: compare every row instead of asking an approximate index.
+        """
+        ...
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
+        ...
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+
+
+class Store(Protocol):
+    """Vectors beside the hashes of what they were made from: the lock, the books, and the generations.
+
+    The rows of a generation are read and written by its handle. Every method raises StoreUnavailable when the database
+    does not answer and StoreError when it refuses.
+    """
+
+    location: str
+    """Database and table for messages, without a password."""
+
+    def ledger(self) -> Ledger:
+        """Look without changing anything; works before `prepare`."""
+        ...
+
+    def generation(self, spec: TableSpec) -> GenerationHandle | None:
+        """The vectors of this fingerprint, complete or not, as they stand; nothing is created or changed.
+
+        None where there are none: no table, or no generation of this fingerprint yet.
+        """
+        ...
+
+    def prepare(self, spec: TableSpec) -> GenerationHandle:
+        """Create what is missing, or check that what exists is a rowvec table of this shape; returns what to fill.
+
+        Where the vectors were made by another fingerprint, a new generation is opened beside them, or the one
+        that a former sync began is taken up (see `rowvec.stores.generation_policy`); searches go on with the old one
+        until `activate`.
+
+        Raises:
+            StoreError: no vector extension, no permission, another dimension, another key or metadata
+                type, or a table that rowvec did not make.
+        """
         ...
 
     def activate(self, spec: TableSpec) -> None:
@@ -189,7 +258,7 @@ class Store(Protocol):
         ...
 
     def rollback(self, spec: TableSpec) -> None:
-        """The previous generation and the live one change places, in one transaction.
+        """Swap the previous generation and the live one, in one transaction.
 
         Args:
             spec: names the key; its fingerprint does not count.
@@ -200,10 +269,24 @@ class Store(Protocol):
         ...
 
     def drop_generation(self, state: State, spec: TableSpec) -> None:
-        """Raises StoreError when there is none in that state. Never called for the live one."""
+        """Raises StoreError when there is none in that state, and for the live one."""
         ...
 
-    def begin_run(self) -> int: ...
+    def checks(self, spec: TableSpec) -> list[Check]:
+        """The lines that `rowvec check` prints for this store."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the pipeline's lock for the length of a sync.
+
+        Raises:
+            Locked: somebody else holds it; the message says who and since when.
+        """
+        ...
+
+    def begin_run(self, pipeline: str) -> int:
+        """Open the record of a run, after `prepare`; returns its number."""
+        ...
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         """Bring the record of a run up to date; `outcome` "running" while it works."""
@@ -213,37 +296,18 @@ class Store(Protocol):
         """Latest first. A run whose process died is shown as "lost"."""
         ...
 
-    def failures(self, limit: int | None = None) -> list[Failure]:
-        """Rows that could not be embedded, latest first."""
-        ...
-
-    def status(self) -> Mapping[str, Any]:
-        """rows, failures, stale, truncated, bytes, extension version, index: what `rowvec status` shows."""
-        ...
-
-    def vector(self, key: Key) -> Vector | None:
-        """The stored vector of a row."""
-        ...
-
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
-        """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded; as searches
-        see them."""
-        ...
-
-    def nearest(
-        self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False, filled: bool = False
-    ) -> Ranked:
-        """Keys by falling similarity (cosine, negative distance or inner product, as the metric says).
-
-        Args:
-            filled: among the vectors of the generation that a sync fills, instead of the live one; compared exactly.
-        """
-        ...
-
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
-        ...
-
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+    def totals(self) -> Totals: ...
 
     def close(self) -> None: ...
+
+
+def existing(store: Store, spec: TableSpec) -> GenerationHandle:
+    """The generation of this fingerprint.
+
+    Raises:
+        StoreError: there are no vectors of it.
+    """
+    found = store.generation(spec)
+    if found is None:
+        raise StoreError(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
+    return found

@@ -24,6 +24,7 @@ from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorValue, Incremental
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.support.stored import from_json, json_object, moment
 from rowvec.syncing.plan import Circumstances
@@ -120,12 +121,12 @@ class Reading:
 
 
 def choose(
-    pipeline: Pipeline, options: Options, at: Circumstances, stop: threading.Event, *, known: bool = True
+    pipeline: Pipeline, generation: GenerationHandle | None, options: Options, at: Circumstances, stop: threading.Event
 ) -> Reading:
     """Decide which rows to compare: those that the cursor tells of, or all of them.
 
     Args:
-        known: the store holds vectors of this generation.
+        generation: what is compared with; None where there is nothing yet.
 
     Raises:
         ConfigError: the lag does not suit the column.
@@ -135,8 +136,8 @@ def choose(
     partial = options.after is not None or options.until is not None
     if not isinstance(source, Incremental) or source.cursor is None or partial:
         return Reading(options)
-    before = _load(pipeline, stop) if known else None
-    entries = patiently(stop, pipeline.store.count) if known else 0
+    before = _load(generation, stop) if generation is not None else None
+    entries = patiently(stop, generation.count) if generation is not None else 0
     if not options.whole:
         # What it writes is no reason to distrust the ledger next time.
         trusted = before is not None and before.entries == entries
@@ -146,8 +147,9 @@ def choose(
     reason = _reason_for_all(pipeline, options, at, before, highest, entries)
     if reason is None:
         assert before is not None
+        assert generation is not None
         since = lowered(before.highest, pipeline.cursor.lag)
-        keys = _changed(pipeline, since, stop)
+        keys = _changed(pipeline, generation, since, stop)
         if len(keys) <= MOST_KEYS:
             return Reading(
                 replace(options, changed=keys),
@@ -189,12 +191,14 @@ def _reason_for_all(
     return None
 
 
-def _changed(pipeline: Pipeline, since: CursorValue, stop: threading.Event) -> tuple[Key, ...]:
+def _changed(
+    pipeline: Pipeline, generation: GenerationHandle, since: CursorValue, stop: threading.Event
+) -> tuple[Key, ...]:
     """What the cursor tells of, and the rows that failed before, whose cursor does not move when they are due."""
     source = pipeline.source
     assert isinstance(source, Incremental)
     keys = dict.fromkeys(patiently(stop, source.changed, since, MOST_KEYS))
-    keys.update(dict.fromkeys(failure.key for failure in patiently(stop, pipeline.store.failures)))
+    keys.update(dict.fromkeys(failure.key for failure in patiently(stop, generation.failures)))
     ordered: list[Any] = list(keys)
     return tuple(sorted(ordered))
 
@@ -211,24 +215,26 @@ def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading
     return max(0, entries + unembedded - patiently(stop, pipeline.source.count))
 
 
-def keep(pipeline: Pipeline, reading: Reading, stop: threading.Event, *, conflicts: int) -> None:
+def keep(
+    pipeline: Pipeline, generation: GenerationHandle, reading: Reading, stop: threading.Event, *, conflicts: int
+) -> None:
     """Remember that everything was read, and written or recorded as a failure."""
     mark = reading.next
     # Without an embedder, what has changed is left as it is, and is no failure either.
     if mark is None or conflicts or isinstance(pipeline.embedder, AbsentEmbedder):
         return
-    entries = patiently(stop, pipeline.store.count)
+    entries = patiently(stop, generation.count)
     if reading.options.whole or reading.incremental:
         mark = replace(mark, entries=entries, unembedded=reading.source_rows - entries)
     elif entries != mark.entries:
         mark = replace(mark, entries=entries)
     else:
         return
-    patiently(stop, pipeline.store.write, WriteBatch(offsets={STREAM: mark.encoded()}))
+    patiently(stop, generation.write, WriteBatch(offsets={STREAM: mark.encoded()}))
 
 
-def _load(pipeline: Pipeline, stop: threading.Event) -> Watermark | None:
-    text = patiently(stop, pipeline.store.offsets).get(STREAM)
+def _load(generation: GenerationHandle, stop: threading.Event) -> Watermark | None:
+    text = patiently(stop, generation.offsets).get(STREAM)
     return None if text is None else Watermark.decoded(text)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rowvec.errors import DeletionGuard
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
@@ -47,7 +48,14 @@ def knows_share(options: Options) -> bool:
     return options.whole or options.names_rows or options.changed is not None
 
 
-def missing(pipeline: Pipeline, reading: cursor.Reading, absent: int, entries: int, stop: threading.Event) -> int:
+def missing(
+    pipeline: Pipeline,
+    generation: GenerationHandle,
+    reading: cursor.Reading,
+    absent: int,
+    entries: int,
+    stop: threading.Event,
+) -> int:
     """How many entries of the ledger are of rows that are gone from the source.
 
     Args:
@@ -56,40 +64,43 @@ def missing(pipeline: Pipeline, reading: cursor.Reading, absent: int, entries: i
     """
     selection = reading.options.selection
     if selection is not None:
-        return sum(map(len, missing_keys(pipeline, stop, selection)))
+        return sum(map(len, missing_keys(pipeline, generation, stop, selection)))
     if reading.incremental:
         return cursor.vanished(pipeline, reading, entries, stop)
     return max(0, absent)
 
 
-def sweep(pipeline: Pipeline, report: Report, stop: threading.Event, *, allow_delete: bool) -> None:
+def sweep(
+    pipeline: Pipeline, generation: GenerationHandle, report: Report, stop: threading.Event, *, allow_delete: bool
+) -> None:
     """Look for every key of the ledger in the source, and delete those that are gone."""
     if pipeline.keep_missing:
         return
-    gone = sum(map(len, missing_keys(pipeline, stop)))
+    gone = sum(map(len, missing_keys(pipeline, generation, stop)))
     if not allow_delete:
-        check_share(pipeline, gone, patiently(stop, pipeline.store.count))
+        check_share(pipeline, gone, patiently(stop, generation.count))
     if gone:
-        delete_missing(pipeline, report, stop)
+        delete_missing(pipeline, generation, report, stop)
 
 
-def delete_emptied(pipeline: Pipeline, report: Report, stop: threading.Event, keys: Sequence[Key]) -> None:
+def delete_emptied(generation: GenerationHandle, report: Report, stop: threading.Event, keys: Sequence[Key]) -> None:
     for start in range(0, len(keys), KEYS_AT_ONCE):
         some = list(keys[start : start + KEYS_AT_ONCE])
-        patiently(stop, pipeline.store.write, WriteBatch(deletes=some))
+        patiently(stop, generation.write, WriteBatch(deletes=some))
         report.deleted += len(some)
 
 
 def delete_missing(
     pipeline: Pipeline,
+    generation: GenerationHandle,
     report: Report,
     stop: threading.Event,
     selection: Selection | None = None,
     progress: OnReport | None = None,
 ) -> None:
     """Each page of keys is asked of the source again before it is deleted."""
-    for keys in missing_keys(pipeline, stop, selection):
-        patiently(stop, pipeline.store.write, WriteBatch(deletes=keys))
+    for keys in missing_keys(pipeline, generation, stop, selection):
+        patiently(stop, generation.write, WriteBatch(deletes=keys))
         report.deleted += len(keys)
         report.count(Reason.GONE, len(keys))
         if progress is not None:

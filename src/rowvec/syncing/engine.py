@@ -43,6 +43,7 @@ from typing import Self
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.pipeline import Pipeline
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, embed_batch, of_like_length
@@ -85,6 +86,7 @@ class Engine:
     def __init__(
         self,
         pipeline: Pipeline,
+        generation: GenerationHandle,
         running: Running,
         report: Report,
         *,
@@ -94,9 +96,9 @@ class Engine:
     ) -> None:
         self.signals: queue.Queue[object] = queue.Queue()
         self.abort = threading.Event()
-        self.writer = Writer(pipeline.store, report, self.abort, amend)
+        self.writer = Writer(generation, report, self.abort, amend)
         self.forgot = False
-        self._store, self._embedder = pipeline.store, pipeline.embedder
+        self._store, self._generation, self._embedder = pipeline.store, generation, pipeline.embedder
         self._running, self._report, self._force, self._progress = running, report, force, progress
         self._pool = ThreadPoolExecutor(self._embedder.concurrency, thread_name_prefix="rowvec-embed")
         self._outage = Outage(running.patience, running.tell)
@@ -215,7 +217,7 @@ class Engine:
         if not changes or self._force:
             return {}
         hashes = list({change.document.text_hash for change in changes})
-        return patiently(self.abort, self._store.vectors_of_texts, hashes)
+        return patiently(self.abort, self._generation.vectors_of_texts, hashes)
 
     # Batches
 

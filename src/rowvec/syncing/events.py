@@ -25,7 +25,7 @@ from rowvec.sources.events.compaction import compacted
 from rowvec.sources.events.envelope import Effect, Event
 from rowvec.sources.events.position import Position, is_older
 from rowvec.sources.events.stream import EventBatch, EventStream, untold_value
-from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.base import GenerationHandle, Ledger, TableSpec
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.syncing.deletion import KEYS_AT_ONCE
 from rowvec.syncing.engine import Engine
@@ -72,22 +72,34 @@ class Following:
     """
 
     def __init__(
-        self, pipeline: Pipeline, events: EventStream, at: Circumstances, running: Running, *, allow_delete: bool
+        self,
+        pipeline: Pipeline,
+        generation: GenerationHandle,
+        events: EventStream,
+        at: Circumstances,
+        running: Running,
+        *,
+        allow_delete: bool,
     ) -> None:
         self.pipeline = pipeline
-        self.store = pipeline.store
+        self.generation = generation
         self.events = events
         self.at = at
         self.running = running
         self.report, self.stop = running.report, running.stop
         self.allow_delete = allow_delete
-        self.engine = Engine(pipeline, running, running.report, amend=self._add_positions)
+        self.engine = Engine(pipeline, generation, running, running.report, amend=self._add_positions)
         self.writer = self.engine.writer
         self.positions: dict[Key, str] = {}
         """Of the events that are being carried out, and whose rows are not written yet."""
         self.gone = 0.0
         names = (*pipeline.text_columns, *(column.name for column in pipeline.spec.metadata))
         self.needed = frozenset(names) | events.filtered
+
+    @property
+    def accounted(self) -> float:
+        """How many rows of the live generation a new one need not have, as far as the events tell."""
+        return self.gone + self.report.empty + self.report.failed
 
     def carry_out(self, offsets: Mapping[str, str], *, follow: bool, size: int) -> None:
         """Carry out batch after batch; a stream that does not answer is asked again, from where it was left."""
@@ -146,7 +158,7 @@ class Following:
         return True
 
     def _embed(self, newest: Mapping[Key, Event]) -> None:
-        stored = patiently(self.stop, self.store.lookup, list(newest))
+        stored = patiently(self.stop, self.generation.lookup, list(newest))
         rows: list[Row] = []
         gone: list[Key] = []
         failures: list[Failure] = []
@@ -182,7 +194,7 @@ class Following:
     def _newest(self, events: Sequence[Event]) -> dict[Key, Event]:
         """The last event of each row that is not older than what the store holds of it."""
         keys = list(dict.fromkeys(event.key for event in events))
-        kept = patiently(self.stop, self.store.positions, keys) if keys else {}
+        kept = patiently(self.stop, self.generation.positions, keys) if keys else {}
         newest, left_out = compacted(events, {key: Position.parse(text) for key, text in kept.items()})
         for reason, times in left_out.items():
             self.report.count(reason, times)
@@ -227,17 +239,17 @@ class Following:
         self.gone = math.inf
         if self.pipeline.keep_missing:
             return
-        rows = patiently(self.stop, self.store.count)
+        rows = patiently(self.stop, self.generation.count)
         if rows and not self.allow_delete:
             raise DeletionGuard(
-                f"The table was truncated; {rows:,} rows in {self.store.location} would be deleted."
+                f"The table was truncated; {rows:,} rows in {self.pipeline.store.location} would be deleted."
                 " Nothing was deleted.",
                 hint="If that is right, run it again with --allow-delete.",
             )
         after: Key | None = None
-        while keys := patiently(self.stop, self.store.keys, after, KEYS_AT_ONCE):
+        while keys := patiently(self.stop, self.generation.keys, after, KEYS_AT_ONCE):
             after = keys[-1]
-            kept = patiently(self.stop, self.store.positions, keys)
+            kept = patiently(self.stop, self.generation.positions, keys)
             gone = [key for key in keys if key not in kept or not is_older(event.position, Position.parse(kept[key]))]
             self.writer.batch.deletes += gone
             if event.position is not None:

@@ -12,7 +12,7 @@ from rowvec.documents.values import clean
 from rowvec.errors import SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection, Source
-from rowvec.stores.base import Ledger
+from rowvec.stores.base import GenerationHandle, Ledger
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
@@ -54,12 +54,21 @@ def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circu
 
 
 def planned_pages(
-    pipeline: Pipeline, at: Circumstances, options: Options, stop: threading.Event, *, ledger_exists: bool = True
+    pipeline: Pipeline, generation: GenerationHandle | None, at: Circumstances, options: Options, stop: threading.Event
 ) -> Iterator[Page]:
-    """Read, render, look up and plan; one page of rows is in hand at a time."""
+    """Read, render, look up and plan; one page of rows is in hand at a time.
+
+    Args:
+        generation: what is compared with; None where there is nothing yet.
+    """
+    if options.retry_failed and options.selection is None:
+        failed = patiently(stop, generation.failures) if generation is not None else []
+        if not failed:
+            return
+        options = replace(options, selection=Selection(keys=tuple(sorted((f.key for f in failed), key=str))))
     for rows in row_pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
-        stored = patiently(stop, pipeline.store.lookup, [row.key for row in rows]) if ledger_exists else {}
+        stored = patiently(stop, generation.lookup, [row.key for row in rows]) if generation is not None else {}
         yield planned(pipeline.to_document, rows, stored, at)
 
 
@@ -97,15 +106,10 @@ def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> It
     left = options.limit
     after = options.after
     size = min(FIRST_ROWS, pipeline.page_size)
-    selection = options.selection
-    if options.retry_failed and selection is None:
-        selection = Selection(keys=tuple(sorted((f.key for f in pipeline.store.failures()), key=str)))
-        if not selection.keys:
-            return
     while not stop.is_set() and left != 0:
         wanted = size if left is None else min(size, left)
 
-        rows = patiently(stop, _one_page, pipeline.source, wanted, selection, after, options.until)
+        rows = patiently(stop, _one_page, pipeline.source, wanted, options.selection, after, options.until)
         if not rows:
             return
         yield rows
@@ -135,10 +139,14 @@ def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | N
 
 
 def missing_keys(
-    pipeline: Pipeline, stop: threading.Event, selection: Selection | None = None, size: int = 5000
+    pipeline: Pipeline,
+    generation: GenerationHandle,
+    stop: threading.Event,
+    selection: Selection | None = None,
+    size: int = 5000,
 ) -> Iterator[list[Key]]:
     """Keys of the ledger, or of a selection of it, that the source does not hold now; asked of the source itself."""
-    for keys in _ledger_keys(pipeline, stop, selection, size):
+    for keys in _ledger_keys(generation, stop, selection, size):
         existing = patiently(stop, pipeline.source.existing, keys)
         gone = [key for key in keys if key not in existing]
         if gone:
@@ -146,28 +154,28 @@ def missing_keys(
 
 
 def _ledger_keys(
-    pipeline: Pipeline, stop: threading.Event, selection: Selection | None, size: int
+    generation: GenerationHandle, stop: threading.Event, selection: Selection | None, size: int
 ) -> Iterator[list[Key]]:
     if selection is None:
-        yield from _keys_between(pipeline, stop, None, None, size)
+        yield from _keys_between(generation, stop, None, None, size)
         return
     for start in range(0, len(selection.keys), size):
         named = selection.keys[start : start + size]
-        known = patiently(stop, pipeline.store.lookup, named)
+        known = patiently(stop, generation.lookup, named)
         if known:
             yield list(known)
     for low, high in selection.ranges:
         # Ranges are of integers, which every store orders alike.
         assert isinstance(low, int)
         assert isinstance(high, int)
-        yield from _keys_between(pipeline, stop, low - 1, high, size)
+        yield from _keys_between(generation, stop, low - 1, high, size)
 
 
 def _keys_between(
-    pipeline: Pipeline, stop: threading.Event, after: Key | None, last: int | None, size: int
+    generation: GenerationHandle, stop: threading.Event, after: Key | None, last: int | None, size: int
 ) -> Iterator[list[Key]]:
     while not stop.is_set():
-        keys = patiently(stop, pipeline.store.keys, after, size)
+        keys = patiently(stop, generation.keys, after, size)
         found = [key for key in keys if last is None or (isinstance(key, int) and key <= last)]
         if found:
             yield found

@@ -13,6 +13,7 @@ from rowvec.embedders.pricing import Estimate
 from rowvec.generations.lifecycle import course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.base import GenerationHandle
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
@@ -77,28 +78,28 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     stop = stop or threading.Event()
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
-    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    generation = pipeline.store.generation(pipeline.spec)
     at = circumstances(pipeline, ledger, options)
-    reading = cursor.choose(pipeline, options, at, stop, known=known)
+    reading = cursor.choose(pipeline, generation, options, at, stop)
     options = reading.options
     result = Preview(reading.comparison, reading.incremental, chosen.note or "")
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
     matched = new = 0
-    for page in planned_pages(pipeline, at, options, stop, ledger_exists=known):
+    for page in planned_pages(pipeline, generation, at, options, stop):
         matched += page.known
         new += sum(change.kind is Kind.INSERT and change.before is None for change in page.changes)
         _tally(result, page, pipeline.text_columns)
-        lengths.add(_texts_to_embed(pipeline, page, seen, reuse=known and not options.force))
+        lengths.add(_texts_to_embed(None if options.force else generation, page, seen))
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
-    _add_price(result, pipeline, lengths.sample, known=known)
-    present = pipeline.store.count() if known else 0
+    _add_price(result, pipeline, lengths.sample, known=generation is not None)
+    present = generation.count() if generation is not None else 0
     if knows_share(options):
-        if known and not pipeline.keep_missing:
+        if generation is not None and not pipeline.keep_missing:
             entries = present + new - result.kinds[Kind.DELETE]
-            gone = missing(pipeline, reading, present - matched, entries, stop)
-            _add_missing(result, pipeline, gone, options.selection, stop)
+            gone = missing(pipeline, generation, reading, present - matched, entries, stop)
+            _add_missing(result, pipeline, generation, gone, options.selection, stop)
         result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
 
@@ -108,9 +109,9 @@ def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> It
     options = options or Options()
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
-    known = ledger.exists and pipeline.store.attach(pipeline.spec)
+    generation = pipeline.store.generation(pipeline.spec)
     at = circumstances(pipeline, ledger, options)
-    for page in planned_pages(pipeline, at, options, threading.Event(), ledger_exists=known):
+    for page in planned_pages(pipeline, generation, at, options, threading.Event()):
         yield from (change.document for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED))
 
 
@@ -137,15 +138,15 @@ def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
         examples.append(key)
 
 
-def _texts_to_embed(pipeline: Pipeline, page: Page, seen: set[bytes], *, reuse: bool) -> list[str]:
-    """Texts of the page that no former text and no stored vector covers."""
+def _texts_to_embed(generation: GenerationHandle | None, page: Page, seen: set[bytes]) -> list[str]:
+    """Texts of the page that no former text and no vector of the generation covers."""
     wanted: dict[bytes, Change] = {
         change.document.text_hash: change
         for change in page.changes
         if change.kind in (Kind.INSERT, Kind.EMBED) and change.document.text_hash not in seen
     }
     seen.update(wanted)
-    stored = pipeline.store.vectors_of_texts(list(wanted)) if wanted and reuse else {}
+    stored = generation.vectors_of_texts(list(wanted)) if wanted and generation is not None else {}
     return [change.document.text for text_hash, change in wanted.items() if text_hash not in stored]
 
 
@@ -171,14 +172,19 @@ def _seconds_as_before(pipeline: Pipeline, tokens: int) -> float | None:
 
 
 def _add_missing(
-    result: Preview, pipeline: Pipeline, gone: int, selection: Selection | None, stop: threading.Event
+    result: Preview,
+    pipeline: Pipeline,
+    generation: GenerationHandle,
+    gone: int,
+    selection: Selection | None,
+    stop: threading.Event,
 ) -> None:
     if not gone:
         return
     result.kinds[Kind.DELETE] += gone
     result.reasons[Reason.GONE] += gone
     examples = result.examples.setdefault(Reason.GONE, [])
-    for keys in missing_keys(pipeline, stop, selection):
+    for keys in missing_keys(pipeline, generation, stop, selection):
         examples.extend(keys[: EXAMPLES - len(examples)])
         if len(examples) >= EXAMPLES:
             return

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import copy_context
 
 from rowvec.pipeline import Options, Pipeline
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import check_share, delete_emptied, delete_missing, knows_share, missing
@@ -37,6 +38,7 @@ class Pass:
     def __init__(
         self,
         pipeline: Pipeline,
+        generation: GenerationHandle,
         options: Options,
         at: Circumstances,
         running: Running,
@@ -45,11 +47,12 @@ class Pass:
         seconds: float | None = None,
     ) -> None:
         self.pipeline = pipeline
+        self.generation = generation
         self.options = options
         self.at = at
         self.report = report
         self.progress, self.stop = running.progress, running.stop
-        self.engine = Engine(pipeline, running, report, force=at.force, progress=running.progress)
+        self.engine = Engine(pipeline, generation, running, report, force=at.force, progress=running.progress)
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
         self.ended = True
@@ -61,20 +64,20 @@ class Pass:
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
-        reading = cursor.choose(self.pipeline, self.options, self.at, self.stop)
+        reading = cursor.choose(self.pipeline, self.generation, self.options, self.at, self.stop)
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
         # Whoever follows a table names rows and lets them go: that must not take time by the size of the table.
         counts = knows_share(self.options) and not (self.options.names_rows and self.options.allow_delete)
-        present = patiently(self.stop, self.pipeline.store.count) if counts else 0
+        present = patiently(self.stop, self.generation.count) if counts else 0
         with self.engine, self._reader():
             self._embed()
         if self.stop.is_set():
             return
         self._delete(present, reading)
         if self.ended and not self.stop.is_set():
-            cursor.keep(self.pipeline, reading, self.stop, conflicts=self.report.conflicts)
+            cursor.keep(self.pipeline, self.generation, reading, self.stop, conflicts=self.report.conflicts)
 
     @contextmanager
     def _reader(self) -> Iterator[None]:
@@ -83,7 +86,7 @@ class Pass:
 
         def read() -> None:
             try:
-                for page in planned_pages(self.pipeline, self.at, self.options, abort):
+                for page in planned_pages(self.pipeline, self.generation, self.at, self.options, abort):
                     signals.put(page)
                     while not self.room.acquire(timeout=0.1) and not abort.is_set():
                         pass
@@ -127,13 +130,13 @@ class Pass:
 
     def _delete(self, present: int, reading: cursor.Reading) -> None:
         """Delete what is in the ledger and should not be; `present` counts the ledger before this run."""
-        pipeline, options, stop = self.pipeline, self.options, self.stop
+        pipeline, generation, options, stop = self.pipeline, self.generation, self.options, self.stop
         sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
-        entries = patiently(stop, pipeline.store.count) - len(self.emptied) if sweeps and reading.incremental else 0
-        gone = missing(pipeline, reading, present - self.matched, entries, stop) if sweeps else 0
+        entries = patiently(stop, generation.count) - len(self.emptied) if sweeps and reading.incremental else 0
+        gone = missing(pipeline, generation, reading, present - self.matched, entries, stop) if sweeps else 0
         if not options.allow_delete and options.limit is None:
             # Of a range of a fleet it is known what share of that range goes.
             check_share(pipeline, gone, present if knows_share(options) else self.matched, len(self.emptied))
-        delete_emptied(pipeline, self.report, stop, self.emptied)
+        delete_emptied(generation, self.report, stop, self.emptied)
         if gone:
-            delete_missing(pipeline, self.report, stop, options.selection, self.progress)
+            delete_missing(pipeline, generation, self.report, stop, options.selection, self.progress)

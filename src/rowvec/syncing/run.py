@@ -16,6 +16,7 @@ from rowvec.errors import BudgetExceeded, ConfigError, EmbedderError
 from rowvec.generations.lifecycle import Course, Tell, absence, complete, course, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
+from rowvec.stores.base import GenerationHandle
 from rowvec.support import logs
 from rowvec.support.interrupts import stopped_by
 from rowvec.support.retry import PATIENCE, patiently
@@ -76,14 +77,16 @@ def sync(
             check_same_recipe(chosen.pipeline, chosen.ledger)
 
     with stopped_by(stop), pipeline.store.lock():
-        chosen = begun(pipeline, running, accept=accept, check=check)
+        chosen, generation = begun(pipeline, running, accept=accept, check=check)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:
-                chosen = _Run(chosen, options, running).carry_out()
+                chosen = _Run(chosen, generation, options, running).carry_out()
                 whole, accounted = options.whole, math.inf
             else:
-                accounted = _carry_out_events(chosen, events, options, running, follow, from_start, batch_events)
-                whole = from_start
+                work = _following(chosen, generation, events, options, running)
+                offsets = {} if from_start else patiently(stop, generation.offsets)
+                work.carry_out(offsets, follow=follow, size=batch_events)
+                whole, accounted = from_start, work.accounted
             if whole and not stop.is_set():
                 complete(chosen, accept=accept, tell=tell, accounted=accounted)
             running.report.whole = events is not None or options.whole or options.exhaustive
@@ -100,7 +103,7 @@ def _wanted_events(pipeline: Pipeline, options: Options, *, follow: bool, from_s
 
 def begun(
     pipeline: Pipeline, running: Running, *, accept: bool, check: Callable[[Course], None] | None = None
-) -> Course:
+) -> tuple[Course, GenerationHandle]:
     """Decide what to do and put the run on record. The lock is held: to prepare can mean to drop what another sync is
     filling.
 
@@ -112,36 +115,26 @@ def begun(
         running.tell(chosen.note)
     if check is not None:
         check(chosen)
-    pipeline.store.prepare(chosen.pipeline.spec)
-    running.number = pipeline.store.begin_run()
+    generation = pipeline.store.prepare(chosen.pipeline.spec)
+    running.number = pipeline.store.begin_run(pipeline.name)
     logs.note(run=running.number)
-    return chosen
+    return chosen, generation
 
 
-def _carry_out_events(
-    chosen: Course,
-    events: EventStream,
-    options: Options,
-    running: Running,
-    follow: bool,
-    from_start: bool,
-    batch_events: int,
-) -> float:
-    """Returns how many rows of the live generation the events account for that a new one need not have."""
+def _following(
+    chosen: Course, generation: GenerationHandle, events: EventStream, options: Options, running: Running
+) -> Following:
     # After a rollback the live generation is followed, whatever model the config names.
-    pipeline = chosen.pipeline
-    at = circumstances(pipeline, chosen.ledger, Options())
-    work = Following(pipeline, events, at, running, allow_delete=options.allow_delete)
-    offsets = {} if from_start else patiently(running.stop, pipeline.store.offsets)
-    work.carry_out(offsets, follow=follow, size=batch_events)
-    return work.gone + running.report.empty + running.report.failed
+    at = circumstances(chosen.pipeline, chosen.ledger, Options())
+    return Following(chosen.pipeline, generation, events, at, running, allow_delete=options.allow_delete)
 
 
 class _Run:
     """One pass over the rows; where a generation is filled beside the live one, as many as that takes."""
 
-    def __init__(self, chosen: Course, options: Options, running: Running) -> None:
+    def __init__(self, chosen: Course, generation: GenerationHandle, options: Options, running: Running) -> None:
         self.chosen = chosen
+        self.generation = generation
         self.options = options
         self.running = running
         self.report, self.stop = running.report, running.stop
@@ -199,7 +192,6 @@ class _Run:
             self._keep_live(kept)
         finally:
             self.report.add_cost(kept)
-        self.chosen.pipeline.store.prepare(self.chosen.pipeline.spec)
         for name in ("inserted", "embedded", "updated", "deleted"):
             self.report.count(f"live generation: {name}", getattr(kept, name))
 
@@ -219,13 +211,13 @@ class _Run:
 
     def _pass(self, pipeline: Pipeline, options: Options, report: Report, *, seconds: float | None = None) -> bool:
         """Returns False where it stopped before the last row because its time was up."""
-        ledger, running = self.chosen.ledger, self.running
+        ledger, generation, running = self.chosen.ledger, self.generation, self.running
         if pipeline is self.chosen.live:
             ledger = patiently(self.stop, pipeline.store.ledger)
-            pipeline.store.prepare(pipeline.spec)
+            generation = pipeline.store.prepare(pipeline.spec)
             # Whoever changes the model may do so because its service is gone: that is not waited for without end.
             running = replace(running, progress=None, patience=min(running.patience, PATIENCE))
         at = circumstances(pipeline, ledger, options)
-        work = Pass(pipeline, options, at, running, report, seconds=seconds)
+        work = Pass(pipeline, generation, options, at, running, report, seconds=seconds)
         work.carry_out()
         return work.ended

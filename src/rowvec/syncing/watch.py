@@ -12,17 +12,17 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
-from uuid import UUID
 
 from rowvec.errors import Locked, RowvecError
 from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.support.keys import key_of
 from rowvec.support.retry import is_transient
 from rowvec.syncing.outage import AGAIN
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
-from rowvec.types import ColumnType, Key, Report
+from rowvec.types import Report
 
 EVERY_SECONDS = 600.0
 GATHER_SECONDS = 0.1
@@ -142,7 +142,7 @@ class _Watching:
         if many:
             self.catch_up()
             return
-        keys: list[Any] = [_key(each, self.pipeline.source.key_type) for each in named if each is not None]
+        keys: list[Any] = [key_of(each, self.pipeline.source.key_type) for each in named if each is not None]
         if keys:
             # The database said of each row that it changed, and says again that it is gone: nothing to guard against.
             self._sync(Options(Selection(keys=tuple(sorted(keys))), allow_delete=True))
@@ -157,9 +157,3 @@ class _Watching:
         self.total.add(sync(self.pipeline, options, patience=math.inf, tell=self._tell, stop=self.stop))
         if self.progress is not None:
             self.progress(self.total)
-
-
-def _key(said: Any, kind: ColumnType) -> Key:
-    if kind is ColumnType.INTEGER:
-        return int(said)
-    return UUID(said) if kind is ColumnType.UUID else str(said)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
-from rowvec.stores.base import Store
+from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing.pages import new_failure
 from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
@@ -31,11 +31,15 @@ class Writer:
     """
 
     def __init__(
-        self, store: Store, report: Report, abort: threading.Event, amend: Callable[[WriteBatch], None] | None
+        self,
+        generation: GenerationHandle,
+        report: Report,
+        abort: threading.Event,
+        amend: Callable[[WriteBatch], None] | None,
     ) -> None:
         self.batch = WriteBatch()
         self.vectors: dict[bytes, TextVector] = {}
-        self._store, self._report, self._abort, self._amend = store, report, abort, amend
+        self._generation, self._report, self._abort, self._amend = generation, report, abort, amend
         self._bytes = 0
         """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
         self._committed_at = time.monotonic()
@@ -70,7 +74,7 @@ class Writer:
         batch, self.batch, self._bytes = self.batch, WriteBatch(), 0
         if self._amend is not None:
             self._amend(batch)
-        self._report.conflicts += patiently(self._abort, self._store.write, batch)
+        self._report.conflicts += patiently(self._abort, self._generation.write, batch)
         self.vectors.clear()
 
     def commit_when_due(self) -> None:

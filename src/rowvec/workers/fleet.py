@@ -122,7 +122,7 @@ def sync(
     store = pipeline.store
     with store.lock():
         running = Running(0, stop, progress, tell)
-        chosen = begun(pipeline, running, accept=accept)
+        chosen, _ = begun(pipeline, running, accept=accept)
     fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, running.number, accept), running)
     with recorded(store, running), fleet:
         rows = pipeline.source.count()
@@ -269,12 +269,10 @@ def _finish(chosen: Course, options: Options, running: Running, *, accept: bool)
     with _locked(pipeline, stop):
         if chosen.live is not None:
             # The live generation loses what is gone too, and guards against a source that is empty by mistake.
-            store.prepare(chosen.live.spec)
             kept = Report()
-            sweep(chosen.live, kept, stop, allow_delete=options.allow_delete)
+            sweep(chosen.live, store.prepare(chosen.live.spec), kept, stop, allow_delete=options.allow_delete)
             report.count("live generation: deleted", kept.deleted)
-            store.prepare(pipeline.spec)
-        sweep(pipeline, report, stop, allow_delete=options.allow_delete)
+        sweep(pipeline, store.prepare(pipeline.spec), report, stop, allow_delete=options.allow_delete)
         if not stop.is_set():
             complete(chosen, accept=accept, tell=running.tell)
 

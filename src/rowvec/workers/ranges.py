@@ -40,7 +40,7 @@ class PartOfStore:
         assert isinstance(self._store, DividesWork)
         return self._store.lock(self._part)
 
-    def begin_run(self) -> int:
+    def begin_run(self, pipeline: str) -> int:
         return self._run
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:

@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+from rowvec.evaluation.recall import GOOD_RECALL
 from rowvec.pipeline_status import Status
 from rowvec.serve.background import Background
 from rowvec.serve.context import context_of
-from rowvec.serve.metrics import index_of
 from rowvec.serve.page import pictures
 from rowvec.serve.page.docs import described
 from rowvec.serve.service import Service, choose
@@ -24,7 +24,6 @@ from rowvec.types import Failure, Run
 HERE = Path(__file__).parent
 RUNS = 24
 FAILURES = 10
-GOOD_RECALL = 0.98
 
 templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -74,9 +73,9 @@ def body_values(service: Service, status: Status) -> dict[str, Any]:
     return {
         "status": status,
         "dimension": service.pipeline.spec.dimension,
-        "index": index_of(status),
+        "index": status.index,
         "runs": runs,
-        "failures": store.failures(FAILURES) if status.failures else [],
+        "failures": status.latest_failures[:FAILURES],
         "pictures": _pictures(status, runs),
         "parts": pictures.PARTS,
         "cache": service.embedder,
@@ -85,13 +84,13 @@ def body_values(service: Service, status: Status) -> dict[str, Any]:
 
 def _pictures(status: Status, runs: list[Run]) -> dict[str, Any]:
     coverage = percent(status.coverage)
-    index = index_of(status)
-    index_bytes = int(index.get("bytes") or 0)
+    index = status.index
+    index_bytes = (index.bytes if index else None) or 0
     sizes = [
         pictures.Part(f"rows {size(status.bytes - index_bytes)}", max(0, status.bytes - index_bytes), "new"),
         pictures.Part(f"vector index {size(index_bytes)}", index_bytes, "changed"),
     ]
-    recall = index.get("recall")
+    recall = index.recall if index else None
     return {
         "coverage": pictures.ring(status.coverage, coverage, f"Coverage {coverage}"),
         "recall": None if recall is None else pictures.ring(

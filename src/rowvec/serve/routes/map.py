@@ -157,7 +157,7 @@ def _row(service: Service, file: MapFile, version: int, point: int) -> dict[str,
     if point >= len(found.keys):
         raise Problem(404, "There is no such point on the map.")
     key = found.keys[point]
-    metadata = service.pipeline.store.metadata([key]).get(key)
+    metadata = service.rows.metadata([key]).get(key)
     if metadata is None:
         raise Problem(404, f"The row {key!r} is gone.", "`rowvec map` draws the map anew.")
     return {"id": key, "metadata": numbers(metadata)}
@@ -199,7 +199,7 @@ def _column(service: Service, found: EmbeddingMap, columns: Sequence[Column], na
     if name is None:
         step = max(1, len(found.keys) // SAMPLE)
         keys = list(found.keys[::step])
-        return best_column(list(service.pipeline.store.metadata(keys).values()), columns)
+        return best_column(list(service.rows.metadata(keys).values()), columns)
     if not name:
         return None
     chosen = next((column for column in columns if column.name == name), None)
@@ -213,7 +213,7 @@ def _values(service: Service, keys: Sequence[Key], column: Column | None) -> Ite
     """Of each key, whether its row is still there and what it has in the column."""
     for start in range(0, len(keys), PAGE):
         some = keys[start : start + PAGE]
-        known = service.pipeline.store.metadata(some)
+        known = service.rows.metadata(some)
         for key in some:
             row = known.get(key)
             yield row is not None, row.get(column.name) if row is not None and column is not None else None

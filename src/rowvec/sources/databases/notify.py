@@ -28,6 +28,7 @@ from psycopg import sql
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
+from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import is_lent
 from rowvec.support.retry import KEEPALIVES
 
@@ -51,7 +52,6 @@ QUEUE_SECONDS = 30.0
 """How often the queue is looked at, and all rows are compared while the trigger is silent."""
 STOPPED_SECONDS = 10.0
 """A listener that did nothing for so long was stopped: the queue may have been full meanwhile."""
-_LONGEST_NAME = 63
 _OPERATIONS = ("insert", "update", "delete", "truncate")
 _TABLES = {
     "insert": "referencing new table as new_rows ",
@@ -173,9 +173,8 @@ class Notifier:
                 hint="Run `rowvec sync` again and again, or let `rowvec beat` do so.",
             )
         digest = hashlib.blake2b(repr((self.schema, self.table, key)).encode(), digest_size=4).hexdigest()
-        room = _LONGEST_NAME - len(f"rowvec__{digest}_truncate")
-        clipped = self.table.encode()[:room].decode(errors="ignore")
-        self.channel = f"rowvec_{clipped}_{digest}"
+        room = LONGEST - len(f"rowvec__{digest}_truncate")
+        self.channel = f"rowvec_{clipped(self.table, room)}_{digest}"
 
     def _found(self, relation: Relation) -> tuple[str, str]:
         name = sql.Identifier(*(part for part in (relation.schema, relation.table) if part))

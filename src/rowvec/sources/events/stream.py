@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
+from rowvec.documents.values import CONVERSION_ERRORS, key_converter
 from rowvec.errors import ConfigError, SourceError
 from rowvec.filters import Filter
 from rowvec.sources.base import Selection, Source, names_of
@@ -98,7 +98,7 @@ class EventStream(ABC):
         names = [column.name for column in self.columns]
         check_column(self.key, names, "source.key")
         self.key_type = self._type_of_key()
-        self._convert_key = converter(self.key_type)
+        self._convert_key = key_converter(self.key_type)
         self._filter = None if settings.where is None else RowFilter(settings.where, self.columns)
         self._names = tuple(names)
 
@@ -168,7 +168,7 @@ class EventStream(ABC):
         if event.effect is Effect.TRUNCATE:
             return event
         try:
-            key = text_key(event.key) if self.key_type is ColumnType.TEXT else self._convert_key(event.key)
+            key = self._convert_key(event.key)
         except CONVERSION_ERRORS:
             key = None
         if key is None or key == "":

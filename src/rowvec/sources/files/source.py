@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from rowvec.documents.values import CONVERSION_ERRORS, converter, text_key
+from rowvec.documents.values import CONVERSION_ERRORS, converter, key_converter
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
 from rowvec.sources.base import CursorValue, Selection, names_of
@@ -80,7 +80,7 @@ class FilesSource:
         names = [column.name for column in self.columns]
         self._check_columns(files[0], names)
         self.key_type = next(column.type for column in self.columns if column.name == key)
-        self._convert_key = converter(self.key_type)
+        self._convert_key = key_converter(self.key_type)
         self._cursor_type = self._type_of_cursor()
         self.identity = repr((self._paths, where, columns, self._types))
         self._passes = RowFilter(where, self.columns) if where is not None else None
@@ -269,7 +269,7 @@ class FilesSource:
                 f"{location}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
             )
         try:
-            key: Key = text_key(value) if self.key_type is ColumnType.TEXT else self._convert_key(value)
+            key: Key = self._convert_key(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
                 f"{location}: the key {value!r} is no {self.key_type} that a store keeps.",

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from rowvec.errors import SourceError
 from rowvec.sources.base import Selection
+from rowvec.support.keys import key_of
 from rowvec.types import ColumnType, Key
 
-ROWS_AT_ONCE = 2000
 KEYS_AT_ONCE = 5000
 
 
@@ -29,7 +29,7 @@ class Spool:
     """A database in a file that has no name: it is gone with the process, however that ends."""
 
     def __init__(self, key_type: ColumnType) -> None:
-        self._uuid = key_type is ColumnType.UUID
+        self._key_type = key_type
         self._guard = threading.Lock()
         # An empty path is SQLite's own word for such a file: https://www.sqlite.org/inmemorydb.html, "Temporary".
         self._database = sqlite3.connect("", check_same_thread=False, isolation_level=None)
@@ -127,7 +127,7 @@ class Spool:
         return str(key) if isinstance(key, UUID) else key
 
     def _key(self, key: Any) -> Key:
-        return UUID(key) if self._uuid else key
+        return key_of(key, self._key_type)
 
 
 def duplicate_error(key: Key, first: str, second: str) -> SourceError:

@@ -13,9 +13,10 @@ from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import schema, write
 from rowvec.stores.libsql.database import Database, Statement
-from rowvec.stores.libsql.index import VectorIndex
+from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.schema import Tables
-from rowvec.stores.libsql.values import key_out, quoted, row_in
+from rowvec.stores.libsql.values import quoted, row_in
+from rowvec.support.keys import key_of
 from rowvec.types import Document, Key, PastFailure
 
 _KEYS = 500
@@ -30,7 +31,7 @@ class LibsqlAuditor:
         index: that of the same.
     """
 
-    def __init__(self, database: Database, tables: Tables, index: VectorIndex, spec: TableSpec) -> None:
+    def __init__(self, database: Database, tables: Tables, index: DiskannIndex, spec: TableSpec) -> None:
         self._database = database
         self._tables = tables
         self._index = index
@@ -60,7 +61,7 @@ class LibsqlAuditor:
                 text_hash, row_hash{metadata}
             from {self._tables.vectors} where {self._key} in ({write.marks(len(keys))})"""
         rows = self._database.query(sql, (bytes(size), *write.keys_in(keys)))
-        return [[key_out(key, self._spec.key_type), *rest] for key, *rest in rows]
+        return [[key_of(key, self._spec.key_type), *rest] for key, *rest in rows]
 
     def _seen(self, row: Sequence[Any], document: Document) -> Seen:
         embedding, present, length, norm, text_hash, row_hash, *metadata = row
@@ -80,7 +81,7 @@ class LibsqlAuditor:
         sql = f"""select "key", text_hash, attempts, next_try from {self._tables.failures}
                   where "key" in ({write.marks(len(keys))})"""
         return [
-            (key_out(key, self._spec.key_type), PastFailure(text, attempts, dt.datetime.fromisoformat(due)))
+            (key_of(key, self._spec.key_type), PastFailure(text, attempts, dt.datetime.fromisoformat(due)))
             for key, text, attempts, due in self._database.query(sql, write.keys_in(keys))
         ]
 
@@ -100,7 +101,7 @@ class LibsqlAuditor:
     def mend(self, fault: Fault) -> None:
         if fault.drift is Drift.INDEX:
             self._index.drop()
-            self._index.create(self._spec, None)
+            self._index.build()
         elif fault.drift is Drift.LOST_WORDS:
             keywords = self._tables.keywords
             self._database.transact([Statement(f"delete from {keywords} where rowid in (select id {self._lost})")])
@@ -123,12 +124,12 @@ class LibsqlAuditor:
         for drift, key, condition in ((Drift.NO_WORDS, self._key, without), (Drift.LOST_WORDS, "id", self._lost)):
             rows = self._database.query(f"select {key}, count(*) over () {condition} limit ?", (most,))
             if rows:
-                keys = [row[0] if key == "id" else key_out(row[0], self._spec.key_type) for row in rows]
+                keys = [row[0] if key == "id" else key_of(row[0], self._spec.key_type) for row in rows]
                 found.append(Fault(drift, rows[0][1], keys))
         return found
 
     def _index_amiss(self) -> list[Fault]:
-        if self._index.describe() is None:
+        if not self._index.status():
             return []
         side, vectors = self._tables.named("distinct"), self._tables.vectors
         beside = ("distinct", "indexed_insert", "indexed_delete", "indexed_update")

@@ -20,6 +20,14 @@ class Statement(NamedTuple):
     """None, int, float, str or bytes, one for each `?`."""
 
 
+def fail_unless(query: str, values: Values = ()) -> Statement:
+    """A statement that fails, and its transaction with it, unless the query finds a row.
+
+    SQLite has `raise` for triggers only, and no other function that fails: this one is an integer overflow.
+    """
+    return Statement(f"select case when exists ({query}) then 0 else abs(-9223372036854775807 - 1) end", values)
+
+
 class Database(Protocol):
     """Safe to use from several threads at once."""
 

@@ -1,34 +1,44 @@
 """All vectors made by one embedder fingerprint are a generation, and it has a table of its own.
 
-Searches see the live one. A new fingerprint fills the next one beside it, and when that is complete the two change
-places in one transaction; the former stays as the previous one.
+Searches see the live one. A new fingerprint is built beside it, and when that is complete the two swap in one
+transaction; what was live stays as the previous one.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from rowvec import types
 from rowvec.errors import StoreError
 from rowvec.stores.base import Ledger, TableSpec
-from rowvec.stores.libsql import migrations, progress, schema
-from rowvec.stores.libsql.database import Database, Statement
-from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.generation_policy import (
+    Action,
+    changes_model,
+    check_drop,
+    check_rollback,
+    choose,
+    filled,
+    standing,
+)
+from rowvec.stores.libsql import books, migrations, schema
+from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
+from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import now
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.support.stored import format_of, from_json, moment, with_format
-from rowvec.types import Fingerprint
+from rowvec.types import Fingerprint, State
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
     """A row of `rowvec_generations`, column by column."""
 
-    state: str
-    """live, next or previous."""
+    state: State
     number: int
     pipeline: str
     key: str
@@ -39,17 +49,35 @@ class Generation:
     """JSON: name and type of each column."""
     language: str | None
     """Of the keyword index, and its format."""
-    fingerprint: str | None
-    """JSON."""
+    fingerprint: Fingerprint | None
     recipe: str
     settings: str
     since: str
     """In this state."""
-    undone: int
+    undone: bool
     vector_index: str | None = None
 
+    @classmethod
+    def read(cls, row: Mapping[str, Any]) -> Generation:
+        """Raises ValueError where it does not say which model made its vectors."""
+        made = row.get("fingerprint")
+        values = {
+            **row,
+            "state": _STATES[row["state"]],
+            "fingerprint": None if made is None else fingerprint_of(made),
+            "undone": bool(row.get("undone")),
+        }
+        return from_json(cls, values)
 
-_COLUMNS = [quoted(field.name) for field in fields(Generation)]
+    def row(self) -> Values:
+        values = {name: getattr(self, name) for name in _FIELDS}
+        made = json.dumps(self.fingerprint.as_dict()) if self.fingerprint else None
+        return tuple({**values, "state": WORDS[self.state], "fingerprint": made, "undone": int(self.undone)}.values())
+
+
+_FIELDS = [field.name for field in fields(Generation)]
+_STATES = {word: state for state, word in WORDS.items()}
+_COLUMNS = [quoted(name) for name in _FIELDS]
 
 
 class Generations:
@@ -61,51 +89,41 @@ class Generations:
         self._metric = metric
         self._location = f"{database.location}, table {target}"
 
-    def read(self) -> dict[str, Generation]:
-        """By state.
-
+    def read(self) -> dict[State, Generation]:
+        """
         Raises:
             StoreError: a newer rowvec has changed the store, or nobody can read what it says.
         """
         state = migrations.look(self._database)
         migrations.refuse_newer(state, self._location)
         # An older rowvec made fewer columns.
-        there = [
-            name for name in state.columns.get("rowvec_generations", ()) if name in Generation.__dataclass_fields__
-        ]
+        there = [name for name in state.columns.get("rowvec_generations", ()) if name in _FIELDS]
         if not there:
             return {}
         sql = f"select {', '.join(map(quoted, there))} from rowvec_generations where target = ?"
-        rows = self._database.query(sql, (self._target,))
-        found = [self._checked(from_json(Generation, dict(zip(there, values, strict=True)))) for values in rows]
-        return {generation.state: generation for generation in found}
-
-    def _checked(self, generation: Generation) -> Generation:
-        """With its fingerprint as this rowvec writes it, so that it can be compared."""
-        if generation.fingerprint is None:
-            return generation
+        rows = [dict(zip(there, values, strict=True)) for values in self._database.query(sql, (self._target,))]
         try:
-            fingerprint = fingerprint_of(generation.fingerprint)
+            found = [Generation.read(row) for row in rows if row["state"] in _STATES]
         except ValueError as error:
             raise StoreError(
                 f"{self._location}: the store does not say which model made its vectors: {error}.",
                 hint="Restore the file from a copy, or give the store another table name.",
             ) from None
-        return replace(generation, fingerprint=json.dumps(fingerprint.as_dict()))
+        return {generation.state: generation for generation in found}
 
     def tables(self, generation: Generation | None) -> Tables:
         if generation is None:
             return Tables(self._target)
-        return Tables(self._target, generation.state, generation.number)
+        return Tables(self._target, WORDS[generation.state], generation.number)
 
     def ledger(self) -> Ledger:
         if not self._database.exists() or not schema.columns_of(self._database, self._target):
             return Ledger(exists=False)
         filled = bool(self._database.query(f"select 1 from {quoted(self._target)} limit 1"))
-        live = self.read().get("live")
+        live = self.read().get(State.LIVE)
         if live is None:
             return Ledger(True, filled)
-        return Ledger(True, filled, _parsed(live), live.recipe, live.settings, _version(live))
+        return Ledger(True, filled, live.fingerprint, live.recipe, live.settings, f"{live.since} {live.number}")
 
     def live_version(self) -> str:
         if not self._database.exists():
@@ -117,27 +135,25 @@ class Generations:
             if error.transient:
                 raise
             # There are no tables yet, or those of an older rowvec.
-            live = self.read().get("live")
-            return _version(live) if live else ""
+            live = self.read().get(State.LIVE)
+            return f"{live.since} {live.number}" if live else ""
         return f"{found[0][0]} {found[0][1]}" if found else ""
 
     def listed(self, key: str) -> list[types.Generation]:
         """For `rowvec generations`; `key` is the key column."""
         known = self.read() if self._database.exists() else {}
-        names = {"live": types.State.LIVE, "next": types.State.BUILDING, "previous": types.State.PREVIOUS}
-        found = [self._listed(names[state], known[state], key) for state in names if state in known]
-        building = known.get("next")
-        if building is None:
+        found = [self._listed(known[state], key) for state in State if state in known]
+        if State.BUILDING not in known:
             return found
-        lost = self._lost(self.tables(known["live"]), self.tables(building), key)
-        return [replace(each, lost=lost) if each.state is types.State.BUILDING else each for each in found]
+        lost = self._lost(self.tables(known[State.LIVE]), self.tables(known[State.BUILDING]), key)
+        return [replace(each, lost=lost) if each.state is State.BUILDING else each for each in found]
 
     def _lost(self, live: Tables, building: Tables, key: str) -> int:
         sql = f"""select count(*) from {building.failures} where "key" not in (select "key" from {live.failures})
                   and "key" in (select {quoted(key)} from {live.vectors} where embedding is not null)"""
         return int(self._database.query(sql)[0][0])
 
-    def _listed(self, state: types.State, known: Generation, key: str) -> types.Generation:
+    def _listed(self, known: Generation, key: str) -> types.Generation:
         tables = self.tables(known)
         sql = f"""select (select count(*) from {tables.vectors} where embedding is not null),
                   (select count(*) from {tables.failures}), (select count(*) from {tables.failures} where "key" in
@@ -145,23 +161,18 @@ class Generations:
         rows, failures, stale = self._database.query(sql)[0]
         since = moment(known.since) or dt.datetime.fromtimestamp(0, dt.UTC)
         return types.Generation(
-            state, _parsed(known), rows, failures, stale, None, since, known.settings, bool(known.undone)
+            known.state, known.fingerprint, rows, failures, stale, None, since, known.settings, known.undone
         )
 
     def existing(self, spec: TableSpec) -> Tables | None:
         """The generation with vectors of this fingerprint, if there is one."""
         if not self._database.exists():
             return None
-        known, wanted = self.read(), _fingerprint(spec)
-        live = known.get("live")
-        if live is None or wanted in (None, live.fingerprint):
-            tables = self.tables(live)
-        else:
-            begun = [known[state] for state in ("next", "previous") if state in known]
-            fitting = next((each for each in begun if each.fingerprint == wanted), None)
-            if fitting is None:
-                return None
-            tables = self.tables(fitting)
+        known = self.read()
+        state = standing(known, spec.fingerprint)
+        if state is None:
+            return None
+        tables = self.tables(known.get(state))
         return tables if schema.columns_of(self._database, tables.name) else None
 
     def preparation(self, spec: TableSpec) -> tuple[Tables, list[Statement]]:
@@ -172,9 +183,9 @@ class Generations:
         """
         schema.check_names(spec, self._location)
         known = self.read()
-        state, old, removed = self._chosen(known, _fingerprint(spec))
+        state, old, removed = self._chosen(known, spec)
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
-        tables = Tables(self._target, state, number)
+        tables = Tables(self._target, WORDS[state], number)
         stands = self.tables(old) if old else tables
         columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
         missing = schema.repairs(tables, columns, spec, self._location) if columns else []
@@ -188,30 +199,35 @@ class Generations:
         return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
 
     def _chosen(
-        self, known: dict[str, Generation], wanted: str | None
-    ) -> tuple[str, Generation | None, list[Statement]]:
+        self, known: dict[State, Generation], spec: TableSpec
+    ) -> tuple[State, Generation | None, list[Statement]]:
         """Which generation to fill: its state, its record, and what has to make room for it."""
-        live, following = known.get("live"), known.get("next")
-        if live is None or wanted is None or live.fingerprint in (None, wanted):
-            return "live", live, []
-        if not self._database.query(f"select 1 from {self.tables(live).vectors} limit 1"):
-            return "live", None, schema.removal(self.tables(live))
-        if following is not None and following.fingerprint == wanted:
-            return "next", following, []
+        live, building = known.get(State.LIVE), known.get(State.BUILDING)
+        empty = changes_model(known, spec.fingerprint) and self._is_empty(self.tables(live))
+        action = choose(known, spec.fingerprint, empty=empty)
+        if action is Action.REPLACE_LIVE:
+            return State.LIVE, None, schema.removal(self.tables(live))
+        if action.fills is State.LIVE:
+            return State.LIVE, live, []
+        if action is Action.FILL_BUILDING:
+            return State.BUILDING, building, []
         self._check_names(known)
-        gone = schema.removal(self.tables(following)) if following else []
-        previous = known.get("previous")
-        if previous is None or previous.fingerprint != wanted:
-            return "next", None, gone
-        # Its vectors are as good as new ones; what has changed since is found by comparing.
-        return "next", previous, [*gone, *self._renamed(self._moved("previous", "next"))]
+        gone = schema.removal(self.tables(building)) if building else []
+        if action is Action.BEGIN_BUILDING:
+            return State.BUILDING, None, gone
+        moved = self._moved(WORDS[State.PREVIOUS], WORDS[State.BUILDING])
+        return State.BUILDING, known[State.PREVIOUS], [*gone, *self._renamed(moved)]
 
-    def _check_names(self, known: dict[str, Generation]) -> None:
+    def _is_empty(self, tables: Tables) -> bool:
+        return not self._database.query(f"select 1 from {tables.vectors} limit 1")
+
+    def _check_names(self, known: Collection[State]) -> None:
         """
         Raises:
             StoreError: a table that is no generation of this one has a name that a generation is going to have.
         """
-        for name in (Tables(self._target, state).name for state in ("next", "previous") if state not in known):
+        wanted = [state for state in (State.BUILDING, State.PREVIOUS) if state not in known]
+        for name in (Tables(self._target, WORDS[state]).name for state in wanted):
             if schema.columns_of(self._database, name):
                 raise StoreError(
                     f"{self._location}: a new model's vectors are made beside the old ones, for which the"
@@ -222,10 +238,10 @@ class Generations:
 
     def has_other_words(self, spec: TableSpec) -> bool:
         """The live keyword index is of another format or language than a sync would make."""
-        live = self.read().get("live")
+        live = self.read().get(State.LIVE)
         return live is not None and _words(live.language) != _words(_language(spec))
 
-    def _wanted(self, spec: TableSpec, old: Generation | None, state: str, number: int) -> Generation:
+    def _wanted(self, spec: TableSpec, old: Generation | None, state: State, number: int) -> Generation:
         return Generation(
             state=state,
             number=number,
@@ -236,12 +252,12 @@ class Generations:
             metric=self._metric,
             metadata=json.dumps([[column.name, str(column.type)] for column in spec.metadata]),
             language=_language(spec),
-            fingerprint=_fingerprint(spec) or (old.fingerprint if old else None),
+            fingerprint=spec.fingerprint or (old.fingerprint if old else None),
             # Rows made by the old recipe are there until a sync has compared every row.
             recipe=old.recipe if old else spec.recipe,
             settings=spec.settings,
             since=old.since if old and old.state == state else now(),
-            undone=old.undone if old and old.state == state else 0,
+            undone=old is not None and old.state == state and old.undone,
             vector_index=old.vector_index if old else None,
         )
 
@@ -259,18 +275,28 @@ class Generations:
                     hint="Give the store another table name, or change the setting back.",
                 )
 
-    def completion(self, spec: TableSpec, filled: Tables) -> list[Statement]:
+    def live(self) -> Tables:
+        return self.tables(self.read().get(State.LIVE))
+
+    def filled(self, spec: TableSpec) -> Tables:
+        """The generation that a sync of this fingerprint has filled. Raises StoreError where there is none."""
+        known = self.read()
+        return self.tables(known.get(filled(known, spec.fingerprint, self._location)))
+
+    def completion(self, spec: TableSpec) -> list[Statement]:
         """The statements that make the filled generation the live one, of this recipe; none where it is so."""
         known = self.read()
-        live, following = known.get("live"), known.get("next")
-        if filled.state == "next" and following is not None and following.number == filled.number:
-            inherited = progress.inheriting(self.tables(known["live"]), filled)
-            return [inherited, *self._swap(known.get("previous")), *self._save_recipe(following, spec)]
+        live, building = known.get(State.LIVE), known.get(State.BUILDING)
+        state = filled(known, spec.fingerprint, self._location)
+        if live and building and state is State.BUILDING:
+            inherited = books.inheriting_offsets(self.tables(live), self.tables(building))
+            return [inherited, *self._swap(known.get(State.PREVIOUS)), *self._save_recipe(building, spec)]
         return self._save_recipe(live, spec) if live and live.recipe != spec.recipe else []
 
     def _swap(self, previous: Generation | None) -> list[Statement]:
         gone = schema.removal(self.tables(previous)) if previous else []
-        return [*gone, *self._renamed([*self._moved("live", "previous"), *self._moved("next", "live")])]
+        live, building, former = WORDS[State.LIVE], WORDS[State.BUILDING], WORDS[State.PREVIOUS]
+        return [*gone, *self._renamed([*self._moved(live, former), *self._moved(building, live)])]
 
     def rollback(self) -> list[Statement]:
         """
@@ -278,34 +304,29 @@ class Generations:
             StoreError: there is no previous generation.
         """
         known = self.read()
-        if "previous" not in known:
-            raise StoreError(f"{self._location} has no previous generation.", hint="`rowvec generations` lists them.")
-        live = known["live"]
+        check_rollback(known, self._location)
+        live, live_word, previous = known[State.LIVE], WORDS[State.LIVE], WORDS[State.PREVIOUS]
         # Fails where it was carried out already and its answer was lost: to do it twice would undo it.
-        once = """select case when exists (select 1 from rowvec_generations where target = ? and state = 'live'
-                  and since = ? and number = ?) then 0 else abs(-9223372036854775807 - 1) end"""
+        once = "select 1 from rowvec_generations where target = ? and state = 'live' and since = ? and number = ?"
         return [
-            Statement(once, (self._target, live.since, live.number)),
+            fail_unless(once, (self._target, live.since, live.number)),
             *self._renamed(
                 [
-                    *self._moved("live", "between"),
-                    *self._moved("previous", "live"),
-                    *self._moved("between", "previous", undone=True),
+                    *self._moved(live_word, "between"),
+                    *self._moved(previous, live_word),
+                    *self._moved("between", previous, undone=True),
                 ]
             ),
         ]
 
-    def dropping(self, state: str, word: str) -> list[Statement]:
+    def dropping(self, state: State) -> list[Statement]:
         """
         Raises:
-            StoreError: there is none in that state.
+            StoreError: there is none in that state, or it is the live one.
         """
-        found = self.read().get(state)
-        if found is None:
-            raise StoreError(
-                f"{self._location} has no {word} generation.", hint="`rowvec generations` lists those that there are."
-            )
-        return [*schema.removal(self.tables(found)), self._forgotten(state)]
+        known = self.read()
+        check_drop(known, state, self._location)
+        return [*schema.removal(self.tables(known[state])), self._forgotten(WORDS[state])]
 
     def _renamed(self, moves: list[Statement]) -> list[Statement]:
         """`moves` between taking the views away and putting them back as they were written. Otherwise SQLite would
@@ -333,20 +354,16 @@ class Generations:
         return Statement("delete from rowvec_generations where target = ? and state = ?", (self._target, state))
 
     def _save_recipe(self, generation: Generation, spec: TableSpec) -> list[Statement]:
-        return [self._save(replace(generation, state="live", recipe=spec.recipe))]
+        return [self._save(replace(generation, state=State.LIVE, recipe=spec.recipe))]
 
     def _save(self, generation: Generation) -> Statement:
-        values = tuple(getattr(generation, field.name) for field in fields(Generation))
+        values = generation.row()
         updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
         return Statement(
             f"""insert into rowvec_generations (target, {", ".join(_COLUMNS)})
                 values (?{", ?" * len(values)}) on conflict (target, state) do update set {updates}""",
             (self._target, *values),
         )
-
-
-def _parsed(generation: Generation) -> Fingerprint | None:
-    return from_json(Fingerprint, generation.fingerprint) if generation.fingerprint else None
 
 
 def _language(spec: TableSpec) -> str | None:
@@ -363,11 +380,3 @@ def _types(metadata: str) -> dict[str, str]:
         return {str(name): str(kind) for name, kind in json.loads(metadata)}
     except (TypeError, ValueError):
         return {}
-
-
-def _version(generation: Generation) -> str:
-    return f"{generation.since} {generation.number}"
-
-
-def _fingerprint(spec: TableSpec) -> str | None:
-    return json.dumps(spec.fingerprint.as_dict()) if spec.fingerprint else None

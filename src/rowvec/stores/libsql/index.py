@@ -7,10 +7,12 @@ has each distinct vector once, found by `vector_hash`; triggers keep the two in 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+import time
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
+from rowvec.stores.index import DEFAULT, Effort, IndexCost, IndexSpec, IndexStatus
 from rowvec.stores.libsql import search
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
@@ -18,56 +20,61 @@ from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import vector_in
 from rowvec.types import Progress, Ranked, Vector
 
+KIND = "diskann"
+INDEX_SECONDS = 5.0
+"""A new or dropped index is noticed within so long."""
 _BATCH = 200
 _OVERFETCH = 2
 """The index gives a few more candidates than asked for; the exact distance then orders them."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexCost:
-    """A forecast; bytes are on disk, seconds are of one core."""
-
-    vectors: int
-    seconds: float
-    bytes: int
+def possible(database: Database) -> bool:
+    return bool(database.query("select 1 from pragma_function_list where name = 'libsql_vector_idx'"))
 
 
-class VectorIndex:
-    def __init__(self, database: Database, tables: Tables, metric: str) -> None:
+class DiskannIndex:
+    """See stores.index.VectorIndex. Nothing can be chosen of this one, and `build` goes on where it was stopped."""
+
+    resumes = True
+
+    def __init__(self, database: Database, tables: Tables, spec: TableSpec, metric: str) -> None:
         self._database = database
         self._tables = tables
+        self._spec = spec
         self._metric = metric
         self._known: str | None = None
-        self._looked = False
+        self._seen = -math.inf
 
-    def possible(self) -> bool:
-        return bool(self._database.query("select 1 from pragma_function_list where name = 'libsql_vector_idx'"))
+    def status(self) -> list[IndexStatus]:
+        kind = self._look()
+        return [] if kind is None else [IndexStatus(kind)]
 
-    def describe(self) -> str | None:
-        """For `rowvec status`: None where every search is an exact scan."""
+    def _look(self) -> str | None:
+        """The kind of index; None where every search is an exact scan."""
         sql = "select vector_index from rowvec_generations where target = ? and state = ?"
         found = self._database.query(sql, (self._tables.target, self._tables.state))
-        self._known, self._looked = (found[0][0] if found else None), True
+        self._known, self._seen = (found[0][0] if found else None), time.monotonic()
         return self._known
 
-    def cost(self, spec: TableSpec) -> IndexCost:
+    def cost(self) -> IndexCost:
         sql = f"select count(distinct vector_hash) from {self._tables.vectors} where embedding is not null"
         vectors = int(self._database.query(sql)[0][0])
-        return _cost(vectors, spec.dimension, self._metric)
+        return _cost(vectors, self._spec.dimension, self._metric)
 
-    def create(self, spec: TableSpec, progress: Progress | None) -> None:
+    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
         if self._metric == "ip":
             raise StoreError(
                 f"{self._database.location}: libSQL has no vector index for the inner product.",
                 hint="Use the metric cosine or l2, or go on without an index: the exact scan works.",
             )
-        if not self.possible():
+        if not possible(self._database):
             raise StoreError(
                 f"{self._database.location}: this engine has no vector index.", hint="The exact scan works."
             )
-        self._database.transact([Statement(sql) for sql in self._creation(spec)])
+        self._database.transact([Statement(sql) for sql in self._creation()])
         self._fill(progress)
-        self._record("diskann")
+        self._record(KIND)
+        return IndexStatus(KIND)
 
     def _fill(self, progress: Progress | None) -> None:
         vectors, side = self._tables.vectors, self._tables.named("distinct")
@@ -85,7 +92,7 @@ class VectorIndex:
             if progress:
                 progress("filling the index", done, total)
 
-    def _creation(self, spec: TableSpec) -> list[str]:
+    def _creation(self) -> list[str]:
         vectors, side = self._tables.vectors, self._tables.named("distinct")
         # One bit a component keeps 0.999 of the ten nearest at a quarter of the size of a byte each; l2 cannot have it.
         codes = "float1bit" if self._metric == "cosine" else "float8"
@@ -98,7 +105,7 @@ class VectorIndex:
         return [
             f"create index if not exists {self._tables.named('hashes')} on {vectors} (vector_hash)",
             f"""create table if not exists {side}
-                (vector_hash integer primary key, embedding f32_blob({spec.dimension}) not null)""",
+                (vector_hash integer primary key, embedding f32_blob({self._spec.dimension}) not null)""",
             f"""create index if not exists {quoted(self._tables.index)} on {side} (
                 libsql_vector_idx(embedding, {options}))""",
             trigger.format(self._tables.named("indexed_insert"), "insert", add),
@@ -106,7 +113,8 @@ class VectorIndex:
             trigger.format(self._tables.named("indexed_update"), "update of vector_hash, embedding", drop + add),
         ]
 
-    def drop(self) -> None:
+    def drop(self) -> int:
+        there = len(self.status())
         names = ("indexed_insert", "indexed_delete", "indexed_update")
         statements = [Statement(f"drop trigger if exists {self._tables.named(name)}") for name in names]
         statements += [
@@ -116,17 +124,24 @@ class VectorIndex:
         ]
         self._record(None)
         self._database.transact(statements)
+        return there
+
+    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
+        raise StoreError(
+            f"{self._database.location}: libSQL's index has no effort to tune.", hint="--exact compares every row."
+        )
 
     def _record(self, index: str | None) -> None:
         update = "update rowvec_generations set vector_index = ? where target = ? and state = ?"
         self._database.transact([Statement(update, (index, self._tables.target, self._tables.state))])
-        self._known, self._looked = index, True
+        self._known, self._seen = index, time.monotonic()
 
-    def nearest(self, spec: TableSpec, vector: Vector, limit: int) -> Ranked | None:
+    def nearest(self, vector: Vector, limit: int) -> Ranked | None:
         """The index's answer, ordered by exact distance; None where there is no index or it gives too few rows."""
-        if (self._known if self._looked else self.describe()) is None:
+        known = self._known if time.monotonic() - self._seen < INDEX_SECONDS else self._look()
+        if known is None:
             return None
-        key, side = quoted(spec.key), self._tables.named("distinct")
+        key, side = quoted(self._spec.key), self._tables.named("distinct")
         function = "vector_distance_l2" if self._metric == "l2" else "vector_distance_cos"
         query = vector_in(vector)
         try:
@@ -139,11 +154,11 @@ class VectorIndex:
                 (query, self._tables.index, query, limit * _OVERFETCH, limit),
             )
         except StoreError as error:
-            if error.transient or self.describe() is not None:
+            if error.transient or self._look() is not None:
                 raise
             # Another process has dropped the index meanwhile.
             return None
-        return search.ranked(rows, spec, self._metric, vector, exact=False) if len(rows) == limit else None
+        return search.ranked(rows, self._spec, self._metric, vector, exact=False) if len(rows) == limit else None
 
 
 def _cost(vectors: int, dimension: int, metric: str) -> IndexCost:
@@ -152,4 +167,5 @@ def _cost(vectors: int, dimension: int, metric: str) -> IndexCost:
     """
     code = dimension / 8 if metric == "cosine" else dimension
     entry = 1.05 * (8 * dimension + 3 * dimension**0.5 * (code + 24))
-    return IndexCost(vectors, vectors * entry * (2.5e-7 if metric == "cosine" else 5e-7), round(vectors * entry))
+    seconds = vectors * entry * (2.5e-7 if metric == "cosine" else 5e-7)
+    return IndexCost("DiskANN", vectors, seconds, round(vectors * entry))

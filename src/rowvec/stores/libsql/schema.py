@@ -18,7 +18,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import check_columns, folded
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.values import DECLARED, quoted
-from rowvec.types import ColumnType
+from rowvec.types import ColumnType, State
 
 HASHES = ("text_hash", "row_hash")
 OWN = (*HASHES, "truncated", "vector_hash", "created_at", "updated_at", "embedding")
@@ -58,6 +58,10 @@ BOOKKEEPING = (
 )
 
 
+WORDS = {State.LIVE: "live", State.BUILDING: "next", State.PREVIOUS: "previous"}
+"""What a state is called in the books and in the names of tables."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tables:
     """Names, quoted and ready for SQL, of what belongs to one generation of a vector table.
@@ -67,7 +71,7 @@ class Tables:
     """
 
     target: str
-    state: str = "live"
+    state: str = WORDS[State.LIVE]
     number: int = 1
 
     @property

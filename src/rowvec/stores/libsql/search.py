@@ -12,8 +12,9 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
-from rowvec.stores.libsql.values import key_out, quoted
+from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import vector_in
+from rowvec.support.keys import key_of
 from rowvec.types import Ranked, Vector
 
 METRICS = ("cosine", "l2", "ip")
@@ -58,7 +59,7 @@ def _distance(metric: str, vector: Vector) -> tuple[str, Values]:
 def ranked(rows: list[Values], spec: TableSpec, metric: str, vector: Vector, *, exact: bool) -> Ranked:
     distances = np.array([distance for _, distance in rows], np.float64)
     scores = {"cosine": 1.0 - distances, "l2": -distances, "ip": -distances * np.linalg.norm(vector)}[metric]
-    keys = [key_out(key, spec.key_type) for key, _ in rows]
+    keys = [key_of(key, spec.key_type) for key, _ in rows]
     return Ranked(keys, scores.tolist(), exact=exact, complete=True)
 
 
@@ -82,5 +83,5 @@ def keyword(
             where {tables.keywords} match ?{extra} order by score, 1 limit ?""",
         (words, *more, limit),
     )
-    keys = [key_out(found, spec.key_type) for found, _ in rows]
+    keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)

@@ -34,10 +34,6 @@ def key_in(key: Key) -> int | str:
     return _text(str(key)) if isinstance(key, str | UUID) else key
 
 
-def key_out(value: Any, key_type: ColumnType) -> Key:
-    return UUID(value) if key_type is ColumnType.UUID else value
-
-
 def value_in(value: Any, column: Column) -> Any:
     """A value for a column.
 

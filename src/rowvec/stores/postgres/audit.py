@@ -13,8 +13,9 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
+from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.postgres import schema
-from rowvec.stores.postgres.bookkeeping import Bookkeeping
+from rowvec.stores.postgres.books import Bookkeeping
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.keyword_index.audit import Amiss, check, recount
@@ -25,10 +26,9 @@ from rowvec.stores.postgres.vector_index.index import (
     AUTO_ROWS,
     INDEX_MARK,
     OPERATOR_CLASS,
-    IndexInfo,
-    IndexSpec,
     find,
     fitting,
+    spec_of,
 )
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.writes import adapter
@@ -46,15 +46,14 @@ class PostgresAuditor:
 
     Args:
         names: of the live generation.
-        storage: "vector" or "halfvec".
     """
 
-    def __init__(self, sessions: Sessions, indexes: Indexes, names: Names, spec: TableSpec, storage: str) -> None:
+    def __init__(self, sessions: Sessions, indexes: Indexes, names: Names, spec: TableSpec) -> None:
         self._sessions = sessions
         self._books = Bookkeeping(names.scope, spec.pipeline)
         self._indexes = indexes
         self._names = names
-        self._storage = storage
+        self._storage = indexes.table.storage
         self._spec = spec
         self._key = sql.Identifier(spec.key)
         self._key_type = sql.SQL(KEY_TYPES[spec.key_type])
@@ -146,8 +145,8 @@ class PostgresAuditor:
     def mend(self, fault: Fault) -> None:
         words = self._words
         if fault.drift is Drift.INDEX:
-            present = self._indexes.find()
-            self._indexes.build(present[0].spec if present else self._indexes.wanted or IndexSpec())
+            present = self._indexes.status()
+            self._indexes.build(spec_of(present[0]) if present else self._indexes.wanted or IndexSpec())
         elif words is not None and fault.drift is Drift.LOST_WORDS:
             self._sessions.write(lambda c: words.delete(c, self._words_amiss(c).lost))
         elif words is not None and fault.drift is Drift.WORD_COUNTS:
@@ -188,7 +187,7 @@ class PostgresAuditor:
         ]
         if broken:
             return [Fault(Drift.INDEX, len(broken), detail=f"invalid: {', '.join(broken)}")]
-        table, wanted = self._indexes.table(), self._indexes.wanted
+        table, wanted = self._indexes.table, self._indexes.wanted
         if wanted is None or fitting(wanted, table.storage, table.dimension) is None:
             return []
         # A sync at work builds it when it has read every row.
@@ -199,7 +198,7 @@ class PostgresAuditor:
         rows = int(single(connection.execute(counted))[0])
         return [Fault(Drift.INDEX, 1, detail=f"none for {rows:,} vectors")] if rows >= AUTO_ROWS else []
 
-    def _is_being_built(self, connection: Connection, index: IndexInfo) -> bool:
+    def _is_being_built(self, connection: Connection, index: IndexStatus) -> bool:
         name = sql.Identifier(self._names.schema, index.name).as_string(connection)
         building = "select 1 from pg_stat_progress_create_index where index_relid = to_regclass(%s)"
         return connection.execute(building, [name]).fetchone() is not None

@@ -17,6 +17,7 @@ from psycopg.pq import TransactionStatus
 
 from rowvec.errors import RowvecError, StatementCancelled, StoreError, StoreUnavailable
 from rowvec.stores.postgres.embedded import revive
+from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
@@ -140,7 +141,7 @@ def connect(url: str, purpose: str) -> Session:
         except psycopg.OperationalError as error:
             raise _connect_error(location, error) from None
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
-        session.name = f"{_process(os.getpid())}, {purpose}".encode()[:63].decode(errors="ignore")
+        session.name = clipped(f"{_process(os.getpid())}, {purpose}", LONGEST)
         session.pid = server_pid(session)
         session.behind_pooler = session.pid != session.info.backend_pid
         if session.behind_pooler:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from psycopg import sql
 from psycopg.sql import Composable
 
 from rowvec.stores.postgres.connect import qualified
+from rowvec.support.identifiers import shortened
 
 LEDGER_COLUMNS = ("embedding", "text_hash", "row_hash", "truncated")
-MAX_IDENTIFIER = 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class Names:
         return {"table": self.sql, **own, "known": sql.SQL(known).format(**own)}
 
     @property
-    def next(self) -> Names:
-        """The generation that is being filled."""
+    def building(self) -> Names:
+        """The generation that is being filled; its name was given before its state was called so."""
         return self._sibling("next")
 
     @property
@@ -81,11 +80,3 @@ class Names:
 
 def text_index(names: Names) -> str:
     return shortened(f"{names.family}_text_hash")
-
-
-def shortened(name: str) -> str:
-    """The name, with a hash for its end where PostgreSQL would cut it."""
-    if len(name.encode()) <= MAX_IDENTIFIER:
-        return name
-    digest = hashlib.sha256(name.encode()).hexdigest()[:8]
-    return f"{name.encode()[: MAX_IDENTIFIER - 9].decode(errors='ignore')}_{digest}"

@@ -20,13 +20,14 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
+from rowvec.stores.generation_policy import Action
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names, text_index
 from rowvec.stores.postgres.writes import Writer
-from rowvec.types import Check, Document, Entry, Key, State
+from rowvec.types import Check, Document, Entry, Key
 
 Connection = psycopg.Connection[Any]
 
@@ -118,7 +119,7 @@ class InPlaceGenerations(Generations):
                 hint=f"Run `{APPLY}`, or as the table's owner: {' '.join(missing)}",
             )
         self._check_rights(connection, target, spec)
-        target = self._set_up(connection, target, spec)
+        target = self._begin(connection, self._chosen(connection, spec), spec)
         self._fill_words(connection, target, spec)
         return target
 
@@ -133,35 +134,22 @@ class InPlaceGenerations(Generations):
 
     def _target(self, connection: Connection, spec: TableSpec) -> Names:
         """The column that vectors of this fingerprint belong into."""
-        known = self._books.known(connection)
-        live, building, previous = (known.get(state) for state in (State.LIVE, State.BUILDING, State.PREVIOUS))
-        if live is None or spec.fingerprint in (None, live.fingerprint):
-            return self.live
-        if building is not None and building.fingerprint == spec.fingerprint:
-            return self.live.next
+        action = self._chosen(connection, spec)
         # Columns that are there already need not be made: `open` renames them.
-        taken_up = previous is not None and previous.fingerprint == spec.fingerprint
-        return self.live.previous if taken_up else self.live.next
+        return self.live.previous if action is Action.RESUME_PREVIOUS else self.names(action.fills)
 
-    def _set_up(self, connection: Connection, target: Names, spec: TableSpec) -> Names:
-        if spec.fingerprint is None:
-            return target
-        if target == self.live:
-            live = self._books.live(connection)
-            recipe = live.recipe if live else spec.recipe
-            self._books.set_generation(connection, State.LIVE, spec.fingerprint, recipe, spec.settings)
-            return target
-        if target == self.live.previous:
-            self._begin(connection, spec, spec.fingerprint)
-        elif self._books.building(connection) != spec.fingerprint:
-            followers.check_followers(connection, self.live)
-            # Vectors of a third model, from a change that was given up.
-            clear = sql.SQL("update {table} set {nothing} where {known}")
-            connection.execute(clear.format(nothing=_nothing(target), **target.parts))
-            keywords(target, spec).drop(connection)
-            self._books.forget_progress(connection, target.scope)
-        self._books.set_generation(connection, State.BUILDING, spec.fingerprint, spec.recipe, spec.settings)
-        return self.live.next
+    def _is_empty(self, connection: Connection) -> bool:
+        """An empty column is filled again by its own model only: a sync does not change the table's shape."""
+        return False
+
+    def _clear(self, connection: Connection, action: Action, spec: TableSpec) -> None:
+        target = self.live.building
+        if action is Action.RESUME_PREVIOUS:
+            self._drop(connection, target, spec)
+            return
+        clear = sql.SQL("update {table} set {nothing} where {known}")
+        connection.execute(clear.format(nothing=_nothing(target), **target.parts))
+        keywords(target, spec).drop(connection)
 
     def _missing(self, connection: Connection, target: Names, spec: TableSpec) -> list[str]:
         """The statements that make what is not there, ready to be run.
@@ -286,7 +274,7 @@ def is_ours(name: str, column: str) -> bool:
     return name == column or any(
         name in {names.own(each) for each in LEDGER_COLUMNS}
         for live in [Names("", "", column)]
-        for names in (live, live.next, live.previous)
+        for names in (live, live.building, live.previous)
     )
 
 

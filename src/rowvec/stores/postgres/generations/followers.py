@@ -15,8 +15,9 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.connect import single
-from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names, shortened
+from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.vector_index import index
+from rowvec.support.identifiers import shortened
 
 Connection = psycopg.Connection[Any]
 

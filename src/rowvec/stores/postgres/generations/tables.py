@@ -10,10 +10,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.postgres import figures, schema
-from rowvec.stores.postgres.bookkeeping import Bookkeeping, Known
+from rowvec.stores.generation_policy import (
+    Action,
+    changes_model,
+    check_drop,
+    check_rollback,
+    choose,
+    filled,
+    standing,
+)
+from rowvec.stores.postgres import books, schema
+from rowvec.stores.postgres.books import Bookkeeping, Known
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
@@ -44,17 +52,20 @@ class Generations:
         Raises:
             StoreError: a sync could not keep its vectors there.
         """
-        live = self._books.live(connection)
         if not schema.table_exists(connection, self.live):
             schema.check_may_create(connection, self.live, self._location)
             return Check("table", True, f"{self.live.scope} will be created")
-        if live is not None and live.fingerprint != spec.fingerprint:
-            followers.check_followers(connection, self.live)
+        action, live = self._chosen(connection, spec), self._books.live(connection)
+        if live is not None and action is not Action.FILL_LIVE:
+            if action is not Action.REPLACE_LIVE:
+                followers.check_followers(connection, self.live)
             followers.check_owner(connection, self.live)
             # Meanwhile it is kept in step.
             as_it_is = replace(spec, dimension=live.fingerprint.dimension)
             schema.check_shape(connection, self.live, as_it_is, self._storage, self._location)
-            return Check("table", True, f"{self.live.scope} is of another model; sync builds the new one beside it")
+            empty = action is Action.REPLACE_LIVE
+            then = " and empty; sync makes it again" if empty else "; sync builds the new one beside it"
+            return Check("table", True, f"{self.live.scope} is of another model{then}")
         schema.check_shape(connection, self.live, spec, self._storage, self._location)
         return Check("table", True, f"{self.live.scope} fits: {spec.dimension} dimensions")
 
@@ -64,14 +75,22 @@ class Generations:
 
     def existing(self, connection: Connection, fingerprint: Fingerprint | None) -> Names | None:
         """The table that a sync of this fingerprint goes on with, complete or not; None where it begins a new one."""
+        state = standing(self._books.known(connection), fingerprint)
+        if state is None or not self.usable(connection, self.names(state)):
+            return None
+        return self.names(state)
+
+    def filled(self, connection: Connection, fingerprint: Fingerprint | None) -> Names:
+        """The table that a sync of this fingerprint has filled. Raises StoreError where there is none."""
+        return self.names(filled(self._books.known(connection), fingerprint, self._location))
+
+    def _chosen(self, connection: Connection, spec: TableSpec) -> Action:
         known = self._books.known(connection)
-        live = known.get(State.LIVE)
-        if live is None or fingerprint in (None, live.fingerprint):
-            return self.live if self.usable(connection, self.live) else None
-        for state in (State.BUILDING, State.PREVIOUS):
-            if state in known and known[state].fingerprint == fingerprint:
-                return self.names(state)
-        return None
+        empty = changes_model(known, spec.fingerprint) and self._is_empty(connection)
+        return choose(known, spec.fingerprint, empty=empty)
+
+    def _is_empty(self, connection: Connection) -> bool:
+        return schema.is_empty(connection, self.live)
 
     def listed(self, connection: Connection, spec: TableSpec) -> list[Generation]:
         """For `rowvec generations`."""
@@ -84,9 +103,9 @@ class Generations:
         if self.usable(connection, names):
             counted = sql.SQL("select count({embedding}) from {table}").format(**names.parts)
             (rows,) = single(connection.execute(counted))
-            failed, stale = figures.failures(connection, names, spec.key)
+            failed, stale = books.count_failures(connection, names, sql.Identifier(spec.key))
             if state is State.BUILDING:
-                lost = figures.lost(connection, self.live, names, spec.key)
+                lost = books.count_lost(connection, self.live, names, sql.Identifier(spec.key))
         since = dt.datetime.fromisoformat(known.version)
         size = self._size(connection, names)
         return Generation(
@@ -103,7 +122,7 @@ class Generations:
         return size
 
     def names(self, state: State) -> Names:
-        return {State.LIVE: self.live, State.BUILDING: self.live.next, State.PREVIOUS: self.live.previous}[state]
+        return {State.LIVE: self.live, State.BUILDING: self.live.building, State.PREVIOUS: self.live.previous}[state]
 
     def make_way(self, connection: Connection, spec: TableSpec) -> Collection[str]:
         """What takes long and would otherwise be done while `open` keeps others off the table. Not for a transaction.
@@ -134,7 +153,7 @@ class Generations:
             StoreError: an existing table has another shape.
         """
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
-        names = self._choose(connection, spec)
+        names = self._begin(connection, self._chosen(connection, spec), spec)
         if schema.table_exists(connection, names):
             schema.adopt_table(connection, names, spec, self._storage, self._location)
         else:
@@ -142,35 +161,30 @@ class Generations:
         self._fill_words(connection, names, spec)
         return names
 
-    def _choose(self, connection: Connection, spec: TableSpec) -> Names:
-        if spec.fingerprint is None:
-            return self.live
-        live = self._books.live(connection)
-        if live is None or live.fingerprint == spec.fingerprint or schema.is_empty(connection, self.live):
-            if live is not None and live.fingerprint != spec.fingerprint:
-                self._drop(connection, self.live, spec)
-            recipe = live.recipe if live else spec.recipe
-            self._books.set_generation(connection, State.LIVE, spec.fingerprint, recipe, spec.settings)
-            return self.live
-        self._begin(connection, spec, spec.fingerprint)
-        return self.live.next
-
-    def _begin(self, connection: Connection, spec: TableSpec, fingerprint: Fingerprint) -> None:
-        """Make sure that a generation of this fingerprint is being built, if it was the previous one from that."""
-        followers.check_owner(connection, self.live)
-        known = self._books.known(connection)
-        building, previous = known.get(State.BUILDING), known.get(State.PREVIOUS)
-        if building is None or building.fingerprint != fingerprint:
+    def _begin(self, connection: Connection, action: Action, spec: TableSpec) -> Names:
+        """Make room for the generation that is to be filled, and put it into the books."""
+        if action is Action.REPLACE_LIVE:
+            self._drop(connection, self.live, spec)
+        elif action.fills is State.BUILDING:
+            followers.check_owner(connection, self.live)
+        if action in (Action.BEGIN_BUILDING, Action.RESUME_PREVIOUS):
             followers.check_followers(connection, self.live)
-            self._drop(connection, self.live.next, spec)
+            self._clear(connection, action, spec)
             self._books.forget(connection, State.BUILDING)
-            self._books.forget_progress(connection, self.live.next.scope)
-            if previous is not None and previous.fingerprint == fingerprint:
-                # Its vectors are as good as new ones; what has changed since is found by comparing.
-                self._rename(connection, self.live.previous, self.live.next, spec)
-                self._books.move(connection, State.PREVIOUS, State.BUILDING)
-                self._books.move_progress(connection, self.live.previous.scope, self.live.next.scope)
-        self._books.set_generation(connection, State.BUILDING, fingerprint, spec.recipe, spec.settings)
+            self._books.forget_progress(connection, self.live.building.scope)
+        if action is Action.RESUME_PREVIOUS:
+            self._rename(connection, self.live.previous, self.live.building, spec)
+            self._books.move(connection, State.PREVIOUS, State.BUILDING)
+            self._books.move_progress(connection, self.live.previous.scope, self.live.building.scope)
+        if spec.fingerprint is not None:
+            live = self._books.live(connection) if action.fills is State.LIVE else None
+            recipe = live.recipe if live else spec.recipe
+            self._books.set_generation(connection, action.fills, spec.fingerprint, recipe, spec.settings)
+        return self.names(action.fills)
+
+    def _clear(self, connection: Connection, action: Action, spec: TableSpec) -> None:
+        """Drop what is left of a generation whose building was given up."""
+        self._drop(connection, self.live.building, spec)
 
     def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         """Make the keyword index; where it is new, of another language or format, have every row pass it again.
@@ -206,8 +220,7 @@ class Generations:
 
     def rollback(self, connection: Connection, spec: TableSpec) -> None:
         """The live generation and the previous one change places. Needs a transaction; raises as `finish` does."""
-        if State.PREVIOUS not in self._books.known(connection):
-            raise StoreError(f"{self._location} has no previous generation.", hint="`rowvec generations` lists them.")
+        check_rollback(self._books.known(connection), self._location)
         live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"
         self._succeed(connection, self.live.previous, spec)
         self._books.exchange(connection)
@@ -243,12 +256,7 @@ class Generations:
         Raises:
             StoreError: there is none, or it is the live one.
         """
-        if state is State.LIVE:
-            raise StoreError(f"The live generation of {self._location} is what searches see: it is not dropped.")
-        if state not in self._books.known(connection):
-            raise StoreError(
-                f"{self._location} has no {state} generation.", hint="`rowvec generations` lists those that there are."
-            )
+        check_drop(self._books.known(connection), state, self._location)
         self._drop(connection, self.names(state), spec)
         self._books.forget(connection, state)
         self._books.forget_progress(connection, self.names(state).scope)

@@ -17,7 +17,6 @@ Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, 
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -35,6 +34,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.keyword_index.words import FORMAT, searchable
 from rowvec.stores.postgres.locks import brief_lock
+from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
 
@@ -64,7 +64,6 @@ DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
 TABLES = ("documents", "segments", "postings")
-MAX_IDENTIFIER = 63
 
 
 class KeywordIndex:
@@ -91,7 +90,7 @@ class KeywordIndex:
             "key": sql.Identifier(key),
             "key_type": sql.SQL(key_type),
             "language": sql.SQL("{}::regconfig").format(sql.Literal(_quoted(language))),
-            **{side: sql.Identifier(schema, _side(family or name, side)) for side in TABLES},
+            **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
         }
 
     @property
@@ -143,7 +142,7 @@ class KeywordIndex:
         """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
         for side in TABLES:
             rename = sql.SQL("alter table if exists {} rename to {}")
-            conn.execute(rename.format(self._parts[side], sql.Identifier(_side(name, side))))
+            conn.execute(rename.format(self._parts[side], sql.Identifier(shortened(name, f"__{side}"))))
         return KeywordIndex((self.table[0], name), self.key, self.key_type, self.language)
 
     def upsert(self, conn: Connection, keys: Sequence[Key], texts: Sequence[str]) -> None:
@@ -369,16 +368,6 @@ def _batches(keys: Sequence[Key], texts: Sequence[str]) -> Iterator[tuple[list[K
             batch, size = {}, 0
     if batch:
         yield list(batch), list(batch.values())
-
-
-def _side(table: str, side: str) -> str:
-    """The name of a side table, shortened with a hash where PostgreSQL would cut it."""
-    name = f"{table}__{side}"
-    if len(name.encode()) <= MAX_IDENTIFIER:
-        return name
-    digest = hashlib.sha256(table.encode()).hexdigest()[:8]
-    room = MAX_IDENTIFIER - len(f"_{digest}__{side}")
-    return f"{table.encode()[:room].decode(errors='ignore')}_{digest}__{side}"
 
 
 def _quoted(name: str) -> str:

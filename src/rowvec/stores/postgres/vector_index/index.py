@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
+from rowvec.support.identifiers import clipped
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
@@ -33,58 +34,18 @@ LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000}
 """Dimensions that pgvector can index."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexSpec:
-    """The index a user asks for.
-
-    Attributes:
-        kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
-        precision: "halfvec" halves the index's size; hits are ordered by the full vectors afterwards.
-        m, ef_construction: HNSW's graph degree and build effort.
-        lists: IVFFlat's number of clusters; None takes rows / 1000 up to a million rows and sqrt(rows) above.
-    """
-
-    kind: Literal["hnsw", "ivfflat"] = "hnsw"
-    precision: Literal["halfvec", "vector"] = "halfvec"
-    m: int = 16
-    ef_construction: int = 64
-    lists: int | None = None
-
-    def options(self, rows: int) -> str:
-        if self.kind == "hnsw":
-            return f"m = {self.m}, ef_construction = {self.ef_construction}"
-        return f"lists = {self.lists or default_lists(rows)}"
+def spec_of(index: IndexStatus) -> IndexSpec:
+    """What to ask for to get another one like it."""
+    options = re.findall(r"(m|ef_construction|lists)='?(\d+)'?", index.definition.rpartition(" WITH ")[2])
+    chosen: dict[str, Any] = {name: int(value) for name, value in options}
+    kind: Literal["hnsw", "ivfflat"] = "ivfflat" if index.kind == "ivfflat" else "hnsw"
+    return IndexSpec(kind, "halfvec" if index.precision == "halfvec" else "vector", **chosen)
 
 
-@dataclass(frozen=True, slots=True)
-class IndexInfo:
-    """An index that exists. `effort` is hnsw.ef_search or ivfflat.probes, as tuned; None until then."""
-
-    name: str
-    kind: str
-    precision: str
-    operators: str
-    """What orders by it, such as `cosine_ops`."""
-    definition: str
-    valid: bool
-    bytes: int
-    effort: int | None = None
-    recall: float | None = None
-    measured_at: dt.datetime | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-    @property
-    def spec(self) -> IndexSpec:
-        """What to ask for to get another one like it."""
-        options = re.findall(r"(m|ef_construction|lists)='?(\d+)'?", self.definition.rpartition(" WITH ")[2])
-        chosen: dict[str, Any] = {name: int(value) for name, value in options}
-        return IndexSpec("ivfflat" if self.kind == "ivfflat" else "hnsw", self._precision, **chosen)
-
-    @property
-    def _precision(self) -> Literal["halfvec", "vector"]:
-        return "halfvec" if self.precision == "halfvec" else "vector"
+def _options(spec: IndexSpec, rows: int) -> str:
+    if spec.kind == "hnsw":
+        return f"m = {spec.m}, ef_construction = {spec.ef_construction}"
+    return f"lists = {spec.lists or default_lists(rows)}"
 
 
 def default_lists(rows: int) -> int:
@@ -92,7 +53,7 @@ def default_lists(rows: int) -> int:
     return max(1, rows // 1000) if rows <= 1_000_000 else int(rows**0.5)
 
 
-def find(connection: Connection, names: Names) -> list[IndexInfo]:
+def find(connection: Connection, names: Names) -> list[IndexStatus]:
     """The vector indexes of a table, valid ones first."""
     rows = connection.execute(
         "select c.relname, am.amname, o.opcname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready,"
@@ -110,11 +71,11 @@ def find(connection: Connection, names: Names) -> list[IndexInfo]:
     found = []
     for name, kind, operator_class, definition, *rest in rows:
         precision, _, operators = operator_class.partition("_")
-        found.append(IndexInfo(name, kind, precision, operators, definition, *rest))
+        found.append(IndexStatus(kind, name, precision, operators, definition, *rest))
     return found
 
 
-def usable(indexes: Sequence[IndexInfo], metric: str) -> IndexInfo | None:
+def usable(indexes: Sequence[IndexStatus], metric: str) -> IndexStatus | None:
     """The one that a search by that metric is answered from."""
     return next((each for each in indexes if each.valid and each.operators == OPERATOR_CLASS[metric]), None)
 
@@ -138,7 +99,7 @@ def build(
     dimension: int,
     progress: Progress | None = None,
     watcher: Callable[[], Connection] | None = None,
-) -> IndexInfo:
+) -> IndexStatus:
     """Build an index beside whatever exists, then drop the others; searches and writes go on meanwhile.
 
     `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
@@ -165,7 +126,7 @@ def build(
         statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
             name=sql.Identifier(name),
             table=names.sql,
-            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({chosen.options(rows)})"),
+            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({_options(chosen, rows)})"),
         )
         with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
             connection.execute(statement)
@@ -181,7 +142,7 @@ def drop(connection: Connection, names: Names) -> int:
     return len(found)
 
 
-def save_tuning(connection: Connection, names: Names, index: IndexInfo, effort: int, recall: float) -> None:
+def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort: int, recall: float) -> None:
     connection.execute(
         "insert into rowvec.tunings (scope, definition, effort, recall)"
         " values (%s, md5(regexp_replace(%s, '^.* USING ', '')), %s, %s)"
@@ -191,20 +152,20 @@ def save_tuning(connection: Connection, names: Names, index: IndexInfo, effort: 
     )
 
 
-def _drop(connection: Connection, names: Names, indexes: Sequence[IndexInfo]) -> None:
+def _drop(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
     for index in indexes:
         connection.execute(
             sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
         )
 
 
-def _is_ours(names: Names, index: IndexInfo) -> bool:
+def _is_ours(names: Names, index: IndexStatus) -> bool:
     return names.column is None or INDEX_MARK in index.name
 
 
 def _free_name(connection: Connection, names: Names) -> str:
     for number in itertools.count(1):
-        name = f"{names.family.encode()[:LONGEST_FAMILY].decode(errors='ignore')}{INDEX_MARK}{number}"
+        name = f"{clipped(names.family, LONGEST_FAMILY)}{INDEX_MARK}{number}"
         found = "select to_regclass(%s)"
         if connection.execute(found, [sql.Identifier(names.schema, name).as_string(connection)]).fetchone() == (None,):
             return name

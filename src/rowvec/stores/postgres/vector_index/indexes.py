@@ -1,25 +1,24 @@
-"""The vector indexes of one table, for the store and for `rowvec index`."""
+"""The vector indexes of one generation, for syncs, searches and `rowvec index`."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.index import DEFAULT, Effort, IndexSpec, IndexStatus
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index import index, tuning
-from rowvec.stores.postgres.vector_index.index import AUTO_ROWS, IndexInfo, IndexSpec
+from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
-from rowvec.stores.postgres.vector_index.tuning import Effort
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
@@ -28,43 +27,44 @@ INDEX_SECONDS = 5.0
 
 
 class Indexes:
-    """Builds, drops and tunes the indexes of `table`; searches and writes go on meanwhile.
+    """Builds, drops and tunes the indexes of `table`; see stores.index.VectorIndex.
 
     Args:
         wanted: the index that `ensure` builds; None for none.
     """
 
-    def __init__(self, sessions: Sessions, table: Callable[[], VectorTable], wanted: IndexSpec | None) -> None:
+    resumes = False
+
+    def __init__(self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None) -> None:
         self._sessions = sessions
         self.table = table
         self.wanted = wanted
-        self._usable: IndexInfo | None = None
+        self._usable: IndexStatus | None = None
         self._seen = -math.inf
 
-    def find(self) -> list[IndexInfo]:
-        """Valid ones first."""
-        return self._sessions.read(lambda c: index.find(c, self.table().names))
+    def status(self) -> list[IndexStatus]:
+        return self._sessions.read(lambda c: index.find(c, self.table.names))
 
-    def usable(self, connection: Connection) -> IndexInfo | None:
+    def cost(self) -> None:
+        """Servers differ too much to tell."""
+
+    def usable(self, connection: Connection) -> IndexStatus | None:
         """The index that searches use, looked up every few seconds only."""
         now = time.monotonic()
         if now - self._seen > INDEX_SECONDS:
-            table = self.table()
-            self._usable = index.usable(index.find(connection, table.names), table.metric)
+            self._usable = index.usable(index.find(connection, self.table.names), self.table.metric)
             self._seen = now
         return self._usable
 
-    def forget(self) -> None:
-        """Have the next search look the index up again."""
-        self._seen = -math.inf
-
-    def ensure(self, table: VectorTable, *, like: Names) -> None:
+    def ensure(self, *, like: Names) -> None:
         """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
+
+        table = self.table
 
         def work(connection: Connection) -> None:
             if self._has_usable(connection, table):
                 return
-            pattern = next((found.spec for found in index.find(connection, like) if found.valid), None)
+            pattern = next((index.spec_of(found) for found in index.find(connection, like) if found.valid), None)
             chosen = pattern or self.wanted
             if chosen is None or index.fitting(chosen, table.storage, table.dimension) is None:
                 return
@@ -80,8 +80,9 @@ class Indexes:
     def _has_usable(connection: Connection, table: VectorTable) -> bool:
         return index.usable(index.find(connection, table.names), table.metric) is not None
 
-    def analyse(self, names: Names) -> None:
+    def analyse(self) -> None:
         """Have the planner know a table that changed by a tenth: filtered searches go by its estimates."""
+        names = self.table.names
 
         def work(connection: Connection) -> None:
             if schema.statistics_are_old(connection, names):
@@ -91,23 +92,16 @@ class Indexes:
 
         self._sessions.write(work)
 
-    def build(self, spec: IndexSpec, progress: Progress | None = None) -> IndexInfo:
-        """Raises StoreError when pgvector cannot index vectors of that size."""
-        return self._sessions.write(lambda c: self._build(c, self.table(), spec, progress))
+    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
+        return self._sessions.write(lambda c: self._build(c, self.table, spec, progress))
 
     def drop(self) -> int:
-        """Returns how many indexes there were."""
-        return self._sessions.write(lambda c: index.drop(c, self.table().names))
+        return self._sessions.write(lambda c: index.drop(c, self.table.names))
 
     def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
-        """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
-
-        Raises:
-            StoreError: there is no valid index.
-        """
+        table = self.table
 
         def work(connection: Connection) -> list[Effort]:
-            table = self.table()
             found = index.usable(index.find(connection, table.names), table.metric)
             if found is None:
                 raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
@@ -121,7 +115,7 @@ class Indexes:
 
     def _build(
         self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: Progress | None
-    ) -> IndexInfo:
+    ) -> IndexStatus:
         return index.build(
             connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
             progress=progress, watcher=self._sessions.another,

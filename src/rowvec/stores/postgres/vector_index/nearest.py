@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.vector_index.index import IndexInfo
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
@@ -54,7 +54,7 @@ def nearest(
     vector: Vector,
     limit: int,
     where: Condition | None,
-    index: IndexInfo | None,
+    index: IndexStatus | None,
 ) -> Ranked:
     """Up to `limit` keys by rising distance, and whether every matching row was compared.
 
@@ -89,7 +89,7 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
 
 
 def _approximate(
-    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, index: IndexInfo
+    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, index: IndexStatus
 ) -> list[tuple[Key, float]]:
     operator = sql.SQL(DISTANCE[table.metric])
     cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
@@ -111,7 +111,7 @@ def _approximate(
         return rows
 
 
-def _effort(index: IndexInfo, limit: int, *, filtered: bool) -> str:
+def _effort(index: IndexStatus, limit: int, *, filtered: bool) -> str:
     # Out of order is no loss, since the outer query sorts what comes, and in strict order later finds are dropped.
     effort = (index.effort or EFFORT[index.kind]) * (FILTERED_EFFORT if filtered else 1)
     if index.kind == "ivfflat":

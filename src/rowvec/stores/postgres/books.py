@@ -1,19 +1,29 @@
-"""Generations, failures and offsets: what is not about one vector, in schema `rowvec`."""
+"""What is not about one vector, in schema `rowvec`: generations, failures, offsets, the records of syncs, and sums.
+
+A sync that follows a table makes several records a second. The latest are kept one by one, the sums of older ones by
+outcome.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
-from uuid import UUID
 
 import psycopg
+from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rowvec.errors import StoreError
+from rowvec.stores import base
+from rowvec.stores.base import GenerationStatus, Totals
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.stores.postgres import migrations
-from rowvec.stores.postgres.connect import single
-from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, State
+from rowvec.stores.postgres.connect import single, use_vectors
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index import index
+from rowvec.stores.postgres.vector_index.nearest import VectorTable
+from rowvec.support.keys import key_of
+from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, Report, Run, State
 
 Connection = psycopg.Connection[Any]
 _VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
@@ -39,19 +49,14 @@ class Bookkeeping:
     of the rows, whatever generation.
     """
 
-    def __init__(self, scope: str, pipeline: str) -> None:
+    def __init__(self, scope: str, pipeline: str, filling: str | None = None) -> None:
         self.scope = scope
-        self.filling = scope
+        self.filling = filling or scope
         self.pipeline = pipeline
 
     def live(self, connection: Connection) -> Known | None:
         """The generation that searches see; None before the first sync."""
         return self.known(connection).get(State.LIVE)
-
-    def building(self, connection: Connection) -> Fingerprint | None:
-        """Fingerprint of the generation that is being filled."""
-        found = self.known(connection).get(State.BUILDING)
-        return None if found is None else found.fingerprint
 
     def known(self, connection: Connection) -> dict[State, Known]:
         """Every generation there is.
@@ -199,7 +204,7 @@ class Bookkeeping:
             " where scope = %s order by failed_at desc, key limit %s",
             [self.filling, limit],
         ).fetchall()
-        return [Failure(parse_key(row[0], key_type), *row[1:]) for row in rows]
+        return [Failure(key_of(row[0], key_type), *row[1:]) for row in rows]
 
     def save_progress(self, connection: Connection, positions: Mapping[Key, str], offsets: Mapping[str, str]) -> None:
         """Keep how far change events were carried out, in the caller's transaction."""
@@ -232,7 +237,107 @@ _SAVE_OFFSETS = (
 )
 
 
-def parse_key(text: str, key_type: ColumnType) -> Key:
-    if key_type is ColumnType.INTEGER:
-        return int(text)
-    return UUID(text) if key_type is ColumnType.UUID else text
+# The records of syncs
+
+_SUMS = """outcome, count(*) as runs, coalesce(sum(extract(epoch from ended_at - started_at)), 0)::float8 as seconds,
+    coalesce(sum((report->>'texts')::bigint), 0)::bigint as texts,
+    coalesce(sum((report->>'tokens')::bigint), 0)::bigint as tokens,
+    coalesce(sum((report->>'cost')::float8), 0) as cost"""
+_FOLD = f"""
+with old as (
+    delete from rowvec.runs where scope = %(scope)s and id <=
+        (select id from rowvec.runs where scope = %(scope)s order by id desc offset %(kept)s limit 1)
+    returning outcome, started_at, ended_at, report
+)
+insert into rowvec.totals as t (scope, outcome, runs, seconds, texts, tokens, cost)
+select %(scope)s, {_SUMS} from old group by outcome
+on conflict (scope, outcome) do update set runs = t.runs + excluded.runs, seconds = t.seconds + excluded.seconds,
+    texts = t.texts + excluded.texts, tokens = t.tokens + excluded.tokens, cost = t.cost + excluded.cost
+"""
+_TOTALS = f"""
+select outcome, sum(runs)::bigint, sum(seconds), sum(texts)::bigint, sum(tokens)::bigint, sum(cost) from (
+    select {_SUMS} from rowvec.runs where scope = %(scope)s group by outcome
+    union all
+    select outcome, runs, seconds, texts, tokens, cost from rowvec.totals where scope = %(scope)s
+) as found group by outcome
+"""
+
+
+def begin_run(connection: Connection, scope: str, pipeline: str) -> int:
+    # Whoever calls holds the lock, so a run that still says "running" has lost its process.
+    connection.execute("update rowvec.runs set outcome = 'lost' where scope = %s and outcome = 'running'", [scope])
+    with connection.transaction():
+        # The commits that follow bring it to the disk too.
+        connection.execute("set local synchronous_commit = off")
+        connection.execute(_FOLD, {"scope": scope, "kept": base.RUNS_KEPT})
+        insert = "insert into rowvec.runs (scope, pipeline) values (%s, %s) returning id"
+        return int(single(connection.execute(insert, [scope, pipeline]))[0])
+
+
+def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
+    connection.execute(
+        "update rowvec.runs set report = %s, outcome = %s, error = %s,"
+        " ended_at = case when %s = 'running' then null else now() end where id = %s",
+        [Jsonb(report.as_dict()), outcome, error, outcome, run],
+    )
+
+
+def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool) -> list[Run]:
+    """A run still marked as running is lost unless the lock is held."""
+    rows = connection.execute(
+        "select id, pipeline, started_at, ended_at, outcome, report, error from rowvec.runs"
+        " where scope = %s order by id desc limit %s",
+        [scope, limit],
+    ).fetchall()
+    return [
+        Run(number, pipeline, started, ended, "lost" if outcome == "running" and not locked else outcome, report, error)
+        for number, pipeline, started, ended, outcome, report, error in rows
+    ]
+
+
+def totals(connection: Connection, scope: str) -> Totals:
+    found = connection.execute(_TOTALS, {"scope": scope}).fetchall()
+    runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
+    outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
+    return Totals(runs, texts, tokens, float(cost), outcomes)
+
+
+# Sums
+
+_HAS_VECTOR = "exists (select from {table} where {key}::text = f.key and {embedding} is not null)"
+
+
+def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
+    """What `rowvec status` shows of a generation."""
+    names = table.names
+    rows, truncated, size = single(
+        connection.execute(
+            sql.SQL(
+                "select count(*) filter (where {embedding} is not null), count(*) filter (where {truncated}),"
+                " pg_total_relation_size(%s::regclass) from {table}"
+            ).format(**names.parts),
+            [names.sql.as_string(connection)],
+        )
+    )
+    failed, stale = count_failures(connection, names, table.key)
+    version = use_vectors(connection)
+    return GenerationStatus(
+        rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size,
+        index=index.usable(index.find(connection, names), table.metric),
+        engine=f"pgvector {version}",
+    )  # fmt: skip
+
+
+def count_failures(connection: Connection, names: Names, key: sql.Identifier) -> tuple[int, int]:
+    """Rows of a generation that failed, and how many of them have a vector, of a text that they had before."""
+    counted = f"select count(*), count(*) filter (where {_HAS_VECTOR}) from rowvec.failures f where scope = %s"
+    found: tuple[int, int] = single(connection.execute(sql.SQL(counted).format(key=key, **names.parts), [names.scope]))
+    return found
+
+
+def count_lost(connection: Connection, live: Names, building: Names, key: sql.Identifier) -> int:
+    """Rows with a current vector in the live generation that failed in the one that is being built."""
+    query = f"""select count(*) from rowvec.failures f where scope = %s and {_HAS_VECTOR}
+        and not exists (select from rowvec.failures also where also.scope = %s and also.key = f.key)"""
+    (count,) = single(connection.execute(sql.SQL(query).format(key=key, **live.parts), [building.scope, live.scope]))
+    return int(count)

@@ -1,18 +1,28 @@
-"""The records of syncs: the latest one by one, the sums of older ones by outcome."""
+"""What is not about one vector: the records of syncs, and how far change events were carried out.
+
+The latest syncs are kept one by one, the sums of older ones by outcome. There is an offset for each stream and
+generation, and a position for each key.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import json
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rowvec.stores import base
+from rowvec.stores.base import Totals
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
-from rowvec.stores.libsql.write import now
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.write import ROWS, chunks, marks, now
 from rowvec.support.stored import json_object
-from rowvec.types import Report, Run
+from rowvec.types import Key, Report, Run, WriteBatch
+
+_KEYS = 1000
+"""Keys in one query."""
 
 _SUMS = """outcome, count(*) as runs,
     coalesce(sum(86400 * (julianday(ended_at) - julianday(started_at))), 0.0) as seconds,
@@ -29,7 +39,7 @@ _TOTALS = f"""select outcome, sum(runs), sum(seconds), sum(texts), sum(tokens), 
     ) group by outcome"""
 
 
-def begin(database: Database, target: str, pipeline: str, lease: str | None) -> int:
+def begin_run(database: Database, target: str, pipeline: str, lease: str | None) -> int:
     token = uuid.uuid4().hex
     # Whoever begins a run holds the lock, so another one that still says "running" has lost its process.
     lose = "update rowvec_runs set outcome = 'lost' where target = ? and outcome = 'running' and token <> ?"
@@ -47,14 +57,14 @@ def begin(database: Database, target: str, pipeline: str, lease: str | None) -> 
     return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
 
 
-def save(database: Database, run: int, report: Report, outcome: str, error: str | None) -> None:
+def save_run(database: Database, run: int, report: Report, outcome: str, error: str | None) -> None:
     ended = None if outcome == "running" else now()
     record = json.dumps(report.as_dict(), ensure_ascii=False)
     update = "update rowvec_runs set ended_at = ?, outcome = ?, report = ?, error = ? where id = ?"
     database.transact([Statement(update, (ended, outcome, record, error, run))])
 
 
-def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Run]:
+def latest_runs(database: Database, target: str, lease: Lease, limit: int) -> list[Run]:
     """A run still marked as running is lost unless the lock under which it began is held."""
     rows = database.query(
         """select id, pipeline, started_at, ended_at, outcome, report, error, lease
@@ -76,9 +86,49 @@ def latest(database: Database, target: str, lease: Lease, limit: int) -> list[Ru
     ]
 
 
-def totals(database: Database, target: str) -> dict[str, Any]:
-    """Runs, texts, tokens and US dollars over the life of the table; of each outcome, how many runs and seconds."""
+def totals(database: Database, target: str) -> Totals:
     found = database.query(_TOTALS, (target, target))
     runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
     outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
-    return {"runs": runs, "texts": texts, "tokens": tokens, "cost": float(cost), "outcomes": outcomes}
+    return Totals(runs, texts, tokens, float(cost), outcomes)
+
+
+def saving_progress(tables: Tables, batch: WriteBatch) -> list[Statement]:
+    """The statements that keep what a batch says of it; none where it says nothing."""
+    # Keys are text here, whatever they are elsewhere: nothing orders or counts them.
+    positions = {str(key): position for key, position in batch.positions.items()}
+    return [
+        *_upserts("rowvec_positions", "key", "position", tables.target, positions),
+        *_upserts("rowvec_offsets", "stream", "next", tables.owner, batch.offsets),
+    ]
+
+
+def _upserts(table: str, name: str, value: str, target: str, pairs: Mapping[str, str]) -> list[Statement]:
+    return [
+        Statement(
+            f"""insert into {table} (target, "{name}", "{value}") values {", ".join(["(?, ?, ?)"] * len(part))}
+                on conflict (target, "{name}") do update set "{value}" = excluded."{value}\"""",
+            tuple(item for pair in part for item in (target, *pair)),
+        )
+        for part in chunks(list(pairs.items()), ROWS)
+    ]
+
+
+def offsets(database: Database, tables: Tables) -> dict[str, str]:
+    return dict(database.query("select stream, next from rowvec_offsets where target = ?", (tables.owner,)))
+
+
+def inheriting_offsets(old: Tables, new: Tables) -> Statement:
+    """What was filled from the table goes on with the events where the generation before it was."""
+    sql = """insert into rowvec_offsets (target, stream, next) select ?, stream, next from rowvec_offsets
+             where target = ? on conflict (target, stream) do nothing"""
+    return Statement(sql, (new.owner, old.owner))
+
+
+def positions(database: Database, target: str, keys: Sequence[Key]) -> dict[Key, str]:
+    found: list[Any] = []
+    for part in chunks(list(map(str, keys)), _KEYS):
+        sql = f'select "key", position from rowvec_positions where target = ? and "key" in ({marks(len(part))})'
+        found += database.query(sql, (target, *part))
+    known = dict(found)
+    return {key: known[str(key)] for key in keys if str(key) in known}

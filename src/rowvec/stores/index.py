@@ -1,0 +1,109 @@
+"""What can be done with the vector index of a generation, and what there is to know of one."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from rowvec.types import Progress
+
+
+@dataclass(frozen=True, slots=True)
+class IndexSpec:
+    """The index a user asks for. A store that has one kind only takes any.
+
+    Attributes:
+        kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
+        precision: "halfvec" halves the index's size; hits are ordered by the full vectors afterwards.
+        m, ef_construction: HNSW's graph degree and build effort.
+        lists: IVFFlat's number of clusters; None takes rows / 1000 up to a million rows and sqrt(rows) above.
+    """
+
+    kind: Literal["hnsw", "ivfflat"] = "hnsw"
+    precision: Literal["halfvec", "vector"] = "halfvec"
+    m: int = 16
+    ef_construction: int = 64
+    lists: int | None = None
+
+
+DEFAULT = IndexSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStatus:
+    """An index that exists. Text is empty and a number None where the store does not tell it."""
+
+    kind: str
+    name: str = ""
+    precision: str = ""
+    operators: str = ""
+    """What orders by it, such as `cosine_ops`."""
+    definition: str = ""
+    """The statement that makes it."""
+    valid: bool = True
+    """Searches can use it: it was built to its end."""
+    bytes: int | None = None
+    effort: int | None = None
+    """hnsw.ef_search or ivfflat.probes, as tuned; None until then."""
+    recall: float | None = None
+    """Between 0 and 1, as measured at that effort."""
+    measured_at: dt.datetime | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: None if value == "" else value for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCost:
+    """A forecast; bytes are on disk, seconds are of one core."""
+
+    kind: str
+    vectors: int
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """One setting of an index and what it gives."""
+
+    effort: int
+    """hnsw.ef_search or ivfflat.probes."""
+    recall: float
+    milliseconds: float
+    """Median of one search."""
+
+
+class VectorIndex(Protocol):
+    """The approximate index of one generation's vectors. Searches and writes go on while it is built."""
+
+    @property
+    def resumes(self) -> bool:
+        """A build that was stopped goes on where it was; otherwise what is half built is dropped by the next one."""
+        ...
+
+    def status(self) -> list[IndexStatus]:
+        """Those that exist, valid ones first."""
+        ...
+
+    def cost(self) -> IndexCost | None:
+        """What `build` would take; None where that cannot be told."""
+        ...
+
+    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
+        """Raises StoreError when vectors of that size or metric cannot be indexed."""
+        ...
+
+    def drop(self) -> int:
+        """Returns how many indexes there were."""
+        ...
+
+    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
+        """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
+
+        Raises:
+            StoreError: there is no valid index, or it has no effort to choose.
+        """
+        ...

@@ -1,0 +1,183 @@
+"""The rows of one generation in libSQL: hashes, vectors, failures, searches."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rowvec.errors import StoreError
+from rowvec.filters import Filter
+from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.libsql import books, migrations, search, write
+from rowvec.stores.libsql.audit import LibsqlAuditor
+from rowvec.stores.libsql.database import Database, Values
+from rowvec.stores.libsql.index import DiskannIndex
+from rowvec.stores.libsql.lease import Lease
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.values import key_in, quoted, value_out
+from rowvec.support.keys import key_of
+from rowvec.support.killpoints import Step, reached
+from rowvec.types import (
+    Failure,
+    Key,
+    PastFailure,
+    Ranked,
+    Stored,
+    TextVector,
+    Vector,
+    WriteBatch,
+)
+
+_KEYS = 1000
+"""Keys in one query."""
+
+
+class LibsqlGeneration:
+    """See stores.base.GenerationHandle.
+
+    Args:
+        tables: what belongs to it.
+        lease: without which nothing is written.
+        location: for messages.
+    """
+
+    def __init__(
+        self, database: Database, tables: Tables, spec: TableSpec, metric: str, lease: Lease, location: str
+    ) -> None:
+        self._database = database
+        self._metric = metric
+        self._lease = lease
+        self._location = location
+        self.tables = tables
+        self.spec = spec
+        self.index = DiskannIndex(database, tables, spec, metric)
+        self._key = quoted(spec.key)
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
+                  from {self.tables.vectors} where {self._key} in"""
+        known = {key: Stored(text, row) for key, text, row in self._by_keys(sql, keys)}
+        sql = f'select "key", text_hash, attempts, next_try from {self.tables.failures} where "key" in'
+        for key, text_hash, attempts, next_try in self._by_keys(sql, keys):
+            past = PastFailure(text_hash, attempts, dt.datetime.fromisoformat(next_try))
+            known[key] = known.get(key, Stored(None, None))._replace(failure=past)
+        return known
+
+    def _by_keys(self, sql: str, keys: Sequence[Key]) -> list[Values]:
+        """The rows of a query that ends in `in`; the first column of each is made a key again."""
+        rows = []
+        for part in write.chunks(keys, _KEYS):
+            rows += self._database.query(f"{sql} ({write.marks(len(part))})", write.keys_in(part))
+        return [(key_of(key, self.spec.key_type), *rest) for key, *rest in rows]
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
+        found = {}
+        for part in write.chunks(hashes, _KEYS):
+            sql = f"""select text_hash, embedding, truncated from {self.tables.vectors}
+                      where text_hash in ({write.marks(len(part))}) and embedding is not null"""
+            for text, held, truncated in self._database.query(sql, tuple(part)):
+                found[text] = TextVector(np.frombuffer(held, "<f4"), bool(truncated))
+        return found
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        start = "" if after is None else "where {} > ?"
+        bound = () if after is None else (key_in(after),)
+        sql = f"""select {self._key} as k from {self.tables.vectors} {start.format(self._key)}
+                  union select "key" from {self.tables.failures} {start.format('"key"')} order by k limit ?"""
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, (*bound, *bound, limit))]
+
+    def count(self) -> int:
+        sql = f"""select (select count(*) from {self.tables.vectors}) + (select count(*) from {self.tables.failures}
+                  where "key" not in (select {self._key} from {self.tables.vectors}))"""
+        return int(self._database.query(sql)[0][0])
+
+    def write(self, batch: WriteBatch) -> int:
+        self._lease.check()
+        for entry in batch.entries:
+            if len(entry.vector) != self.spec.dimension:
+                raise StoreError(
+                    f"{self._location}: a vector of {len(entry.vector)} dimensions, the table holds"
+                    f" {self.spec.dimension}."
+                )
+        entries = write.entries(self.tables, self.spec, batch)
+        statements = [
+            *entries,
+            *write.others(self.tables, self.spec, batch),
+            *books.saving_progress(self.tables, batch),
+        ]
+        if not statements:
+            return 0
+        deleting = bool(batch.deletes)
+        before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
+        try:
+            changed = self._database.transact([*statements, migrations.guard()], before_commit=lambda: reached(before))
+        except StoreError as error:
+            if not error.transient:
+                migrations.refuse_newer(migrations.look(self._database), self._location)
+            raise
+        reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
+        return len(batch.entries) - sum(changed[: len(entries)])
+
+    def offsets(self) -> dict[str, str]:
+        return books.offsets(self._database, self.tables)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return books.positions(self._database, self.tables.target, keys)
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        sql = f"""select "key", error, attempts, failed_at, next_try, text_hash from {self.tables.failures}
+                  order by failed_at desc, "key" limit ?"""
+        when = dt.datetime.fromisoformat
+        return [
+            Failure(key_of(key, self.spec.key_type), error, attempts, when(failed), when(next_try), text_hash)
+            for key, error, attempts, failed, next_try, text_hash in self._database.query(sql, (limit or -1,))
+        ]
+
+    def status(self) -> GenerationStatus:
+        vectors, failures = self.tables.vectors, self.tables.failures
+        sql = f"""select (select count(*) from {vectors} where embedding is not null),
+                  (select count(*) from {failures}),
+                  (select count(*) from {failures} where "key" in (select {self._key} from {vectors})),
+                  (select count(*) from {vectors} where truncated),
+                  (select page_count * page_size from pragma_page_count(), pragma_page_size()),
+                  sqlite_version()"""
+        rows, failed, stale, truncated, size, version = self._database.query(sql)[0]
+        found = self.index.status()
+        return GenerationStatus(rows, failed, stale, truncated, size, found[0] if found else None, f"SQLite {version}")
+
+    def vector(self, key: Key) -> Vector | None:
+        sql = f"select embedding from {self.tables.vectors} where {self._key} = ?"
+        found = self._database.query(sql, (key_in(key),))
+        return np.frombuffer(found[0][0], "<f4") if found and found[0][0] is not None else None
+
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        start, bound = ("", ()) if after is None else (f"and {self._key} > ?", (key_in(after),))
+        sql = f"""select {self._key}, embedding from {self.tables.vectors}
+                  where embedding is not null {start} order by {self._key} limit ?"""
+        found = self._database.query(sql, (*bound, limit))
+        return [(key_of(key, self.spec.key_type), np.frombuffer(vector, "<f4")) for key, vector in found]
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        if where is None and not exact:
+            found = self.index.nearest(vector, limit)
+            if found is not None:
+                return found
+        return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, where)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        return search.keyword(self._database, self.tables, self.spec, query, limit, where)
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        columns = self.spec.metadata
+        names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
+        sql = f"select {names} from {self.tables.vectors} where {self._key} in"
+        return {
+            key: {column.name: value_out(value, column) for value, column in zip(values, columns, strict=True)}
+            for key, *values in self._by_keys(sql, keys)
+        }
+
+    def auditor(self) -> LibsqlAuditor:
+        return LibsqlAuditor(self._database, self.tables, self.index, self.spec)

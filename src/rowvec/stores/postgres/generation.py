@@ -1,0 +1,231 @@
+"""The rows of one generation in PostgreSQL: hashes, vectors, failures, searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+from psycopg import sql
+
+from rowvec.errors import SearchError
+from rowvec.filters import Filter, bind
+from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.filter_sql import POSTGRES, compile_filter
+from rowvec.stores.index import IndexSpec
+from rowvec.stores.postgres import books, migrations, schema
+from rowvec.stores.postgres.audit import PostgresAuditor
+from rowvec.stores.postgres.books import Bookkeeping
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.generations.columns import InPlaceWriter
+from rowvec.stores.postgres.generations.tables import keywords
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index.indexes import Indexes
+from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest
+from rowvec.stores.postgres.writes import Writer
+from rowvec.support.killpoints import Step, reached
+from rowvec.types import (
+    ColumnType,
+    Document,
+    Failure,
+    Key,
+    Ranked,
+    Stored,
+    TextVector,
+    Vector,
+    WriteBatch,
+)
+
+Connection = psycopg.Connection[Any]
+
+
+class PostgresGeneration:
+    """See stores.base.GenerationHandle.
+
+    Args:
+        location: for messages.
+        names: of its table, or of its columns in a table of the user's own.
+        metric, storage: see PostgresStore.
+        wanted: the index that is built where there are rows enough; None for none.
+    """
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        names: Names,
+        spec: TableSpec,
+        *,
+        scope: str,
+        location: str,
+        metric: str,
+        storage: str,
+        wanted: IndexSpec | None,
+    ) -> None:
+        self.names = names
+        self.spec = spec
+        self.words = None if spec.language is None else keywords(names, spec)
+        self._key = sql.Identifier(spec.key)
+        self.index = Indexes(sessions, VectorTable(names, self._key, metric, storage, spec.dimension), wanted)
+        self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
+        self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
+        self._sessions = sessions
+        self._location = location
+        self._read = sessions.read
+        self._write = sessions.write
+
+    def auditor(self) -> PostgresAuditor:
+        return PostgresAuditor(self._sessions, self.index, self.names, self.spec)
+
+    # The ledger
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        # As many columns as Stored has fields, so that a row becomes one without a step of Python for each field.
+        statement = sql.SQL(
+            "select {key}, case when {embedding} is null then null else {text_hash} end, {row_hash}, null"
+            " from {table} where {key} = any(%s::{type}[]) and {known}"
+        ).format(key=self._key, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]), **self.names.parts)
+        # Written as the server reads it, since a list is adapted key by key; in texts there is something to escape.
+        sought = list(keys) if self.spec.key_type is ColumnType.TEXT else f"{{{','.join(map(str, keys))}}}"
+
+        def look(connection: Connection) -> dict[Key, Stored]:
+            rows = connection.execute(statement, [sought], binary=True).fetchall()
+            found: dict[Key, Stored] = {row[0]: tuple.__new__(Stored, row[1:]) for row in rows}
+            for key, failure in self._books.past_failures(connection, keys).items():
+                known = found.get(key) or Stored(None, None)
+                found[key] = known._replace(failure=failure)
+            return found
+
+        return self._read(look)
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
+        statement = sql.SQL(
+            "select distinct on ({text_hash}) {text_hash}, {embedding}, {truncated} from {table}"
+            " where {text_hash} = any(%s) and {embedding} is not null"
+        ).format(**self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [list(hashes)], binary=True).fetchall())
+        return {text_hash: TextVector(as_array(vector), truncated) for text_hash, vector, truncated in rows}
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        bound = sql.SQL("where key > %s") if after is not None else sql.SQL("")
+        statement = sql.SQL("select key from ({all}) known {bound} order by key limit %s").format(
+            all=self._known(), bound=bound
+        )
+        values = [self.names.scope, limit] if after is None else [self.names.scope, after, limit]
+        return [key for (key,) in self._read(lambda c: c.execute(statement, values).fetchall())]
+
+    def count(self) -> int:
+        statement = sql.SQL("select count(*) from ({}) known").format(self._known())
+        return int(self._read(lambda c: single(c.execute(statement, [self.names.scope])))[0])
+
+    def _known(self) -> sql.Composed:
+        """Every key of the table, and those that are known as failures only."""
+        return sql.SQL(
+            "select {key} as key from {table} where {known} union all"
+            " select f.key::{type} from rowvec.failures f where scope = %s"
+            " and not exists (select from {table} where {key} = f.key::{type} and {known})"
+        ).format(key=self._key, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]), **self.names.parts)
+
+    def write(self, batch: WriteBatch) -> int:
+        writer = self._writer
+
+        def work(connection: Connection) -> int:
+            with connection.transaction():
+                migrations.guard(connection, self._location)
+                written = writer.write_entries(connection, batch.entries) if batch.entries else []
+                updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
+                if batch.deletes:
+                    writer.delete(connection, batch.deletes)
+                well = [entry.document.key for entry in written] + updated + batch.deletes + batch.recovered
+                self._books.clear_failures(connection, well)
+                if self.words is not None:
+                    texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)
+                    self.words.upsert(connection, [each.key for each in texts], [each.text for each in texts])
+                    self.words.delete(connection, batch.deletes)
+                if batch.failures:
+                    self._books.add_failures(connection, batch.failures)
+                self._books.save_progress(connection, batch.positions, batch.offsets)
+                reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
+            reached(Step.DELETE_AFTER_COMMIT if batch.deletes else Step.WRITE_AFTER_COMMIT)
+            return len(batch.entries) - len(written)
+
+        return self._write(work)
+
+    def _without_words(self, connection: Connection, documents: Sequence[Document]) -> list[Document]:
+        """Those that a keyword index made later than their vectors has not seen."""
+        if self.words is None or not documents:
+            return []
+        known = self.words.known(connection, [document.key for document in documents])
+        return [document for document in documents if document.key not in known]
+
+    def offsets(self) -> dict[str, str]:
+        return self._read(self._books.offsets)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return self._read(lambda c: self._books.positions(c, keys))
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
+
+    def status(self) -> GenerationStatus:
+        return self._read(lambda c: books.of_table(c, self.index.table))
+
+    # Search
+
+    def vector(self, key: Key) -> Vector | None:
+        statement = sql.SQL("select {embedding} from {table} where {key} = %s").format(
+            key=self._key, **self.names.parts
+        )
+        row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
+        return None if row is None or row[0] is None else as_array(row[0])
+
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
+        statement = sql.SQL(
+            "select {key}, {embedding} from {table} where {embedding} is not null {bound} order by {key} limit %s"
+        ).format(key=self._key, bound=bound, **self.names.parts)
+        values = [limit] if after is None else [after, limit]
+        rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
+        return [(key, as_array(vector)) for key, vector in rows]
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        value: Vector = np.asarray(vector, dtype=np.float32)
+        condition = None if where is None else self._condition(where)
+
+        def look(connection: Connection) -> Ranked:
+            index = None if exact else self.index.usable(connection)
+            return nearest(connection, self.index.table, value, limit, condition, index)
+
+        return self._read(look)
+
+    def _condition(self, where: Filter) -> Condition:
+        text, values = compile_filter(bind(where, self.spec.metadata), POSTGRES)
+        return Condition(sql.SQL(text), values)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        if self.words is None:
+            raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
+        condition = None if where is None else self._condition(where)
+        words = self.words
+
+        def look(connection: Connection) -> list[tuple[Key, float]]:
+            if condition is None:
+                return words.search(connection, query, limit)
+            return words.search(connection, query, limit, condition.sql, condition.values)
+
+        hits = self._read(look)
+        return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        names = [column.name for column in self.spec.metadata]
+        statement = sql.SQL("select {} from {} where {} = any(%s)").format(
+            sql.SQL(", ").join(map(sql.Identifier, [self.spec.key, *names])), self.names.sql, self._key
+        )
+        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+
+def as_array(value: Any) -> Vector:
+    """pgvector's Vector or HalfVector as float32."""
+    return np.asarray(value.to_numpy(), dtype=np.float32)

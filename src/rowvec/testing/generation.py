@@ -1,0 +1,235 @@
+"""The rows of one generation in memory."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from rowvec.errors import SearchError, StoreError, StoreUnavailable
+from rowvec.filters import Filter, bind, matches
+from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.testing.audit import MemoryAuditor
+from rowvec.testing.ranking import bm25, ranked, similarity, words
+from rowvec.types import (
+    Document,
+    Failure,
+    Fingerprint,
+    Generation,
+    Key,
+    PastFailure,
+    Ranked,
+    Run,
+    State,
+    Stored,
+    TextVector,
+    Vector,
+    WriteBatch,
+)
+
+
+@dataclass(slots=True)
+class Record:
+    document: Document
+    vector: Vector
+    truncated: bool
+
+
+@dataclass(slots=True)
+class Made:
+    spec: TableSpec
+    records: dict[Key, Record] = field(default_factory=dict)
+    failures: dict[Key, Failure] = field(default_factory=dict)
+    offsets: dict[str, str] = field(default_factory=dict)
+    since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
+    undone: bool = False
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:
+        return self.spec.fingerprint
+
+    def listed(self, state: State, lost: int) -> Generation:
+        size = sum(record.vector.nbytes for record in self.records.values())
+        stale = len(self.failures.keys() & self.records.keys())
+        rows, failures, spec = len(self.records), len(self.failures), self.spec
+        return Generation(
+            state, spec.fingerprint, rows, failures, stale, size, self.since, spec.settings, self.undone, lost
+        )
+
+
+@dataclass
+class Tables:
+    """What outlives a MemoryStore and is shared by those opened on it."""
+
+    generations: dict[State, Made] = field(default_factory=dict)
+    swaps: int = 0
+    runs: list[Run] = field(default_factory=list)
+    positions: dict[Key, str] = field(default_factory=dict)
+    holder: str | None = None
+    guard: threading.RLock = field(default_factory=threading.RLock)
+
+
+class _Faulty(Protocol):
+    """What a MemoryStore tells its generations: the metric, what they share, and what is to fail."""
+
+    metric: str
+    tables: Tables
+    unavailable: int
+    lost_answers: int
+    writes: int
+
+
+class MemoryGeneration:
+    """See rowvec.stores.base.GenerationHandle."""
+
+    index = None
+
+    def __init__(self, store: _Faulty, made: Made, spec: TableSpec) -> None:
+        self._store = store
+        self._made = made
+        self.spec = spec
+
+    def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        with self._store.tables.guard:
+            return {key: self._stored(key) for key in keys if self._known(key)}
+
+    def _known(self, key: Key) -> bool:
+        return key in self._made.records or key in self._made.failures
+
+    def _stored(self, key: Key) -> Stored:
+        record, failure = self._made.records.get(key), self._made.failures.get(key)
+        past = PastFailure(failure.text_hash, failure.attempts, failure.next_try) if failure else None
+        if record is None:
+            return Stored(None, None, past)
+        return Stored(record.document.text_hash, record.document.row_hash, past)
+
+    def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
+        wanted = set(hashes)
+        with self._store.tables.guard:
+            records = list(self._made.records.values())
+        known = (record for record in records if record.document.text_hash in wanted)
+        return {record.document.text_hash: TextVector(record.vector, record.truncated) for record in known}
+
+    def keys(self, after: Key | None, limit: int) -> list[Key]:
+        with self._store.tables.guard:
+            known: list[Any] = sorted({*self._made.records, *self._made.failures})
+        return [key for key in known if after is None or key > after][:limit]
+
+    def count(self) -> int:
+        with self._store.tables.guard:
+            return len({*self._made.records, *self._made.failures})
+
+    def write(self, batch: WriteBatch) -> int:
+        if self._store.unavailable:
+            self._store.unavailable -= 1
+            raise StoreUnavailable("memory does not answer, as the test asked.")
+        for entry in batch.entries:
+            if len(entry.document.metadata) != len(self._made.spec.metadata):
+                raise StoreError(f"Row {entry.document.key} has another number of metadata values than the store.")
+            if len(entry.vector) != self._made.spec.dimension:
+                raise StoreError(
+                    f"A vector of {len(entry.vector)} dimensions does not fit {self._made.spec.dimension}."
+                )
+        with self._store.tables.guard:
+            conflicts = self._apply(batch)
+        self._store.writes += 1
+        if self._store.lost_answers:
+            self._store.lost_answers -= 1
+            raise StoreUnavailable("memory was cut off before it answered, as the test asked.")
+        return conflicts
+
+    def _apply(self, batch: WriteBatch) -> int:
+        records, failures = self._made.records, self._made.failures
+        conflicts = 0
+        for entry in batch.entries:
+            document = entry.document
+            # The document's own hash counts as expected: then this very batch came through before.
+            if self._stored(document.key).text_hash not in (entry.expected, document.text_hash):
+                conflicts += 1
+                continue
+            records[document.key] = Record(document, np.array(entry.vector, np.float32), entry.truncated)
+            failures.pop(document.key, None)
+        for document in batch.updates:
+            record = records.get(document.key)
+            if record and record.document.text_hash == document.text_hash:
+                record.document = document
+                failures.pop(document.key, None)
+        for key in batch.deletes:
+            records.pop(key, None)
+            failures.pop(key, None)
+        for key in batch.recovered:
+            failures.pop(key, None)
+        failures.update({failure.key: failure for failure in batch.failures})
+        self._store.tables.positions.update(batch.positions)
+        self._made.offsets.update(batch.offsets)
+        return conflicts
+
+    def offsets(self) -> dict[str, str]:
+        return dict(self._made.offsets)
+
+    def positions(self, keys: Sequence[Key]) -> dict[Key, str]:
+        return {key: self._store.tables.positions[key] for key in keys if key in self._store.tables.positions}
+
+    def auditor(self) -> MemoryAuditor:
+        return MemoryAuditor(self._store.tables.guard, self._made.records, self._made.failures)
+
+    def failures(self, limit: int | None = None) -> list[Failure]:
+        with self._store.tables.guard:
+            found = list(self._made.failures.values())
+        return sorted(found, key=lambda failure: failure.failed_at, reverse=True)[:limit]
+
+    def status(self) -> GenerationStatus:
+        records, failures = self._made.records, self._made.failures
+        return GenerationStatus(
+            rows=len(records),
+            failures=len(failures),
+            stale=len(failures.keys() & records.keys()),
+            truncated=sum(record.truncated for record in records.values()),
+            bytes=sum(record.vector.nbytes for record in records.values()),
+        )
+
+    def vector(self, key: Key) -> Vector | None:
+        record = self._made.records.get(key)
+        return None if record is None else record.vector
+
+    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+        with self._store.tables.guard:
+            known: list[Any] = sorted(self._made.records)
+            kept = [key for key in known if after is None or key > after][:limit]
+            return [(key, self._made.records[key].vector) for key in kept]
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        records = self._made.records
+        keys = self._matching(where)
+        if not keys:
+            return Ranked([], [], True, True)
+        matrix = np.stack([records[key].vector for key in keys])
+        if matrix.shape[1] != len(vector):
+            raise StoreError(f"memory holds vectors of {matrix.shape[1]} dimensions, the query has {len(vector)}.")
+        scores = similarity(self._store.metric, matrix, vector)
+        return ranked(dict(zip(keys, scores, strict=True)), limit)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        if self._made.spec.language is None:
+            raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
+        texts = {key: words(record.document.text) for key, record in self._made.records.items()}
+        scores = bm25(texts, words(query))
+        kept = set(self._matching(where))
+        return ranked({key: score for key, score in scores.items() if key in kept}, limit)
+
+    def _matching(self, where: Filter | None) -> list[Key]:
+        with self._store.tables.guard:
+            keys = list(self._made.records)
+        if where is None:
+            return keys
+        bound = bind(where, self._made.spec.metadata)
+        return [key for key, metadata in self.metadata(keys).items() if matches(bound, metadata)]
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        names = [column.name for column in self._made.spec.metadata]
+        records = self._made.records
+        return {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
