@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rowvec.api.functions import audit, plan, rollback, rows_to_embed, search, similar, status, sync
-    from rowvec.api.project import Project, ProjectPipeline
+    from rowvec.api.project import Project
     from rowvec.api.project import Project as open
+    from rowvec.api.project_pipeline import ProjectPipeline
     from rowvec.api.results import AuditResult, Plan, SyncResult
 
 __version__ = "0.1.0"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 
 from rowvec.assemble import assemble as assemble_whole
 from rowvec.assemble import build_embedder, build_source, build_store, check_files, excluded
-from rowvec.config import Config, PipelineConfig, load
+from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
 from rowvec.generations.kept_settings import KeptSettings, known_columns
@@ -18,17 +16,6 @@ from rowvec.ranking import Ranking
 from rowvec.sources.lazy import LazySource
 from rowvec.stores.base import Ledger, Store, TableSpec
 from rowvec.types import Column, ColumnType, Document, Row
-
-
-@contextmanager
-def opened(path: Path | None, name: str | None) -> Iterator[Pipeline]:
-    """The pipeline `name` of the config at `path`, ready to be searched; closed when the block ends."""
-    loaded = load(path)
-    pipeline = assemble(loaded, loaded.pipeline(name))
-    try:
-        yield pipeline
-    finally:
-        pipeline.close()
 
 
 def assemble(

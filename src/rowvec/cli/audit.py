@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.auditing.audit import SAMPLE
 from rowvec.auditing.audit import audit as look
 from rowvec.auditing.findings import EXAMPLES, REPAIRS, Audit, Finding
@@ -32,7 +32,8 @@ def audit(
     as_json: bool = False,
 ) -> int:
     """Returns the exit code."""
-    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
+    with opened(config, name, max_cost=max_cost) as door, interruptible() as stop:
+        pipeline = door.assembled
         with progress.phases("An audit changes nothing.") as tell:
             found = look(pipeline, sample=sample, stop=stop, progress=tell)
         if not as_json:

@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.model import fetch_with_a_word
 from rowvec.cli.sync import INTERRUPTED, interruptible
@@ -73,7 +73,8 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
 
     if model is None:
         _fetch_model()
-    with assemble.opened(config, None) as pipeline, interruptible() as stop:
+    with opened(config, None) as door, interruptible() as stop:
+        pipeline = door.assembled
         found = preview(pipeline)
         todo = f"{output.count(found.texts, 'text')} to embed, {output.count(found.tokens, 'token')}, free"
         todo = todo if found.texts else "nothing to do"

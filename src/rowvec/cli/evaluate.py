@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
 from rowvec.searcher import Mode, Searcher
@@ -32,7 +32,8 @@ def evaluate(
     from rowvec.evaluation.measures import evaluate as score
 
     asked, judged = read_queries(queries), read_judgements(judgements)
-    with assemble.opened(config, name) as pipeline:
+    with opened(config, name) as door:
+        pipeline = door.assembled
         searcher = Searcher.of(pipeline)
         found = {}
         with progress.phases("An evaluation changes nothing.") as tell:

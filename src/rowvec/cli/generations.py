@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.errors import ConfigError
-from rowvec.generations.lifecycle import roll_back, words
+from rowvec.generations.lifecycle import words
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
 from rowvec.types import Generation, State
@@ -23,16 +24,15 @@ def generations(config: Path | None, name: str | None, *, drop: str | None, as_j
     """
     if drop is not None and drop not in list(State):
         raise ConfigError(f"There is no generation {drop!r}.", hint="--drop previous or --drop building")
-    with assemble.opened(config, name) as pipeline:
+    with opened(config, name) as pipeline:
         if drop is not None:
-            with pipeline.store.lock():
-                pipeline.store.drop_generation(State(drop), pipeline.spec)
+            pipeline.drop_generation(State(drop))
             output.note(f"The {drop} generation is dropped.")
-        found = pipeline.store.generations(pipeline.spec)
+        found = pipeline.generations()
         if as_json:
-            output.print_json([_as_dict(pipeline, each) for each in found])
+            output.print_json([_as_dict(pipeline.assembled, each) for each in found])
         else:
-            _print(pipeline, found)
+            _print(pipeline.assembled, found)
 
 
 def rollback(config: Path | None, name: str | None, *, as_json: bool) -> None:
@@ -41,19 +41,18 @@ def rollback(config: Path | None, name: str | None, *, as_json: bool) -> None:
         StoreError: there is no previous generation. EmbedderError: its model cannot be loaded.
         Locked: a sync is at work.
     """
-    with assemble.opened(config, name) as pipeline:
-        roll_back(pipeline)
-        found = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
+    with opened(config, name) as pipeline:
+        found = {each.state: each for each in pipeline.rollback()}
         live, previous = found[State.LIVE], found[State.PREVIOUS]
         if as_json:
-            output.print_json([_as_dict(pipeline, each) for each in found.values()])
+            output.print_json([_as_dict(pipeline.assembled, each) for each in found.values()])
         output.note(f"Live is the generation of {_model(live, previous)} again, as of {_ago(previous.since)}.")
         output.note(
             "`rowvec sync` brings it in step with the rows. `rowvec rollback` once more returns to the other one."
         )
 
 
-def _print(pipeline: Pipeline, found: list[Generation]) -> None:
+def _print(pipeline: Pipeline, found: Sequence[Generation]) -> None:
     if not found:
         output.line("No vectors yet: `rowvec sync` makes them.")
         return

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError, StoreError
 from rowvec.generations.lifecycle import live_rows
@@ -46,7 +46,8 @@ def index(
         raise ConfigError(
             f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
         )
-    with assemble.opened(config, name) as pipeline:
+    with opened(config, name) as door:
+        pipeline = door.assembled
         _, live = live_rows(pipeline.store, pipeline.spec)
         found = live.index
         if found is None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import Project
 from rowvec.cli import output, progress
-from rowvec.config import load
 from rowvec.maps.draw import draw, map_file
 from rowvec.maps.projection import require_umap
 
@@ -19,17 +18,13 @@ def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -
         ConfigError: the file cannot be written.
     """
     require_umap()
-    loaded = load(config)
-    declared = loaded.pipeline(name)
-    path = map_file(loaded.state, declared.name)
-    pipeline = assemble.assemble(loaded, declared)
     began = time.monotonic()
-    try:
+    with Project(config) as project:
+        pipeline = project.pipeline(name).assembled
+        path = map_file(project.config.state, pipeline.name)
         with progress.phases("The map that was there before is untouched.") as tell:
             made = draw(pipeline.store, pipeline.spec, sample=sample, progress=tell)
         made.save(path)
-    finally:
-        pipeline.close()
     seconds = time.monotonic() - began
     if as_json:
         output.print_json(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rowvec import assemble, assemble_search
+from rowvec.api.project import opened
+from rowvec.assemble import parse_key
 from rowvec.cli import output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.pipeline import Pipeline
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import Mode, SearchResult
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 
@@ -26,20 +27,19 @@ def search(
     exact: bool,
     as_json: bool,
 ) -> None:
-    with assemble_search.opened(config, name) as pipeline:
-        searcher = Searcher.of(pipeline)
-        result = searcher.search(
-            query, mode=mode_named(mode), limit=limit, where=_condition(pipeline, where), explain=explain, exact=exact
+    with opened(config, name) as pipeline:
+        condition = _condition(pipeline.searchable, where)
+        result = pipeline.search(
+            query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact
         )
-        _print(pipeline, result, explain=explain, as_json=as_json)
+        _print(pipeline.searchable, result, explain=explain, as_json=as_json)
 
 
 def similar(config: Path | None, name: str | None, key: str, *, where: str | None, limit: int, as_json: bool) -> None:
-    with assemble_search.opened(config, name) as pipeline:
-        searcher = Searcher.of(pipeline)
-        wanted = assemble.parse_key(key, pipeline.spec.key_type)
-        result = searcher.similar(wanted, limit=limit, where=_condition(pipeline, where))
-        _print(pipeline, result, explain=False, as_json=as_json)
+    with opened(config, name) as pipeline:
+        wanted = parse_key(key, pipeline.searchable.spec.key_type)
+        result = pipeline.similar(wanted, limit=limit, where=_condition(pipeline.searchable, where))
+        _print(pipeline.searchable, result, explain=False, as_json=as_json)
 
 
 def mode_named(mode: str) -> Mode:

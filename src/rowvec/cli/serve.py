@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rowvec import assemble_search
+from rowvec.api.project import Project
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
-from rowvec.config import load
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.support import logs
 
@@ -80,15 +79,15 @@ def _services(
     from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
-    loaded = load(config)
+    project = stack.enter_context(
+        Project(config, readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS)
+    )
+    loaded = project.config
     # The routes about tasks send them to the workers of this config.
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
     services = {}
     for name in names or loaded.names:
-        pipeline = assemble_search.assemble(
-            loaded, loaded.pipeline(name), readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS
-        )
-        stack.callback(pipeline.close)
+        pipeline = project.pipeline(name).searchable
         services[name] = Service(pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name))
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any
         # other error of a command.

@@ -8,13 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, RowvecError, SourceError
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status
-from rowvec.pipeline_status import failures as of_pipeline
 from rowvec.pipeline_status import status as gather
 from rowvec.sources.base import Checked
 from rowvec.stores.index import IndexStatus
@@ -31,16 +30,16 @@ def status(config: Path | None, name: str | None, *, as_json: bool, every: float
     """
     if as_json and every is not None:
         raise ConfigError("--watch and --json contradict each other.", hint="`rowvec serve` has GET /status for that.")
-    with assemble.opened(config, name) as pipeline:
+    with opened(config, name) as pipeline:
         if every is not None:
-            _watch(pipeline, every)
+            _watch(pipeline.assembled, every)
             return
-        found = gather(pipeline)
+        found = pipeline.status()
         if as_json:
             output.print_json({**found.as_dict(), "progress": found.progress()})
         else:
             _print_status(found)
-            _warn(pipeline)
+            _warn(pipeline.assembled)
 
 
 def _warn(pipeline: Pipeline) -> None:
@@ -148,8 +147,8 @@ def _run_row(run: Run) -> tuple[Any, ...]:
 
 
 def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
-    with assemble.opened(config, name) as pipeline:
-        found = of_pipeline(pipeline, limit)
+    with opened(config, name) as pipeline:
+        found = pipeline.failures(limit)
         if as_json:
             output.print_json(
                 [

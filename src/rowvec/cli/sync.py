@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from rowvec import assemble
+from rowvec.api.project import opened
+from rowvec.assemble import parse_key
 from rowvec.cli import output, progress
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError
@@ -45,7 +46,8 @@ def plan(
     Raises:
         ConfigError: the pipeline follows change events.
     """
-    with assemble.opened(config, name) as pipeline, interruptible() as stop:
+    with opened(config, name) as door, interruptible() as stop:
+        pipeline = door.assembled
         options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, full=full)
         if events_of(pipeline, options) is not None:
             compares = "; `rowvec plan --full` compares with the table" if has_table(pipeline.source) else ""
@@ -89,7 +91,8 @@ def sync(
     Raises:
         ConfigError: `from_start`, and there are no events to read.
     """
-    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
+    with opened(config, name, max_cost=max_cost) as door, interruptible() as stop:
+        pipeline = door.assembled
         # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
         # that finds nothing to do.
         gc.freeze()
@@ -128,12 +131,12 @@ def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
     for part in filter(None, (part.strip() for part in keys.split(","))):
         low, dash, high = part.partition("-")
         if kind == "integer" and dash and low:
-            bounds = assemble.parse_key(low.strip(), kind), assemble.parse_key(high.strip(), kind)
+            bounds = parse_key(low.strip(), kind), parse_key(high.strip(), kind)
             if bounds[0] > bounds[1]:  # type: ignore[operator]
                 raise ConfigError(f"--keys {part}: the range runs backwards.", hint=f"Write {high}-{low}.")
             ranges.append(bounds)
         else:
-            single.append(assemble.parse_key(part, kind))
+            single.append(parse_key(part, kind))
     if not single and not ranges:
         raise ConfigError("--keys names no key.", hint="Write for example --keys 1,5,10-20.")
     return Selection(tuple(single), tuple(ranges))

@@ -7,14 +7,14 @@ import datetime as dt
 import threading
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.cli.sync import SOME_FAILED, interruptible, print_events, print_report
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.base import Notifier, Watchable
 from rowvec.sources.events.stream import EventStream
 from rowvec.syncing.run import sync
+from rowvec.syncing.watch import installed_notifier, notifier_of
 from rowvec.syncing.watch import watch as follow
 from rowvec.types import Report
 
@@ -38,7 +38,8 @@ def watch(
     Raises:
         ConfigError: the pipeline has neither change events nor a table with a trigger.
     """
-    with assemble.opened(config, name, max_cost=max_cost) as pipeline, interruptible() as stop:
+    with opened(config, name, max_cost=max_cost) as door, interruptible() as stop:
+        pipeline = door.assembled
         events = pipeline.source
         if not isinstance(events, EventStream):
             if from_start or skip_bad:
@@ -68,8 +69,9 @@ def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json
         ConfigError: the source is no table in PostgreSQL.
         SourceError: the user may not do that.
     """
-    with assemble.opened(config, name) as pipeline:
-        notifier = _notifier(pipeline)
+    with opened(config, name) as door:
+        pipeline = door.assembled
+        notifier = notifier_of(pipeline)
         statements = notifier.install_sql() if install else notifier.uninstall_sql()
         if not as_json:
             output.line(";\n\n".join(statements) + ";")
@@ -92,24 +94,9 @@ def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json
 
 
 def _follow_rows(pipeline: Pipeline, allow_delete: bool, stop: threading.Event) -> Report:
-    notifier = _notifier(pipeline)
-    if not notifier.installed():
-        raise ConfigError(
-            f"{notifier.schema}.{notifier.table} has no trigger that tells of its changes.",
-            hint="Install it once: rowvec watch --install",
-        )
+    notifier = installed_notifier(pipeline)
     output.note(f"{pipeline.name}: watching {notifier.schema}.{notifier.table}. Ctrl-C stops.")
     return follow(pipeline, notifier, allow_delete=allow_delete, progress=_Lines(), note=output.note, stop=stop)
-
-
-def _notifier(pipeline: Pipeline) -> Notifier:
-    if not isinstance(pipeline.source, Watchable):
-        raise ConfigError(
-            f"{pipeline.name} has no change events to follow, and reads no table in PostgreSQL, which alone can be"
-            " watched by a trigger.",
-            hint="Run `rowvec sync` again and again, or let `rowvec beat` do so.",
-        )
-    return pipeline.source.notifier()
 
 
 class _Lines:

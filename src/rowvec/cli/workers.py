@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible, print_report
 from rowvec.config import Config, load
@@ -61,7 +61,8 @@ def sync(
     from rowvec.workers.settings import check_broker
 
     check_broker()
-    with assemble.opened(loaded.path, name) as pipeline, interruptible() as stop:
+    with opened(loaded.path, name) as door, interruptible() as stop:
+        pipeline = door.assembled
         options = Options(force=force, allow_delete=allow_delete)
         with progress.shown(pipeline.source.count()) as callback:
             report = fleet.sync(

@@ -10,13 +10,12 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from rowvec.errors import Locked, RowvecError
+from rowvec.errors import ConfigError, Locked, RowvecError
 from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.base import Selection
+from rowvec.sources.base import Notifier, Selection, Watchable
 from rowvec.support.keys import key_of
 from rowvec.support.retry import is_transient
 from rowvec.syncing.outage import AGAIN
@@ -48,15 +47,15 @@ class Heard(Protocol):
         ...
 
 
-class Notifier(Protocol):
-    """Tells which rows of a table change."""
+class Listener(Protocol):
+    """Hears which rows of a table change."""
 
     def listening(self) -> AbstractContextManager[Heard]: ...
 
 
 def watch(
     pipeline: Pipeline,
-    notifier: Notifier,
+    notifier: Listener,
     *,
     allow_delete: bool = False,
     every: float = EVERY_SECONDS,
@@ -157,3 +156,32 @@ class _Watching:
         self.total.add(sync(self.pipeline, options, patience=math.inf, tell=self._tell, stop=self.stop))
         if self.progress is not None:
             self.progress(self.total)
+
+
+def notifier_of(pipeline: Pipeline) -> Notifier:
+    """What tells of the rows that change.
+
+    Raises:
+        ConfigError: the source is not a table in PostgreSQL.
+    """
+    if not isinstance(pipeline.source, Watchable):
+        raise ConfigError(
+            f"{pipeline.name} has no change events to follow, and reads no table in PostgreSQL, which alone can be"
+            " watched by a trigger.",
+            hint="Run `rowvec sync` again and again, or let `rowvec beat` do so.",
+        )
+    return pipeline.source.notifier()
+
+
+def installed_notifier(pipeline: Pipeline) -> Notifier:
+    """
+    Raises:
+        ConfigError: the source is not a table in PostgreSQL, or the table has no trigger yet.
+    """
+    notifier = notifier_of(pipeline)
+    if not notifier.installed():
+        raise ConfigError(
+            f"{notifier.schema}.{notifier.table} has no trigger that tells of its changes.",
+            hint="Install it once: rowvec watch --install",
+        )
+    return notifier

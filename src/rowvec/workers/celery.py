@@ -22,7 +22,7 @@ from celery.result import denied_join_result
 from celery.signals import setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
-from rowvec import assemble
+from rowvec.api.project import Project
 from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
@@ -256,8 +256,7 @@ def _opened(name: str | None) -> Iterator[Pipeline]:
 @cache
 def _assembled(process: int, name: str | None) -> Pipeline:
     # By process: what a parent opened before it forked is not for its children.
-    loaded = load_config()
-    return assemble.assemble(loaded, loaded.pipeline(name))
+    return Project(load_config().path).pipeline(name).assembled
 
 
 if logs.wanted():

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rowvec import assemble
+from rowvec.api.project import opened
 from rowvec.config import load
 from rowvec.errors import ConfigError, Locked, MissingExtraError
 from rowvec.pipeline import Options
@@ -58,18 +58,19 @@ def _passes(_task: Any, _run: Any, state: Any) -> bool:
 )
 def _carry_out(pipeline: str | None, config: str | None, options: dict[str, Any]) -> dict[str, Any]:
     logger = get_run_logger()
-    with assemble.opened(Path(config) if config else None, pipeline) as opened:
+    with opened(config, pipeline) as door:
+        chosen = door.assembled
         try:
-            found = jobs.sync(opened, Options(**options), progress=_progress(logger.info))
+            found = jobs.sync(chosen, Options(**options), progress=_progress(logger.info))
         except Locked as error:
-            logger.warning("%s: skipped. %s", opened.name, error.message)
+            logger.warning("%s: skipped. %s", chosen.name, error.message)
             return {"processed": 0, "failed": 0, "skipped": error.message}
     logger.info(
         "%s: %s new, %s changed, %s metadata, %s deleted, %s unchanged",
-        opened.name, *(f"{found[name]:,}" for name in ("inserted", "embedded", "updated", "deleted", "unchanged")),
+        chosen.name, *(f"{found[name]:,}" for name in ("inserted", "embedded", "updated", "deleted", "unchanged")),
     )  # fmt: skip
     if found["failed"]:
-        logger.warning("%s: %s rows failed; `rowvec failures` lists them", opened.name, found["failed"])
+        logger.warning("%s: %s rows failed; `rowvec failures` lists them", chosen.name, found["failed"])
     return found
 
 
