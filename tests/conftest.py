@@ -18,6 +18,8 @@ from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from tests.models import models
 from tests.torture import faults, pytest_collection_modifyitems, pytest_terminal_summary
 
+pytest.register_assert_rewrite("rowvec.testing.contract")
+
 __all__ = ["faults", "models", "pytest_collection_modifyitems", "pytest_terminal_summary"]
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import MemoryStore
-from tests.contract.samples import SPEC
+from rowvec.testing.contract.samples import SPEC, Opener
 from tests.servers.hrana import HranaServer, serving
 
 Factory: TypeAlias = Callable[[pytest.FixtureRequest, Path, TableSpec, str], Store]
@@ -56,9 +56,6 @@ BACKENDS: dict[str, Factory] = {
 def hrana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
     with serving(tmp_path_factory.mktemp("hrana")) as server:
         yield server
-
-
-Opener: TypeAlias = Callable[..., Store]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -11,7 +11,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.local import LocalDatabase
-from tests.contract.samples import entry, rows, write
+from rowvec.testing.contract.samples import entry, rows, write
 from tests.contract.test_store_generations import NEW, OLD, new_entry
 
 Opener = Callable[[TableSpec], LibsqlStore]

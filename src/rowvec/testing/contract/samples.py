@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
 from rowvec.testing import HashEmbedder
@@ -18,6 +19,9 @@ from rowvec.types import (
     Vector,
     WriteBatch,
 )
+
+Opener: TypeAlias = Callable[..., Store]
+"""Opens a store on the tables of a test: `opener(spec)`, `opener(spec, "l2")`."""
 
 DIMENSION = 16
 EMBEDDER = HashEmbedder(DIMENSION)

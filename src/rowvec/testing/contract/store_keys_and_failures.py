@@ -1,0 +1,277 @@
+"""What every store promises of keys, failures, runs and the lock."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+
+from rowvec.errors import Locked
+from rowvec.stores import base
+from rowvec.stores.base import Store, TableSpec
+from rowvec.testing import MemoryStore
+from rowvec.testing.contract.samples import (
+    SPEC,
+    WHEN,
+    Opener,
+    document,
+    entry,
+    failure,
+    hashed,
+    rows,
+    vector_of,
+    write,
+)
+from rowvec.types import (
+    ColumnType,
+    Key,
+    PastFailure,
+    Report,
+    Stored,
+    WriteBatch,
+)
+
+# Keys
+
+
+def test_integer_keys_are_paged_in_numeric_order(store: Store) -> None:
+    keys = [-(2**63), -5, 0, 1, 2, 10, 2**31, 2**53 + 1, 2**63 - 1]
+    write(store, *(entry(key, f"item {key}") for key in keys if key != 10), failures=[failure(10)])
+    assert paged(store, 2) == keys
+    assert set(rows(store).lookup(keys)) == set(keys)
+
+
+TRICKY = [
+    "",
+    " ",
+    "0",
+    "00",
+    "A",
+    "a",
+    "a'b",
+    'a"b',
+    "a%b_c",
+    "a\\b",
+    "a\nb",
+    "null",
+    "é",
+    "e\u0301",
+    "ключ",
+    "😀",
+    "x" * 500,
+]
+
+
+def test_text_keys_come_back_as_they_are_each_once(opened: Opener) -> None:
+    spec = replace(SPEC, key_type=ColumnType.TEXT)
+    store = opened(spec)
+    write(store, *(entry(key, f"item {key}") for key in TRICKY[1:]), failures=[failure("")], spec=spec)
+    assert sorted(paged(store, 3, spec)) == sorted(TRICKY)
+    assert set(rows(store, spec).lookup(TRICKY)) == set(TRICKY)
+    rows(store, spec).write(WriteBatch(deletes=["a'b", "A"]))
+    assert sorted(paged(store, 4, spec)) == sorted(set(TRICKY) - {"a'b", "A"})
+
+
+def test_uuid_keys_come_back_as_uuids_in_order(opened: Opener) -> None:
+    spec = replace(SPEC, key_type=ColumnType.UUID)
+    store = opened(spec)
+    keys = [UUID(int=number << 96) for number in range(1, 8)]
+    write(store, *(entry(key, f"item {key}") for key in reversed(keys)), spec=spec)
+    assert paged(store, 3, spec) == keys
+    assert rows(store, spec).nearest(vector_of(f"item {keys[2]}"), 1).keys == [keys[2]]
+    assert rows(store, spec).keyword(str(keys[3])[:8], 1).keys == [keys[3]]
+
+
+def paged(store: Store, size: int, spec: TableSpec = SPEC) -> list[Key]:
+    found: list[Key] = []
+    while page := rows(store, spec).keys(found[-1] if found else None, size):
+        assert len(page) <= size
+        found += page
+    return found
+
+
+# Failures
+
+
+def test_a_failure_is_kept_with_its_error_and_next_try(store: Store) -> None:
+    bad = failure(7, attempts=3, error="the model refused it: 'é' \"quoted\"")
+    rows(store).write(WriteBatch(failures=[bad]))
+    assert rows(store).failures() == [bad]
+    assert rows(store).lookup([7]) == {7: Stored(None, None, PastFailure(bad.text_hash, 3, bad.next_try))}
+    assert rows(store).keys(None, 10) == [7]
+    assert rows(store).count() == 1
+    assert rows(store).vector(7) is None
+
+
+def test_success_clears_a_failure(store: Store) -> None:
+    rows(store).write(WriteBatch(failures=[failure(1, "lamp"), failure(2)]))
+    write(store, entry(1, "lamp"))
+    assert [found.key for found in rows(store).failures()] == [2]
+    assert rows(store).lookup([1])[1].failure is None
+
+
+def test_a_row_that_is_well_again_loses_its_failure_and_keeps_its_vector(store: Store) -> None:
+    write(store, entry(1, "lamp"), failures=[failure(1, "red lamp")])
+    rows(store).write(WriteBatch(recovered=[1]))
+    assert rows(store).failures() == []
+    assert rows(store).lookup([1])[1].text_hash == hashed("lamp")
+
+
+def test_a_row_that_is_well_but_for_its_metadata_loses_its_failure_with_them(store: Store) -> None:
+    write(store, entry(1, "lamp"), entry(2, "desk"), failures=[failure(1, "red lamp"), failure(2, "red desk")])
+    changed = document(1, "lamp", "b"), document(2, "another desk", "b")
+    rows(store).write(WriteBatch(updates=list(changed)))
+    assert [found.key for found in rows(store).failures()] == [2], "the text of the other is that of no vector"
+
+
+def test_deleting_a_row_forgets_its_failure(store: Store) -> None:
+    rows(store).write(WriteBatch(failures=[failure(1)]))
+    rows(store).write(WriteBatch(deletes=[1]))
+    assert rows(store).failures() == []
+    assert rows(store).count() == 0
+
+
+def test_a_changed_row_that_fails_keeps_its_old_vector_and_counts_as_stale(store: Store) -> None:
+    write(store, entry(1, "lamp"))
+    rows(store).write(WriteBatch(failures=[failure(1, "red lamp")]))
+    stored = rows(store).lookup([1])[1]
+    assert stored.text_hash == hashed("lamp")
+    assert stored.failure is not None
+    assert stored.failure.text_hash == hashed("red lamp")
+    assert rows(store).nearest(vector_of("lamp"), 1).keys == [1]
+    assert rows(store).count() == 1
+    assert (rows(store).status().rows, rows(store).status().failures, rows(store).status().stale) == (1, 1, 1)
+
+
+def test_a_second_failure_replaces_the_first(store: Store) -> None:
+    rows(store).write(WriteBatch(failures=[failure(1, attempts=1)]))
+    rows(store).write(WriteBatch(failures=[failure(1, attempts=2)]))
+    assert [found.attempts for found in rows(store).failures()] == [2]
+
+
+def test_the_latest_failures_come_first_and_can_be_limited(store: Store) -> None:
+    days = [replace(failure(key), failed_at=WHEN + dt.timedelta(days=key)) for key in (1, 3, 2)]
+    rows(store).write(WriteBatch(failures=days))
+    assert [found.key for found in rows(store).failures(2)] == [3, 2]
+
+
+# Lock and runs
+
+
+def test_a_second_holder_of_the_lock_is_told_who_and_since_when(opened: Opener) -> None:
+    one, two = opened(SPEC), opened(SPEC)
+    with one.lock():
+        with pytest.raises(Locked, match=r"since \d{4}-\d\d-\d\d"), two.lock():
+            pytest.fail("both hold the lock")
+        write(one, entry(1, "lamp"))
+    with two.lock():
+        assert rows(two).count() == 1
+
+
+def test_the_lock_is_released_when_the_sync_fails(store: Store) -> None:
+    with pytest.raises(ValueError, match="oops"), store.lock():
+        raise ValueError("oops")
+    with store.lock():
+        pass
+
+
+def test_a_run_is_recorded_from_beginning_to_end(store: Store) -> None:
+    with store.lock():
+        run = store.begin_run("items")
+        assert [(found.id, found.outcome, found.ended_at) for found in store.runs()] == [(run, "running", None)]
+        store.save_run(run, Report(read=5), "running")
+        assert store.runs()[0].report["read"] == 5
+        store.save_run(run, Report(read=9, cost=0.25, last_key=9), "done")
+    (found,) = store.runs()
+    assert (found.outcome, found.pipeline, found.error) == ("done", "items", None)
+    assert (found.report["read"], found.report["cost"], found.report["last_key"]) == (9, 0.25, 9)
+    assert found.ended_at is not None
+    assert found.started_at <= found.ended_at
+
+
+def test_a_failed_run_keeps_its_error(store: Store) -> None:
+    with store.lock():
+        store.save_run(store.begin_run("items"), Report(), "failed", "the key is wrong")
+    assert (store.runs()[0].outcome, store.runs()[0].error) == ("failed", "the key is wrong")
+
+
+def test_the_latest_run_comes_first(store: Store) -> None:
+    with store.lock():
+        ids = [store.begin_run("items") for _ in range(3)]
+        for run in ids:
+            store.save_run(run, Report(), "done")
+    assert [run.id for run in store.runs(2)] == ids[:0:-1]
+
+
+def test_a_run_whose_process_is_gone_is_lost(opened: Opener) -> None:
+    dying = opened(SPEC)
+    with dying.lock():
+        dying.begin_run("items")
+    dying.close()
+    assert opened(SPEC).runs()[0].outcome == "lost"
+
+
+# Status and concurrency
+
+
+def test_status_counts_rows_failures_and_truncated_texts(store: Store) -> None:
+    write(store, entry(1, "lamp", truncated=True), entry(2, "chair"), failures=[failure(3), failure(4)])
+    status = rows(store).status()
+    assert (status.rows, status.failures, status.stale, status.truncated) == (2, 2, 0, 1)
+    assert status.bytes > 0
+
+
+def test_status_sums_what_all_runs_cost(store: Store) -> None:
+    with store.lock():
+        for cost in (0.25, 0.5):
+            store.save_run(store.begin_run("items"), Report(texts=10, tokens=100, cost=cost), "done")
+    totals = store.totals().as_dict()
+    (outcome, (count, seconds)) = next(iter(totals.pop("outcomes").items()))
+    assert totals == {"runs": 2, "texts": 20, "tokens": 200, "cost": 0.75}
+    assert (outcome, count) == ("done", 2)
+    assert seconds >= 0
+
+
+def test_the_sums_of_runs_outlive_their_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base, "RUNS_KEPT", 3)
+    with store.lock():
+        for number in range(8):
+            outcome = "failed" if number % 4 == 3 else "done"
+            store.save_run(store.begin_run("items"), Report(texts=1, tokens=2, cost=0.5), outcome)
+        store.begin_run("items")
+        totals = store.totals().as_dict()
+    outcomes = totals.pop("outcomes")
+    assert totals == {"runs": 9, "texts": 8, "tokens": 16, "cost": 4.0}
+    assert {name: count for name, (count, _) in outcomes.items()} == {"done": 6, "failed": 2}
+    kept = [run.outcome for run in store.runs(100)]
+    assert kept[1:4] == ["failed", "done", "done"]
+    assert len(kept) == 4 or isinstance(store, MemoryStore)
+
+
+def test_rows_can_be_looked_up_from_another_thread_while_one_writes(store: Store) -> None:
+    wrong: list[object] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            try:
+                found = rows(store).lookup([1, 2])
+                rows(store).keys(None, 10)
+                rows(store).vectors_of_texts([hashed("lamp")])
+            except Exception as error:
+                wrong.append(error)
+                return
+            if len(found) == 1:
+                wrong.append(found)
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for _ in range(20):
+        write(store, entry(1, "lamp"), entry(2, "lamp"))
+        rows(store).write(WriteBatch(deletes=[1, 2]))
+    done.set()
+    reader.join()
+    assert wrong == []

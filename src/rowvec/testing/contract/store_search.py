@@ -1,0 +1,282 @@
+"""What every store promises of metadata, filters and searches."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from decimal import Decimal
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from rowvec.errors import SearchError
+from rowvec.filters import And, Compare, Filter, Not, Op, Or, bind, matches
+from rowvec.stores.base import Store
+from rowvec.testing.contract.samples import (
+    DIMENSION,
+    SPEC,
+    WHEN,
+    Opener,
+    document,
+    entry,
+    hashed,
+    rows,
+    vector_of,
+    write,
+)
+from rowvec.types import (
+    Column,
+    ColumnType,
+    Entry,
+    Vector,
+    WriteBatch,
+)
+
+# Metadata
+
+ALL_TYPES = (
+    Column("stock", ColumnType.INTEGER),
+    Column("price", ColumnType.NUMBER),
+    Column("cost", ColumnType.DECIMAL),
+    Column("active", ColumnType.BOOLEAN),
+    Column("label", ColumnType.TEXT),
+    Column("day", ColumnType.DATE),
+    Column("opens", ColumnType.TIME),
+    Column("seen", ColumnType.TIMESTAMP),
+    Column("ref", ColumnType.UUID),
+    Column("extra", ColumnType.JSON),
+    Column("tags", ColumnType.ARRAY),
+    Column("blob", ColumnType.BYTES),
+)
+VALUES = (
+    2**40 + 1,
+    2.5,
+    Decimal("12.50"),
+    True,
+    "naïve 'quoted' 😀",
+    dt.date(2026, 2, 28),
+    dt.time(9, 30),
+    WHEN,
+    UUID(int=77),
+    {"size": [1, 2], "ß": None},
+    ["red", "blå"],
+    b"\x00\xff",
+)
+
+
+def test_metadata_of_every_type_comes_back_as_it_was(opened: Opener) -> None:
+    spec = replace(SPEC, metadata=ALL_TYPES)
+    store = opened(spec)
+    write(store, entry(1, "lamp", *VALUES), entry(2, "chair", *[None] * len(VALUES)), spec=spec)
+    names = [column.name for column in ALL_TYPES]
+    assert rows(store, spec).metadata([1, 2, 3]) == {
+        1: dict(zip(names, VALUES, strict=True)),
+        2: dict.fromkeys(names),
+    }
+
+
+FILTERED = {
+    1: (5, 9.5, Decimal("0.10"), True, "red lamp", dt.date(2026, 1, 1), ["red", "sale"]),
+    2: (0, 20.0, Decimal("10.00"), False, "blue lamp", dt.date(2026, 2, 1), ["blue"]),
+    3: (7, 100.25, Decimal("9.90"), True, "Red chair", dt.date(2025, 12, 31), []),
+    4: (None, None, None, None, None, None, None),
+    5: (2**40, -1.0, Decimal("-3"), False, "100%_off", dt.date(2026, 1, 1), ["sale", "red", "%"]),
+}
+FILTER_COLUMNS = tuple(
+    column for column in ALL_TYPES if column.name in ("stock", "price", "cost", "active", "label", "day", "tags")
+)
+RED, CHEAP = Compare("label", Op.CONTAINS, "red"), Compare("price", Op.LT, 20)
+FILTERS: list[Filter] = [
+    Compare("stock", Op.EQ, 0),
+    Compare("stock", Op.EQ, 2**40),
+    Compare("stock", Op.NE, 5),
+    CHEAP,
+    Compare("price", Op.LE, 20.0),
+    Compare("price", Op.GT, Decimal("9.5")),
+    Compare("price", Op.GE, 9.5),
+    Compare("cost", Op.GT, 9),
+    Compare("cost", Op.BETWEEN, (Decimal("0.1"), 10)),
+    Compare("cost", Op.EQ, Decimal("10")),
+    Compare("cost", Op.IN, (Decimal("9.9"), -3)),
+    Compare("active", Op.EQ, True),
+    Compare("active", Op.NE, True),
+    Compare("label", Op.EQ, "red lamp"),
+    Compare("label", Op.EQ, "' or 1=1 --"),
+    Compare("label", Op.IN, ("red lamp", "100%_off", "nothing")),
+    Compare("label", Op.IS_NULL),
+    RED,
+    Compare("label", Op.CONTAINS, "%_"),
+    Compare("day", Op.BETWEEN, (dt.date(2026, 1, 1), dt.date(2026, 1, 31))),
+    Compare("day", Op.GE, dt.date(2026, 1, 1)),
+    Compare("tags", Op.CONTAINS, "sale"),
+    Compare("tags", Op.CONTAINS, "%"),
+    Not(Compare("tags", Op.CONTAINS, "sale")),
+    Not(CHEAP),
+    Not(Not(CHEAP)),
+    Not(Compare("price", Op.IS_NULL)),
+    And((RED, CHEAP)),
+    Or((RED, Compare("stock", Op.EQ, 0))),
+    And((Or((RED, Compare("active", Op.EQ, False))), Not(Compare("stock", Op.IN, (0, 5))))),
+    Not(And((RED, CHEAP))),
+    Not(Or((RED, CHEAP))),
+]
+
+
+@pytest.mark.parametrize("where", FILTERS, ids=str)
+def test_a_filter_passes_the_rows_that_sql_would(opened: Opener, where: Filter) -> None:
+    spec = replace(SPEC, metadata=FILTER_COLUMNS)
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", *values) for key, values in FILTERED.items()), spec=spec)
+    names = [column.name for column in FILTER_COLUMNS]
+    bound = bind(where, FILTER_COLUMNS)
+    expected = {key for key, values in FILTERED.items() if matches(bound, dict(zip(names, values, strict=True)))}
+    ranked = rows(store, spec).nearest(vector_of("query"), 10, bound)
+    assert set(ranked.keys) == expected
+    assert ranked.complete
+    assert set(rows(store, spec).keyword("thing", 10, bound).keys) == expected
+
+
+# Searching
+
+
+def similarity(metric: str, one: Vector, two: Vector) -> float:
+    one, two = one.astype(np.float64), two.astype(np.float64)
+    if metric == "l2":
+        return -float(np.linalg.norm(one - two))
+    return float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two) if metric == "cosine" else 1.0))
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_the_nearest_rows_come_in_the_order_of_the_metric(opened: Opener, metric: str) -> None:
+    store = opened(SPEC, metric)
+    rng = np.random.default_rng(3)
+    vectors = (rng.standard_normal((50, DIMENSION)) * rng.uniform(0.2, 5.0, (50, 1))).astype(np.float32)
+    rows(store).write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(50)]))
+    query = rng.standard_normal(DIMENSION).astype(np.float32)
+    scores = {key: similarity(metric, vectors[key], query) for key in range(50)}
+    best = sorted(scores, key=lambda key: -scores[key])[:10]
+    ranked = rows(store).nearest(query, 10, exact=True)
+    assert list(ranked.keys) == best
+    assert ranked.scores == pytest.approx([scores[key] for key in best], abs=1e-4)
+    assert (ranked.exact, ranked.complete) == (True, True)
+
+
+def test_a_search_gives_every_row_where_there_are_fewer_than_asked_for(store: Store) -> None:
+    write(store, entry(1, "lamp"), entry(2, "chair"))
+    ranked = rows(store).nearest(vector_of("lamp"), 100)
+    assert (len(ranked.keys), ranked.complete) == (2, True)
+
+
+def test_deleting_one_of_two_rows_with_equal_vectors_leaves_the_other_to_be_found(store: Store) -> None:
+    write(store, *(entry(key, "same text") for key in (1, 2, 3)), entry(4, "another"))
+    assert sorted(rows(store).nearest(vector_of("same text"), 3).keys) == [1, 2, 3]
+    rows(store).write(WriteBatch(deletes=[2]))
+    assert sorted(rows(store).nearest(vector_of("same text"), 2).keys) == [1, 3]
+    write(store, entry(1, "changed", expected=hashed("same text")))
+    assert rows(store).nearest(vector_of("same text"), 1).keys == [3]
+
+
+def test_keyword_search_finds_rows_by_their_words_the_rarest_counting_most(store: Store) -> None:
+    texts = ["red lamp", "green lamp", "blue lamp", "red red chair", "SABO520067C brake pad", "006R90321 toner"]
+    write(store, *(entry(key, text) for key, text in enumerate(texts)))
+    assert rows(store).keyword("chair", 5).keys == [3]
+    assert rows(store).keyword("SABO520067C", 5).keys == [4]
+    assert rows(store).keyword("sabo520067c", 5).keys == [4]
+    assert rows(store).keyword("006R90321", 5).keys == [5]
+    both = rows(store).keyword("blue lamp", 5)
+    assert both.keys[0] == 2
+    assert set(both.keys) == {0, 1, 2}
+    assert list(both.scores) == sorted(both.scores, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "query", ["", "   ", "nowhere", '"', "AND OR NOT", "lamp*", "name:lamp", "(", "'; drop table x"]
+)
+def test_a_keyword_query_is_words_and_never_syntax(store: Store, query: str) -> None:
+    write(store, entry(1, "plain chair"))
+    assert rows(store).keyword(query, 5).keys == []
+
+
+def test_keywords_follow_the_text_when_it_changes(store: Store) -> None:
+    write(store, entry(1, "lamp"))
+    write(store, entry(1, "chair", expected=hashed("lamp")))
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert rows(store).keyword("chair", 5).keys == [1]
+
+
+def test_metadata_changes_leave_the_keywords(store: Store) -> None:
+    write(store, entry(1, "lamp", "a"))
+    rows(store).write(WriteBatch(updates=[document(1, "lamp", "b")]))
+    assert rows(store).keyword("lamp", 5).keys == [1]
+
+
+def test_words_of_any_language_are_found(opened: Opener) -> None:
+    spec = replace(SPEC, language="simple")
+    store = opened(spec)
+    write(store, entry(1, "Тормозные колодки"), entry(2, "Zażółć gęślą jaźń"), entry(3, "plain"), spec=spec)
+    assert rows(store, spec).keyword("колодки", 5).keys == [1]
+    assert rows(store, spec).keyword("GĘŚLĄ", 5).keys == [2]
+
+
+def test_without_a_language_there_is_no_keyword_search(opened: Opener) -> None:
+    spec = replace(SPEC, language=None)
+    store = opened(spec)
+    write(store, entry(1, "lamp"), spec=spec)
+    with pytest.raises(SearchError):
+        rows(store, spec).keyword("lamp", 5)
+
+
+def test_a_keyword_index_that_was_given_up_for_a_while_does_not_find_what_was_then(opened: Opener) -> None:
+    write(opened(SPEC), entry(1, "lamp"), entry(2, "chair"))
+    spec = replace(SPEC, language=None)
+    without = opened(spec)
+    write(without, entry(1, "table", expected=hashed("lamp")), entry(3, "shelf"), spec=spec)
+    store = opened(SPEC)
+    documents, known = [document(1, "table"), document(2, "chair"), document(3, "shelf")], rows(store).lookup([1, 2, 3])
+    rows(store).write(WriteBatch(updates=[row for row in documents if known[row.key].row_hash != row.row_hash]))
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert [rows(store).keyword(word, 5).keys for word in ("table", "chair", "shelf")] == [[1], [2], [3]]
+
+
+def test_a_search_for_nothing_at_all_finds_nothing(store: Store) -> None:
+    assert rows(store).keyword("lamp", 5).keys == []
+    assert rows(store).nearest(vector_of("lamp"), 5).complete
+
+
+def test_vectors_are_read_in_pages_in_the_order_of_keys(store: Store) -> None:
+    texts = {key: f"row {key}" for key in (5, 1, 9, 3, 7)}
+    write(store, *(entry(key, text) for key, text in texts.items()))
+    pages, after = [], None
+    while page := rows(store).vectors(after, 2):
+        pages.append([key for key, _ in page])
+        after = page[-1][0]
+        for key, vector in page:
+            np.testing.assert_allclose(vector, vector_of(texts[int(str(key))]), atol=1e-6)
+    assert pages == [[1, 3], [5, 7], [9]]
+
+
+def test_a_look_from_another_thread_changes_nothing_that_a_search_sees(store: Store) -> None:
+    """A status request, or a plan of a config that was edited, looks at the same store while searches run."""
+    write(store, entry(1, "lamp"), entry(2, "chair"))
+    live, done = rows(store), threading.Event()
+    narrower = replace(SPEC, metadata=(), language=None)
+
+    def look() -> None:
+        while not done.is_set():
+            found = rows(store, narrower)
+            assert found.count() == 2
+            assert found.status().rows == 2
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(look)
+        try:
+            for _ in range(50):
+                assert live.nearest(vector_of("chair"), 1).keys == [2]
+                assert live.keyword("lamp", 5).keys == [1]
+                assert live.metadata([1]) == {1: {"name": "lamp"}}
+        finally:
+            done.set()
+        looking.result()
