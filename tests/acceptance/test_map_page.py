@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,6 +15,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from rowvec.maps.draw import SIDE, EmbeddingMap, map_file
 from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
+from rowvec.testing.generation import MemoryGeneration
+from rowvec.types import Key
 from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
 from tests.integration.serve_rig import KEY, product_pipeline, rows, serving
 
@@ -236,7 +238,7 @@ def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
     places = random.integers(0, SIDE + 1, size=(MANY, 2)).astype(np.uint16)
     places[-1] = [SIDE, SIDE]
     made = EmbeddingMap(list(range(1, MANY + 1)), places, dt.datetime.now(dt.UTC), "hash")
-    pipeline.store.handle = everywhere(pipeline)
+    pipeline.store.handle = Everywhere
     app = create_app({"products": service(tmp_path, pipeline, made)})
     with serving(app) as address, faultless(browser, address) as page:
         page.goto("/ui/map")
@@ -246,7 +248,9 @@ def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
         assert page.locator("#legend button").count() > 1
 
 
-def everywhere(pipeline: Pipeline) -> Any:
-    """Metadata for any key: embedding so many rows would take the test's time and show nothing."""
-    known = rows(COUNT)
-    return lambda keys: {key: known[int(key) % COUNT + 1] for key in keys}
+class Everywhere(MemoryGeneration):
+    """Has metadata for any key: embedding 100,000 rows would take the test's time and show nothing."""
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        known = rows(COUNT)
+        return {key: known[int(key) % COUNT + 1] for key in keys}  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rowvec import api
+from rowvec.api import functions
 from tests.acceptance.samples_rig import DIMENSION, DOLLARS_PER_TOKEN, make_library
 from tests.servers.openai import EmbeddingServer, four_characters_a_token
 from tests.support import ended, forked
@@ -40,7 +40,7 @@ def killed_sync(folder: Path, came: threading.Event, dice: random.Random) -> boo
     """Run one sync in a forked process and kill it at some moment, mostly after its first request; False when it had
     come to its end before that."""
     came.clear()
-    child = forked(partial(api.sync, config=folder))
+    child = forked(partial(functions.sync, config=folder))
     if dice.random() < 0.9:
         came.wait(5)
     time.sleep(dice.uniform(0, 0.6))
@@ -69,7 +69,7 @@ def test_fifty_kills_at_random_moments_cost_at_most_what_was_in_flight(
             else:
                 editions += 1
                 library.query(f"update samples set title = title || ' (edition {editions})'")
-        report = api.sync(config=tmp_path)
+        report = functions.sync(config=tmp_path)
         time.sleep(2 * server.latency)
 
     paid = server.billed_texts
