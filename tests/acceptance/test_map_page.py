@@ -253,4 +253,4 @@ class Everywhere(MemoryGeneration):
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         known = rows(COUNT)
-        return {key: known[int(key) % COUNT + 1] for key in keys}  # type: ignore[arg-type]
+        return {key: known[int(key) % COUNT + 1] for key in keys}
