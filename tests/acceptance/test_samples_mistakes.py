@@ -97,7 +97,7 @@ def test_a_service_that_gives_another_dimension(rowvec: Command, library: Librar
 
 def test_an_address_that_is_no_api(rowvec: Command, server: EmbeddingServer) -> None:
     said = rowvec("sync", EMBEDDINGS_URL=server.url + "/chat")
-    assert f"{server.url}/chat/embeddings is no embeddings API (status 404)." in said
+    assert f"{server.url}/chat/embeddings is not an embeddings API (status 404)." in said
     assert "Check base_url: it ends where the API's version does" in said
 
 
@@ -118,7 +118,7 @@ def test_an_address_where_nobody_answers(rowvec: Command, library: Library) -> N
 
 def test_an_address_that_is_none(rowvec: Command) -> None:
     said = rowvec("plan", code=2, EMBEDDINGS_URL="openrouter.ai")
-    assert re.search(r"pipelines\.samples\.embedder\.base_url is no web address", said)
+    assert re.search(r"pipelines\.samples\.embedder\.base_url is not a web address", said)
 
 
 # The keys
@@ -159,7 +159,7 @@ def test_a_budget_that_allows_nothing(rowvec: Command, server: EmbeddingServer, 
 
 def test_a_budget_for_a_model_of_unknown_price(rowvec: Command) -> None:
     said = rowvec("sync", "--max-cost", "1", code=2, EMBEDDINGS_URL="https://example.org/v1", EMBEDDINGS_MODEL="mine")
-    assert "--max-cost needs a price, and that of 'mine' is not known." in said
+    assert "--max-cost needs a price, but the price of 'mine' is not known." in said
     assert "price_per_million" in said
 
 

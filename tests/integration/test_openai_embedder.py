@@ -215,7 +215,7 @@ def test_a_dimension_that_the_model_does_not_give_is_refused_by_its_server() -> 
     ("options", "pattern"),
     [
         ({"dimensions": 1537}, "1536 or fewer"),
-        ({"dimensions": 0}, "makes no sense"),
+        ({"dimensions": 0}, "dimensions is 0; it must be at least 1"),
         ({"base_url": "https://user:hunter2@example.com/v1"}, "holds a user, a password or a query"),
         ({"base_url": "https://example.com/v1?key=hunter2"}, "holds a user, a password or a query"),
         ({"base_url": "https://user:hunter2@example.com:no/v1"}, "not an http address"),

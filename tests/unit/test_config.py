@@ -326,7 +326,7 @@ def test_a_pipeline_that_is_not_there_gets_the_nearest_name(tmp_path: Path) -> N
     config = load(written(tmp_path, TWO))
     with pytest.raises(ConfigError, match=r"there is no pipeline 'book'\.\n  Did you mean 'books'\?"):
         config.pipeline("book")
-    with pytest.raises(ConfigError, match=r"there is no pipeline 'zzz'\.\n  There is books, films\."):
+    with pytest.raises(ConfigError, match=r"there is no pipeline 'zzz'\.\n  Available: books, films\."):
         config.pipeline("zzz")
 
 

@@ -242,7 +242,7 @@ def test_a_value_that_a_format_does_not_take_fails_that_row_without_showing_it()
         ("Title: {}", "no plain column"),
         ("Title: {title:{bpm}}", "no plain column"),
         ("Title: {title", "expected '}'"),
-        ("Title", "no column in it"),
+        ("Title", "it holds no column"),
         ("Energy: {energy:.2q}", "does not take"),
         ("BPM: {bpm:%Y}", "does not take"),
     ],

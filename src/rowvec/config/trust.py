@@ -13,7 +13,7 @@ OTHERS_WRITE, OTHERS_READ, OTHERS_ENTER = stat.S_IWOTH, stat.S_IROTH, stat.S_IXO
 
 
 def owner(file: Path) -> int | None:
-    """The number of the user whose file it is; None where there is no such file."""
+    """The number of the user whose file it is; None if the file does not exist."""
     try:
         return file.stat().st_uid
     except OSError:

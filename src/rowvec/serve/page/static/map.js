@@ -86,7 +86,7 @@ function stale() {
     map.changed && `${rowsAre(map.changed, "has", "have")} a new vector since it was drawn`,
     map.gone && `${rowsAre(map.gone, "is", "are")} gone`,
   ].filter(Boolean).join(", ");
-  return parts && `${parts[0].toUpperCase()}${parts.slice(1)}. rowvec map ${pipeline.name} draws it anew.`;
+  return parts && `${parts[0].toUpperCase()}${parts.slice(1)}. rowvec map ${pipeline.name} draws it again.`;
 }
 
 function summarise() {
