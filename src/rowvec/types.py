@@ -17,7 +17,7 @@ Key: TypeAlias = int | str | UUID
 Vector: TypeAlias = npt.NDArray[np.float32]
 """Shape (dimension,)."""
 Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a phase, what is done of it and what there is to do; None where that is not known."""
+"""Called with a phase, what is done of it and what there is to do; None if that is not known."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (texts, dimension)."""
 

@@ -61,7 +61,7 @@ def rowvec(library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_no_key(rowvec: Command, server: EmbeddingServer) -> None:
     said = rowvec("sync", EMBEDDINGS_KEY=None)
-    assert "wants a key (401), and embedder.api_key is not set." in said
+    assert "needs a key (401), but embedder.api_key is not set." in said
     assert 'Write api_key = "${YOUR_KEY}" beside base_url' in said
     assert server.billed_tokens == 0
 
@@ -91,7 +91,7 @@ def test_a_dimension_that_the_model_does_not_give(rowvec: Command, library: Libr
 def test_a_service_that_gives_another_dimension(rowvec: Command, library: Library, server: EmbeddingServer) -> None:
     server.dimension = 384
     said = rowvec("sync")
-    assert "gives 384 dimensions, where 1536 were expected." in said
+    assert "gives 384 dimensions instead of 1536." in said
     assert library.vectors() == {}
 
 
@@ -153,7 +153,7 @@ def test_keys_that_are_not_there_are_no_error(rowvec: Command, server: Embedding
 
 @pytest.mark.parametrize("amount", ["0", "-1", "nan"])
 def test_a_budget_that_allows_nothing(rowvec: Command, server: EmbeddingServer, amount: str) -> None:
-    assert "allows nothing" in rowvec("sync", "--max-cost", amount, code=2)
+    assert "it must be more than 0" in rowvec("sync", "--max-cost", amount, code=2)
     assert server.requests == 0
 
 

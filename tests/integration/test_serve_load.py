@@ -241,6 +241,6 @@ def test_a_statement_that_was_cancelled_has_an_answer_of_its_own(postgres_url: s
                 other.execute("lock table products in access exclusive mode")
                 reply = client.get("/search", params={"query": "y"})
             assert reply.status_code == 422
-            assert reply.json()["error"]["message"] == "The database needed longer for this than a request may take."
+            assert reply.json()["error"]["message"] == "The database took longer for this than a request may take."
         impatient.close()
         store.close()

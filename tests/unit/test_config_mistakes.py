@@ -68,7 +68,7 @@ def test_two_pipelines_in_one_table_are_refused_since_each_would_delete_the_othe
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, f"[pipelines.a-b]\n{SOURCE}\n[pipelines.c]\n{SOURCE}\n{store}"))
     assert str(caught.value) == (
-        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is the table of pipeline 'a-b' too,"
+        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is also the table of pipeline 'a-b'"
         " in the same database.\n  Give each pipeline a table of its own."
     )
 

@@ -222,8 +222,8 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "debezium", key = "id", paths = "e.jsonl", rows = { url = "sqlite:///x.db", table = "t", key = "no" }',
-        "source has another key than its rows",
-        "The events and the table have the same key",
+        "source has a key that differs from that of its rows",
+        "The events and the table share one key: leave one of the two out.",
     ),
 ]
 

@@ -65,7 +65,7 @@ REPAIRS = {
     Drift.NO_WORDS: "index the words again",
     Drift.LOST_WORDS: "drop the words",
     Drift.WORD_COUNTS: "count again",
-    Drift.INDEX: "build it again",
+    Drift.INDEX: "rebuild it",
 }
 """What `--repair` does."""
 

@@ -29,7 +29,7 @@ class SourceConfig(Section):
 
     @property
     def rows_url(self) -> str | None:
-        """The URL of the database that holds the rows; None where that is not a database."""
+        """The URL of the database that holds the rows; None if that is not a database."""
         return None
 
 
@@ -60,5 +60,5 @@ class StoreConfig(Section):
 
     @property
     def own_column(self) -> str | None:
-        """The column of the user's own table that holds the vectors; None where the store has a table of its own."""
+        """The column of the user's own table that holds the vectors; None if the store has a table of its own."""
         return None

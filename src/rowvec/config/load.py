@@ -94,7 +94,7 @@ class Config:
         if name is None and len(self._declared) > 1:
             raise ConfigError(
                 f"{shown_path(self.path)} has {len(self._declared)} pipelines: {', '.join(self._declared)}.",
-                hint=f"Say which, for example {self.names[0]}.",
+                hint=f"Name one, for example {self.names[0]}.",
             )
         if name is not None and name not in self._declared:
             raise ConfigError(
@@ -248,7 +248,7 @@ def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> l
             owner = owners.setdefault(pipeline.store.target, name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
-                what = f"is the table of pipeline {owner!r} too, in the same database"
+                what = f"is also the table of pipeline {owner!r} in the same database"
                 problems.append(Problem(at, what, "Give each pipeline a table of its own."))
     return problems
 

@@ -133,7 +133,7 @@ def _lines(value: Any) -> Any:
 
 
 def key_variable(base_url: str) -> str | None:
-    """The variable whose key is for that address; None where a key must be written into the config."""
+    """The variable whose key is for that address; None if a key must be written into the config."""
     host = urlsplit(base_url).hostname or ""
     found = (variable for home, variable in KEY_VARIABLES.items() if host == home or host.endswith(f".{home}"))
     return next(found, None)
@@ -179,7 +179,7 @@ class TextConfig(Section):
     def _one_form(self) -> TextConfig:
         given = [form for form in FORMS if getattr(self, form) is not None]
         if len(given) > 1:
-            raise wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
+            raise wrong(f"has {' and '.join(given)}", "Keep one of them: each makes the whole text.")
         if self.columns is None:
             for name in ("exclude", "repeat"):
                 if getattr(self, name):

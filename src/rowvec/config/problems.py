@@ -102,7 +102,7 @@ def _table_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 def unset_variable(unset: Unset, environment: Environment) -> Problem:
     if unset.variable is None:
-        fix = "Write ${NAME} or ${NAME:-default}; where a dollar sign and a brace are meant, write $${."
+        fix = "Write ${NAME} or ${NAME:-default}; for a literal ${, write $${."
         return Problem(unset.at, "holds a ${ that is not followed by a name and }", fix)
     what = f"needs the variable {unset.variable}, which is not set"
     fix = f"{environment.hint(unset.variable)} ${{{unset.variable}:-…}} gives it a default."

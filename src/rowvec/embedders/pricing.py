@@ -49,7 +49,7 @@ class Price:
 
 
 def price_of(model: str, base_url: str = "", override: float | None = None) -> Price | None:
-    """The price of `model`, or None where nobody can know it.
+    """The price of `model`, or None if nobody can know it.
 
     A known model has its price at any address, since a proxy passes the bill on. An unknown model on this very
     machine (Ollama, vLLM ...) is free.
@@ -85,7 +85,7 @@ class Estimate:
     rows: int
     tokens: int
     cost: float | None
-    """US dollars; None where the model's price is not known."""
+    """US dollars; None if the model's price is not known."""
     cost_per_row: float | None
     seconds: float
     exact_tokens: bool

@@ -63,11 +63,9 @@ def of_rowvec(error: RowvecError) -> Problem:
         return Problem(422, error.message, error.hint)
     logger.warning("%s: %s", type(error).__name__, error)
     if isinstance(error, BudgetExceeded):
-        return Problem(503, "The budget for the embedding model is spent.", "Known queries and keyword search go on.")
+        return Problem(503, "The budget for the embedding model is spent.", "Keyword search and known queries work.")
     if isinstance(error, StatementCancelled):
-        return Problem(
-            422, "The database needed longer for this than a request may take.", "Ask for less: a simpler filter."
-        )
+        return Problem(422, "The database took longer for this than a request may take.", "Use a simpler filter.")
     wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
     where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
     what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")

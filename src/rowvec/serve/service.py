@@ -205,7 +205,7 @@ def choose(services: Mapping[str, Service], name: str | None) -> Service:
     """The service `name`; None means the only one.
 
     Raises:
-        Problem: 404 for an unknown name, 400 for None where there are several.
+        Problem: 404 for an unknown name, 400 for None if there are several.
     """
     if name is not None:
         if name not in services:

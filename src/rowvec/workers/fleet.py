@@ -194,8 +194,8 @@ class _Fleet:
         if self.working and now - self.told_at >= IDLE_SECONDS:
             self.told_at = now
             self.running.tell(
-                f"No worker has said anything for {now - self.heard_at:.0f} s, and {len(self.working)} ranges wait."
-                " Does `rowvec worker` run, with this broker and queue?"
+                f"No worker has reported for {now - self.heard_at:.0f} s, and {len(self.working)} ranges are waiting."
+                " Is `rowvec worker` running with this broker and queue?"
             )
 
     def _asked(self) -> list[Part]:
@@ -219,7 +219,7 @@ def _failure(part: Part, error: Any) -> RowvecError:
         return error
     return StoreError(
         f"A worker could not sync the range {part.after}..{part.until}: {error}",
-        hint="Its log says more; run it again to go on where it ended.",
+        hint="Its log says more. Run the command again to continue where it ended.",
     )
 
 

@@ -22,7 +22,7 @@ class Queue:
     workers: int | None = None
     """How many listen; None if the broker cannot say."""
     active: Mapping[str, int] | None = None
-    """Tasks at work, by name; None where the workers cannot be asked, as through the embedded queue."""
+    """Tasks at work, by name; None if the workers cannot be asked, as through the embedded queue."""
     longest_seconds: float = 0.0
     """Seconds since the longest-running task began."""
 

@@ -108,7 +108,7 @@ class Engine:
             device = "cuda" if has_cuda else "cpu"
         if device == "cuda" and not has_cuda:
             raise ConfigError(
-                'The embedder is set to device = "cuda", and no CUDA device is visible here.',
+                'The embedder is set to device = "cuda", but no CUDA device is visible here.',
                 hint='Set device = "cpu".',
             )
         if precision not in ctranslate2.get_supported_compute_types(device):
@@ -164,7 +164,7 @@ class Engine:
         # CTranslate2 does not look, and reads memory that is not the table's.
         if ids.max() >= self._words:
             raise EmbedderError(
-                f"The tokenizer gives token {ids.max()}, and the model has {self._words} words.",
+                f"The tokenizer gives token {ids.max()}, but the model has only {self._words} words.",
                 hint="The two do not belong together: fetch the model again.",
             )
         try:

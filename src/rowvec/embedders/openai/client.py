@@ -62,7 +62,7 @@ class OpenAIEmbedder:
         dimensions: asked for when set; else the model's own.
         batch_size: texts in one request, at most 2,048.
         timeout: seconds for one request.
-        price: None where it is not known; then `cost` is zero unless the service states it.
+        price: None if it is not known; then `cost` is zero unless the service states it.
         budget: counts the money, and may stop it; one of its own without a limit by default.
         tokenizer: the model's own, or the path of its tokenizer.json; else tokens are estimated, see `tokens`.
         backoff: seconds before the second try at most, doubled for each further one.
@@ -213,12 +213,12 @@ class OpenAIEmbedder:
             return
         if self._endpoint.dimensions is not None:
             raise EmbedderError(
-                f"{self._endpoint.location} was asked for {self._endpoint.dimensions} dimensions and gives {found}.",
+                f"{self._endpoint.location} was asked for {self._endpoint.dimensions} dimensions but gives {found}.",
                 hint=f"Set `dimensions = {found}`, or leave it out.",
             )
         raise EmbedderError(
-            f"{self._endpoint.location} gives {found} dimensions, where {self._dimension} were expected.",
-            hint="The service has changed the model behind this name, or it is another model of the same name.",
+            f"{self._endpoint.location} gives {found} dimensions instead of {self._dimension}.",
+            hint="The service has changed the model behind this name, or another model has the same name.",
         )
 
 

@@ -48,7 +48,7 @@ class BrokenAnswer(EmbedderUnavailable):
 
 
 class Usage(NamedTuple):
-    """What an answer says it billed; None where it does not say."""
+    """What an answer says it billed; None if it does not say."""
 
     tokens: int | None
     cost: float | None
@@ -172,7 +172,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
         return _key_error(endpoint, status)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(
-            f"{location} wants money: the account of {endpoint.key_env} has no credit or quota left.",
+            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left.",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
     if status == 429 or (status == 503 and "retry-after" in headers):
@@ -204,7 +204,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
 def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     said = "" if status is None else f" ({status})"
     return EmbedderError(
-        f"{endpoint.location} wants a key{said}, and {endpoint.key_env} is not set.",
+        f"{endpoint.location} needs a key{said}, but {endpoint.key_env} is not set.",
         hint='Write api_key = "${YOUR_KEY}" beside base_url: a key is sent only where the config says so.'
         if endpoint.key_env == KEY_SETTING
         else f"export {endpoint.key_env}=…, or put it in the .env file.",

@@ -39,7 +39,7 @@ class MapFile:
     """The map of one pipeline as it is in its file, reloaded when it was drawn again. For several threads.
 
     Args:
-        path: None where the pipeline has no folder for it.
+        path: None if the pipeline has no folder for it.
     """
 
     def __init__(self, service: Service, path: Path | None) -> None:
