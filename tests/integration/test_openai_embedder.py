@@ -188,7 +188,7 @@ def test_an_unknown_model_is_named() -> None:
 def test_a_url_that_is_no_api_is_told_from_an_unknown_model() -> None:
     with running() as (server, _):
         embedder = OpenAIEmbedder(SMALL, base_url=server.url + "/wrong", api_key=KEY)
-        with pytest.raises(EmbedderError, match="no embeddings API") as caught:
+        with pytest.raises(EmbedderError, match="is not an embeddings API") as caught:
             embedder.embed(TEXTS)
         assert "Check base_url" in str(caught.value)
         embedder.close()
@@ -220,7 +220,7 @@ def test_a_dimension_that_the_model_does_not_give_is_refused_by_its_server() -> 
         ({"base_url": "https://example.com/v1?key=hunter2"}, "holds a user, a password or a query"),
         ({"base_url": "https://user:hunter2@example.com:no/v1"}, "not an http address"),
         ({"base_url": "ftp://example.com/v1"}, "not an http address"),
-        ({"api_key": "hunter2\nhunter3"}, "characters that no key has"),
+        ({"api_key": "hunter2\nhunter3"}, "characters that keys cannot hold"),
         ({"tokenizer": "no/such/tokenizer.json"}, "cannot be read"),
         ({"requests_per_minute": 0}, "it must be more than 0"),
         ({"price": None, "budget": Budget(1.0)}, "needs a price"),
