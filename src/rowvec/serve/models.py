@@ -224,5 +224,5 @@ class StatusReply(BaseModel):
     model: str | None
     runs: list[RunInfo]
     totals: TotalsInfo
-    index: IndexInfo | None = Field(description="None where searches compare every row.")
+    index: IndexInfo | None = Field(description="None if searches compare every row.")
     engine: str = Field(description="What compares vectors, with its version.")
