@@ -16,7 +16,7 @@
     │   ├── Interrupted             the process was asked to stop while the store waited for others
     │   ├── Locked                  another sync of this pipeline is at work
     │   ├── DeletionGuard           the sync would delete more than half of the vectors
-    │   └── GenerationHeld          a new generation is finished and was not put in the place of the live one
+    │   └── GenerationHeld          a new generation is finished but did not replace the live one
     ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
     └── SearchError                 a query, filter or limit that cannot be answered
 
@@ -35,7 +35,7 @@ class RowvecError(Exception):
     """The topic of `rowvec help` that says why rowvec will not go on."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        # Celery makes the error of a worker anew from its arguments.
+        # Celery rebuilds the error of a worker from its arguments.
         super().__init__(*filter(None, (message, hint)))
         self.message = message
         self.hint = hint

@@ -55,13 +55,13 @@ class Ranking:
     def check(self, columns: Sequence[str]) -> None:
         """
         Raises:
-            ConfigError: an expression that does not parse, or a name that is no metadata column.
+            ConfigError: an expression that does not parse, or a name that is not a metadata column.
         """
         if self.static is not None:
             try:
                 names = meta.find_undeclared_variables(_environment().parse(f"{{{{ {self.static} }}}}"))
             except jinja2.TemplateSyntaxError as error:
-                raise ConfigError(f"search.static {self.static!r} is no expression: {error.message}.") from None
+                raise ConfigError(f"search.static {self.static!r} is not an expression: {error.message}.") from None
             for name in sorted(names - FUNCTIONS.keys()):
                 check_column(name, columns, "search.static")
         if self.decay is not None:

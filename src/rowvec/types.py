@@ -17,7 +17,7 @@ Key: TypeAlias = int | str | UUID
 Vector: TypeAlias = npt.NDArray[np.float32]
 """Shape (dimension,)."""
 Progress: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a phase, what is done of it and what there is to do; None where that is not known."""
+"""Called with a phase, what is done of it and what there is to do; None if that is not known."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (texts, dimension)."""
 
@@ -72,7 +72,7 @@ class Stored(NamedTuple):
     """What the ledger says of one key."""
 
     text_hash: bytes | None
-    """None where there is no vector: the row is only known as a failure, or its vector was set to null."""
+    """None if there is no vector: the row is only known as a failure, or its vector was set to null."""
     row_hash: bytes | None
     failure: PastFailure | None = None
 
@@ -169,7 +169,7 @@ class Generation:
     stale: int
     """Failures of rows that keep an old vector."""
     bytes: int | None
-    """With its indexes; None where the database does not tell."""
+    """With its indexes; None if the database does not say."""
     since: dt.datetime
     """In this state."""
     settings: str = ""
@@ -245,9 +245,9 @@ class Report:
     comparison: str = ""
     """Which rows are compared, and why those; empty where the source has no cursor."""
     incremental: bool = False
-    """Only rows that a cursor tells of are compared."""
+    """Only rows that a cursor points to are compared."""
     to_compare: int | None = None
-    """So many rows, where that is known."""
+    """How many rows, if that is known."""
     read: int = 0
     inserted: int = 0
     embedded: int = 0
@@ -266,7 +266,7 @@ class Report:
     cost: float = 0.0
     cost_estimated: bool = False
     cost_lost: float = 0.0
-    """At most so many dollars were billed for requests whose answer never came."""
+    """Upper bound, in US dollars, of what was billed for requests whose answer never came."""
     conflicts: int = 0
     """Writes left out because somebody else had changed the row's vector meanwhile."""
     last_key: Key | None = None
@@ -322,7 +322,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of `rowvec check`: what was looked at, whether it is right, and what mends it."""
+    """One line of `rowvec check`: what was looked at, whether it is right, and how to fix it."""
 
     what: str
     ok: bool

@@ -184,7 +184,7 @@ def test_moving_and_zooming_by_mouse_and_keyboard(page: Page) -> None:
 
 
 def test_rows_that_are_not_on_the_map_are_said(page: Page) -> None:
-    expect(page.locator("#stale")).to_have_text("2 rows are not on the map. rowvec map products draws it anew.")
+    expect(page.locator("#stale")).to_have_text("2 rows are not on the map. rowvec map products draws it again.")
 
 
 def test_a_touch_shows_the_row_and_the_way_to_similar_ones(browser: Browser, url: str) -> None:

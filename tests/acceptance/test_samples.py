@@ -201,7 +201,7 @@ def test_max_cost_is_never_passed_by_the_servers_own_count(library: Library, at_
         refused = library.run("sync", "--max-cost", "0.001", expect=1)
         assert 0.8 * 0.001 < server.billed_tokens * DOLLARS_PER_TOKEN <= 0.001
         assert re.search(r"more than is left of the budget of \$0\.0010 \(\$0\.000\d+ spent", refused.stderr)
-        assert "What was embedded is kept. Go on from here with a higher --max-cost" in refused.stderr
+        assert "What was embedded is kept. Continue with a higher --max-cost" in refused.stderr
         vectors = library.vectors()
         library.each_vector_is_its_texts_own([document for document in documents if document.key in vectors])
         paid, lost = server.billed_texts, server.lost_texts

@@ -61,7 +61,7 @@ def rowvec(library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 
 def test_no_key(rowvec: Command, server: EmbeddingServer) -> None:
     said = rowvec("sync", EMBEDDINGS_KEY=None)
-    assert "wants a key (401), and embedder.api_key is not set." in said
+    assert "needs a key (401), but embedder.api_key is not set." in said
     assert 'Write api_key = "${YOUR_KEY}" beside base_url' in said
     assert server.billed_tokens == 0
 
@@ -91,13 +91,13 @@ def test_a_dimension_that_the_model_does_not_give(rowvec: Command, library: Libr
 def test_a_service_that_gives_another_dimension(rowvec: Command, library: Library, server: EmbeddingServer) -> None:
     server.dimension = 384
     said = rowvec("sync")
-    assert "gives 384 dimensions, where 1536 were expected." in said
+    assert "gives 384 dimensions instead of 1536." in said
     assert library.vectors() == {}
 
 
 def test_an_address_that_is_no_api(rowvec: Command, server: EmbeddingServer) -> None:
     said = rowvec("sync", EMBEDDINGS_URL=server.url + "/chat")
-    assert f"{server.url}/chat/embeddings is no embeddings API (status 404)." in said
+    assert f"{server.url}/chat/embeddings is not an embeddings API (status 404)." in said
     assert "Check base_url: it ends where the API's version does" in said
 
 
@@ -118,7 +118,7 @@ def test_an_address_where_nobody_answers(rowvec: Command, library: Library) -> N
 
 def test_an_address_that_is_none(rowvec: Command) -> None:
     said = rowvec("plan", code=2, EMBEDDINGS_URL="openrouter.ai")
-    assert re.search(r"pipelines\.samples\.embedder\.base_url is no web address", said)
+    assert re.search(r"pipelines\.samples\.embedder\.base_url is not a web address", said)
 
 
 # The keys
@@ -153,13 +153,13 @@ def test_keys_that_are_not_there_are_no_error(rowvec: Command, server: Embedding
 
 @pytest.mark.parametrize("amount", ["0", "-1", "nan"])
 def test_a_budget_that_allows_nothing(rowvec: Command, server: EmbeddingServer, amount: str) -> None:
-    assert "allows nothing" in rowvec("sync", "--max-cost", amount, code=2)
+    assert "it must be more than 0" in rowvec("sync", "--max-cost", amount, code=2)
     assert server.requests == 0
 
 
 def test_a_budget_for_a_model_of_unknown_price(rowvec: Command) -> None:
     said = rowvec("sync", "--max-cost", "1", code=2, EMBEDDINGS_URL="https://example.org/v1", EMBEDDINGS_MODEL="mine")
-    assert "--max-cost needs a price, and that of 'mine' is not known." in said
+    assert "--max-cost needs a price, but the price of 'mine' is not known." in said
     assert "price_per_million" in said
 
 

@@ -93,7 +93,7 @@ def test_workers_with_another_config_refuse_the_ranges(redis: Project, model: Em
     redis.fleet()
     config = redis.folder / "rowvec.toml"
     config.write_text(config.read_text().replace("{{ name }}", "a {{ name }}"))
-    assert "is another one here" in redis.run("sync", "--workers", "celery", expect=2)
+    assert "differs here from the one" in redis.run("sync", "--workers", "celery", expect=2)
 
 
 def test_results_older_than_they_are_kept_are_dropped_without_beat_too(state_folder: Path, postgres_url: str) -> None:

@@ -120,7 +120,7 @@ def test_a_cost_that_the_server_states_goes_before_the_price_table() -> None:
 def test_a_server_that_ignores_dimensions_is_found_out() -> None:
     with (
         running(fields=frozenset({"base64", "usage"}), dimension=96, dimensions=32) as (server, embedder),
-        pytest.raises(EmbedderError, match="asked for 32 dimensions and gives 96") as caught,
+        pytest.raises(EmbedderError, match="asked for 32 dimensions but gives 96") as caught,
     ):
         embedder.embed(TEXTS)
     assert "dimensions = 96" in str(caught.value)
@@ -168,7 +168,7 @@ def test_a_missing_key_is_named_by_its_variable() -> None:
 def test_a_service_that_wants_a_key_is_not_asked_without_one(base_url: str) -> None:
     """Or each row would be written down as failed where the service cannot be reached."""
     embedder = OpenAIEmbedder(SMALL, base_url=base_url, key_env="THE_KEY")
-    with pytest.raises(EmbedderError, match=r"wants a key, and THE_KEY is not set") as caught:
+    with pytest.raises(EmbedderError, match=r"needs a key, but THE_KEY is not set") as caught:
         embedder.embed(["a text"])
     assert not isinstance(caught.value, EmbedderUnavailable)
     embedder.close()
@@ -188,7 +188,7 @@ def test_an_unknown_model_is_named() -> None:
 def test_a_url_that_is_no_api_is_told_from_an_unknown_model() -> None:
     with running() as (server, _):
         embedder = OpenAIEmbedder(SMALL, base_url=server.url + "/wrong", api_key=KEY)
-        with pytest.raises(EmbedderError, match="no embeddings API") as caught:
+        with pytest.raises(EmbedderError, match="is not an embeddings API") as caught:
             embedder.embed(TEXTS)
         assert "Check base_url" in str(caught.value)
         embedder.close()
@@ -215,14 +215,14 @@ def test_a_dimension_that_the_model_does_not_give_is_refused_by_its_server() -> 
     ("options", "pattern"),
     [
         ({"dimensions": 1537}, "1536 or fewer"),
-        ({"dimensions": 0}, "makes no sense"),
+        ({"dimensions": 0}, "dimensions is 0; it must be at least 1"),
         ({"base_url": "https://user:hunter2@example.com/v1"}, "holds a user, a password or a query"),
         ({"base_url": "https://example.com/v1?key=hunter2"}, "holds a user, a password or a query"),
         ({"base_url": "https://user:hunter2@example.com:no/v1"}, "not an http address"),
         ({"base_url": "ftp://example.com/v1"}, "not an http address"),
-        ({"api_key": "hunter2\nhunter3"}, "characters that no key has"),
+        ({"api_key": "hunter2\nhunter3"}, "characters that keys cannot hold"),
         ({"tokenizer": "no/such/tokenizer.json"}, "cannot be read"),
-        ({"requests_per_minute": 0}, "lets nothing through"),
+        ({"requests_per_minute": 0}, "it must be more than 0"),
         ({"price": None, "budget": Budget(1.0)}, "needs a price"),
     ],
 )

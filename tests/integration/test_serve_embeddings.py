@@ -107,7 +107,7 @@ def test_a_reply_is_of_one_model_although_another_goes_live_meanwhile() -> None:
 
 def test_token_arrays_are_refused_in_words(client: openai.OpenAI) -> None:
     for tokens in ([1, 2, 3], [[1, 2], [3]]):
-        with pytest.raises(openai.UnprocessableEntityError, match="token arrays are not taken"):
+        with pytest.raises(openai.UnprocessableEntityError, match="token arrays are not accepted"):
             client.embeddings.create(model="m", input=tokens)
 
 

@@ -197,7 +197,7 @@ def test_a_filter_that_reads_every_row_many_times_is_refused() -> None:
             assert reply.status_code == status
             many = {"not": {"or": [{"name": {"contains": str(number)}} for number in range(count)]}}
             assert client.post("/search/semantic", json={"query": "x", "filters": many}).status_code == status
-        assert reply.json()["error"]["message"] == "The filter has 6 times contains; this server takes 5."
+        assert reply.json()["error"]["message"] == "The filter uses contains 6 times; this server allows 5."
 
 
 def test_a_budget_that_is_spent_has_one_too(tmp_path: Path) -> None:
@@ -241,6 +241,6 @@ def test_a_statement_that_was_cancelled_has_an_answer_of_its_own(postgres_url: s
                 other.execute("lock table products in access exclusive mode")
                 reply = client.get("/search", params={"query": "y"})
             assert reply.status_code == 422
-            assert reply.json()["error"]["message"] == "The database needed longer for this than a request may take."
+            assert reply.json()["error"]["message"] == "The database took longer for this than a request may take."
         impatient.close()
         store.close()

@@ -162,7 +162,7 @@ def test_a_forwarded_address_counts_only_from_a_proxy_that_was_named(
 
 
 def test_a_proxy_has_an_address() -> None:
-    with pytest.raises(ConfigError, match="this is no address"):
+    with pytest.raises(ConfigError, match="this is not an address"):
         ServeSettings(trusted_proxies=("proxy.example",))
 
 

@@ -318,7 +318,7 @@ def test_of_several_pipelines_one_must_be_named(tmp_path: Path) -> None:
     config = load(written(tmp_path, TWO))
     assert config.pipeline("films").name == "films"
     assert list(config.pipelines) == config.names == ["books", "films"]
-    with pytest.raises(ConfigError, match=r"has 2 pipelines: books, films\.\n  Say which, for example books\."):
+    with pytest.raises(ConfigError, match=r"has 2 pipelines: books, films\.\n  Name one, for example books\."):
         config.pipeline()
 
 
@@ -326,7 +326,7 @@ def test_a_pipeline_that_is_not_there_gets_the_nearest_name(tmp_path: Path) -> N
     config = load(written(tmp_path, TWO))
     with pytest.raises(ConfigError, match=r"there is no pipeline 'book'\.\n  Did you mean 'books'\?"):
         config.pipeline("book")
-    with pytest.raises(ConfigError, match=r"there is no pipeline 'zzz'\.\n  There is books, films\."):
+    with pytest.raises(ConfigError, match=r"there is no pipeline 'zzz'\.\n  Available: books, films\."):
         config.pipeline("zzz")
 
 
@@ -369,7 +369,7 @@ def test_all_else_that_is_wrong_is_said_before_variables_are_missed(tmp_path: Pa
 def test_a_malformed_reference_says_how_to_write_one(tmp_path: Path) -> None:
     assert complaint(tmp_path, 'text = { lines = ["Price: ${price"] }') == (
         "pipelines.products.text.lines[0] holds a ${ that is not followed by a name and }.\n"
-        "  Write ${NAME} or ${NAME:-default}; where a dollar sign and a brace are meant, write $${."
+        "  Write ${NAME} or ${NAME:-default}; for a literal ${, write $${."
     )
 
 

@@ -39,7 +39,7 @@ def test_a_pipeline_without_a_source_says_how_to_add_one(tmp_path: Path) -> None
     [
         ("pipeline.a", "pipeline is not a known key.\n  Did you mean 'pipelines'?"),
         ("products", "products is not a known key.\n  Pipelines are written [pipelines.NAME]."),
-        ('pipelines."a b"', 'pipelines."a b" is no name for a pipeline.\n  Use letters, digits, _ and - only.'),
+        ('pipelines."a b"', 'pipelines."a b" is not a valid pipeline name.\n  Use letters, digits, _ and - only.'),
     ],
 )
 def test_a_wrong_heading_says_how_one_is_written(tmp_path: Path, heading: str, said: str) -> None:
@@ -53,8 +53,8 @@ def test_a_wrong_heading_says_how_one_is_written(tmp_path: Path, heading: str, s
     [
         ("", "pipelines is empty.\n  Add [pipelines.NAME]; `rowvec init` writes an example."),
         ("[pipelines]", "pipelines is empty.\n  Add [pipelines.NAME]; `rowvec init` writes an example."),
-        ("pipelines = 1", "pipelines is no table.\n  Write [pipelines.NAME]."),
-        ("pipelines.a = 1", "pipelines.a is no table.\n  Write [pipelines.a]."),
+        ("pipelines = 1", "pipelines is not a table.\n  Write [pipelines.NAME]."),
+        ("pipelines.a = 1", "pipelines.a is not a table.\n  Write [pipelines.a]."),
     ],
 )
 def test_a_config_without_pipelines_says_how_to_add_one(tmp_path: Path, text: str, said: str) -> None:
@@ -68,7 +68,7 @@ def test_two_pipelines_in_one_table_are_refused_since_each_would_delete_the_othe
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, f"[pipelines.a-b]\n{SOURCE}\n[pipelines.c]\n{SOURCE}\n{store}"))
     assert str(caught.value) == (
-        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is the table of pipeline 'a-b' too,"
+        f"{tmp_path}/rowvec.toml: pipelines.c.store.table is also the table of pipeline 'a-b'"
         " in the same database.\n  Give each pipeline a table of its own."
     )
 
@@ -85,7 +85,7 @@ def test_what_stands_in_the_file_twice_is_named(tmp_path: Path, again: str, said
     with pytest.raises(ConfigError) as caught:
         load(written(tmp_path, f"[pipelines.a]\n{SOURCE}\n{again}\n"))
     assert said in caught.value.message
-    assert caught.value.hint == "It stands in the file twice: keep one of them, or give it another name."
+    assert caught.value.hint == "It is in the file twice: keep one of them, or rename it."
 
 
 def test_everything_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

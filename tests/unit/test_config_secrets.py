@@ -87,7 +87,7 @@ def test_an_error_does_not_show_the_value_of_a_variable(
 
 def test_a_literal_address_in_the_wrong_place_is_not_shown(tmp_path: Path) -> None:
     said = shown(tmp_path, {"source.kind": f'"postgresql://u:{SECRET}@h/d"'})
-    assert "pipelines.p.source.kind has a value, which is none of sql" in said
+    assert "pipelines.p.source.kind has a value, which is not one of sql" in said
     assert SECRET not in said
 
 

@@ -100,7 +100,7 @@ def test_a_repr_shows_no_key_of_a_storage(tmp_path: Path) -> None:
 MISTAKES: list[Any] = [
     ('kind = "files", key = "id"', "paths is missing", 'Add paths = "rows/*.parquet".'),
     ('kind = "files", key = "id", paths = []', "paths is empty", "Give it a value, or leave the line out"),
-    ('kind = "files", key = "id", paths = 5', "paths is no list", 'Write paths = ["…", "…"].'),
+    ('kind = "files", key = "id", paths = 5', "paths is not a list", 'Write paths = ["…", "…"].'),
     ('kind = "files", paths = "a.csv"', "key is missing", 'Add key = "id".'),
     (
         'kind = "files", paths = "a.csv", key = ["a", "b"]',
@@ -109,7 +109,7 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "files", paths = "a.csv", key = "id", format = "cvs"',
-        "format is 'cvs', which is none of parquet, csv, jsonl",
+        "format is 'cvs', which is not one of parquet, csv, jsonl",
         "Did you mean 'csv'?",
     ),
     (
@@ -119,12 +119,12 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "files", paths = "a.csv", key = "id", types = { price = "numbr" }',
-        "types.price is no type of a column",
+        "types.price is not a column type",
         "Did you mean 'number'?",
     ),
     (
         'kind = "files", paths = "a.csv", key = "id", types = { price = 5 }',
-        "types.price is no type of a column",
+        "types.price is not a column type",
         "Write one of integer, number, decimal",
     ),
     (
@@ -139,7 +139,7 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", cursor_lag = "5 minutes"',
-        "cursor_lag is no length of time",
+        "cursor_lag is not a length of time",
         'Write for example "30m", "12h" or "1h30m".',
     ),
     (
@@ -149,10 +149,10 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "sql", url = "sqlite:///x.db", table = "t", key = "id", cursor = "at", full_every = 5',
-        "full_every is no length of time",
+        "full_every is not a length of time",
         'Write for example "30m", "12h" or "1h30m".',
     ),
-    ('kind = "files", paths = "a.csv", key = "id", where = "price <"', "where is no filter: ", ""),
+    ('kind = "files", paths = "a.csv", key = "id", where = "price <"', "where is not a filter: ", ""),
     (
         'kind = "files", paths = "a.csv", key = "id", query = "select 1"',
         "query is not a known key",
@@ -200,11 +200,11 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "debezium", key = "id", paths = "e.jsonl", key_type = "json"',
-        "key_type is 'json', which is none of integer, text, uuid",
+        "key_type is 'json', which is not one of integer, text, uuid",
         'Write key_type = "integer".',
     ),
     ('kind = "debezium", key = "id", paths = "e.jsonl", columns = {}', "columns is empty", "Give it a value"),
-    ('kind = "debezium", key = "id", paths = "e.jsonl", rows = 5', "rows is no table", "Write rows = { … }."),
+    ('kind = "debezium", key = "id", paths = "e.jsonl", rows = 5', "rows is not a table", "Write rows = { … }."),
     (
         'kind = "debezium", key = "id", paths = "e.jsonl", rows = { table = "t" }',
         "rows.url is missing",
@@ -222,8 +222,8 @@ MISTAKES: list[Any] = [
     ),
     (
         'kind = "debezium", key = "id", paths = "e.jsonl", rows = { url = "sqlite:///x.db", table = "t", key = "no" }',
-        "source has another key than its rows",
-        "The events and the table have the same key",
+        "source has a key that differs from that of its rows",
+        "The events and the table share one key: leave one of the two out.",
     ),
 ]
 

@@ -1,4 +1,4 @@
-"""A config that another user could have written is not believed."""
+"""A config that another user could have written is not trusted."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_roots_is_believed_but_not_where_everybody_writes(
 def test_one_that_everybody_may_write(folder: Path, name: str) -> None:
     (folder / name).chmod(0o646)
     for path in (None, folder):
-        with pytest.raises(ConfigError, match="Every user may write it"):
+        with pytest.raises(ConfigError, match="Every user may write to it"):
             load(path)
 
 

@@ -99,7 +99,7 @@ def test_a_name_without_a_value_in_the_env_file_is_not_set(tmp_path: Path) -> No
 def test_a_broken_env_file_names_the_line_and_does_not_show_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         environment(tmp_path, "A=1\nPW='hunter2\n").get("B")
-    assert str(caught.value).startswith(f"{tmp_path / '.env'}, line 2: this is no setting.")
+    assert str(caught.value).startswith(f"{tmp_path / '.env'}, line 2: this is not a setting.")
     assert "hunter2" not in str(caught.value)
 
 

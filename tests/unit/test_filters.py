@@ -193,25 +193,25 @@ def test_a_value_becomes_one_of_the_columns_type(column: str, given: Any, bound:
 @pytest.mark.parametrize(
     ("column", "given", "said"),
     [
-        ("integer", "12", "holds integer values; the text '12' is none"),
+        ("integer", "12", "holds integer values; the text '12' is not one"),
         ("integer", True, "the boolean true"),
         ("integer", 1.5, "a fraction, which no integer equals"),
         ("integer", 2**63, "more than 64 bits"),
-        ("number", "cheap", "holds number values; the text 'cheap' is none"),
+        ("number", "cheap", "holds number values; the text 'cheap' is not one"),
         ("decimal", "cheap", "holds decimal values"),
         ("decimal", Decimal("1e999999"), "more than 300 digits"),
         ("integer", Decimal("1e999999"), "more than 300 digits"),
         ("decimal", "NaN", "not a finite number"),
         ("boolean", 1, "Write true or false"),
         ("boolean", "true", "Write true or false"),
-        ("text", 5, "holds text values; the integer 5 is none"),
+        ("text", 5, "holds text values; the integer 5 is not one"),
         ("date", "2024-13-01", "month must be in 1..12"),
         ("date", "2024-05-01T10:00", "holds date values"),
         ("date", dt.datetime(2024, 5, 1, tzinfo=dt.UTC), "the timestamp 2024-05-01"),
         ("time", "12:30+02:00", "offset"),
         ("timestamp", "yesterday", "such as '2024-05-01'"),
         ("timestamp", 1714521600, "the integer 1714521600"),
-        ("timestamp", "0001-01-01T00:00:00+10:00", "is none"),
+        ("timestamp", "0001-01-01T00:00:00+10:00", "is not one"),
         ("uuid", "123", "holds uuid values"),
     ],
 )
@@ -259,7 +259,7 @@ def test_without_a_near_name_all_columns_are_named() -> None:
 
 
 def test_a_long_substring_is_refused_and_a_long_array_member_is_not() -> None:
-    with pytest.raises(SearchError, match="1,001 characters; 1,000 are the most"):
+    with pytest.raises(SearchError, match="1,001 characters; the maximum is 1,000"):
         bind(Compare("text", Op.CONTAINS, "x" * 1_001), COLUMNS)
     bind(Compare("array", Op.CONTAINS, "x" * 1_001), COLUMNS)
 

@@ -101,8 +101,8 @@ def test_that_nobody_works_is_said_and_said_again(monkeypatch: pytest.MonkeyPatc
         now[0] += seconds
         fleet._tell_silence()
     assert [text[:60] for text in told] == [
-        "No worker has said anything for 30 s, and 2 ranges wait. Doe",
-        "No worker has said anything for 60 s, and 2 ranges wait. Doe",
+        "No worker has reported for 30 s, and 2 ranges are waiting. I",
+        "No worker has reported for 60 s, and 2 ranges are waiting. I",
     ]
 
 

@@ -21,7 +21,7 @@ def test_only_a_run_that_did_the_work_answers_what_was_asked_before_it(outcome: 
     asked = jobs.newest_run(pipeline)
     pipeline.store.save_run(pipeline.store.begin_run("things"), Report(whole=True), outcome)
     assert jobs.generate_embeddings(pipeline, 100, asked) == {"processed": 2, "failed": 0}
-    assert "began after this was asked for" in jobs.generate_embeddings(pipeline, 100, asked)["skipped"]
+    assert "began after this task was requested" in jobs.generate_embeddings(pipeline, 100, asked)["skipped"]
 
 
 PARTS = [

@@ -121,7 +121,7 @@ def test_a_damaged_conversion_says_what_to_delete(tmp_path: Path) -> None:
 
 
 def test_a_token_that_the_model_does_not_have_is_an_error_of_the_embedder(engine: Make) -> None:
-    with pytest.raises(EmbedderError, match="token 100000, and the model has"):
+    with pytest.raises(EmbedderError, match="token 100000, but the model has"):
         engine().vectors([[2, 100_000, 3]])
 
 

@@ -199,10 +199,10 @@ def test_queries_without_ids_are_their_own(tmp_path: Path) -> None:
         ("query,docid,rating\n1,7,good\n", "line 2: the rating 'good' is not a whole number"),
         ("query,docid,rating\n1,7,0.5\n", "line 2: the rating '0.5' is not a whole number"),
         ("query,docid,rating\n1,,3\n", "line 2: 'docid' holds no document"),
-        ("query,docid,rating\n1,7,3\n2,7,3\n1,7,2\n", "line 4: the document '7' of query '1' stands here again"),
+        ("query,docid,rating\n1,7,3\n2,7,3\n1,7,2\n", "line 4: the document '7' of query '1' is here a second time"),
         ("query,rating\n1,3\n", "line 2: there is no document, only 'query', 'rating'"),
-        ('query,docid,rating\n1,"7,3\n', "this is no CSV"),
-        ('{"query": 1, "docid": 7, "rating": 3}\n{"query": 1,\n', "line 2: this is no JSON"),
+        ('query,docid,rating\n1,"7,3\n', "this is not CSV"),
+        ('{"query": 1, "docid": 7, "rating": 3}\n{"query": 1,\n', "line 2: this is not JSON"),
         ('{"query": 1, "docid": 7, "rating": 3}\n[1]\n', "line 2: expected an object"),
         ('{"query": 1, "docid": [7], "rating": 3}\n', "line 1: 'docid' holds no document"),
         ('{"query": 1, "docid": 7, "rating": true}\n', "line 1: 'rating' holds no rating"),
@@ -223,7 +223,7 @@ def test_a_wrong_line_of_judgements_is_named(tmp_path: Path, text: str, said: st
     ("text", "said"),
     [
         ("id,query\n", "holds no query"),
-        ("id,query\n1,lamp\n1,chair\n", "line 3: the query '1' stands here a second time"),
+        ("id,query\n1,lamp\n1,chair\n", "line 3: the query '1' is here a second time"),
         ("id,name\n1,lamp\n", "line 2: there is no text of the query, only 'id', 'name'"),
         (
             "<top>\n<num>1</num><title>x</title>\n</top>\n<top>\n<num>2</num>\n</top>",

@@ -85,7 +85,7 @@ def test_a_cron_line_that_means_nothing_is_named(tmp_path: Path, line: str) -> N
 
 
 def test_a_cron_line_has_five_fields(tmp_path: Path) -> None:
-    assert "is no cron line" in complaint(tmp_path, 'schedule = { cron = "0 2 * *" }')
+    assert "is not a cron line" in complaint(tmp_path, 'schedule = { cron = "0 2 * *" }')
 
 
 def test_the_broker_comes_from_the_config_or_from_the_environment(
@@ -107,8 +107,8 @@ def test_the_broker_comes_from_the_config_or_from_the_environment(
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ('broker = "kafka://x"', "workers.broker is no address of Redis or RabbitMQ"),
-        ('time_limit = "soon"', "workers.time_limit is no length of time"),
+        ('broker = "kafka://x"', "workers.broker is not an address of Redis or RabbitMQ"),
+        ('time_limit = "soon"', "workers.time_limit is not a length of time"),
         ('brocker = "redis://x"', "workers.brocker is not a known key"),
     ],
 )

@@ -46,13 +46,13 @@ def audit(
     """Hold every row against the store and the store against every row; nothing is changed.
 
     Args:
-        sample: so many rows, chosen by chance, are embedded again and compared with their vectors.
+        sample: number of rows, chosen at random, that are embedded again and compared with their vectors.
         settle: seconds for which a row must be behind; a sync may be about to write it.
         progress: called after every page of rows.
         stop: when set, what was found so far is returned, marked as interrupted.
 
     Raises:
-        ConfigError: the source tells of changes only, and there is no table to compare with.
+        ConfigError: the source only gives changes, and there is no table to compare with.
         StoreError: there are no vectors yet, or another generation went live meanwhile.
         SourceError, EmbedderError, StoreUnavailable: one of them does not answer.
     """
@@ -64,7 +64,7 @@ def audit(
     work = Auditing(pipeline, stop or threading.Event(), progress)
     if not work.same_model and sample:
         work.result.notes.append(
-            f"The live vectors are of {work.result.model}, the config names another model: none was embedded again."
+            f"The live vectors are of {work.result.model}, but the config names another model: none was embedded again."
         )
         sample = 0
     work.look(sample, settle)
@@ -213,7 +213,7 @@ class Auditing:
     # All of it once more
 
     def _settle(self, until: float) -> None:
-        """Look again at what a sync may be about to mend, until it is mended or has been so for long enough."""
+        """Look again at what a sync may be about to repair, until it is repaired or has been wrong for long enough."""
         behind = [self.result.findings[drift] for drift in _BEHIND if drift in self.result.findings]
         while any(finding.keys for finding in behind) and not self.stop.is_set():
             self.look_again(behind)
@@ -236,7 +236,7 @@ class Auditing:
         return patiently(self.stop, self.auditor.faults, KEPT_KEYS)
 
     def _but_orphans(self, fault: Fault) -> Fault:
-        """Words that an orphaned vector lacks are no finding of their own."""
+        """Words that an orphaned vector lacks are not a finding of their own."""
         orphaned = self.result.findings.get(Drift.ORPHANED)
         if fault.drift is not Drift.NO_WORDS or orphaned is None:
             return fault
@@ -257,7 +257,7 @@ _BEHIND = (Drift.MISSING, Drift.STALE, Drift.METADATA, Drift.ORPHANED, Drift.LOS
 
 
 def judged_row(document: Document, seen: Seen | None, spec: TableSpec) -> Drift | None:
-    """What is wrong with what the store holds of a row; None for nothing. What embedding again mends comes first."""
+    """What is wrong with what the store holds of a row; None for nothing. What embedding again repairs comes first."""
     if not document.text:
         if seen is None:
             return None

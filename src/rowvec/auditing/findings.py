@@ -13,7 +13,7 @@ from rowvec.types import Key
 
 EXAMPLES = 5
 KEPT_KEYS = 100_000
-"""Of each kind; more than so many are counted, and left to another repair."""
+"""Keys kept of each kind; further ones are counted, and left to another repair."""
 
 
 class RowHashes(NamedTuple):
@@ -28,7 +28,7 @@ class Finding:
     drift: Drift
     count: int = 0
     keys: dict[Key, RowHashes | None] = field(default_factory=dict)
-    """The first KEPT_KEYS of them; no mark where the source has no such row."""
+    """The first KEPT_KEYS of them; no mark if the source does not have the row."""
     detail: str = ""
 
     def add(self, key: Key, mark: RowHashes | None) -> None:
@@ -65,7 +65,7 @@ REPAIRS = {
     Drift.NO_WORDS: "index the words again",
     Drift.LOST_WORDS: "drop the words",
     Drift.WORD_COUNTS: "count again",
-    Drift.INDEX: "build it anew",
+    Drift.INDEX: "rebuild it",
 }
 """What `--repair` does."""
 

@@ -1,4 +1,4 @@
-"""Mending what an audit found: just those rows, by the same sync that writes everything else."""
+"""Repairing what an audit found: just those rows, by the same sync that writes everything else."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EMBEDDED = (
 )  # fmt: skip
 REWRITTEN = (Drift.METADATA, Drift.NO_WORDS)
 OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX)
-"""What the store tells by itself."""
+"""What the store alone can show."""
 
 
 @dataclass(slots=True)
@@ -32,7 +32,7 @@ class Repair:
     left: list[Finding] = field(default_factory=list)
     """What is still wrong; of a repair that was stopped, what was found."""
     total: Report = field(default_factory=Report)
-    """Of the syncs that mended it."""
+    """Of the syncs that repaired it."""
 
     @property
     def failed(self) -> int:
@@ -52,9 +52,9 @@ def repair(
     progress: OnReport | None = None,
     stop: threading.Event | None = None,
 ) -> Repair:
-    """Mend the rows that `found` names, then look at them again.
+    """Repair the rows that `found` names, then look at them again.
 
-    What is embedded is embedded anew, and never taken from a row with the same text: its vector is in doubt too.
+    What is embedded is embedded again, and never taken from a row with the same text: its vector is in doubt too.
 
     Raises:
         StoreError: the live vectors are of another model than the config's, or have come to be since the audit.
@@ -78,15 +78,15 @@ def repair(
             auditor.forget(rewritten)
         if Drift.LOST_FAILURE in found.findings:
             _drop_failures(pipeline, live, found.findings[Drift.LOST_FAILURE])
-        _mend(auditor, found, (Drift.LOST_WORDS,))
+        _repair(auditor, found, (Drift.LOST_WORDS,))
     named = (*rewritten, *_keys(found, (Drift.ORPHANED,)))
     if named:
         options = Options(Selection(named), allow_delete=allow_delete)
         done.total.add(sync(pipeline, options, progress=progress, stop=stop))
     with pipeline.store.lock():
         _check_live(pipeline)
-        # Last: words that were missing have been counted anew, and the index is built over what is right.
-        _mend(auditor, found, (Drift.WORD_COUNTS, Drift.INDEX))
+        # Last: words that were missing have been counted again, and the index is built over what is right.
+        _repair(auditor, found, (Drift.WORD_COUNTS, Drift.INDEX))
     done.left = _left(pipeline, found, stop)
     return done
 
@@ -94,8 +94,8 @@ def repair(
 def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
     if not found.repairable:
         raise StoreError(
-            f"The live vectors in {pipeline.store.location} are of {found.model}, and the config names another model:"
-            " what is wrong with them cannot be mended with that one. Nothing was changed.",
+            f"The live vectors in {pipeline.store.location} are of {found.model}, but the config names another model,"
+            " which cannot repair them. Nothing was changed.",
             hint="`rowvec sync` builds the new model's vectors beside them; or set embedder back to repair these.",
         )
     _check_live(pipeline)
@@ -124,7 +124,7 @@ def _drop_failures(pipeline: Pipeline, live: GenerationHandle, finding: Finding)
     live.write(WriteBatch(recovered=list(still.keys)))
 
 
-def _mend(auditor: Auditor, found: Audit, drifts: Iterable[Drift]) -> None:
+def _repair(auditor: Auditor, found: Audit, drifts: Iterable[Drift]) -> None:
     for drift in drifts:
         if drift in found.findings:
             auditor.mend(_fault(found.findings[drift]))
@@ -135,7 +135,7 @@ def _fault(finding: Finding) -> Fault:
 
 
 def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Finding]:
-    """What is still wrong of what was found, and what there was no room to mend; all of it where nobody looked."""
+    """What is still wrong of what was found, and what there was no room to repair; all of it where nobody looked."""
     looking = Auditing(pipeline, stop)
     of_rows = [finding.copy() for finding in found.findings.values() if finding.drift not in OF_THE_STORE]
     of_store = [_fault(finding) for finding in found.findings.values() if finding.drift in OF_THE_STORE]

@@ -26,7 +26,7 @@ LOWEST_COSINE = 0.999
 QUERIES = 30
 NEAREST = 10
 DEEP = 400
-"""So many hits are asked for, and so much effort with that, before a row counts as not in the index."""
+"""Hits asked for, with the effort that this takes, before a row counts as missing from the index."""
 
 
 class Sample:
@@ -139,7 +139,7 @@ class IndexCheck:
 
     @classmethod
     def of(cls, live: GenerationHandle, vectors: Mapping[Key, Vector], stop: threading.Event) -> IndexCheck | None:
-        """Look for each row by its own vector; None where there is no index."""
+        """Look for each row by its own vector; None if there is no index."""
         state = patiently(stop, live.status)
         if not vectors or state.index is None:
             return None

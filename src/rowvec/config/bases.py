@@ -29,7 +29,7 @@ class SourceConfig(Section):
 
     @property
     def rows_url(self) -> str | None:
-        """The URL of the database that holds the rows; None where that is not a database."""
+        """The URL of the database that holds the rows; None if that is not a database."""
         return None
 
 
@@ -41,7 +41,7 @@ class EmbedderConfig(Section):
     not_kept: ClassVar[frozenset[str]] = frozenset()
     """Fields that a store never keeps with a generation, such as a key."""
     of_the_machine: ClassVar[frozenset[str]] = frozenset()
-    """Fields that decide no vector: a former model is loaded with today's."""
+    """Fields that do not affect vectors: a former model is loaded with today's values."""
 
 
 class StoreConfig(Section):
@@ -51,7 +51,7 @@ class StoreConfig(Section):
     metadata: Names = ()
     """Columns of the source that are kept beside the vectors, for filters and hits."""
     language: OptionalText = "english"
-    """Of keyword search; `""` for no keyword index."""
+    """Language of keyword search; `""` for no keyword index."""
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -60,5 +60,5 @@ class StoreConfig(Section):
 
     @property
     def own_column(self) -> str | None:
-        """The column of the user's own table that holds the vectors; None where the store has a table of its own."""
+        """The column of the user's own table that holds the vectors; None if the store has a table of its own."""
         return None

@@ -23,7 +23,7 @@ from rowvec.support.suggestions import suggestion
 
 DOTENV = ".env"
 _DEPTH = 10
-"""Defaults are nested so deep at most."""
+"""Defaults may be nested up to this deep."""
 
 
 def _default(depth: int) -> str:
@@ -52,7 +52,7 @@ class Unset(NamedTuple):
 
     at: At
     variable: str | None
-    """None where the reference is no well-formed one."""
+    """None if the reference is malformed."""
 
 
 class Environment:
@@ -89,13 +89,13 @@ class Environment:
             raise ConfigError(f"{self.file} is not UTF-8 text.", hint="Save it as UTF-8.") from error
         except OSError as error:
             raise ConfigError(
-                f"{self.file} cannot be read: {error.strerror}.", hint="Mend its permissions, or move it away."
+                f"{self.file} cannot be read: {error.strerror}.", hint="Fix its permissions, or move it elsewhere."
             ) from error
         for binding in parse_stream(io.StringIO(text)):
             if binding.error:
                 # The line itself may hold a password.
                 raise ConfigError(
-                    f"{self.file}, line {binding.original.line}: this is no setting.",
+                    f"{self.file}, line {binding.original.line}: this is not a setting.",
                     hint='Write NAME=value, in quotes if the value holds spaces or #: NAME="some value".',
                 )
         return DotEnv(None, stream=io.StringIO(text), override=False).dict()

@@ -53,7 +53,7 @@ def clear_url(value: SecretStr | None) -> SecretStr | None:
 
 def number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise wrong("is no number", "Write a number without quotes.")
+        raise wrong("is not a number", "Write a number without quotes.")
     return value
 
 
@@ -68,10 +68,10 @@ def duration(value: Any) -> Any:
     text = value if isinstance(value, str) else ""
     parts = re.findall(r"(\d{1,6})([smhd])", text)
     if not parts or "".join(map("".join, parts)) != text:
-        raise wrong("is no length of time", 'Write for example "30m", "12h" or "1h30m".')
+        raise wrong("is not a length of time", 'Write for example "30m", "12h" or "1h30m".')
     length = sum((dt.timedelta(**{_UNITS[unit]: int(count)}) for count, unit in parts), dt.timedelta())
     if not length:
-        raise wrong("is no time at all", 'Write for example "30m".')
+        raise wrong("must be longer than zero", 'Write for example "30m".')
     return length
 
 

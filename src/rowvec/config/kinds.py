@@ -34,11 +34,11 @@ GROUPS: Mapping[Part, str] = {"source": "rowvec.sources", "embedder": "rowvec.em
 
 @dataclass(frozen=True, slots=True)
 class Building:
-    """What a factory is told besides its own table of the config."""
+    """What a factory gets besides its own table of the config."""
 
     pipeline: str
     state: Path | None = None
-    """The folder for data of rowvec's own, `.rowvec` beside the config."""
+    """The folder for rowvec's own data, `.rowvec` beside the config."""
     budget: Budget | None = None
     """What a paid embedder may cost."""
     readers: int = 2

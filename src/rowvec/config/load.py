@@ -89,12 +89,12 @@ class Config:
         """The pipeline `name`; None means the only one there is.
 
         Raises:
-            ConfigError: there is none of that name, or several and no name; a variable it needs is not set.
+            ConfigError: no pipeline has that name, or there are several and no name; a variable it needs is not set.
         """
         if name is None and len(self._declared) > 1:
             raise ConfigError(
                 f"{shown_path(self.path)} has {len(self._declared)} pipelines: {', '.join(self._declared)}.",
-                hint=f"Say which, for example {self.names[0]}.",
+                hint=f"Name one, for example {self.names[0]}.",
             )
         if name is not None and name not in self._declared:
             raise ConfigError(
@@ -132,7 +132,7 @@ def _read_workers(file: Path, written: Any) -> tuple[WorkersConfig | list[Proble
     """The section, or the variables it waits for; and what is wrong with it."""
     at: At = ("workers",)
     if not isinstance(written, dict):
-        return [], [Problem(at, "is no table", "Write [workers].")]
+        return [], [Problem(at, "is not a table", "Write [workers].")]
     environment = Environment(file.parent)
     table, unset = expand(written, environment, at)
     broker = environment.get(BROKER_VARIABLE)
@@ -147,7 +147,7 @@ def _read_workers(file: Path, written: Any) -> tuple[WorkersConfig | list[Proble
 
 
 def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, PipelineConfig | list[Problem]], list[Problem]]:
-    """The pipelines of a parsed file, and what must be mended before any of them is used."""
+    """The pipelines of a parsed file, and what must be fixed before any of them is used."""
     problems = []
     for name in document:
         if name not in TOP:
@@ -156,7 +156,7 @@ def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, PipelineConfi
             problems.append(Problem((name,), "is not a known key", fix))
     tables = document.get("pipelines", {})
     if not isinstance(tables, dict):
-        problems.append(Problem(("pipelines",), "is no table", "Write [pipelines.NAME]."))
+        problems.append(Problem(("pipelines",), "is not a table", "Write [pipelines.NAME]."))
         return {}, problems
     if not tables and not problems:
         fix = "Add [pipelines.NAME]; `rowvec init` writes an example."
@@ -184,9 +184,11 @@ class _Reader:
         """None when there are problems or variables that are not set."""
         name = self._context.pipeline
         if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
-            self.problems.append(Problem(self._at, "is no name for a pipeline", "Use letters, digits, _ and - only."))
+            self.problems.append(
+                Problem(self._at, "is not a valid pipeline name", "Use letters, digits, _ and - only.")
+            )
         if not isinstance(written, dict):
-            self.problems.append(Problem(self._at, "is no table", f"Write [pipelines.{name}]."))
+            self.problems.append(Problem(self._at, "is not a table", f"Write [pipelines.{name}]."))
             return None
         table, unset = expand(written, self._context.environment, self._at)
         self.unset = list(dict.fromkeys(unset))
@@ -246,7 +248,7 @@ def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> l
             owner = owners.setdefault(pipeline.store.target, name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
-                what = f"is the table of pipeline {owner!r} too, in the same database"
+                what = f"is also the table of pipeline {owner!r} in the same database"
                 problems.append(Problem(at, what, "Give each pipeline a table of its own."))
     return problems
 
@@ -257,7 +259,7 @@ def _in_place(table: dict[str, Any]) -> None:
     if isinstance(source, dict) and isinstance(store, dict) and store.get("column"):
         url, name = source.get("url"), source.get("table")
         if isinstance(url, str) and isinstance(name, str):
-            # The store's driver knows no SQLAlchemy dialect.
+            # The store's driver does not know SQLAlchemy's dialects.
             url = type(url)(re.sub(r"^(postgres(?:ql)?)\+\w+://", r"\1://", url))
             table["store"] = {"url": url, "table": name, **store}
 
@@ -321,5 +323,5 @@ def _syntax_error(shown: str, text: str, said: str) -> ConfigError:
     line, column = (int(found[1]), int(found[2])) if found else (len(lines), len(lines[-1]) + 1)
     hint = "A value is text in quotes, a number, true, false, a [list] or a { table }."
     if doubled:
-        hint = "It stands in the file twice: keep one of them, or give it another name."
+        hint = "It is in the file twice: keep one of them, or rename it."
     return ConfigError(f"{shown}, line {line}, column {column}: {message or said}.", hint=hint)

@@ -39,7 +39,7 @@ MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
 OPENAI = "https://api.openai.com/v1"
 KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
-"""By the host, and those below it, that each key is for."""
+"""Variables of API keys, by the host that the key is for; its subdomains count too."""
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
@@ -61,14 +61,15 @@ def _postgres_url(value: SecretStr) -> SecretStr:
     url = value.get_secret_value()
     if url != EMBEDDED and not re.match(r"postgres(ql)?://|\w+\s*=", url):
         raise wrong(
-            "is no PostgreSQL URL", f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.'
+            "is not a PostgreSQL URL",
+            f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.',
         )
     return value
 
 
 def _base_url(url: str) -> str:
     if not re.match(r"https?://[^/?#]", url):
-        raise wrong("is no web address", f"Write one up to the API's version, such as {OPENAI}.")
+        raise wrong("is not a web address", f"Write one up to the API's version, such as {OPENAI}.")
     if "@" in url:
         raise wrong("holds a user or password", "Leave it out of the address, and put the key into api_key.")
     return url
@@ -78,9 +79,9 @@ def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
     url = value.get_secret_value()
     scheme, remote, _ = url.partition("://")
     if remote and scheme not in {"libsql", "http", "https", "ws", "wss", "file"}:
-        raise wrong("is no libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
+        raise wrong("is not a libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
     if ":memory:" in url:
-        raise wrong("is in memory, where no vector outlives the command", "Write a path such as vectors.db.")
+        raise wrong("is in memory, so its vectors are lost when the command ends", "Write a path such as vectors.db.")
     if (remote and scheme != "file") or not info.context:
         return value
     path, mark, options = url.removeprefix("file:").partition("?")
@@ -96,7 +97,7 @@ def _table(value: Any, info: ValidationInfo) -> Any:
         return value
     parts = value.split(".")
     if len(parts) > 2 or not all(parts):
-        raise wrong("is no table name", "Write table, or schema.table.")
+        raise wrong("is not a table name", "Write table, or schema.table.")
     if max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > LONGEST_TABLE:
         raise wrong(f"is longer than {LONGEST_TABLE} bytes", 'Choose a shorter name: table = "…".')
     return value
@@ -125,14 +126,14 @@ def _lines(value: Any) -> Any:
         return None
     lines = value.strip("\n").splitlines() if isinstance(value, str) else value
     if not isinstance(lines, list | tuple) or not all(isinstance(line, str) for line in lines):
-        raise wrong("is no list of lines", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
+        raise wrong("is not a list of lines", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
     if not any(line.strip() for line in lines):
         raise wrong("is empty", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
     return tuple(str(line) for line in lines)
 
 
 def key_variable(base_url: str) -> str | None:
-    """The variable whose key is for that address; None where a key must be written into the config."""
+    """The variable whose key is for that address; None if a key must be written into the config."""
     host = urlsplit(base_url).hostname or ""
     found = (variable for home, variable in KEY_VARIABLES.items() if host == home or host.endswith(f".{home}"))
     return next(found, None)
@@ -162,7 +163,7 @@ class TextConfig(Section):
     exclude: Names = ()
     """Columns that `columns = "*"` leaves out."""
     repeat: dict[str, Count] = Field(default_factory=dict)
-    """How often the text says a column: `{ name = 2 }` makes it weigh more."""
+    """How often a column is repeated in the text: `{ name = 2 }` gives it more weight."""
     template: OptionalText = None
     """Instead of columns: a Jinja2 template, such as `"{{ title }}. {{ description }}"`."""
     lines: Annotated[tuple[str, ...] | None, PlainValidator(_lines)] = None
@@ -178,7 +179,7 @@ class TextConfig(Section):
     def _one_form(self) -> TextConfig:
         given = [form for form in FORMS if getattr(self, form) is not None]
         if len(given) > 1:
-            raise wrong(f"has {' and '.join(given)}", "Keep one of them: each is a whole text.")
+            raise wrong(f"has {' and '.join(given)}", "Keep one of them: each makes the whole text.")
         if self.columns is None:
             for name in ("exclude", "repeat"):
                 if getattr(self, name):
@@ -194,25 +195,25 @@ class LocalEmbedderConfig(EmbedderConfig):
 
     kind: Literal["local"] = "local"
     model: ModelName = MINILM
-    """Its name on the Hugging Face hub, or a folder that holds it."""
+    """Name of the model on the Hugging Face hub, or a folder that holds it."""
     precision: Literal["float32", "int8", "float16"] = "float32"
     """`int8` is about twice as fast, its vectors a little off; `float16` needs a GPU."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a GPU where there is one."""
+    """`auto` uses a GPU if there is one."""
     overflow: Literal["truncate", "mean"] = "truncate"
     """A text longer than the window is cut, or embedded in windows whose mean is taken."""
     max_tokens: OptionalCount = None
-    """A smaller window than the model's own."""
+    """Window in tokens, to make it smaller than the model's own."""
     query_prompt: str | None = None
-    """Put before a query; by default what the model's files say."""
+    """Prefix of a query; by default what the model's files say."""
     passage_prompt: str | None = None
-    """Put before the text of a row; by default what the model's files say."""
+    """Prefix of the text of a row; by default what the model's files say."""
     workers: OptionalCount = None
-    """Batches at once; by default as many as there are cores."""
+    """Batches computed at once; by default one for each core."""
     batch_size: OptionalCount = None
-    """At most so many texts in a batch; by default what a budget of tokens holds."""
+    """Maximum number of texts in a batch; by default what fits a budget of tokens."""
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
-    """Where downloaded and converted models are kept."""
+    """Folder in which downloaded and converted models are kept."""
 
     of_the_machine: ClassVar = frozenset({"device", "workers", "batch_size", "cache_dir"})
 
@@ -222,15 +223,15 @@ class SentenceTransformersEmbedderConfig(EmbedderConfig):
 
     kind: Literal["sentence-transformers"] = "sentence-transformers"
     model: ModelName = Field(default=MINILM, examples=["sentence-transformers/all-mpnet-base-v2"])
-    """Its name on the Hugging Face hub, or a folder that holds it."""
+    """Name of the model on the Hugging Face hub, or a folder that holds it."""
     device: OptionalText = None
-    """As the library names it, such as `cuda:0`; by default its own choice."""
+    """Device as the library names it, such as `cuda:0`; by default the library chooses."""
     batch_size: OptionalCount = None
     """Texts in one batch; by default a number that suits the device."""
     query_prompt: str | None = None
-    """Put before a query; by default what the model's files say."""
+    """Prefix of a query; by default what the model's files say."""
     passage_prompt: str | None = None
-    """Put before the text of a row; by default what the model's files say."""
+    """Prefix of the text of a row; by default what the model's files say."""
     revision: OptionalText = None
     """A branch, tag or commit of the model on the hub."""
     trust_remote_code: bool = False
@@ -245,38 +246,38 @@ class OpenAIEmbedderConfig(EmbedderConfig):
 
     kind: Literal["openai"] = "openai"
     model: Text_ = Field(examples=["text-embedding-3-small"])
-    """As the service names it."""
+    """Name of the model at the service."""
     base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
     """The address of the service, up to its version."""
     api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
-    """By default from `OPENAI_API_KEY` for OpenAI, `OPENROUTER_API_KEY` for OpenRouter; none for another host."""
+    """API key; by default from `OPENAI_API_KEY` for OpenAI, `OPENROUTER_API_KEY` for OpenRouter, else none."""
     allow_http: bool = False
     """Send the key to another machine over `http`, where it can be read on the way."""
     dimensions: OptionalCount = None
-    """Shorter vectors than the model's own, where the service can make them."""
+    """Dimension of the vectors, if the service can make them shorter than the model's own."""
     batch_size: Count = 100
     """Texts in one request."""
     concurrency: Count = 4
-    """Requests at once."""
+    """Requests sent at once."""
     requests_per_minute: OptionalCount = None
-    """No limit by default."""
+    """Maximum number of requests a minute; no limit by default."""
     tokens_per_minute: OptionalCount = None
-    """No limit by default."""
+    """Maximum number of tokens a minute; no limit by default."""
     tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
     """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens; overrides the built-in table."""
     max_cost: Annotated[Price | None, Field(gt=0), BeforeValidator(blank_is_none)] = None
-    """US dollars that one process, such as a server or a worker, may spend until it is started again; `--max-cost` goes
-    before it."""
+    """US dollars that one process, such as a server or a worker, may spend until it is restarted; `--max-cost`
+    overrides it."""
     timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
-    """Seconds until a request counts as lost."""
+    """Seconds after which a request counts as lost."""
     max_tries: Count = 3
-    """Of one request."""
+    """Maximum number of tries of one request."""
     query_prompt: str | None = None
-    """Put before a query."""
+    """Prefix of a query."""
     passage_prompt: str | None = None
-    """Put before the text of a row."""
+    """Prefix of the text of a row."""
 
     not_kept: ClassVar = frozenset({"api_key", "allow_http"})
     of_the_machine: ClassVar = frozenset({"batch_size", "concurrency", "max_cost"})
@@ -286,13 +287,13 @@ class OpenAIEmbedderConfig(EmbedderConfig):
         if self.api_key is not None and in_clear(self.base_url) and not self.allow_http:
             raise wrong(
                 "would send its key over http, where it can be read on the way",
-                "Write an https address, or allow_http = true where the network is yours.",
+                "Write an https address, or allow_http = true if the network is yours.",
             )
         return self
 
     @property
     def key_variable(self) -> str | None:
-        """The variable that holds the key where `api_key` is left out; None where none does."""
+        """The variable that holds the key if `api_key` is left out; None if there is none."""
         return key_variable(self.base_url)
 
 
@@ -303,17 +304,17 @@ class PostgresStoreConfig(StoreConfig):
     url: Annotated[SecretStr, AfterValidator(clear_url), AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
     """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
     table: TableName = Field(default="", validate_default=True)
-    """`table` or `schema.table`; named after the pipeline by default."""
+    """`table` or `schema.table`; by default made from the pipeline's name."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
     storage: Literal["vector", "halfvec"] = "vector"
     """`halfvec` takes half the space."""
     column: Annotated[Annotated[str, Field(max_length=LONGEST_COLUMN)] | None, BeforeValidator(blank_is_none)] = None
-    """Write vectors into this column of a table of your own instead."""
+    """Column of a table of your own to write vectors into, instead of a separate table."""
     language: OptionalText = "english"
-    """Of keyword search: `"german"`, `"simple"` and so on; `""` for no keyword index."""
+    """Language of keyword search: `"german"`, `"simple"` and so on; `""` for no keyword index."""
     create_extension: bool = True
-    """Create the extension `vector` where it is missing."""
+    """Create the extension `vector` if it is missing."""
     index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
     """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
 
@@ -335,9 +336,9 @@ class LibsqlStoreConfig(StoreConfig):
     )
     """A file, or `libsql://name.turso.io`."""
     token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
-    """Of a remote database."""
+    """Access token of a remote database."""
     table: TableName = Field(default="", validate_default=True)
-    """Named after the pipeline by default."""
+    """Name of the table; by default made from the pipeline's name."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
 
@@ -352,32 +353,32 @@ class SearchConfig(Section):
     fusion: Literal["convex", "rrf"] = "convex"
     """How hybrid search joins its two sides: scores added, or reciprocal ranks."""
     semantic_weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.5
-    """Of `convex`; the keyword score has the rest."""
+    """Weight of the semantic score in `convex`, 0 to 1; the keyword score gets the rest."""
     static: OptionalText = None
     """An expression over metadata columns that is added to each score, such as `"log(1 + downloads) / 20"`."""
     static_weight: Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)] = 0.2
-    """What `static` is multiplied by."""
+    """Factor by which `static` is multiplied."""
     decay: OptionalText = None
     """A date or timestamp column: older rows count less."""
     half_life_days: Annotated[float | None, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = None
-    """So old, a row counts half."""
+    """Age at which a row's score is halved."""
 
 
 class EvalConfig(Section):
     """What a new generation is measured by, before searches see it."""
 
     queries: Annotated[Path, BeforeValidator(_path)] = Field(examples=["queries.csv"])
-    """CSV, JSONL or TREC, as `rowvec eval` reads them."""
+    """File of queries: CSV, JSONL or TREC, as `rowvec eval` reads it."""
     judgements: Annotated[Path, BeforeValidator(_path)] = Field(examples=["judgements.csv"])
-    """CSV, JSONL or TREC qrels."""
+    """File of judgements: CSV, JSONL or TREC qrels."""
     measure: Text_ = "nDCG@10"
-    """As `rowvec eval` names it."""
+    """Measure, as `rowvec eval` names it."""
     tolerance: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.01
-    """A new generation may score lower than the live one by so much."""
+    """How much lower than the live generation a new one may score."""
 
 
 class PipelineTable(Section):
-    """One pipeline, its parts not looked into."""
+    """One pipeline whose parts are not checked yet."""
 
     source: dict[str, Any] = Field(examples=[{"kind": "sql", "url": "sqlite:///shop.db"}])
     """Where rows come from; its keys depend on `kind`."""
@@ -392,6 +393,6 @@ class PipelineTable(Section):
     eval: dict[str, Any] | None = None
     """What a new generation is measured by, before searches see it."""
     schedule: dict[str, Any] | None = None
-    """When `rowvec beat` has it synced."""
+    """When `rowvec beat` queues a sync."""
     on_missing: Literal["delete", "keep"] = "delete"
     """What happens to the vector of a row that is gone."""

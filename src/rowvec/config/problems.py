@@ -16,23 +16,23 @@ from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
 
 WRONG_TYPES = {
-    "int_type": ("is no whole number", "Write a number without quotes, such as {name} = 100."),
-    "int_parsing": ("is no whole number", "Write a number without quotes, such as {name} = 100."),
+    "int_type": ("is not a whole number", "Write a number without quotes, such as {name} = 100."),
+    "int_parsing": ("is not a whole number", "Write a number without quotes, such as {name} = 100."),
     "int_parsing_size": ("is too large", "Write a smaller number."),
-    "int_from_float": ("is no whole number", "Write it without a fraction."),
-    "float_type": ("is no number", "Write a number without quotes, such as {name} = 1.5."),
-    "float_parsing": ("is no number", "Write a number without quotes, such as {name} = 1.5."),
-    "finite_number": ("is no finite number", "Write a number such as {name} = 1.5."),
+    "int_from_float": ("is not a whole number", "Write it without a fraction."),
+    "float_type": ("is not a number", "Write a number without quotes, such as {name} = 1.5."),
+    "float_parsing": ("is not a number", "Write a number without quotes, such as {name} = 1.5."),
+    "finite_number": ("is not a finite number", "Write a number such as {name} = 1.5."),
     "bool_type": ("is neither true nor false", "Write {name} = true or {name} = false."),
     "bool_parsing": ("is neither true nor false", "Write {name} = true or {name} = false."),
-    "string_type": ("is no text", 'Write it in quotes: {name} = "…".'),
+    "string_type": ("is not text", 'Write it in quotes: {name} = "…".'),
     "string_too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
     "too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
     "string_too_long": ("is too long", "Choose a shorter name."),
-    "path_type": ("is no path", 'Write it in quotes: {name} = "…".'),
-    "tuple_type": ("is no list", 'Write {name} = ["…", "…"].'),
-    "dict_type": ("is no table", "Write {name} = {{ … }}."),
-    "model_type": ("is no table", "Write {name} = {{ … }}."),
+    "path_type": ("is not a path", 'Write it in quotes: {name} = "…".'),
+    "tuple_type": ("is not a list", 'Write {name} = ["…", "…"].'),
+    "dict_type": ("is not a table", "Write {name} = {{ … }}."),
+    "model_type": ("is not a table", "Write {name} = {{ … }}."),
 }
 LIMITS = {
     "greater_than_equal": ("at least", "ge"),
@@ -84,7 +84,7 @@ def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: M
     if kind == "literal_error":
         choices = _choices(model.model_fields[name].annotation)
         near = suggestion(value, choices) if isinstance(value, str) else ""
-        what = f"{_is(value)}, which is none of {', '.join(choices)}"
+        what = f"{_is(value)}, which is not one of {', '.join(choices)}"
         return Problem(place, what, near if near.startswith("Did") else f"Write {name} = {quoted(choices[0])}.")
     if kind in LIMITS:
         words, limit = LIMITS[kind]
@@ -102,7 +102,7 @@ def _table_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
 
 def unset_variable(unset: Unset, environment: Environment) -> Problem:
     if unset.variable is None:
-        fix = "Write ${NAME} or ${NAME:-default}; where a dollar sign and a brace are meant, write $${."
+        fix = "Write ${NAME} or ${NAME:-default}; for a literal ${, write $${."
         return Problem(unset.at, "holds a ${ that is not followed by a name and }", fix)
     what = f"needs the variable {unset.variable}, which is not set"
     fix = f"{environment.hint(unset.variable)} ${{{unset.variable}:-…}} gives it a default."
@@ -116,7 +116,7 @@ def unknown_kind(table: Mapping[str, Any], kinds: Iterable[str], at: At) -> Prob
     if "kind" not in table:
         return Problem((*at, "kind"), "is missing", f"Add {choice}.")
     near = suggestion(table["kind"], known) if isinstance(table["kind"], str) else ""
-    what = f"{_is(table['kind'])}, which is none of {', '.join(known)}"
+    what = f"{_is(table['kind'])}, which is not one of {', '.join(known)}"
     return Problem((*at, "kind"), what, near if near.startswith("Did") else f"Write {choice}.")
 
 

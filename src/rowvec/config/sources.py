@@ -39,7 +39,7 @@ def _url(value: SecretStr, info: ValidationInfo) -> SecretStr:
     url = value.get_secret_value()
     if "://" not in url:
         raise wrong(
-            "is no database URL",
+            "is not a database URL",
             "Write sqlite:///shop.db, postgresql://user@host/database or mysql://user@host/database.",
         )
     file = re.fullmatch(r"(sqlite(?:\+\w+)?:///)(?!:memory:|file:)(.+)", url, re.DOTALL)
@@ -81,7 +81,7 @@ def _condition(value: str | None) -> str | None:
         except SearchError as error:
             what = error.message.splitlines()[0].removeprefix("The filter cannot be read: ").rstrip(".")
             raise wrong(
-                f"is no filter: {what}", error.hint or "Write a condition, such as price < 100 and brand = 'HP'."
+                f"is not a filter: {what}", error.hint or "Write a condition, such as price < 100 and brand = 'HP'."
             ) from None
     return value
 
@@ -93,7 +93,7 @@ def _column_type(value: Any) -> Any:
     if value in words:
         return value
     near = suggestion(value, words) if isinstance(value, str) else f"Write one of {', '.join(words)}."
-    raise wrong("is no type of a column", near)
+    raise wrong("is not a column type", near)
 
 
 def _delimiter(value: str | None) -> str | None:
@@ -155,11 +155,11 @@ class SqlRowsConfig(Section):
     table: OptionalText = None
     """A table or view, `table` or `schema.table`."""
     query: OptionalText = None
-    """Instead of `table`: any SELECT."""
+    """Any SELECT, instead of `table`."""
     key: Annotated[Text_, BeforeValidator(_key)] = Field(examples=["id"])
     """The key column: unique, never null."""
     where: OptionalText = None
-    """Only these rows, in the database's own SQL."""
+    """Read only rows that meet this condition, in the database's own SQL."""
 
     @model_validator(mode="after")
     def _one_of_table_and_query(self) -> SqlRowsConfig:
@@ -176,9 +176,9 @@ class _CursorConfig(SourceConfig):
     cursor: OptionalText = None
     """A column that grows with each change: only rows above its last value are compared."""
     cursor_lag: Annotated[dt.timedelta | Count | None, BeforeValidator(_lag), BeforeValidator(blank_is_none)] = None
-    """So much below the last value is read again, for rows that commit late: `5m`, or an amount; 1000 of integers."""
+    """How far below the last value a sync starts to read, for rows that commit late: `5m`, or 1000 for integers."""
     full_every: Annotated[dt.timedelta, BeforeValidator(duration)] = dt.timedelta(days=1)
-    """All rows are compared so often."""
+    """How often all rows are compared."""
 
     @property
     def cursor_settings(self) -> CursorSettings:
@@ -214,15 +214,15 @@ class FilesSourceConfig(_CursorConfig):
     key: Key = Field(examples=["id"])
     """The key column: unique, never null."""
     format: Annotated[Literal["parquet", "csv", "jsonl"] | None, BeforeValidator(blank_is_none)] = None
-    """Where the names do not tell."""
+    """File format; needed only if the file names do not show it."""
     where: Condition = None
-    """Only these rows: a filter as in searches, not SQL."""
+    """Read only rows that meet this filter, written as in searches and not as SQL."""
     columns: Annotated[Names, Field(min_length=1)] | None = None
-    """Read only these; all of them by default."""
+    """Columns to read; by default all of them."""
     types: dict[Text_, Type] = Field(default_factory=dict)
-    """Types of columns, where the first rows tell another: `{ sku = "text" }`."""
+    """Column types, if the first rows suggest wrong ones: `{ sku = "text" }`."""
     delimiter: Annotated[OptionalText, AfterValidator(_delimiter)] = None
-    """Of CSV; a comma, or a tab in `.tsv`."""
+    """Delimiter of CSV files; by default a comma, or a tab in `.tsv`."""
 
 
 class DebeziumSourceConfig(SourceConfig):
@@ -237,25 +237,25 @@ class DebeziumSourceConfig(SourceConfig):
     brokers: OptionalText = None
     """Kafka instead of `paths`: `host:port`, several separated by commas."""
     topics: NameOrNames | None = None
-    """Of `brokers`."""
+    """Topics to read from `brokers`."""
     options: Annotated[dict[Text_, SecretStr], BeforeValidator(_options)] = Field(default_factory=dict)
-    """Settings of librdkafka; never shown."""
+    """Settings of librdkafka. They are never shown."""
     key: Key = Field(examples=["id"])
     """The key column."""
     key_type: Annotated[Literal["integer", "text", "uuid"] | None, BeforeValidator(blank_is_none)] = None
-    """Where the first events tell another one."""
+    """Type of the key, if the first events suggest a wrong one."""
     table: OptionalText = None
-    """Events of other tables are skipped."""
+    """Table whose events are read; events of other tables are skipped."""
     columns: Annotated[dict[Text_, Type], Field(min_length=1)] | None = None
-    """Column types; needed where there are no events yet, and no `rows`."""
+    """Column types; needed if there are no events yet and no `rows`."""
     types: dict[Text_, Text_] = Field(default_factory=dict)
     """Debezium's types of columns, for events without a schema."""
     where: Condition = None
-    """Only these rows: a filter as in searches."""
+    """Read only rows that meet this filter, written as in searches."""
     placeholder: OptionalText = None
     """What the connector sends for a value that it does not know; by default Debezium's own."""
     skip_bad: bool = False
-    """Leave out events that cannot be read, instead of stopping there."""
+    """Skip events that cannot be read, instead of stopping there."""
     rows: SqlRowsConfig | None = None
     """The table that the events are of, with the keys of `sql`."""
 
@@ -288,5 +288,8 @@ class DebeziumSourceConfig(SourceConfig):
                 'Add paths = "events/*.jsonl", or brokers = "localhost:9092" and topics = "shop.public.products".',
             )
         if self.rows is not None and self.rows.key != self.key:
-            raise wrong("has another key than its rows", "The events and the table have the same key: leave one out.")
+            raise wrong(
+                "has a key that differs from that of its rows",
+                "The events and the table share one key: leave one of the two out.",
+            )
         return self

@@ -25,7 +25,7 @@ HEAD = """\
 #   rowvec search "words"
 #
 # ${VAR} and ${VAR:-default} are read from the environment, then from a .env file beside this one.
-# A setting behind a # shows its default, or an example: take the # away to change it.
+# A setting behind a # shows its default, or an example: remove the # to change it.
 """
 
 EMBEDDER = """\

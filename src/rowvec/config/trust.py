@@ -1,4 +1,4 @@
-"""Whose config is believed: it names databases, decides what is paid for, and may run code."""
+"""Whose config is trusted: it names databases, decides what is paid for, and may run code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OTHERS_WRITE, OTHERS_READ, OTHERS_ENTER = stat.S_IWOTH, stat.S_IROTH, stat.S_IXO
 
 
 def owner(file: Path) -> int | None:
-    """The number of the user whose file it is; None where there is no such file."""
+    """The number of the user whose file it is; None if the file does not exist."""
     try:
         return file.stat().st_uid
     except OSError:
@@ -23,7 +23,7 @@ def owner(file: Path) -> int | None:
 def check_ours(file: Path, also: Iterable[int] = ()) -> None:
     """
     Args:
-        also: users who are believed besides us, root, and whoever called sudo.
+        also: users who are trusted besides us, root, and whoever called sudo.
 
     Raises:
         ConfigError: another user could have written `file`.
@@ -36,14 +36,14 @@ def check_ours(file: Path, also: Iterable[int] = ()) -> None:
     trusted = {us, 0, *_caller(us), *also}
     if found.st_uid not in trusted:
         raise ConfigError(
-            f"{file} belongs to another user (uid {found.st_uid}), who decides by it what rowvec reads, pays and runs.",
+            f"{file} belongs to another user (uid {found.st_uid}), who could make rowvec read, pay and run anything.",
             hint=f"If you trust that user: --config {file}." if file.suffix == ".toml" else "Make a file of your own.",
         )
     anybody = found.st_mode & OTHERS_WRITE
     if anybody or (folder.st_mode & OTHERS_WRITE and found.st_uid not in trusted - {0} | {us}):
-        what = "Every user may write it" if anybody else f"Every user may write into {file.parent}"
+        what = "Every user may write to it" if anybody else f"Every user may write into {file.parent}"
         fix = f"chmod o-w {file}" if anybody else f"chmod o-w {file.parent}"
-        raise ConfigError(f"{file} is not believed. {what}.", hint=f"Then: {fix}")
+        raise ConfigError(f"{file} is not trusted. {what}.", hint=f"Run: {fix}")
 
 
 def _caller(us: int) -> set[int]:

@@ -17,16 +17,16 @@ RESULTS = ("redis://", "rediss://", "sentinel://", "db+", "rpc://")
 def _one_of(kinds: tuple[str, ...], what: str) -> Any:
     def check(value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().startswith(kinds):
-            raise wrong(f"is no address of {what}", f"It begins with {', '.join(kinds)}.")
+            raise wrong(f"is not an address of {what}", f"It begins with {', '.join(kinds)}.")
         return value
 
     return AfterValidator(check)
 
 
 def _cron(value: Any) -> Any:
-    """Five fields; what they may hold in detail is the scheduler's to judge."""
+    """Five fields; the scheduler checks what each of them may hold."""
     if value is not None and not (isinstance(value, str) and re.fullmatch(r"\S+(\s+\S+){4}", value.strip())):
-        raise wrong("is no cron line", 'Write five fields: minute hour day month weekday, such as "0 2 * * *".')
+        raise wrong("is not a cron line", 'Write five fields: minute hour day month weekday, such as "0 2 * * *".')
     return value
 
 
@@ -42,26 +42,26 @@ class WorkersConfig(Section):
     results: Annotated[OptionalSecret, AfterValidator(clear_url), _one_of(RESULTS, "a place for results")] = None
     """Where results are kept; by default the Redis that is the broker, else the embedded PostgreSQL."""
     queue: Text_ = "rowvec"
-    """Its name on the broker; projects that share a broker have one each."""
+    """Name of the queue on the broker; projects that share a broker need one each."""
     time_limit: Duration = dt.timedelta(hours=12)
-    """A task that takes longer is asked to stop, and a minute later made to."""
+    """A task that takes longer is asked to stop, and is killed a minute later."""
     redeliver_after: Duration = dt.timedelta(minutes=30)
-    """Redis gives a task whose worker fell silent for so long to another one."""
+    """How long a worker may stay silent before Redis gives its task to another one."""
     keep_results: Duration = dt.timedelta(days=7)
-    """So long the result of a task can be asked for."""
+    """How long the result of a task is kept."""
     range_rows: OptionalCount = None
-    """Rows that one task of a fleet syncs; by default so many that there are a few dozen tasks."""
+    """Rows that one task of a fleet syncs; by default chosen so that there are a few dozen tasks."""
     timezone: OptionalText = None
-    """Of cron lines, such as `Europe/Prague`; UTC by default."""
+    """Time zone of cron lines, such as `Europe/Prague`; UTC by default."""
 
 
 class ScheduleConfig(Section):
-    """When a pipeline is synced by itself: `every` so often, or at the times that `cron` says."""
+    """When a pipeline is synced automatically: at the interval `every`, or at the times of the cron line `cron`."""
 
     every: Annotated[dt.timedelta | None, BeforeValidator(duration)] = Field(default=None, examples=["30m"])
-    """So often."""
+    """Interval between two syncs."""
     cron: Annotated[OptionalText, BeforeValidator(_cron)] = None
-    """At these times: minute, hour, day, month, weekday."""
+    """Times as a cron line: minute, hour, day, month, weekday."""
 
     @model_validator(mode="after")
     def _one_of_both(self) -> ScheduleConfig:

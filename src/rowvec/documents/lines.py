@@ -1,7 +1,7 @@
 """Lines such as `Mood: {mood}, {second_mood}`, and which text comes and goes with which column.
 
 A pair of braces holds the name of a column, whatever it is, and after a colon a format of Python's
-(`{energy:.2f}`, `{released:%Y-%m}`). There is no access to attributes or items. Where some columns of a
+(`{energy:.2f}`, `{released:%Y-%m}`). Attributes and items cannot be reached. Where some columns of a
 line are empty:
 
 - what stands before the first column is the line's label and stays;
@@ -76,14 +76,14 @@ def parse_line(line: str, available: Sequence[Column]) -> Line:
             continue
         if not name or conversion or "{" in (spec or ""):
             raise ConfigError(
-                f"{where}: a pair of braces holds no plain column.",
+                f"{where}: a pair of braces does not hold a plain column.",
                 hint="Write {column}, or {column:format} as in {price:.2f}.",
             )
         check_column(name, list(types), where)
         fields.append(Field(name, _shower(where, name, spec or "", types[name])))
         literals.append("")
     if not fields:
-        raise ConfigError(f"{where}: no column in it.", hint="A column is written {name}.")
+        raise ConfigError(f"{where}: it holds no column.", hint="A column is written {name}.")
     return Line(_share_out(literals, fields), fields)
 
 
@@ -125,6 +125,6 @@ def _shower(where: str, name: str, spec: str, kind: ColumnType) -> Callable[[Any
     except CONVERSION_ERRORS as error:
         raise ConfigError(
             f"{where}: the {kind} column {name!r} does not take the format {spec!r}: {error}.",
-            hint="Such as {price:.2f} for a number and {released:%Y-%m} for a date.",
+            hint="Write for example {price:.2f} for a number, {released:%Y-%m} for a date.",
         ) from error
     return show

@@ -50,8 +50,8 @@ class Recipe(ABC):
 
     def __init__(self, columns: Sequence[str], booleans: frozenset[str], *settings: Any) -> None:
         self.columns = tuple(columns)
-        told = json.dumps([self.form, *settings, sorted(booleans.intersection(columns))])
-        self.fingerprint = f"{blake2b(told.encode(), digest_size=HASH_BYTES).hexdigest()}.{RENDERING}"
+        settled = json.dumps([self.form, *settings, sorted(booleans.intersection(columns))])
+        self.fingerprint = f"{blake2b(settled.encode(), digest_size=HASH_BYTES).hexdigest()}.{RENDERING}"
 
     def render(self, row: Row) -> str:
         """The text of a row, "" where it says nothing. Valid UTF-8, without NUL, no white space at its ends.
@@ -97,7 +97,7 @@ class Documents:
     def __call__(self, row: Row) -> Document:
         """
         Raises:
-            SourceError: a value is none of its declared type, or the recipe fails on this row.
+            SourceError: a value is not of its declared type, or the recipe fails on this row.
         """
         text = self.recipe.render(row)
         values = row.values
@@ -130,9 +130,9 @@ def metadata_hash(values: list[Any]) -> bytes:
     return _hash(ascii(values).encode())
 
 
-def _hash(told: bytes) -> bytes:
+def _hash(data: bytes) -> bytes:
     digest = _EMPTY_HASH.copy()
-    digest.update(told)
+    digest.update(data)
     return digest.digest()
 
 
@@ -246,7 +246,7 @@ class _Template(Recipe):
             raise ConfigError(f"text.template, line {error.lineno}: {error.message}") from error
         if any(meta.find_referenced_templates(tree)):
             raise ConfigError(
-                "text.template uses another template.", hint="Write it out: there is no include or import."
+                "text.template uses another template.", hint="Write it out: include and import are not available."
             )
         used = sorted(meta.find_undeclared_variables(tree))
         for name in used:
@@ -277,7 +277,9 @@ class _Lines(Recipe):
 
     def __init__(self, lines: Sequence[str], available: Sequence[Column], booleans: frozenset[str]) -> None:
         if isinstance(lines, str) or not lines:
-            raise ConfigError("text.lines is no list of lines.", hint='Such as ["Title: {title}", "Genre: {genre}"].')
+            raise ConfigError(
+                "text.lines is not a list of lines.", hint='For example ["Title: {title}", "Genre: {genre}"].'
+            )
         self._lines = [parse_line(line, available) for line in lines]
         used = {field.name for line in self._lines for field in line.fields}
         super().__init__([column.name for column in available if column.name in used], booleans, list(lines))

@@ -41,7 +41,7 @@ RENDERING = 1
 """The number of these rules. Whoever changes what text a value gives raises it: the plan of every pipeline then says
 "rendering rules changed", and what that costs, where it would say "text changed"."""
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
-"""What a converter raises for a value that is none of its type; OSError is what the clock says of a far year."""
+"""What a converter raises for a value that is not of its type; OSError comes from the clock, for a far year."""
 
 _MILLISECONDS_FROM = 10**11
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
@@ -185,7 +185,7 @@ def converter(kind: ColumnType) -> Callable[[Any], Any]:
 
     It gives None for what the type cannot say but a database can: an empty string where a number, date or
     boolean should be, and a date outside the years 1 to 9999 (`infinity`, BC, MySQL's zero dates). It raises
-    one of CONVERSION_ERRORS where the value is none of that type.
+    one of CONVERSION_ERRORS if the value is not of that type.
     """
     return _CONVERT[kind]
 
@@ -293,7 +293,7 @@ def _to_json(value: Any) -> Any:
         try:
             value = json.loads(value)
         except ValueError:
-            # One driver parses JSON, another hands over its source: a string that is no JSON was parsed already.
+            # One driver parses JSON, another hands over its source: a string that is not JSON was parsed already.
             return clean(value)
     return _json_value(value)
 

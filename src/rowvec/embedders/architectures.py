@@ -90,7 +90,7 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     kind = config.get("model_type")
     family = FAMILIES.get(str(kind))
     if family is None:
-        raise unsupported(name, f"its architecture is {kind!r}, and this embedder runs {', '.join(FAMILIES)}")
+        raise unsupported(name, f"its architecture is {kind!r}, but this embedder only runs {', '.join(FAMILIES)}")
     positions = config.get("position_embedding_type", "absolute")
     if positions != "absolute":
         raise unsupported(name, f"its positions are {positions!r}, not 'absolute'")

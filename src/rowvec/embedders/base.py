@@ -16,9 +16,9 @@ class Embedder(Protocol):
     concurrency: int
     """How many `embed` calls are worth making at once."""
     chunk_texts: int
-    """At most so many texts in one `embed` call."""
+    """Maximum number of texts in one `embed` call."""
     chunk_tokens: int
-    """At most about so many tokens in one `embed` call."""
+    """Approximate maximum number of tokens in one `embed` call."""
     billed: bool
     """Each call costs money: its answer is committed as soon as it arrives."""
 
@@ -33,7 +33,7 @@ class Embedder(Protocol):
         Raises:
             EmbedderUnavailable: try again later.
             TextRefused: one of the texts is refused; the caller halves the batch to find it.
-            EmbedderError: no text will be embedded until something is mended.
+            EmbedderError: no text will be embedded until something is fixed.
         """
         ...
 
@@ -78,7 +78,7 @@ class PaidEmbedder(Embedder, Protocol):
     """An embedder whose calls may cost money."""
 
     price: Price | None
-    """None where it is not known."""
+    """None if it is not known."""
     budget: Budget
     """What was spent so far, answers of no use included."""
 
@@ -92,5 +92,5 @@ class PaidEmbedder(Embedder, Protocol):
         ...
 
     def expected_seconds(self, texts: int, tokens: int) -> float:
-        """How long so many texts take."""
+        """How long this many texts take."""
         ...

@@ -47,7 +47,7 @@ PACKAGES = {
 
 CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
 SETTINGS = ("*.json", "*/config.json")
-"""The small files of a model on the hub, fetched first: an unsuitable model is told before its weights are loaded."""
+"""The small files of a model on the hub, fetched first to recognise an unsuitable model before its weights."""
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
@@ -143,7 +143,7 @@ def _locate(model: str) -> tuple[str, Path, str]:
         return path.resolve().name, path, "path"
     if path.is_absolute() or model.startswith((".", "~")):
         raise EmbedderError(
-            f"The embedder's model {model!r} is written as a path, and there is no such folder.",
+            f"The embedder's model {model!r} is written as a path, but that folder does not exist.",
             hint=f"Give the folder that holds the model's {CONFIG}, or the model's name on the Hugging Face hub.",
         )
     if not HUB_NAME.fullmatch(model) or ".." in model:
@@ -223,7 +223,7 @@ def _not_found(name: str, hub: str) -> EmbedderError:
     bundle = "it was not fetched" if packaged else f"there is one for {MINILM} only"
     copy = "copy the model's files to this machine and give their folder."
     return EmbedderError(
-        f"The model {name!r} was found in none of three places: as a folder, {Path(name)} does not exist here; "
+        f"The model {name!r} was not found in any of three places: as a folder, {Path(name)} does not exist here; "
         f"as a package, {bundle}; on the Hugging Face hub, {hub}.",
         hint=f"`rowvec model fetch` brings it, or {copy}" if packaged else f"Check the name and the network, or {copy}",
     )

@@ -94,7 +94,7 @@ def _modules(name: str, folder: Path) -> tuple[str, bool]:
         normalize |= kinds[-1] == "Normalize"
     if modules and kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         known = "Transformer, Pooling and Normalize"
-        raise unsupported(name, f"its modules are {', '.join(kinds)}, and this embedder carries out {known}")
+        raise unsupported(name, f"its modules are {', '.join(kinds)}, but this embedder only runs {known}")
     return pooling, normalize
 
 
@@ -102,7 +102,7 @@ def _pooling(name: str, settings: Mapping[str, Any]) -> str:
     modes = settings.get("pooling_mode") or [mode for flag, mode in POOLING_FLAGS.items() if settings.get(flag)]
     modes = [modes] if isinstance(modes, str) else modes or ["mean"]
     if len(modes) != 1 or modes[0] not in ("mean", "cls"):
-        raise unsupported(name, f"its pooling is {' + '.join(modes)}, and this embedder does mean or cls")
+        raise unsupported(name, f"its pooling is {' + '.join(modes)}, but this embedder only does mean or cls")
     if settings.get("include_prompt") is False:
         raise unsupported(name, "its pooling leaves the prompt out")
     return str(modes[0])

@@ -1,7 +1,7 @@
 """What embedding costs: a price before, a budget during.
 
 Prices are US dollars per million tokens. The table holds what the providers published on `AS_OF`; a price in the
-configuration goes before it, since prices change and contracts differ.
+configuration overrides it, since prices change and contracts differ.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ class Price:
     source: str
 
     def cost(self, tokens: int) -> float:
-        """US dollars for so many tokens."""
+        """US dollars for this many tokens."""
         return tokens * self.per_million / 1_000_000
 
 
 def price_of(model: str, base_url: str = "", override: float | None = None) -> Price | None:
-    """The price of `model`, or None where nobody can know it.
+    """The price of `model`, or None if nobody can know it.
 
     A known model has its price at any address, since a proxy passes the bill on. An unknown model on this very
     machine (Ollama, vLLM ...) is free.
@@ -60,7 +60,7 @@ def price_of(model: str, base_url: str = "", override: float | None = None) -> P
     if override is not None:
         if not 0 <= override < float("inf"):
             raise ConfigError(
-                f"A price of {override} dollars per million tokens makes no sense.", hint="Give 0 or more."
+                f"The price of a million tokens is {override} dollars; it must be at least 0.", hint="Correct it."
             )
         return Price(override, "configuration")
     if (known := PRICES.get(bare_model(model))) is not None:
@@ -85,7 +85,7 @@ class Estimate:
     rows: int
     tokens: int
     cost: float | None
-    """US dollars; None where the model's price is not known."""
+    """US dollars; None if the model's price is not known."""
     cost_per_row: float | None
     seconds: float
     exact_tokens: bool
@@ -120,7 +120,7 @@ class Budget:
 
     def __init__(self, limit: float | None = None) -> None:
         if limit is not None and not limit > 0:
-            raise ConfigError(f"--max-cost {limit} allows nothing.", hint="Give an amount of US dollars above zero.")
+            raise ConfigError(f"--max-cost is {limit}; it must be more than 0.", hint="Give an amount in US dollars.")
         self.limit = limit
         self.spent = 0.0
         self.lost = 0.0
@@ -152,7 +152,7 @@ class Budget:
         return BudgetExceeded(
             f"The next request may cost {dollars(amount)}, more than is left of the budget of "
             f"{dollars(self.limit or 0.0)} ({used}).",
-            hint="What was embedded is kept. Go on from here with a higher --max-cost or embedder.max_cost.",
+            hint="What was embedded is kept. Continue with a higher --max-cost or embedder.max_cost.",
         )
 
 

@@ -22,7 +22,7 @@ from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 DECISIVE = ("*.safetensors", "*.bin", "modules.json", "config.json", "tokenizer.json")
 BATCH = 32
-"""Texts that the library computes at once, unless told otherwise."""
+"""Texts that the library computes at once by default."""
 
 
 class SentenceTransformersEmbedder:

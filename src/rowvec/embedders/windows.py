@@ -32,10 +32,10 @@ class WindowTokenizer:
 
     Args:
         max_tokens: the size of a window, special tokens included.
-        max_windows: what of a text lies behind so many windows is not read.
+        max_windows: maximum number of windows of a text; what lies behind them is not read.
 
     Raises:
-        EmbedderError: the tokenizer's file is damaged, or the window has no room beside the special tokens.
+        EmbedderError: the tokenizer's file is damaged, or the special tokens fill the window.
     """
 
     def __init__(self, files: ModelFiles, max_tokens: int, max_windows: int = 1) -> None:

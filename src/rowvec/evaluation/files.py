@@ -1,4 +1,4 @@
-"""Files of queries and judgements: CSV or TSV, JSON lines, and TREC's two formats, told apart by what is in them.
+"""Files of queries and judgements: CSV or TSV, JSON lines, and TREC's two formats, recognised by their content.
 
 | | queries | judgements |
 |---|---|---|
@@ -74,7 +74,7 @@ class _File:
             try:
                 values = json.loads(text)
             except ValueError as error:
-                raise self.error(line, f"this is no JSON: {error}.") from None
+                raise self.error(line, f"this is not JSON: {error}.") from None
             if not isinstance(values, dict):
                 raise self.error(line, "expected an object.")
             yield _Record(line, values)
@@ -94,7 +94,7 @@ class _File:
                     raise self.error(reader.line_num, f"there are {len(cells)} values for {len(header)} columns.")
                 yield _Record(reader.line_num, dict(zip(header, cells, strict=True)))
         except csv.Error as error:
-            raise self.error(reader.line_num, f"this is no CSV: {error}.") from None
+            raise self.error(reader.line_num, f"this is not CSV: {error}.") from None
 
     def pick(self, record: _Record, names: tuple[str, ...], what: str) -> str:
         """The value of the first of these columns that there is, as text."""
@@ -118,7 +118,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
     queries: dict[str, str] = {}
     for line, query, text in _topics(file) if file.first.lower().startswith("<top") else _listed_queries(file):
         if queries.setdefault(query, text) != text:
-            raise file.error(line, f"the query {query!r} stands here a second time, with another text.")
+            raise file.error(line, f"the query {query!r} is here a second time, with another text.")
     if not queries:
         raise ConfigError(f"{file.path} holds no query.")
     return queries
@@ -155,7 +155,9 @@ def read_judgements(path: str | Path) -> dict[str, dict[str, int]]:
         if number is None:
             raise file.error(line, f"the rating {rating!r} is not a whole number.")
         if judgements.setdefault(query, {}).setdefault(key, number) != number:
-            raise file.error(line, f"the document {key!r} of query {query!r} stands here again, with another rating.")
+            raise file.error(
+                line, f"the document {key!r} of query {query!r} is here a second time, with another rating."
+            )
     if not judgements:
         raise ConfigError(f"{file.path} holds no judgement.")
     return judgements

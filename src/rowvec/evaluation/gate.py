@@ -39,7 +39,7 @@ class Gate:
         """Before hours of embedding: that it can be measured in the end.
 
         Raises:
-            ConfigError: a file cannot be read, or there is no such measure.
+            ConfigError: a file cannot be read, or the measure does not exist.
             MissingExtraError: the library that computes the measures is not installed.
         """
         self._score(lambda query, depth: [])

@@ -40,7 +40,7 @@ _NAMES = {
     "map": ("MAP", "AP"),
     "ap": ("MAP", "AP"),
 }
-"""What a user may call a measure -> what it is called here, and by the library."""
+"""A user's name of a measure -> its name here, and in the library."""
 
 
 @dataclass(frozen=True, slots=True)

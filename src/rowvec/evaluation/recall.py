@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 GOOD_RECALL = 0.98
-"""What `rowvec index tune` aims at unless told otherwise, and below which an audit and the status page warn."""
+"""What `rowvec index tune` aims at by default, and below which an audit and the status page warn."""
 TIE = 1e-5
 """Scores that differ by less count as equal: which of two equal rows is found does not matter."""
 

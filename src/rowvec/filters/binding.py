@@ -28,8 +28,8 @@ _OPERATORS: dict[ColumnType, frozenset[Op]] = {
 def bind(where: Filter, columns: Sequence[Column]) -> Filter:
     """The same filter with each value converted to the type of its column, ready for a store or `matches`.
 
-    Conversion is strict: `"12"` is no integer, `1` is no boolean. Dates, times and UUIDs are text in ISO 8601 and
-    with hyphens; a decimal may be text, because a JSON number cannot hold all its digits. Binding twice changes
+    Conversion is strict: `"12"` is not an integer, `1` is not a boolean. Dates, times and UUIDs are text in ISO 8601
+    and with hyphens; a decimal may be text, because a JSON number cannot hold all its digits. Binding twice changes
     nothing.
 
     Raises:
@@ -85,7 +85,7 @@ def _converted(where: Compare, value: Any, kind: ColumnType) -> Any:
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = f" ({error})" if isinstance(error, ValueError) and len(str(error)) < 60 else ""
         raise SearchError(
-            f"The column {clipped(where.column)} holds {kind} values; {described(value)} is none{reason}.",
+            f"The column {clipped(where.column)} holds {kind} values; {described(value)} is not one{reason}.",
             hint=f"Write {EXPECTED[kind]}.",
         ) from None
     return converted

@@ -39,7 +39,7 @@ def from_json(value: Any) -> Filter:
     """The filter that parsed JSON says. Bind it before it is used.
 
     Raises:
-        SearchError: it is no filter, and where; or it is beyond the limits.
+        SearchError: it is not a filter (the message says where), or it exceeds the limits.
     """
     where = _filter(value, "", 0)
     check(where)

@@ -61,14 +61,14 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """True for every row where it has no parts."""
+    """True for every row if it has no parts."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """True for no row where it has no parts."""
+    """False for every row if it has no parts."""
 
     parts: tuple[Filter, ...]
 
@@ -148,7 +148,7 @@ def _check_values(part: Compare) -> None:
     if part.op is Op.BETWEEN and len(part.values) != 2:
         raise SearchError(f"`between` on {name} has {len(part.values)} values; it takes the lowest and the highest.")
     if len(part.values) > max(MAX_VALUES, 2):
-        raise SearchError(f"`in` on {name} has {len(part.values):,} values; {MAX_VALUES:,} are the most.")
+        raise SearchError(f"`in` on {name} has {len(part.values):,} values; the maximum is {MAX_VALUES:,}.")
     longest = MAX_SUBSTRING if part.op is Op.CONTAINS and part.type is ColumnType.TEXT else MAX_TEXT
     for value in part.values:
         if isinstance(value, str):
@@ -161,13 +161,13 @@ def _check_values(part: Compare) -> None:
 
 def _check_text(value: str, name: str, longest: int) -> None:
     if len(value) > longest:
-        raise SearchError(f"The filter on {name} has a text of {len(value):,} characters; {longest:,} are the most.")
+        raise SearchError(f"The filter on {name} has a text of {len(value):,} characters; the maximum is {longest:,}.")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise SearchError(f"The filter on {name} has half a surrogate pair, which is no text.") from None
+        raise SearchError(f"The filter on {name} has half a surrogate pair, which is not text.") from None
     if "\0" in value:
-        raise SearchError(f"The filter on {name} has a NUL character, which no database holds in a text.")
+        raise SearchError(f"The filter on {name} has a NUL character, which databases cannot hold in a text.")
 
 
 def _check_number(value: float, name: str) -> None:
@@ -176,4 +176,4 @@ def _check_number(value: float, name: str) -> None:
     except OverflowError:
         finite = False
     if not finite:
-        raise SearchError(f"The filter on {name} has a number that is infinite, too large, or none (NaN).")
+        raise SearchError(f"The filter on {name} has a number that is infinite, too large, or not a number (NaN).")

@@ -28,7 +28,7 @@ Places: TypeAlias = npt.NDArray[np.uint16]
 """Shape (rows, 2): x and y, the longer side of the map from 0 to SIDE."""
 
 FORMAT = 1
-"""Of the file. One of a later format is as good as none: the map is drawn again."""
+"""Of the file. A file of a later format counts as missing: the map is drawn again."""
 SIDE = 65_535
 SAMPLE = 20_000
 PAGE = 5_000
@@ -54,7 +54,7 @@ class EmbeddingMap:
         object.__setattr__(self, "index", {key: number for number, key in enumerate(self.keys)})
 
     def save(self, path: Path) -> None:
-        """Put it in the place of the former one, in one step.
+        """Replace the former map, in one step.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -80,7 +80,7 @@ class EmbeddingMap:
 
     @classmethod
     def load(cls, path: Path, key_type: ColumnType) -> EmbeddingMap | None:
-        """The map in a file; None where there is none, or none that can be read."""
+        """The map in a file; None if the file is missing or cannot be read."""
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
                 places, about = found["places"], json.loads(found["about"].tobytes())
@@ -102,7 +102,7 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     """The map of all rows with a vector. Memory grows by some 300 bytes a row.
 
     Args:
-        sample: so many rows are laid out by UMAP; the others stand beside their nearest ones of these.
+        sample: number of rows that UMAP lays out; the others are placed beside the nearest of these.
 
     Raises:
         StoreError: there are no vectors, or another generation went live meanwhile.

@@ -21,14 +21,14 @@ Points: TypeAlias = npt.NDArray[np.float32]
 """Shape (rows, 2)."""
 
 COMPONENTS = 50
-"""So many principal components keep what UMAP needs of the neighbourhoods."""
+"""Principal components that are kept: enough of the neighbourhoods for UMAP."""
 NEIGHBOURS = 15
 FEWEST = 30
 """With fewer rows than that, neighbourhoods say nothing: the first two principal components are the map."""
 MIN_DIST = 0.25
 """More than UMAP's own 0.1: rows of a dense cluster can be told apart, and pointed at."""
 NEAREST = 5
-"""A further row stands between so many rows of the sample."""
+"""Number of rows of the sample between which a further row is placed."""
 SEED = 0
 """Fixed: the same vectors give the same map."""
 

@@ -27,7 +27,7 @@ from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
 
 CHECK_SECONDS = 30.0
-"""So often a server looks whether another model's vectors have taken the place of those it searches."""
+"""Seconds between two looks whether another model's vectors have replaced those that are searched."""
 SIDE_THREADS = 4
 DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
 

@@ -17,7 +17,7 @@ logger = logging.getLogger("rowvec.serve")
 
 CONFIG_VARIABLE = "ROWVEC_CONFIG"
 SECONDS = 10.0
-"""The broker is asked at most so often."""
+"""Seconds between two questions to the broker, at least."""
 
 
 class Background:
@@ -38,10 +38,10 @@ class Background:
             return False
 
     def look(self, *, idle: bool = True) -> Queue | None:
-        """None where the broker does not answer. Not for the event loop's thread.
+        """None if the broker does not answer. Not for the event loop's thread.
 
         Args:
-            idle: that nobody works may be known from before, too.
+            idle: an earlier answer that nobody works is good enough.
         """
         from rowvec.workers.queue import look
 

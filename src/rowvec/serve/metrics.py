@@ -17,7 +17,7 @@ from rowvec.serve.service import Service
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 STATUS_SECONDS = 15.0
-"""A scrape asks the databases at most so often."""
+"""Seconds between two scrapes that ask the databases, at least."""
 
 
 class Metrics:
@@ -100,8 +100,8 @@ class _States(Collector):
             "rowvec_query_cache", "Queries, by where their vector came from.", labels=["pipeline", "result"]
         )
         up = GaugeMetricFamily("rowvec_up", "1 where source and store answer and can be searched.", labels=["pipeline"])
-        runs = CounterMetricFamily("rowvec_runs", "Runs, by how they ended.", labels=["pipeline", "outcome"])
-        seconds = CounterMetricFamily("rowvec_run_seconds", "What they took.", labels=["pipeline", "outcome"])
+        runs = CounterMetricFamily("rowvec_runs", "Runs, by outcome.", labels=["pipeline", "outcome"])
+        seconds = CounterMetricFamily("rowvec_run_seconds", "Duration of runs.", labels=["pipeline", "outcome"])
         gauges = [GaugeMetricFamily(name, text, labels=["pipeline"]) for name, text, _ in GAUGES]
         for name, service in self._services.items():
             cache.add_metric([name, "hit"], service.embedder.hits)
@@ -146,9 +146,9 @@ class _Tasks(Collector):
         if queue.active is None:
             return
         yield GaugeMetricFamily(
-            "rowvec_task_longest_seconds", "Age of the task at work for longest.", value=queue.longest_seconds
+            "rowvec_task_longest_seconds", "Age of the longest-running task.", value=queue.longest_seconds
         )
-        active = GaugeMetricFamily("rowvec_tasks_active", "Tasks at work.", labels=["task"])
+        active = GaugeMetricFamily("rowvec_tasks_active", "Tasks being worked on.", labels=["task"])
         for name, count in queue.active.items():
             active.add_metric([name], count)
         yield active

@@ -19,7 +19,7 @@ MAX_TEXTS = 2048
 
 def _searchable(query: str) -> str:
     if not query.strip():
-        raise ValueError("it is empty; say in a few words what you look for")
+        raise ValueError("it is empty; describe in a few words what you are looking for")
     if "\0" in query:
         raise ValueError("it holds a NUL character")
     return query
@@ -30,7 +30,7 @@ QueryText = Annotated[
     Field(min_length=1, max_length=MAX_QUERY, description="What to look for, in plain words.", examples=["brake pads"]),
     AfterValidator(_searchable),
 ]
-Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="At most so many hits.", examples=[20])]
+Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of hits.", examples=[20])]
 Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 Filters = Annotated[
@@ -87,7 +87,7 @@ class ErrorReply(BaseModel):
 
 def _texts(given: Any) -> Any:
     if isinstance(given, list) and any(isinstance(item, int | list) for item in given):
-        raise ValueError("token arrays are not taken, since tokens of another model would mean nothing; send text")
+        raise ValueError("token arrays are not accepted, because another model's tokens mean nothing here; send text")
     if isinstance(given, list) and not all(isinstance(item, str) for item in given):
         raise ValueError("it must be a string or a list of strings")
     if "" in (given if isinstance(given, list) else [given]):
@@ -96,7 +96,7 @@ def _texts(given: Any) -> Any:
 
 
 class EmbeddingsRequest(BaseModel):
-    """OpenAI's request. Fields that only OpenAI has a use for, such as `user`, are taken and ignored."""
+    """OpenAI's request. Fields that only OpenAI uses, such as `user`, are accepted and ignored."""
 
     model_config = ConfigDict(strict=True, json_schema_extra={"example": {"input": ["brake pads", "disc rotor"]}})
 
@@ -174,7 +174,7 @@ class PipelineInfo(BaseModel):
     model: str
     dimension: int
     modes: list[str]
-    columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may speak of.")
+    columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may use.")
 
 
 class PipelinesReply(BaseModel):
@@ -224,5 +224,5 @@ class StatusReply(BaseModel):
     model: str | None
     runs: list[RunInfo]
     totals: TotalsInfo
-    index: IndexInfo | None = Field(description="None where searches compare every row.")
+    index: IndexInfo | None = Field(description="None if searches compare every row.")
     engine: str = Field(description="What compares vectors, with its version.")

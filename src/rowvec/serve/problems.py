@@ -52,22 +52,20 @@ class Problem(HTTPException):
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         if self.status_code == 401:
             headers["WWW-Authenticate"] = "Bearer"
-        # Escaped to ASCII: a message may quote half a surrogate pair, which UTF-8 has no form for.
+        # Escaped to ASCII: a message may quote half a surrogate pair, which UTF-8 cannot encode.
         body = json.dumps({"error": {"message": self.message, "hint": self.hint}})
         return Response(body, self.status_code, headers, media_type="application/json")
 
 
 def of_rowvec(error: RowvecError) -> Problem:
-    """What a caller is told of an error inside rowvec."""
+    """What a caller learns about an error inside rowvec."""
     if isinstance(error, SearchError | TextRefused):
         return Problem(422, error.message, error.hint)
     logger.warning("%s: %s", type(error).__name__, error)
     if isinstance(error, BudgetExceeded):
-        return Problem(503, "The budget for the embedding model is spent.", "Known queries and keyword search go on.")
+        return Problem(503, "The budget for the embedding model is spent.", "Keyword search and known queries work.")
     if isinstance(error, StatementCancelled):
-        return Problem(
-            422, "The database needed longer for this than a request may take.", "Ask for less: a simpler filter."
-        )
+        return Problem(422, "The database took longer for this than a request may take.", "Use a simpler filter.")
     wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
     where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
     what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")
@@ -108,7 +106,7 @@ def install(app: FastAPI) -> None:
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         said = {
-            400: ("The body is not JSON.", "Send UTF-8 encoded JSON that is not nested too deep."),
+            400: ("The body is not JSON.", "Send UTF-8 encoded JSON that is not nested too deeply."),
             404: ("There is nothing at this address.", "GET /docs lists what there is."),
             405: ("This address does not take that method.", "GET /docs lists the methods."),
         }
@@ -138,7 +136,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     408: _documented("The request did not arrive in time", "The request took too long to arrive."),
     413: _documented("The body is too large", "The body is larger than 1,000,000 bytes."),
     422: _documented(
-        "The request asks for what cannot be", "There is no metadata column 'prise'.", "Did you mean 'price'?"
+        "The request asks for something impossible", "There is no metadata column 'prise'.", "Did you mean 'price'?"
     ),
     429: _documented("Too many requests; Retry-After says how many seconds to wait", "Too many requests."),
     500: _documented("A defect of the server; its log has the details under the id", "It failed: id 5f0c1d2e."),

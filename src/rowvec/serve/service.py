@@ -26,18 +26,18 @@ from rowvec.types import ColumnType, Key
 logger = logging.getLogger("rowvec.serve")
 
 CHECK_SECONDS = 1.0
-"""A pipeline is looked at again, for a request, at most so often."""
+"""Seconds between two checks of a pipeline for requests, at least."""
 MOST_CONTAINS = 5
 """In one filter: no index helps them."""
 STATUS_SECONDS = 5.0
-"""So old may a status be: it counts rows, which a page that reloads must not make a burden."""
+"""Seconds that a status is kept: it counts rows, and a page that reloads must not become a burden."""
 
 
 class Service:
     """Searches one pipeline. Safe to use from several threads, except `warm`.
 
     Args:
-        cached_queries: the vectors of so many latest queries are kept.
+        cached_queries: number of latest queries whose vectors are kept.
         map_file: where `rowvec map` puts the map of the vectors.
     """
 
@@ -51,7 +51,7 @@ class Service:
 
         embedder = CachedQueries(pipeline.embedder, cached_queries)
         self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former)
-        self.problem: str | None = "It was not looked at yet."
+        self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
         self._checking = threading.Lock()
@@ -110,7 +110,7 @@ class Service:
             raise Problem(
                 503,
                 f"The pipeline {self.name!r} cannot be searched now.",
-                "GET /health says why; `rowvec check` and `rowvec sync` mend most of it.",
+                "GET /health says why; `rowvec check` and `rowvec sync` fix most causes.",
                 retry_after=CHECK_SECONDS,
             )
 
@@ -127,7 +127,7 @@ class Service:
             conditions: a filter as JSON or as text.
 
         Raises:
-            SearchError: the filter speaks of what there is not. StoreError, EmbedderError: no answer.
+            SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
             Problem: there is nothing to search yet.
         """
         self.ready()
@@ -174,13 +174,13 @@ class Service:
         searched = sum(each.op is filters.Op.CONTAINS for each in filters.compares(parsed))
         if searched > MOST_CONTAINS:
             raise SearchError(
-                f"The filter has {searched} times contains; this server takes {MOST_CONTAINS}.",
+                f"The filter uses contains {searched} times; this server allows {MOST_CONTAINS}.",
                 hint="Each reads every row. Combine fewer, or search for the words with the keyword mode.",
             )
         return filters.bind(parsed, self.pipeline.spec.metadata)
 
     def status(self, seconds: float = STATUS_SECONDS) -> Status:
-        """Coverage, lag, failures and runs, not older than so many seconds.
+        """Coverage, lag, failures and runs, at most `seconds` old.
 
         Raises:
             SourceError, StoreError: one of them does not answer.
@@ -205,7 +205,7 @@ def choose(services: Mapping[str, Service], name: str | None) -> Service:
     """The service `name`; None means the only one.
 
     Raises:
-        Problem: 404 for an unknown name, 400 for None where there are several.
+        Problem: 404 for an unknown name, 400 for None if there are several.
     """
     if name is not None:
         if name not in services:

@@ -24,7 +24,7 @@ class ServeSettings:
         cors_origins: origins such as `https://shop.example` whose pages may call the server.
         trusted_proxies: addresses or networks of proxies whose X-Forwarded-For says who the caller is.
         rate: requests a second for each key, and for each address where there is none; twice as many at once.
-        cached_queries: vectors of so many latest queries are kept, for each pipeline.
+        cached_queries: number of latest queries whose vectors are kept, for each pipeline.
         threads: searches worked on at once; None for as many as the machine deserves.
         waiting: further requests that may wait for a thread; more are sent away with 503.
         embedding_places: requests for embeddings worked on at once, and as many that may wait; the searches' threads
@@ -66,7 +66,8 @@ class ServeSettings:
                 ipaddress.ip_network(proxy, strict=False)
             except ValueError:
                 raise ConfigError(
-                    f"--trusted-proxy {proxy}: this is no address.", hint="Write one such as 127.0.0.1 or 10.0.0.0/8."
+                    f"--trusted-proxy {proxy}: this is not an address.",
+                    hint="Write one such as 127.0.0.1 or 10.0.0.0/8.",
                 ) from None
 
     @property

@@ -19,7 +19,7 @@ class Threads:
     Not for use outside the event loop's thread.
 
     Args:
-        refusal: what is said to those for whom there is no room.
+        refusal: the message for a caller that finds the queue full.
     """
 
     def __init__(self, size: int, waiting: int, refusal: str = "The server is busy.") -> None:

@@ -1,4 +1,4 @@
-"""Whether the process was asked to stop, for those who wait deep inside of what is to be stopped."""
+"""Whether the process was asked to stop, for code that waits deep inside the work to be stopped."""
 
 from __future__ import annotations
 

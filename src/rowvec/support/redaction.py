@@ -37,20 +37,19 @@ def redact_text(text: str) -> str:
 
 
 def unclear(url: str) -> str | None:
-    """Why it cannot be told where the password in `url` ends, in words that follow the name of a setting; None where
-    it can."""
+    """Why the end of the password in `url` is not clear, in words that follow the name of a setting; None if it is."""
     found = _AUTHORITY.fullmatch(url)
     if found is None:
         whole = not _KEYWORD.search(url) or _PAIRS.fullmatch(url)
-        return None if whole else "is a connection string with a blank or a quote out of place"
+        return None if whole else "is a connection string with a misplaced blank or quote"
     authority, rest = found["authority"], found["rest"]
     if ":" in authority and (authority.count("@") > 1 or "@" in rest):
-        return "has a password, or another part, with an @, a / or another such character as it is"
+        return "has a password, or another part, with an @, a / or another such character that is not percent-encoded"
     userinfo = authority.rpartition("@")[0]
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo) or re.search(r"[\s\x00-\x1f\x7f]", userinfo):
-        return "has a password with a % or a blank as it is"
+        return "has a password with a % or a blank that is not percent-encoded"
     if re.search(r"[\[\]\\]", userinfo) or not userinfo.isascii():
-        return "has a password with a character that no URL has"
+        return "has a password with a character that URLs cannot hold"
     return None
 
 

@@ -53,7 +53,7 @@ def json_object(text: Any) -> dict[str, Any]:
 
 
 def moment(text: Any) -> dt.datetime | None:
-    """The time that a text in ISO 8601 names, in UTC where it names no zone; None where it is none."""
+    """The time that a text in ISO 8601 names, in UTC where it names no zone; None if it is none."""
     try:
         found = dt.datetime.fromisoformat(text)
     except (TypeError, ValueError):

@@ -16,15 +16,15 @@ def suggestion(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     if near:
         return f"Did you mean {folded[near[0]]!r}?"
     if not names:
-        return "There is none."
+        return "None are available."
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return "There is " + ", ".join(names[:limit]) + more + "."
+    return "Available: " + ", ".join(names[:limit]) + more + "."
 
 
 def check_column(name: str, known: Sequence[str], where: str) -> None:
     """
     Raises:
-        ConfigError: `name` is none of the `known` columns; `where` is the setting that has it.
+        ConfigError: `name` is not one of the `known` columns; `where` is the setting that has it.
     """
     if name not in known:
         raise ConfigError(f"{where}: there is no column {name!r}.", hint=suggestion(name, known))

@@ -55,4 +55,4 @@ class MemoryAuditor:
                 record.document = record.document._replace(row_hash=b"")
 
     def mend(self, fault: Fault) -> None:
-        assert fault.drift not in (Drift.INDEX, Drift.LOST_WORDS, Drift.WORD_COUNTS), "there is no such thing in memory"
+        assert fault.drift not in (Drift.INDEX, Drift.LOST_WORDS, Drift.WORD_COUNTS), "the memory store cannot have it"

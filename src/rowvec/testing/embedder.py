@@ -17,7 +17,7 @@ class HashEmbedder:
     """Unit vectors drawn from a generator seeded with the text's SHA-256: equal texts, equal vectors.
 
     `texts` and `calls` say what was asked. To make it fail: put texts into `refused`; set `unavailable` to
-    let so many calls raise EmbedderUnavailable; set `spoil` to a function that damages the vectors of an answer
+    let that many calls raise EmbedderUnavailable; set `spoil` to a function that damages the vectors of an answer
     (`with_nan`, `with_zero` and `with_one_missing` are ready). `seconds` is how long each call takes.
     """
 

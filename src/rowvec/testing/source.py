@@ -64,7 +64,7 @@ class MemorySource:
     ) -> Iterator[list[Row]]:
         last: Any = after
         while True:
-            # Looked at anew for each page, as a database is: rows come and go while a sync reads.
+            # Looked at again for each page, as a database is: rows come and go while a sync reads.
             keys: list[Any] = [key for key in self._selected(selection) if until is None or key <= until]  # type: ignore[operator]
             page = [Row(key, dict(self.rows[key])) for key in keys if last is None or key > last][:size]
             if not page:

@@ -18,7 +18,7 @@ from rowvec.types import Check, Generation, Report, Run, State
 class MemoryStore:
     """A store in memory. `MemoryStore(share=other)` opens the same tables a second time, as another process would.
 
-    Set `unavailable` to let so many writes fail before they do anything, and `lost_answers` to let so many
+    Set `unavailable` to let that many writes fail before they do anything, and `lost_answers` to let that many
     fail after they were carried out, as when a connection is cut before the answer comes.
     """
 

@@ -42,7 +42,7 @@ PROGRESS_SECONDS = 1.0
 STORE_TRIES = 15
 """About a minute: Celery doubles the pause from 10 ms up to 10 s."""
 UNHEARD_SECONDS = 10.0
-"""After a result store did not take the progress, it is left alone for so long."""
+"""Seconds for which a result store is left alone after it did not take the progress."""
 PROGRESS = "PROGRESS"
 QUEUED = "QUEUED"
 SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
@@ -171,7 +171,7 @@ def _once(
 
     Args:
         skipped: what the result of a task says that another sync made needless.
-        patience: so often it comes again while somebody else holds the lock: what that one does may be less.
+        patience: how often it is tried again while somebody else holds the lock, who may do less.
         wait: until the lock is free, and databases and the embedding service answer. One delivered again always waits
             for the lock: the holder may be its own first run.
     """
@@ -226,9 +226,9 @@ def _progress(task: Any) -> OnReport:
             try:
                 task.update_state(state=PROGRESS, meta=report.as_dict())
             except Exception as error:
-                # What is embedded is stored elsewhere: nobody loses a row because a count could not be told.
+                # What is embedded is stored elsewhere: nobody loses a row because a count could not be reported.
                 last = now + UNHEARD_SECONDS
-                logger.warning("The progress of a task could not be told: %s", type(error).__name__)
+                logger.warning("The progress of a task could not be reported: %s", type(error).__name__)
 
     return tell
 
@@ -236,20 +236,20 @@ def _progress(task: Any) -> OnReport:
 def _options(given: dict[str, Any]) -> Options:
     allowed = {"limit", "force", "full", "retry_failed", "allow_delete"}
     if unknown := sorted(given.keys() - allowed):
-        raise ConfigError(f"A task has no option {unknown[0]!r}.", hint=f"There are {', '.join(sorted(allowed))}.")
+        raise ConfigError(f"A task has no option {unknown[0]!r}.", hint=f"Available: {', '.join(sorted(allowed))}.")
     return Options(**given)
 
 
 def _check_batch_size(value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LARGEST_BATCH:
         raise ConfigError(
-            f"batch_size is {str(value)[:40]!r}.", hint=f"It is a whole number from 1 to {LARGEST_BATCH:,}."
+            f"batch_size is {str(value)[:40]!r}.", hint=f"Give a whole number from 1 to {LARGEST_BATCH:,}."
         )
 
 
 @contextmanager
 def _opened(name: str | None) -> Iterator[Pipeline]:
-    """A pipeline whose model stays loaded in this process. A store that broke opens its connections anew."""
+    """A pipeline whose model stays loaded in this process. A store that broke opens its connections again."""
     yield _assembled(os.getpid(), name)
 
 

@@ -38,7 +38,7 @@ POLL_WAITING = 8
 """Ranges in the queue that are asked about at once."""
 SILENT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
-"""When no worker has said anything for so long, the user is told, and again after as long."""
+"""Seconds without a word from any worker after which the user is warned, and warned again."""
 LOCK_TRIES = 600
 UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
 
@@ -112,7 +112,7 @@ def sync(
     Raises:
         Locked: another sync of this pipeline is at work.
         ConfigError: the source or the options cannot be divided.
-        GenerationHeld: a new generation is complete and did not go live.
+        GenerationHeld: a new generation is complete but did not go live.
         RowvecError: what ended a range; what was embedded before is stored.
     """
     options, stop = options or Options(), stop or threading.Event()
@@ -154,7 +154,7 @@ class _Fleet:
             self.take_back()
 
     def carry_out(self, parts: Iterator[tuple[str | None, str | None]]) -> None:
-        """Keep so many ranges on their way until all are done."""
+        """Keep ranges on their way, a limited number at once, until all are done."""
         more = True
         while more or self.working:
             if self.stop.is_set():
@@ -194,8 +194,8 @@ class _Fleet:
         if self.working and now - self.told_at >= IDLE_SECONDS:
             self.told_at = now
             self.running.tell(
-                f"No worker has said anything for {now - self.heard_at:.0f} s, and {len(self.working)} ranges wait."
-                " Does `rowvec worker` run, with this broker and queue?"
+                f"No worker has reported for {now - self.heard_at:.0f} s, and {len(self.working)} ranges are waiting."
+                " Is `rowvec worker` running with this broker and queue?"
             )
 
     def _asked(self) -> list[Part]:
@@ -219,7 +219,7 @@ def _failure(part: Part, error: Any) -> RowvecError:
         return error
     return StoreError(
         f"A worker could not sync the range {part.after}..{part.until}: {error}",
-        hint="Its log says more; run it again to go on where it ended.",
+        hint="Its log says more. Run the command again to continue where it ended.",
     )
 
 
@@ -262,7 +262,7 @@ def _finish(chosen: Course, options: Options, running: Running, *, accept: bool)
     """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked.
 
     Raises:
-        GenerationHeld: a new generation is not as good as the live one.
+        GenerationHeld: a new generation is worse than the live one.
     """
     pipeline, store = chosen.pipeline, chosen.pipeline.store
     report, stop = running.report, running.stop

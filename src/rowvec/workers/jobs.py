@@ -32,7 +32,7 @@ def generate_embeddings(
     """
     since = _run_since(pipeline, after_run)
     if since is not None:
-        return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this was asked for."}
+        return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this task was requested."}
     if events_of(pipeline, Options()) is not None:
         return _outcome(carry_out(pipeline, progress=progress))
     keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]

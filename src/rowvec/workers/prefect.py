@@ -44,7 +44,7 @@ LOG_SECONDS = 10.0
 
 
 def _passes(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether the error may pass: a wrong password or an unknown column is told at once."""
+    """Whether the error may pass: a wrong password or an unknown column is reported at once."""
     error = state.result(raise_on_failure=False)
     return isinstance(error, BaseException) and is_transient(error)
 
@@ -88,9 +88,9 @@ def rowvec_sync(
     """Make the vectors of a pipeline match its rows.
 
     Args:
-        pipeline: its name; not needed where the config has one.
+        pipeline: its name; optional if the config has only one.
         config: the rowvec.toml; the nearest one above the working folder unless given.
-        retries: so often a run that met a transient error is tried again. Other errors fail it at once.
+        retries: how often a run that met a transient error is tried again. Other errors fail it at once.
         retry_seconds: how long before the first of them; each later one waits twice as long, and up to half more.
         limit, force, retry_failed, allow_delete: as of `rowvec sync`.
 
@@ -117,7 +117,7 @@ def deployment(
         parameters: further ones of `rowvec_sync`.
 
     Raises:
-        ConfigError: the config is wrong, or `cron` is no cron line.
+        ConfigError: the config is wrong, or `cron` is not a cron line.
     """
     loaded = load(Path(config) if config else None)
     declared = loaded.pipeline(pipeline)

@@ -20,11 +20,11 @@ class Queue:
     waiting: int
     """Tasks that no worker has taken."""
     workers: int | None = None
-    """How many listen; None where the broker cannot tell."""
+    """How many listen; None if the broker cannot say."""
     active: Mapping[str, int] | None = None
-    """Tasks at work, by name; None where the workers cannot be asked, as through the embedded queue."""
+    """Tasks at work, by name; None if the workers cannot be asked, as through the embedded queue."""
     longest_seconds: float = 0.0
-    """So long the task at work for longest."""
+    """Seconds since the longest-running task began."""
 
 
 def look() -> Queue:

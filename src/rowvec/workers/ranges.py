@@ -71,7 +71,7 @@ def check_versions(pipeline: Pipeline, sent: Mapping[str, Any]) -> None:
     if all(ours[name] == theirs.get(name) for name in formats) and _numbers(theirs) <= _numbers(ours):
         return
     raise ConfigError(
-        f"This worker is rowvec {ours['program']} (state {ours['state']}, rendering {ours['rendering']}), and the fleet"
+        f"This worker is rowvec {ours['program']} (state {ours['state']}, rendering {ours['rendering']}), but the fleet"
         f" was started by rowvec {theirs.get('program', 'of an unknown version')} (state {theirs.get('state', '?')},"
         f" rendering {theirs.get('rendering', '?')}): it writes nothing.",
         hint="Give every worker the version of rowvec that starts the fleet.",
@@ -106,7 +106,7 @@ def sync_range(
     """Sync the rows whose keys are above `after` and not above `until`; nothing beyond them is touched.
 
     Args:
-        sent_by: the `versions` of whoever sent the range; None where that is this process.
+        sent_by: the `versions` of whoever sent the range; None if that is this process.
 
     Raises:
         ConfigError: this worker has another config or version than whoever sent the range.
@@ -117,7 +117,7 @@ def sync_range(
         check_versions(pipeline, sent_by)
     if list(expected) != identity(pipeline):
         raise ConfigError(
-            f"The pipeline {pipeline.name!r} is another one here than where the fleet was started.",
+            f"The pipeline {pipeline.name!r} differs here from the one that the fleet was started with.",
             hint="Give every worker the same rowvec.toml, model and version of rowvec.",
         )
     if after is None and until is None:

@@ -1,4 +1,4 @@
-"""When a pipeline is synced by itself: from `schedule` in the config to what Celery's Beat understands."""
+"""When a pipeline is synced automatically: from `schedule` in the config to what Celery's Beat understands."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def _crontab(name: str, line: str) -> crontab:
     except (ParseException, ValueError) as error:
         raise ConfigError(
             f"pipelines.{name}.schedule.cron is {line!r}: {error}.",
-            hint='Five fields: minute hour day month weekday, such as "0 2 * * *" or "*/10 8-18 * * mon-fri".',
+            hint='Write five fields: minute hour day month weekday, such as "0 2 * * *" or "*/10 8-18 * * mon-fri".',
         ) from error

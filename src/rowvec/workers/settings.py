@@ -154,10 +154,10 @@ def reachable() -> Iterator[None]:
     except (OperationalError, BackendError, DBAPIError, ConnectionError, TimeoutError, *of_backend) as error:
         raise BrokerUnavailable(
             f"The broker {broker} does not answer.",
-            hint="Is it running, and workers.broker right?",
+            hint="Is it running, and is workers.broker right?",
         ) from error
     except refusals as error:
         raise BrokerUnavailable(
             f"The broker {broker} refuses what it is sent: {redact_text(clean(str(error)))[:200]}",
-            hint="Is its memory full, and may its user do this?",
+            hint="Is its memory full? Does its user have the rights?",
         ) from error

@@ -54,7 +54,7 @@ class Channel(sqlalchemy.Channel):
         super().close()
 
     def listeners(self, queue: str) -> int | None:
-        """Workers that take tasks from `queue`; None where the database cannot tell."""
+        """Workers that take tasks from `queue`; None if the database cannot say."""
         engine, _ = self._open()
         if engine.dialect.name != "postgresql":
             return None

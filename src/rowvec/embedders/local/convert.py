@@ -28,7 +28,7 @@ FORMAT = 1
 
 SCRATCH = ".making-"
 LEFT_SECONDS = 3600
-"""A conversion that is so old was killed: it takes minutes at most."""
+"""Seconds after which a conversion counts as killed: it takes minutes at most."""
 
 WORDS, POSITIONS, TYPES = (f"embeddings.{name}_embeddings.weight" for name in ("word", "position", "token_type"))
 

@@ -19,7 +19,7 @@ PRECISIONS = ("float32", "float16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 OVERFLOWS = ("truncate", "mean")
 MAX_WINDOWS = 64
-"""With overflow = "mean", what lies behind so many windows of a text is not read: a row takes seconds, not minutes."""
+"""Windows of a text that are read with overflow = "mean": a row takes seconds, not minutes."""
 
 
 class LocalEmbedder:
@@ -68,7 +68,9 @@ class LocalEmbedder:
             ("overflow", overflow, OVERFLOWS),
         ):
             if value not in allowed:
-                raise ConfigError(f"The local embedder's {name} is {value!r}.", hint=f"One of {', '.join(allowed)}.")
+                raise ConfigError(
+                    f"The local embedder's {name} is {value!r}.", hint=f"Write one of {', '.join(allowed)}."
+                )
         self._cache = cache_dir or default_cache()
         self._files = find(model, self._cache)
         recipe = self._files.recipe

@@ -29,7 +29,7 @@ CUBLAS_HINT = (
     ' device = "cpu".'
 )
 STEP = 16
-"""Windows are padded to a multiple of so many tokens. Only attention computes on padding."""
+"""Windows are padded to a multiple of this many tokens. Only attention computes on padding."""
 
 
 def cores() -> int:
@@ -82,12 +82,12 @@ class Engine:
         words: how many words the model has a vector for.
         device: `cpu`, `cuda`, or `auto` for CUDA where there is some.
         precision: `float32`, `float16` or `int8`, made from the stored float32 weights on loading.
-        batch_size: at most so many windows in a batch; what fits the budget of tokens unless given.
+        batch_size: maximum number of windows in a batch; by default what fits the budget of tokens.
         workers: batches that run side by side on the CPU, each on one thread. Two workers of one thread are faster
             than one of two, which wait for each other in every layer. A GPU is fed by CUDA_WORKERS.
 
     Raises:
-        ConfigError: this machine has no such device, or cannot compute in this precision.
+        ConfigError: this machine does not have the device, or cannot compute in this precision.
         EmbedderError: the converted model cannot be loaded.
     """
 
@@ -108,7 +108,7 @@ class Engine:
             device = "cuda" if has_cuda else "cpu"
         if device == "cuda" and not has_cuda:
             raise ConfigError(
-                'The embedder is set to device = "cuda", and no CUDA device is visible here.',
+                'The embedder is set to device = "cuda", but no CUDA device is visible here.',
                 hint='Set device = "cpu".',
             )
         if precision not in ctranslate2.get_supported_compute_types(device):
@@ -127,7 +127,7 @@ class Engine:
         except RuntimeError as error:
             raise EmbedderError(
                 f"The converted model in {folder} cannot be loaded: {error}.",
-                hint="Delete that folder: it is made anew from the model's own weights.",
+                hint="Delete that folder: it is rebuilt from the model's own weights.",
             ) from error
         threads = CUDA_WORKERS if device == "cuda" else workers
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rowvec-embed")
@@ -164,7 +164,7 @@ class Engine:
         # CTranslate2 does not look, and reads memory that is not the table's.
         if ids.max() >= self._words:
             raise EmbedderError(
-                f"The tokenizer gives token {ids.max()}, and the model has {self._words} words.",
+                f"The tokenizer gives token {ids.max()}, but the model has only {self._words} words.",
                 hint="The two do not belong together: fetch the model again.",
             )
         try:

@@ -52,8 +52,8 @@ class OpenAIEmbedder:
     """An `Embedder` over HTTP. Safe to call from `concurrency` threads at once, which share limits and budget.
 
     A try fails when the service does (5xx), the connection breaks or times out, or the answer breaks the contract;
-    after `max_tries` of them the error goes to the caller. A 429 is no try: every thread waits as long as the
-    service says, then the same request goes out again, for at most `max_wait` seconds.
+    after `max_tries` of them the error goes to the caller. A 429 does not count as a try: every thread waits as long as
+    the service says, then the same request goes out again, for at most `max_wait` seconds.
 
     Args:
         base_url: up to the API's version, without a key.
@@ -62,7 +62,7 @@ class OpenAIEmbedder:
         dimensions: asked for when set; else the model's own.
         batch_size: texts in one request, at most 2,048.
         timeout: seconds for one request.
-        price: None where it is not known; then `cost` is zero unless the service states it.
+        price: None if it is not known; then `cost` is zero unless the service states it.
         budget: counts the money, and may stop it; one of its own without a limit by default.
         tokenizer: the model's own, or the path of its tokenizer.json; else tokens are estimated, see `tokens`.
         backoff: seconds before the second try at most, doubled for each further one.
@@ -105,7 +105,7 @@ class OpenAIEmbedder:
         asked = wire.checked_dimensions(model, dimensions)
         if self.budget.limit is not None and price is None:
             raise ConfigError(
-                f"--max-cost needs a price, and that of {model!r} is not known.",
+                f"--max-cost needs a price, but the price of {model!r} is not known.",
                 hint="Set embedder.price_per_million, in US dollars.",
             )
         self._endpoint = wire.Endpoint(
@@ -129,7 +129,7 @@ class OpenAIEmbedder:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Asks the service for one vector when nothing else tells the dimension, which is billed as any other text."""
+        """Asks the service for one vector when nothing else gives the dimension, which is billed as any other text."""
         with self._first:
             if self._dimension is None:
                 self._embed([self._passage_prompt + PROBE])
@@ -160,7 +160,7 @@ class OpenAIEmbedder:
         return self._tokens.error(texts)
 
     def expected_seconds(self, texts: int, tokens: int) -> float:
-        """How long so many texts take: what latency and concurrency allow, or a limit per minute when that is less.
+        """How long this many texts take: what latency and concurrency allow, or a limit per minute when that is less.
 
         The latency is that of the answers so far, half a second before the first.
         """
@@ -213,12 +213,12 @@ class OpenAIEmbedder:
             return
         if self._endpoint.dimensions is not None:
             raise EmbedderError(
-                f"{self._endpoint.location} was asked for {self._endpoint.dimensions} dimensions and gives {found}.",
+                f"{self._endpoint.location} was asked for {self._endpoint.dimensions} dimensions but gives {found}.",
                 hint=f"Set `dimensions = {found}`, or leave it out.",
             )
         raise EmbedderError(
-            f"{self._endpoint.location} gives {found} dimensions, where {self._dimension} were expected.",
-            hint="The service has changed the model behind this name, or it is another model of the same name.",
+            f"{self._endpoint.location} gives {found} dimensions instead of {self._dimension}.",
+            hint="The service has changed the model behind this name, or another model has the same name.",
         )
 
 
@@ -264,8 +264,8 @@ class _Call:
                 waited += seconds
                 if waited > owner._max_wait:
                     raise RateLimited(
-                        f"{error.message} It asks for {seconds:.0f} seconds more, and a request waits "
-                        f"{owner._max_wait:.0f} at most.",
+                        f"{error.message} It asks for {seconds:.0f} seconds more, but a request waits "
+                        f"at most {owner._max_wait:.0f}.",
                         retry_after=error.retry_after,
                     ) from error
                 owner._limiter.shut(seconds)
@@ -302,7 +302,7 @@ class _Call:
             unreached.hint = "Check base_url, the network and the proxy."
             raise unreached from error
         except httpx2.RequestError as error:
-            # The request may have arrived and been billed: nobody can tell.
+            # The request may have arrived and been billed: nobody knows.
             self._hold.lose(self._most)
             what = self._endpoint.quote(str(error)) or type(error).__name__
             raise EmbedderUnavailable(f"The connection to {self._endpoint.base_url} broke: {what}") from error
@@ -337,7 +337,7 @@ class _Call:
         self._bill.estimated |= usage.tokens is None
         self._hold.pay(cost, tokens)
         if usage.tokens is None:
-            # The bill may be higher than this estimate, and nobody will ever tell: the budget allows for it.
+            # The bill may be higher than this estimate, and nobody will ever know: the budget allows for it.
             self._hold.lose(max(0.0, self._most - cost))
             return
         owner._limiter.correct(tokens - self._counted)
@@ -346,9 +346,9 @@ class _Call:
         owner._tokens.learn(self._counted, max(tokens, charged))
 
     def _doubt(self, error: TextRefused) -> NoReturn:
-        """A service that has answered nothing yet may refuse every text, whatever it says; a plain word tells.
+        """A service that has answered nothing yet may refuse every text, whatever it says; a plain word shows it.
 
-        Without this a wrong setting would be taken for as many bad rows as there are.
+        Without this, a wrong setting would look like a fault of every row.
         """
         owner = self._owner
         with owner._first:
@@ -356,7 +356,7 @@ class _Call:
                 word = [owner._passage_prompt + PROBE]
                 if self._texts == word:
                     raise EmbedderError(
-                        f"{error.message} This is a plain word, so it will refuse every text.",
+                        f"{error.message} It refuses a plain word, so it will refuse every text.",
                         hint="Check model, dimensions and base_url.",
                     ) from error
                 _Call(owner, word, owner._tokens.count(word), self._hold, self._bill).vectors()
@@ -369,7 +369,7 @@ def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2
     try:
         return httpx2.Client(
             headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
-            # Loading the certificates takes 0.1 s, and plain http has no use for them.
+            # Loading the certificates takes 0.1 s, and plain http does not need them.
             verify=urlsplit(endpoint.base_url).scheme == "https",
             timeout=httpx2.Timeout(timeout, pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),

@@ -24,7 +24,7 @@ class Pace:
     def __init__(self, per_minute: float) -> None:
         if not per_minute > 0:
             raise ConfigError(
-                f"A limit of {per_minute} per minute lets nothing through.", hint="Give a number above 0."
+                f"The limit per minute is {per_minute}; it must be more than 0.", hint="Give a number above 0."
             )
         self._per_second = per_minute / 60
         self._free_at = 0.0
@@ -39,7 +39,7 @@ class Pace:
         return amount / self._per_second
 
     def correct(self, amount: float) -> None:
-        """What was booked turned out to be so much more, or less."""
+        """What was booked turned out to be larger by this amount, or smaller if it is negative."""
         self._free_at += self.seconds(amount)
 
 
@@ -54,7 +54,7 @@ class Limiter:
         self._closed = threading.Event()
 
     def acquire(self, tokens: int) -> None:
-        """Waits until one request of so many tokens may go out.
+        """Waits until one request of this many tokens may go out.
 
         Raises:
             EmbedderUnavailable: the embedder was closed meanwhile.
@@ -72,20 +72,20 @@ class Limiter:
             raise EmbedderUnavailable("The embedder was closed.")
 
     def least_seconds(self, requests: int, tokens: int) -> float:
-        """How long the limits make so many requests and tokens take."""
+        """How long this many requests and tokens take under the limits."""
         return max(
             self._requests.seconds(requests) if self._requests else 0.0,
             self._tokens.seconds(tokens) if self._tokens else 0.0,
         )
 
     def correct(self, tokens: int) -> None:
-        """The answer billed so many tokens more than were booked; fewer when negative."""
+        """The answer billed this many tokens more than were booked; fewer if negative."""
         if self._tokens:
             with self._lock:
                 self._tokens.correct(tokens)
 
     def shut(self, seconds: float) -> None:
-        """No thread sends anything for so long."""
+        """No thread sends anything for this long."""
         with self._lock:
             self._shut_until = max(self._shut_until, time.monotonic() + seconds)
 

@@ -95,7 +95,7 @@ class TokenCounter:
         return min(most, int(sum(counts) * stretch) + 1)
 
     def learn(self, counted: int, billed: float) -> None:
-        """An answer billed so many tokens for a request of which so many were counted."""
+        """Learn from an answer: the tokens that were counted, and the tokens that were billed."""
         with self._lock:
             self._worst = max(self._worst, billed / max(1, counted))
 

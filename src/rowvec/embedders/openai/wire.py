@@ -38,7 +38,7 @@ MODELS = {
 }
 
 KEY_SETTING = "embedder.api_key"
-"""Where the key comes from that no variable is known for."""
+"""The variable of a key, if the service is not known."""
 WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
 """Services that answer nobody without a key; one on this machine or in this house may."""
 
@@ -48,7 +48,7 @@ class BrokenAnswer(EmbedderUnavailable):
 
 
 class Usage(NamedTuple):
-    """What an answer says it billed; None where it does not say."""
+    """What an answer says it billed; None if it does not say."""
 
     tokens: int | None
     cost: float | None
@@ -71,7 +71,7 @@ class Endpoint:
 
     @property
     def lacks_key(self) -> bool:
-        """The service is known to refuse whoever has no key: it need not be asked."""
+        """The service is known to refuse requests without a key: it need not be asked."""
         return self.key is None and urlsplit(self.base_url).hostname in WITH_KEY
 
     def quote(self, message: str) -> str:
@@ -155,7 +155,7 @@ def _unpack(endpoint: Endpoint, embedding: object) -> Vectors:
                 return row
     except (ValueError, TypeError, binascii.Error) as error:
         raise BrokenAnswer(f"{endpoint.location} answered with a vector that cannot be read: {error}.") from error
-    raise BrokenAnswer(f"{endpoint.location} answered with a vector that is no list of numbers and no base64.")
+    raise BrokenAnswer(f"{endpoint.location} answered with a vector that is neither a list of numbers nor base64.")
 
 
 def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], content: bytes) -> EmbedderError:
@@ -172,7 +172,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
         return _key_error(endpoint, status)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(
-            f"{location} wants money: the account behind {endpoint.key_env} has no credit or quota left.",
+            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left.",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
     if status == 429 or (status == 503 and "retry-after" in headers):
@@ -187,7 +187,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status in (404, 405) or 300 <= status < 400:
         if parsed:
             return EmbedderError(f"{location} refuses with {status}: {said}", hint="Check base_url and model.")
-        error = not_an_api(endpoint, f"is no embeddings API (status {status})")
+        error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
         return EmbedderError(error.message, hint=error.hint)
     if status in (400, 413, 422):
         if endpoint.dimensions is not None and _about(message, "dimension"):
@@ -204,7 +204,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
 def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     said = "" if status is None else f" ({status})"
     return EmbedderError(
-        f"{endpoint.location} wants a key{said}, and {endpoint.key_env} is not set.",
+        f"{endpoint.location} needs a key{said}, but {endpoint.key_env} is not set.",
         hint='Write api_key = "${YOUR_KEY}" beside base_url: a key is sent only where the config says so.'
         if endpoint.key_env == KEY_SETTING
         else f"export {endpoint.key_env}=…, or put it in the .env file.",
@@ -247,7 +247,7 @@ def checked_url(base_url: str) -> str:
     """The address without a slash at its end.
 
     Raises:
-        ConfigError: no http address, or one that holds a secret.
+        ConfigError: not an http address, or one that holds a secret.
     """
     try:
         parts = urlsplit(base_url.strip())
@@ -273,7 +273,7 @@ def checked_key(api_key: str | None, key_env: str) -> str | None:
     if not key:
         return None
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"The key in {key_env} holds characters that no key has.", hint=f"Set {key_env} again.")
+        raise ConfigError(f"The key in {key_env} holds characters that keys cannot hold.", hint=f"Set {key_env} again.")
     return key
 
 
@@ -283,7 +283,9 @@ def checked_dimensions(model: str, dimensions: int | None) -> int | None:
     if dimensions is None:
         return None
     if dimensions < 1:
-        raise ConfigError(f"dimensions = {dimensions} makes no sense.", hint="Leave it out for the model's own.")
+        raise ConfigError(
+            f"dimensions is {dimensions}; it must be at least 1.", hint="Leave it out for the model's own."
+        )
     if known and (dimensions > known.dimension or (dimensions != known.dimension and not known.shortens)):
         kind = f"{known.dimension} or fewer" if known.shortens else f"only {known.dimension}"
         raise ConfigError(f"{model!r} gives {kind} dimensions, not {dimensions}.", hint="Leave `dimensions` out.")

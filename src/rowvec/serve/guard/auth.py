@@ -30,7 +30,7 @@ class Keys:
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
 
     def caller(self, headers: Headers) -> str | None:
-        """A name for whoever holds the key that was sent; None where there is no right key.
+        """A name for whoever holds the key that was sent; None if the key is missing or wrong.
 
         Digests are compared, all of them and in constant time: how long it takes says nothing about a key.
         """
@@ -67,7 +67,7 @@ class Visitors:
         """
         host = headers.get(b"host", b"").decode("latin-1").lower()
         if self._hosts is not None and _without_port(host) not in self._hosts:
-            raise Problem(400, "This server does not answer to that Host.", "Name it with --allowed-host.")
+            raise Problem(400, "This server does not answer to that Host.", "Allow it with --allowed-host.")
         if is_public(path):
             return
         origin = headers.get(b"origin")

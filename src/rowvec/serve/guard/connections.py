@@ -33,7 +33,7 @@ BACKLOG = 128
 LOG_SECONDS = 10.0
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
-SLOW = Problem(408, "The request took too long to arrive.", "Send its head within 10 s, its body within 60 s.")
+SLOW = Problem(408, "The request took too long to arrive.", "Send the headers within 10 s and the body within 60 s.")
 FULL = Problem(503, "The server has too many connections.", "Try again in a moment.", retry_after=1)
 
 

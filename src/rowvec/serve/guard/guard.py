@@ -20,7 +20,7 @@ from rowvec.serve.settings import ServeSettings
 logger = logging.getLogger("rowvec.serve")
 
 AUTHORISED = "rowvec.authorised"
-"""Key of the ASGI scope: True for a caller with a right key, and for everybody where there is no key."""
+"""Key of the ASGI scope: True for a caller with a right key, and for everybody if the server has no key."""
 UNLIMITED = frozenset({"/health", "/health/live"})
 SECURITY_HEADERS = [
     (
@@ -63,7 +63,7 @@ class Guard:
             incident = secrets.token_hex(8)
             logger.exception("Request %s failed: %s %s", incident, scope["method"], scope["path"])
             if status:
-                raise  # Half an answer is out: only a broken connection tells the caller.
+                raise  # Half an answer is out: only a broken connection can show it to the caller.
             problem = Problem(500, f"It failed: id {incident}.", "The server's log has the details under this id.")
             await problem.response()(scope, receive, sending)
         finally:

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive
 from rowvec.serve.problems import Problem
 
 MOST_CALLERS = 10_000
-"""Beyond these, the caller who was silent longest is forgotten, and starts anew with a full bucket."""
+"""Beyond these, the caller who was silent longest is forgotten, and starts again with a full bucket."""
 
 
 class RateLimit:

@@ -20,7 +20,7 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 CATEGORIES = 10
 STEPS = 7
 OTHER, NONE, GONE = 253, 254, 255
-"""A category that has no colour of its own; a row without a value; a row that is no longer there."""
+"""Codes of a category without a colour of its own, of a row without a value, and of a row that is gone."""
 ORDERED = frozenset(
     {ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL, ColumnType.DATE, ColumnType.TIME, ColumnType.TIMESTAMP}
 )
@@ -60,12 +60,12 @@ def colour(values: Sequence[Any], present: npt.NDArray[np.bool_], column: Column
     kind: Literal["names", "steps"] = "names"
     legend: list[tuple[str, int]] = []
     if column is not None and known:
-        told = [values[number] for number in known]
-        if column.type in ORDERED and len(set(told)) > CATEGORIES:
+        given = [values[number] for number in known]
+        if column.type in ORDERED and len(set(given)) > CATEGORIES:
             kind = "steps"
-            codes[known], legend = _steps(told)
+            codes[known], legend = _steps(given)
         else:
-            codes[known], legend = _names(told, in_order=column.type in ORDERED)
+            codes[known], legend = _names(given, in_order=column.type in ORDERED)
     codes[~present] = GONE
     return Colouring(codes, kind, legend)
 
@@ -129,7 +129,7 @@ def _label(value: Any) -> str:
 
 
 def best_column(sample: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> Column | None:
-    """The column whose values tell most rows apart by few colours; None where no column does."""
+    """The column that distinguishes most rows by few colours; None if no column does."""
     best: tuple[int, Column | None] = (1, None)
     for column in columns:
         counts = Counter(row[column.name] for row in sample if can_colour(column) and row.get(column.name) is not None)

@@ -31,15 +31,15 @@ PAGE = 5_000
 SAMPLE = 2_000
 RUNS = 100
 FRESH_SECONDS = 30.0
-"""So long the colours of a column are sent as they were read: reading them takes a statement for every PAGE rows."""
+"""Seconds that the colours of a column are kept: reading them takes a statement for every PAGE rows."""
 KEPT = 8
 
 
 class MapFile:
-    """The map of one pipeline as it lies in its file, loaded anew when it was drawn anew. For several threads.
+    """The map of one pipeline as it is in its file, reloaded when it was drawn again. For several threads.
 
     Args:
-        path: None where the pipeline has no folder for it.
+        path: None if the pipeline has no folder for it.
     """
 
     def __init__(self, service: Service, path: Path | None) -> None:
@@ -50,7 +50,7 @@ class MapFile:
         self._bodies: dict[tuple[int, str | None], tuple[float, bytes]] = {}
 
     def current(self) -> tuple[int, EmbeddingMap]:
-        """The map, and a number that is another when it was drawn anew.
+        """The map, and a number that changes when the map is drawn again.
 
         Raises:
             Problem: 404, there is none.
@@ -83,11 +83,11 @@ class MapFile:
         """The map of that number.
 
         Raises:
-            Problem: 409, it was drawn anew since.
+            Problem: 409, it has been drawn again since.
         """
         now, found = self.current()
         if now != version:
-            raise Problem(409, "The map was drawn anew.", "Reload the page.")
+            raise Problem(409, "The map has been drawn again.", "Reload the page.")
         return found
 
     def body(self, column: str | None) -> bytes:
@@ -159,7 +159,7 @@ def _row(service: Service, file: MapFile, version: int, point: int) -> dict[str,
     key = found.keys[point]
     metadata = service.rows.metadata([key]).get(key)
     if metadata is None:
-        raise Problem(404, f"The row {key!r} is gone.", "`rowvec map` draws the map anew.")
+        raise Problem(404, f"The row {key!r} is gone.", "`rowvec map` draws the map again.")
     return {"id": key, "metadata": numbers(metadata)}
 
 

@@ -35,8 +35,10 @@ STATES: dict[str, Literal["queued", "running", "done", "failed"]] = {
 
 
 class GenerateRequest(RequestModel):
-    pipeline: Annotated[str | None, Field(description="Not needed where there is one.", max_length=200)] = None
-    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH, description="Embed at most so many rows.")] = 100
+    pipeline: Annotated[
+        str | None, Field(description="Pipeline name. Optional if there is only one.", max_length=200)
+    ] = None
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_BATCH, description="Maximum number of rows to embed.")] = 100
 
 
 class QueuedReply(BaseModel):
@@ -45,7 +47,7 @@ class QueuedReply(BaseModel):
     status: Literal["queued"]
     message: str
     workers: Annotated[
-        int | None, Field(description="Workers that listen now; null where the broker cannot tell. 0: it waits.")
+        int | None, Field(description="Workers that listen now; null if the broker cannot say. With 0 the task waits.")
     ] = None
 
 

@@ -82,7 +82,7 @@ export function notify(error) {
 }
 
 // Pages of a server with one pipeline need not speak of pipelines; the choice of several is in the address, and
-// `onReturn` tells of one that the back button has brought back.
+// `onReturn` gets one that the back button has brought back.
 export async function choosePipeline(onChange, onReturn) {
   const { pipelines } = await askJson("pipelines");
   const select = document.getElementById("pipeline");

@@ -81,12 +81,12 @@ const rowsAre = (count, one, more) => `${count.toLocaleString("en")} ${count ===
 
 function stale() {
   const parts = [
-    map.other_model && "these are the places of another model's vectors",
+    map.other_model && "these positions come from another model's vectors",
     map.missing && `${rowsAre(map.missing, "is", "are")} not on the map`,
     map.changed && `${rowsAre(map.changed, "has", "have")} a new vector since it was drawn`,
     map.gone && `${rowsAre(map.gone, "is", "are")} gone`,
   ].filter(Boolean).join(", ");
-  return parts && `${parts[0].toUpperCase()}${parts.slice(1)}. rowvec map ${pipeline.name} draws it anew.`;
+  return parts && `${parts[0].toUpperCase()}${parts.slice(1)}. rowvec map ${pipeline.name} draws it again.`;
 }
 
 function summarise() {

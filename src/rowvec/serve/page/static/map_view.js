@@ -8,7 +8,7 @@ const MARGIN = 24;
 const CLOSEST = 400;
 const REACH = 14;
 
-// Opacity by pixel of a disc of so many pixels' radius, as (dx, dy, opacity) triples.
+// Opacity by pixel of a disc with that radius in pixels, as (dx, dy, opacity) triples.
 function disc(radius, opacity) {
   const stamp = [];
   const reach = Math.ceil(radius);
@@ -22,7 +22,7 @@ function disc(radius, opacity) {
 }
 
 export class MapView {
-  // `onPoint(point, pinned)` tells of the point under the pointer, -1 for none; `pinned` where it was touched or clicked.
+  // `onPoint(point, pinned)` gets the point under the pointer, -1 for none; `pinned` if it was touched or clicked.
   constructor(canvas, onPoint) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
@@ -40,10 +40,10 @@ export class MapView {
 
   // Colours by code, as [red, green, blue]; a code without one is not drawn.
   show(places, codes, palette, theme) {
-    const anew = places.length !== this.places.length;
+    const replaced = places.length !== this.places.length;
     Object.assign(this, { places, codes, palette, theme });
     this.sortIntoCells();
-    if (anew) this.fit();
+    if (replaced) this.fit();
     this.draw();
   }
 
