@@ -155,7 +155,7 @@ class Searcher:
                 if self.store.live_version() == live.version:
                     return found
             live = self._look_again(live)
-        raise StoreUnavailable(f"The generations of {self.store.location} change places too often to be searched.")
+        raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
         with self._looking:

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_database(shop: Shop, rowvec: Told) -> None:
     shop.declare(source=SOURCE.format(url="sqlite:///notes.db", table="products", key="id"))
     answer = rowvec("sync")
     assert answer.code == 1
-    assert "notes.db is no SQLite database" in answer.err
+    assert "notes.db is not a SQLite database" in answer.err
 
 
 def test_an_unknown_table_is_answered_with_the_nearest_one(shop: Shop, rowvec: Told) -> None:

@@ -128,11 +128,11 @@ def test_an_address_that_is_none(rowvec: Command) -> None:
     ("keys", "problem", "advice"),
     [
         ("10-5", "--keys 10-5: the range runs backwards.", "Write 5-10."),
-        ("a-b", "'a' is no integer key.", "The keys of this pipeline are integers."),
-        ("1,x", "'x' is no integer key.", "The keys of this pipeline are integers."),
-        ("1-", "'' is no integer key.", "The keys of this pipeline are integers."),
-        ("99999999999999999999", "'99999999999999999999' is no integer key.", "A key has at most 64 bits."),
-        ("1-99999999999999999999", "'99999999999999999999' is no integer key.", "A key has at most 64 bits."),
+        ("a-b", "'a' is not an integer key.", "The keys of this pipeline are integers."),
+        ("1,x", "'x' is not an integer key.", "The keys of this pipeline are integers."),
+        ("1-", "'' is not an integer key.", "The keys of this pipeline are integers."),
+        ("99999999999999999999", "'99999999999999999999' is not an integer key.", "A key has at most 64 bits."),
+        ("1-99999999999999999999", "'99999999999999999999' is not an integer key.", "A key has at most 64 bits."),
         (" , ", "--keys names no key.", "Write for example --keys 1,5,10-20."),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_damaged_file(rowvec: Command, library: Library, server: EmbeddingServ
 
 def test_a_damaged_file_of_samples(rowvec: Command, library: Library) -> None:
     (library.folder / "samples.db").write_text("no database" * 100)
-    assert "samples.db is no SQLite database." in rowvec("plan")
+    assert "samples.db is not a SQLite database." in rowvec("plan")
 
 
 def test_rows_and_vectors_in_one_file(rowvec: Command, library: Library) -> None:

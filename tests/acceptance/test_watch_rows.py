@@ -117,12 +117,15 @@ class TestCursor:
         planned = report(counted, "plan")
         assert (planned["incremental"], planned["rows"]) == (True, 2)
         assert planned["changes"] == {"embed": 1, "unchanged": 1, "delete": 1}
-        assert "Compared: 2 of 99 rows: version from 9950 on" in counted.run("plan").out
+        assert "Compared: 2 of 99 rows: version since 9950" in counted.run("plan").out
         assert report(counted, "plan", "--full")["rows"] == 99
 
         done = counted.run("sync")
         assert "1 changed, 1 deleted, 1 unchanged" in done.out
-        assert "Compared: 2 of 99 rows: version from 9950 on, none, or failed before. All are compared next" in done.out
+        assert (
+            "Compared: 2 of 99 rows: version since 9950, rows without it, and rows that failed before. All are compared"
+            in done.out
+        )
         assert "Compared: all rows: as asked for." in counted.run("sync", "--full").out
 
     def test_another_condition_means_that_all_rows_are_compared(self, counted: Shop) -> None:
@@ -142,7 +145,7 @@ class TestCursor:
         counted.declare(source=source, store=STORE)
         done = counted.run("sync")
         assert done.code == 2
-        assert "source.cursor: 'lamp 99' is no time as ISO 8601 writes it" in done.err
+        assert "source.cursor: 'lamp 99' is not an ISO 8601 time" in done.err
 
     def test_progress_knows_how_many_rows_there_are(self, counted: Shop) -> None:
         assert report(counted, "sync")["to_compare"] == 100

@@ -286,11 +286,11 @@ def test_a_row_stamped_in_the_future_hides_none_that_come_after_it(tables: Calla
 @pytest.mark.parametrize(
     ("database", "declared", "value", "message"),
     [
-        ("sqlite", "text", "'v00012'", "'v00012' is no time as ISO 8601 writes it"),
+        ("sqlite", "text", "'v00012'", "'v00012' is not an ISO 8601 time"),
         ("sqlite", "boolean", 1, "is of type boolean; a cursor is a timestamp"),
         ("sqlite", "blob", "x'00'", "is of type bytes; a cursor is a timestamp"),
         ("postgres", "text", "'2026-08-01'", "is of type text; a cursor is a timestamp"),
-        ("postgres", "timestamptz", "'infinity'", "the highest 'at' is 'infinity', which is no time to count from"),
+        ("postgres", "timestamptz", "'infinity'", "the highest 'at' is 'infinity', which is not a time to start from"),
         ("mariadb", "varchar(20)", "'2026-08-01'", "is of type text; a cursor is a timestamp"),
     ],
 )
@@ -355,7 +355,9 @@ class TestFiles:
     def test_a_value_that_is_none_is_named_with_its_line(self, tmp_path: Path) -> None:
         rows = {n: (f"row {n}", moment(n).isoformat()) for n in range(1, 2001)}
         self.write(tmp_path, {**rows, 1500: ("odd", "yesterday")})
-        with pytest.raises(SourceError, match=r"rows.csv, line 1501: the cursor 'yesterday' of 'at' is no timestamp"):
+        with pytest.raises(
+            SourceError, match=r"rows.csv, line 1501: the cursor 'yesterday' of 'at' is not a valid timestamp"
+        ):
             sync(self.opened(tmp_path))
 
     def test_a_column_of_words_is_refused(self, tmp_path: Path) -> None:

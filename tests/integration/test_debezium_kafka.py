@@ -182,8 +182,8 @@ def test_a_wrong_option_is_named_and_no_password_shown() -> None:
     [
         (b"\0\0\0\0\1abc", "in binary form"),
         (b"{", "things/., offset 0: no valid JSON"),
-        (b"\xff", "things/., offset 0: byte 1 is no UTF-8"),
-        (b'"text"', "a text is no change event"),
+        (b"\xff", "things/., offset 0: byte 1 is not UTF-8"),
+        (b'"text"', "a text is not a change event"),
     ],
 )
 def test_an_event_that_cannot_be_read_stops_or_is_counted(broker: Broker, value: bytes, message: str) -> None:

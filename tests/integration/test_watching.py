@@ -426,7 +426,7 @@ class TestWhatCannotBeWatched:
             source.notifier()
         with (
             closing(SqlSource(shop.url, table="shop.seen", key="id")) as source,
-            pytest.raises(SourceError, match=r"shop.seen is no table of its own \(a view\)"),
+            pytest.raises(SourceError, match=r"shop.seen is not a table \(a view\)"),
         ):
             source.notifier()
 

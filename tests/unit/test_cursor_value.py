@@ -438,8 +438,8 @@ def test_a_value_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
     ("mark", "lag", "message"),
     [
         (dt.datetime(2026, 8, 1), 1000, "source.cursor_lag is the number 1000"),
-        ("v00012", None, "'v00012' is no time"),
-        ("2026-13-01", None, "'2026-13-01' is no time"),
+        ("v00012", None, "'v00012' is not an ISO 8601 time"),
+        ("2026-13-01", None, "'2026-13-01' is not an ISO 8601 time"),
     ],
 )
 def test_what_no_lag_can_be_taken_from_is_an_error(mark: Any, lag: Any, message: str) -> None:

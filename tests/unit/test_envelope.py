@@ -155,8 +155,8 @@ class TestBadEvents:
             (envelope("c", None, {"id": None}), "line 7: the key 'id' is null"),
             (envelope("c"), "line 7: an event 'c' without `after`"),
             (envelope("c", None, '{"_id": 1}'), "a text where the columns of the row should be"),
-            ([1, 2], "line 7: a list is no change event"),
-            ("x", "line 7: a text is no change event"),
+            ([1, 2], "line 7: a list is not a change event"),
+            ("x", "line 7: a text is not a change event"),
         ],
     )
     def test_an_event_that_cannot_be_carried_out_is_an_error_with_its_place(self, value: Any, message: str) -> None:
@@ -238,7 +238,7 @@ class TestValues:
 
     @pytest.mark.parametrize("name", ["MicroTimestmp", "Decimal", "Date(2)", ""])
     def test_a_type_that_is_none_is_refused(self, name: str) -> None:
-        with pytest.raises(ConfigError, match="is no type of an event"):
+        with pytest.raises(ConfigError, match="is not a type of an event"):
             declared_schema("price", name)
 
 

@@ -249,8 +249,8 @@ class TestBadInput:
             ("a.jsonl", '{"id": 1}\n{"id": null}\n', r"a\.jsonl, line 2: the key 'id' is null"),
             ("a.jsonl", '{"id": 1}\n\n{"name": "x"}\n', r"a\.jsonl, line 3: the key 'id' is null"),
             ("a.jsonl", '{"id": 1}\n{"id": 2}\n{"id": 1}\n', r"key 1 is on more than one row: .*line 1 and .*line 3"),
-            ("a.jsonl", '{"id": "a\\u0000"}\n', r"line 1: the key 'a\\x00' is no text that a store keeps"),
-            ("a.jsonl", '{"id": "\\ud800"}\n', r"line 1: the key '\\ud800' is no text that a store keeps"),
+            ("a.jsonl", '{"id": "a\\u0000"}\n', r"line 1: the key 'a\\x00' is not a valid text key"),
+            ("a.jsonl", '{"id": "\\ud800"}\n', r"line 1: the key '\\ud800' is not a valid text key"),
             ("a.jsonl", '{"id": 1.5}\n', "is of type number; a key is integer, text or uuid"),
             ("a.csv", "id,name\n1,one\n2\n", r"a\.csv, line 3: 1 fields, but the header has 2"),
             ("a.csv", 'id,name\n1,"one\n2,two\n', r"a\.csv, line 2: unexpected end of data"),
@@ -273,7 +273,7 @@ class TestBadInput:
     def test_a_key_of_another_type_further_on_is_named(self, write: Write) -> None:
         lines = "".join(f"{number},x\n" for number in range(1200))
         path = write("a.csv", f"id,name\n{lines}A-7,y\n")
-        with pytest.raises(SourceError, match=r"line 1202: the key 'A-7' is no integer"):
+        with pytest.raises(SourceError, match=r"line 1202: the key 'A-7' is not a valid integer"):
             read(source_of(path))
 
     def test_a_parquet_file_with_another_schema_is_named(self, tmp_path: Path) -> None:
@@ -296,12 +296,12 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("name", "raw", "message"),
         [
-            ("a.parquet", b"PAR1 and no more", "no whole Parquet file"),
-            ("a.parquet", b"", "no whole Parquet file"),
-            ("a.csv", b"id,name\n1,\xff\n", r"line 2: byte 3 is no UTF-8"),
-            ("a.jsonl", b'{"id": 1, "name": "\xff"}\n', r"line 1: byte 20 is no UTF-8"),
+            ("a.parquet", b"PAR1 and no more", "not a complete Parquet file"),
+            ("a.parquet", b"", "not a complete Parquet file"),
+            ("a.csv", b"id,name\n1,\xff\n", r"line 2: byte 3 is not UTF-8"),
+            ("a.jsonl", b'{"id": 1, "name": "\xff"}\n', r"line 1: byte 20 is not UTF-8"),
             ("a.jsonl.gz", gzip.compress(b'{"id": 1}\n' * 100, mtime=0)[:-12], "ends after line .* before its end"),
-            ("a.csv.gz", b"id,name\n1,one\n", "no whole gzip file"),
+            ("a.csv.gz", b"id,name\n1,one\n", "not a complete gzip file"),
         ],
     )
     def test_a_damaged_file_is_named(self, tmp_path: Path, name: str, raw: bytes, message: str) -> None:
@@ -333,7 +333,7 @@ class TestBadInput:
             ("nothing/*.csv", "there is no file"),
             ("rows.cvs", "Did you mean 'rows.csv'"),
             (".", "is a folder"),
-            ("ftp://host/a.csv", "'ftp' is no storage that rowvec reads"),
+            ("ftp://host/a.csv", "'ftp' is not a storage that rowvec reads"),
         ],
     )
     def test_a_wrong_path_is_explained(self, write: Write, tmp_path: Path, pattern: str, message: str) -> None:

@@ -293,7 +293,7 @@ def test_a_generation_that_lacks_rows_is_held_until_it_is_accepted(old: Pipeline
     embedder = HashEmbedder(24, model="new")
     embedder.refused = {"row 7"}
     new = models.of(embedder, old)
-    with pytest.raises(GenerationHeld, match=r"for 99 rows and the live one for 100.*: 1\."):
+    with pytest.raises(GenerationHeld, match=r"for 99 rows, the live one for 100.*: 1\."):
         sync(new)
     assert states(new) == {"live": ("old", 100), "building": ("new", 99)}
     assert new.store.runs(1)[0].outcome == "failed"
@@ -307,7 +307,7 @@ def test_as_many_rows_but_others_are_held_too(models: Models) -> None:
     first.refused, second.refused = {"row 3"}, {"row 7"}
     pipeline = models.of(first, simple_pipeline(rows={n: f"row {n}" for n in range(20)}), former=Known(first, second))
     sync(pipeline)
-    with pytest.raises(GenerationHeld, match=r"for 19 rows and the live one for 19.*: 1\."):
+    with pytest.raises(GenerationHeld, match=r"for 19 rows, the live one for 19.*: 1\."):
         sync(models.of(second, pipeline))
 
 

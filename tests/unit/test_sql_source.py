@@ -186,7 +186,7 @@ def test_a_table_name_is_taken_apart_and_put_together(written: str, parts: tuple
 
 @pytest.mark.parametrize("written", ["", "a.", ".a", "a.b.c", 'a"b', '"a'])
 def test_what_is_no_table_name_is_refused(written: str) -> None:
-    with pytest.raises(ConfigError, match="no name of a table"):
+    with pytest.raises(ConfigError, match="not the name of a table"):
         split_name(written)
 
 
@@ -315,7 +315,7 @@ def test_a_missing_file_is_named_with_its_neighbour_and_not_created(tmp_path: Pa
         SqlSource("sqlite:///shpo.db", table="product", key="id", base=tmp_path)
     with pytest.raises(SourceError, match="no folder"):
         SqlSource("sqlite:///there/shop.db", table="product", key="id", base=tmp_path)
-    with pytest.raises(SourceError, match="is no file"):
+    with pytest.raises(SourceError, match="is not a file"):
         SqlSource(f"sqlite:///{tmp_path}", table="product", key="id")
     assert [path.name for path in tmp_path.iterdir()] == ["shop.db"]
 
@@ -360,7 +360,7 @@ def test_a_file_that_is_no_database_and_a_damaged_one_are_told_apart(
     tmp_path: Path, database: Any, source: Any
 ) -> None:
     (tmp_path / "notes.db").write_text("not a database, but long enough to be taken for one " * 100)
-    with pytest.raises(SourceError, match="is no SQLite database"):
+    with pytest.raises(SourceError, match="is not a SQLite database"):
         SqlSource("sqlite:///notes.db", table="product", key="id", base=tmp_path)
     fill(database, rows=2000)
     raw = bytearray((tmp_path / "shop.db").read_bytes())

@@ -59,8 +59,8 @@ def _root(
 
 @app.command()
 def init(
-    source: Annotated[str | None, typer.Option("--from", help="Database to look at, e.g. sqlite:///shop.db.")] = None,
-    config: Annotated[Path, typer.Option("--config", "-c", help="The file to write.")] = Path("rowvec.toml"),
+    source: Annotated[str | None, typer.Option("--from", help="Database to inspect, e.g. sqlite:///shop.db.")] = None,
+    config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("rowvec.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented rowvec.toml, filled in from a database if you name one."""
@@ -74,7 +74,7 @@ def check(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
     apply: Annotated[
-        bool, typer.Option("--apply", help="Bring the store up to date; add the columns that your own table needs.")
+        bool, typer.Option("--apply", help="Upgrade the store, and add the columns that your own table needs.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -115,15 +115,16 @@ def sync(
     max_cost: MaxCost = None,
     from_start: FromStart = False,
     accept: Annotated[
-        bool, typer.Option("--accept", help="Put a new generation live though it is worse, lacks rows or was undone.")
+        bool,
+        typer.Option("--accept", help="Activate a new generation even if it is worse, lacks rows or was rolled back."),
     ] = False,
     workers: Annotated[
-        str | None, typer.Option("--workers", metavar="celery", help="Spread it over the Celery workers.")
+        str | None, typer.Option("--workers", metavar="celery", help="Distribute the work over the Celery workers.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="The same as `rowvec plan`.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do the same as `rowvec plan`.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Make the vectors match the rows: embed new and changed ones, delete those of vanished ones."""
+    """Make the vectors match the rows: embed new and changed rows, delete the vectors of rows that are gone."""
     from rowvec.cli import sync as syncs
 
     if dry_run:
@@ -162,12 +163,12 @@ def watch(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
     install: Annotated[
-        bool, typer.Option("--install", help="Set a trigger on the PostgreSQL table, that tells of its changes.")
+        bool, typer.Option("--install", help="Create a trigger on the PostgreSQL table that reports its changes.")
     ] = False,
-    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove that trigger.")] = False,
+    uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the trigger.")] = False,
     from_start: FromStart = False,
     allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE too.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out events that cannot be read.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip events that cannot be read.")] = False,
     max_cost: MaxCost = None,
     as_json: Json = False,
 ) -> None:
@@ -190,8 +191,10 @@ def watch(
 def status(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, in place, until Ctrl-C.")] = False,
-    every: Annotated[float, typer.Option("--every", min=0.1, metavar="SECONDS", help="With --watch.")] = 5.0,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh in place until Ctrl-C.")] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Refresh interval with --watch.")
+    ] = 5.0,
     as_json: Json = False,
 ) -> None:
     """Show coverage, lag, failures, cost and the last runs."""
@@ -205,7 +208,7 @@ def failures(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again now.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Show at most so many.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of failures to show.")] = 50,
     as_json: Json = False,
 ) -> None:
     """List the rows that could not be embedded, each with its error."""
@@ -257,13 +260,13 @@ def index(
     config: ConfigPath = None,
     kind: Annotated[str, typer.Option("--kind", help="hnsw or ivfflat.")] = "hnsw",
     precision: Annotated[str, typer.Option("--precision", help="halfvec or vector.")] = "halfvec",
-    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Links a row has in an HNSW graph.")] = 16,
-    ef_construction: Annotated[int, typer.Option("--ef-construction", min=4, max=1000, help="Build effort.")] = 64,
-    lists: Annotated[int | None, typer.Option("--lists", min=1, help="Clusters of an IVFFlat index.")] = None,
-    target: Annotated[
-        float, typer.Option("--target", min=0, max=1, help="The recall that tuning aims at.")
-    ] = GOOD_RECALL,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Searches that tuning compares.")] = 200,
+    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph.")] = 16,
+    ef_construction: Annotated[
+        int, typer.Option("--ef-construction", min=4, max=1000, help="Effort of an HNSW build.")
+    ] = 64,
+    lists: Annotated[int | None, typer.Option("--lists", min=1, help="Number of clusters of an IVFFlat index.")] = None,
+    target: Annotated[float, typer.Option("--target", min=0, max=1, help="Recall that tuning aims at.")] = GOOD_RECALL,
+    queries: Annotated[int, typer.Option("--queries", min=1, help="Number of searches that tuning compares.")] = 200,
     as_json: Json = False,
 ) -> None:
     """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
@@ -279,15 +282,15 @@ def index(
 def audit(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what was found, and only that.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Fix what was found, and nothing else.")] = False,
     sample: Annotated[
-        int, typer.Option("--sample", min=0, metavar="ROWS", help="Embed so many rows again and compare.")
+        int, typer.Option("--sample", min=0, metavar="ROWS", help="Number of random rows to embed again and compare.")
     ] = 100,
     allow_delete: AllowDelete = False,
     max_cost: MaxCost = None,
     as_json: Json = False,
 ) -> None:
-    """Hold rows, vectors and indexes against each other. Exit code 4 when they have come apart."""
+    """Compare rows, vectors and indexes. Exit code 4 if they differ."""
     from rowvec.cli import audit as auditing
 
     raise typer.Exit(
@@ -302,7 +305,9 @@ def audit(
 def generations(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
-    drop: Annotated[str | None, typer.Option("--drop", metavar="STATE", help="Drop it: previous or building.")] = None,
+    drop: Annotated[
+        str | None, typer.Option("--drop", metavar="STATE", help="Drop this generation: previous or building.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the generations of the vectors: the live one, the one being built, the one before."""
@@ -313,7 +318,7 @@ def generations(
 
 @app.command()
 def rollback(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
-    """Let the previous generation and the live one change places."""
+    """Swap back to the previous generation (undo a model change)."""
     from rowvec.cli import generations as listing
 
     listing.rollback(config, pipeline, as_json=as_json)
@@ -325,8 +330,12 @@ def evaluate(
     judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
-    mode: Annotated[list[str] | None, typer.Option("--mode", "-m", help="Modes to measure; default: all.")] = None,
-    measure: Annotated[list[str] | None, typer.Option("--measure", help="Such as nDCG@10; repeat it.")] = None,
+    mode: Annotated[
+        list[str] | None, typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all.")
+    ] = None,
+    measure: Annotated[
+        list[str] | None, typer.Option("--measure", help="Measure such as nDCG@10 (repeatable).")
+    ] = None,
     condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -342,19 +351,27 @@ def evaluate(
 @app.command()
 def serve(
     config: ConfigPath = None,
-    pipeline: Annotated[list[str] | None, typer.Option("--pipeline", "-p", help="Serve these only; repeat it.")] = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to serve (repeatable). Default: all.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without an API key (ROWVEC_API_KEY).")
     ] = False,
-    allowed_host: Annotated[list[str] | None, typer.Option("--allowed-host", help="A further Host to answer.")] = None,
-    cors_origin: Annotated[list[str] | None, typer.Option("--cors-origin", help="A page that may call us.")] = None,
+    allowed_host: Annotated[
+        list[str] | None, typer.Option("--allowed-host", help="Additional Host header to accept (repeatable).")
+    ] = None,
+    cors_origin: Annotated[
+        list[str] | None, typer.Option("--cors-origin", help="Origin allowed to call the API (repeatable).")
+    ] = None,
     trusted_proxy: Annotated[
         list[str] | None,
         typer.Option("--trusted-proxy", help="Address or network of a proxy whose X-Forwarded-For counts."),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", min=0.1, help="Requests a second for each key or address.")] = 500,
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.1, help="Maximum requests per second for each key or address.")
+    ] = 500,
 ) -> None:
     """Serve the search API and the page."""
     from rowvec.cli.serve import serve as run
@@ -370,11 +387,14 @@ def draw_map(
     pipeline: PipelineName = None,
     config: ConfigPath = None,
     sample: Annotated[
-        int, typer.Option("--sample", min=100, max=200_000, help="Lay out so many rows; place the others by them.")
+        int,
+        typer.Option(
+            "--sample", min=100, max=200_000, help="Number of rows to lay out; the others are placed next to them."
+        ),
     ] = 20_000,
     as_json: Json = False,
 ) -> None:
-    """Draw the map of the vectors that /ui/map shows; again, to renew it. Needs the `map` extra."""
+    """Draw the map of the vectors for /ui/map. Run it again to renew the map. Needs the `map` extra."""
     from rowvec.cli import map as mapping
 
     mapping.make(config, pipeline, sample=sample, as_json=as_json)
@@ -385,10 +405,10 @@ def demo(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where the demo keeps its table, config and vectors.")
     ] = Path("rowvec-demo"),
-    model: Annotated[str | None, typer.Option("--model", help="Another model: a name or a local path.")] = None,
-    rows: Annotated[int | None, typer.Option("--rows", min=1, help="At most so many docstrings.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Use another model: a name or a local path.")] = None,
+    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Maximum number of docstrings.")] = None,
 ) -> None:
-    """Show the whole thing on real rows: the docstrings of Python's own standard library."""
+    """Show a whole run on real rows: the docstrings of Python's own standard library."""
     from rowvec.cli import demo as demonstration
 
     raise typer.Exit(demonstration.run(folder, model, rows))
@@ -419,12 +439,12 @@ def help_page(
 def worker(
     config: ConfigPath = None,
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Tasks at once, each with a model of its own.")
+        int, typer.Option("--concurrency", min=1, help="Number of tasks at once; each loads its own model.")
     ] = 1,
-    beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too; for a single worker.")] = False,
+    beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too. Only for a single worker.")] = False,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Work on syncs that others ask for: the API, the schedule, a fleet. Needs the `celery` extra."""
+    """Run the syncs that the API, the schedule or a fleet asks for. Needs the `celery` extra."""
     from rowvec.cli import workers
 
     raise typer.Exit(workers.worker(config, concurrency, beat=beat, log_level=log_level))
@@ -435,7 +455,7 @@ def beat(
     config: ConfigPath = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Ask for the syncs that the schedules of rowvec.toml name; run one of it. Needs the `celery` extra."""
+    """Queue the scheduled syncs from rowvec.toml. Run exactly one instance. Needs the `celery` extra."""
     from rowvec.cli import workers
 
     raise typer.Exit(workers.beat(config, log_level))

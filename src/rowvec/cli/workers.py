@@ -52,7 +52,7 @@ def sync(
         ConfigError: an unknown engine, or such an option.
     """
     if engine != "celery":
-        raise ConfigError(f"--workers {engine}: there are no such workers.", hint="Write --workers celery.")
+        raise ConfigError(f"--workers {engine}: unknown kind of workers.", hint="Write --workers celery.")
     if refused:
         raise ConfigError(f"{refused[0]} does not go with --workers.", hint="A fleet syncs the whole pipeline.")
     loaded = _aim(config)

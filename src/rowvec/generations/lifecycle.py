@@ -223,14 +223,14 @@ def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
     live, new = known[State.LIVE], known.get(State.BUILDING)
     if new is not None and new.lost:
         raise GenerationHeld(
-            f"The new generation has a current vector for {new.current:,} rows and the live one for {live.current:,}:"
-            f" it was not put live. Rows that the live one has and that failed in the new one: {new.lost:,}.",
+            f"The new generation was not activated: it has current vectors for {new.current:,} rows, the live one for"
+            f" {live.current:,}. Rows of the live one that failed in the new one: {new.lost:,}.",
             hint="`rowvec failures` says why rows failed; the next sync tries those that are due. " + ACCEPT,
         )
     if new is not None and live.current - new.current > accounted:
         raise GenerationHeld(
-            f"The change events told of {new.current:,} rows for the new generation, and the live one has a current"
-            f" vector for {live.current:,}: it was not put live. The oldest events are no longer there.",
+            f"The new generation was not activated: the remaining change events cover {new.current:,} rows, but the"
+            f" live generation has current vectors for {live.current:,}. Older events have been deleted.",
             hint="`rowvec sync --full` fills it from the table, where source.rows names that. " + ACCEPT,
         )
 

@@ -34,7 +34,7 @@ def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
         return json.loads(raw)
     except UnicodeDecodeError as error:
         hint = "Write the file as UTF-8." if in_file else "JSON is UTF-8: does the topic hold another format?"
-        raise SourceError(f"{where}: byte {error.start + 1} is no UTF-8.", hint=hint) from error
+        raise SourceError(f"{where}: byte {error.start + 1} is not UTF-8.", hint=hint) from error
     except (ValueError, RecursionError) as error:
         reason = getattr(error, "msg", "nested too deep")
         ended = getattr(error, "pos", 0) >= len(raw.rstrip()) or reason.startswith("Unterminated")

@@ -160,7 +160,7 @@ class SqlSource:
         if isinstance(highest, dt.date | int | float | None) or (texts and isinstance(highest, str)):
             return highest
         raise SourceError(
-            f"{self._relation.name}: the highest {self.cursor!r} is {highest!r}, which is no time to count from.",
+            f"{self._relation.name}: the highest {self.cursor!r} is {highest!r}, which is not a time to start from.",
             hint="Leave such rows out with source.where, or name another cursor.",
         )
 
@@ -356,7 +356,7 @@ def split_name(table: str) -> tuple[str | None, str]:
         rest = rest[1:]
     if rest or not 1 <= len(parts) <= 2 or table.strip().endswith("."):
         raise ConfigError(
-            f"source.table: {table!r} is no name of a table.",
+            f"source.table: {table!r} is not the name of a table.",
             hint='Write table or schema.table; a part with a dot in it goes in double quotes: "my.schema".table.',
         )
     return (parts[0] if len(parts) == 2 else None), parts[-1]

@@ -79,7 +79,7 @@ def find(patterns: Sequence[str], base: Path) -> list[File]:
         SourceError: a pattern names no file. SourceUnavailable: the storage did not answer.
     """
     if isinstance(patterns, str) or not patterns:
-        raise ConfigError("source.paths is no list of files.", hint='Such as ["rows/*.parquet"].')
+        raise ConfigError("source.paths is not a list of files.", hint='Such as ["rows/*.parquet"].')
     found: dict[str, File] = {}
     for pattern in patterns:
         files = _find_s3(pattern) if pattern.startswith("s3://") else _find_local(pattern, base)
@@ -90,7 +90,7 @@ def find(patterns: Sequence[str], base: Path) -> list[File]:
 def _find_local(pattern: str, base: Path) -> list[File]:
     if "://" in pattern:
         raise ConfigError(
-            f"source.paths: {pattern.partition('://')[0]!r} is no storage that rowvec reads.",
+            f"source.paths: {pattern.partition('://')[0]!r} is not a storage that rowvec reads.",
             hint="It reads local paths and s3:// URLs.",
         )
     whole = base / Path(pattern).expanduser()
@@ -169,7 +169,7 @@ def _url_checked(url: str, shown: str) -> Iterator[None]:
 def _no_url(url: str) -> ConfigError:
     _, at, place = url.rpartition("@")
     return ConfigError(
-        f"source.paths: s3://{HIDDEN}{at}{place.partition('?')[0] if at else ''} is no URL of S3.",
+        f"source.paths: s3://{HIDDEN}{at}{place.partition('?')[0] if at else ''} is not an S3 URL.",
         hint="It is s3://bucket/key, or s3://ACCESS_KEY:SECRET@bucket/key, where a / in the secret is written %2F,"
         " # %23, ? %3F and % %25. The usual AWS variables and files take the secret as it is.",
     )
@@ -205,7 +205,7 @@ def _as_source_error(error: Exception, name: str) -> SourceError:
     if _PASSING.search(line):
         return SourceUnavailable(f"{name}: the storage does not answer: {line}", hint="It is tried again.")
     if isinstance(error, EOFError | gzip.BadGzipFile):
-        return SourceError(f"{name} is no whole gzip file: {line}", hint="Copy it again.")
+        return SourceError(f"{name} is not a complete gzip file: {line}", hint="Copy it again.")
     if isinstance(error, FileNotFoundError):
         return SourceError(f"There is no file {name}.", hint="It was there when the files were listed: run it again.")
     if isinstance(error, PermissionError) or "ACCESS_DENIED" in line or "FORBIDDEN" in line:

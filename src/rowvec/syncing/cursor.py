@@ -153,7 +153,8 @@ def choose(
         if len(keys) <= MOST_KEYS:
             return Reading(
                 replace(options, changed=keys),
-                f"{len(keys):,} of {rows:,} rows: {source.cursor} from {since} on, none, or failed before."
+                f"{len(keys):,} of {rows:,} rows: {source.cursor} since {since}, rows without it, and rows that failed"
+                " before."
                 f" All are compared next after {before.compared_at + pipeline.cursor.full_every:%Y-%m-%d %H:%M} UTC.",
                 len(keys),
                 rows,
@@ -309,7 +310,7 @@ def _moment(text: str) -> dt.datetime:
         except ValueError:
             pass
     raise ConfigError(
-        f"source.cursor: {text!r} is no time as ISO 8601 writes it, such as 2026-08-01 12:00:00.",
+        f"source.cursor: {text!r} is not an ISO 8601 time, such as 2026-08-01 12:00:00.",
         hint="Name a column of times, dates or integers.",
     )
 

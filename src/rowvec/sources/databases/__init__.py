@@ -32,7 +32,7 @@ def open_database(url: str, base: Path) -> Database:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigError(
-            f"source.url is no URL of a database: {redact(url)}",
+            f"source.url is not the URL of a database: {redact(url)}",
             hint="Such as sqlite:///shop.db, postgresql://user:password@host/name or mysql://user:password@host/name.",
         ) from None
     kind = parsed.drivername.partition("+")[0]

@@ -169,7 +169,7 @@ class Notifier:
         self.table = relation.table
         if kind not in "rp":
             raise SourceError(
-                f"{relation.name} is no table of its own ({_KINDS.get(kind, kind)}): it has no triggers to listen to.",
+                f"{relation.name} is not a table ({_KINDS.get(kind, kind)}): it has no triggers to listen to.",
                 hint="Run `rowvec sync` again and again, or let `rowvec beat` do so.",
             )
         digest = hashlib.blake2b(repr((self.schema, self.table, key)).encode(), digest_size=4).hexdigest()

@@ -48,7 +48,9 @@ class SqliteDatabase(Database):
         if self._path.is_file():
             return
         if self._path.exists():
-            raise SourceError(f"{self._path} is no file.", hint="source.url names an SQLite file: sqlite:///shop.db.")
+            raise SourceError(
+                f"{self._path} is not a file.", hint="source.url names an SQLite file: sqlite:///shop.db."
+            )
         folder = self._path.parent
         if not folder.is_dir():
             raise SourceError(f"There is no file {self._path}.", hint=f"There is no folder {folder} either.")
@@ -114,7 +116,7 @@ class SqliteDatabase(Database):
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
             return SourceUnavailable(f"{self.location} is locked by another process: {line}", hint="It is tried again.")
         if code.startswith("SQLITE_NOTADB"):
-            return SourceError(f"{self._path} is no SQLite database.", hint="Correct source.url.")
+            return SourceError(f"{self._path} is not a SQLite database.", hint="Correct source.url.")
         if code.startswith("SQLITE_CORRUPT"):
             return SourceError(
                 f"{self.location} is damaged: {line}",

@@ -120,7 +120,7 @@ class EnvelopeReader:
         if payload is None:
             return self._tombstone(key, key_schema, location)
         if not isinstance(payload, dict):
-            raise SourceError(f"{location}: {_kind(payload)} is no change event.", hint="Is this Debezium's JSON?")
+            raise SourceError(f"{location}: {_kind(payload)} is not a change event.", hint="Is this Debezium's JSON?")
         reason = _reason_to_skip(payload, schema)
         if reason is not None:
             self._check_schema_change(payload, location)

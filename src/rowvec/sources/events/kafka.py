@@ -193,7 +193,7 @@ class _Reading:
         if code in (codes._AUTO_OFFSET_RESET, codes.OFFSET_OUT_OF_RANGE):
             raise SourceError(
                 f"{self._location}: the events of {name} from offset {self._offsets.get(name, 0)} on are gone: Kafka"
-                " deleted them before they were read, or the topic was made anew.",
+                " deleted them before they were read, or the topic was created again.",
                 hint="Compare with the table once (rowvec sync --full), or read all there is with --from-start.",
             )
         if code in (codes.UNKNOWN_TOPIC_OR_PART, codes._UNKNOWN_PARTITION, codes._UNKNOWN_TOPIC):

@@ -173,7 +173,7 @@ class EventStream(ABC):
             key = None
         if key is None or key == "":
             raise SourceError(
-                f"{location}: the key {self.key!r} is {event.key!r}, which is no {self.key_type} that a store keeps.",
+                f"{location}: the key {self.key!r} is {event.key!r}, which is not a valid {self.key_type} key.",
                 hint="Say of what type keys are: source.key_type = integer, text or uuid.",
             )
         return event._replace(key=key)

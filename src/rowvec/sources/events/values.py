@@ -67,7 +67,7 @@ def declared_schema(column: str, name: str) -> Schema:
         return {"type": word.lower()}
     known = [*(f"{each}(2)" if each == "Decimal" else each for each in _LOGICAL), *_PLAIN]
     raise ConfigError(
-        f"source.types: {column} = {name!r} is no type of an event.", hint=suggestion(name, known, limit=40)
+        f"source.types: {column} = {name!r} is not a type of an event.", hint=suggestion(name, known, limit=40)
     )
 
 

@@ -195,7 +195,7 @@ def _decoded(file: File, stream: BinaryIO) -> Iterator[str]:
             yield raw.decode()
         except UnicodeDecodeError as error:
             raise SourceError(
-                f"{file.name}, line {line}: byte {error.start + 1} is no UTF-8.", hint="Write the file as UTF-8."
+                f"{file.name}, line {line}: byte {error.start + 1} is not UTF-8.", hint="Write the file as UTF-8."
             ) from error
 
 
@@ -214,7 +214,7 @@ def _parquet(file: File) -> Iterator[Any]:
         try:
             opened = pq.ParquetFile(stream)
         except pa.ArrowException as error:
-            raise SourceError(f"{file.name} is no whole Parquet file: {error}", hint="Write it again.") from error
+            raise SourceError(f"{file.name} is not a complete Parquet file: {error}", hint="Write it again.") from error
         yield opened
 
 

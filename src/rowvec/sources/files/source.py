@@ -272,7 +272,7 @@ class FilesSource:
             key: Key = self._convert_key(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
-                f"{location}: the key {value!r} is no {self.key_type} that a store keeps.",
+                f"{location}: the key {value!r} is not a valid {self.key_type} key.",
                 hint="Correct the row."
                 if self.key_type is ColumnType.TEXT
                 else f'Correct the row, or read all keys as text: types = {{ {self.key} = "text" }}',
@@ -288,7 +288,7 @@ class FilesSource:
             mark = converter(self._cursor_type)(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
-                f"{location}: the cursor {value!r} of {self.cursor!r} is no {self._cursor_type}.",
+                f"{location}: the cursor {value!r} of {self.cursor!r} is not a valid {self._cursor_type}.",
                 hint="Correct the row, or name another cursor.",
             ) from error
         return None if mark is None else _sortable(mark)

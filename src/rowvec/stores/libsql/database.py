@@ -62,7 +62,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     (
         "malformed",
         "The database file is damaged.",
-        "Restore it from a copy, or move it away and sync again: the vectors can be made anew from the rows.",
+        "Restore it from a copy, or move it away and sync again: the vectors can be made again from the rows.",
     ),
     (
         "disk is full",

@@ -179,7 +179,7 @@ def _options(url: str) -> dict[str, Any]:
     except psycopg.Error:
         # Its message quotes the string, with the password in it.
         raise StoreError(
-            "store.url is no connection string of PostgreSQL.",
+            "store.url is not a PostgreSQL connection string.",
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
         ) from None
     defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}

@@ -38,7 +38,7 @@ def check_followers(connection: Connection, live: Names) -> None:
     if obstacles:
         raise StoreError(
             f"{live.scope} cannot be put in another generation's place: {', '.join(obstacles)} would stay behind.",
-            hint="Drop it and create it anew when the new generation is live, or name another table in store.table.",
+            hint="Drop it and create it again when the new generation is live, or name another table in store.table.",
         )
 
 
@@ -81,7 +81,7 @@ def repoint(connection: Connection, shown: Sequence[View]) -> None:
         except psycopg.Error as error:
             raise StoreError(
                 f"The view {name} cannot show the new generation: {str(error).splitlines()[0]}.",
-                hint="Drop the view, run `rowvec sync` again, and create it anew; nothing is embedded again.",
+                hint="Drop the view, run `rowvec sync` again, and create it again; nothing is embedded again.",
             ) from error
 
 
