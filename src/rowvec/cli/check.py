@@ -11,7 +11,7 @@ from rowvec.cli import embedded, output
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
-from rowvec.embedders.openai.wire import WITH_KEY
+from rowvec.embedders.pricing import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Checked

@@ -27,6 +27,8 @@ PRICES: Mapping[str, float] = {
     "voyage-3-large": 0.18,
 }
 
+WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
+"""Services that answer nobody without a key; one on this machine or in this house may."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 

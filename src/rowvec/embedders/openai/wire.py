@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from rowvec.embedders.openai.limits import stated_wait
-from rowvec.embedders.pricing import bare_model
+from rowvec.embedders.pricing import WITH_KEY, bare_model
 from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
 from rowvec.types import Vectors
 
@@ -39,8 +39,6 @@ MODELS = {
 
 KEY_SETTING = "embedder.api_key"
 """The variable of a key, if the service is not known."""
-WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
-"""Services that answer nobody without a key; one on this machine or in this house may."""
 
 
 class BrokenAnswer(EmbedderUnavailable):
