@@ -137,7 +137,7 @@ def test_the_version_of_the_live_generation_changes_with_every_swap(changed: Sto
     assert seen[0] == changed.ledger().version
     write(changed, new_entry(8, "sofa"), spec=NEW)
     changed.activate(NEW)
-    assert changed.live_version() == seen[0], "nothing has changed places"
+    assert changed.live_version() == seen[0], "nothing was swapped"
     for spec in (OLD, NEW, OLD):
         changed.rollback(spec)
         seen.append(changed.live_version())
