@@ -73,7 +73,7 @@ def test_an_unknown_kind_is_answered_with_all_that_are_installed(installed: Path
     text = (CONFIG % "embedded").replace('"feed"', '"feeed"')
     (tmp_path / "rowvec.toml").write_text(text, encoding="utf-8")
     done = run(installed, tmp_path, "rowvec.cli.main", "plan")
-    assert "none of sql, files, debezium, feed" in done.stderr
+    assert "is not one of sql, files, debezium, feed" in done.stderr
     assert "Did you mean" in done.stderr
 
 
