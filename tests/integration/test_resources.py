@@ -302,8 +302,8 @@ def test_waiting_and_giving_up_go_by_a_clock_that_never_jumps() -> None:
         str(path.relative_to(SRC)) for path in SRC.rglob("*.py") if "time.time()" in path.read_text(encoding="utf-8")
     }
     # Retry-After may be a date; a task says when it was asked for and when it began; a file has the age that it has.
-    tasks = {"serve/tasks.py", "workers/jobs.py", "workers/watching.py"}
-    assert readers <= tasks | {"embedders/openai_wire.py", "embedders/convert.py"}
+    tasks = {"serve/routes/tasks.py", "workers/jobs.py", "workers/queue.py"}
+    assert readers <= tasks | {"embedders/openai/wire.py", "embedders/local/convert.py"}
 
 
 # Numbers
