@@ -214,7 +214,8 @@ def test_a_connection_that_falls_silent_is_given_up(rig: Rig, request: pytest.Fi
 
     began = time.monotonic()
     with pytest.raises(RowvecError) as caught:
-        sync(pipeline, progress=silence)
+        # An embedding service is waited for; what is shown here is that silence is noticed at all.
+        sync(pipeline, progress=silence, patience=5)
     assert caught.value.transient
     assert time.monotonic() - began < 60
     rig.proxy.silent = False
