@@ -6,7 +6,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import psycopg
@@ -228,9 +228,14 @@ def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
     if connection.info.transaction_status is not TransactionStatus.IDLE:
         yield
         return
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
+    connection.execute("begin isolation level repeatable read, read only")
+    try:
         yield
+    except BaseException:
+        with suppress(psycopg.Error):
+            connection.rollback()
+        raise
+    connection.commit()
 
 
 def version_tuple(version: str) -> tuple[int, ...]:

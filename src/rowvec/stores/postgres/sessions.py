@@ -63,7 +63,10 @@ class Sessions:
         self._part: str | None = None
 
     def read(self, work: Callable[[Connection], T], *, settings: bool = True) -> T:
-        """Do it in one transaction that sees one state of the tables.
+        """Do it on a connection that reads under rowvec's settings and cannot write.
+
+        A connection of our own has them for as long as it lasts. One that a pooler lends to others too has them for one
+        transaction, which `work` runs in.
 
         Args:
             settings: False for a single statement that no setting of the session could change; it goes without a
@@ -103,7 +106,7 @@ class Sessions:
     def _read_on(self, session: Session, work: Callable[[Connection], T], settings: bool) -> T:
         try:
             with translated(self._location):
-                if not settings:
+                if not settings or not session.behind_pooler:
                     return work(session)
                 session.execute(session.opening(self._statement_seconds))
                 answer = work(session)
@@ -286,6 +289,10 @@ class Sessions:
         session = self._open("read")
         if not self._prepares:
             session.prepare_threshold = None
+        if not session.behind_pooler:
+            with translated(self._location):
+                session.execute(session.settings(local=False, statement_seconds=self._statement_seconds))
+                session.execute("set default_transaction_read_only = on")
         return session
 
     def _release(self, connection: Connection) -> None:
