@@ -38,10 +38,11 @@ def create(place: Place, binaries: Binaries, owner: Account) -> None:
     """
     # A link, or a disk that is mounted there, is filled where it is.
     there = place.data.is_symlink() or os.path.ismount(place.data)
-    target = place.data if there else place.run / "new"
+    # Another name each time: the programs of a start that was killed may still write under theirs.
+    target = place.data if there else place.run / f"new-{secrets.token_hex(4)}"
     if not there:
-        # Of a start that was killed.
-        shutil.rmtree(target, ignore_errors=True)
+        for left in place.run.glob("new-*"):
+            shutil.rmtree(left, ignore_errors=True)
         target.mkdir(mode=0o700)
     try:
         with nameless.named(binaries, place.run) as programs:
