@@ -202,7 +202,7 @@ def parse_key(text: str, kind: ColumnType) -> Key:
     try:
         return keys.parse_key(text, kind)
     except OverflowError:
-        raise ConfigError(f"{text!r} is not an integer key.", hint="A key has at most 64 bits.") from None
+        raise ConfigError(f"{text!r} is not a valid integer key.", hint="A key has at most 64 bits.") from None
     except ValueError:
         raise ConfigError(
             f"{text!r} is not a valid {kind} key.", hint=f"The keys of this pipeline are {kind}s."

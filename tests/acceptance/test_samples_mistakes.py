@@ -128,11 +128,11 @@ def test_an_address_that_is_none(rowvec: Command) -> None:
     ("keys", "problem", "advice"),
     [
         ("10-5", "--keys 10-5: the range runs backwards.", "Write 5-10."),
-        ("a-b", "'a' is not an integer key.", "The keys of this pipeline are integers."),
-        ("1,x", "'x' is not an integer key.", "The keys of this pipeline are integers."),
-        ("1-", "'' is not an integer key.", "The keys of this pipeline are integers."),
-        ("99999999999999999999", "'99999999999999999999' is not an integer key.", "A key has at most 64 bits."),
-        ("1-99999999999999999999", "'99999999999999999999' is not an integer key.", "A key has at most 64 bits."),
+        ("a-b", "'a' is not a valid integer key.", "The keys of this pipeline are integers."),
+        ("1,x", "'x' is not a valid integer key.", "The keys of this pipeline are integers."),
+        ("1-", "'' is not a valid integer key.", "The keys of this pipeline are integers."),
+        ("99999999999999999999", "'99999999999999999999' is not a valid integer key.", "A key has at most 64 bits."),
+        ("1-99999999999999999999", "'99999999999999999999' is not a valid integer key.", "A key has at most 64 bits."),
         (" , ", "--keys names no key.", "Write for example --keys 1,5,10-20."),
     ],
 )

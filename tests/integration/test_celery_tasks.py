@@ -114,7 +114,7 @@ def test_options_that_a_fleet_has_not_are_refused(redis: Project, model: Embeddi
     redis.configure(model.url)
     redis.write_rows(many(3))
     assert "--limit does not go with --workers" in redis.run("sync", "--workers", "celery", "--limit", "5", expect=2)
-    assert "--workers dask: there are no such" in redis.run("sync", "--workers", "dask", expect=2)
+    assert "--workers dask: unknown kind of workers" in redis.run("sync", "--workers", "dask", expect=2)
 
 
 def test_a_broker_that_does_not_answer_is_named_without_its_password(redis: Project, model: EmbeddingServer) -> None:
