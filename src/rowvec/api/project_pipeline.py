@@ -23,7 +23,7 @@ from rowvec.pipeline_status import Status, failures, status
 from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
-from rowvec.stores.index import IndexSpec, IndexStatus
+from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
 from rowvec.support.tables import Rows
 from rowvec.syncing.preview import documents_to_embed, preview
 from rowvec.syncing.report import OnReport
@@ -79,6 +79,19 @@ class ProjectPipeline:
                     readers=project.readers, statement_seconds=project.statement_seconds,
                 )  # fmt: skip
             return self._searchable
+
+    @property
+    def vector_index(self) -> VectorIndex:
+        """The vector index of the live generation.
+
+        Raises:
+            StoreError: there are no vectors yet, or the store has no vector index.
+        """
+        pipeline = self.assembled
+        _, live = live_rows(pipeline.store, pipeline.spec)
+        if live.index is None:
+            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
+        return live.index
 
     def close(self) -> None:
         """Disconnect and unload the model. The next call connects again."""
@@ -262,11 +275,7 @@ class ProjectPipeline:
         Raises:
             StoreError: there are no vectors yet, or the store has no vector index.
         """
-        pipeline = self.assembled
-        _, live = live_rows(pipeline.store, pipeline.spec)
-        found = live.index
-        if found is None:
-            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
+        found = self.vector_index
         if action == "build":
             found.build(spec or IndexSpec(), progress)
         elif action == "drop":

@@ -11,7 +11,7 @@ from rowvec.auditing.audit import SAMPLE
 from rowvec.auditing.audit import audit as look
 from rowvec.auditing.findings import EXAMPLES, REPAIRS, Audit, Finding
 from rowvec.auditing.repair import Repair
-from rowvec.auditing.repair import repair as mend
+from rowvec.auditing.repair import repair as fix
 from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST
 from rowvec.cli import output, progress
 from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible
@@ -41,7 +41,7 @@ def audit(
         done = None
         if repair and found.findings and not stop.is_set():
             with progress.shown(None) as callback:
-                done = mend(pipeline, found, allow_delete=allow_delete, progress=callback, stop=stop)
+                done = fix(pipeline, found, allow_delete=allow_delete, progress=callback, stop=stop)
         if as_json:
             output.print_json({**found.as_dict(), "repaired": done.as_dict() if done else None})
         elif done is not None:

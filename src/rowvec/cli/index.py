@@ -8,8 +8,7 @@ from typing import Any
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
-from rowvec.errors import ConfigError, StoreError
-from rowvec.generations.lifecycle import live_rows
+from rowvec.errors import ConfigError
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
@@ -46,12 +45,8 @@ def index(
         raise ConfigError(
             f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
         )
-    with opened(config, name) as door:
-        pipeline = door.assembled
-        _, live = live_rows(pipeline.store, pipeline.spec)
-        found = live.index
-        if found is None:
-            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
+    with opened(config, name) as pipeline:
+        found = pipeline.vector_index
         if action == "build":
             _build(found, IndexSpec(kind, precision, m, ef_construction, lists))  # type: ignore[arg-type]
         elif action == "drop":

@@ -28,7 +28,7 @@ def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
         in_file: it is a line of a file, which may have been cut off, and no message of its own.
 
     Raises:
-        SourceError: it is no JSON; the message says where, and never what stands there.
+        SourceError: it is not JSON; the message says where, and never what stands there.
     """
     try:
         return json.loads(raw)

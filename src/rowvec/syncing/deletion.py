@@ -26,8 +26,8 @@ def too_many(gone: int, present: int) -> bool:
 def check_share(pipeline: Pipeline, missing: int, present: int, emptied: int = 0) -> None:
     """
     Args:
-        missing: so many of the `present` entries of the ledger are not in the source.
-        emptied: so many others of them are there, and their text is empty now.
+        missing: the number of the `present` entries of the ledger that are not in the source.
+        emptied: the number of others that are in the source and whose text is empty now.
 
     Raises:
         DeletionGuard: that is more than half of them.

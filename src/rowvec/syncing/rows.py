@@ -32,7 +32,7 @@ class Pass:
 
     Args:
         report: what is counted goes here.
-        seconds: no page is read when so many have gone by; `ended` then says that rows are left.
+        seconds: after this time no further page is read; `ended` then says that rows are left.
     """
 
     def __init__(

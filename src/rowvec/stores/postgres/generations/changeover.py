@@ -1,4 +1,4 @@
-"""Generations change places while others read them."""
+"""Generations are swapped while others read them."""
 
 from __future__ import annotations
 
