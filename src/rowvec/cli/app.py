@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Annotated
 
 import typer
 
 from rowvec import __version__
+from rowvec.cli.command import Command
 
 app = typer.Typer(
     name="rowvec",
@@ -15,8 +17,11 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failed, 2 usage or config, 3 done but some rows failed, 4 audit found drift.",
 )
+
+command = partial(app.command, cls=Command)
 
 
 def _version(value: bool) -> None:

@@ -14,11 +14,10 @@ from rowvec.auditing.repair import Repair
 from rowvec.auditing.repair import repair as fix
 from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST
 from rowvec.cli import output, progress
-from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible
+from rowvec.cli.codes import DRIFT, INTERRUPTED, SOME_FAILED
+from rowvec.cli.sync import interruptible
 from rowvec.embedders.pricing import dollars
 from rowvec.evaluation.recall import GOOD_RECALL
-
-DRIFT = 4
 
 
 def audit(

@@ -8,18 +8,18 @@ from urllib.parse import urlsplit
 
 from rowvec import assemble
 from rowvec.cli import embedded, output
+from rowvec.cli.codes import code_of
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.pricing import WITH_KEY
-from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
+from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_row, has_table
 from rowvec.stores.base import AltersTable
 from rowvec.types import Check
 
-CONFIG_WRONG = 2
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
@@ -40,7 +40,7 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         after = STEPS[len({line.what for line in lines} & set(STEPS))]
         what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), after)
         lines.append(Check(what, False, error.message, error.hint))
-        code = CONFIG_WRONG if isinstance(error, ConfigError) else 1
+        code = code_of(error)
     if any(not line.ok for line in lines):
         code = code or 1
     if as_json:

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rowvec.cli.app import app
+from rowvec.cli.app import app, command
 from rowvec.cli.options import (
+    All,
     AllowDelete,
     ConfigPath,
     Force,
@@ -19,7 +20,6 @@ from rowvec.cli.options import (
     Keys,
     Limit,
     MaxCost,
-    PipelineName,
     PipelineOption,
     RetryFailed,
     Where,
@@ -28,7 +28,7 @@ from rowvec.errors import ConfigError
 from rowvec.evaluation.recall import GOOD_RECALL
 
 
-@app.command()
+@command()
 def init(
     source: Annotated[str | None, typer.Option("--from", help="Database to inspect, e.g. sqlite:///shop.db.")] = None,
     config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("rowvec.toml"),
@@ -40,42 +40,52 @@ def init(
     run(source, config, force=force)
 
 
-@app.command()
+@command()
 def check(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     apply: Annotated[
         bool, typer.Option("--apply", help="Upgrade the store, and add the columns that your own table needs.")
     ] = False,
+    every: All = False,
     as_json: Json = False,
 ) -> None:
     """Check config, connections, extension, model and permissions, one line each."""
     from rowvec.cli.check import check as run
+    from rowvec.cli.several import each, shows_all
 
-    raise typer.Exit(run(config, pipeline, apply=apply, as_json=as_json))
+    every = every or shows_all(config, pipeline)
+    raise typer.Exit(
+        each(config, pipeline, lambda one: run(config, one, apply=apply, as_json=as_json), every=every, as_json=as_json)
+    )
 
 
-@app.command()
+@command()
 def plan(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     keys: Keys = None,
     limit: Limit = None,
     full: Full = False,
     force: Force = False,
     retry_failed: RetryFailed = False,
+    every: All = False,
     as_json: Json = False,
 ) -> None:
     """Show what a sync would do, why, and what it would cost. Writes nothing."""
+    from rowvec.cli.several import each, shows_all
     from rowvec.cli.sync import plan as run
 
-    code = run(config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
-    raise typer.Exit(code)
+    def one(name: str | None) -> int:
+        return run(config, name, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json)
+
+    every = every or (keys is None and shows_all(config, pipeline))
+    raise typer.Exit(each(config, pipeline, one, every=every, as_json=as_json))
 
 
-@app.command()
+@command()
 def sync(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     keys: Keys = None,
     limit: Limit = None,
@@ -93,19 +103,24 @@ def sync(
         str | None, typer.Option("--workers", metavar="celery", help="Distribute the work over the Celery workers.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do the same as `rowvec plan`.")] = False,
+    every: All = False,
     as_json: Json = False,
 ) -> None:
     """Make the vectors match the rows: embed new and changed rows, delete the vectors of rows that are gone."""
-    from rowvec.cli import sync as syncs
-
     if dry_run:
-        code = syncs.plan(
-            config, pipeline, keys, limit, force=force, retry_failed=retry_failed, full=full, as_json=as_json
-        )
-        raise typer.Exit(code)
-    if workers is not None:
-        from rowvec.cli import workers as fleet
+        return plan(pipeline, config, keys, limit, full, force, retry_failed, every, as_json)
+    from rowvec.cli import sync as syncs
+    from rowvec.cli import workers as fleet
+    from rowvec.cli.several import each
 
+    def alone(name: str | None) -> int:
+        return syncs.sync(
+            config, name, keys, limit,
+            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
+            from_start=from_start, accept=accept, as_json=as_json,
+        )  # fmt: skip
+
+    def together(name: str | None) -> int:
         wanted = {
             "--keys": keys,
             "--limit": limit,
@@ -113,25 +128,17 @@ def sync(
             "--max-cost": max_cost,
             "--from-start": from_start,
         }
-        refused = [name for name, value in wanted.items() if value]
-        raise typer.Exit(
-            fleet.sync(
-                config, pipeline, workers,
-                refused=refused, force=force, allow_delete=allow_delete, accept=accept, as_json=as_json,
-            )
+        return fleet.sync(
+            config, name, workers or "", refused=[option for option, value in wanted.items() if value],
+            force=force, allow_delete=allow_delete, accept=accept, as_json=as_json,
         )  # fmt: skip
-    raise typer.Exit(
-        syncs.sync(
-            config, pipeline, keys, limit,
-            force=force, retry_failed=retry_failed, allow_delete=allow_delete, max_cost=max_cost, full=full,
-            from_start=from_start, accept=accept, as_json=as_json,
-        )
-    )  # fmt: skip
+
+    raise typer.Exit(each(config, pipeline, alone if workers is None else together, every=every, as_json=as_json))
 
 
-@app.command()
+@command()
 def watch(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     install: Annotated[
         bool, typer.Option("--install", help="Create a trigger on the PostgreSQL table that reports its changes.")
@@ -158,25 +165,33 @@ def watch(
     )  # fmt: skip
 
 
-@app.command()
+@command()
 def status(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     watch: Annotated[bool, typer.Option("--watch", help="Refresh in place until Ctrl-C.")] = False,
     every: Annotated[
         float, typer.Option("--every", min=0.1, metavar="SECONDS", help="Refresh interval with --watch.")
     ] = 5.0,
+    all_of_them: All = False,
     as_json: Json = False,
 ) -> None:
     """Show coverage, lag, failures, cost and the last runs."""
+    from rowvec.cli.several import each, shows_all
     from rowvec.cli.status import status as run
 
-    run(config, pipeline, as_json=as_json, every=every if watch else None)
+    def one(name: str | None) -> None:
+        run(config, name, as_json=as_json, every=every if watch else None)
+
+    if watch and all_of_them:
+        raise ConfigError("--watch shows one pipeline.", hint="Name it with -p, and leave --all out.")
+    several = all_of_them or (not watch and shows_all(config, pipeline))
+    raise typer.Exit(each(config, pipeline, one, every=several, as_json=as_json))
 
 
-@app.command()
+@command()
 def failures(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again now.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of failures to show.")] = 50,
@@ -191,7 +206,7 @@ def failures(
     run(config, pipeline, limit, as_json=as_json)
 
 
-@app.command()
+@command()
 def search(
     query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
     pipeline: PipelineOption = None,
@@ -209,7 +224,7 @@ def search(
     run(config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json)
 
 
-@app.command()
+@command()
 def similar(
     key: Annotated[str, typer.Argument(help="The key of a row.")],
     pipeline: PipelineOption = None,
@@ -224,7 +239,7 @@ def similar(
     run(config, pipeline, key, where=where, limit=limit, as_json=as_json)
 
 
-@app.command()
+@command()
 def index(
     action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
     pipeline: PipelineOption = None,
@@ -249,9 +264,9 @@ def index(
     )  # fmt: skip
 
 
-@app.command()
+@command()
 def audit(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     repair: Annotated[bool, typer.Option("--repair", help="Fix what was found, and nothing else.")] = False,
     sample: Annotated[
@@ -259,22 +274,24 @@ def audit(
     ] = 100,
     allow_delete: AllowDelete = False,
     max_cost: MaxCost = None,
+    every: All = False,
     as_json: Json = False,
 ) -> None:
     """Compare rows, vectors and indexes. Exit code 4 if they differ."""
     from rowvec.cli import audit as auditing
+    from rowvec.cli.several import each
 
-    raise typer.Exit(
-        auditing.audit(
-            config, pipeline, repair=repair, sample=sample, allow_delete=allow_delete, max_cost=max_cost,
-            as_json=as_json,
+    def one(name: str | None) -> int:
+        return auditing.audit(
+            config, name, repair=repair, sample=sample, allow_delete=allow_delete, max_cost=max_cost, as_json=as_json
         )
-    )  # fmt: skip
+
+    raise typer.Exit(each(config, pipeline, one, every=every, as_json=as_json))
 
 
-@app.command()
+@command()
 def generations(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     drop: Annotated[
         str | None, typer.Option("--drop", metavar="STATE", help="Drop this generation: previous or building.")
@@ -287,15 +304,15 @@ def generations(
     listing.generations(config, pipeline, drop=drop, as_json=as_json)
 
 
-@app.command()
-def rollback(pipeline: PipelineName = None, config: ConfigPath = None, as_json: Json = False) -> None:
+@command()
+def rollback(pipeline: PipelineOption = None, config: ConfigPath = None, as_json: Json = False) -> None:
     """Swap back to the previous generation (undo a model change)."""
     from rowvec.cli import generations as listing
 
     listing.rollback(config, pipeline, as_json=as_json)
 
 
-@app.command("eval")
+@command("eval")
 def evaluate(
     queries: Annotated[Path, typer.Argument(help="Queries: CSV, JSONL or TREC.")],
     judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from rowvec.cli.app import app
+from rowvec.cli.app import command
 from rowvec.cli.options import (
     ConfigPath,
     Json,
-    PipelineName,
+    PipelineOption,
 )
 
 
-@app.command()
+@command()
 def serve(
     config: ConfigPath = None,
     pipeline: Annotated[
@@ -49,9 +49,9 @@ def serve(
     )  # fmt: skip
 
 
-@app.command("map")
+@command("map")
 def draw_map(
-    pipeline: PipelineName = None,
+    pipeline: PipelineOption = None,
     config: ConfigPath = None,
     sample: Annotated[
         int,
@@ -67,7 +67,7 @@ def draw_map(
     mapping.make(config, pipeline, sample=sample, as_json=as_json)
 
 
-@app.command()
+@command()
 def demo(
     folder: Annotated[
         Path, typer.Option("--folder", help="Where the demo keeps its table, config and vectors.")
@@ -81,7 +81,7 @@ def demo(
     raise typer.Exit(demonstration.run(folder, model, rows))
 
 
-@app.command()
+@command()
 def model(
     action: Annotated[str, typer.Argument(help="fetch, or show where it is.")] = "show",
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of the model; default: MiniLM.")] = None,
@@ -92,7 +92,7 @@ def model(
     run(action, name)
 
 
-@app.command("help")
+@command("help")
 def help_page(
     topic: Annotated[str | None, typer.Argument(help="Page, or page#section; without it, list the pages.")] = None,
 ) -> None:
@@ -102,7 +102,7 @@ def help_page(
     show(topic)
 
 
-@app.command()
+@command()
 def worker(
     config: ConfigPath = None,
     concurrency: Annotated[
@@ -117,7 +117,7 @@ def worker(
     raise typer.Exit(workers.worker(config, concurrency, beat=beat, log_level=log_level))
 
 
-@app.command()
+@command()
 def beat(
     config: ConfigPath = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",

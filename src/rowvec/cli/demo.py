@@ -15,8 +15,9 @@ from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
+from rowvec.cli.codes import INTERRUPTED
 from rowvec.cli.model import fetch_with_a_word
-from rowvec.cli.sync import INTERRUPTED, interruptible
+from rowvec.cli.sync import interruptible
 from rowvec.embedders.model_files import MINILM
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.searcher import Searcher

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from rowvec.cli.command import Command, Group
 from rowvec.cli.options import ConfigPath
 
 if TYPE_CHECKING:
     from rowvec.types import Check
 
-app = typer.Typer(help="Stop the PostgreSQL that comes with rowvec, or keep it running.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Stop the PostgreSQL that comes with rowvec, or keep it running.", no_args_is_help=True
+)
 
 
-@app.command()
+@app.command(cls=Command)
 def stop(config: ConfigPath = None) -> None:
     """Stop it, whoever uses it. A process that still works starts it again when it next needs it."""
     from rowvec.cli import output
@@ -33,7 +36,7 @@ def stop(config: ConfigPath = None) -> None:
         output.line(f"These used it, and start it again when they need it: {', '.join(users)}.")
 
 
-@app.command()
+@app.command(cls=Command)
 def run(config: ConfigPath = None) -> None:
     """Keep it running and print its URL, for other programs; until Ctrl-C, or `rowvec embedded stop`."""
     from rowvec.cli import output

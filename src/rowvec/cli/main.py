@@ -12,11 +12,11 @@ import warnings
 import typer
 
 from rowvec.cli import output
+from rowvec.cli.codes import code_of
 from rowvec.cli.commands import app
-from rowvec.errors import ConfigError, Interrupted, RowvecError
+from rowvec.errors import RowvecError
 from rowvec.support import logs
 
-CODES = {ConfigError: 2, Interrupted: 130, RowvecError: 1}
 WAITS = "rowvec.waits"
 
 
@@ -57,7 +57,7 @@ def main() -> None:
             import traceback
 
             traceback.print_exc()
-        sys.exit(next(code for kind, code in CODES.items() if isinstance(error, kind)))
+        sys.exit(code_of(error))
     except MemoryError:
         typer.echo(
             "Error: This process has no memory left. What was embedded is stored.\n"

@@ -7,9 +7,6 @@ from typing import Annotated
 
 import typer
 
-PipelineName = Annotated[
-    str | None, typer.Argument(metavar="PIPELINE", help="Pipeline name. Optional if rowvec.toml defines only one.")
-]
 PipelineOption = Annotated[
     str | None, typer.Option("--pipeline", "-p", help="Pipeline name. Optional if rowvec.toml defines only one.")
 ]
@@ -21,6 +18,7 @@ Hits = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum num
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]
+All = Annotated[bool, typer.Option("--all", help="Every pipeline of the config, one after the other.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 Keys = Annotated[str | None, typer.Option("--keys", help="Process only these keys, e.g. 1,5,10-20.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process at most this many rows, in key order.")]

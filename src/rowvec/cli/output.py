@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -17,7 +19,25 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+_collecting: ContextVar[list[Any] | None] = ContextVar("_collecting", default=None)
+
+
+@contextmanager
+def collected(wanted: bool = True) -> Iterator[list[Any]]:
+    """What is printed as JSON meanwhile goes into the list instead, for a document of several parts."""
+    documents: list[Any] = []
+    token = _collecting.set(documents if wanted else None)
+    try:
+        yield documents
+    finally:
+        _collecting.reset(token)
+
+
 def print_json(value: Any) -> None:
+    documents = _collecting.get()
+    if documents is not None:
+        documents.append(value)
+        return
     # NaN and Infinity are no JSON; null is what the HTTP API says.
     said = json.loads(json.dumps(value, default=plain), parse_constant=lambda name: None)
     out.file.write(json.dumps(said, ensure_ascii=out.encoding != "utf-8", indent=2) + "\n")

@@ -14,6 +14,7 @@ from types import FrameType
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
 from rowvec.cli import output, progress
+from rowvec.cli.codes import INTERRUPTED, SOME_FAILED
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
@@ -24,8 +25,6 @@ from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Kind, Report
 
-INTERRUPTED = 130
-SOME_FAILED = 3
 SHOW_CURSOR = b"\x1b[?25h"
 """A progress bar hides it; a process that ends at once has to bring it back."""
 

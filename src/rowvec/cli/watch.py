@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.cli import output
-from rowvec.cli.sync import SOME_FAILED, interruptible, print_events, print_report
+from rowvec.cli.codes import SOME_FAILED
+from rowvec.cli.sync import interruptible, print_events, print_report
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream

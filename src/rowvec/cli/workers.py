@@ -8,7 +8,8 @@ from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
-from rowvec.cli.sync import INTERRUPTED, SOME_FAILED, interruptible, print_report
+from rowvec.cli.codes import INTERRUPTED, SOME_FAILED
+from rowvec.cli.sync import interruptible, print_report
 from rowvec.config import Config, load
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.pipeline import Options

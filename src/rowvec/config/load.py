@@ -94,7 +94,7 @@ class Config:
         if name is None and len(self._declared) > 1:
             raise ConfigError(
                 f"{shown_path(self.path)} has {len(self._declared)} pipelines: {', '.join(self._declared)}.",
-                hint=f"Name one, for example {self.names[0]}.",
+                hint=f"Name one, for example -p {self.names[0]}; most commands also take --all.",
             )
         if name is not None and name not in self._declared:
             raise ConfigError(

@@ -1,0 +1,44 @@
+"""How every command reads its words: one way to name a pipeline, `-h`, and a hint for words that were not expected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from typer.core import TyperCommand, TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Context  # The one that the base class names.
+
+WHOLE_SENTENCE = 1000
+"""Characters of a command's first sentence that `rowvec --help` shows: all of them, on as many lines as it takes."""
+
+
+class Command(TyperCommand):
+    """A command that takes its pipeline as `-p NAME`, or as its only word if it expects no other."""
+
+    def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
+        return super().get_short_help_str(WHOLE_SENTENCE)
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        ctx.allow_extra_args = True
+        left = super().parse_args(ctx, args)
+        takes_words = any(param.param_type_name == "argument" for param in self.params)
+        if len(left) == 1 and not takes_words and ctx.params.get("pipeline", "") is None:
+            ctx.params["pipeline"] = left.pop()
+        if left and not ctx.resilient_parsing:
+            ctx.fail(self._unexpected(ctx, left))
+        return left
+
+    def _unexpected(self, ctx: Context, left: list[str]) -> str:
+        first = ctx.params.get("query")
+        if isinstance(first, str):
+            words = " ".join([first, *left])
+            return f'Put a query of several words in quotes: rowvec {self.name} "{words}"'
+        if ctx.params.get("pipeline") and len(left) == 1:
+            return f"Name one pipeline: {ctx.params['pipeline']} or {left[0]}."
+        return f"Not expected here: {' '.join(left)}"
+
+
+class Group(TyperGroup):
+    def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
+        return super().get_short_help_str(WHOLE_SENTENCE)
