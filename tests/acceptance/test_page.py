@@ -253,7 +253,7 @@ def test_the_key_is_asked_for_and_kept_for_the_tab(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/?q=disc+rotor+8", "/ui/status", "/docs"])
+@pytest.mark.parametrize("path", ["/?query=disc+rotor+8", "/ui/status", "/docs"])
 def test_text_is_readable_in_both_themes(browser: Browser, url: str, path: str, scheme: Any) -> None:
     with browser.new_context(base_url=url, color_scheme=scheme) as context:
         page = context.new_page()
@@ -263,7 +263,7 @@ def test_text_is_readable_in_both_themes(browser: Browser, url: str, path: str, 
         assert [found for found in page.evaluate(CONTRASTS) if found["ratio"] < 4.5] == []
 
 
-@pytest.mark.parametrize("path", ["/?q=disc+rotor+8", "/ui/status", "/docs"])
+@pytest.mark.parametrize("path", ["/?query=disc+rotor+8", "/ui/status", "/docs"])
 def test_a_phone_needs_no_sideways_scrolling(browser: Browser, url: str, path: str) -> None:
     with browser.new_context(base_url=url, viewport={"width": 360, "height": 740}) as context:
         page = context.new_page()

@@ -76,7 +76,7 @@ def test_a_column_may_have_any_name(name: str) -> None:
         ("price << 100", "< 100", "expected a value"),
         ("price < ", "", "the filter ends here"),
         ("price < 100 supplier", "supplier", "expected `and`, `or` or the end"),
-        ("price like 'x'", "like", "expected an operator"),
+        ("price similar 'x'", "similar", "expected an operator"),
         ("(price < 100", "", "expected `)`"),
         ("price in 100", "100", "expected `(`"),
         ("price in (1 2)", "2)", "expected `,` or `)`"),

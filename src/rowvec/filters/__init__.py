@@ -9,16 +9,18 @@ found only where the whole filter is true. So neither `price = 5` nor `price != 
 without a price; `price != 5 or price is null` does. Only `is null` (never unknown) and an empty `in` (always false)
 look past that.
 
-Text is compared by Unicode code point, case and all; `contains` on a text column finds a substring whatever its case.
-`contains` on an array, or on a JSON column that holds one, finds a member that is equal. Times without an offset are
-UTC, and a date is the moment its day begins there.
+Text is compared by Unicode code point, case and all; `contains` on a text column finds a substring whatever its case,
+and so does `like` with a pattern of the whole text: % is any text, _ one character, and \\ takes the next as it is.
+`contains` on an array, or on a JSON column that holds one, finds a member that is equal. `attrs.color` is what the
+JSON column `attrs` holds at `color`: unknown if there is nothing, or a value of another type than it is compared with.
+Times without an offset are UTC, and a date is the moment its day begins there. NaN is unknown.
 """
 
 from __future__ import annotations
 
 from rowvec.filters.binding import bind, unknown_column
 from rowvec.filters.json_form import from_json, to_json
-from rowvec.filters.meaning import letter_cases, matches
+from rowvec.filters.meaning import Wild, letter_cases, matches, pattern
 from rowvec.filters.text_form import parse, render
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, compares, comparison
 
@@ -29,6 +31,7 @@ __all__ = [
     "Not",
     "Op",
     "Or",
+    "Wild",
     "bind",
     "check",
     "compares",
@@ -37,6 +40,7 @@ __all__ = [
     "letter_cases",
     "matches",
     "parse",
+    "pattern",
     "render",
     "to_json",
     "unknown_column",

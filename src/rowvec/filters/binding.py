@@ -8,14 +8,16 @@ from dataclasses import replace
 from typing import Any
 
 from rowvec.errors import SearchError
+from rowvec.filters.meaning import json_types
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, comparison
 from rowvec.filters.values import CONVERT, EXPECTED, clipped, described
 from rowvec.types import Column, ColumnType
 
+ADDING = "To filter by another column of the rows, add it to store.metadata and run `rowvec sync`."
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
 _OPERATORS: dict[ColumnType, frozenset[Op]] = {
-    ColumnType.TEXT: _EQUALITY | _ORDER | {Op.CONTAINS},
+    ColumnType.TEXT: _EQUALITY | _ORDER | {Op.CONTAINS, Op.LIKE},
     ColumnType.BOOLEAN: _EQUALITY,
     ColumnType.UUID: _EQUALITY,
     ColumnType.JSON: frozenset({Op.CONTAINS}),
@@ -47,23 +49,49 @@ def _bound(where: Filter, types: Mapping[str, ColumnType]) -> Filter:
         return Not(_bound(where.part, types))
     if isinstance(where, And | Or):
         return replace(where, parts=tuple(_bound(part, types) for part in where.parts))
-    if where.column not in types:
-        raise unknown_column(where.column, types)
-    kind = types[where.column]
+    where = _located(where, types)
+    if None in where.values and where.op is not Op.IS_NULL:
+        return _bound(comparison(where.name, where.op, where.value), types)
     if where.op is Op.IS_NULL:
-        return Compare(where.column, where.op, None, kind)
-    if None in where.values:
-        return _bound(comparison(where.column, where.op, where.value), types)
+        return replace(where, value=None, type=types[where.column])
+    kind = _type_inside(where) if where.path else types[where.column]
     _check_operator(where, kind)
     values = tuple(_converted(where, value, kind) for value in where.values)
-    return Compare(where.column, where.op, values if isinstance(where.value, tuple) else values[0], kind)
+    return replace(where, value=values if isinstance(where.value, tuple) else values[0], type=kind)
+
+
+def _located(where: Compare, types: Mapping[str, ColumnType]) -> Compare:
+    """With its path, if it names what is inside a JSON column. A column that has the whole name comes first."""
+    if where.path or where.column in types:
+        return where
+    words = where.column.split(".")
+    for end in range(len(words) - 1, 0, -1):
+        column, path = ".".join(words[:end]), tuple(words[end:])
+        if types.get(column) is ColumnType.JSON:
+            if any(not step or '"' in step or "\\" in step for step in path):
+                raise SearchError(f"{clipped(where.column)} is not a path inside the column {clipped(column)}.")
+            return replace(where, column=column, path=path)
+    raise unknown_column(where.column, types)
+
+
+def _type_inside(where: Compare) -> ColumnType:
+    """The type that a value inside JSON must have to be compared."""
+    if where.op is Op.CONTAINS:
+        return ColumnType.ARRAY
+    found = {next(iter(json_types(value)), ColumnType.TEXT) for value in where.values}
+    if len(found) > 1:
+        raise SearchError(
+            f"The filter on {clipped(where.name)} mixes values of different types.",
+            hint="A value inside JSON has its own type: compare it with text, with numbers, or with true and false.",
+        )
+    return found.pop() if found else ColumnType.TEXT
 
 
 def unknown_column(name: str, known: Mapping[str, Any] | Sequence[str]) -> SearchError:
     # Any case first: difflib takes `PRICE` and `price` for strangers.
     nearest = [other for other in known if other.lower() == name.lower()] or difflib.get_close_matches(name, known, 1)
     names = ", ".join(known) or "none"
-    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"The metadata columns are: {names}."
+    hint = f"Did you mean {nearest[0]!r}?" if nearest else f"The metadata columns are: {names}. {ADDING}"
     return SearchError(f"There is no metadata column {clipped(name)}.", hint=hint)
 
 
@@ -72,7 +100,7 @@ def _check_operator(where: Compare, kind: ColumnType) -> None:
     if where.op not in allowed:
         names = [op.value for op in Op if op in allowed] + ["is null"]
         raise SearchError(
-            f"The column {clipped(where.column)} holds {kind} values, which {where.op.value!r} does not suit.",
+            f"The column {clipped(where.name)} holds {kind} values, which {where.op.value!r} does not suit.",
             hint=f"It can be used with: {', '.join(names)}.",
         )
 
@@ -85,7 +113,7 @@ def _converted(where: Compare, value: Any, kind: ColumnType) -> Any:
     except (TypeError, ValueError, ArithmeticError) as error:
         reason = f" ({error})" if isinstance(error, ValueError) and len(str(error)) < 60 else ""
         raise SearchError(
-            f"The column {clipped(where.column)} holds {kind} values; {described(value)} is not one{reason}.",
+            f"The column {clipped(where.name)} holds {kind} values; {described(value)} is not one{reason}.",
             hint=f"Write {EXPECTED[kind]}.",
         ) from None
     return converted

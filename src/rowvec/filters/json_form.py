@@ -121,16 +121,16 @@ def to_json(where: Filter) -> dict[str, Any]:
             return {"and": [to_json(part) for part in parts]}
         case Or(parts):
             return {"or": [to_json(part) for part in parts]}
-        case Not(Compare(column, Op.IS_NULL)):
-            return {_key(column): {"is_null": False}}
+        case Not(Compare(op=Op.IS_NULL) as part):
+            return {_key(part.name): {"is_null": False}}
         case Not(part):
             return {"not": to_json(part)}
-        case Compare(column, Op.IS_NULL):
-            return {_key(column): None}
-        case Compare(column, Op.IN | Op.BETWEEN as op):
-            return {_key(column): {op.value: [_scalar(value) for value in where.value]}}
-        case Compare(column, op):
-            return {_key(column): {op.value: _scalar(where.value)}}
+        case Compare(op=Op.IS_NULL):
+            return {_key(where.name): None}
+        case Compare(op=Op.IN | Op.BETWEEN as op):
+            return {_key(where.name): {op.value: [_scalar(value) for value in where.value]}}
+        case Compare(op=op):
+            return {_key(where.name): {op.value: _scalar(where.value)}}
 
 
 def _key(column: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import enum
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or
@@ -29,7 +31,7 @@ def _truth(where: Filter, metadata: Mapping[str, Any]) -> bool | None:
         return decisive if decisive in outcomes else None if None in outcomes else not decisive
     if where.type is None:
         raise TypeError(f"The filter on {where.column!r} is not bound: call bind() first.")
-    value = _comparable(metadata[where.column])
+    value = _comparable(_inside(metadata[where.column], where) if where.path else metadata[where.column])
     if where.op is Op.IS_NULL:
         return value is None
     if where.op is Op.IN and not where.value:
@@ -37,10 +39,48 @@ def _truth(where: Filter, metadata: Mapping[str, Any]) -> bool | None:
     return None if value is None else _TESTS[where.op](value, where)
 
 
+def _inside(value: Any, where: Compare) -> Any:
+    """What a JSON value holds at the end of a path; null if there is nothing, or a value of another type."""
+    for step in where.path:
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value if where.op is Op.IS_NULL or where.type in json_types(value) else None
+
+
+def json_types(value: Any) -> tuple[ColumnType, ...]:
+    """As what a JSON value can be compared."""
+    if isinstance(value, bool):
+        return (ColumnType.BOOLEAN,)
+    if isinstance(value, int | float):
+        return (ColumnType.NUMBER,)
+    if isinstance(value, str):
+        return (ColumnType.TEXT,)
+    return (ColumnType.ARRAY,) if isinstance(value, list | tuple) else ()
+
+
 def _comparable(value: Any) -> Any:
     if isinstance(value, dt.datetime) and value.tzinfo is None:
         return value.replace(tzinfo=dt.UTC)
-    return None if isinstance(value, float) and math.isnan(value) else value
+    return None if isinstance(value, float | Decimal) and math.isnan(value) else value
+
+
+class Wild(enum.Enum):
+    """What stands in a pattern for characters that are not named."""
+
+    ANY = "%"
+    ONE = "_"
+
+
+def pattern(where: Compare) -> list[str | Wild]:
+    """What a text has to look like from its first to its last character, for `contains` and `like`."""
+    if where.op is Op.CONTAINS:
+        return [Wild.ANY, *where.value, Wild.ANY]
+    signs = {wild.value: wild for wild in Wild}
+    parts: list[str | Wild] = []
+    characters = iter(where.value)
+    for character in characters:
+        # A backslash at the very end stands for itself.
+        parts.append(next(characters, "\\") if character == "\\" else signs.get(character, character))
+    return parts
 
 
 def letter_cases(text: str) -> list[str]:
@@ -60,13 +100,20 @@ def letter_cases(text: str) -> list[str]:
 
 def _contains(value: Any, where: Compare) -> bool:
     if where.type is ColumnType.TEXT:
-        pattern = "".join(f"[{re.escape(cases)}]" for cases in letter_cases(where.value))
-        return re.search(pattern, value) is not None
+        return _like(value, where)
     if not isinstance(value, list | tuple):
         return False
     # To Python, True equals 1; to JSON it does not.
     boolean = isinstance(where.value, bool)
     return any(member == where.value and isinstance(member, bool) is boolean for member in value)
+
+
+def _like(value: str, where: Compare) -> bool:
+    wild = {Wild.ANY: ".*", Wild.ONE: "."}
+    expression = "".join(
+        wild[part] if isinstance(part, Wild) else f"[{re.escape(letter_cases(part)[0])}]" for part in pattern(where)
+    )
+    return re.fullmatch(expression, value, re.DOTALL) is not None
 
 
 def _binary(test: Callable[[Any, Any], Any]) -> Callable[[Any, Compare], bool]:
@@ -83,4 +130,5 @@ _TESTS: dict[Op, Callable[[Any, Compare], bool]] = {
     Op.IN: lambda value, where: value in where.value,
     Op.BETWEEN: lambda value, where: bool(where.value[0] <= value <= where.value[1]),
     Op.CONTAINS: _contains,
+    Op.LIKE: _like,
 }

@@ -7,10 +7,11 @@
                         | ["not"] "in" "(" [value {"," value}] ")"
                         | ["not"] "between" value "and" value
                         | ["not"] "contains" value
+                        | ["not"] "like" pattern
                         | "is" ["not"] "null" ]
     sign       = "=" | "!=" | "<>" | "<" | "<=" | ">" | ">="
     value      = 'text' | number | "true" | "false" | "null"
-    column     = a word, or any name in "double quotes"
+    column     = a word, or any name in "double quotes"; attrs.color is what the JSON column attrs has at color
 
 A quote within quotes is doubled. Words of the language are known in any case, and are columns only in double quotes.
 A column alone asks whether it is true. `true` matches every row, `false` none.
@@ -33,14 +34,14 @@ _TOKEN = re.compile(
     r"""\s* (?: (?P<text> '[^']*(?:''[^']*)*' )
               | (?P<name> "[^"]*(?:""[^"]*)*" )
               | (?P<number> [-+]?\.?\d (?:[eE][-+] | [\w.:-])* )
-              | (?P<word> [^\W\d]\w* )
+              | (?P<word> [^\W\d]\w*(?:\.[^\W\d]\w*)* )
               | (?P<sign> <= | >= | != | <> | [=<>(),] )
               | (?P<end> \Z ) )""",
     re.VERBOSE,
 )
 _NUMBER = re.compile(r"[-+]?(?:\d+(?P<fraction>\.\d*)?|(?P<bare>\.\d+))(?P<exponent>[eE][-+]?\d+)?", re.ASCII)
 _WORD = re.compile(r"[^\W\d]\w*")
-_LANGUAGE = frozenset({"and", "or", "not", "in", "between", "contains", "is", "null", "true", "false"})
+_LANGUAGE = frozenset({"and", "or", "not", "in", "between", "contains", "like", "is", "null", "true", "false"})
 _SIGNS = {op.value: op for op in (Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE)} | {"<>": Op.NE}
 _CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "null": None}
 _LONGEST_NUMBER = 400
@@ -213,7 +214,9 @@ class _Parser:
             return comparison(column, Op.BETWEEN, (low, self.value()))
         if self.take("contains"):
             return comparison(column, Op.CONTAINS, self.value())
-        return self.fail("an operator (=, !=, <, <=, >, >=, in, between, contains, is null)")
+        if self.take("like"):
+            return comparison(column, Op.LIKE, self.value())
+        return self.fail("an operator (=, !=, <, <=, >, >=, in, between, contains, like, is null)")
 
     def values(self) -> tuple[Scalar, ...]:
         values: list[Scalar] = []
@@ -264,9 +267,9 @@ def render(where: Filter) -> str:
             return " and ".join(map(_part, parts))
         case Or(parts):
             return " or ".join(map(_part, parts))
-        case Not(Compare(column, Op.IS_NULL)):
-            return f"{_column(column)} is not null"
-        case Not(Compare(_, Op.IN | Op.BETWEEN | Op.CONTAINS) as part):
+        case Not(Compare(op=Op.IS_NULL) as part):
+            return f"{_column(part.name)} is not null"
+        case Not(Compare(op=Op.IN | Op.BETWEEN | Op.CONTAINS | Op.LIKE) as part):
             return _condition(part, "not ")
         case Not(part):
             return f"not {_part(part)}"
@@ -280,7 +283,7 @@ def _part(part: Filter) -> str:
 
 
 def _condition(where: Compare, negation: str = "") -> str:
-    column = _column(where.column)
+    column = _column(where.name)
     match where.op:
         case Op.IS_NULL:
             return f"{column} is null"

@@ -24,7 +24,9 @@ MAX_VALUES_IN_ALL = 10_000
 MAX_TEXT = 10_000
 """Characters of one value."""
 MAX_SUBSTRING = 1_000
-"""Characters of what a text is to contain."""
+"""Characters of what a text is to contain, or of a pattern."""
+MAX_WILDCARDS = 10
+"""Signs in one `like` that stand for any text: each can multiply the ways to try."""
 
 
 class Op(enum.StrEnum):
@@ -38,19 +40,27 @@ class Op(enum.StrEnum):
     BETWEEN = "between"
     IS_NULL = "is null"
     CONTAINS = "contains"
+    LIKE = "like"
 
 
 @dataclass(frozen=True, slots=True)
 class Compare:
     """`column op value`; the value is a tuple for IN and BETWEEN, None for IS_NULL.
 
-    `type` is that of the column and is filled in by `bind`.
+    `type` is that of the column and is filled in by `bind`. `path` leads to a value inside a JSON column: `bind` takes
+    it from what follows the name of such a column, `attrs.color`, and `type` is then that of the values compared with.
     """
 
     column: str
     op: Op
     value: Any = None
     type: ColumnType | None = None
+    path: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """As it is written: the column, and what leads inside it."""
+        return ".".join((self.column, *self.path))
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -149,7 +159,10 @@ def _check_values(part: Compare) -> None:
         raise SearchError(f"`between` on {name} has {len(part.values)} values; it takes the lowest and the highest.")
     if len(part.values) > max(MAX_VALUES, 2):
         raise SearchError(f"`in` on {name} has {len(part.values):,} values; the maximum is {MAX_VALUES:,}.")
-    longest = MAX_SUBSTRING if part.op is Op.CONTAINS and part.type is ColumnType.TEXT else MAX_TEXT
+    is_pattern = part.op is Op.LIKE or (part.op is Op.CONTAINS and part.type is ColumnType.TEXT)
+    longest = MAX_SUBSTRING if is_pattern else MAX_TEXT
+    if part.op is Op.LIKE and isinstance(part.value, str) and part.value.count("%") > MAX_WILDCARDS:
+        raise SearchError(f"`like` on {name} has more than {MAX_WILDCARDS} %.", hint="Use fewer, or `contains`.")
     for value in part.values:
         if isinstance(value, str):
             _check_text(value, name, longest)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from rowvec import __version__
@@ -17,6 +17,7 @@ from rowvec.serve.context import Context, named_pipeline, only_pipeline
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
+from rowvec.serve.parameters import only_known
 from rowvec.serve.routes.embeddings import embeddings_routes
 from rowvec.serve.routes.map import MapFile, map_routes
 from rowvec.serve.routes.search import search_routes
@@ -56,6 +57,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan,
+        dependencies=[Depends(only_known)],
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )

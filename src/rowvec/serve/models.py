@@ -34,9 +34,9 @@ Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of 
 Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 Filters = Annotated[
-    dict[str, Any],
+    dict[str, Any] | str,
     Field(
-        description="Conditions on metadata columns; a row must meet all of them.",
+        description="Conditions on metadata columns, as an object or as text; a row must meet all of them.",
         examples=[{"price": {"<": 100}, "brand": "Brembo"}],
     ),
 ]

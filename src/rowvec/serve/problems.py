@@ -30,6 +30,7 @@ from rowvec.errors import (
     TextRefused,
 )
 from rowvec.serve.models import ErrorReply
+from rowvec.support.suggestions import suggestion
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -72,18 +73,36 @@ def of_rowvec(error: RowvecError) -> Problem:
     return Problem(503, f"The {what} does not answer now.", "Try again in a moment.", retry_after=wait)
 
 
-def of_validation(errors: Sequence[Mapping[str, Any]]) -> Problem:
-    """The first thing wrong with a request; nothing that was sent is repeated."""
-    first = errors[0]
+SAME = {
+    "q": ("query",), "text": ("query", "input"), "filter": ("where", "filters"), "filters": ("where",),
+    "where": ("filters",), "top_k": ("limit",), "k": ("limit",), "n": ("limit",), "size": ("limit",),
+}  # fmt: skip
+"""What other search APIs call the same thing."""
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A hint with the field or parameter of that meaning, or of nearly that name."""
+    meant = next((each for each in SAME.get(name.lower(), ()) if each in known), None)
+    return f"Did you mean {meant!r}?" if meant else suggestion(name, known)
+
+
+def of_validation(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = ()) -> Problem:
+    """The first thing wrong with a request; nothing that was sent is repeated.
+
+    Args:
+        known: the fields of the body.
+    """
+    # What is unknown comes first: it is probably what is missing, by another name.
+    first = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     if first["type"] == "json_invalid":
         return Problem(400, "The body is not JSON.", 'Send a JSON object, such as {"query": "brake pads"}.')
     where, *path = first["loc"]
     name = ".".join(str(step) for step in path)
     if first["type"] == "missing" or not path:
         what = f"{name!r} is missing" if path else f"The {where} is missing or not a JSON object"
-        return Problem(422, f"{what}.", "Send the body as application/json." if where == "body" else None)
+        return Problem(422, f"{what}.", "Send the body as application/json." if where == "body" and not path else None)
     if first["type"] == "extra_forbidden":
-        return Problem(422, f"There is no field {name[:60]!r} here.", "GET /docs lists the fields of each request.")
+        return Problem(422, f"There is no field {name[:60]!r} here.", did_you_mean(name, known) if known else None)
     message = str(first["msg"]).removeprefix("Value error, ")
     return Problem(422, f"{name[:60]!r}: {message[:1].lower()}{message[1:].rstrip('.')}.")
 
@@ -101,7 +120,7 @@ def install(app: FastAPI) -> None:
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_validation(error.errors()).response()
+        return of_validation(error.errors(), _fields(request)).response()
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -119,6 +138,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RowvecError, rowvec_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
+
+
+def _fields(request: Request) -> list[str]:
+    """The fields of the body that the route of a request takes."""
+    body = getattr(request.scope.get("route"), "body_field", None)
+    model = body and body.field_info.annotation
+    return list(getattr(model, "model_fields", ()))
 
 
 def _documented(description: str, message: str, hint: str | None = None) -> dict[str, Any]:

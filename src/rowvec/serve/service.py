@@ -168,13 +168,13 @@ class Service:
         return self._searcher.rows
 
     def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
-        if not conditions:
+        if conditions is None:
             return None
         parsed = filters.parse(conditions) if isinstance(conditions, str) else filters.from_json(conditions)
-        searched = sum(each.op is filters.Op.CONTAINS for each in filters.compares(parsed))
+        searched = sum(each.op in (filters.Op.CONTAINS, filters.Op.LIKE) for each in filters.compares(parsed))
         if searched > MOST_CONTAINS:
             raise SearchError(
-                f"The filter uses contains {searched} times; this server allows {MOST_CONTAINS}.",
+                f"The filter uses contains or like {searched} times; this server allows {MOST_CONTAINS}.",
                 hint="Each reads every row. Combine fewer, or search for the words with the keyword mode.",
             )
         return filters.bind(parsed, self.pipeline.spec.metadata)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from rowvec.filters import And, Compare, Filter, Not, Op, Or, letter_cases
+from rowvec.filters import And, Compare, Filter, Not, Op, Or, Wild, letter_cases, pattern
 from rowvec.types import ColumnType
 
 Sql = tuple[str, list[Any]]
@@ -30,39 +30,80 @@ class Postgres:
         # psycopg takes a lone % for the start of a placeholder, within quotes too.
         return f"{alias}." + '"' + column.replace('"', '""').replace("%", "%%") + '"'
 
+    def inside(self, name: str, where: Compare) -> Sql:
+        """What a JSON column holds at the end of a path, if it has the type that is compared."""
+        steps = " -> ".join(["%s::text"] * len(where.path))
+        found, text = f"({name}::jsonb -> {steps})", f"({name}::jsonb #>> %s)"
+        if where.op is Op.IS_NULL:
+            return f"nullif({found}, 'null'::jsonb)", [*where.path]
+        kind, cast = {
+            ColumnType.TEXT: ("string", text), ColumnType.NUMBER: ("number", f"{text}::numeric"),
+            ColumnType.BOOLEAN: ("boolean", f"{text}::boolean"), ColumnType.ARRAY: ("array", f"({name}::jsonb #> %s)"),
+        }[_known(where)]  # fmt: skip
+        return f"case when jsonb_typeof{found} = '{kind}' then {cast} end", [*where.path, list(where.path)]
+
     def operand(self, name: str, where: Compare) -> str:
         """What is compared: by code point where texts are ordered, whatever the collation of the database."""
-        return f'{name} collate "C"' if where.type is ColumnType.TEXT and where.op in _ORDER else name
+        return f'({name}) collate "C"' if where.type is ColumnType.TEXT and where.op in _ORDER else name
+
+    def known(self, name: str, where: Compare) -> str:
+        """An additional condition that is null for NaN, which PostgreSQL holds to be the greatest number of all."""
+        may_be_nan = where.type in (ColumnType.NUMBER, ColumnType.DECIMAL) and not where.path
+        return f" and case when {name} = 'NaN' then null else true end" if may_be_nan else ""
 
     def value(self, value: Any, where: Compare) -> Any:
-        return value
+        # As a numeric, like what JSON holds: a number of 400 digits would be an error as a float.
+        return Decimal(repr(value)) if where.path and where.type is ColumnType.NUMBER else value
 
     def member(self, operand: str, values: list[Any]) -> Sql:
         return f"{operand} = any(%s)", [values]
 
-    def substring(self, name: str, text: str) -> Sql:
+    def like(self, name: str, parts: list[str | Wild]) -> Sql:
         """A regular expression of one bracket a letter: `ilike` knows the case of ASCII only where the locale is C."""
-        pattern = "".join(f"[{cases}]" if len(cases) > 1 else re.escape(cases) for cases in letter_cases(text))
-        return f"{name} ~ %s", [pattern]
+        wild = {Wild.ANY: ".*", Wild.ONE: "."}
+        first, last = parts[:1] != [Wild.ANY], parts[-1:] != [Wild.ANY]
+        inner = parts[0 if first else 1 : len(parts) if last else -1]
+        written = "".join(wild[part] if isinstance(part, Wild) else self._letter(part) for part in inner)
+        return f"{name} ~ %s", ["^" * first + written + "$" * last]
 
-    def element(self, name: str, value: Any) -> Sql:
+    def _letter(self, letter: str) -> str:
+        (cases,) = letter_cases(letter)
+        return f"[{cases}]" if len(cases) > 1 else re.escape(cases)
+
+    def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         # A list on the right: '[1]' @> '1' is true as well, but so is '1' @> '1'.
-        return f"{name}::jsonb @> %s::jsonb", [json.dumps([value])]
+        return f"({name})::jsonb @> %s::jsonb", [*inner, json.dumps([value])]
 
 
 class Sqlite:
     """SQLite and libSQL. Decimals, dates, times and UUIDs are text, arrays and JSON are JSON text, booleans 0 and 1."""
 
     placeholder = "?"
+    _NOT_FINITE = "when 'NaN' then null when 'Infinity' then 9e999 when '-Infinity' then -9e999"
+    """What a decimal's text says and a cast reads as 0."""
     _MOMENT = 26
     """Characters of YYYY-MM-DDTHH:MM:SS.ffffff, which what is stored may follow with +00:00."""
 
     def name(self, column: str, alias: str) -> str:
         return f"{alias}." + '"' + column.replace('"', '""') + '"'
 
+    def inside(self, name: str, where: Compare) -> Sql:
+        """See `Postgres.inside`."""
+        path = "$" + "".join(f'."{step}"' for step in where.path)
+        if where.op is Op.IS_NULL:
+            return f"json_extract({name}, ?)", [path]
+        kinds = {
+            ColumnType.TEXT: "'text'", ColumnType.NUMBER: "'integer', 'real'", ColumnType.BOOLEAN: "'true', 'false'",
+            ColumnType.ARRAY: "'array'",
+        }[_known(where)]  # fmt: skip
+        return f"case when json_type({name}, ?) in ({kinds}) then json_extract({name}, ?) end", [path, path]
+
+    def known(self, name: str, where: Compare) -> str:
+        return ""
+
     def operand(self, name: str, where: Compare) -> str:
         if where.type is ColumnType.DECIMAL:
-            return f"cast({name} as real)"
+            return f"case {name} {self._NOT_FINITE} else cast({name} as real) end"
         return f"substr({name}, 1, {self._MOMENT})" if where.type is ColumnType.TIMESTAMP else name
 
     def value(self, value: Any, where: Compare) -> Any:
@@ -82,14 +123,21 @@ class Sqlite:
     def member(self, operand: str, values: list[Any]) -> Sql:
         return f"{operand} in ({', '.join('?' * len(values))})", values
 
-    def substring(self, name: str, text: str) -> Sql:
+    def like(self, name: str, parts: list[str | Wild]) -> Sql:
         """`like` knows the case of ASCII only; `glob` with one bracket a letter knows all, at ten times the price."""
-        if text.isascii():
-            return rf"{name} like ? escape '\'", ["%" + re.sub(r"([\\%_])", r"\\\1", text) + "%"]
-        bracketed = (f"[{cases}]" if len(cases) > 1 or cases in "*?[" else cases for cases in letter_cases(text))
-        return f"{name} glob ?", [f"*{''.join(bracketed)}*"]
+        if all(isinstance(part, Wild) or part.isascii() for part in parts):
+            written = "".join(
+                part.value if isinstance(part, Wild) else re.sub(r"([\\%_])", r"\\\1", part) for part in parts
+            )
+            return rf"{name} like ? escape '\'", [written]
+        wild = {Wild.ANY: "*", Wild.ONE: "?"}
+        return f"{name} glob ?", ["".join(wild[p] if isinstance(p, Wild) else self._letter(p) for p in parts)]
 
-    def element(self, name: str, value: Any) -> Sql:
+    def _letter(self, letter: str) -> str:
+        (cases,) = letter_cases(letter)
+        return f"[{cases}]" if len(cases) > 1 or cases in "*?[" else cases
+
+    def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         """json_each walks objects and scalars too, and gives true as 1: the types are looked at."""
         if isinstance(value, bool):
             test, values = f"member.type = '{json.dumps(value)}'", []
@@ -98,7 +146,18 @@ class Sqlite:
             test, values = f"member.type in ({types}) and member.value = ?", [value]
         found = f"exists (select 1 from json_each({name}) as member where {test})"
         # A missing array is unknown, where exists() alone would say false.
-        return f"case when json_type({name}) = 'array' then {found} when {name} is not null then false end", values
+        return f"case when json_type({name}) = 'array' then {found} when {name} is not null then false end", [
+            *inner,
+            *inner,
+            *values,
+            *inner,
+        ]
+
+
+def _known(where: Compare) -> ColumnType:
+    if where.type is None:
+        raise TypeError(f"The filter on {where.name!r} is not bound: call filters.bind() first.")
+    return where.type
 
 
 Dialect = Postgres | Sqlite
@@ -129,21 +188,25 @@ def compile_filter(where: Filter, dialect: Dialect, alias: str = "t") -> Sql:
 
 
 def _condition(where: Compare, dialect: Dialect, alias: str) -> Sql:
-    if where.type is None:
-        raise TypeError(f"The filter on {where.column!r} is not bound: call filters.bind() first.")
-    name = dialect.name(where.column, alias)
+    name, inner = dialect.name(where.column, alias), list[Any]()
+    if where.path:
+        name, inner = dialect.inside(name, where)
     if where.op is Op.IS_NULL:
-        return f"{name} is null", []
+        return f"{name} is null", inner
+    kind = _known(where)
+    if where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT):
+        text, values = dialect.like(name, pattern(where))
+        return text, [*inner, *values]
     if where.op is Op.CONTAINS:
-        if where.type is ColumnType.TEXT:
-            return dialect.substring(name, where.value)
-        return dialect.element(name, where.value)
+        return dialect.element(name, where.value, inner)
     if not where.values:
         return "false", []
     operand, mark = dialect.operand(name, where), dialect.placeholder
     values = [dialect.value(value, where) for value in where.values]
     if where.op is Op.IN:
-        return dialect.member(operand, values)
-    if where.op is Op.BETWEEN:
-        return f"{operand} between {mark} and {mark}", values
-    return f"{operand} {where.op.value} {mark}", values
+        text, values = dialect.member(operand, values)
+    elif where.op is Op.BETWEEN:
+        text = f"{operand} between {mark} and {mark}"
+    else:
+        text = f"{operand} {where.op.value} {mark}"
+    return text + dialect.known(name, where), [*inner, *values]

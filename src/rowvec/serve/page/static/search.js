@@ -22,7 +22,7 @@ function address(changes) {
     state.set("like", changes.like);
     set("title", changes.title);
   } else {
-    set("q", query.value.trim());
+    set("query", query.value.trim());
     set("mode", mode());
     const chosen = filters.read();
     set("filters", Object.keys(chosen).length && JSON.stringify(chosen));
@@ -53,7 +53,7 @@ function countFilters() {
 
 function restore() {
   const state = new URLSearchParams(location.search);
-  query.value = state.get("q") ?? "";
+  query.value = state.get("query") ?? "";
   if (pipeline.modes.includes(state.get("mode"))) form.elements.mode.value = state.get("mode");
   limit.value = state.get("limit") ?? "20";
   let chosen = {};
