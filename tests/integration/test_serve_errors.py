@@ -63,8 +63,13 @@ def error(reply: httpx.Response, status: int) -> str:
         ({"query": "x", "limit": "10"}, "limit"),
         ({"query": "x", "limit": 10**400}, "limit"),
         ({"query": "x", "limit": True}, "limit"),
-        ({"query": "x", "filter": {"price": 1}}, "no field 'filter'"),
+        ({"query": "x", "filter": {"price": 1}}, "no field 'filter' here. Did you mean 'filters'?"),
+        ({"query": "x", "where": "price = 1"}, "Did you mean 'filters'?"),
+        ({"q": "x"}, "no field 'q' here. Did you mean 'query'?"),
+        ({"query": "x", "top_k": 3}, "Did you mean 'limit'?"),
         ({"query": "x", "filters": []}, "filters"),
+        ({"query": "x", "filters": ""}, "The filter is empty"),
+        ({"query": "x", "filters": "price <"}, "the filter ends here"),
         ({"query": "x", "filters": {"prise": 1}}, "Did you mean 'price'?"),
         ({"query": "x", "filters": {"price": "cheap"}}, "number"),
         ({"query": "x", "filters": {"stock": 1.5}}, "integer"),
@@ -108,6 +113,27 @@ def test_filters_nested_too_deep_are_refused(client: httpx.Client) -> None:
 )
 def test_so_is_an_address_that_cannot_be(client: httpx.Client, parameters: dict[str, str]) -> None:
     error(client.get("/search", params=parameters), 422)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("filters", "where"), ("filter", "where"), ("were", "where"), ("q", "query"), ("limt", "limit"), ("k", "limit")],
+)
+@pytest.mark.parametrize("path", ["/search", "/pipelines/products/search"])
+def test_a_parameter_that_there_is_not_is_refused_and_not_dropped(
+    client: httpx.Client, path: str, name: str, meant: str
+) -> None:
+    said = error(client.get(path, params={"query": "lamp", name: "price<10"}), 422)
+    assert said == f"There is no parameter {name!r} here. Did you mean {meant!r}?"
+
+
+@pytest.mark.parametrize("path", ["/search/similar/1", "/status", "/health", "/pipelines", "/metrics"])
+def test_no_route_drops_a_parameter(client: httpx.Client, path: str) -> None:
+    assert "no parameter 'where'" in error(client.get(path, params={"where": "price < 10"}), 422)
+
+
+def test_an_empty_filter_is_not_every_row(client: httpx.Client) -> None:
+    assert "The filter is empty" in error(client.get("/search", params={"query": "lamp", "where": " "}), 422)
 
 
 @pytest.mark.parametrize(("key", "status"), [("99999", 404), ("9" * 25, 404), ("-1", 404), ("abc", 422), ("1.5", 422)])

@@ -66,6 +66,7 @@ def test_metadata_keeps_its_types(client: httpx.Client) -> None:
         {"new": True, "stock": [1, 2, 3]},
         {"name": {"contains": "BRAKE"}},
         {"or": [{"stock": 4}, {"added": {">=": "2024-02-20"}}]},
+        {"name": {"like": "brake%1_"}},
     ],
 )
 @pytest.mark.parametrize("path", ["/search/semantic", "/search/filtered", "/search/hybrid"])
@@ -75,6 +76,11 @@ def test_only_rows_that_match_the_filters_are_found(client: httpx.Client, path: 
     matching = {key for key, values in rows(60).items() if matches(where, values)}
     found = ids(client.post(path, json={"query": "brake", "limit": 100, "filters": filters}))
     assert set(found) == matching
+
+
+def test_the_filters_of_a_body_may_be_text(client: httpx.Client) -> None:
+    found = ids(client.post("/search/semantic", json={"query": "brake", "limit": 100, "filters": "stock in (1, 2)"}))
+    assert set(found) == {key for key, values in rows(60).items() if values["stock"] in (1, 2)}
 
 
 def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:

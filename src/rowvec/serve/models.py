@@ -33,8 +33,17 @@ QueryText = Annotated[
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of hits.", examples=[20])]
 Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
+
+
+def _condition(given: Any) -> Any:
+    if not isinstance(given, dict | str):
+        raise ValueError('it must be an object, such as {"price": {"<": 100}}, or a text, such as "price < 100"')
+    return given
+
+
 Filters = Annotated[
     dict[str, Any] | str,
+    BeforeValidator(_condition),
     Field(
         description="Conditions on metadata columns, as an object or as text; a row must meet all of them.",
         examples=[{"price": {"<": 100}, "brand": "Brembo"}],
