@@ -30,14 +30,20 @@ from rowvec.evaluation.recall import GOOD_RECALL
 
 @command()
 def init(
-    source: Annotated[str | None, typer.Option("--from", help="Database to inspect, e.g. sqlite:///shop.db.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="Database to inspect: a URL, a SQLite file, or '${VARIABLE}' with the URL."),
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", help="Table or view for the pipeline. Default: the most promising one.")
+    ] = None,
     config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("rowvec.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
     """Write a commented rowvec.toml, filled in from a database if you name one."""
     from rowvec.cli.init import init as run
 
-    run(source, config, force=force)
+    run(source, config, table=table, force=force)
 
 
 @command()

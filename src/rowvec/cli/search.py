@@ -63,6 +63,7 @@ def _print(pipeline: Pipeline, result: SearchResult, *, explain: bool, as_json: 
         return
     if not result.hits:
         output.note("No hits.")
+        return
     names = [column.name for column in pipeline.spec.metadata]
     parts = ["semantic", "keyword", "static", "decay"] if explain else []
     output.table(

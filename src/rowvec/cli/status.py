@@ -119,7 +119,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("index", _index(found.index)),
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
         ("tokens", found.totals.tokens),
-        ("cost", dollars(found.totals.cost)),
+        *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
     ]
 
 

@@ -25,6 +25,7 @@ from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
 from rowvec.types import Kind, Report
 
+SHOWN_KEYS = 10
 SHOW_CURSOR = b"\x1b[?25h"
 """A progress bar hides it; a process that ends at once has to bring it back."""
 
@@ -62,6 +63,7 @@ def plan(
             output.print_json({"pipeline": pipeline.name, **result.as_dict()})
         else:
             _print_plan(pipeline, result)
+            tell_unknown_keys(pipeline, options.selection)
         return 0
 
 
@@ -112,6 +114,7 @@ def sync(
             print_report(pipeline, report, interrupted=stop.is_set())
             if follows_events:
                 print_events(report)
+            tell_unknown_keys(pipeline, options.selection)
         if stop.is_set():
             return INTERRUPTED
         return SOME_FAILED if report.failed or report.waiting else 0
@@ -139,6 +142,17 @@ def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
     if not single and not ranges:
         raise ConfigError("--keys names no key.", hint="Write for example --keys 1,5,10-20.")
     return Selection(tuple(single), tuple(ranges))
+
+
+def tell_unknown_keys(pipeline: Pipeline, selection: Selection | None) -> None:
+    """Say which of the keys that the user named the source does not have. Ranges may have gaps."""
+    if selection is None or not selection.keys:
+        return
+    there = pipeline.source.existing(selection.keys)
+    unknown = [str(key) for key in selection.keys if key not in there]
+    if unknown:
+        more = f" and {len(unknown) - SHOWN_KEYS:,} more" if len(unknown) > SHOWN_KEYS else ""
+        output.note(f"Not in the source: {', '.join(unknown[:SHOWN_KEYS])}{more}.")
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rowvec.config.environment import REFERENCE
 from rowvec.config.problems import dotted, quoted
 from rowvec.support.redaction import redact
 
@@ -68,7 +69,8 @@ def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None)
 
     Args:
         proposals: the tables of the database at `url`, best first: that one gets the pipeline, the others a comment.
-        url: written into the file, unless it holds a password: then the file refers to a variable.
+        url: written into the file, unless it holds a password: then the file refers to a variable. A reference to a
+            variable stays as it is.
     """
     if not proposals:
         source = _example_source(url)
@@ -178,6 +180,8 @@ def _others(tables: Sequence[Proposal]) -> list[str]:
 
 
 def _url(url: str, comment: str = "") -> list[str]:
+    if REFERENCE.fullmatch(url):
+        return [_behind(f"url = {quoted(url)}", comment)]
     masked = redact(url)
     if masked == url:
         return [_behind(f"url = {_value(url)}", comment)]

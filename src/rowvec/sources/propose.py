@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from rowvec.errors import SourceError
+from rowvec.errors import RowvecError, SourceError
+from rowvec.sources.column_worth import is_category, is_measure, is_prose, rank
 from rowvec.sources.databases import Database, Relation, open_database, unique_keys
 from rowvec.sources.sql import join_name
 from rowvec.types import Column, ColumnType
 
 _KEY_TYPES = {ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID}
-_TELLING = ("title", "name", "description", "summary", "text", "body", "content", "comment", "note", "subject", "tags")
-_NO_PROSE = ("url", "uri", "hash", "path", "email", "password", "token", "phone", "_id", "code", "sku", "ean", "status")
 _CURSORS = (
     "ingested_at",
     "updated_at",
@@ -28,15 +30,9 @@ _CURSORS = (
 )
 _DELETED = ("deleted", "is_deleted", "_deleted", "archived", "is_archived")
 _ACTIVE = ("is_active", "active", "enabled", "is_enabled", "published", "is_published")
-_METADATA_TYPES = {
-    ColumnType.INTEGER,
-    ColumnType.NUMBER,
-    ColumnType.DECIMAL,
-    ColumnType.BOOLEAN,
-    ColumnType.DATE,
-    ColumnType.TIMESTAMP,
-}
 _MOST_METADATA = 8
+SAMPLE = 500
+"""Rows whose values are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +51,10 @@ class Proposal:
     metadata: tuple[str, ...]
     cursor: str | None
     where: str | None
+    is_view: bool = False
+
+
+Judge: TypeAlias = Callable[[Callable[[Column, str, Sequence[Any]], bool], Column], bool]
 
 
 def propose(url: str, base: Path | None = None) -> list[Proposal]:
@@ -68,18 +68,21 @@ def propose(url: str, base: Path | None = None) -> list[Proposal]:
     try:
         with database.connect() as connection:
             tables = database.tables(connection)
+            views = database.views(connection)
         for schema, name in tables:
             try:
                 # A connection for each: one view that is broken ends a transaction.
                 with database.connect() as connection:
-                    proposals.append(_propose(database, connection, schema, name))
+                    found = _propose(database, connection, schema, name)
+                    proposals.append(replace(found, is_view=(schema, name) in views))
             except SourceError as error:
                 if error.transient:
                     raise
                 proposals.append(_unreadable(join_name(schema, name), error))
     finally:
         database.engine.dispose()
-    return sorted(proposals, key=lambda p: (p.key is None or not p.text, -(p.rows or 0), p.table))
+    # What a view shows is in tables, which have a key, indexes and a cursor of their own.
+    return sorted(proposals, key=lambda p: (p.key is None or not p.text, p.is_view, -(p.rows or 0), p.table))
 
 
 def _propose(database: Database, connection: Connection, schema: str | None, name: str) -> Proposal:
@@ -95,7 +98,12 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
     if flag is not None and by_name[flag.lower()].type is ColumnType.BOOLEAN:
         quoted = database.engine.dialect.identifier_preparer.quote(flag)
         where = f"not {quoted}" if deleted else quoted
-    text = _text(columns, key)
+    declared, values = _declared(connection, schema, name), _sample(database, connection, relation)
+
+    def judge(test: Callable[[Column, str, Sequence[Any]], bool], column: Column) -> bool:
+        return test(column, declared.get(column.name, ""), values.get(column.name, ()))
+
+    text = _text(columns, {key, cursor}, judge)
     return Proposal(
         table=relation.name,
         rows=database.approximate_rows(connection, schema, name),
@@ -103,7 +111,7 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
         key_note=note,
         columns=tuple(columns),
         text=text,
-        metadata=_metadata(columns, {key, flag, cursor}, text),
+        metadata=_metadata(columns, {key, flag, cursor}, text, judge),
         cursor=cursor,
         where=where,
     )
@@ -129,22 +137,30 @@ def _key(uniques: list[list[str]], columns: list[Column]) -> tuple[str | None, s
     return None, "no primary key and nothing unique that could be one"
 
 
-def _text(columns: list[Column], key: str | None) -> tuple[str, ...]:
-    def rank(column: Column) -> tuple[int, int]:
-        name = column.name.lower()
-        place = next((index for index, word in enumerate(_TELLING) if word in name), len(_TELLING))
-        return place, columns.index(column)
-
-    prose = [
-        column
-        for column in columns
-        if column.type is ColumnType.TEXT
-        and column.name != key
-        and not any(word in column.name.lower() for word in _NO_PROSE)
-    ]
-    return tuple(column.name for column in sorted(prose, key=rank))
+def _sample(database: Database, connection: Connection, relation: Relation) -> dict[str, list[Any]]:
+    """Values of the first rows, by column; nothing where they cannot be read."""
+    try:
+        found = connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(SAMPLE)).mappings().all()
+    except (RowvecError, sa.exc.SQLAlchemyError, ValueError):
+        return {}
+    return {name: [row[name] for row in found] for name in (found[0] if found else ())}
 
 
-def _metadata(columns: list[Column], taken: set[str | None], text: tuple[str, ...]) -> tuple[str, ...]:
-    likely = [column.name for column in columns if column.type in _METADATA_TYPES and column.name not in taken]
-    return (*text[:1], *likely)[:_MOST_METADATA]
+def _declared(connection: Connection, schema: str | None, name: str) -> dict[str, str]:
+    """The database's own name of each column's type; "" where SQLAlchemy does not know it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
+        found = sa.inspect(connection).get_columns(name, schema=schema)
+    return {column["name"]: type(column["type"]).__name__.upper() for column in found}
+
+
+def _text(columns: list[Column], taken: set[str | None], judge: Judge) -> tuple[str, ...]:
+    prose = [column.name for column in columns if column.name not in taken and judge(is_prose, column)]
+    return tuple(sorted(prose, key=rank))
+
+
+def _metadata(columns: list[Column], taken: set[str | None], text: tuple[str, ...], judge: Judge) -> tuple[str, ...]:
+    free = [column for column in columns if column.name not in {*taken, *text[:1]}]
+    chosen = [column.name for column in free if judge(is_category, column)]
+    measured = [column.name for column in free if is_measure(column)]
+    return (*text[:1], *chosen, *measured)[:_MOST_METADATA]

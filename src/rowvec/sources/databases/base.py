@@ -129,6 +129,17 @@ class Database(ABC):
                 found += [(None if schema == default else schema, name) for name in sorted(names)]
         return sorted(found, key=lambda table: (table[0] is not None, table))
 
+    def views(self, connection: Connection) -> set[tuple[str | None, str]]:
+        """Those of `tables` that are views."""
+        inspector = sa.inspect(connection)
+        default = inspector.default_schema_name
+        schemas = [schema for schema in inspector.get_schema_names() if schema not in self.hidden_schemas]
+        return {
+            (None if schema == default else schema, name)
+            for schema in schemas
+            for name in inspector.get_view_names(schema)
+        }
+
     def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
         """About how many rows a table has; None where only counting would tell."""
         return None

@@ -1,0 +1,162 @@
+"""One config with several pipelines, and command lines as people type them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.shop import Shop
+from tests.servers.openai import EmbeddingServer
+
+PIPELINE = """
+[pipelines.{name}]
+source = {{ kind = "sql", url = "sqlite:///shop.db", table = "{table}", key = "id" }}
+text = {{ columns = ["name"] }}
+store = {{ kind = "libsql", url = "vectors.db", table = "{name}_vectors", metadata = ["price"] }}
+[pipelines.{name}.embedder]
+kind = "openai"
+model = "text-embedding-3-small"
+base_url = "${{MODEL_URL}}"
+api_key = "test-key"
+dimensions = 16
+"""
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Shop]:
+    """Two pipelines: `lamps`, and `chairs` over half of as many rows."""
+    with EmbeddingServer() as service:
+        shop = Shop(tmp_path, {"MODEL_URL": service.url})
+        shop.stock(10)
+        shop.sql("create table few as select * from products where id <= 5")
+        (tmp_path / "rowvec.toml").write_text(
+            PIPELINE.format(name="lamps", table="products") + PIPELINE.format(name="chairs", table="few")
+        )
+        yield shop
+
+
+def test_what_only_looks_shows_every_pipeline(shop: Shop) -> None:
+    checked = shop.run("check")
+    assert checked.code == 0, checked.out
+    assert [line for line in checked.out.splitlines() if " config " in line] == [
+        f"OK     config    {shop.folder}/rowvec.toml, pipeline {name}" for name in ("lamps", "chairs")
+    ]
+    planned = shop.run("plan")
+    assert "lamps: 10 rows" in planned.out
+    assert "chairs: 5 rows" in planned.out
+    assert shop.run("sync", "--all").out.count(" new; ") == 2
+    status = shop.run("status")
+    assert [line.split(":")[0] for line in status.out.splitlines() if "vectors.db" in line] == ["lamps", "chairs"]
+
+
+def test_a_sync_wants_to_know_which(shop: Shop) -> None:
+    answer = shop.run("sync")
+    assert answer.code == 2
+    assert "has 2 pipelines: lamps, chairs." in answer.err
+    assert "-p lamps; most commands also take --all" in answer.err
+
+
+def test_all_as_json_is_one_document(shop: Shop) -> None:
+    found = json.loads(shop.run("sync", "--all", "--json").out)
+    assert {name: each["inserted"] for name, each in found.items()} == {"lamps": 10, "chairs": 5}
+    found = json.loads(shop.run("plan", "--json").out)
+    assert {name: each["rows"] for name, each in found.items()} == {"lamps": 10, "chairs": 5}
+    assert set(json.loads(shop.run("check", "--all", "--json").out)) == {"lamps", "chairs"}
+    assert set(json.loads(shop.run("audit", "--all", "--json").out)) == {"lamps", "chairs"}
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_a_pipeline_that_fails_does_not_keep_the_others_from_their_turn(shop: Shop, form: list[str]) -> None:
+    shop.sql("alter table products rename to elsewhere")
+    answer = shop.run("sync", "--all", *form)
+    assert answer.code == 1
+    if form:
+        found = json.loads(answer.out)
+        assert "products" in found["lamps"]["error"]
+        assert found["chairs"]["inserted"] == 5
+    else:
+        assert "chairs: 5 new" in answer.out
+        assert "Error: lamps:" in answer.err
+        assert "Traceback" not in answer.err
+
+
+def test_all_and_a_name_contradict_each_other(shop: Shop) -> None:
+    answer = shop.run("sync", "--all", "-p", "lamps")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--all and -p lamps contradict each other" in answer.err
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "sync", "status", "failures", "audit", "generations"])
+def test_every_command_takes_its_pipeline_in_the_same_way(shop: Shop, command: str) -> None:
+    assert shop.run("sync", "--all").code == 0
+    named, short = shop.run(command, "--pipeline", "chairs"), shop.run(command, "chairs")
+    assert named.code == short.code == 0, named.err + short.err
+    assert shop.run(command, "nothing").code == 2
+    assert "no pipeline 'nothing'" in (answer := shop.run(command, "-p", "nothing")).err + answer.out
+
+
+def test_search_is_told_the_pipeline_like_every_other_command(shop: Shop) -> None:
+    assert shop.run("sync", "--all").code == 0
+    assert shop.run("search", "lamp", "-p", "chairs", "--limit", "1").code == 0
+
+
+@pytest.mark.parametrize("command", ["", "sync", "search", "embedded", "embedded stop"])
+def test_help_has_a_short_form_and_whole_sentences(tmp_path: Path, command: str) -> None:
+    answer = Shop(tmp_path).run(*command.split(), "-h")
+    assert answer.code == 0
+    assert answer.out == Shop(tmp_path).run(*command.split(), "--help").out
+    assert "…" not in answer.out
+    assert "..." not in answer.out.replace("[ARGS]...", "")
+
+
+def test_a_query_without_quotes_is_told_of_them(shop: Shop) -> None:
+    answer = shop.run("search", "quiet", "office", "chair", "-p", "lamps")
+    assert answer.code == 2
+    assert 'in quotes: rowvec search "quiet office chair"' in answer.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("sync", "lamps", "chairs"), "Not expected here: lamps chairs"),
+        (("sync", "-p", "lamps", "chairs"), "Name one pipeline: lamps or chairs."),
+        (("similar", "1", "2"), "Not expected here: 2"),
+        (("embedded", "stop", "now"), "Not expected here: now"),
+    ],
+)
+def test_words_too_many_are_named(shop: Shop, words: tuple[str, ...], said: str) -> None:
+    answer = shop.run(*words)
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_no_hits_have_no_heading(shop: Shop) -> None:
+    shop.run("sync", "--all")
+    answer = shop.run("search", "zebra", "-p", "lamps", "-m", "keyword")
+    assert (answer.code, answer.out, answer.err) == (0, "", "No hits.\n")
+
+
+@pytest.mark.parametrize("command", ["plan", "sync"])
+def test_keys_that_are_not_in_the_source_are_named(shop: Shop, command: str) -> None:
+    answer = shop.run(command, "-p", "lamps", "--keys", "1,99,7-8,100")
+    assert answer.code == 0
+    assert "Not in the source: 99, 100." in answer.err
+
+
+def test_a_filter_on_a_column_that_is_not_kept_says_how_to_keep_it(shop: Shop) -> None:
+    shop.run("sync", "--all")
+    answer = shop.run("search", "lamp", "-p", "lamps", "--where", "description = 'x'")
+    assert answer.code == 2
+    assert "The metadata columns are: price. To filter by another column of the rows, add it to store.metadata" in (
+        answer.err
+    )
+
+
+def test_an_empty_filter_is_refused(shop: Shop) -> None:
+    shop.run("sync", "--all")
+    answer = shop.run("search", "lamp", "-p", "lamps", "--where", "")
+    assert answer.code == 2
+    assert "The filter is empty." in answer.err
