@@ -95,6 +95,7 @@ class LocalEmbedder:
         self._engine: Engine | None = None
         self._loading = threading.Lock()
         # One call at work and one being tokenized keep a few cores busy; many cores empty a call sooner.
+        self.similarity = recipe.similarity
         self.concurrency = 1 + -(-self._workers // 8)
         self.fingerprint = Fingerprint(
             kind="local",
