@@ -94,8 +94,8 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     family = FAMILIES.get(str(kind))
     if family is None:
         raise unsupported(name, f"its architecture is {kind!r}, but this embedder only runs {', '.join(FAMILIES)}")
-    positions = config.get("position_embedding_type") or "absolute"
-    if positions != "absolute":
+    positions = config.get("position_embedding_type")
+    if positions not in (None, "absolute"):
         raise unsupported(name, f"its positions are {positions!r}, not 'absolute'")
     if config.get("is_decoder"):
         raise unsupported(name, "it is a decoder")

@@ -78,6 +78,9 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     limit = positions.stop - positions.start
     if limit < 3:
         raise unsupported(name, f"its {positions.stop} positions leave room for {max(0, limit)} tokens")
+    window = _window(folder, settings, limit)
+    if window < 3:
+        raise unsupported(name, f"its window is {window} tokens, which leaves no room for a text")
     own = Settings(folder / "config_sentence_transformers.json", optional=True)
     if own.values.get("truncate_dim") is not None:
         raise unsupported(name, f"its vectors are cut to {shown(own.values['truncate_dim'])} dimensions")
@@ -85,7 +88,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     return ModelRecipe(
         pooling=pooling,
         normalize=normalize,
-        max_tokens=_window(folder, settings, limit),
+        max_tokens=window,
         limit=limit,
         lower_case=bool(settings.flag("do_lower_case")),
         prompts=_prompts(own),

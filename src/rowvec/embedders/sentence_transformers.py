@@ -67,6 +67,7 @@ class SentenceTransformersEmbedder:
         own = recipe.prompt("document", "passage", "corpus")
         self._passage_prompt = own if passage_prompt is None else passage_prompt
         self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
+        self.similarity = str(self._model.similarity_fn_name or "cosine")
         self._at_work = threading.Lock()
         folder = Path(model).expanduser()
         kinds = [type(module).__name__ for module in self._model]
