@@ -32,11 +32,20 @@ import numpy as np
 
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.model_files import MINILM, find
+from rowvec.errors import ConfigError
 
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
 RESULTS = Path(__file__).parent / "results" / "embedding.json"
 REFERENCE = "sentence-transformers, torch"
-HERE = {"rowvec float32": "float32", "rowvec int8": "int8"}
+HERE = {
+    "rowvec float32": ("float32", "ctranslate2"),
+    "rowvec float32, OpenVINO": ("float32", "openvino"),
+    "rowvec bfloat16, OpenVINO": ("bfloat16", "openvino"),
+    "rowvec int8": ("int8", "ctranslate2"),
+}
+QUERY = "a quiet chair for the office"
+QUERIES = 40
+"""Of one round, one after the other."""
 
 
 def sample(count: int, seed: int = 7) -> list[str]:
@@ -89,18 +98,31 @@ class Elsewhere:
 
 
 class Here:
-    """One precision of the local embedder."""
+    """One precision and engine of the local embedder.
 
-    def __init__(self, precision: str, texts: list[str]) -> None:
-        self.embedder = LocalEmbedder(MINILM, precision=precision)
+    Raises:
+        LookupError: this machine has not got them.
+    """
+
+    def __init__(self, precision: str, engine: str, texts: list[str]) -> None:
+        self.embedder = LocalEmbedder(MINILM, precision=precision, engine=engine)
         self.texts = texts
-        self.versions = {"ctranslate2": importlib.metadata.version("ctranslate2")}
-        self.embedder.embed(texts[:64])
+        self.query_seconds: list[float] = []
+        try:
+            self.embedder.embed(texts[:64])
+        except ConfigError as error:
+            raise LookupError(error.message) from error
+        self.versions = {engine: importlib.metadata.version(engine)}
 
     def seconds(self) -> float:
         started = time.perf_counter()
         self.result = self.embedder.embed(self.texts)
-        return time.perf_counter() - started
+        seconds = time.perf_counter() - started
+        for _ in range(QUERIES):
+            asked = time.perf_counter()
+            self.embedder.embed_query(QUERY)
+            self.query_seconds.append(time.perf_counter() - asked)
+        return seconds
 
     def close(self) -> None:
         self.embedder.close()
@@ -255,7 +277,11 @@ def race(texts: list[str], rounds: int) -> dict[str, Any]:
                 contestants[name] = Elsewhere(name, find(MINILM).folder, path)
             except LookupError as error:
                 missing[name] = str(error)
-        contestants |= {name: Here(precision, texts) for name, precision in HERE.items()}
+        for name, (precision, engine) in HERE.items():
+            try:
+                contestants[name] = Here(precision, engine, texts)
+            except LookupError as error:
+                missing[name] = str(error)
         seconds: dict[str, list[float]] = {name: [] for name in contestants}
         order = list(contestants)
         for number in range(rounds):
@@ -271,6 +297,9 @@ def race(texts: list[str], rounds: int) -> dict[str, Any]:
             "seconds": [round(value, 2) for value in taken],
             "versions": contestants[name].versions,
         }
+        entry = contestants[name]
+        if isinstance(entry, Here):
+            rows[name]["query_ms"] = round(1000 * statistics.median(entry.query_seconds), 2)
         if REFERENCE in seconds:
             ratios = [reference / own for reference, own in zip(seconds[REFERENCE], taken, strict=True)]
             cosines = (vectors[name] * vectors[REFERENCE]).sum(axis=1)
@@ -292,10 +321,10 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     texts = sample(options.texts)
     result = race(texts, options.rounds)
-    print(f"{'':30} {'texts/s':>8} {'times':>6} {'cosine mean':>12} {'min':>8}")
+    print(f"{'':30} {'texts/s':>8} {'times':>6} {'cosine mean':>12} {'min':>8} {'query ms':>9}")
     for name, row in result["contestants"].items():
-        cells = (row.get("times_reference", "-"), row.get("cosine_mean", "-"), row.get("cosine_min", "-"))
-        print(f"{name:30} {row['texts_per_second']:>8} {cells[0]:>6} {cells[1]:>12} {cells[2]:>8}")
+        cells = [row.get(each, "-") for each in ("times_reference", "cosine_mean", "cosine_min", "query_ms")]
+        print(f"{name:30} {row['texts_per_second']:>8} {cells[0]:>6} {cells[1]:>12} {cells[2]:>8} {cells[3]:>9}")
     for name, reason in result["missing"].items():
         print(f"{name}: left out, {reason}")
     machine = {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count()}

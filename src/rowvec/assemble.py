@@ -18,7 +18,7 @@ from rowvec.config import (
 )
 from rowvec.config.kinds import Building
 from rowvec.documents.text import Documents, build_recipe
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
 from rowvec.errors import ConfigError, SearchError
 from rowvec.evaluation.gate import Gate
@@ -92,6 +92,7 @@ def _assembled(
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
+    check_metric(declared, embedder)
     store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
     unfinished.callback(store.close)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
@@ -169,6 +170,27 @@ def build_store(
     kind = kinds.get("store", declared.store.kind)
     to = Building(declared.name, loaded.state, readers=readers, statement_seconds=statement_seconds)
     return cast(Store, kind.build(declared.store, to))
+
+
+METRICS = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
+"""Of a store, by what a model was trained to be compared by."""
+
+
+def check_metric(declared: PipelineConfig, embedder: Embedder) -> None:
+    """
+    Raises:
+        ConfigError: the lengths of the model's vectors count, and the store would leave them out unasked.
+    """
+    store, wanted = declared.store, similarity_of(embedder)
+    if wanted == "cosine" or "metric" in store.model_fields_set or not hasattr(store, "metric"):
+        return
+    fitting = METRICS.get(wanted)
+    hint = f'Write metric = "{fitting}" in the store' if fitting else "No store compares by that: write another metric"
+    raise ConfigError(
+        f"Pipeline {declared.name!r}, store.metric: the model {embedder.fingerprint.model} was trained for the"
+        f" similarity {wanted!r}, and does not normalise its vectors. The default metric, cosine, ranks otherwise.",
+        hint=f'{hint}, or metric = "cosine" to compare directions only.',
+    )
 
 
 def check_files(declared: PipelineConfig) -> None:

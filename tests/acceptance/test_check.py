@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -11,6 +13,7 @@ import pytest
 from tests.acceptance.shop import Finished, Shop
 from tests.servers.pgbouncer import pgbouncer
 from tests.support import as_role
+from tests.support_tiny_models import module, tiny_model
 
 ROWS = 12
 SOURCE = 'url = "{url}", table = "{table}", key = "{key}"'
@@ -93,6 +96,63 @@ def test_a_mistake_is_named_with_what_to_do(mistake: str, shop: Shop) -> None:
     assert what in found[0][1]
     assert fix in found[0][2]
     assert "s3cret" not in answer.out + answer.err
+
+
+def model_of(shop: Shop, **parts: Any) -> Path:
+    return tiny_model(shop.folder / "model", **parts)
+
+
+LOCAL = 'kind = "local", model = "./model", cache_dir = "./cache"'
+DOT = {"modules": [module("Transformer", ""), module("Pooling", "1_Pooling")], "prompts": {"similarity_fn_name": "dot"}}
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "sync"])
+def test_weights_that_are_cut_off(shop: Shop, command: str) -> None:
+    weights = model_of(shop) / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    shop.declare(embedder=LOCAL)
+    answer = shop.run(command)
+    assert answer.code == 1
+    assert "model.safetensors cannot be read" in answer.out + answer.err
+    assert "fetch it again" in answer.out + answer.err
+
+
+def test_a_device_that_is_not_there(shop: Shop) -> None:
+    model_of(shop)
+    shop.declare(embedder=f'{LOCAL}, device = "cuda"')
+    ((part, what, fix),) = wrong(shop.run("check"))
+    assert (part, fix) == ("model", 'Set device = "cpu".')
+    assert "no CUDA device is visible" in what
+
+
+def test_a_tokenizer_of_another_model(shop: Shop) -> None:
+    """It gives tokens that the model has no vectors for."""
+    model_of(shop, config={"vocab_size": 10})
+    shop.declare(embedder=LOCAL)
+    ((part, what, _),) = wrong(shop.run("check"))
+    assert part == "model"
+    assert "the model has only 10 words" in what
+
+
+@pytest.mark.parametrize("command", ["check", "plan", "sync"])
+def test_a_model_for_dot_products_is_not_compared_by_cosine_unasked(shop: Shop, command: str) -> None:
+    model_of(shop, **DOT)
+    shop.declare(embedder=LOCAL)
+    answer = shop.run(command)
+    assert answer.code == 2
+    assert "store.metric: the model model was trained for the similarity 'dot'" in answer.out + answer.err
+    assert 'Write metric = "ip" in the store, or metric = "cosine"' in answer.out + answer.err
+    if command == "check":
+        assert wrong(answer)[0][0] == "store"
+
+
+@pytest.mark.parametrize(("metric", "said"), [("ip", "ip; the model was trained for dot"), ("cosine", "which differs")])
+def test_a_metric_that_was_chosen_is_used_and_said(shop: Shop, metric: str, said: str) -> None:
+    model_of(shop, **DOT)
+    shop.declare(embedder=LOCAL, store=STORE.format(url="${STORE_URL}") + f', metric = "{metric}"')
+    answer = shop.run("check")
+    assert answer.code == 0, answer.out
+    assert said in next(line for line in answer.out.splitlines() if line.startswith("OK     metric"))
 
 
 @pytest.mark.parametrize(

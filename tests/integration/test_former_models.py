@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,6 +86,29 @@ def test_a_former_model_is_had_again_with_its_prompts(project: Project) -> None:
     roll_back(new)
     assert first(new, "name: the red mat") == (2, 1.0)
     assert live_embedder(new, new.store.ledger()).fingerprint.model == "old"
+
+
+def test_a_model_whose_folder_is_renamed_is_the_same_model(project: Project) -> None:
+    """Nothing is embedded again, the live generation keeps its model, and its name is that of today from then on."""
+    sync(project.opened(project.local("old")))
+    (project.folder / "old").rename(project.folder / "renamed")
+    moved = project.opened(project.local("renamed"))
+    assert first(moved, "name: the red mat") == (2, 1.0)
+    report = sync(moved)
+    assert (report.unchanged, report.texts) == (4, 0)
+    (only,) = moved.store.generations(moved.spec)
+    assert only.fingerprint is not None and only.fingerprint.model == "renamed"
+    other = project.opened(project.local("new"))
+    assert first(other, "name: the red mat") == (2, 1.0), "by the renamed model, whose vectors are live"
+    assert live_embedder(other, other.store.ledger()).fingerprint.model == "renamed"
+
+
+def test_a_model_with_another_file_is_another_model(project: Project) -> None:
+    sync(project.opened(project.local("old")))
+    shutil.copytree(project.folder / "old", project.folder / "copy")
+    (project.folder / "copy" / "1_Pooling" / "config.json").write_text('{"pooling_mode": "cls"}')
+    report = sync(project.opened(project.local("copy")))
+    assert report.texts == 4
 
 
 def test_text_settings_go_with_the_model_they_were_used_with(project: Project) -> None:

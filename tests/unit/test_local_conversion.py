@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.local.engine import Engine
+from rowvec.embedders.local.ctranslate2_engine import CTranslate2Engine
 from rowvec.embedders.model_files import find
 from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.errors import EmbedderError
@@ -28,7 +28,7 @@ def run(folder: Path, cache: Path, windows: list[list[int]], *, pooling: str = "
     recipe = ModelRecipe(pooling=pooling, limit=POSITIONS)
     files = find(str(folder), cache)
     options = {"device": "cpu", "precision": "float32", "words": files.config["vocab_size"], "workers": 1}
-    engine = Engine(convert(files, cache), recipe, **options)
+    engine = CTranslate2Engine(convert(files, cache), recipe, **options)
     vectors = engine.vectors(windows)
     engine.close()
     return vectors

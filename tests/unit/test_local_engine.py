@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.local.engine import Engine, batches, means, padded
+from rowvec.embedders.local.ctranslate2_engine import CTranslate2Engine, means
+from rowvec.embedders.local.engine import Engine, batches, padded
+from rowvec.embedders.local.engines import load_engine
 from rowvec.embedders.model_files import find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import POSITIONS, tiny_model
@@ -26,16 +28,11 @@ Make = Callable[..., Engine]
 def engine(tmp_path: Path) -> Iterator[Make]:
     with ExitStack() as stack:
 
-        def make(precision: str = "float32", workers: int = 2, device: str = "cpu") -> Engine:
+        def make(
+            precision: str = "float32", workers: int = 2, device: str = "cpu", engine: str = "ctranslate2"
+        ) -> Engine:
             files = find(str(tiny_model(tmp_path / "model")), tmp_path)
-            made = Engine(
-                convert(files, tmp_path),
-                files.recipe,
-                words=files.config["vocab_size"],
-                device=device,
-                precision=precision,
-                workers=workers,
-            )
+            made = load_engine(files, tmp_path, engine=engine, device=device, precision=precision, workers=workers)
             stack.callback(made.close)
             return made
 
@@ -117,7 +114,7 @@ def test_a_damaged_conversion_says_what_to_delete(tmp_path: Path) -> None:
     folder = convert(files, tmp_path)
     (folder / "model.bin").write_bytes(b"damaged")
     with pytest.raises(EmbedderError, match="Delete that folder"):
-        Engine(folder, files.recipe, words=60, device="cpu", precision="float32", workers=1)
+        CTranslate2Engine(folder, files.recipe, words=60, device="cpu", precision="float32", workers=1)
 
 
 def test_a_token_that_the_model_does_not_have_is_an_error_of_the_embedder(engine: Make) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import numpy as np
 
 from rowvec import assemble
 from rowvec.cli import embedded, output
@@ -12,6 +15,7 @@ from rowvec.cli.codes import code_of
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
+from rowvec.embedders.base import PaidEmbedder, similarity_of
 from rowvec.embedders.pricing import WITH_KEY
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.pipeline import Pipeline
@@ -20,6 +24,7 @@ from rowvec.sources.events.stream import first_row, has_table
 from rowvec.stores.base import AltersTable
 from rowvec.types import Check
 
+TRIAL = "a text to try the model with"
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
@@ -36,9 +41,10 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         for line in _lines(path, name, apply=apply):
             lines.append(line)
     except RowvecError as error:
-        # A part is named by its error; else the step that raised is the one after the last that went through.
+        # A part is named by its error or its setting; else the step that raised follows the last that went through.
         after = STEPS[len({line.what for line in lines} & set(STEPS))]
-        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), after)
+        setting = re.search(r"\b(source|text|store)\.\w+: ", error.message)
+        what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), setting[1] if setting else after)
         lines.append(Check(what, False, error.message, error.hint))
         code = code_of(error)
     if any(not line.ok for line in lines):
@@ -69,10 +75,8 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     pipeline = assemble.assemble(loaded, declared)
     try:
         yield Check("text", True, _sample_text(pipeline))
-        model = pipeline.embedder.fingerprint
-        yield _missing_key(declared) or Check(
-            "model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}"
-        )
+        yield _missing_key(declared) or _model(pipeline)
+        yield from _metric(declared, pipeline)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -81,6 +85,23 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             yield from embedded.checks(loaded.state)
     finally:
         pipeline.close()
+
+
+def _model(pipeline: Pipeline) -> Check:
+    """Of a model on this machine, after it has embedded a text: what a sync would meet is met here."""
+    embedder = pipeline.embedder
+    model = embedder.fingerprint
+    if not isinstance(embedder, PaidEmbedder) and not np.isfinite(embedder.embed([TRIAL]).vectors).all():
+        return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
+    return Check("model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}")
+
+
+def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:
+    """Where the store compares in another way than the model was trained for; it was chosen, or it is refused."""
+    wanted, chosen = similarity_of(pipeline.embedder), getattr(declared.store, "metric", None)
+    if wanted != "cosine" and chosen is not None:
+        fits = assemble.METRICS.get(wanted) == chosen
+        yield Check("metric", True, f"{chosen}; the model was trained for {wanted}{'' if fits else ', which differs'}")
 
 
 def _missing_key(declared: PipelineConfig) -> Check | None:

@@ -24,7 +24,7 @@ def model(action: str, name: str | None) -> None:
     if action == "fetch":
         fetch_with_a_word(name)
     found = find(name)
-    output.line(f"{found.name}: {found.dimension} dimensions, {found.weights.stat().st_size / 1e6:.0f} MB")
+    output.line(f"{found.name}: {found.dimension} dimensions, {found.bytes / 1e6:.0f} MB")
     output.line(f"{found.folder.resolve()}")
 
 

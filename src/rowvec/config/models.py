@@ -196,8 +196,11 @@ class LocalEmbedderConfig(EmbedderConfig):
     kind: Literal["local"] = "local"
     model: ModelName = MINILM
     """Name of the model on the Hugging Face hub, or a folder that holds it."""
-    precision: Literal["float32", "int8", "float16"] = "float32"
-    """`int8` is about twice as fast, its vectors a little off; `float16` needs a GPU."""
+    precision: Literal["float32", "bfloat16", "int8", "float16"] = "float32"
+    """`int8` is about twice as fast, its vectors a little off. `bfloat16` needs a processor with units for it and the
+    extra `openvino`; `float16` needs a GPU."""
+    engine: Literal["auto", "ctranslate2", "openvino"] = "auto"
+    """What computes: `auto` takes OpenVINO for `bfloat16` on a processor, and CTranslate2 for everything else."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses a GPU if there is one."""
     overflow: Literal["truncate", "mean"] = "truncate"
@@ -215,7 +218,7 @@ class LocalEmbedderConfig(EmbedderConfig):
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
     """Folder in which downloaded and converted models are kept."""
 
-    of_the_machine: ClassVar = frozenset({"device", "workers", "batch_size", "cache_dir"})
+    of_the_machine: ClassVar = frozenset({"engine", "device", "workers", "batch_size", "cache_dir"})
 
 
 class SentenceTransformersEmbedderConfig(EmbedderConfig):

@@ -19,6 +19,7 @@ from rowvec.errors import EmbedderError
 class Family:
     """What one kind of model calls its settings and its weights. `{}` stands for the number of the layer."""
 
+    width: str
     layers: str
     heads: str
     activation: str
@@ -35,6 +36,7 @@ class Family:
 
 
 BERT = Family(
+    width="hidden_size",
     layers="num_hidden_layers",
     heads="num_attention_heads",
     activation="hidden_act",
@@ -48,6 +50,7 @@ BERT = Family(
 )
 ROBERTA = dataclasses.replace(BERT, positions_after_padding=True)
 DISTILBERT = Family(
+    width="hidden_size",
     layers="n_layers",
     heads="n_heads",
     activation="activation",
@@ -91,14 +94,20 @@ def family_of(config: Mapping[str, Any], name: str) -> Family:
     family = FAMILIES.get(str(kind))
     if family is None:
         raise unsupported(name, f"its architecture is {kind!r}, but this embedder only runs {', '.join(FAMILIES)}")
-    positions = config.get("position_embedding_type", "absolute")
-    if positions != "absolute":
+    positions = config.get("position_embedding_type")
+    if positions not in (None, "absolute"):
         raise unsupported(name, f"its positions are {positions!r}, not 'absolute'")
     if config.get("is_decoder"):
         raise unsupported(name, "it is a decoder")
-    if config.get(family.activation) not in ACTIVATIONS:
-        raise unsupported(name, f"its activation is {config.get(family.activation)!r}")
+    if activation_of(config, family) is None:
+        raise unsupported(name, f"its activation is {config[family.activation]!r}")
     return family
+
+
+def activation_of(config: Mapping[str, Any], family: Family) -> str | None:
+    """What CTranslate2 calls it; None for one that is not run here."""
+    said = config.get(family.activation)
+    return ACTIVATIONS.get("gelu" if said is None else str(said))
 
 
 def positions_of(config: Mapping[str, Any], name: str) -> slice:

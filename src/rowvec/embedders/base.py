@@ -48,6 +48,14 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
+def similarity_of(embedder: Embedder) -> str:
+    """What the model was trained to be compared by, as its files name it: cosine, dot, euclidean or manhattan. Of
+    vectors of length 1 all of them give one order, and cosine stands for it."""
+    if embedder.fingerprint.normalized:
+        return "cosine"
+    return str(getattr(embedder, "similarity", "cosine"))
+
+
 class AbsentEmbedder:
     """Stands for a model that cannot be loaded: the rest of a pipeline goes on without it."""
 

@@ -10,14 +10,18 @@ import hashlib
 import importlib.util
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rowvec.embedders.architectures import family_of, unsupported
-from rowvec.embedders.model_recipe import MODULES, ModelRecipe, read_json, read_recipe
+from rowvec.embedders.architectures import activation_of, family_of, unsupported
+from rowvec.embedders.encoder_weights import NORM_EPSILON, Weights, settled_config
+from rowvec.embedders.model_json import Settings
+from rowvec.embedders.model_recipe import MODULES, ModelRecipe, read_recipe
+from rowvec.embedders.tokenizer_settings import TokenizerSettings, read_tokenizer_settings
+from rowvec.embedders.weights import INDEX, SHARDS, WEIGHTS, SafeTensors, files_of
 from rowvec.errors import ConfigError, EmbedderError
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -45,7 +49,7 @@ PACKAGES = {
     )
 }
 
-CONFIG, TOKENIZER, WEIGHTS = "config.json", "tokenizer.json", "model.safetensors"
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 SETTINGS = ("*.json", "*/config.json")
 """The small files of a model on the hub, fetched first to recognise an unsuitable model before its weights."""
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -61,13 +65,14 @@ class ModelFiles:
     origin: str
     """`path`, `package`, `fetched` or `hub`."""
     config: Mapping[str, Any]
+    """config.json, with what it leaves out."""
     recipe: ModelRecipe
+    weights: Weights
+    tokenizer_settings: TokenizerSettings
     weights_sha256: str
     tokenizer_sha256: str
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / WEIGHTS
+    bytes: int
+    """Of the weights."""
 
     @property
     def tokenizer(self) -> Path:
@@ -75,13 +80,32 @@ class ModelFiles:
 
     @property
     def revision(self) -> str:
-        """Equal for equal files wherever they were found, so that moving a model embeds nothing again."""
-        return f"{self.weights_sha256[:16]}-{self.tokenizer_sha256[:8]}{'-lower' * self.recipe.lower_case}"
+        """Equal for equal files wherever they were found, so that moving a model embeds nothing again.
+
+        What the small files say is in it where it is not what their kind of model usually says, or has a field of its
+        own in the fingerprint.
+        """
+        changed = self.tokenizer_settings.digest
+        parts = [
+            self.weights_sha256[:16],
+            self.tokenizer_sha256[:8],
+            "lower" * self.recipe.lower_case,
+            f"tokens.{changed}" if changed else "",
+            _unusual(self.config, self.name),
+        ]
+        return "-".join(filter(None, parts))
 
     @property
     def dimension(self) -> int:
-        # DistilBERT calls it dim.
-        return int(self.config["hidden_size"] if "hidden_size" in self.config else self.config["dim"])
+        return int(self.config[family_of(self.config, self.name).width])
+
+
+def _unusual(config: Mapping[str, Any], name: str) -> str:
+    """What config.json changes of the computation, beside the sizes that the weights have."""
+    activation = activation_of(config, family_of(config, name))
+    epsilon = config.get("layer_norm_eps") or NORM_EPSILON
+    parts = ["" if activation == "GELU" else str(activation), "" if epsilon in (1e-12, 1e-5) else f"{epsilon:g}"]
+    return "-".join(filter(None, parts)).lower()
 
 
 def default_cache() -> Path:
@@ -104,11 +128,14 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         EmbedderError: found in none of the three places, or not a model that the local embedder runs.
     """
     name, folder, origin = _locate(model)
-    config = read_json(folder / CONFIG)
-    family_of(config, name)
-    for file in (WEIGHTS, TOKENIZER):
-        if not (folder / file).is_file():
+    said = Settings(folder / CONFIG)
+    family_of(said.values, name)
+    paths, tokenizer = files_of(folder), folder / TOKENIZER
+    for there, file in ((paths, WEIGHTS), (tokenizer.is_file(), TOKENIZER)):
+        if not there:
             raise unsupported(name, f"it has no {file}")
+    weights = SafeTensors(paths)
+    config = settled_config(said, weights, name)
     cache = cache_dir or default_cache()
     return ModelFiles(
         name=name,
@@ -116,9 +143,17 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         origin=origin,
         config=config,
         recipe=read_recipe(name, folder, config),
-        weights_sha256=file_digest(folder / WEIGHTS, cache),
-        tokenizer_sha256=file_digest(folder / TOKENIZER, cache),
+        weights=weights,
+        tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
+        weights_sha256=_digest_of_all(paths, cache),
+        tokenizer_sha256=file_digest(tokenizer, cache),
+        bytes=sum(path.stat().st_size for path in paths),
     )
+
+
+def _digest_of_all(paths: Sequence[Path], cache: Path) -> str:
+    digests = [file_digest(path, cache) for path in paths]
+    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def at_hand(model: str) -> bool:
@@ -175,11 +210,12 @@ def _from_hub_cache(name: str) -> Path | None:
     from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    with contextlib.suppress(LocalEntryNotFoundError):
-        folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS], local_files_only=True))
+    # One with a file missing is not whole.
+    with contextlib.suppress(LocalEntryNotFoundError, EmbedderError):
+        folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS, SHARDS], local_files_only=True))
         # Other libraries fetch an encoder without its modules: it must be known that it has none.
         known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
-        if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER, WEIGHTS)):
+        if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER)) and files_of(folder):
             return folder
     return None
 
@@ -200,7 +236,14 @@ def _from_hub(name: str) -> Path:
         folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
         with contextlib.suppress(RemoteEntryNotFoundError):
             hf_hub_download(name, MODULES, revision=folder.name)
-        read_recipe(name, folder, read_json(folder / CONFIG))
+        said = Settings(folder / CONFIG).values
+        family_of(said, name)
+        if (folder / INDEX).is_file() and not (folder / WEIGHTS).exists():
+            snapshot_download(name, allow_patterns=[SHARDS], revision=folder.name)
+            files_of(folder)
+            return folder
+        if "max_position_embeddings" in said:
+            read_recipe(name, folder, said)
         # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
         return Path(hf_hub_download(name, WEIGHTS)).parent
     except EmbedderError:

@@ -6,13 +6,14 @@ because leaving a step out would give vectors that look right and are not the mo
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rowvec.embedders.architectures import positions_of, unsupported
+from rowvec.embedders.model_json import Settings, damaged, read_json, shown
 from rowvec.errors import EmbedderError
 
 MODULES = "modules.json"
@@ -25,6 +26,11 @@ POOLING_FLAGS = {
     "pooling_mode_lasttoken": "lasttoken",
 }
 """How a pooling module was written before it had a single `pooling_mode`."""
+
+
+QUERY, PASSAGE = ("query",), ("document", "passage", "corpus")
+"""The names of prompts, the first of which counts that says anything."""
+SIMILARITIES = ("cosine", "dot", "dot_product", "euclidean", "manhattan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,20 @@ class ModelRecipe:
     """The most tokens that its positions allow."""
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
-    default_prompt: str = ""
+    """By name. One that is empty says that nothing is put before a text."""
+    default_prompt: str | None = None
+    """The name of the prompt that goes before texts of no kind of their own."""
+    similarity: str = "cosine"
+    """What the model was trained to be compared by: cosine, dot, euclidean or manhattan."""
 
     def prompt(self, *names: str) -> str:
-        """The first prompt among `names` that the model has, or else the one it puts before everything."""
-        return next((self.prompts[name] for name in names if self.prompts.get(name)), self.default_prompt)
+        """What goes before a text: the first prompt among `names` that says anything; "" where they say to put nothing;
+        else the default one, unless that is for queries and this is none, or the other way round."""
+        said = [self.prompts[name] for name in names if name in self.prompts]
+        if said:
+            return next(filter(None, said), "")
+        others = PASSAGE if "query" in names else QUERY
+        return "" if self.default_prompt in (None, *others) else self.prompts.get(str(self.default_prompt), "")
 
 
 def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelRecipe:
@@ -61,28 +76,46 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     settings = _encoder_settings(folder)
     positions = positions_of(config, name)
     limit = positions.stop - positions.start
-    prompts = read_json(folder / "config_sentence_transformers.json", missing={})
-    if prompts.get("truncate_dim") is not None:
-        raise unsupported(name, f"its vectors are cut to {prompts['truncate_dim']} dimensions")
-    texts = {key: text for key, text in (prompts.get("prompts") or {}).items() if text}
+    if limit < 3:
+        raise unsupported(name, f"its {positions.stop} positions leave room for {max(0, limit)} tokens")
+    window = _window(folder, settings, limit)
+    if window < 3:
+        raise unsupported(name, f"its window is {window} tokens, which leaves no room for a text")
+    own = Settings(folder / "config_sentence_transformers.json", optional=True)
+    if own.values.get("truncate_dim") is not None:
+        raise unsupported(name, f"its vectors are cut to {shown(own.values['truncate_dim'])} dimensions")
+    similarity = own.text("similarity_fn_name", "cosine", among=SIMILARITIES)
     return ModelRecipe(
         pooling=pooling,
         normalize=normalize,
-        max_tokens=_window(folder, settings, limit),
+        max_tokens=window,
         limit=limit,
-        lower_case=bool(settings.get("do_lower_case")),
-        prompts=texts,
-        default_prompt=texts.get(prompts.get("default_prompt_name"), ""),
+        lower_case=bool(settings.flag("do_lower_case")),
+        prompts=_prompts(own),
+        default_prompt=own.text("default_prompt_name") or None,
+        similarity=similarity.removesuffix("_product"),
     )
+
+
+def _prompts(own: Settings) -> Mapping[str, str]:
+    texts, default = own.mapping("prompts"), own.text("default_prompt_name") or None
+    for name, text in texts.items():
+        if not isinstance(text, str | None):
+            raise damaged(own.path, f"the prompt {name!r} is {shown(text)}, not a text")
+    if default is not None and default not in (*texts, "query", "document"):
+        raise damaged(own.path, f"default_prompt_name is {default!r}, and there is no prompt of that name")
+    return {name: text or "" for name, text in texts.items()}
 
 
 def _modules(name: str, folder: Path) -> tuple[str, bool]:
     """How the model pools, and whether it normalises."""
     pooling, normalize = "mean", False
     kinds = []
-    modules: Sequence[Mapping[str, Any]] = read_json(folder / MODULES, missing=())
+    modules = read_json(folder / MODULES, missing=())
+    if not isinstance(modules, list | tuple) or not all(isinstance(module, Mapping) for module in modules):
+        raise damaged(folder / MODULES, "it is not a list of objects")
     for module in modules:
-        kind, place = str(module.get("type")), PurePosixPath(module.get("path", ""))
+        kind, place = str(module.get("type")), PurePosixPath(str(module.get("path") or ""))
         # The library has moved its classes between its own packages; a class of any other package is the model's own.
         kinds.append(kind.rpartition(".")[2] if kind.startswith("sentence_transformers.") else kind)
         if place.is_absolute() or ".." in place.parts:
@@ -90,7 +123,7 @@ def _modules(name: str, folder: Path) -> tuple[str, bool]:
         if kinds[-1] == "Transformer" and place.parts:
             raise unsupported(name, f"its encoder lies in '{place}' instead of the model's own folder")
         if kinds[-1] == "Pooling":
-            pooling = _pooling(name, read_json(folder / place / "config.json"))
+            pooling = _pooling(name, Settings(folder / place / "config.json"))
         normalize |= kinds[-1] == "Normalize"
     if modules and kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         known = "Transformer, Pooling and Normalize"
@@ -98,42 +131,38 @@ def _modules(name: str, folder: Path) -> tuple[str, bool]:
     return pooling, normalize
 
 
-def _pooling(name: str, settings: Mapping[str, Any]) -> str:
-    modes = settings.get("pooling_mode") or [mode for flag, mode in POOLING_FLAGS.items() if settings.get(flag)]
-    modes = [modes] if isinstance(modes, str) else modes or ["mean"]
+def _pooling(name: str, settings: Settings) -> str:
+    modes = settings.values.get("pooling_mode") or [mode for flag, mode in POOLING_FLAGS.items() if settings.flag(flag)]
+    modes = modes if isinstance(modes, list) and modes else [modes or "mean"]
     if len(modes) != 1 or modes[0] not in ("mean", "cls"):
-        raise unsupported(name, f"its pooling is {' + '.join(modes)}, but this embedder only does mean or cls")
-    if settings.get("include_prompt") is False:
+        chosen = " + ".join(map(str, modes))
+        raise unsupported(name, f"its pooling is {chosen}, but this embedder only does mean or cls")
+    if settings.flag("include_prompt", True) is False:
         raise unsupported(name, "its pooling leaves the prompt out")
     return str(modes[0])
 
 
-def _encoder_settings(folder: Path) -> Mapping[str, Any]:
+def _encoder_settings(folder: Path) -> Settings:
     # Named after the architecture that the library first met, whatever the model is.
-    path = next(iter(sorted(folder.glob("sentence_*_config.json"))), None)
-    return read_json(path) if path else {}
+    path = next(iter(sorted(folder.glob("sentence_*_config.json"))), folder / "sentence_bert_config.json")
+    return Settings(path, optional=True)
 
 
-def _window(folder: Path, settings: Mapping[str, Any], limit: int) -> int:
-    nested = settings.get("processor_kwargs") or settings.get("tokenizer_args") or {}
-    wanted = settings.get("max_seq_length") or nested.get("model_max_length")
+def _window(folder: Path, settings: Settings, limit: int) -> int:
+    """The least of what the files name and the positions allow; a name without a number says nothing."""
+    for place in ("processor_kwargs", "tokenizer_args"):
+        nested = settings.mapping(place).get("model_max_length")
+        if nested is not None and settings.values.get("max_seq_length") is None:
+            return min(_whole(nested, settings.path), limit)
+    wanted = settings.whole("max_seq_length", None)
     if wanted is None:
-        wanted = read_json(folder / "tokenizer_config.json", missing={}).get("model_max_length", limit)
-    return min(int(wanted), limit)
+        tokenizer = Settings(folder / "tokenizer_config.json", optional=True)
+        wanted = tokenizer.whole("model_max_length", tokenizer.whole("max_len", limit))
+    assert wanted is not None
+    return min(wanted, limit)
 
 
-def read_json(path: Path, missing: Any = None) -> Any:
-    """The content of a JSON file; `missing`, where given, for one that is not there.
-
-    Raises:
-        EmbedderError: not there, or not JSON.
-    """
-    if missing is not None and not path.exists():
-        return missing
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise EmbedderError(
-            f"The model file {path} cannot be read: {error}.",
-            hint="The model is damaged or half downloaded: fetch it again.",
-        ) from error
+def _whole(value: Any, path: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value < math.inf:
+        raise damaged(path, f"model_max_length is {shown(value)}, not a whole number from 1 on")
+    return int(value)

@@ -60,11 +60,14 @@ class SentenceTransformersEmbedder:
     ) -> None:
         self._batch = batch_size or BATCH
         self._model = _load(model, device=device, revision=revision, trust_remote_code=trust_remote_code)
-        prompts = self._model.prompts or {}
-        recipe = ModelRecipe(prompts=prompts, default_prompt=prompts.get(self._model.default_prompt_name) or "")
+        # The library adds these two where the model's files do not name them.
+        filled = ("query", "document")
+        prompts = {name: text for name, text in (self._model.prompts or {}).items() if text or name not in filled}
+        recipe = ModelRecipe(prompts=prompts, default_prompt=self._model.default_prompt_name)
         own = recipe.prompt("document", "passage", "corpus")
         self._passage_prompt = own if passage_prompt is None else passage_prompt
         self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
+        self.similarity = str(self._model.similarity_fn_name or "cosine")
         self._at_work = threading.Lock()
         folder = Path(model).expanduser()
         kinds = [type(module).__name__ for module in self._model]

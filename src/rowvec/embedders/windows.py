@@ -54,17 +54,19 @@ class WindowTokenizer:
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if not 0 < special < max_tokens:
             raise unsupported(files.name, f"its tokenizer adds {special} special tokens to a window of {max_tokens}")
+        files.tokenizer_settings.change(self._tokenizer)
         if files.recipe.lower_case:
             inner = self._tokenizer.normalizer
             self._tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_tokens)
+        self._from_end = files.tokenizer_settings.side == "left"
+        self._tokenizer.enable_truncation(max_tokens, direction="left" if self._from_end else "right")
         self._max_windows = max_windows
         self._enough = max_tokens * max_windows + MARGIN
         self._reach = self._enough * CHARACTERS_PER_TOKEN
 
     def encode(self, texts: Sequence[str]) -> list[Tokenized]:
-        encodings = self._tokenizer.encode_batch_fast([readable(cut(text, self._reach)) for text in texts])
+        encodings = self._tokenizer.encode_batch_fast([readable(self._cut(text, self._reach)) for text in texts])
         return [self._windows(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     def _windows(self, text: str, encoding: Encoding) -> Tokenized:
@@ -73,10 +75,13 @@ class WindowTokenizer:
         reach = self._reach
         while reach < min(len(text), self._reach * FURTHEST) and self._short(pieces):
             reach *= 8
-            again = self._tokenizer.encode_batch_fast([readable(cut(text, reach))])[0]
+            again = self._tokenizer.encode_batch_fast([readable(self._cut(text, reach))])[0]
             pieces = [again, *again.overflowing]
         unread = len(text) > reach and self._short(pieces)
         return Tokenized([piece.ids for piece in pieces[: self._max_windows]], len(pieces) > 1 or unread)
+
+    def _cut(self, text: str, reach: int) -> str:
+        return cut_start(text, reach) if self._from_end else cut(text, reach)
 
     def _short(self, pieces: Sequence[Encoding]) -> bool:
         return sum(len(piece.ids) for piece in pieces) < self._enough
@@ -88,6 +93,11 @@ def cut(text: str, reach: int) -> str:
         return text
     space = max(text.rfind(" ", 0, reach), text.rfind("\n", 0, reach))
     return text[: space if space > reach // 2 else reach]
+
+
+def cut_start(text: str, reach: int) -> str:
+    """The last `reach` characters, likewise."""
+    return cut(text[::-1], reach)[::-1]
 
 
 def readable(text: str) -> str:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.engine import Engine, cores, normalized
+from rowvec.embedders.local.engines import ENGINES, load_engine
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.windows import Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
 OVERFLOWS = ("truncate", "mean")
 MAX_WINDOWS = 64
@@ -29,6 +29,7 @@ class LocalEmbedder:
         model: a folder, or a name on the Hugging Face hub; see `models.find`.
         precision: `float32`; `int8`, faster, its vectors at a cosine of about 0.997 to those of float32; or `float16`
             on CUDA.
+        engine: `ctranslate2`, `openvino`, or `auto`; see `engines.chosen`.
         device: `cpu`, `cuda`, or `auto`.
         overflow: what becomes of a text longer than the window. `truncate` leaves the rest out; `mean` embeds up to
             MAX_WINDOWS windows and averages them, weighted by their tokens, into one vector.
@@ -53,6 +54,7 @@ class LocalEmbedder:
         model: str,
         *,
         precision: str = "float32",
+        engine: str = "auto",
         device: str = "auto",
         overflow: str = "truncate",
         max_tokens: int | None = None,
@@ -64,6 +66,7 @@ class LocalEmbedder:
     ) -> None:
         for name, value, allowed in (
             ("precision", precision, PRECISIONS),
+            ("engine", engine, ENGINES),
             ("device", device, DEVICES),
             ("overflow", overflow, OVERFLOWS),
         ):
@@ -87,6 +90,7 @@ class LocalEmbedder:
             raise ConfigError(f"The local embedder's batch_size is {batch_size}.", hint="Give 1 or more.")
         self._batch_size = batch_size
         self._device = device
+        self._engine_name = engine
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
         own = recipe.prompt("document", "passage", "corpus")
         self._passage_prompt = own if passage_prompt is None else passage_prompt
@@ -95,6 +99,7 @@ class LocalEmbedder:
         self._engine: Engine | None = None
         self._loading = threading.Lock()
         # One call at work and one being tokenized keep a few cores busy; many cores empty a call sooner.
+        self.similarity = recipe.similarity
         self.concurrency = 1 + -(-self._workers // 8)
         self.fingerprint = Fingerprint(
             kind="local",
@@ -142,10 +147,10 @@ class LocalEmbedder:
             return np.empty((0, self.fingerprint.dimension), np.float32)
         with self._loading:
             if self._engine is None:
-                self._engine = Engine(
-                    convert(self._files, self._cache),
-                    self._files.recipe,
-                    words=self._files.config["vocab_size"],
+                self._engine = load_engine(
+                    self._files,
+                    self._cache,
+                    engine=self._engine_name,
                     device=self._device,
                     precision=self.fingerprint.precision,
                     workers=self._workers,

@@ -1,33 +1,21 @@
-"""Windows of tokens to vectors, on every core."""
+"""Windows of tokens to vectors, on every core: what all engines share."""
 
 from __future__ import annotations
 
-import importlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from rowvec.embedders.model_recipe import ModelRecipe
-from rowvec.errors import ConfigError, EmbedderError
+from rowvec.errors import EmbedderError
 from rowvec.types import Vectors
 
 Lengths = np.ndarray[tuple[int], np.dtype[np.int32]]
+Tokens = np.ndarray[tuple[int, int], np.dtype[np.int32]]
 
-CPU_TOKENS = 512
-"""Tokens in a batch, padding included. Measured level from 512 to 1,024 on a core with 512 kB of second-level cache,
-and falling above, where the layers' inputs and outputs no longer fit beside the weights."""
-CUDA_TOKENS = 32_768
-CUDA_WORKERS = 3
-"""Threads that feed a GPU: one waits for it while others fetch and pool what it computed. On an H200 with 16 cores
-three of them, `means`, and float32 made on the GPU bring 3.2 times the texts a second of float16."""
-CUBLAS_HINT = (
-    "CTranslate2 needs cuBLAS of CUDA 12: install nvidia-cublas-cu12 and name its folder in LD_LIBRARY_PATH, or set"
-    ' device = "cpu".'
-)
 STEP = 16
 """Windows are padded to a multiple of this many tokens. Only attention computes on padding."""
 
@@ -64,72 +52,23 @@ def batches(lengths: Sequence[int], budget: int, most: int | None = None) -> lis
     return groups
 
 
-def means(hidden: Vectors, lengths: Lengths) -> Vectors:
-    """The mean of each window over its own tokens: one call for all of them, which leaves Python to other threads.
-
-    It may add up in another order than a mean of each window alone, which the CPU's vectors are made by.
-    """
-    own = np.arange(hidden.shape[1]) < lengths[:, None]
-    found: Vectors = np.matmul((own / lengths[:, None]).astype(np.float32)[:, None], hidden)[:, 0]
-    return found
-
-
-class Engine:
-    """A converted model, loaded. Safe to use from several threads at once.
+class Engine(ABC):
+    """A model, loaded. Safe to use from several threads at once.
 
     Args:
-        folder: the converted model.
         words: how many words the model has a vector for.
-        device: `cpu`, `cuda`, or `auto` for CUDA where there is some.
-        precision: `float32`, `float16` or `int8`, made from the stored float32 weights on loading.
-        batch_size: maximum number of windows in a batch; by default what fits the budget of tokens.
-        workers: batches that run side by side on the CPU, each on one thread. Two workers of one thread are faster
-            than one of two, which wait for each other in every layer. A GPU is fed by CUDA_WORKERS.
-
-    Raises:
-        ConfigError: this machine does not have the device, or cannot compute in this precision.
-        EmbedderError: the converted model cannot be loaded.
+        budget: tokens in a batch, padding included.
+        threads: batches that are computed or fetched side by side.
+        batch_size: maximum number of windows in a batch; by default what fits the budget.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        recipe: ModelRecipe,
-        *,
-        words: int,
-        device: str,
-        precision: str,
-        workers: int,
-        batch_size: int | None = None,
+        self, recipe: ModelRecipe, *, words: int, budget: int, threads: int, batch_size: int | None = None
     ) -> None:
-        ctranslate2 = _ctranslate2()
-        has_cuda = ctranslate2.get_cuda_device_count() > 0
-        if device == "auto":
-            device = "cuda" if has_cuda else "cpu"
-        if device == "cuda" and not has_cuda:
-            raise ConfigError(
-                'The embedder is set to device = "cuda", but no CUDA device is visible here.',
-                hint='Set device = "cpu".',
-            )
-        if precision not in ctranslate2.get_supported_compute_types(device):
-            raise ConfigError(
-                f"This machine's {device} cannot compute in {precision}.", hint='Set precision = "float32" or "int8".'
-            )
         self._recipe = recipe
         self._words = words
-        self._budget = CUDA_TOKENS if device == "cuda" else CPU_TOKENS
+        self._budget = budget
         self._batch_size = batch_size
-        side_by_side = 1 if device == "cuda" else workers
-        try:
-            self._encoder = ctranslate2.Encoder(
-                os.fspath(folder), device, compute_type=precision, inter_threads=side_by_side, intra_threads=1
-            )
-        except RuntimeError as error:
-            raise EmbedderError(
-                f"The converted model in {folder} cannot be loaded: {error}.",
-                hint="Delete that folder: it is rebuilt from the model's own weights.",
-            ) from error
-        threads = CUDA_WORKERS if device == "cuda" else workers
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rowvec-embed")
 
     def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
@@ -153,45 +92,28 @@ class Engine:
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
-        self._encoder.unload_model()
 
     def _forward(self, windows: Sequence[Sequence[int]]) -> Vectors:
-        ctranslate2 = _ctranslate2()
         lengths = np.array([len(window) for window in windows], np.int32)
         ids = np.zeros((len(windows), padded(int(lengths.max()), self._recipe.limit)), np.int32)
         for row, window in zip(ids, windows, strict=True):
             row[: len(window)] = window
-        # CTranslate2 does not look, and reads memory that is not the table's.
+        # Engines do not look, and read memory that is not the table's.
         if ids.max() >= self._words:
             raise EmbedderError(
                 f"The tokenizer gives token {ids.max()}, but the model has only {self._words} words.",
                 hint="The two do not belong together: fetch the model again.",
             )
-        try:
-            output = self._encoder.forward_batch(
-                ctranslate2.StorageView.from_array(ids), ctranslate2.StorageView.from_array(lengths)
-            ).last_hidden_state
-            if self._encoder.device != "cpu":
-                # The GPU makes float32 of float16 in no time, numpy takes as long as for all the rest.
-                output = output.to(ctranslate2.DataType.float32).to_device(ctranslate2.Device.cpu)
-        except RuntimeError as error:
-            hint = CUBLAS_HINT if "libcublas" in str(error) else None
-            raise EmbedderError(f"The model could not be run on {self._encoder.device}: {error}.", hint=hint) from error
-        return self._pooled(np.asarray(output).astype(np.float32, copy=False), lengths)
-
-    def _pooled(self, hidden: Vectors, lengths: Lengths) -> Vectors:
-        if self._recipe.pooling == "cls":
-            pooled = hidden[:, 0].copy()
-        elif self._encoder.device != "cpu":
-            pooled = means(hidden, lengths)
-        else:
-            pooled = np.stack([row[:length].mean(axis=0) for row, length in zip(hidden, lengths, strict=True)])
+        pooled = self._pooled(ids, lengths)
         return normalized(pooled) if self._recipe.normalize else pooled
 
+    @abstractmethod
+    def _pooled(self, ids: Tokens, lengths: Lengths) -> Vectors:
+        """One vector a window.
 
-def _ctranslate2() -> Any:
-    """Imported by the first use, for the sake of commands that embed nothing; it has no types."""
-    return importlib.import_module("ctranslate2")
+        Args:
+            ids: shape (windows, padded length).
+        """
 
 
 def normalized(vectors: Vectors) -> Vectors:

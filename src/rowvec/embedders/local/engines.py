@@ -1,0 +1,58 @@
+"""Which engine computes the vectors of a model on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rowvec.embedders.local.convert import convert
+from rowvec.embedders.local.ctranslate2_engine import CTranslate2Engine, device_of
+from rowvec.embedders.local.engine import Engine
+from rowvec.embedders.local.openvino_engine import HINTS, OpenVinoEngine
+from rowvec.embedders.model_files import ModelFiles
+from rowvec.errors import ConfigError
+
+ENGINES = ("auto", "ctranslate2", "openvino")
+
+
+def chosen(engine: str, precision: str, device: str) -> str:
+    """The engine's name; of `auto`, the one that is fastest at this precision (docs/benchmarks.md).
+
+    Raises:
+        ConfigError: the engine cannot compute in this precision, or on this device.
+    """
+    if engine == "auto":
+        return "openvino" if precision == "bfloat16" and device_of(device) == "cpu" else "ctranslate2"
+    if engine == "openvino" and (precision not in HINTS or device == "cuda"):
+        what = 'device = "cuda"' if device == "cuda" else f"precision = {precision!r}"
+        raise ConfigError(
+            f"OpenVINO does not go with {what} here.",
+            hint=f'It computes on the CPU, in {" or ".join(HINTS)}. Leave out engine = "openvino".',
+        )
+    return engine
+
+
+def load_engine(
+    files: ModelFiles,
+    cache: Path,
+    *,
+    engine: str,
+    precision: str,
+    device: str,
+    workers: int,
+    batch_size: int | None = None,
+) -> Engine:
+    """The model, ready to compute.
+
+    Raises:
+        ConfigError: this machine does not have the device, or cannot compute in this precision.
+        EmbedderError: the model cannot be run here.
+    """
+    if chosen(engine, precision, device) == "openvino":
+        return OpenVinoEngine(
+            files.config, files.weights, files.recipe,
+            name=files.name, precision=precision, workers=workers, batch_size=batch_size,
+        )  # fmt: skip
+    return CTranslate2Engine(
+        convert(files, cache), files.recipe,
+        words=files.config["vocab_size"], device=device, precision=precision, workers=workers, batch_size=batch_size,
+    )  # fmt: skip
