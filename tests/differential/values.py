@@ -1,3 +1,4 @@
+# ruff: noqa: E501  A table reads best with its cells side by side.
 """Values that databases and files hold, each with the text that docs/text.md promises for it.
 
 The text is written down here, and not worked out by rowvec or a driver: that is what makes the comparison independent.

@@ -25,7 +25,8 @@ Run = Callable[[str], object]
 
 POSTGRES_SETTINGS = (
     "datestyle = 'German'", "datestyle = 'SQL, DMY'", "datestyle = 'Postgres'", "intervalstyle = 'sql_standard'",
-    "intervalstyle = 'iso_8601'", "timezone = 'America/New_York'", "timezone = 'Asia/Kolkata'", "bytea_output = 'escape'",
+    "intervalstyle = 'iso_8601'", "timezone = 'America/New_York'", "timezone = 'Asia/Kolkata'",
+    "bytea_output = 'escape'",
     "extra_float_digits = -15", "extra_float_digits = 0", "client_encoding = 'LATIN1'", "client_encoding = 'SQL_ASCII'",
     "standard_conforming_strings = off", "backslash_quote = off", "quote_all_identifiers = on", "array_nulls = off",
     "transform_null_equals = on", "xmloption = 'document'", "search_path = 'pg_catalog'", "lock_timeout = 2000",
@@ -264,7 +265,7 @@ class Jsonl(Files):
 
 class Parquet(Files):
     kind, suffix = "parquet", ".parquet"
-    kinds = {name: values.JSONL[name] for name in ("text", "integer", "float", "boolean")}
+    kinds: Mapping[str, Sequence[Told]] = {name: values.JSONL[name] for name in ("text", "integer", "float", "boolean")}
     types: Mapping[str, pa.DataType] = {
         "text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(),
     }  # fmt: skip

@@ -40,6 +40,7 @@ STORES = ("postgres", "libsql")
 CASES = 360 if TORTURE else 20
 """Of each pair: 14 pairs are 5,040 cases in the long form."""
 DIMENSION = 8
+PLAIN = "-c client_encoding=utf8 -c extra_float_digits=3"
 
 
 class Net:
@@ -79,7 +80,7 @@ class Net:
     def vectors(self) -> dict[str, Any]:
         """By key as text, read by the bare driver."""
         if self.store == "postgres":
-            with psycopg.connect(self.store_url, options="-c client_encoding=utf8 -c extra_float_digits=3") as connection:
+            with psycopg.connect(self.store_url, options=PLAIN) as connection:
                 rows = connection.execute("select id::text, embedding::text from public.net").fetchall()
             return {key: np.array(json.loads(value), dtype="f4") for key, value in rows if value is not None}
         with closing(sqlite3.connect(self.folder / "vectors.db")) as database:
@@ -123,10 +124,10 @@ def test_what_is_stored_is_what_the_bare_driver_reads(
             faults.append(error)
     if log := os.environ.get("ROWVEC_NET_LOG"):
         with Path(log).open("a", encoding="utf-8") as file:
-            for error in faults:
-                where = traceback.extract_tb(error.__traceback__)[-1]
-                said = " ".join(str(error).split())[:300]
-                file.write(f"{error.__notes__[0].splitlines()[0]}: {type(error).__name__} {where.name}: {said}\n")
+            for fault in faults:
+                where = traceback.extract_tb(fault.__traceback__)[-1]
+                said = " ".join(str(fault).split())[:300]
+                file.write(f"{fault.__notes__[0].splitlines()[0]}: {type(fault).__name__} {where.name}: {said}\n")
     if faults:
         raise ExceptionGroup(f"{len(faults)} of {CASES} cases", faults)
 
@@ -144,7 +145,7 @@ def _one_case(net: Net, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _follow(net: Net, table: Table, chance: random.Random, plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sync, nothing to do, change, delete and insert, audit, search: as one user does, each with a process of its own."""
+    """Sync, nothing to do, change, delete and insert, audit, search: as one user does, command after command."""
     with closing(net.pipeline(monkeypatch)) as pipeline:
         preview(pipeline, Options())
         first = sync(pipeline)
@@ -166,7 +167,7 @@ def _follow(net: Net, table: Table, chance: random.Random, plain: bool, monkeypa
     stored = _compare(net, table, plain)
     with closing(net.pipeline(monkeypatch)) as pipeline:
         found = audit(pipeline, sample=100)
-        assert not found.findings, [finding.what for finding in found.findings]
+        assert not found.findings, list(found.findings.values())
         known = {key: text for key, text in table.texts().items() if text and plain}
         searcher = Searcher.of(pipeline)
         if known:
