@@ -217,6 +217,8 @@ class Embedded(NamedTuple):
     """US dollars."""
     estimated: bool = False
     """True when the service did not say how many tokens it billed."""
+    problems: Mapping[int, Exception] = {}
+    """By position, why a text got no vector that can be used; what stands in its row does not matter."""
 
 
 class TextVector(NamedTuple):

@@ -1,4 +1,4 @@
-"""Rows that a store refuses: each costs itself, is listed with its reason, and all others are stored in the same run."""
+"""Rows that a store refuses: each costs itself and is listed with its reason; all others are stored in the same run."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def test_rows_that_a_trigger_refuses_fail_alone(postgres_url: str, share: float)
     sync(pipeline)
     in_table(
         store,
-        "create table refused as select unnest(array[%s]) as id" % ", ".join(map(str, bad)),
+        f"create table refused as select unnest(array{bad}) as id",
         "create function look() returns trigger language plpgsql as $$ begin if exists (select from refused r"
         " where r.id = new.id) then raise exception 'not that one' using errcode = 'XY123'; end if; return new; end $$",
         "create trigger look before insert on vectors for each row execute function look()",

@@ -48,6 +48,15 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class TriesAgain(Protocol):
+    """An embedder whose `embed` asks a service several times before it raises EmbedderUnavailable."""
+
+    def embed_once(self, texts: Sequence[str]) -> Embedded:
+        """The same, asked once: for a caller who looks for the text that a service falls over."""
+        ...
+
+
 class AbsentEmbedder:
     """Stands for a model that cannot be loaded: the rest of a pipeline goes on without it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +117,8 @@ class OpenAIEmbedder:
         self._max_tries, self._max_wait, self._backoff = max_tries, max_wait, backoff
         self._query_prompt, self._passage_prompt = query_prompt, passage_prompt
         self._base64 = True
+        self._spoils = False
+        """It gives certain texts no vector that can be used, however often it is asked."""
         self._proven = False
         self._latency = 0.5
         self._http = _client(self._endpoint, timeout, concurrency)
@@ -171,6 +173,10 @@ class OpenAIEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         return self._embed([self._passage_prompt + text for text in texts])
 
+    def embed_once(self, texts: Sequence[str]) -> Embedded:
+        """See `rowvec.embedders.base.TriesAgain`."""
+        return self._embed([self._passage_prompt + text for text in texts], tries=1)
+
     def embed_query(self, text: str) -> Vector:
         vector: Vector = self._embed([self._query_prompt + text]).vectors[0]
         return vector
@@ -180,7 +186,7 @@ class OpenAIEmbedder:
         self._limiter.close()
         self._http.close()
 
-    def _embed(self, texts: list[str]) -> Embedded:
+    def _embed(self, texts: list[str], tries: int | None = None) -> Embedded:
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:
@@ -189,11 +195,14 @@ class OpenAIEmbedder:
         parts = list(stretches(counts, MAX_TEXTS, MAX_TOKENS))
         bill = _Bill()
         found: list[Vectors] = []
+        problems: dict[int, Exception] = {}
         with self.budget.hold(sum(self._most(texts[part], counts[part]) for part in parts)) as hold:
             for part in parts:
-                found.append(_Call(self, texts[part], counts[part], hold, bill).vectors())
+                call = _Call(self, texts[part], counts[part], hold, bill, tries)
+                found.append(call.vectors())
+                problems |= {part.start + place: problem for place, problem in call.problems.items()}
         vectors = np.concatenate(found) if found else np.empty((0, self._dimension or 0), np.float32)
-        return Embedded(vectors, bill.tokens, cost=bill.cost, estimated=bill.estimated)
+        return Embedded(vectors, bill.tokens, cost=bill.cost, estimated=bill.estimated, problems=problems)
 
     def _most(self, texts: Sequence[str], counts: Sequence[int]) -> float:
         """US dollars that a request can cost at most."""
@@ -225,7 +234,15 @@ class OpenAIEmbedder:
 class _Call:
     """One request, from its first try to its answer."""
 
-    def __init__(self, owner: OpenAIEmbedder, texts: list[str], counts: list[int], hold: Hold, bill: _Bill) -> None:
+    def __init__(
+        self,
+        owner: OpenAIEmbedder,
+        texts: list[str],
+        counts: list[int],
+        hold: Hold,
+        bill: _Bill,
+        tries: int | None = None,
+    ) -> None:
         self._owner = owner
         self._endpoint = owner._endpoint
         self._texts = texts
@@ -235,6 +252,11 @@ class _Call:
         self._bill = bill
         self._most = 0.0
         """US dollars that this try can cost at most."""
+        self._tries = tries or owner._max_tries
+        self._spoiled: list[Collection[int]] = []
+        """Positions of the bad vectors in each answer that had some."""
+        self.problems: dict[int, Exception] = {}
+        """By position, why a text got no vector that can be used."""
 
     def vectors(self) -> Vectors:
         """Shape (texts, dimension), tried up to `max_tries` times."""
@@ -242,13 +264,38 @@ class _Call:
 
         owner = self._owner
         retrying = Retrying(
-            stop=stop_after_attempt(owner._max_tries),
+            stop=stop_after_attempt(self._tries),
             wait=wait_random_exponential(multiplier=owner._backoff, max=30),
-            retry=retry_if_exception(_worth_another_try),
+            retry=retry_if_exception(self._worth_another_try),
             sleep=owner._limiter.sleep,
             reraise=True,
         )
-        return retrying(self._try)
+        try:
+            return retrying(self._try)
+        except wire.SpoiledAnswer as answer:
+            if not owner._spoils and self._spoiled != [answer.bad.keys()] * self._tries:
+                raise  # It may pass: another time something else was wrong.
+            return self._mended(answer)
+
+    def _worth_another_try(self, error: BaseException) -> bool:
+        if isinstance(error, wire.SpoiledAnswer):
+            self._spoiled.append(error.bad.keys())
+            if self._owner._spoils:
+                return False
+        return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)
+
+    def _mended(self, answer: wire.SpoiledAnswer) -> Vectors:
+        """The vectors of an answer, with those that could not be used asked for once more, each text alone."""
+        owner = self._owner
+        for place, problem in answer.bad.items():
+            again = _Call(owner, [self._texts[place]], [self._counts[place]], self._hold, self._bill, tries=1)
+            try:
+                answer.vectors[place] = again.vectors()[0]
+            except (wire.BrokenAnswer, TextRefused):
+                owner._spoils = True
+                said = f"{self._endpoint.location} answers this text with {problem}, alone too."
+                self.problems[place] = EmbedderError(said)
+        return answer.vectors
 
     def _try(self) -> Vectors:
         """One try, which waits through any number of 429s."""
@@ -311,7 +358,7 @@ class _Call:
 
     def _read(self, response: httpx2.Response) -> Vectors:
         status, content = response.status_code, response.content
-        if status != 200:
+        if not 200 <= status < 300:
             raise wire.error_of(self._endpoint, status, response.headers, content)
         try:
             body = wire.parse(self._endpoint, content)
@@ -321,9 +368,30 @@ class _Call:
         if "error" in body and "data" not in body:
             raise wire.error_of(self._endpoint, status, response.headers, content)
         self._settle(wire.usage_of(body))
-        vectors = wire.vectors_of(self._endpoint, body, len(self._texts))
-        self._owner._check_dimension(vectors)
+        owner = self._owner
+        known = owner._dimension if owner._proven else None
+        try:
+            vectors = wire.vectors_of(self._endpoint, body, len(self._texts), known)
+        except wire.SpoiledAnswer as answer:
+            self._check_dimension(answer.vectors)
+            raise
+        self._check_dimension(vectors)
         return vectors
+
+    def _check_dimension(self, vectors: Vectors) -> None:
+        """
+        Raises:
+            EmbedderError: the service does not give the dimension that it should.
+            BrokenAnswer: it does, and not for these texts.
+        """
+        owner, found = self._owner, vectors.shape[1]
+        word = [owner._passage_prompt + PROBE]
+        if owner._dimension is not None and found < owner._dimension and self._texts != word:
+            _Call(owner, word, owner._tokens.count(word), self._hold, self._bill, tries=1).vectors()
+            raise wire.BrokenAnswer(
+                f"{self._endpoint.location} answered with vectors of {found} dimensions instead of {owner._dimension}."
+            )
+        owner._check_dimension(vectors)
 
     def _settle(self, usage: wire.Usage) -> None:
         """Books what an answer billed, usable or not."""
@@ -380,7 +448,3 @@ def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2
             f"No client for {endpoint.base_url} can be set up: {endpoint.quote(str(error))}",
             hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
         ) from error
-
-
-def _worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)

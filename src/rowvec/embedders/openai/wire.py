@@ -11,6 +11,7 @@ import binascii
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -43,6 +44,20 @@ KEY_SETTING = "embedder.api_key"
 
 class BrokenAnswer(EmbedderUnavailable):
     """Status 200 with a body that breaks the contract. Asking again may help, and was billed all the same."""
+
+
+class SpoiledAnswer(BrokenAnswer):
+    """Vectors of which some can be used.
+
+    Attributes:
+        vectors: shape (texts, dimension); what stands in the rows of the bad ones does not matter.
+        bad: positions of those, each with what is wrong.
+    """
+
+    def __init__(self, message: str, vectors: Vectors, bad: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.vectors = vectors
+        self.bad = bad
 
 
 class Usage(NamedTuple):
@@ -115,11 +130,16 @@ def usage_of(body: Mapping[str, Any]) -> Usage:
     return Usage(tokens, cost)
 
 
-def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vectors:
+def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int, known: int | None = None) -> Vectors:
     """The vectors of an answer, placed by `index`, shape (count, dimension).
+
+    Args:
+        known: the dimension that the service has given before. Where all vectors have another one, that is for the
+            caller to judge; else those that have another one are bad.
 
     Raises:
         BrokenAnswer: not `count` vectors of one dimension with all their numbers finite and a length above zero.
+        SpoiledAnswer: that is so of some of them only.
     """
     data = body.get("data")
     if not isinstance(data, list) or len(data) != count:
@@ -130,36 +150,58 @@ def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vecto
         index = item.get("index", position) if isinstance(item, dict) else None
         if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
             raise BrokenAnswer(f"{endpoint.location} answered with vectors whose index is missing, wrong or repeated.")
-        rows[index] = _unpack(endpoint, item.get("embedding"))
-    sizes = sorted({len(row) for row in rows})
-    if len(sizes) != 1 or sizes[0] == 0:
-        raise BrokenAnswer(f"{endpoint.location} answered with vectors of different dimensions: {sizes}.")
-    vectors: Vectors = np.stack(rows)
-    # A length of zero, or one that overflows, would make every distance to the vector meaningless.
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    if not np.isfinite(lengths).all() or not lengths.all():
-        raise BrokenAnswer(f"{endpoint.location} answered with a vector that is all zeros or holds NaN or infinity.")
-    return vectors
+        rows[index] = _unpack(item.get("embedding"))
+    sizes = Counter(len(row) for row in rows if not isinstance(row, str))
+    if len(sizes) == 1 and sizes.total() == count:
+        vectors: Vectors = np.stack(rows)
+        # A length of zero, or one that overflows, would make every distance to the vector meaningless.
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if vectors.shape[1] and np.isfinite(lengths).all() and lengths.all():
+            return vectors
+    elif known is None and len(sizes) > 1 and len(set(sizes.values())) == 1:
+        raise BrokenAnswer(f"{endpoint.location} answered with vectors of different dimensions: {sorted(sizes)}.")
+    raise _spoiled(endpoint, rows, known or (sizes.most_common(1)[0][0] if sizes else 0))
 
 
-def _unpack(endpoint: Endpoint, embedding: object) -> Vectors:
+def _spoiled(endpoint: Endpoint, rows: list[Any], dimension: int) -> BrokenAnswer:
+    bad: dict[int, str] = {}
+    vectors: Vectors = np.zeros((len(rows), dimension), np.float32)
+    for index, row in enumerate(rows):
+        problem = row if isinstance(row, str) else _problem(row, dimension)
+        if problem is None:
+            vectors[index] = row
+        else:
+            bad[index] = problem
+    said = f"{endpoint.location} answered with {bad[min(bad)]}."
+    return SpoiledAnswer(said, vectors, bad) if len(bad) < len(rows) else BrokenAnswer(said)
+
+
+def _problem(row: Vectors, dimension: int) -> str | None:
+    if len(row) != dimension or not dimension:
+        return f"a vector of {len(row)} dimensions instead of {dimension}"
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    return None if math.isfinite(length) and length > 0 else "a vector that is all zeros or holds NaN or infinity"
+
+
+def _unpack(embedding: object) -> Vectors | str:
+    """A vector, or what is wrong with it."""
     try:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32, copy=False)
         if isinstance(embedding, list):
-            with np.errstate(over="ignore"):  # an infinity is found below
+            with np.errstate(over="ignore"):  # an infinity is found later
                 row = np.asarray(embedding, np.float64).astype(np.float32)
             if row.ndim == 1:
                 return row
     except (ValueError, TypeError, binascii.Error) as error:
-        raise BrokenAnswer(f"{endpoint.location} answered with a vector that cannot be read: {error}.") from error
-    raise BrokenAnswer(f"{endpoint.location} answered with a vector that is neither a list of numbers nor base64.")
+        return f"a vector that cannot be read: {error}"
+    return "a vector that is neither a list of numbers nor base64"
 
 
 def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], content: bytes) -> EmbedderError:
     """The error that a refusal means. `headers` ignores case, or has lower-case names."""
     message, code, parsed = _error_object(content)
-    if status == 200 and code.isdigit():
+    if status < 300 and code.isdigit():
         # Routers pass an upstream error on inside a 200, with the status as its code.
         status = int(code)
     said = endpoint.quote(message)
@@ -194,7 +236,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
                 hint="Change `dimensions`, or leave it out.",
             )
         return TextRefused(f"{location} refuses the text ({status}): {said}")
-    if status in (408, 409, 425) or status >= 500 or status == 200:
+    if status in (408, 409, 425) or status >= 500 or status < 300:
         return EmbedderUnavailable(f"{location} fails with {status}: {said}")
     return EmbedderError(f"{location} refuses with {status}: {said}")
 
