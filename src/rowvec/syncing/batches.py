@@ -46,21 +46,29 @@ def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], s
 class Limits:
     """What a service takes at once, as its refusals have shown; shared by the batches of a run.
 
-    A batch that is refused while both its halves pass was too large. By what is tried out: first the number of texts is
-    taken for it, and where a batch within that is refused, their characters.
+    A batch that is refused while both its halves pass was too large: for its number of texts, if none of as many has
+    passed yet, else for its characters.
     """
 
     texts: int | None = None
     characters: int | None = None
+    passed_texts: int = 0
+    """The most that have passed at once."""
+    passed_characters: int = 0
     refused: int = 0
     """Texts that were refused alone, one after the other."""
     trusted: int = REFUSED_IN_A_ROW
     """So many are believed before the service is asked for a plain word."""
 
+    def passed(self, texts: Sequence[str]) -> None:
+        self.passed_texts = max(self.passed_texts, len(texts))
+        self.passed_characters = max(self.passed_characters, sum(map(len, texts)))
+        self.refused = 0
+
     def learn(self, whole: Sequence[str], halves: Sequence[Sequence[str]]) -> None:
-        if self.texts is None or len(whole) > self.texts:
+        if len(whole) > self.passed_texts:
             self.texts = max(map(len, halves))
-        else:
+        elif sum(map(len, whole)) > self.passed_characters:
             self.characters = max(sum(map(len, half)) for half in halves)
 
     def parts(self, texts: Sequence[str]) -> list[Sequence[str]]:
@@ -129,8 +137,7 @@ class _Halving:
             _checked(vector, place in truncated, result.problems.get(place))
             for place, vector in enumerate(result.vectors)
         )
-        if texts:
-            self.limits.refused = 0
+        self.limits.passed(texts)
         return True
 
     def _refused(self, error: TextRefused) -> None:
