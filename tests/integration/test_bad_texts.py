@@ -1,4 +1,4 @@
-"""Texts that a service refuses, falls over or gives no vector: each costs itself; what a service takes at once is learned."""
+"""Texts that a service refuses, falls over or gives no vector cost themselves; what it takes at once is learned."""
 
 from __future__ import annotations
 

@@ -118,6 +118,8 @@ class Auditing:
         for fault in map(self._but_orphans, faults):
             result.findings[fault.drift] = Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         self._blame_index()
+        standing = patiently(self.stop, self.live.status)
+        result.failures, result.unfit = standing.failures, standing.unfit
         result.interrupted = self.stop.is_set()
         result.settle()
         if self.store.ledger().fingerprint != self.ledger.fingerprint:

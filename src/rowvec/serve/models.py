@@ -220,6 +220,7 @@ class StatusReply(BaseModel):
     failures: int
     stale: int
     truncated: int
+    unfit: int = Field(description="Metadata values that are null because they do not fit their column.")
     bytes: int
     model: str | None
     runs: list[RunInfo]
