@@ -64,7 +64,8 @@ class Unfit(NamedTuple):
     reason: str
 
 
-class UnfitValue(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnfitValue:
     """The same, as a store lists it."""
 
     key: Key

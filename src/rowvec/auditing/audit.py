@@ -164,8 +164,8 @@ class Auditing:
     def _as_stored(self, documents: Sequence[Document]) -> list[Document]:
         """With null in the metadata that the store, and not the type, did not take."""
         listed: dict[Key, set[str]] = {}
-        for key, column, _ in patiently(self.stop, self.live.unfit, [document.key for document in documents]):
-            listed.setdefault(key, set()).add(column)
+        for each in patiently(self.stop, self.live.unfit, [document.key for document in documents]):
+            listed.setdefault(each.key, set()).add(each.column)
         if not listed:
             return list(documents)
         names = [column.name for column in self.spec.metadata]

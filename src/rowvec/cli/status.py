@@ -115,7 +115,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("failures", found.failures),
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
-        ("unfit metadata", _unfit(found)),
+        ("unfit", _unfit(found)),
         ("model", found.model or "-"),
         ("index", _index(found.index)),
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
@@ -127,7 +127,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
 def _unfit(found: Status) -> str:
     if not found.unfit:
         return "0"
-    return f"{output.count(found.unfit, 'value')} null instead (`rowvec failures` lists them)"
+    return f"{output.count(found.unfit, 'metadata value')} stored as null (`rowvec failures` lists them)"
 
 
 def _index(index: IndexStatus | None) -> str:

@@ -116,7 +116,8 @@ class OpenAIEmbedder:
         self._limiter = Limiter(requests_per_minute, tokens_per_minute)
         self._max_tries, self._max_wait, self._backoff = max_tries, max_wait, backoff
         self._query_prompt, self._passage_prompt = query_prompt, passage_prompt
-        self._base64 = True
+        self._base64: bool | None = None
+        """Whether vectors are asked for in base64; None until that has worked, or floats have where that had not."""
         self._spoils = False
         """It gives certain texts no vector that can be used, however often it is asked."""
         self._proven = False
@@ -253,6 +254,8 @@ class _Call:
         self._most = 0.0
         """US dollars that this try can cost at most."""
         self._tries = tries or owner._max_tries
+        self._floats = False
+        """The next try asks for floats, since base64 has not worked yet."""
         self._spoiled: list[Collection[int]] = []
         """Positions of the bad vectors in each answer that had some."""
         self.problems: dict[int, Exception] = {}
@@ -264,7 +267,7 @@ class _Call:
 
         owner = self._owner
         retrying = Retrying(
-            stop=stop_after_attempt(self._tries),
+            stop=stop_after_attempt(self._tries if owner._base64 is not None else max(2, self._tries)),
             wait=wait_random_exponential(multiplier=owner._backoff, max=30),
             retry=retry_if_exception(self._worth_another_try),
             sleep=owner._limiter.sleep,
@@ -302,9 +305,13 @@ class _Call:
         owner, waited, refusals = self._owner, 0.0, 0
         while True:
             owner._limiter.acquire(self._counted)
-            with_base64 = owner._base64
+            with_base64 = owner._base64 is not False and not self._floats
             try:
-                return self._read(self._send(with_base64))
+                response = self._send(with_base64)
+                vectors = self._read(response)
+                if owner._base64 is None:
+                    owner._base64 = with_base64
+                return vectors
             except RateLimited as error:
                 refusals += 1
                 seconds = pause(error.retry_after, refusals)
@@ -321,6 +328,12 @@ class _Call:
                     owner._base64 = False
                     continue
                 self._doubt(error)
+            except wire.SpoiledAnswer:
+                raise
+            except EmbedderUnavailable:
+                # A service that knows no base64 may fail over it, or answer nothing: floats are the other try.
+                self._floats = owner._base64 is None and not self._floats
+                raise
 
     def _send(self, with_base64: bool) -> httpx2.Response:
         """

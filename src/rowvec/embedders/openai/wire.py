@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -92,7 +93,17 @@ class Endpoint:
         said = " ".join(message.split())
         if self.key:
             said = said.replace(self.key, "***")
+            # Some services repeat a key with its middle left out.
+            said = _PART_OF_KEY.sub(lambda found: "***" if self._is_part(found[0]) else found[0], said)
         return said if len(said) <= 300 else said[:300] + " …"
+
+    def _is_part(self, word: str) -> bool:
+        assert self.key is not None
+        return word.startswith(self.key[:SHOWN_OF_KEY]) or word.endswith(self.key[-SHOWN_OF_KEY:])
+
+
+SHOWN_OF_KEY = 4
+_PART_OF_KEY = re.compile(r"[\w*.…-]*[\w*…]")
 
 
 def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
@@ -102,13 +113,14 @@ def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
     """
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         return body
     if content.lstrip()[:1] == b"<":
         raise not_an_api(endpoint, "answers with a web page instead of JSON")
-    raise BrokenAnswer(f"{endpoint.location} answered 200 with a body that is not the JSON of an embeddings API.")
+    what = "a body that is not the JSON of an embeddings API" if content.strip() else "an empty body"
+    raise BrokenAnswer(f"{endpoint.location} answered 200 with {what}.")
 
 
 def not_an_api(endpoint: Endpoint, what: str) -> BrokenAnswer:
@@ -193,7 +205,7 @@ def _unpack(embedding: object) -> Vectors | str:
                 row = np.asarray(embedding, np.float64).astype(np.float32)
             if row.ndim == 1:
                 return row
-    except (ValueError, TypeError, binascii.Error) as error:
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         return f"a vector that cannot be read: {error}"
     return "a vector that is neither a list of numbers nor base64"
 
@@ -209,10 +221,10 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status == 403 and _about(message, "flagged", "moderation"):
         return TextRefused(f"{location} refuses the text ({status}): {said}")
     if status in (401, 403):
-        return _key_error(endpoint, status)
+        return _key_error(endpoint, status, said)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(
-            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left.",
+            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left ({status}: {said}).",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
     if status == 429 or (status == 503 and "retry-after" in headers):
@@ -251,12 +263,11 @@ def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     )
 
 
-def _key_error(endpoint: Endpoint, status: int) -> EmbedderError:
-    # The service's own message is left out: some of them repeat parts of the key.
+def _key_error(endpoint: Endpoint, status: int, said: str) -> EmbedderError:
     if endpoint.key is None:
         return missing_key(endpoint, status)
     return EmbedderError(
-        f"{endpoint.location} does not accept the key in {endpoint.key_env} ({status}).",
+        f"{endpoint.location} does not accept the key in {endpoint.key_env} ({status}): {said}",
         hint=f"Check {endpoint.key_env}: is it of this provider, and may it use this model?",
     )
 
@@ -265,12 +276,13 @@ def _error_object(content: bytes) -> tuple[str, str, bool]:
     """Message and code of an error body, and whether it was JSON, in the shapes that servers use."""
     try:
         body = json.loads(content)
-    except ValueError:
-        return "no message", "", False
+    except (ValueError, RecursionError):
+        text = content.decode("utf-8", "replace").strip()
+        return "no message" if not text or text[:1] in "<[{" else text, "", False
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return str(error), "", True
-    message = error.get("message") or error.get("detail") or json.dumps(error)
+    message = error.get("message") or error.get("detail") or error.get("title") or json.dumps(error)
     metadata = error.get("metadata")
     if isinstance(metadata, dict) and metadata.get("raw"):
         message = f"{message}: {metadata['raw']}"

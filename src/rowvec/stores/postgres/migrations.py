@@ -173,14 +173,14 @@ def _mark_rendering(connection: Connection) -> None:
 
 
 UNFIT = """
-create table rowvec.unfit (
+create table if not exists rowvec.unfit (
     scope text not null,
     key text not null,
     "column" text not null,
     reason text not null
 );
-create index unfit_scope on rowvec.unfit (scope);
-create index unfit_key on rowvec.unfit using hash (key);
+create index if not exists unfit_scope on rowvec.unfit (scope);
+create index if not exists unfit_key on rowvec.unfit using hash (key);
 """
 
 
