@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rowvec.api.project import opened
 from rowvec.cli import output
+from rowvec.errors import RowvecError
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import EventStream, has_table
+from rowvec.sources.lazy import opened as source_of
 from rowvec.types import Failure, Key, UnfitValue
 
 EXAMPLES = 3
 LINES = 50
-CONDITIONS = "A plain sync tries a failed row again when its next try is due; `rowvec failures --retry` tries all now."
+DUE = "A plain sync tries a row again when its next try is due; `rowvec failures --retry` tries all of them now."
+BY_TABLE = "Change events alone do not try them again: `rowvec failures --retry` does, and `rowvec sync --full`."
+BY_EVENT = "A row is tried again when another event of it comes, or by `rowvec sync --from-start`."
 
 
 def failures(
@@ -27,12 +34,14 @@ def failures(
     with opened(config, name) as pipeline:
         of_rows = limit if every or as_json else None
         failed, unfit = list(pipeline.failures(of_rows)), list(pipeline.unfit(of_rows))
+        again = _again(pipeline.assembled) if failed and not as_json else ""
     if as_json:
         output.print_json([*map(_failure, failed), *map(_unfit, unfit)])
         return
     most = limit or (len(failed) + len(unfit) if every else LINES)
     if failed:
         _print_failed(failed, most, every=every)
+        output.note(again)
     else:
         output.line("No failures.")
     if unfit:
@@ -76,7 +85,16 @@ def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
         )
         _say_more(len(groups) - most)
         output.note("`rowvec failures --all` shows each row.")
-    output.note(CONDITIONS)
+
+
+def _again(pipeline: Pipeline) -> str:
+    """What tries a failed row again."""
+    # What is listed is known without the source.
+    with suppress(RowvecError):
+        source = source_of(pipeline.source)
+        if isinstance(source, EventStream):
+            return BY_TABLE if has_table(source) else BY_EVENT
+    return DUE
 
 
 def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, every: bool) -> None:

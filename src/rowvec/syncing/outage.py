@@ -167,10 +167,10 @@ class Outage:
         self._silences += 1
         if self._since is None:
             self._since = now
-        if self._silences == TOLD and self._patience > 0:
-            self._tell(f"{error.message} {AGAIN}")
         if now - self._since >= self._patience:
             raise error
+        if self._silences == TOLD:
+            self._tell(f"{error.message} {AGAIN}")
         if now >= self._resume_at and not at_once:
             self._resume_at = now + self._pause * random.uniform(0.5, 1.0)
             self._pause = min(2 * self._pause, LONGEST_PAUSE)
