@@ -15,6 +15,8 @@ import pytest
 
 from rowvec.errors import DataRefused, StoreError
 from rowvec.pipeline import Options, Pipeline
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
@@ -23,6 +25,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import MemorySource, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import WriteBatch
+from tests.integration.debezium_rig import lines, put
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 Open = Callable[[], Store]
@@ -260,3 +263,18 @@ def test_offsets_of_change_events_are_kept_after_the_rows_of_their_batch(refusin
     assert generation.offsets() == {"s": "7"}
     assert generation.positions([1, 2, 3, 9]) == {1: "a", 2: "b", 3: "c", 9: "d"}
     assert sorted(generation.lookup([0, 1, 2, 3])) == [0, 2]
+
+
+def test_change_events_of_rows_that_the_store_refuses_cost_themselves(postgres_url: str, tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines(put(number, f"row {number}", number + 1) for number in range(60)))
+    store = PostgresStore(postgres_url, "vectors", pipeline="things")
+    pipeline = simple_pipeline(EventFiles([str(path)], EventSettings("id")), store)
+    store.prepare(pipeline.spec)
+    in_table(store, "alter table vectors add constraint known check (id not in (7, 33))")
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (58, 2)
+    assert sorted(int(failure.key) for failure in rows_of(pipeline).failures()) == [7, 33]
+    assert rows_of(pipeline).positions([6, 7]).keys() == {6, 7}
+    assert sync(pipeline).read == 0, "the events are carried out"
+    store.close()
