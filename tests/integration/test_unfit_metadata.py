@@ -149,3 +149,5 @@ def test_reasons_are_grouped_whatever_keys_and_numbers_are_in_them() -> None:
     listed = [UnfitValue(key, "price", f"Row {key}: more than {key} bits") for key in range(50)]
     groups = grouped((each.reason, each.key, each) for each in [*listed, UnfitValue(7, "day", "not a date")])
     assert [len(group) for group in groups] == [50, 1]
+    named = [UnfitValue(f"key {word}", "price", f"Row 'key {word}': 8192 is too much") for word in "abc"]
+    assert [len(group) for group in grouped((each.reason, each.key, each) for each in named)] == [3]

@@ -32,7 +32,7 @@ def failures(
         every: show each row, and not each reason.
     """
     with opened(config, name) as pipeline:
-        of_rows = limit if every or as_json else None
+        of_rows = limit if as_json else None
         failed, unfit = list(pipeline.failures(of_rows)), list(pipeline.unfit(of_rows))
         again = _again(pipeline.assembled) if failed and not as_json else ""
     if as_json:
@@ -121,7 +121,9 @@ def grouped(items: Iterable[tuple[str, Key, Any]]) -> list[list[Any]]:
     """
     groups: dict[str, list[Any]] = {}
     for reason, key, item in items:
-        plain = re.sub(r"\d+", "0", reason.replace(str(key) or reason, "…"))
+        if not isinstance(key, int):
+            reason = re.sub(rf"(?<!\w){re.escape(str(key))}(?!\w)", "…", reason)
+        plain = re.sub(r"\d+", "0", reason)
         groups.setdefault(plain, []).append(item)
     return sorted(groups.values(), key=len, reverse=True)
 

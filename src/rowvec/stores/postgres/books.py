@@ -211,9 +211,9 @@ class Bookkeeping:
 
     def write_unfit(self, connection: Connection, documents: Sequence[Document], gone: Sequence[Key]) -> None:
         """Bring the list of unfit metadata in step with rows that were written and keys that were deleted."""
-        keys = [*(str(document.key) for document in documents), *map(str, gone)]
         listed = [(str(each.key), *unfit) for each in documents for unfit in each.unfit]
-        if keys and connection.execute("select from rowvec.unfit where scope = %s limit 1", [self.filling]).rowcount:
+        if connection.execute("select from rowvec.unfit where scope = %s limit 1", [self.filling]).rowcount:
+            keys = [*(str(document.key) for document in documents), *map(str, gone)]
             connection.execute("delete from rowvec.unfit where scope = %s and key = any(%s)", [self.filling, keys])
         if listed:
             connection.execute(
