@@ -13,6 +13,7 @@
     ├── StoreError                  keeping or searching vectors
     │   ├── StoreUnavailable        (transient)
     │   │   └── StatementCancelled  (transient) it took longer than the server or rowvec allows
+    │   ├── DataRefused             the batch was refused because of a value in it: halve it
     │   ├── Interrupted             the process was asked to stop while the store waited for others
     │   ├── Locked                  another sync of this pipeline is at work
     │   ├── DeletionGuard           the sync would delete more than half of the vectors
@@ -100,6 +101,10 @@ class StoreUnavailable(StoreError):
 
 
 class StatementCancelled(StoreUnavailable):
+    pass
+
+
+class DataRefused(StoreError):
     pass
 
 

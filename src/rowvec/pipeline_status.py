@@ -14,7 +14,7 @@ from rowvec.sources.lazy import opened
 from rowvec.stores.base import Totals, existing
 from rowvec.stores.index import IndexStatus
 from rowvec.support.tables import Tabular
-from rowvec.types import Failure, Run
+from rowvec.types import Failure, Run, UnfitValue
 
 SHOWN_FAILURES = 100
 
@@ -33,6 +33,8 @@ class Status(Tabular):
     stale: int = 0
     """Rows that keep an old vector because their new text failed."""
     truncated: int = 0
+    unfit: int = 0
+    """Metadata values that are null because they do not fit their column."""
     bytes: int = 0
     lag_seconds: float | None = None
     """Since when a row is without a current vector, as far as rowvec has seen; None when it has seen none."""
@@ -109,6 +111,7 @@ def status(pipeline: Pipeline) -> Status:
         failures=found.failures,
         stale=found.stale,
         truncated=found.truncated,
+        unfit=found.unfit,
         bytes=found.bytes,
         lag_seconds=_lag(failed, rows, current, runs),
         model=ledger.fingerprint.model if ledger.fingerprint else None,
@@ -121,9 +124,15 @@ def status(pipeline: Pipeline) -> Status:
 
 
 def failures(pipeline: Pipeline, limit: int | None = None) -> list[Failure]:
-    """The rows that could not be embedded, of the generation that a sync fills; latest first."""
+    """The rows that could not be embedded or stored, of the generation that a sync fills; latest first."""
     rows = pipeline.store.generation(course(pipeline).pipeline.spec)
     return [] if rows is None else rows.failures(limit)
+
+
+def unfit(pipeline: Pipeline, limit: int | None = None) -> list[UnfitValue]:
+    """The metadata values that are null because they do not fit their column, of the same generation."""
+    rows = pipeline.store.generation(course(pipeline).pipeline.spec)
+    return [] if rows is None else rows.unfit(limit=limit)
 
 
 def _lag(failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run]) -> float | None:

@@ -63,6 +63,22 @@ class Row(NamedTuple):
     values: Mapping[str, Any]
 
 
+class Unfit(NamedTuple):
+    """A metadata value that its column cannot hold: null is stored in its place."""
+
+    column: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfitValue:
+    """The same, as a store lists it."""
+
+    key: Key
+    column: str
+    reason: str
+
+
 class Document(NamedTuple):
     """What is embedded and stored for one row. The hashes are 16 bytes each."""
 
@@ -72,6 +88,8 @@ class Document(NamedTuple):
     """One value per metadata column of the store, in the store's order."""
     text_hash: bytes
     row_hash: bytes
+    unfit: tuple[Unfit, ...] = ()
+    """Of the metadata, what is null because it does not fit."""
 
 
 class Stored(NamedTuple):
@@ -126,7 +144,7 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A row that could not be embedded."""
+    """A row that could not be embedded or stored."""
 
     key: Key
     error: str
@@ -228,6 +246,8 @@ class Embedded(NamedTuple):
     """US dollars."""
     estimated: bool = False
     """True when the service did not say how many tokens it billed."""
+    problems: Mapping[int, Exception] = {}
+    """By position, why a text got no vector that can be used; what stands in its row does not matter."""
 
 
 class TextVector(NamedTuple):
@@ -290,6 +310,8 @@ class Report:
     texts: int = 0
     """Texts that the embedder answered for, each of them once."""
     truncated: int = 0
+    unfit: int = 0
+    """Metadata values of the rows written that do not fit their column, so that null is stored."""
     tokens: int = 0
     cost: float = 0.0
     cost_estimated: bool = False

@@ -348,3 +348,20 @@ def test_the_demo_syncs_answers_and_notices_one_changed_row(state_folder: Path) 
     assert "60 changed, 60 embedded, 0 unchanged" in answer.out
     assert "1 changed, 1 embedded, 59 unchanged" in answer.out
     assert "What to try next" in answer.out
+
+
+def test_failures_of_one_reason_are_one_line_unless_all_are_asked_for(shop: Shop, model: EmbeddingServer) -> None:
+    model.refuse = lambda text: "lamp" in text and "lamp 3." not in text
+    assert shop.run("sync").code == 3
+    listed = json.loads(shop.run("failures", "--json").out)
+    assert len(listed) > 2
+    answer = shop.run("failures")
+    header, row = answer.out.splitlines()
+    assert header.split() == ["rows", "next", "try", "for", "example", "error"]
+    assert row.split()[0] == str(len(listed))
+    assert "maximum context length" in row
+    assert "--all" in answer.err
+    assert "`rowvec failures --retry`" in answer.err
+    each = shop.run("failures", "--all").out.splitlines()
+    assert len(each) == 1 + len(listed)
+    assert len(shop.run("failures", "--all", "--limit", "2").out.splitlines()) == 3

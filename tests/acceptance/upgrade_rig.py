@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -25,6 +26,7 @@ DATA = Path(__file__).parents[1] / "data" / "upgrade"
 DIMENSION = 8
 MODELS = ("text-embedding-3-small", "text-embedding-3-large")
 """Of the live generations, and of those that were live before."""
+HAT = "name: hat. description: A hat, 2.5 kg"
 PIPELINES = ("products", "notes", "events", "products_file", "events_file")
 
 
@@ -98,10 +100,20 @@ def _move_service(old: OldStores, url: str) -> None:
 
 
 def _not_due_yet(old: OldStores, folder: str) -> None:
-    """Rows that failed are not tried again, so that nothing at all is to be embedded."""
-    old.execute("products", "update rowvec.failures set next_try = now() + interval '1 hour'")
+    """Rows that failed are not tried again, so that nothing at all is to be embedded.
+
+    The older rowvec gave the hat no vector, because its price did not fit: that waits too, as if it were of its text.
+    """
+    hat = hashlib.blake2b(HAT.encode(), digest_size=16).hexdigest()
+    old.execute(
+        "products",
+        "update rowvec.failures set next_try = now() + interval '1 hour'",
+        f"update rowvec.failures set text_hash = '\\x{hat}' where error like '%cannot be stored as integer%'",
+    )
     old.execute("products_file", f"update rowvec_offsets set stream = replace(stream, '{{folder}}', '{folder}')")
     names = "select name from sqlite_master where type = 'table' and name like 'rowvec_failures_%'"
     soon = "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now', '1 hour')"
     for (name,) in old.execute("products_file", names):
         old.execute("products_file", f'update "{name}" set next_try = {soon}')
+        unfit = f"set text_hash = x'{hat}' where error like '%cannot be stored as integer%'"
+        old.execute("products_file", f'update "{name}" {unfit}')

@@ -331,3 +331,29 @@ class TestMistakes:
             assert sync(theirs).unchanged == 7
         finally:
             ask(url, f"drop owned by {role}; drop role {role}")
+
+
+def test_a_row_that_a_trigger_of_the_table_refuses_costs_itself(url: str) -> None:
+    pipeline = open_pipeline(url)
+    pipeline.store.apply(pipeline.spec)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "create function no_five() returns trigger language plpgsql as $$ begin if new.id = 'd5' and"
+            " (new.embedding is null) <> (old.embedding is null) then raise exception 'five is frozen'; end if;"
+            " return new; end $$"
+        )
+        connection.execute("create trigger no_five before update on datasets for each row execute function no_five()")
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (6, 1)
+    (failure,) = rows_of(pipeline).failures()
+    assert (failure.key, "five is frozen" in failure.error) == ("d5", True)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("drop trigger no_five on datasets")
+    assert sync(pipeline, Options(retry_failed=True)).failed == 0
+    assert rows_of(pipeline).failures() == []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create trigger no_five before update on datasets for each row execute function no_five()")
+        connection.execute("update datasets set is_active = false where id in ('d5', 'd6')")
+    report = sync(pipeline)
+    assert (report.deleted, report.failed) == (1, 1)
+    assert [failure.key for failure in rows_of(pipeline).failures()] == ["d5"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -313,3 +314,28 @@ def test_half_a_character_is_refused_like_any_other_bad_text() -> None:
         with pytest.raises(TextRefused, match="half a character"):
             embedder.embed(["fine", "broken \ud83d"])
         assert server.requests == 0
+
+
+@pytest.mark.parametrize("answer", [(500, b'{"error": "encoding"}'), (200, b"")], ids=["500", "empty"])
+def test_a_server_that_fails_over_base64_is_asked_for_floats(answer: tuple[int, bytes]) -> None:
+    """tabbyAPI#268: base64 gets 500, or an empty body."""
+    with running() as (server, embedder):
+        work = server.answer
+        asked: list[Any] = []
+
+        def without_base64(body: dict[str, Any], key: str | None) -> Any:
+            asked.append(body.get("encoding_format"))
+            good = work(body, key)
+            return replace(good, status=answer[0], body=answer[1]) if asked[-1] == "base64" else good
+
+        server.answer = without_base64  # type: ignore[method-assign]
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS), TEXTS)
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS), TEXTS)
+        assert asked == ["base64", None, None]
+
+
+def test_every_answer_of_success_is_one() -> None:
+    with running() as (server, embedder):
+        work = server.answer
+        server.answer = lambda body, key: replace(work(body, key), status=201)  # type: ignore[method-assign]
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS), TEXTS)

@@ -140,3 +140,47 @@ def test_a_text_that_the_model_refuses_is_the_callers_error_and_a_model_that_is_
         away = client.post("/v1/embeddings", json={"input": "good"})
         assert (away.status_code, away.headers["retry-after"]) == (503, "1")
         assert client.post("/v1/embeddings", json={"input": "good"}).status_code == 200
+
+
+def test_the_model_is_listed_and_a_null_encoding_is_floats(client: openai.OpenAI, url: str) -> None:
+    (model,) = client.models.list().data
+    assert (model.id, model.object) == (HashEmbedder(16).fingerprint.model, "model")
+    headers = {"Authorization": f"Bearer {KEY}"}
+    body = {"input": "brake pads", "encoding_format": None}
+    reply = httpx.post(f"{url}/v1/embeddings", json=body, headers=headers)
+    assert reply.status_code == 200
+    assert isinstance(reply.json()["data"][0]["embedding"], list)
+    one = httpx.get(f"{url}/pipelines/products/v1/models", headers=headers)
+    assert one.json()["data"][0]["id"] == model.id
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/status", "/search?query=pads"])
+def test_head_is_answered_as_get_without_its_body(url: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    got, head = httpx.get(url + path, headers=headers), httpx.head(url + path, headers=headers)
+    assert (head.status_code, head.content) == (got.status_code, b"") == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/search/semantic"])
+def test_a_body_of_many_brackets_is_refused_in_a_sentence(url: str, path: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    for body in (b"[" * 200_000, b'{"input": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"):
+        reply = httpx.post(url + path, content=body, headers=headers)
+        assert reply.status_code in (400, 413, 422)
+        assert "message" in reply.json()["error"]
+
+
+def test_an_allowed_origin_may_send_the_headers_of_its_client() -> None:
+    shop = "https://shop.example"
+    with client_of(application(product_pipeline(), cors_origins=(shop,))) as client:
+        asked = {
+            "Origin": shop,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization,content-type,x-stainless-lang,x-stainless-retry-count",
+        }
+        reply = client.options("/v1/embeddings", headers=asked)
+        assert reply.status_code == 200
+        assert "x-stainless-lang" in reply.headers["access-control-allow-headers"].lower()
+        evil = client.options("/v1/embeddings", headers={**asked, "Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in evil.headers

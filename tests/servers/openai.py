@@ -98,6 +98,9 @@ class EmbeddingServer(LoopbackServer):
         script: what happens to the first requests, one item each; None is a good answer.
         chances: for the requests after those, how likely each fault is; drawn from `seed`.
         refuse: a text for which the whole request is refused with 400, as for one that is too long.
+        fall: a text for which the whole request gets 500, each time.
+        spoil: a text whose vector is bad each time, and in what way: "nan", "null", "zero" or "short".
+        dead: once true, every request is refused with 400, as where a budget is used up.
         latency: seconds from a request to its answer, the work included.
         retry_after: headers of a 429 or 503 that a fault made.
         rate: so many requests in so many seconds; more get a 429 that says exactly how long to wait.
@@ -117,6 +120,8 @@ class EmbeddingServer(LoopbackServer):
         chances: Mapping[Fault, float] | None = None,
         seed: int = 0,
         refuse: Callable[[str], bool] = lambda text: False,
+        fall: Callable[[str], bool] = lambda text: False,
+        spoil: Callable[[str], str | None] = lambda text: None,
         fields: frozenset[str] = frozenset({"base64", "dimensions", "usage"}),
         retry_after: Mapping[str, str] | None = None,
         rate: tuple[int, float] | None = None,
@@ -133,6 +138,9 @@ class EmbeddingServer(LoopbackServer):
         self.script = deque(script)
         self.chances = dict(chances or {})
         self.refuse = refuse
+        self.fall = fall
+        self.spoil = spoil
+        self.dead = False
         self.fields = fields
         self.retry_after = dict(retry_after or {"Retry-After": "0"})
         self.rate = rate
@@ -209,6 +217,8 @@ class EmbeddingServer(LoopbackServer):
     ) -> _Answer | None:
         if self.api_key is not None and key != self.api_key:
             return _error(401, f"Incorrect API key provided: {key}.", code="invalid_api_key")
+        if self.dead:
+            return _error(400, "Budget has been exceeded! Current cost: 10.2, Max budget: 10.0", code="400")
         if body.get("model") not in self.models:
             return _error(404, f"The model '{body.get('model')}' does not exist.", code="model_not_found")
         if body.get("encoding_format") == "base64" and "base64" not in self.fields:
@@ -219,6 +229,8 @@ class EmbeddingServer(LoopbackServer):
             return _error(400, "max_tokens_per_request: the request is too large")
         if any(text == "" or self.refuse(text) for text in texts):
             return _error(400, "This model's maximum context length is 8192 tokens, please reduce your prompt")
+        if any(map(self.fall, texts)):
+            return _error(500, "llama runner process no longer running: EOF")
         if self.rate is not None and (wait := self._too_early(*self.rate, now)) > 0:
             return replace(_FAULTS[Fault.RATE_LIMIT], headers={"Retry-After": f"{wait:.3f}"})
         return None
@@ -248,6 +260,10 @@ class EmbeddingServer(LoopbackServer):
         ]
         if fault is Fault.SHUFFLED:
             data.reverse()
+        for item, text in zip(data, texts, strict=False):
+            how = self.spoil(text)
+            if how is not None:
+                item["embedding"] = _SPOILED[how](dimension)
         answer: dict[str, Any] = {"object": "list", "data": data, "model": body["model"]}
         if "usage" in self.fields and fault is not Fault.NO_USAGE:
             answer["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -258,6 +274,14 @@ class EmbeddingServer(LoopbackServer):
         if fault is Fault.NOT_JSON:
             sent = sent[: len(sent) // 2]
         return _Answer(200, sent, billed=tokens, cut=fault is Fault.CUT_AFTER)
+
+
+_SPOILED: Mapping[str, Callable[[int], Any]] = {
+    "nan": lambda dimension: [float("nan")] * dimension,
+    "null": lambda dimension: None,
+    "zero": lambda dimension: [0.0] * dimension,
+    "short": lambda dimension: [1.0] * (dimension - 1),
+}
 
 
 def _spoil(vectors: list[npt.NDArray[np.float32]], fault: Fault | None) -> None:

@@ -11,11 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from tokenizers import Tokenizer
 
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.model_files import MINILM
 from rowvec.errors import ConfigError, EmbedderError
+from rowvec.pipeline import Options
+from rowvec.syncing.run import sync
+from tests.support import rows_of, simple_pipeline
 from tests.support_tiny_models import module, tiny_model, tiny_tokenizer, token_vectors
 
 LONG = "the cat sat on a red mat and runs in green under blue " * 4
@@ -205,3 +209,23 @@ def test_a_minilm_text_alone_and_in_any_batch_gets_the_same_vector(minilm: Local
     alone = np.stack([minilm.embed([text]).vectors[0] for text in texts])
     np.testing.assert_allclose(alone, together, atol=1e-4)
     np.testing.assert_allclose(minilm.embed(texts[::-1]).vectors[::-1], together, atol=1e-4)
+
+
+def test_a_text_with_a_token_beyond_the_models_table_fails_alone(folder: Path) -> None:
+    """transformers#12763: a token was added to the tokenizer, and not to the model."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_tokens(["zyzzyva"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    rows = {1: "the cat", 2: "a zyzzyva sat", 3: "a dog runs"}
+    subject = local(folder)
+    pipeline = simple_pipeline(rows=rows, embedder=subject)
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (2, 1)
+    (failure,) = rows_of(pipeline).failures()
+    assert failure.key == 2
+    assert "this text" in failure.error
+    retried = sync(pipeline, Options(retry_failed=True))
+    assert (retried.inserted, retried.failed) == (0, 1)
+    vector = rows_of(pipeline).vector(3)
+    assert vector is not None
+    np.testing.assert_allclose(vector, local(folder).embed(["a dog runs"]).vectors[0], atol=1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.openai.limits import Pace, pause, stated_wait
-from rowvec.embedders.openai.wire import BrokenAnswer, Endpoint, Usage, error_of, usage_of, vectors_of
+from rowvec.embedders.openai.wire import BrokenAnswer, Endpoint, Usage, error_of, parse, usage_of, vectors_of
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
 
 ENDPOINT = Endpoint("some-model", "https://api.example.com/v1", "SOME_KEY", "sk-secret")
@@ -183,3 +183,39 @@ def test_a_pace_is_corrected_by_what_was_really_used() -> None:
     pace.book(100, now=0.0)
     pace.correct(-50)
     assert pace.book(100, now=0.0) == pytest.approx(5.0)
+
+
+@pytest.mark.parametrize("content", [b"[" * 200_000, b'{"data": ' + b"[" * 200_000])
+def test_an_answer_of_many_brackets_is_a_broken_answer(content: bytes) -> None:
+    with pytest.raises(BrokenAnswer, match="not the JSON"):
+        parse(ENDPOINT, content)
+    assert "no message" in str(error_of(ENDPOINT, 500, {}, content))
+
+
+def test_an_empty_answer_is_said_to_be_empty() -> None:
+    with pytest.raises(BrokenAnswer, match="empty body"):
+        parse(ENDPOINT, b"")
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (
+            401,
+            "Incorrect API key provided: sk-s**cret. Ask at our office",
+            "Incorrect API key provided: ***. Ask at our",
+        ),
+        (403, "Your organization must be verified", "Your organization must be verified"),
+        (402, "Top up at our desk", "Top up at our desk"),
+        (418, "I am a teapot", "I am a teapot"),
+    ],
+)
+def test_the_services_own_words_are_shown_without_the_key(status: int, message: str, said: str) -> None:
+    error = error_of(ENDPOINT, status, {}, json.dumps({"error": {"message": message}}).encode())
+    assert said in str(error)
+    assert "cret" not in str(error)
+
+
+def test_plain_words_of_a_proxy_are_shown_and_cut() -> None:
+    assert "no healthy upstream" in str(error_of(ENDPOINT, 503, {}, b"no healthy upstream"))
+    assert len(str(error_of(ENDPOINT, 500, {}, b"x" * 10_000))) < 500

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from rowvec.documents.text import Documents, Recipe, build_recipe
+from rowvec.documents.text import Documents, Recipe, build_recipe, metadata_hash
 from rowvec.errors import ConfigError, SourceError
 from rowvec.types import Column, ColumnType, Document, Row
 
@@ -320,10 +320,41 @@ def test_metadata_is_made_what_its_column_declares(kind: ColumnType, value: Any,
         (ColumnType.BYTES, 1.5),
     ],
 )
-def test_a_value_that_is_not_of_its_type_fails_its_row_without_showing_itself(kind: ColumnType, value: Any) -> None:
-    with pytest.raises(SourceError, match=f"Row 5: column 'm' holds a value of type {type(value).__name__}") as caught:
-        document(kind, value)
-    assert "hush" not in str(caught.value)
+def test_metadata_that_is_not_of_its_type_is_null_and_said_without_showing_itself(kind: ColumnType, value: Any) -> None:
+    made = document(kind, value)
+    assert (made.text, made.metadata) == ("name: x", (None,))
+    (unfit,) = made.unfit
+    assert unfit.column == "m"
+    assert type(value).__name__ in unfit.reason
+    assert "hush" not in unfit.reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "reason"),
+    [
+        (ColumnType.DATE, "infinity", "outside the years 1 to 9999"),
+        (ColumnType.DATE, "0000-00-00", "outside the years 1 to 9999"),
+        (ColumnType.TIMESTAMP, "0044-03-15 00:00:00 BC", "outside the years 1 to 9999"),
+        (ColumnType.TIMESTAMP, "9999-12-31T23:59:59-05:00", "outside the years 1 to 9999 in UTC"),
+        (ColumnType.DATE, "2024-00-10", "not a value of type date"),
+        (ColumnType.INTEGER, 2**64 - 1, "more than 64 bits"),
+        (ColumnType.TIME, dt.timedelta(hours=26, minutes=30), "not a time of day"),
+        (ColumnType.DECIMAL, Decimal("1e200000"), "more digits than a decimal has"),
+        (ColumnType.TEXT, b"\xc8", "bytes that are not UTF-8"),
+    ],
+)
+def test_what_a_database_has_and_its_column_has_not_is_null_with_its_reason(
+    kind: ColumnType, value: Any, reason: str
+) -> None:
+    made = document(kind, value)
+    assert made.metadata == (None,)
+    assert made.unfit[0].reason.startswith(reason)
+    assert made.row_hash != document(kind, None).row_hash, "so that the list follows when the value is mended to null"
+
+
+def test_metadata_that_fits_has_the_hash_that_it_always_had() -> None:
+    assert document(ColumnType.INTEGER, 1).row_hash == metadata_hash([1])
+    assert document(ColumnType.DATE, "").unfit == document(ColumnType.JSON, "null").unfit == ()
 
 
 def test_the_row_hash_covers_the_metadata_and_the_text_hash_the_text() -> None:

@@ -19,7 +19,7 @@ from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
-from rowvec.pipeline_status import Status, failures, status
+from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.searcher import Mode, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
@@ -29,7 +29,7 @@ from rowvec.syncing.preview import documents_to_embed, preview
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.syncing.watch import installed_notifier, watch
-from rowvec.types import Document, Failure, Generation, Key, Progress, State
+from rowvec.types import Document, Failure, Generation, Key, Progress, State, UnfitValue
 
 if TYPE_CHECKING:
     from rowvec.api.project import Project
@@ -222,8 +222,13 @@ class ProjectPipeline:
 
     @method
     def failures(self, limit: int | None = None) -> Rows[Failure]:
-        """The rows that could not be embedded, each with its error and its next try; the latest first."""
+        """The rows that could not be embedded or stored, each with its error and its next try; the latest first."""
         return Rows(tuple(failures(self.assembled, limit)))
+
+    @method
+    def unfit(self, limit: int | None = None) -> Rows[UnfitValue]:
+        """The metadata values that are null because they do not fit their column, each with the reason."""
+        return Rows(tuple(unfit(self.assembled, limit)))
 
     @method
     def generations(self) -> Rows[Generation]:

@@ -118,6 +118,8 @@ class Auditing:
         for fault in map(self._but_orphans, faults):
             result.findings[fault.drift] = Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         self._blame_index()
+        standing = patiently(self.stop, self.live.status)
+        result.failures, result.unfit = standing.failures, standing.unfit
         result.interrupted = self.stop.is_set()
         result.settle()
         if self.store.ledger().fingerprint != self.ledger.fingerprint:
@@ -138,7 +140,7 @@ class Auditing:
     def judge(self, rows: Sequence[Row]) -> tuple[dict[Key, tuple[Drift, RowHashes]], list[Document]]:
         """Rows that are not as they should be, and the documents of all that have a text."""
         documents, unreadable = self._documents(rows)
-        seen = patiently(self.stop, self.auditor.inspect, documents)
+        seen = patiently(self.stop, self.auditor.inspect, self._as_stored(documents))
         judged = {}
         for document in documents:
             found = seen.get(document.key)
@@ -158,6 +160,21 @@ class Auditing:
                 unreadable.add(row.key)
                 documents.append(Document(row.key, "", (None,) * len(self.spec.metadata), b"", b""))
         return documents, unreadable
+
+    def _as_stored(self, documents: Sequence[Document]) -> list[Document]:
+        """With null in the metadata that the store, and not the type, did not take."""
+        listed: dict[Key, set[str]] = {}
+        for each in patiently(self.stop, self.live.unfit, [document.key for document in documents]):
+            listed.setdefault(each.key, set()).add(each.column)
+        if not listed:
+            return list(documents)
+        names = [column.name for column in self.spec.metadata]
+        stored = []
+        for document in documents:
+            lacking = listed.get(document.key, set())
+            kept = (None if name in lacking else each for name, each in zip(names, document.metadata, strict=False))
+            stored.append(document._replace(metadata=tuple(kept)) if lacking else document)
+        return stored
 
     def _again(self, suspects: Mapping[Key, tuple[Drift, RowHashes]]) -> dict[Key, tuple[Drift, RowHashes]]:
         """Those that are still as they were: the row is read again, and what the store holds of it after that."""

@@ -85,6 +85,10 @@ class Audit:
     index: IndexCheck | None = None
     repairable: bool = True
     """False where the live vectors are of another model than the config's."""
+    failures: int = 0
+    """Rows that could not be embedded or stored: they are no finding, and have no current vector."""
+    unfit: int = 0
+    """Metadata values that are null because they do not fit their column."""
     notes: list[str] = field(default_factory=list)
     interrupted: bool = False
 
@@ -103,5 +107,5 @@ class Audit:
             "findings": [finding.as_dict() for finding in self.findings.values()],
             "sample": self.sample.as_dict() if self.sample else None,
             "index": self.index.as_dict() if self.index else None,
-            "notes": self.notes,
+            "failures": self.failures, "unfit": self.unfit, "notes": self.notes,
         }  # fmt: skip

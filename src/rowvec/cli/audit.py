@@ -65,6 +65,12 @@ def _print(found: Audit) -> None:
         _print_findings(found.findings.values())
     else:
         output.line("No drift." if not found.interrupted else "No drift in what was looked at.")
+    if found.failures:
+        of_all = f"{found.failures:,} of {output.count(found.rows, 'row')}"
+        output.note(f"{of_all} failed and have no current vector: `rowvec failures` says why.")
+    if found.unfit:
+        values = output.count(found.unfit, "metadata value")
+        output.note(f"{values} did not fit: null is stored, and `rowvec failures` lists why.")
     if found.sample is not None and found.sample.rows:
         cost = f" ({dollars(found.sample.cost)})" if found.sample.cost else ""
         output.line()

@@ -200,16 +200,19 @@ def failures(
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again now.")] = False,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of failures to show.")] = 50,
+    every: Annotated[bool, typer.Option("--all", help="Show each row instead of each reason.")] = False,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Maximum number of lines; 50, and all with --all or --json.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the rows that could not be embedded, each with its error."""
-    from rowvec.cli.status import failures as run
+    """List why rows could not be embedded or stored, and which metadata does not fit its column."""
+    from rowvec.cli.failures import failures as run
     from rowvec.cli.sync import sync as run_sync
 
     if retry:
         raise typer.Exit(run_sync(config, pipeline, None, None, retry_failed=True, as_json=as_json))
-    run(config, pipeline, limit, as_json=as_json)
+    run(config, pipeline, limit, every=every, as_json=as_json)
 
 
 @command()

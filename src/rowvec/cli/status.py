@@ -1,4 +1,4 @@
-"""`rowvec status` and `rowvec failures`."""
+"""`rowvec status`."""
 
 from __future__ import annotations
 
@@ -115,12 +115,19 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("failures", found.failures),
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
+        ("unfit", _unfit(found)),
         ("model", found.model or "-"),
         ("index", _index(found.index)),
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
     ]
+
+
+def _unfit(found: Status) -> str:
+    if not found.unfit:
+        return "0"
+    return f"{output.count(found.unfit, 'metadata value')} stored as null (`rowvec failures` lists them)"
 
 
 def _index(index: IndexStatus | None) -> str:
@@ -144,27 +151,3 @@ def _run_row(run: Run) -> tuple[Any, ...]:
     outcome = run.outcome if not run.error else f"{run.outcome}: {output.clip(run.error, 60)}"
     counts = (report.get(name, 0) for name in ("inserted", "embedded", "updated", "deleted", "unchanged", "failed"))
     return (run.id, run.started_at, took, outcome, *counts)
-
-
-def failures(config: Path | None, name: str | None, limit: int, *, as_json: bool) -> None:
-    with opened(config, name) as pipeline:
-        found = pipeline.failures(limit)
-        if as_json:
-            output.print_json(
-                [
-                    {
-                        "key": failure.key, "error": failure.error, "attempts": failure.attempts,
-                        "failed_at": failure.failed_at, "next_try": failure.next_try,
-                    }
-                    for failure in found
-                ]
-            )  # fmt: skip
-        elif not found:
-            output.line("No failures.")
-        else:
-            output.table(
-                ["key", "tries", "failed", "next try", "error"],
-                [(f.key, f.attempts, f.failed_at, f.next_try, " ".join(f.error.split())) for f in found],
-                right=[1],
-            )
-            output.note("`rowvec failures --retry` tries them again now; a plain sync does so when they are due.")

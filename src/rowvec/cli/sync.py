@@ -264,6 +264,9 @@ def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> No
         output.line(f"{output.count(report.reused, 'row')} got the vector of an identical text.")
     if report.truncated:
         output.line(f"{output.count(report.truncated, 'text')} longer than the model's window cut.")
+    if report.unfit:
+        values = output.count(report.unfit, "metadata value")
+        output.note(f"{values} did not fit: null is stored, and `rowvec failures` lists why.")
     if report.failed or report.waiting:
         output.note("Some rows have no current vector: `rowvec failures` lists them with their errors.")
     if interrupted:

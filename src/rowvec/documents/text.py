@@ -28,10 +28,19 @@ from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from rowvec.documents.lines import parse_line
-from rowvec.documents.values import CONVERSION_ERRORS, RENDERING, SHOWERS, clean, converter, shown, truth
+from rowvec.documents.values import (
+    CONVERSION_ERRORS,
+    RENDERING,
+    SHOWERS,
+    clean,
+    metadata_converter,
+    misfit,
+    shown,
+    truth,
+)
 from rowvec.errors import ConfigError, SourceError
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, ColumnType, Document, Row
+from rowvec.types import Column, ColumnType, Document, Row, Unfit
 
 HASH_BYTES = 16
 _EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
@@ -86,39 +95,49 @@ class Documents:
     """Rows to documents, for one recipe and the metadata columns of one store.
 
     A metadata value is converted to its column's type (SQLite gives a date as a string and a boolean as 0
-    or 1), strings are cleaned as text is. `row_hash` covers the metadata and nothing else.
+    or 1), strings are cleaned as text is. One that does not fit becomes null, and `unfit` says why: it never costs the
+    row its vector. `row_hash` covers the metadata, with what is said of those, and nothing else.
     """
 
     def __init__(self, recipe: Recipe, metadata: Sequence[Column]) -> None:
         self.recipe = recipe
         self.metadata = tuple(metadata)
-        self._converters = [(column.name, converter(column.type)) for column in metadata]
+        self._converters = [(column.name, metadata_converter(column.type)) for column in metadata]
 
     def __call__(self, row: Row) -> Document:
         """
         Raises:
-            SourceError: a value is not of its declared type, or the recipe fails on this row.
+            SourceError: the recipe fails on this row.
         """
         text = self.recipe.render(row)
         values = row.values
-        metadata = []
-        name = ""
+        metadata: list[Any] = []
+        unfit: tuple[Unfit, ...] = ()
+        hashed: list[Any] = metadata
         try:
             for name, convert in self._converters:
                 value = values[name]
                 metadata.append(None if value is None else convert(value))
-        except CONVERSION_ERRORS as error:
-            raise self._unfit(row, name) from error
+        except CONVERSION_ERRORS:
+            metadata, unfit = self._fitting(row)
+            hashed = [*metadata, *unfit]
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
-        return tuple.__new__(Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(metadata)))
-
-    def _unfit(self, row: Row, name: str) -> SourceError:
-        kind = next(column.type for column in self.metadata if column.name == name)
-        return SourceError(
-            f"Row {row.key!r}: column {name!r} holds a value of type {type(row.values[name]).__name__}"
-            f" that cannot be stored as {kind}.",
-            hint=f"Correct the value, convert it in a query, or leave {name!r} out of the store's metadata.",
+        return tuple.__new__(
+            Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(hashed), unfit)
         )
+
+    def _fitting(self, row: Row) -> tuple[list[Any], tuple[Unfit, ...]]:
+        """The metadata with null for what does not fit, and what that is."""
+        metadata: list[Any] = []
+        unfit = []
+        for column, (name, convert) in zip(self.metadata, self._converters, strict=True):
+            value = row.values[name]
+            try:
+                metadata.append(None if value is None else convert(value))
+            except CONVERSION_ERRORS as error:
+                metadata.append(None)
+                unfit.append(Unfit(name, misfit(value, column.type, error)))
+        return metadata, tuple(unfit)
 
 
 def metadata_hash(values: list[Any]) -> bytes:

@@ -43,6 +43,13 @@ RENDERING = 1
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
 """What a converter raises for a value that is not of its type; OSError comes from the clock, for a far year."""
 
+
+class Misfit(ValueError):
+    """A value that its type cannot say. The message never quotes the value."""
+
+
+_NUMERIC_DIGITS = (131_072, 16_383)
+"""Of PostgreSQL's numeric, before the decimal point and after it."""
 _MILLISECONDS_FROM = 10**11
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
@@ -190,14 +197,38 @@ def converter(kind: ColumnType) -> Callable[[Any], Any]:
     return _CONVERT[kind]
 
 
+def metadata_converter(kind: ColumnType) -> Callable[[Any], Any]:
+    """The same for a value that is stored: what a database can say and the type cannot is an error here, not None."""
+    convert = converter(kind)
+    if kind not in (ColumnType.DATE, ColumnType.TIMESTAMP):
+        return convert
+
+    def strict(value: Any) -> Any:
+        converted = convert(value)
+        if converted is None and not (isinstance(value, str) and not value.strip()):
+            raise Misfit(_OUTSIDE_YEARS)
+        return converted
+
+    return strict
+
+
+def misfit(value: Any, kind: ColumnType, error: Exception) -> str:
+    """Why a value cannot be stored, in words that are the same for all such values of a column and quote none."""
+    what = f"{error}" if isinstance(error, Misfit) else f"not a value of type {kind}"
+    return f"{what} (it is read as {type(value).__name__})"
+
+
+_OUTSIDE_YEARS = "outside the years 1 to 9999"
+
+
 def _to_integer(value: Any) -> int | None:
     if isinstance(value, str) and not value.strip():
         return None
     number: int = int(value)
     if not isinstance(value, str) and number != value:
-        raise ValueError("not a whole number")
+        raise Misfit("not a whole number")
     if not is_bigint(number):
-        raise ValueError("more than 64 bits")
+        raise Misfit("more than 64 bits")
     return number
 
 
@@ -208,10 +239,15 @@ def _to_number(value: Any) -> float | None:
 
 
 def _to_decimal(value: Any) -> Decimal | None:
-    if isinstance(value, Decimal):
-        return value
-    text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value
-    return None if text == "" else Decimal(text)
+    if not isinstance(value, Decimal):
+        text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value
+        if text == "":
+            return None
+        value = Decimal(text)
+    exponent = value.as_tuple().exponent
+    if isinstance(exponent, int) and (value.adjusted() >= _NUMERIC_DIGITS[0] or exponent < -_NUMERIC_DIGITS[1]):
+        raise Misfit("more digits than a decimal has")
+    return Decimal(value)
 
 
 def _to_boolean(value: Any) -> bool | None:
@@ -225,7 +261,7 @@ def _to_boolean(value: Any) -> bool | None:
     if word in _FALSE:
         return False
     if word:
-        raise ValueError("neither true nor false")
+        raise Misfit("neither true nor false")
     return None
 
 
@@ -233,7 +269,10 @@ def _to_text(value: Any) -> str:
     if isinstance(value, str):
         return value if value.isascii() and "\0" not in value else clean(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return clean(bytes(value).decode())
+        try:
+            return clean(bytes(value).decode())
+        except UnicodeDecodeError:
+            raise Misfit("bytes that are not UTF-8") from None
     return clean(shown(value))
 
 
@@ -252,7 +291,10 @@ def _to_timestamp(value: Any) -> dt.datetime | None:
     if not isinstance(value, dt.datetime):
         raise TypeError("not a timestamp")
     # One moment has one form, whatever time zone the session shows it in.
-    return value if value.tzinfo is None else value.astimezone(dt.UTC)
+    try:
+        return value if value.tzinfo is None else value.astimezone(dt.UTC)
+    except OverflowError:
+        raise Misfit(_OUTSIDE_YEARS + " in UTC") from None
 
 
 def _to_date(value: Any) -> dt.date | None:
@@ -265,7 +307,7 @@ def _to_date(value: Any) -> dt.date | None:
 def _to_time(value: Any) -> dt.time | None:
     if isinstance(value, dt.timedelta):
         if not dt.timedelta() <= value < dt.timedelta(days=1):
-            raise ValueError("not a time of day")
+            raise Misfit("not a time of day")
         return (dt.datetime.min + value).time()
     if isinstance(value, str):
         return dt.time.fromisoformat(value.strip()) if value.strip() else None

@@ -48,6 +48,15 @@ class Embedder(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class TriesAgain(Protocol):
+    """An embedder whose `embed` asks a service several times before it raises EmbedderUnavailable."""
+
+    def embed_once(self, texts: Sequence[str]) -> Embedded:
+        """The same, asked once: for a caller who looks for the text that a service falls over."""
+        ...
+
+
 def similarity_of(embedder: Embedder) -> str:
     """What the model was trained to be compared by, as its files name it: cosine, dot, euclidean or manhattan. Of
     vectors of length 1 all of them give one order, and cosine stands for it."""

@@ -17,7 +17,7 @@ import numpy as np
 from rowvec.embedders.model_files import default_cache, file_digest
 from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.embedders.windows import readable
-from rowvec.errors import EmbedderError, MissingExtraError
+from rowvec.errors import EmbedderError, MissingExtraError, TextRefused
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 DECISIVE = ("*.safetensors", "*.bin", "modules.json", "config.json", "tokenizer.json")
@@ -128,6 +128,9 @@ class SentenceTransformersEmbedder:
                     show_progress_bar=False,
                     convert_to_numpy=True,
                 )
+        # What torch raises for a token that the model has no vector for.
+        except IndexError as error:
+            raise TextRefused(f"The model {self.fingerprint.model!r} has no vector for a token: {error}.") from error
         # What torch raises when a device runs out of memory or fails.
         except RuntimeError as error:
             raise EmbedderError(

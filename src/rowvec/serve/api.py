@@ -18,7 +18,7 @@ from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
 from rowvec.serve.parameters import only_known
-from rowvec.serve.routes.embeddings import embeddings_routes
+from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
 from rowvec.serve.routes.map import MapFile, map_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
@@ -65,6 +65,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     problems.install(app)
     app.include_router(server_routes())
     app.include_router(task_routes())
+    app.include_router(models_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
         app.include_router(search_routes(pick), prefix=prefix)
         app.include_router(embeddings_routes(pick), prefix=prefix)
@@ -77,8 +78,9 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+            allow_methods=["GET", "HEAD", "POST"],
+            # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
+            allow_headers=["*"],
         )
     return app
 

@@ -72,9 +72,10 @@ GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_current_rows", "Rows with a current vector.", lambda s: s.current),
     ("rowvec_coverage_ratio", "Rows with a current vector / rows that should have one.", lambda s: s.coverage),
     ("rowvec_lag_seconds", "Age of the oldest row without a current vector.", lambda s: s.lag_seconds or 0.0),
-    ("rowvec_failed_rows", "Rows that could not be embedded.", lambda s: s.failures),
+    ("rowvec_failed_rows", "Rows that could not be embedded or stored.", lambda s: s.failures),
     ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
     ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
+    ("rowvec_unfit_values", "Metadata values that are null as they do not fit their column.", lambda s: s.unfit),
     ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),
     (
         "rowvec_index_recall_ratio",

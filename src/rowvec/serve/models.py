@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -115,7 +115,7 @@ class EmbeddingsRequest(BaseModel):
         BeforeValidator(_texts),
     ]
     model: str | None = Field(None, description="Any name: the pipeline's model answers.")
-    encoding_format: Literal["float", "base64"] = "float"
+    encoding_format: Literal["float", "base64"] | None = Field("float", description="Null is as good as float.")
     dimensions: int | None = Field(None, description="The model's own dimension, or nothing.")
 
     @property
@@ -157,6 +157,24 @@ def embeddings_reply(vectors: Sequence[Vector], tokens: int, model: str, encodin
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+class ModelInfo(BaseModel):
+    id: str
+    object: Literal["model"]
+    created: int = Field(description="Always 0: part of the format.")
+    owned_by: str
+
+
+class ModelsReply(BaseModel):
+    object: Literal["list"]
+    data: list[ModelInfo]
+
+
+def models_reply(models: Iterable[str]) -> dict[str, Any]:
+    """OpenAI's list of models, each once."""
+    data = [{"id": model, "object": "model", "created": 0, "owned_by": "rowvec"} for model in dict.fromkeys(models)]
+    return {"object": "list", "data": data}
 
 
 class PipelineHealth(BaseModel):
@@ -229,6 +247,7 @@ class StatusReply(BaseModel):
     failures: int
     stale: int
     truncated: int
+    unfit: int = Field(description="Metadata values that are null because they do not fit their column.")
     bytes: int
     model: str | None
     runs: list[RunInfo]

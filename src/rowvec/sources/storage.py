@@ -203,7 +203,10 @@ def translated(name: str) -> Iterator[None]:
 def _as_source_error(error: Exception, name: str) -> SourceError:
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
     if _PASSING.search(line):
-        return SourceUnavailable(f"{name}: the storage does not answer: {line}", hint="It is tried again.")
+        return SourceUnavailable(
+            f"{name}: the storage does not answer: {line}",
+            hint="Check the network and the endpoint, then run it again.",
+        )
     if isinstance(error, EOFError | gzip.BadGzipFile):
         return SourceError(f"{name} is not a complete gzip file: {line}", hint="Copy it again.")
     if isinstance(error, FileNotFoundError):

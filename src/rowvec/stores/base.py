@@ -24,6 +24,7 @@ from rowvec.types import (
     State,
     Stored,
     TextVector,
+    UnfitValue,
     Vector,
     WriteBatch,
 )
@@ -78,6 +79,8 @@ class GenerationStatus:
     """Rows whose text was longer than the model's window."""
     bytes: int
     """With its indexes."""
+    unfit: int = 0
+    """Metadata values that are null because they do not fit their column."""
     index: IndexStatus | None = None
     """That searches use; None where they compare every row."""
     engine: str = ""
@@ -162,7 +165,10 @@ class GenerationHandle(Protocol):
         """Carry out one batch in one transaction.
 
         An entry is written only where the ledger still holds `Entry.expected`. Returns the number of entries
-        left out because it did not.
+        left out because it did not. With a row, the list of its unfit metadata is written.
+
+        Raises:
+            DataRefused: a value in the batch is refused; nothing was written, and fewer rows at once may pass.
         """
         ...
 
@@ -175,7 +181,15 @@ class GenerationHandle(Protocol):
         ...
 
     def failures(self, limit: int | None = None) -> list[Failure]:
-        """Rows that could not be embedded, latest first."""
+        """Rows that could not be embedded or stored, latest first."""
+        ...
+
+    def unfit(self, keys: Sequence[Key] | None = None, limit: int | None = None) -> list[UnfitValue]:
+        """Metadata values that are null because they do not fit their column, by column and key.
+
+        Args:
+            keys: only those of these rows.
+        """
         ...
 
     def status(self) -> GenerationStatus: ...

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import Embedder, TriesAgain
 from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
 from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, TextVector, Vector
 
 T = TypeVar("T")
+
+PROBE = "rowvec"
+"""A plain word, sent where it must be known whether a service embeds anything at all."""
+REFUSED_IN_A_ROW = 3
+"""Texts refused alone, one after the other, after which that is asked; twice as many after each good answer."""
 
 
 @dataclass(slots=True)
@@ -36,39 +42,128 @@ def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], s
     return [ordered[part] for part in stretches(tokens, embedder.chunk_texts, embedder.chunk_tokens)]
 
 
-def embed_batch(embedder: Embedder, texts: Sequence[str], answer: Answer | None = None) -> Answer:
+@dataclass(slots=True)
+class Limits:
+    """What a service takes at once, as its refusals have shown; shared by the batches of a run.
+
+    A batch that is refused while both its halves pass was too large: for its number of texts, if none of as many has
+    passed yet, else for its characters.
+    """
+
+    texts: int | None = None
+    characters: int | None = None
+    passed_texts: int = 0
+    """The most that have passed at once."""
+    passed_characters: int = 0
+    refused: int = 0
+    """Texts that were refused alone, one after the other."""
+    trusted: int = REFUSED_IN_A_ROW
+    """So many are believed before the service is asked for a plain word."""
+
+    def passed(self, texts: Sequence[str]) -> None:
+        self.passed_texts = max(self.passed_texts, len(texts))
+        self.passed_characters = max(self.passed_characters, sum(map(len, texts)))
+        self.refused = 0
+
+    def learn(self, whole: Sequence[str], halves: Sequence[Sequence[str]]) -> None:
+        if len(whole) > self.passed_texts:
+            self.texts = max(map(len, halves))
+        elif sum(map(len, whole)) > self.passed_characters:
+            self.characters = max(sum(map(len, half)) for half in halves)
+
+    def parts(self, texts: Sequence[str]) -> list[Sequence[str]]:
+        most_texts, most_characters = self.texts or len(texts), self.characters or sys.maxsize
+        return [texts[part] for part in stretches(map(len, texts), most_texts, most_characters)]
+
+
+def embed_batch(
+    embedder: Embedder,
+    texts: Sequence[str],
+    answer: Answer | None = None,
+    *,
+    limits: Limits | None = None,
+    once: bool = False,
+) -> Answer:
     """Embed `texts`; a batch refused because of a text in it is halved until that text stands alone.
 
     Args:
         answer: filled from the first text on, and gone on with where it holds some already: what was paid for before
             an error is not lost with it.
+        limits: what is known of the service, and learned.
+        once: a service that gives no answer is not asked again.
 
     Raises:
         EmbedderUnavailable: the service does not answer, for any text.
         EmbedderError: nothing can be embedded until something is mended.
     """
     answer = answer or Answer()
-    _embed(embedder, texts[len(answer.vectors) :], answer)
+    embed = embedder.embed_once if once and isinstance(embedder, TriesAgain) else embedder.embed
+    _Halving(embed, embedder.fingerprint.dimension, answer, limits or Limits()).embed(texts[len(answer.vectors) :])
     return answer
 
 
-def _embed(embedder: Embedder, texts: Sequence[str], answer: Answer) -> None:
-    try:
-        result = embedder.embed(texts)
-        _check_shape(result, len(texts), embedder.fingerprint.dimension)
-    except TextRefused as error:
-        if len(texts) == 1:
-            answer.vectors.append(error)
+@dataclass(slots=True)
+class _Halving:
+    """One batch, and what it became."""
+
+    send: Callable[[Sequence[str]], Embedded]
+    dimension: int
+    answer: Answer
+    limits: Limits
+
+    def embed(self, texts: Sequence[str]) -> bool:
+        """Returns whether all of them passed at once."""
+        parts = self.limits.parts(texts)
+        if len(parts) > 1:
+            for part in parts:
+                self.embed(part)
+            return False
+        try:
+            result = self.send(texts)
+            _check_shape(result, len(texts), self.dimension)
+        except TextRefused as error:
+            if len(texts) == 1:
+                self._refused(error)
+                return False
+            middle = len(texts) // 2
+            halves = (texts[:middle], texts[middle:])
+            passed = [self.embed(half) for half in halves]
+            if all(passed):
+                self.limits.learn(texts, halves)
+            return False
+        self._count(result)
+        truncated = set(result.truncated)
+        self.answer.vectors.extend(
+            _checked(vector, place in truncated, result.problems.get(place))
+            for place, vector in enumerate(result.vectors)
+        )
+        self.limits.passed(texts)
+        return True
+
+    def _refused(self, error: TextRefused) -> None:
+        """A text that is refused alone; many in a row may mean that everything is refused by now."""
+        limits, vectors = self.limits, self.answer.vectors
+        vectors.append(error)
+        limits.refused += 1
+        if limits.refused < limits.trusted:
             return
-        middle = len(texts) // 2
-        _embed(embedder, texts[:middle], answer)
-        _embed(embedder, texts[middle:], answer)
-        return
-    answer.tokens += result.tokens
-    answer.cost += result.cost
-    answer.estimated |= result.estimated
-    truncated = set(result.truncated)
-    answer.vectors.extend(_checked(vector, place in truncated) for place, vector in enumerate(result.vectors))
+        try:
+            self._count(self.send([PROBE]))
+        except EmbedderError as problem:
+            while vectors and isinstance(vectors[-1], TextRefused):
+                vectors.pop()
+            if not isinstance(problem, TextRefused):
+                raise
+            raise EmbedderError(
+                f"{problem.message} That is what it says of a plain word too: it refuses every text now.",
+                hint="Is the budget or the key used up? What was embedded is kept; run it again when that is settled.",
+            ) from error
+        limits.refused, limits.trusted = 0, 2 * limits.trusted
+
+    def _count(self, result: Embedded) -> None:
+        self.answer.tokens += result.tokens
+        self.answer.cost += result.cost
+        self.answer.estimated |= result.estimated
 
 
 def _check_shape(result: Embedded, texts: int, dimension: int) -> None:
@@ -80,7 +175,9 @@ def _check_shape(result: Embedded, texts: int, dimension: int) -> None:
         )
 
 
-def _checked(vector: Vector, truncated: bool) -> TextVector | EmbedderError:
+def _checked(vector: Vector, truncated: bool, problem: Exception | None) -> TextVector | EmbedderError:
+    if problem is not None:
+        return problem if isinstance(problem, EmbedderError) else EmbedderError(str(problem))
     if not np.isfinite(vector).all():
         return EmbedderError("The embedder gave a vector with NaN or infinite numbers for this text.")
     if not vector.any():

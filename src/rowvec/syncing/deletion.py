@@ -12,6 +12,7 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
+from rowvec.syncing.refusals import RowWriter
 from rowvec.syncing.report import OnReport
 from rowvec.types import Key, Reason, Report, WriteBatch
 
@@ -84,10 +85,9 @@ def sweep(
 
 
 def delete_emptied(generation: GenerationHandle, report: Report, stop: threading.Event, keys: Sequence[Key]) -> None:
+    writer = RowWriter(generation, stop)
     for start in range(0, len(keys), KEYS_AT_ONCE):
-        some = list(keys[start : start + KEYS_AT_ONCE])
-        patiently(stop, generation.write, WriteBatch(deletes=some))
-        report.deleted += len(some)
+        _delete(writer, report, list(keys[start : start + KEYS_AT_ONCE]))
 
 
 def delete_missing(
@@ -99,9 +99,16 @@ def delete_missing(
     progress: OnReport | None = None,
 ) -> None:
     """Each page of keys is asked of the source again before it is deleted."""
+    writer = RowWriter(generation, stop)
     for keys in missing_keys(pipeline, generation, stop, selection):
-        patiently(stop, generation.write, WriteBatch(deletes=keys))
-        report.deleted += len(keys)
-        report.count(Reason.GONE, len(keys))
+        report.count(Reason.GONE, _delete(writer, report, keys))
         if progress is not None:
             progress(report)
+
+
+def _delete(writer: RowWriter, report: Report, keys: list[Key]) -> int:
+    """How many were deleted; those that the store refuses to delete are on record as failures."""
+    refused = len(writer.write(WriteBatch(deletes=keys)).refused)
+    report.deleted += len(keys) - refused
+    report.failed += refused
+    return len(keys) - refused

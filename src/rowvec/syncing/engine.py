@@ -36,6 +36,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from types import TracebackType
 from typing import Self
@@ -46,7 +47,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
-from rowvec.syncing.batches import Answer, embed_batch, of_like_length
+from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
 from rowvec.syncing.report import Bill, OnReport, Running
@@ -101,7 +102,8 @@ class Engine:
         self._store, self._generation, self._embedder = pipeline.store, generation, pipeline.embedder
         self._running, self._report, self._force, self._progress = running, report, force, progress
         self._pool = ThreadPoolExecutor(self._embedder.concurrency, thread_name_prefix="rowvec-embed")
-        self._outage = Outage(running.patience, running.tell)
+        self._limits = Limits()
+        self._outage = Outage(running.patience, running.tell, self._limits)
         self._bill = Bill(self._embedder, report)
         self._window: list[Change] = []
         self._window_bytes = 0
@@ -129,7 +131,7 @@ class Engine:
     @property
     def busy(self) -> bool:
         """There are texts to be embedded."""
-        return bool(self._in_flight or self._window or self._chunks)
+        return bool(self._in_flight or self._window or self._chunks or self._outage.waiting)
 
     @property
     def full(self) -> bool:
@@ -223,24 +225,29 @@ class Engine:
 
     def _send(self, *, flush: bool) -> None:
         """Keep every embedding thread busy; one batch waits in line so that none has to wait for a decision."""
-        if self.stop.is_set() and (self._window or self._chunks):
+        if self.stop.is_set() and (self._window or self._chunks or self._outage.waiting):
             # The next sync finds them again.
             self.forgot = True
             self._window.clear()
             self._window_bytes = 0
             self._chunks.clear()
+            self._outage.forget()
         concurrency = self._embedder.concurrency
         while self._in_flight <= concurrency and self._outage.may_send(self._in_flight):
             if not self._chunks and (flush or self.full or self._in_flight < concurrency):
                 self._cut_window()
-            if not self._chunks:
+            if self._outage.wants_a_word(in_line=bool(self._chunks)):
+                self._submit(Chunk([]))
+            elif self._chunks:
+                self._submit(self._chunks.pop())
+            else:
                 return
-            self._submit(self._chunks.pop())
 
     def _submit(self, chunk: Chunk) -> None:
         self._in_flight += 1
         # What is logged there is about the same run.
-        future = self._pool.submit(copy_context().run, _embed, self._embedder, chunk.texts)
+        work = partial(_embed, self._embedder, chunk.texts, self._limits, once=chunk.suspect or self._outage.down)
+        future = self._pool.submit(copy_context().run, work)
         future.add_done_callback(lambda done: self.signals.put(Answered(chunk, done)))
 
     def _cut_window(self) -> None:
@@ -264,7 +271,11 @@ class Engine:
             self._record()
             self.writer.commit()
         if answer.vectors:
-            self._outage.answered()
+            whole = answer.problem is None and not any(isinstance(each, EmbedderError) for each in answer.vectors)
+            self._line_up(self._outage.answered(chunk, whole=whole))
+            if not chunk.changes:
+                # It is the texts: those that got no answer come first, before others are tried in vain.
+                self._chunks.sort(key=lambda each: each.suspect)
         if answer.problem is not None:
             chunk.changes = chunk.changes[done:]
             self._go_without(chunk, answer.problem)
@@ -282,14 +293,18 @@ class Engine:
         """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""
         if not isinstance(problem, EmbedderUnavailable):
             raise problem
-        if not self.stop.is_set():
-            self._outage.silent(problem)
-        alone = not (self._in_flight or self._window or self._chunks)
-        instead = self._outage.instead_of(chunk, alone=alone)
-        self._chunks[:0] = instead
-        if not instead:
+        chunk.problem = problem
+        self._line_up(self._outage.unanswered(chunk, problem, stopped=self.stop.is_set()))
+
+    def _line_up(self, chunks: list[Chunk]) -> None:
+        """Parts of a batch come next, what is sent again comes after the others; what is to blame fails."""
+        self._chunks += (chunk for chunk in chunks if not chunk.tries)
+        self._chunks[:0] = (chunk for chunk in chunks if chunk.tries)
+        failed, self._outage.failed = self._outage.failed, []
+        for chunk in failed:
+            assert chunk.problem is not None
             for change in chunk.changes:
-                self._take_vector(change, problem)
+                self._take_vector(change, chunk.problem)
 
     def _finish_in_flight(self, problem: Exception) -> None:
         try:
@@ -309,11 +324,11 @@ class Engine:
         patiently(self.abort, self._store.save_run, running.number, running.so_far(self._report), "running")
 
 
-def _embed(embedder: Embedder, texts: list[str]) -> Answer:
+def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:
     reached(Step.BEFORE_EMBED)
     answer = Answer()
     try:
-        embed_batch(embedder, texts, answer)
+        embed_batch(embedder, texts, answer, limits=limits, once=once)
     except EmbedderError as error:
         # What was answered before it is kept.
         answer.problem = error

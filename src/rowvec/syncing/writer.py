@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
 from rowvec.stores.base import GenerationHandle
-from rowvec.support.retry import patiently
 from rowvec.syncing.pages import new_failure
-from rowvec.types import Change, Entry, Kind, Report, TextVector, WriteBatch
+from rowvec.syncing.refusals import RowWriter
+from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
@@ -39,7 +39,10 @@ class Writer:
     ) -> None:
         self.batch = WriteBatch()
         self.vectors: dict[bytes, TextVector] = {}
-        self._generation, self._report, self._abort, self._amend = generation, report, abort, amend
+        self._rows = RowWriter(generation, abort)
+        self._report, self._amend = report, amend
+        self._counted: dict[Key, tuple[str, Document]] = {}
+        """Rows in the batch, and what of the report each is counted as."""
         self._bytes = 0
         """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
         self._committed_at = time.monotonic()
@@ -47,7 +50,7 @@ class Writer:
     def update(self, change: Change) -> None:
         self.batch.updates.append(change.document)
         self._bytes += len(change.document.text)
-        self._report.updated += 1
+        self._count(change.document, "updated")
 
     def add(self, change: Change, vector: TextVector, *, reused: bool) -> None:
         document, report = change.document, self._report
@@ -57,10 +60,7 @@ class Writer:
         self._bytes += len(document.text)
         report.reused += reused
         report.truncated += vector.truncated
-        if change.kind is Kind.INSERT:
-            report.inserted += 1
-        else:
-            report.embedded += 1
+        self._count(document, "inserted" if change.kind is Kind.INSERT else "embedded")
 
     def fail(self, change: Change, error: EmbedderError) -> None:
         document, now = change.document, dt.datetime.now(dt.UTC)
@@ -74,8 +74,26 @@ class Writer:
         batch, self.batch, self._bytes = self.batch, WriteBatch(), 0
         if self._amend is not None:
             self._amend(batch)
-        self._report.conflicts += patiently(self._abort, self._generation.write, batch)
+        counted, self._counted = self._counted, {}
+        written = self._rows.write(batch)
+        report = self._report
+        report.conflicts += written.conflicts
+        report.unfit += written.unfit
+        for key, place in written.refused.items():
+            # What was counted when it was decided did not come about.
+            if place == "deletes":
+                report.deleted -= 1
+            elif place in ("entries", "updates"):
+                name, document = counted[key]
+                setattr(report, name, getattr(report, name) - 1)
+                report.unfit -= len(document.unfit)
+            report.failed += place != "failures"
         self.vectors.clear()
+
+    def _count(self, document: Document, name: str) -> None:
+        self._counted[document.key] = name, document
+        setattr(self._report, name, getattr(self._report, name) + 1)
+        self._report.unfit += len(document.unfit)
 
     def commit_when_due(self) -> None:
         full = len(self.batch) >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES

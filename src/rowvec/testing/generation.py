@@ -27,6 +27,8 @@ from rowvec.types import (
     State,
     Stored,
     TextVector,
+    Unfit,
+    UnfitValue,
     Vector,
     WriteBatch,
 )
@@ -45,6 +47,7 @@ class Made:
     records: dict[Key, Record] = field(default_factory=dict)
     failures: dict[Key, Failure] = field(default_factory=dict)
     offsets: dict[str, str] = field(default_factory=dict)
+    unfit: dict[Key, tuple[Unfit, ...]] = field(default_factory=dict)
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     undone: bool = False
 
@@ -152,21 +155,35 @@ class MemoryGeneration:
                 conflicts += 1
                 continue
             records[document.key] = Record(document, np.array(entry.vector, np.float32), entry.truncated)
+            self._list(document)
             failures.pop(document.key, None)
         for document in batch.updates:
             record = records.get(document.key)
             if record and record.document.text_hash == document.text_hash:
                 record.document = document
+                self._list(document)
                 failures.pop(document.key, None)
         for key in batch.deletes:
             records.pop(key, None)
             failures.pop(key, None)
+            self._made.unfit.pop(key, None)
         for key in batch.recovered:
             failures.pop(key, None)
         failures.update({failure.key: failure for failure in batch.failures})
         self._store.tables.positions.update(batch.positions)
         self._made.offsets.update(batch.offsets)
         return conflicts
+
+    def _list(self, document: Document) -> None:
+        self._made.unfit.pop(document.key, None)
+        if document.unfit:
+            self._made.unfit[document.key] = document.unfit
+
+    def unfit(self, keys: Sequence[Key] | None = None, limit: int | None = None) -> list[UnfitValue]:
+        with self._store.tables.guard:
+            listed = [UnfitValue(key, *each) for key, unfit in self._made.unfit.items() for each in unfit]
+        wanted = listed if keys is None else [each for each in listed if each.key in set(keys)]
+        return sorted(wanted, key=lambda each: (each.column, str(each.key)))[:limit]
 
     def offsets(self) -> dict[str, str]:
         return dict(self._made.offsets)
@@ -190,6 +207,7 @@ class MemoryGeneration:
             stale=len(failures.keys() & records.keys()),
             truncated=sum(record.truncated for record in records.values()),
             bytes=sum(record.vector.nbytes for record in records.values()),
+            unfit=sum(map(len, self._made.unfit.values())),
         )
 
     def vector(self, key: Key) -> Vector | None:

@@ -12,7 +12,7 @@ from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, load_engine
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.windows import Tokenized, WindowTokenizer
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, EmbedderError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
@@ -118,7 +118,26 @@ class LocalEmbedder:
         tokenized = self._tokenize(self._passage_prompt, texts)
         tokens = sum(len(window) for text in tokenized for window in text.windows)
         truncated = [position for position, text in enumerate(tokenized) if text.truncated]
-        return Embedded(self._vectors(tokenized), tokens, truncated)
+        problems = self._foreign(tokenized)
+        if not problems:
+            return Embedded(self._vectors(tokenized), tokens, truncated)
+        known = [position for position in range(len(tokenized)) if position not in problems]
+        vectors = np.zeros((len(tokenized), self.fingerprint.dimension), np.float32)
+        vectors[known] = self._vectors([tokenized[position] for position in known])
+        return Embedded(vectors, tokens, truncated, problems=problems)
+
+    def _foreign(self, tokenized: Sequence[Tokenized]) -> dict[int, Exception]:
+        """Texts with a token that the model has no vector for: one that was added to the tokenizer alone."""
+        words = self._files.config["vocab_size"]
+        highest = [max(map(max, text.windows)) for text in tokenized]
+        return {
+            position: EmbedderError(
+                f"The tokenizer gives token {token} for this text, but the model has only {words} words.",
+                hint="A word was added to the tokenizer alone: fetch the model again, or leave that word out.",
+            )
+            for position, token in enumerate(highest)
+            if token >= words
+        }
 
     def embed_query(self, text: str) -> Vector:
         vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]))[0]

@@ -8,21 +8,20 @@ memory; its retries would stay unused, since a 429 is waiting here, not failing.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from rowvec.embedders.openai import wire as wire
-from rowvec.embedders.openai.limits import Limiter, pause
+from rowvec.embedders.openai.call import PROBE, Bill, Call
+from rowvec.embedders.openai.limits import Limiter
 from rowvec.embedders.openai.tokens import counter_for
-from rowvec.embedders.pricing import Budget, Hold, Price, bare_model
-from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.embedders.pricing import Budget, Price, bare_model
+from rowvec.errors import ConfigError, EmbedderError, TextRefused
 from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
@@ -35,17 +34,6 @@ MAX_TEXTS = 2048
 MAX_TOKENS = 300_000
 """OpenAI's limits for one request, all its texts together."""
 CONTEXT = 8192
-PROBE = "rowvec"
-"""Sent where an answer is needed and no text is at hand."""
-
-
-@dataclass(slots=True)
-class _Bill:
-    """What one `embed` call was billed, tries without a usable answer included."""
-
-    tokens: int = 0
-    cost: float = 0.0
-    estimated: bool = False
 
 
 class OpenAIEmbedder:
@@ -116,7 +104,10 @@ class OpenAIEmbedder:
         self._limiter = Limiter(requests_per_minute, tokens_per_minute)
         self._max_tries, self._max_wait, self._backoff = max_tries, max_wait, backoff
         self._query_prompt, self._passage_prompt = query_prompt, passage_prompt
-        self._base64 = True
+        self._base64: bool | None = None
+        """Whether vectors are asked for in base64; None until that has worked, or floats have where that had not."""
+        self._spoils = False
+        """It gives certain texts no vector that can be used, however often it is asked."""
         self._proven = False
         self._latency = 0.5
         self._http = _client(self._endpoint, timeout, concurrency)
@@ -171,6 +162,10 @@ class OpenAIEmbedder:
     def embed(self, texts: Sequence[str]) -> Embedded:
         return self._embed([self._passage_prompt + text for text in texts])
 
+    def embed_once(self, texts: Sequence[str]) -> Embedded:
+        """See `rowvec.embedders.base.TriesAgain`."""
+        return self._embed([self._passage_prompt + text for text in texts], tries=1)
+
     def embed_query(self, text: str) -> Vector:
         vector: Vector = self._embed([self._query_prompt + text]).vectors[0]
         return vector
@@ -180,20 +175,23 @@ class OpenAIEmbedder:
         self._limiter.close()
         self._http.close()
 
-    def _embed(self, texts: list[str]) -> Embedded:
+    def _embed(self, texts: list[str], tries: int | None = None) -> Embedded:
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:
             raise TextRefused(f"A text holds half a character, which UTF-8 cannot carry: {error.reason}.") from error
         counts = self._tokens.count(texts)
         parts = list(stretches(counts, MAX_TEXTS, MAX_TOKENS))
-        bill = _Bill()
+        bill = Bill()
         found: list[Vectors] = []
+        problems: dict[int, Exception] = {}
         with self.budget.hold(sum(self._most(texts[part], counts[part]) for part in parts)) as hold:
             for part in parts:
-                found.append(_Call(self, texts[part], counts[part], hold, bill).vectors())
+                call = Call(self, texts[part], counts[part], hold, bill, tries)
+                found.append(call.vectors())
+                problems |= {part.start + place: problem for place, problem in call.problems.items()}
         vectors = np.concatenate(found) if found else np.empty((0, self._dimension or 0), np.float32)
-        return Embedded(vectors, bill.tokens, cost=bill.cost, estimated=bill.estimated)
+        return Embedded(vectors, bill.tokens, cost=bill.cost, estimated=bill.estimated, problems=problems)
 
     def _most(self, texts: Sequence[str], counts: Sequence[int]) -> float:
         """US dollars that a request can cost at most."""
@@ -222,147 +220,6 @@ class OpenAIEmbedder:
         )
 
 
-class _Call:
-    """One request, from its first try to its answer."""
-
-    def __init__(self, owner: OpenAIEmbedder, texts: list[str], counts: list[int], hold: Hold, bill: _Bill) -> None:
-        self._owner = owner
-        self._endpoint = owner._endpoint
-        self._texts = texts
-        self._counts = counts
-        self._counted = sum(counts)
-        self._hold = hold
-        self._bill = bill
-        self._most = 0.0
-        """US dollars that this try can cost at most."""
-
-    def vectors(self) -> Vectors:
-        """Shape (texts, dimension), tried up to `max_tries` times."""
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
-        owner = self._owner
-        retrying = Retrying(
-            stop=stop_after_attempt(owner._max_tries),
-            wait=wait_random_exponential(multiplier=owner._backoff, max=30),
-            retry=retry_if_exception(_worth_another_try),
-            sleep=owner._limiter.sleep,
-            reraise=True,
-        )
-        return retrying(self._try)
-
-    def _try(self) -> Vectors:
-        """One try, which waits through any number of 429s."""
-        owner, waited, refusals = self._owner, 0.0, 0
-        while True:
-            owner._limiter.acquire(self._counted)
-            with_base64 = owner._base64
-            try:
-                return self._read(self._send(with_base64))
-            except RateLimited as error:
-                refusals += 1
-                seconds = pause(error.retry_after, refusals)
-                waited += seconds
-                if waited > owner._max_wait:
-                    raise RateLimited(
-                        f"{error.message} It asks for {seconds:.0f} seconds more, but a request waits "
-                        f"at most {owner._max_wait:.0f}.",
-                        retry_after=error.retry_after,
-                    ) from error
-                owner._limiter.shut(seconds)
-            except TextRefused as error:
-                if with_base64 and any(word in error.message for word in ("encoding_format", "base64")):
-                    owner._base64 = False
-                    continue
-                self._doubt(error)
-
-    def _send(self, with_base64: bool) -> httpx2.Response:
-        """
-        Raises:
-            EmbedderError: the service wants a key, and there is none.
-            EmbedderUnavailable: no answer came.
-            BudgetExceeded: earlier tries have used up what was held for this request.
-        """
-        import httpx2
-
-        if self._endpoint.lacks_key:
-            raise wire.missing_key(self._endpoint)
-        owner = self._owner
-        body: dict[str, Any] = {"model": owner.model, "input": self._texts}
-        if with_base64:
-            body["encoding_format"] = "base64"
-        if self._endpoint.dimensions is not None:
-            body["dimensions"] = self._endpoint.dimensions
-        self._most = owner._most(self._texts, self._counts)
-        self._hold.require(self._most)
-        started = time.monotonic()
-        try:
-            response = owner._http.post(f"{self._endpoint.base_url}/embeddings", json=body)
-        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
-            unreached = EmbedderUnavailable(f"{self._endpoint.base_url} cannot be reached: {error}.")
-            unreached.hint = "Check base_url, the network and the proxy."
-            raise unreached from error
-        except httpx2.RequestError as error:
-            # The request may have arrived and been billed: nobody knows.
-            self._hold.lose(self._most)
-            what = self._endpoint.quote(str(error)) or type(error).__name__
-            raise EmbedderUnavailable(f"The connection to {self._endpoint.base_url} broke: {what}") from error
-        owner._latency += (time.monotonic() - started - owner._latency) / 8
-        return response
-
-    def _read(self, response: httpx2.Response) -> Vectors:
-        status, content = response.status_code, response.content
-        if status != 200:
-            raise wire.error_of(self._endpoint, status, response.headers, content)
-        try:
-            body = wire.parse(self._endpoint, content)
-        except wire.BrokenAnswer:
-            self._hold.lose(self._most)
-            raise
-        if "error" in body and "data" not in body:
-            raise wire.error_of(self._endpoint, status, response.headers, content)
-        self._settle(wire.usage_of(body))
-        vectors = wire.vectors_of(self._endpoint, body, len(self._texts))
-        self._owner._check_dimension(vectors)
-        return vectors
-
-    def _settle(self, usage: wire.Usage) -> None:
-        """Books what an answer billed, usable or not."""
-        owner, price = self._owner, self._owner.price
-        tokens = self._counted if usage.tokens is None else usage.tokens
-        cost = usage.cost
-        if cost is None:
-            cost = price.cost(tokens) if price else 0.0
-        self._bill.tokens += tokens
-        self._bill.cost += cost
-        self._bill.estimated |= usage.tokens is None
-        self._hold.pay(cost, tokens)
-        if usage.tokens is None:
-            # The bill may be higher than this estimate, and nobody will ever know: the budget allows for it.
-            self._hold.lose(max(0.0, self._most - cost))
-            return
-        owner._limiter.correct(tokens - self._counted)
-        # A router may charge more than the table says: in the bound, money counts, not tokens.
-        charged = cost / price.per_million * 1e6 if price and price.per_million else 0.0
-        owner._tokens.learn(self._counted, max(tokens, charged))
-
-    def _doubt(self, error: TextRefused) -> NoReturn:
-        """A service that has answered nothing yet may refuse every text, whatever it says; a plain word shows it.
-
-        Without this, a wrong setting would look like a fault of every row.
-        """
-        owner = self._owner
-        with owner._first:
-            if not owner._proven:
-                word = [owner._passage_prompt + PROBE]
-                if self._texts == word:
-                    raise EmbedderError(
-                        f"{error.message} It refuses a plain word, so it will refuse every text.",
-                        hint="Check model, dimensions and base_url.",
-                    ) from error
-                _Call(owner, word, owner._tokens.count(word), self._hold, self._bill).vectors()
-        raise error
-
-
 def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2.Client:
     import httpx2
 
@@ -380,7 +237,3 @@ def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2
             f"No client for {endpoint.base_url} can be set up: {endpoint.quote(str(error))}",
             hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
         ) from error
-
-
-def _worth_another_try(error: BaseException) -> bool:
-    return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)

@@ -10,7 +10,9 @@ import base64
 import binascii
 import json
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -45,6 +47,20 @@ class BrokenAnswer(EmbedderUnavailable):
     """Status 200 with a body that breaks the contract. Asking again may help, and was billed all the same."""
 
 
+class SpoiledAnswer(BrokenAnswer):
+    """Vectors of which some can be used.
+
+    Attributes:
+        vectors: shape (texts, dimension); what stands in the rows of the bad ones does not matter.
+        bad: positions of those, each with what is wrong.
+    """
+
+    def __init__(self, message: str, vectors: Vectors, bad: Mapping[int, str]) -> None:
+        super().__init__(message)
+        self.vectors = vectors
+        self.bad = bad
+
+
 class Usage(NamedTuple):
     """What an answer says it billed; None if it does not say."""
 
@@ -77,7 +93,17 @@ class Endpoint:
         said = " ".join(message.split())
         if self.key:
             said = said.replace(self.key, "***")
+            # Some services repeat a key with its middle left out.
+            said = _PART_OF_KEY.sub(lambda found: "***" if self._is_part(found[0]) else found[0], said)
         return said if len(said) <= 300 else said[:300] + " …"
+
+    def _is_part(self, word: str) -> bool:
+        assert self.key is not None
+        return word.startswith(self.key[:SHOWN_OF_KEY]) or word.endswith(self.key[-SHOWN_OF_KEY:])
+
+
+SHOWN_OF_KEY = 4
+_PART_OF_KEY = re.compile(r"[\w*.…-]*[\w*…]")
 
 
 def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
@@ -87,13 +113,14 @@ def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
     """
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):
         return body
     if content.lstrip()[:1] == b"<":
         raise not_an_api(endpoint, "answers with a web page instead of JSON")
-    raise BrokenAnswer(f"{endpoint.location} answered 200 with a body that is not the JSON of an embeddings API.")
+    what = "a body that is not the JSON of an embeddings API" if content.strip() else "an empty body"
+    raise BrokenAnswer(f"{endpoint.location} answered 200 with {what}.")
 
 
 def not_an_api(endpoint: Endpoint, what: str) -> BrokenAnswer:
@@ -115,11 +142,16 @@ def usage_of(body: Mapping[str, Any]) -> Usage:
     return Usage(tokens, cost)
 
 
-def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vectors:
+def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int, known: int | None = None) -> Vectors:
     """The vectors of an answer, placed by `index`, shape (count, dimension).
+
+    Args:
+        known: the dimension that the service has given before. Where all vectors have another one, that is for the
+            caller to judge; else those that have another one are bad.
 
     Raises:
         BrokenAnswer: not `count` vectors of one dimension with all their numbers finite and a length above zero.
+        SpoiledAnswer: that is so of some of them only.
     """
     data = body.get("data")
     if not isinstance(data, list) or len(data) != count:
@@ -130,36 +162,58 @@ def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int) -> Vecto
         index = item.get("index", position) if isinstance(item, dict) else None
         if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
             raise BrokenAnswer(f"{endpoint.location} answered with vectors whose index is missing, wrong or repeated.")
-        rows[index] = _unpack(endpoint, item.get("embedding"))
-    sizes = sorted({len(row) for row in rows})
-    if len(sizes) != 1 or sizes[0] == 0:
-        raise BrokenAnswer(f"{endpoint.location} answered with vectors of different dimensions: {sizes}.")
-    vectors: Vectors = np.stack(rows)
-    # A length of zero, or one that overflows, would make every distance to the vector meaningless.
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    if not np.isfinite(lengths).all() or not lengths.all():
-        raise BrokenAnswer(f"{endpoint.location} answered with a vector that is all zeros or holds NaN or infinity.")
-    return vectors
+        rows[index] = _unpack(item.get("embedding"))
+    sizes = Counter(len(row) for row in rows if not isinstance(row, str))
+    if len(sizes) == 1 and sizes.total() == count:
+        vectors: Vectors = np.stack(rows)
+        # A length of zero, or one that overflows, would make every distance to the vector meaningless.
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        if vectors.shape[1] and np.isfinite(lengths).all() and lengths.all():
+            return vectors
+    elif known is None and len(sizes) > 1 and len(set(sizes.values())) == 1:
+        raise BrokenAnswer(f"{endpoint.location} answered with vectors of different dimensions: {sorted(sizes)}.")
+    raise _spoiled(endpoint, rows, known or (sizes.most_common(1)[0][0] if sizes else 0))
 
 
-def _unpack(endpoint: Endpoint, embedding: object) -> Vectors:
+def _spoiled(endpoint: Endpoint, rows: list[Any], dimension: int) -> BrokenAnswer:
+    bad: dict[int, str] = {}
+    vectors: Vectors = np.zeros((len(rows), dimension), np.float32)
+    for index, row in enumerate(rows):
+        problem = row if isinstance(row, str) else _problem(row, dimension)
+        if problem is None:
+            vectors[index] = row
+        else:
+            bad[index] = problem
+    said = f"{endpoint.location} answered with {bad[min(bad)]}."
+    return SpoiledAnswer(said, vectors, bad) if len(bad) < len(rows) else BrokenAnswer(said)
+
+
+def _problem(row: Vectors, dimension: int) -> str | None:
+    if len(row) != dimension or not dimension:
+        return f"a vector of {len(row)} dimensions instead of {dimension}"
+    length = float(np.linalg.norm(row.astype(np.float64)))
+    return None if math.isfinite(length) and length > 0 else "a vector that is all zeros or holds NaN or infinity"
+
+
+def _unpack(embedding: object) -> Vectors | str:
+    """A vector, or what is wrong with it."""
     try:
         if isinstance(embedding, str):
             return np.frombuffer(base64.b64decode(embedding, validate=True), "<f4").astype(np.float32, copy=False)
         if isinstance(embedding, list):
-            with np.errstate(over="ignore"):  # an infinity is found below
+            with np.errstate(over="ignore"):  # an infinity is found later
                 row = np.asarray(embedding, np.float64).astype(np.float32)
             if row.ndim == 1:
                 return row
-    except (ValueError, TypeError, binascii.Error) as error:
-        raise BrokenAnswer(f"{endpoint.location} answered with a vector that cannot be read: {error}.") from error
-    raise BrokenAnswer(f"{endpoint.location} answered with a vector that is neither a list of numbers nor base64.")
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
+        return f"a vector that cannot be read: {error}"
+    return "a vector that is neither a list of numbers nor base64"
 
 
 def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], content: bytes) -> EmbedderError:
     """The error that a refusal means. `headers` ignores case, or has lower-case names."""
     message, code, parsed = _error_object(content)
-    if status == 200 and code.isdigit():
+    if status < 300 and code.isdigit():
         # Routers pass an upstream error on inside a 200, with the status as its code.
         status = int(code)
     said = endpoint.quote(message)
@@ -167,10 +221,10 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status == 403 and _about(message, "flagged", "moderation"):
         return TextRefused(f"{location} refuses the text ({status}): {said}")
     if status in (401, 403):
-        return _key_error(endpoint, status)
+        return _key_error(endpoint, status, said)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(
-            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left.",
+            f"{location} refuses: the account of {endpoint.key_env} has no credit or quota left ({status}: {said}).",
             hint="Add credit at the provider, then run it again: what was embedded is kept.",
         )
     if status == 429 or (status == 503 and "retry-after" in headers):
@@ -194,7 +248,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
                 hint="Change `dimensions`, or leave it out.",
             )
         return TextRefused(f"{location} refuses the text ({status}): {said}")
-    if status in (408, 409, 425) or status >= 500 or status == 200:
+    if status in (408, 409, 425) or status >= 500 or status < 300:
         return EmbedderUnavailable(f"{location} fails with {status}: {said}")
     return EmbedderError(f"{location} refuses with {status}: {said}")
 
@@ -209,12 +263,11 @@ def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:
     )
 
 
-def _key_error(endpoint: Endpoint, status: int) -> EmbedderError:
-    # The service's own message is left out: some of them repeat parts of the key.
+def _key_error(endpoint: Endpoint, status: int, said: str) -> EmbedderError:
     if endpoint.key is None:
         return missing_key(endpoint, status)
     return EmbedderError(
-        f"{endpoint.location} does not accept the key in {endpoint.key_env} ({status}).",
+        f"{endpoint.location} does not accept the key in {endpoint.key_env} ({status}): {said}",
         hint=f"Check {endpoint.key_env}: is it of this provider, and may it use this model?",
     )
 
@@ -223,12 +276,13 @@ def _error_object(content: bytes) -> tuple[str, str, bool]:
     """Message and code of an error body, and whether it was JSON, in the shapes that servers use."""
     try:
         body = json.loads(content)
-    except ValueError:
-        return "no message", "", False
+    except (ValueError, RecursionError):
+        text = content.decode("utf-8", "replace").strip()
+        return "no message" if not text or text[:1] in "<[{" else text, "", False
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):
         return str(error), "", True
-    message = error.get("message") or error.get("detail") or json.dumps(error)
+    message = error.get("message") or error.get("detail") or error.get("title") or json.dumps(error)
     metadata = error.get("metadata")
     if isinstance(metadata, dict) and metadata.get("raw"):
         message = f"{message}: {metadata['raw']}"

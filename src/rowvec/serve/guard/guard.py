@@ -49,12 +49,18 @@ class Guard:
             return
         began = time.perf_counter()
         status = 0
+        head = scope["method"] == "HEAD"
+        if head:
+            # Answered as GET is, without the body.
+            scope = {**scope, "method": "GET"}
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+            elif head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:

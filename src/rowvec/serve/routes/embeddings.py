@@ -13,8 +13,8 @@ from starlette.responses import Response
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import EmbedderError
-from rowvec.serve.context import Pick, context_of
-from rowvec.serve.models import EmbeddingsReply, EmbeddingsRequest, embeddings_reply
+from rowvec.serve.context import Pick, context_of, named_pipeline
+from rowvec.serve.models import EmbeddingsReply, EmbeddingsRequest, ModelsReply, embeddings_reply, models_reply
 from rowvec.serve.problems import RESPONSES, Problem
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import Service
@@ -46,7 +46,23 @@ def embeddings_routes(pick: Pick) -> APIRouter:
                 found, used = await threads.call(_embed, embedder, chunk)
                 vectors += found
                 tokens += used
-        return json_reply(embeddings_reply(vectors, tokens, fingerprint.model, body.encoding_format))
+        return json_reply(embeddings_reply(vectors, tokens, fingerprint.model, body.encoding_format or "float"))
+
+    return router
+
+
+def models_routes() -> APIRouter:
+    """The models of all pipelines, whatever their number."""
+    router = APIRouter(tags=["embeddings"], responses=RESPONSES)
+
+    @router.get("/v1/models", response_model=ModelsReply, summary="The models that embed, of all pipelines")
+    async def models(request: Request) -> Response:
+        services = context_of(request).services.values()
+        return json_reply(models_reply(service.embedder.fingerprint.model for service in services))
+
+    @router.get("/pipelines/{name}/v1/models", response_model=ModelsReply, summary="The model of one pipeline")
+    async def model(service: Service = Depends(named_pipeline)) -> Response:
+        return json_reply(models_reply([service.embedder.fingerprint.model]))
 
     return router
 

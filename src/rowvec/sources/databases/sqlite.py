@@ -114,7 +114,10 @@ class SqliteDatabase(Database):
         line = str(error)
         code = getattr(error, "sqlite_errorname", None) or ""
         if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-            return SourceUnavailable(f"{self.location} is locked by another process: {line}", hint="It is tried again.")
+            return SourceUnavailable(
+                f"{self.location} is locked by another process: {line}",
+                hint="Close what writes to it, or wait for it; then run it again.",
+            )
         if code.startswith("SQLITE_NOTADB"):
             return SourceError(f"{self._path} is not a SQLite database.", hint="Correct source.url.")
         if code.startswith("SQLITE_CORRUPT"):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 
 Values: TypeAlias = tuple[Any, ...]
 
@@ -101,6 +101,12 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "Set the store's language to none to do without keyword search.",
     ),
 )
+_OF_THE_STATEMENT = (
+    "integer overflow", "syntax error", "no such", "not authorized", "out of memory", "interrupted", "too many",
+    "transaction", "misuse", "corrupt",
+)  # fmt: skip
+"""What the engine says for other reasons than a value: the first is that of `fail_unless`. Whatever else it says is of
+a row, and another row may pass: a trigger of the user's own may say anything."""
 _TRANSIENT = ("database is locked", "database table is locked", "database schema has changed", "sqlite_busy", "busy")
 
 
@@ -112,4 +118,9 @@ def translated(message: str, location: str) -> StoreError:
             return StoreError(f"{location}: {problem} ({message})", hint=hint)
     if any(said in plain for said in _TRANSIENT):
         return StoreUnavailable(f"{location}: another process is writing to the database. ({message})")
+    if not any(said in plain for said in _OF_THE_STATEMENT):
+        advice = (
+            "A constraint of the table refuses the row: change that, or the row." if "constraint" in plain else None
+        )
+        return DataRefused(f"{location} refused a row: {message}", hint=advice)
     return StoreError(f"{location}: {message}")

@@ -27,6 +27,7 @@ from rowvec.types import (
     Ranked,
     Stored,
     TextVector,
+    UnfitValue,
     Vector,
     WriteBatch,
 )
@@ -136,6 +137,18 @@ class LibsqlGeneration:
             for key, error, attempts, failed, next_try, text_hash in self._database.query(sql, (limit or -1,))
         ]
 
+    def unfit(self, keys: Sequence[Key] | None = None, limit: int | None = None) -> list[UnfitValue]:
+        rows: list[Values] = []
+        sql = 'select "key", "column", reason from rowvec_unfit where target = ?'
+        if not migrations.has_unfit(self._database):
+            return []  # A store that no sync of this version has filled yet.
+        if keys is None:
+            rows = self._database.query(f'{sql} order by "column", "key" limit ?', (self.tables.owner, limit or -1))
+        for part in write.chunks(keys or (), _KEYS):
+            values = (self.tables.owner, *map(str, part))
+            rows += self._database.query(f'{sql} and "key" in ({write.marks(len(part))})', values)
+        return [UnfitValue(key_of(key, self.spec.key_type), column, reason) for key, column, reason in rows][:limit]
+
     def status(self) -> GenerationStatus:
         vectors, failures = self.tables.vectors, self.tables.failures
         sql = f"""select (select count(*) from {vectors} where embedding is not null),
@@ -146,7 +159,13 @@ class LibsqlGeneration:
                   sqlite_version()"""
         rows, failed, stale, truncated, size, version = self._database.query(sql)[0]
         found = self.index.status()
-        return GenerationStatus(rows, failed, stale, truncated, size, found[0] if found else None, f"SQLite {version}")
+        unfit = 0
+        if migrations.has_unfit(self._database):
+            count = "select count(*) from rowvec_unfit where target = ?"
+            unfit = self._database.query(count, (self.tables.owner,))[0][0]
+        return GenerationStatus(
+            rows, failed, stale, truncated, size, unfit, found[0] if found else None, f"SQLite {version}"
+        )
 
     def vector(self, key: Key) -> Vector | None:
         sql = f"select embedding from {self.tables.vectors} where {self._key} = ?"

@@ -68,6 +68,10 @@ def refuse_newer(state: State, location: str) -> None:
     shared.refuse_newer(state.standing, MIGRATIONS, location)
 
 
+def has_unfit(database: Database) -> bool:
+    return bool(database.query("select 1 from sqlite_master where name = 'rowvec_unfit'"))
+
+
 def guard() -> Statement:
     """Fails, and the transaction that it is in with it, where a newer rowvec has changed the store."""
     # No query: the engine computes the rows of one only when they are asked for. It changes nothing.
@@ -138,8 +142,17 @@ def _mark_rendering(database: Database) -> list[Statement]:
     return [Statement(f"update rowvec_generations set recipe = recipe || '.1' where {hashes}")]
 
 
+def _list_unfit(database: Database) -> list[Statement]:
+    sql = """create table if not exists rowvec_unfit (
+        target text not null, "key" text not null, "column" text not null, reason text not null,
+        primary key (target, "key", "column")
+    ) without rowid"""
+    return [Statement(sql)]
+
+
 MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(3, "a list of the metadata values that are null because they do not fit", _list_unfit),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

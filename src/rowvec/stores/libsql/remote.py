@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import tenacity
 
-from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 from rowvec.stores.libsql.database import Statement, Values, translated
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
@@ -94,7 +94,7 @@ class RemoteDatabase:
         try:
             return json.dumps({"sql": sql, "args": [_encoded(value) for value in values]}, allow_nan=False)
         except ValueError:
-            raise StoreError(f"{self.location}: an infinite number cannot be sent over HTTP.") from None
+            raise DataRefused(f"{self.location}: an infinite number cannot be sent over HTTP.") from None
 
     def _changed(self, response: Any, statements: int, first: bool) -> list[int]:
         result = response["result"]

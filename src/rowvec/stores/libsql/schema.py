@@ -152,8 +152,11 @@ def tokenizer(language: str) -> str:
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
     names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
-    offsets = Statement("delete from rowvec_offsets where target = ?", (tables.owner,))
-    return [offsets, *(Statement(f"drop table if exists {name}") for name in names)]
+    books = [
+        Statement(f"delete from {book} where target = ?", (tables.owner,))
+        for book in ("rowvec_offsets", "rowvec_unfit")
+    ]
+    return [*books, *(Statement(f"drop table if exists {name}") for name in names)]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from rowvec.errors import StoreError
+from rowvec.errors import DataRefused, StoreError
 from rowvec.types import Column, ColumnType, Key
 
 DECLARED: dict[ColumnType, str] = {
@@ -96,7 +96,7 @@ def row_in(values: Sequence[Any], columns: Sequence[Column], key: Key) -> tuple[
         try:
             fitting.append(value_in(value, column))
         except (TypeError, ValueError, ArithmeticError) as error:
-            raise StoreError(
+            raise DataRefused(
                 f"Row {key}: the value of {column.name!r} does not fit a {column.type} column: {error}"
             ) from None
     return tuple(fitting)

@@ -23,7 +23,18 @@ from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import index
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
 from rowvec.support.keys import key_of
-from rowvec.types import ColumnType, Failure, Fingerprint, Key, PastFailure, Report, Run, State
+from rowvec.types import (
+    ColumnType,
+    Document,
+    Failure,
+    Fingerprint,
+    Key,
+    PastFailure,
+    Report,
+    Run,
+    State,
+    UnfitValue,
+)
 
 Connection = psycopg.Connection[Any]
 _VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
@@ -173,12 +184,12 @@ class Bookkeeping:
         return {by_name[name]: PastFailure(text_hash, attempts, due) for name, text_hash, attempts, due in rows}
 
     def add_failures(self, connection: Connection, failures: Sequence[Failure]) -> None:
+        # Not by `on conflict`: a unique index takes no long keys, which are among the rows that fail.
+        self.clear_failures(connection, [failure.key for failure in failures])
         with connection.cursor() as cursor:
             cursor.executemany(
                 "insert into rowvec.failures (scope, key, error, attempts, failed_at, next_try, text_hash)"
-                " values (%s, %s, %s, %s, %s, %s, %s) on conflict (scope, key) do update set error = excluded.error,"
-                " attempts = excluded.attempts, failed_at = excluded.failed_at, next_try = excluded.next_try,"
-                " text_hash = excluded.text_hash",
+                " values (%s, %s, %s, %s, %s, %s, %s)",
                 [
                     (
                         self.filling,
@@ -198,6 +209,31 @@ class Bookkeeping:
             connection.execute(
                 "delete from rowvec.failures where scope = %s and key = any(%s)", [self.filling, [str(k) for k in keys]]
             )
+
+    def write_unfit(self, connection: Connection, documents: Sequence[Document], gone: Sequence[Key]) -> None:
+        """Bring the list of unfit metadata in step with rows that were written and keys that were deleted."""
+        listed = [(str(each.key), *unfit) for each in documents for unfit in each.unfit]
+        if connection.execute("select from rowvec.unfit where scope = %s limit 1", [self.filling]).rowcount:
+            keys = [*(str(document.key) for document in documents), *map(str, gone)]
+            connection.execute("delete from rowvec.unfit where scope = %s and key = any(%s)", [self.filling, keys])
+        if listed:
+            connection.execute(
+                'insert into rowvec.unfit (scope, key, "column", reason)'
+                " select %s, * from unnest(%s::text[], %s::text[], %s::text[])",
+                [self.filling, *map(list, zip(*listed, strict=True))],
+            )
+
+    def unfit(
+        self, connection: Connection, keys: Sequence[Key] | None, limit: int | None, key_type: ColumnType
+    ) -> list[UnfitValue]:
+        if connection.execute("select to_regclass('rowvec.unfit')").fetchone() == (None,):
+            return []  # A store that no sync of this version has filled yet.
+        rows = connection.execute(
+            'select key, "column", reason from rowvec.unfit where scope = %s and (%s or key = any(%s))'
+            ' order by "column", key limit %s',
+            [self.filling, keys is None, [str(key) for key in keys or ()], limit],
+        )
+        return [UnfitValue(key_of(key, key_type), column, reason) for key, column, reason in rows.fetchall()]
 
     def failures(self, connection: Connection, limit: int | None, key_type: ColumnType) -> list[Failure]:
         rows = connection.execute(
@@ -227,7 +263,7 @@ class Bookkeeping:
         return {by_name[name]: position for name, position in rows.fetchall()}
 
 
-_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets")
+_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets", "rowvec.unfit")
 _SAVE_POSITIONS = (
     "insert into rowvec.positions (scope, key, position) select %s, * from unnest(%s::text[], %s::text[])"
     " on conflict (scope, key) do update set position = excluded.position"
@@ -321,9 +357,12 @@ def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
         )
     )
     failed, stale = count_failures(connection, names, table.key)
+    listed = connection.execute("select to_regclass('rowvec.unfit')").fetchone() != (None,)
+    count = "select count(*) from rowvec.unfit where scope = %s"
+    unfit = int(single(connection.execute(count, [names.scope]))[0]) if listed else 0
     version = use_vectors(connection)
     return GenerationStatus(
-        rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size,
+        rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size, unfit=unfit,
         index=index.usable(index.find(connection, names), table.metric),
         engine=f"pgvector {version}",
     )  # fmt: skip

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from rowvec.errors import RowvecError, StatementCancelled, StoreError, StoreUnavailable
+from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreError, StoreUnavailable
 from rowvec.stores.postgres.embedded import revive
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
@@ -250,10 +250,6 @@ _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str
     ),
     ((psycopg.errors.DiskFull,), StoreError, "The disk of {} is full", "Free space, then run it again."),
     (
-        (psycopg.errors.ProgramLimitExceeded,), StoreError, "{} refused a statement",
-        "A row of it has to fit into 8 kB, long texts apart: name fewer columns in store.metadata.",
-    ),
-    (
         (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
         "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
         " yours to make.",
@@ -289,6 +285,37 @@ _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str
 """What an error of the driver becomes: the first line that fits. StoreUnavailable says that it may pass."""
 
 
+_OF_THE_DATA = frozenset({"09", "21", "22", "23", "27", "38", "39", "44", "54", "P0"})
+"""Classes of SQLSTATE that say what is wrong with a value, or come out of a function or trigger of the user's own."""
+_BY_RULE = ("exec_stmt_raise", "ExecWithCheckOptions")
+"""Functions of the server behind `raise` in a trigger, whatever its SQLSTATE, and behind row-level security."""
+
+
+def is_of_the_data(error: psycopg.Error) -> bool:
+    """Another row may pass where this one did not."""
+    state = error.sqlstate
+    if state is None:
+        # The driver's own word about a value: a NUL in a text, for example.
+        return isinstance(error, psycopg.DataError)
+    if state[:2] in _OF_THE_DATA:
+        return True
+    # A trigger may ask for another try, or say that something else is wrong.
+    return error.diag.source_function in _BY_RULE and state[:2] not in ("08", "40", "53", "55", "57", "58")
+
+
+def _hint(error: psycopg.Error) -> str | None:
+    """What to do about a row that the server refuses."""
+    if error.diag.source_function == "_bt_check_third_page":
+        return "A key can have up to 2,704 bytes in PostgreSQL: use a shorter key, such as a hash of it, in a query."
+    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+        return "A row has to fit into 8 kB, long texts apart: name fewer columns in store.metadata."
+    if isinstance(error, psycopg.errors.RaiseException) or error.diag.source_function in _BY_RULE:
+        return "A trigger or a policy of the table refuses the row: change that, or the row."
+    if isinstance(error, psycopg.IntegrityError):
+        return "A constraint of the table refuses the row: change that, or the row."
+    return None
+
+
 @contextmanager
 def translated(location: str) -> Iterator[None]:
     """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
@@ -300,6 +327,8 @@ def translated(location: str) -> Iterator[None]:
                 f"{location} is behind a pooler in statement mode, which takes no transactions.",
                 hint="Set store.url to the database itself. Searches work behind a pooler in transaction mode too.",
             ) from error
+        if is_of_the_data(error):
+            raise DataRefused(f"{location} refused a row: {_first_line(error)}", hint=_hint(error)) from error
         kind, said, hint = next((kind, said, hint) for types, kind, said, hint in _REFUSED if isinstance(error, types))
         raise kind(f"{said.format(location)}: {_first_line(error)}", hint=hint) from error
 

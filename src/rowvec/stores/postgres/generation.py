@@ -29,11 +29,13 @@ from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     ColumnType,
     Document,
+    Entry,
     Failure,
     Key,
     Ranked,
     Stored,
     TextVector,
+    UnfitValue,
     Vector,
     WriteBatch,
 )
@@ -143,6 +145,9 @@ class PostgresGeneration:
                     texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)
                     self.words.upsert(connection, [each.key for each in texts], [each.text for each in texts])
                     self.words.delete(connection, batch.deletes)
+                if not self.names.column:
+                    # A table of the user's own holds its columns, not copies of them.
+                    self._books.write_unfit(connection, self._written(batch, written, updated), batch.deletes)
                 if batch.failures:
                     self._books.add_failures(connection, batch.failures)
                 self._books.save_progress(connection, batch.positions, batch.offsets)
@@ -151,6 +156,11 @@ class PostgresGeneration:
             return len(batch.entries) - len(written)
 
         return self._write(work)
+
+    @staticmethod
+    def _written(batch: WriteBatch, entries: Sequence[Entry], updated: Sequence[Key]) -> list[Document]:
+        kept = set(updated)
+        return [entry.document for entry in entries] + [each for each in batch.updates if each.key in kept]
 
     def _without_words(self, connection: Connection, documents: Sequence[Document]) -> list[Document]:
         """Those that a keyword index made later than their vectors has not seen."""
@@ -167,6 +177,9 @@ class PostgresGeneration:
 
     def failures(self, limit: int | None = None) -> list[Failure]:
         return self._read(lambda c: self._books.failures(c, limit, self.spec.key_type))
+
+    def unfit(self, keys: Sequence[Key] | None = None, limit: int | None = None) -> list[UnfitValue]:
+        return self._read(lambda c: self._books.unfit(c, keys, limit, self.spec.key_type))
 
     def status(self) -> GenerationStatus:
         return self._read(lambda c: books.of_table(c, self.index.table))

@@ -172,8 +172,35 @@ def _mark_rendering(connection: Connection) -> None:
     connection.execute("update rowvec.generations set recipe = recipe || '.1' where recipe ~ '^[0-9a-f]+$'")
 
 
+UNFIT = """
+create table if not exists rowvec.unfit (
+    scope text not null,
+    key text not null,
+    "column" text not null,
+    reason text not null
+);
+create index if not exists unfit_scope on rowvec.unfit (scope);
+create index if not exists unfit_key on rowvec.unfit using hash (key);
+"""
+
+
+def _list_unfit(connection: Connection) -> None:
+    connection.execute(UNFIT)
+
+
+def _take_long_keys(connection: Connection) -> None:
+    """An index that sorts takes up to 2,704 bytes, and a key that is longer is a row that fails."""
+    connection.execute(
+        "alter table rowvec.failures drop constraint if exists failures_pkey;"
+        " create index if not exists failures_scope on rowvec.failures (scope);"
+        " create index if not exists failures_key on rowvec.failures using hash (key)"
+    )
+
+
 MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(3, "a list of the metadata values that are null because they do not fit", _list_unfit),
+    Migration(4, "failures of rows with long keys", _take_long_keys),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from pgvector import HalfVector
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rowvec.errors import StoreError
+from rowvec.errors import DataRefused, StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
@@ -105,10 +106,15 @@ class Writer:
                         f"Row {document.key!r} has {len(document.metadata)} metadata values, not {len(self._adapt)}."
                     )
                 metadata = [adapt(value) for adapt, value in zip(self._adapt, document.metadata, strict=True)]
-                copy.write_row(
-                    (document.key, None if vector is None else wrap(vector), document.text_hash, document.row_hash,
-                     truncated, expected, *metadata)
-                )  # fmt: skip
+                try:
+                    copy.write_row(
+                        (document.key, None if vector is None else wrap(vector), document.text_hash,
+                         document.row_hash, truncated, expected, *metadata)
+                    )  # fmt: skip
+                except (ValueError, TypeError, ArithmeticError, struct.error) as error:
+                    raise DataRefused(
+                        f"Row {document.key!r} holds a value that PostgreSQL does not take: {error}"
+                    ) from error
 
     def _stage_sql(self) -> sql.Composed:
         # Made from the table itself, so that text keys keep its collation; the casts serve adopted tables.

@@ -27,10 +27,13 @@ from rowvec.testing.contract.samples import (
 )
 from rowvec.types import (
     ColumnType,
+    Entry,
     Key,
     PastFailure,
     Report,
     Stored,
+    Unfit,
+    UnfitValue,
     WriteBatch,
 )
 
@@ -156,6 +159,51 @@ def test_the_latest_failures_come_first_and_can_be_limited(store: Store) -> None
     days = [replace(failure(key), failed_at=WHEN + dt.timedelta(days=key)) for key in (1, 3, 2)]
     rows(store).write(WriteBatch(failures=days))
     assert [found.key for found in rows(store).failures(2)] == [3, 2]
+
+
+# Unfit metadata
+
+
+def test_unfit_metadata_is_listed_with_its_row_and_leaves_the_list_with_it(store: Store) -> None:
+    def unfit(key: Key, *reasons: str) -> Entry:
+        made = entry(key, f"text {key}", None)
+        return made._replace(document=made.document._replace(unfit=tuple(Unfit("name", why) for why in reasons)))
+
+    write(store, unfit(1, "too long"), unfit(2, "too wide"), unfit(3, "too odd"), entry(4, "lamp"))
+    assert rows(store).unfit() == [
+        UnfitValue(1, "name", "too long"),
+        UnfitValue(2, "name", "too wide"),
+        UnfitValue(3, "name", "too odd"),
+    ]
+    assert rows(store).status().unfit == 3
+    assert rows(store).unfit([2, 4]) == [UnfitValue(2, "name", "too wide")]
+    assert rows(store).unfit(limit=1) == [UnfitValue(1, "name", "too long")]
+    mended = document(1, "text 1", "short")
+    write(store, updates=[mended], deletes=[2])
+    assert [each.key for each in rows(store).unfit()] == [3]
+    other = unfit(3, "odder")
+    write(store, other._replace(expected=hashed("another text")))
+    assert [each.reason for each in rows(store).unfit()] == ["odder"], "the text hash is the same"
+
+
+def test_the_list_of_unfit_metadata_is_that_of_the_row_which_was_written(store: Store) -> None:
+    made = entry(1, "new", None, expected=hashed("old"))
+    write(store, entry(1, "newer"))
+    late = made._replace(document=made.document._replace(unfit=(Unfit("name", "too long"),)))
+    assert write(store, late) == 1
+    assert rows(store).unfit() == []
+
+
+def test_the_failure_of_a_row_with_a_key_of_many_bytes_is_listed(opened: Opener) -> None:
+    key = "".join(chr(ord("a") + (number * number) % 26) + str(number) for number in range(2000))
+    store = opened(replace(SPEC, key_type=ColumnType.TEXT))
+    spec = replace(SPEC, key_type=ColumnType.TEXT)
+    for attempts in (1, 2):
+        write(store, spec=spec, failures=[failure(key, attempts=attempts)])
+    (found,) = rows(store, spec).failures()
+    assert (found.key, found.attempts) == (key, 2)
+    write(store, spec=spec, recovered=[key])
+    assert rows(store, spec).failures() == []
 
 
 # Lock and runs

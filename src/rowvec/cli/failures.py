@@ -1,0 +1,138 @@
+"""`rowvec failures`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rowvec.api.project import opened
+from rowvec.cli import output
+from rowvec.errors import RowvecError
+from rowvec.pipeline import Pipeline
+from rowvec.sources.events.stream import EventStream, has_table
+from rowvec.sources.lazy import opened as source_of
+from rowvec.types import Failure, Key, UnfitValue
+
+EXAMPLES = 3
+LINES = 50
+DUE = "A plain sync tries a row again when its next try is due; `rowvec failures --retry` tries all of them now."
+BY_TABLE = "Change events alone do not try them again: `rowvec failures --retry` does, and `rowvec sync --full`."
+BY_EVENT = "A row is tried again when another event of it comes, or by `rowvec sync --from-start`."
+
+
+def failures(
+    config: Path | None, name: str | None, limit: int | None, *, every: bool = False, as_json: bool = False
+) -> None:
+    """
+    Args:
+        limit: of lines; of rows where each is shown.
+        every: show each row, and not each reason.
+    """
+    with opened(config, name) as pipeline:
+        of_rows = limit if as_json else None
+        failed, unfit = list(pipeline.failures(of_rows)), list(pipeline.unfit(of_rows))
+        again = _again(pipeline.assembled) if failed and not as_json else ""
+    if as_json:
+        output.print_json([*map(_failure, failed), *map(_unfit, unfit)])
+        return
+    most = limit or (len(failed) + len(unfit) if every else LINES)
+    if failed:
+        _print_failed(failed, most, every=every)
+        output.note(again)
+    else:
+        output.line("No failures.")
+    if unfit:
+        output.line()
+        values = output.count(len(unfit), "metadata value")
+        output.line(f"{values} did not fit: null is stored, the vector is there.")
+        _print_unfit(unfit, most, every=every)
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "key": failure.key, "error": failure.error, "attempts": failure.attempts,
+        "failed_at": failure.failed_at, "next_try": failure.next_try,
+    }  # fmt: skip
+
+
+def _unfit(value: UnfitValue) -> dict[str, Any]:
+    return {
+        "key": value.key, "column": value.column, "error": value.reason, "attempts": None, "failed_at": None,
+        "next_try": None,
+    }  # fmt: skip
+
+
+def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
+    groups = grouped((failure.error, failure.key, failure) for failure in failed)
+    if every or len(groups) == len(failed):
+        output.table(
+            ["key", "tries", "failed", "next try", "error"],
+            [(f.key, f.attempts, f.failed_at, f.next_try, " ".join(f.error.split())) for f in failed[:most]],
+            right=[1],
+        )
+        _say_more(len(failed) - most)
+    else:
+        output.table(
+            ["rows", "next try", "for example", "error"],
+            [
+                (len(group), min(f.next_try for f in group), _keys(group), " ".join(group[0].error.split()))
+                for group in groups[:most]
+            ],
+            right=[0],
+        )
+        _say_more(len(groups) - most)
+        output.note("`rowvec failures --all` shows each row.")
+
+
+def _again(pipeline: Pipeline) -> str:
+    """What tries a failed row again."""
+    # What is listed is known without the source.
+    with suppress(RowvecError):
+        source = source_of(pipeline.source)
+        if isinstance(source, EventStream):
+            return BY_TABLE if has_table(source) else BY_EVENT
+    return DUE
+
+
+def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, every: bool) -> None:
+    if every:
+        output.table(["key", "column", "reason"], [(each.key, each.column, each.reason) for each in unfit[:most]])
+        _say_more(len(unfit) - most)
+        return
+    groups = grouped((f"{each.column}: {each.reason}", each.key, each) for each in unfit)
+    output.table(
+        ["values", "column", "for example", "reason"],
+        [
+            (len(group), group[0].column, _keys(group), " ".join(group[0].reason.split())) for group in groups[:most]
+        ],
+        right=[0],
+    )  # fmt: skip
+    _say_more(len(groups) - most)
+
+
+def grouped(items: Iterable[tuple[str, Key, Any]]) -> list[list[Any]]:
+    """Items of the same reason together, the largest group first. Reasons that differ by the key or by numbers are one.
+
+    Args:
+        items: reason, key, item.
+    """
+    groups: dict[str, list[Any]] = {}
+    for reason, key, item in items:
+        if not isinstance(key, int):
+            reason = re.sub(rf"(?<!\w){re.escape(str(key))}(?!\w)", "…", reason)
+        plain = re.sub(r"\d+", "0", reason)
+        groups.setdefault(plain, []).append(item)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
+def _keys(group: Sequence[Any]) -> str:
+    keys = ", ".join(output.clip(str(each.key), 40) for each in group[:EXAMPLES])
+    return keys + (", …" if len(group) > EXAMPLES else "")
+
+
+def _say_more(left: int) -> None:
+    if left > 0:
+        output.note(f"{left:,} more: give a higher --limit.")
