@@ -115,6 +115,11 @@ class DividesWork(Protocol):
         """
         ...
 
+    def run_mark(self, run: int) -> str | None:
+        """What the record of a run says in this store, and in no other, not even in a copy that was made before it;
+        None where there is no such record."""
+        ...
+
 
 @runtime_checkable
 class AltersTable(Protocol):
