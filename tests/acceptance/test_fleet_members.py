@@ -6,6 +6,7 @@ import shutil
 import socket
 import sqlite3
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,7 +14,8 @@ import psycopg
 import pytest
 
 from rowvec.stores.postgres.embedded import stop_embedded
-from tests.integration.celery_rig import Project, many, project
+from tests.integration.celery_rig import Project, many, wait_for
+from tests.integration.test_celery_api import PATH, _done, api
 from tests.servers.openai import EmbeddingServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -147,3 +149,47 @@ def test_rows_of_one_address_on_two_machines_are_compared(
     assert "has other rows here: 200 rows here, 200 rows there, with other keys or texts." in said
     worker.terminate()
     redis.vectors_match(many(ROWS))
+
+
+def test_a_task_of_one_folder_is_refused_by_a_worker_of_another(
+    redis: Project, other: Project, another_database: str, model: EmbeddingServer
+) -> None:
+    """Asked for over HTTP, by Celery's own command and by Beat."""
+    redis.configure(model.url, schedule='schedule = { every = "1s" }')
+    redis.write_rows(many(20))
+    shutil.copy(redis.folder / "things.db", other.folder)
+    other.store = another_database
+    other.configure(model.url)
+    other.start_worker()
+    with api(redis) as client:
+        number = client.post(PATH, json={}).json()["id"]
+        found = wait_for(partial(_done, client, number), "the task is ended")
+    assert found["status"] == "failed", found
+    assert (
+        f"The worker on {socket.gethostname()} in {other.folder} refuses rowvec.generate_embeddings" in found["error"]
+    )
+    redis.celery("call", "rowvec.generate_embeddings", "--kwargs", '{"batch_size": 100}')
+    redis.start("beat")
+    log = other.folder / "worker-0.log"
+    wait_for(lambda: "refuses rowvec.sync of 'things'" in log.read_text(), "the worker refuses what Beat asked for")
+    assert log.read_text().count("refuses rowvec.generate_embeddings") >= 2
+    assert other.vectors() == {}
+
+
+def test_a_task_for_a_copied_source_is_refused_and_one_of_the_same_folder_is_not(
+    redis: Project, other: Project, model: EmbeddingServer
+) -> None:
+    redis.configure(model.url)
+    redis.write_rows(many(20))
+    other.configure(model.url)
+    other.write_rows(many(20, "staged"))
+    worker = other.start_worker()
+    redis.celery("call", "rowvec.sync", "--args", '["things"]')
+    log = other.folder / "worker-0.log"
+    wait_for(lambda: "refuses rowvec.sync of 'things'" in log.read_text(), "the worker refuses")
+    assert redis.vectors() == {}
+    worker.terminate()
+    worker.wait(60)
+    redis.start_worker()
+    task = redis.celery("call", "rowvec.sync").split()[-1]
+    assert redis.result(task)["inserted"] == 20

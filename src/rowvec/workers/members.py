@@ -77,6 +77,7 @@ def origin(pipeline: Pipeline, run: int) -> dict[str, str | None]:
         "host": here.host,
         "folder": here.folder,
         "store": store.location,
+        "id": store.identity(),
         "run": store.run_mark(run),
         "witness": pipeline.source.witness() if isinstance(pipeline.source, Witnessed) else None,
     }
@@ -123,8 +124,10 @@ def check_members(
     assert isinstance(store, DividesWork)
     if not sent or (sent.get("run") is not None and store.run_mark(run) == sent["run"]):
         return
-    there = str(sent.get("store"))
-    same = " They look alike and are two databases." if there == store.location else ""
+    there, same = str(sent.get("store")), ""
+    if there == store.location:
+        copied = sent.get("id") and sent["id"] == store.identity()
+        same = " One is a copy of the other." if copied else " They look alike and are two databases."
     said = f"the store here is {store.location}, and there {there}.{same}"
     own = not same and "embedded PostgreSQL" in f"{there} {store.location}"
     raise refusal(pipeline, what, sent, "its store", said, OWN_SERVER if own else SAME_STORE)
