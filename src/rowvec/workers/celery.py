@@ -192,7 +192,7 @@ def _once(
             return dict(former.result)
     try:
         with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
-            asked.check(task.request.get(asked.HEADER) or {}, pipeline, task.name, opened.store.identity)
+            asked.check(getattr(task.request, asked.HEADER, None) or {}, pipeline, task.name, opened.store.identity)
             return _logged(task.name, opened, work)
     except Locked as error:
         if wait or (again and not patience) or task.request.retries < patience:
