@@ -4,7 +4,8 @@
     ├── ConfigError                 the file, an option or an argument is wrong
     │   └── MissingExtraError       an optional dependency is not installed
     ├── SourceError                 reading rows
-    │   └── SourceUnavailable       (transient)
+    │   ├── SourceUnavailable       (transient)
+    │   └── RowsDiffer              a worker of a fleet reads other rows than whoever started it
     ├── EmbedderError               turning text into vectors
     │   ├── EmbedderUnavailable     (transient)
     │   │   └── RateLimited         (transient) wait `retry_after` seconds, then go on
@@ -66,6 +67,10 @@ class SourceError(RowvecError):
 
 class SourceUnavailable(SourceError):
     transient = True
+
+
+class RowsDiffer(SourceError):
+    page = "scale#what-a-fleet-promises"
 
 
 class EmbedderError(RowvecError):

@@ -97,7 +97,9 @@ def test_rows_that_a_repair_cannot_embed_make_the_exit_code_three(shop: Shop, mo
     answer = shop.run("audit", "--repair", "--sample", "0")
     assert answer.code == 3
     assert "1 row could not be embedded" in answer.err
-    assert shop.run("audit", "--sample", "0").code == 0, "it is on record as a failure now"
+    answer = shop.run("audit", "--sample", "0")
+    assert answer.code == 3, "it is on record as a failure now"
+    assert f"\n1 of {ROWS} rows could not be embedded.\n" in answer.out
 
 
 def test_before_the_first_sync_there_is_nothing_to_audit(shop: Shop) -> None:
@@ -105,3 +107,41 @@ def test_before_the_first_sync_there_is_nothing_to_audit(shop: Shop) -> None:
     answer = shop.run("audit")
     assert answer.code == 1
     assert "Run `rowvec sync` first." in answer.err
+
+
+@pytest.mark.slow
+def test_one_wrong_vector_in_the_sample_has_every_row_compared_and_mended(shop: Shop) -> None:
+    damage(shop, "update products_vectors set embedding = (select embedding from products_vectors where id = 2)")
+    answer = shop.run("audit", "--sample", "5")
+    assert answer.code == 4
+    assert "rows of 30 were not, and may be wrong too" in " ".join(answer.err.split())
+    answer = shop.run("audit", "--sample", "5", "--repair")
+    assert answer.code == 0, answer.err
+    assert f"All rows were embedded again: {ROWS - 1} of {ROWS} had a wrong vector.\nRepaired.\n" in answer.out
+    answer = shop.run("audit", "--sample", "1000")
+    assert answer.code == 0, answer.out
+    assert "\nNo drift.\n" in answer.out
+
+
+def test_an_audit_of_rows_that_all_failed_does_not_say_that_nothing_drifted(shop: Shop, model: EmbeddingServer) -> None:
+    damage(shop, "delete from products_vectors")
+    answer = shop.run("audit")
+    assert answer.code == 4
+    assert ["missing", str(ROWS), "1,", "2,", "3,", "4,", "5,", "…", "embed"] in lines(answer.out)
+    model.refuse = lambda text: " " in text
+    assert shop.run("sync").code == 3
+    answer = shop.run("audit")
+    assert answer.code == 3
+    assert "No drift." not in answer.out
+    assert f"{ROWS} of {ROWS} rows could not be embedded." in answer.out
+    assert "rowvec sync --retry-failed" in answer.err
+    told = json.loads(shop.run("audit", "--json").out)
+    assert (told["rows"], told["failed"], told["drift"]) == (ROWS, ROWS, False)
+
+
+def test_rows_without_a_text_are_counted(shop: Shop) -> None:
+    shop.sql("update products set name = '', description = '' where id < 4")
+    assert shop.run("sync").code == 0
+    answer = shop.run("audit")
+    assert answer.code == 0, answer.out
+    assert f"3 of {ROWS} rows have no text, and so no vector." in answer.out

@@ -38,7 +38,8 @@ from rowvec.support.killpoints import Step
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
 from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
-from rowvec.workers.ranges import identity, sync_range
+from rowvec.workers.members import identity
+from rowvec.workers.ranges import sync_range
 from tests.servers.hrana import HranaServer, serving
 from tests.support import digest, in_child, rows_of
 from tests.torture import TORTURE, Faults, error_of, tried

@@ -17,7 +17,8 @@ from rowvec.syncing.report import Running
 from rowvec.testing import MemoryStore
 from rowvec.workers import celery
 from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
-from rowvec.workers.ranges import check_versions, identity, sync_range, versions
+from rowvec.workers.members import identity
+from rowvec.workers.ranges import check_versions, sync_range, versions
 from tests.support import simple_pipeline
 
 
@@ -57,6 +58,9 @@ def test_nothing_is_left_out_where_few_wait() -> None:
 class Versioned(MemoryStore):
     divides_work = True
     layout = 3
+
+    def run_mark(self, run: int) -> str | None:
+        return f"{run} of a store in memory"
 
 
 def sent(**others: Any) -> dict[str, Any]:

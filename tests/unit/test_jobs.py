@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from rowvec.pipeline import Options
+from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
-from rowvec.types import Report
+from rowvec.types import Document, Report
 from rowvec.workers import jobs
 from tests.support import rows_of, simple_pipeline
 
@@ -59,3 +61,21 @@ def test_what_changed_after_a_run_is_embedded_whatever_the_clocks_say(monkeypatc
     asked = jobs.newest_run(pipeline)
     pipeline.source.rows[1] = {"name": "changed"}
     assert "skipped" not in jobs.generate_embeddings(pipeline, 100, asked)
+
+
+def test_a_row_that_came_while_a_batch_chose_its_rows_is_embedded_by_whoever_asked_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"})
+    pipeline.store.prepare(pipeline.spec)
+    chosen, asked = jobs.documents_to_embed, list[int]()
+
+    def then_a_row_comes(pipeline: Pipeline) -> Iterator[Document]:
+        yield from chosen(pipeline)
+        pipeline.source.rows[3] = {"name": "three"}
+        asked.append(jobs.newest_run(pipeline))
+
+    monkeypatch.setattr(jobs, "documents_to_embed", then_a_row_comes)
+    assert jobs.generate_embeddings(pipeline, 100, 0) == {"processed": 2, "failed": 0}
+    monkeypatch.setattr(jobs, "documents_to_embed", chosen)
+    assert jobs.generate_embeddings(pipeline, 100, asked[0]) == {"processed": 1, "failed": 0}

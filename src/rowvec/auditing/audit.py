@@ -99,11 +99,11 @@ class Auditing:
         sample = Sample(self.pipeline, self.auditor, size, total, self.stop)
         for rows in row_pages(self.pipeline, Options(), self.stop):
             sound = self._rows(rows)
-            for key, mark in self._wrong(sample.take(sound)).items():
+            for key, mark in self.wrong(sample.take(sound)).items():
                 result.add(Drift.WRONG_VECTOR, key, mark)
             if self.progress is not None:
                 self.progress("Comparing rows", result.rows, total)
-        for key, mark in self._wrong(sample.finish()).items():
+        for key, mark in self.wrong(sample.finish()).items():
             result.add(Drift.WRONG_VECTOR, key, mark)
         self._orphans()
         faults = self.faults()
@@ -118,8 +118,7 @@ class Auditing:
         for fault in map(self._but_orphans, faults):
             result.findings[fault.drift] = Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         self._blame_index()
-        standing = patiently(self.stop, self.live.status)
-        result.failures, result.unfit = standing.failures, standing.unfit
+        result.unfit = patiently(self.stop, self.live.status).unfit
         result.interrupted = self.stop.is_set()
         result.settle()
         if self.store.ledger().fingerprint != self.ledger.fingerprint:
@@ -132,13 +131,19 @@ class Auditing:
     def _rows(self, rows: Sequence[Row]) -> list[Document]:
         """Take down what is wrong with these rows; returns the documents of the others that have a vector."""
         self.result.rows += len(rows)
-        judged, documents = self.judge(rows)
+        judged, documents = self.judge(rows, self.result)
         for key, (drift, mark) in self._again(judged).items():
             self.result.add(drift, key, mark)
         return [document for document in documents if document.key not in judged]
 
-    def judge(self, rows: Sequence[Row]) -> tuple[dict[Key, tuple[Drift, RowHashes]], list[Document]]:
-        """Rows that are not as they should be, and the documents of all that have a text."""
+    def judge(
+        self, rows: Sequence[Row], count: Audit | None = None
+    ) -> tuple[dict[Key, tuple[Drift, RowHashes]], list[Document]]:
+        """Rows that are not as they should be, and the documents of all that have a text.
+
+        Args:
+            count: gets the numbers of rows that are as they should be and have no vector of their text.
+        """
         documents, unreadable = self._documents(rows)
         seen = patiently(self.stop, self.auditor.inspect, self._as_stored(documents))
         judged = {}
@@ -148,6 +153,11 @@ class Auditing:
             drift = _judged_unreadable(found) if unfit else judged_row(document, found, self.spec)
             if drift is not None:
                 judged[document.key] = drift, RowHashes(document.text_hash, document.row_hash)
+            elif count is not None and not document.text and not unfit:
+                count.empty += 1
+            elif count is not None and found is not None and (unfit or found.text_hash != document.text_hash):
+                count.failed += 1
+                count.outdated += found.text_hash is not None
         return judged, [document for document in documents if document.text]
 
     def _documents(self, rows: Sequence[Row]) -> tuple[list[Document], set[Key]]:
@@ -179,20 +189,20 @@ class Auditing:
     def _again(self, suspects: Mapping[Key, tuple[Drift, RowHashes]]) -> dict[Key, tuple[Drift, RowHashes]]:
         """Those that are still as they were: the row is read again, and what the store holds of it after that."""
         kept: dict[Key, tuple[Drift, RowHashes]] = {}
-        for rows in self._read_again(suspects):
+        for rows in self.read_again(suspects):
             judged, _ = self.judge(rows)
             kept |= {key: found for key, found in judged.items() if found == suspects[key]}
         return kept
 
-    def _read_again(self, keys: Iterable[Key]) -> Iterable[list[Row]]:
+    def read_again(self, keys: Iterable[Key]) -> Iterable[list[Row]]:
         wanted = iter(keys)
         while part := tuple(islice(wanted, KEYS_AT_ONCE)):
             yield from row_pages(self.pipeline, Options(Selection(keys=part)), self.stop)
 
-    def _wrong(self, suspects: Mapping[Key, Document]) -> dict[Key, RowHashes]:
+    def wrong(self, suspects: Mapping[Key, Document]) -> dict[Key, RowHashes]:
         """Those whose row still says what was embedded."""
         wrong = {}
-        for rows in self._read_again(suspects):
+        for rows in self.read_again(suspects):
             documents, _ = self._documents(rows)
             for document in documents:
                 if document.text_hash == suspects[document.key].text_hash:

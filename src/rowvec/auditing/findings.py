@@ -80,13 +80,17 @@ class Audit:
     """Of the source that were looked at."""
     entries: int = 0
     """Rows and failures in the store."""
+    failed: int = 0
+    """Rows whose text could not be embedded; that is on record."""
+    outdated: int = 0
+    """Those of them that keep the vector of a former text."""
+    empty: int = 0
+    """Rows without a text, which have no vector."""
     findings: dict[Drift, Finding] = field(default_factory=dict)
     sample: Sample | None = None
     index: IndexCheck | None = None
     repairable: bool = True
     """False where the live vectors are of another model than the config's."""
-    failures: int = 0
-    """Rows that could not be embedded or stored: they are no finding, and have no current vector."""
     unfit: int = 0
     """Metadata values that are null because they do not fit their column."""
     notes: list[str] = field(default_factory=list)
@@ -103,9 +107,10 @@ class Audit:
     def as_dict(self) -> dict[str, Any]:
         return {
             "pipeline": self.pipeline, "where": self.location, "model": self.model, "rows": self.rows,
-            "entries": self.entries, "drift": bool(self.findings), "interrupted": self.interrupted,
+            "entries": self.entries, "failed": self.failed, "outdated": self.outdated, "empty": self.empty,
+            "drift": bool(self.findings), "interrupted": self.interrupted,
             "findings": [finding.as_dict() for finding in self.findings.values()],
             "sample": self.sample.as_dict() if self.sample else None,
             "index": self.index.as_dict() if self.index else None,
-            "failures": self.failures, "unfit": self.unfit, "notes": self.notes,
+            "unfit": self.unfit, "notes": self.notes,
         }  # fmt: skip

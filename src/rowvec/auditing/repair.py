@@ -5,16 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 from rowvec.auditing.audit import Auditing, confirmed
-from rowvec.auditing.findings import Audit, Finding
+from rowvec.auditing.findings import Audit, Finding, RowHashes
+from rowvec.auditing.sampling import NEAREST, QUERIES, IndexCheck, Sample
 from rowvec.errors import StoreError
+from rowvec.evaluation.recall import GOOD_RECALL
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
 from rowvec.stores.base import GenerationHandle
 from rowvec.syncing.deletion import check_share
+from rowvec.syncing.pages import row_pages
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, WriteBatch
@@ -22,6 +25,11 @@ from rowvec.types import Key, Report, WriteBatch
 EMBEDDED = (
     Drift.MISSING, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED, Drift.WRONG_VECTOR,
 )  # fmt: skip
+MENDED_AT_ONCE = 5_000
+VERIFIED = 100
+"""Mended vectors that are held against the model again."""
+ALL = 2**62
+"""More rows than there are."""
 REWRITTEN = (Drift.METADATA, Drift.NO_WORDS)
 OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX)
 """What the store alone can show."""
@@ -33,6 +41,10 @@ class Repair:
     """What is still wrong; of a repair that was stopped, what was found."""
     total: Report = field(default_factory=Report)
     """Of the syncs that repaired it."""
+    compared: int = 0
+    """Rows that were embedded again, all of them, because one of the sample was wrong; 0 where that was not needed."""
+    wrong: int = 0
+    """Those of them that had another vector than that of their text."""
 
     @property
     def failed(self) -> int:
@@ -41,7 +53,12 @@ class Repair:
 
     def as_dict(self) -> dict[str, object]:
         totals = {name: getattr(self.total, name) for name in ("failed", "texts", "tokens", "cost")}
-        return {**totals, "left": [finding.as_dict() for finding in self.left]}
+        return {
+            **totals,
+            "compared": self.compared,
+            "wrong": self.wrong,
+            "left": [finding.as_dict() for finding in self.left],
+        }
 
 
 def repair(
@@ -54,7 +71,8 @@ def repair(
 ) -> Repair:
     """Repair the rows that `found` names, then look at them again.
 
-    What is embedded is embedded again, and never taken from a row with the same text: its vector is in doubt too.
+    What is embedded is embedded again, and never taken from a row with the same text: its vector is in doubt too. If
+    one vector of a sample was wrong, every row is embedded again and compared.
 
     Raises:
         StoreError: the live vectors are of another model than the config's, or have come to be since the audit.
@@ -64,10 +82,13 @@ def repair(
     stop = stop or threading.Event()
     _check(pipeline, found, allow_delete=allow_delete)
     done = Repair()
-    embedded = _keys(found, EMBEDDED)
+    in_doubt = _in_doubt(found)
+    embedded = _keys(found, (drift for drift in EMBEDDED if not (in_doubt and drift is Drift.WRONG_VECTOR)))
     if embedded:
         options = Options(Selection(embedded), force=True, allow_delete=allow_delete)
         done.total.add(sync(pipeline, options, progress=progress, stop=stop))
+    if in_doubt:
+        _compare_all(pipeline, done, progress, stop)
     rewritten = _keys(found, REWRITTEN)
     with pipeline.store.lock():
         _check_live(pipeline)
@@ -89,6 +110,38 @@ def repair(
         _repair(auditor, found, (Drift.WORD_COUNTS, Drift.INDEX))
     done.left = _left(pipeline, found, stop)
     return done
+
+
+def _in_doubt(found: Audit) -> bool:
+    """A wrong vector was found, and there are vectors that were not compared."""
+    finding, sample = found.findings.get(Drift.WRONG_VECTOR), found.sample
+    return finding is not None and (sample is None or sample.left_out > 0 or finding.count > len(finding.keys))
+
+
+def _compare_all(pipeline: Pipeline, done: Repair, progress: OnReport | None, stop: threading.Event) -> None:
+    """Embed every row again, and those once more whose vector differs, so many at a time that memory stays bounded."""
+    looking = Auditing(pipeline, stop)
+    sample = Sample(pipeline, looking.auditor, ALL, ALL, stop)
+    wrong: dict[Key, RowHashes] = {}
+    seen = Report()
+
+    def mend() -> None:
+        done.wrong += len(wrong)
+        done.compared = sample.rows
+        if wrong and not stop.is_set():
+            done.total.add(sync(pipeline, Options(Selection(tuple(wrong)), force=True), stop=stop))
+        wrong.clear()
+
+    for rows in row_pages(pipeline, Options(), stop):
+        judged, documents = looking.judge(rows)
+        wrong |= looking.wrong(sample.take([each for each in documents if each.key not in judged]))
+        seen.read += len(rows)
+        if progress is not None:
+            progress(seen)
+        if len(wrong) >= MENDED_AT_ONCE:
+            mend()
+    wrong |= looking.wrong(sample.finish())
+    mend()
 
 
 def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:
@@ -140,10 +193,43 @@ def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Findi
     of_rows = [finding.copy() for finding in found.findings.values() if finding.drift not in OF_THE_STORE]
     of_store = [_fault(finding) for finding in found.findings.values() if finding.drift in OF_THE_STORE]
     looking.look_again(of_rows)
+    of_rows += _still_wrong(pipeline, looking, found, stop)
     still = [
         Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         for fault in confirmed(of_store, looking.faults())
     ]
+    if Drift.INDEX in found.findings and all(finding.drift is not Drift.INDEX for finding in still):
+        still += _index_left(looking, found, stop)
     if stop.is_set():
         return list(found.findings.values())
     return [*(finding for finding in of_rows if finding.count), *still]
+
+
+def _still_wrong(pipeline: Pipeline, looking: Auditing, found: Audit, stop: threading.Event) -> list[Finding]:
+    """Of the vectors that were wrong some are held against the model again."""
+    finding = found.findings.get(Drift.WRONG_VECTOR)
+    if finding is None:
+        return []
+    sample = Sample(pipeline, looking.auditor, ALL, ALL, stop)
+    wrong: dict[Key, RowHashes] = {}
+    for rows in looking.read_again(islice(finding.keys, VERIFIED)):
+        wrong |= looking.wrong(sample.take(looking.judge(rows)[1]))
+    wrong |= looking.wrong(sample.finish())
+    return [Finding(Drift.WRONG_VECTOR, len(wrong), dict(wrong))] if wrong else []
+
+
+def _index_left(looking: Auditing, found: Audit, stop: threading.Event) -> list[Finding]:
+    """An index that was built again is searched before it counts as right."""
+    live = looking.live
+    known = found.sample.vectors if found.sample is not None else {}
+    again = {key: live.vector(key) for key in known} or dict(live.vectors(None, QUERIES))
+    check = IndexCheck.of(live, {key: vector for key, vector in again.items() if vector is not None}, stop)
+    if check is None:
+        return []
+    if check.unreachable:
+        detail = f"{len(check.unreachable)} of {check.queries} rows are not found by their own vectors"
+        return [Finding(Drift.INDEX, len(check.unreachable), dict.fromkeys(check.unreachable), detail)]
+    if check.recall < GOOD_RECALL:
+        detail = f"recall@{NEAREST} is {check.recall:.3f} after it was built again: `rowvec index tune` raises it"
+        return [Finding(Drift.INDEX, 1, {}, detail)]
+    return []

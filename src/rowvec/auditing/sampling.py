@@ -34,6 +34,7 @@ class Sample:
 
     Attributes:
         rows: compared so far.
+        left_out: rows that were not chosen.
         lowest: cosine of the worst of them.
         vectors: of up to QUERIES of those that are right, for the check of the index.
     """
@@ -47,6 +48,7 @@ class Sample:
         self.dice = Random()
         self.buffer: list[Document] = []
         self.rows = 0
+        self.left_out = 0
         self.failed = 0
         self.lowest = 1.0
         self.tokens = 0
@@ -54,7 +56,7 @@ class Sample:
         self.vectors: dict[Key, Vector] = {}
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("rows", "failed", "tokens", "cost")
+        names = ("rows", "left_out", "failed", "tokens", "cost")
         lowest = self.lowest if self.rows else None
         return {**{name: getattr(self, name) for name in names}, "lowest_cosine": lowest}
 
@@ -64,6 +66,8 @@ class Sample:
             if self.dice.random() * max(self.left, 1) < self.wanted:
                 self.wanted -= 1
                 self.buffer.append(document)
+            else:
+                self.left_out += 1
             self.left -= 1
         return self.finish() if len(self.buffer) >= self.pipeline.embedder.chunk_texts else {}
 

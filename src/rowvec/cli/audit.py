@@ -18,6 +18,7 @@ from rowvec.cli.codes import DRIFT, INTERRUPTED, SOME_FAILED
 from rowvec.cli.sync import interruptible
 from rowvec.embedders.pricing import dollars
 from rowvec.evaluation.recall import GOOD_RECALL
+from rowvec.stores.auditor import Drift
 
 
 def audit(
@@ -52,10 +53,10 @@ def audit(
 
 def _code(found: Audit, done: Repair | None) -> int:
     if done is None:
-        return DRIFT if found.findings else 0
+        return DRIFT if found.findings else SOME_FAILED if found.failed else 0
     if done.left:
         return DRIFT
-    return SOME_FAILED if done.failed else 0
+    return SOME_FAILED if done.failed or found.failed else 0
 
 
 def _print(found: Audit) -> None:
@@ -63,11 +64,14 @@ def _print(found: Audit) -> None:
     output.line()
     if found.findings:
         _print_findings(found.findings.values())
-    else:
+    elif not found.failed and (found.empty < found.rows or not found.rows):
         output.line("No drift." if not found.interrupted else "No drift in what was looked at.")
-    if found.failures:
-        of_all = f"{found.failures:,} of {output.count(found.rows, 'row')}"
-        output.note(f"{of_all} failed and have no current vector: `rowvec failures` says why.")
+    if found.failed:
+        old = f"; {found.outdated:,} of them keep the vector of a former text" if found.outdated else ""
+        output.line(f"{found.failed:,} of {output.count(found.rows, 'row')} could not be embedded{old}.")
+        output.note("`rowvec failures` lists them; `rowvec sync --retry-failed` tries them again.")
+    if found.empty:
+        output.line(f"{found.empty:,} of {output.count(found.rows, 'row')} have no text, and so no vector.")
     if found.unfit:
         values = output.count(found.unfit, "metadata value")
         output.note(f"{values} did not fit: null is stored, and `rowvec failures` lists why.")
@@ -78,6 +82,11 @@ def _print(found: Audit) -> None:
             f"{output.count(found.sample.rows, 'row')} embedded again{cost}:"
             f" lowest cosine {found.sample.lowest:.4f}, at least {LOWEST_COSINE} is right."
         )
+        if found.sample.left_out and Drift.WRONG_VECTOR in found.findings:
+            output.note(
+                f"{output.count(found.sample.left_out, 'row')} of {found.rows:,} were not, and may be wrong too:"
+                " `rowvec audit --repair` embeds all of them again."
+            )
     index = found.index
     if index is not None:
         output.line(f"Vector index: recall@{NEAREST} {index.recall:.3f} on {output.count(index.queries, 'row')}.")
@@ -105,6 +114,8 @@ def _example(finding: Finding) -> str:
 
 def _print_repair(done: Repair, *, interrupted: bool) -> None:
     output.line()
+    if done.compared:
+        output.line(f"All rows were embedded again: {done.wrong:,} of {done.compared:,} had a wrong vector.")
     if interrupted:
         output.note("Interrupted: how much of it is repaired was not looked at.")
     elif done.left:

@@ -68,6 +68,23 @@ class Divisible(Protocol):
         ...
 
 
+@runtime_checkable
+class Witnessed(Protocol):
+    """A source that can prove that another process reads the same rows."""
+
+    def witness(self) -> str | None:
+        """What server, table and condition are, as the server itself knows them, without an address.
+
+        Two processes with the same witness read the same rows. Of others that is not known: None, or another text,
+        which a restart of the server gives too.
+        """
+        ...
+
+    def rows_between(self, after: Key | None, until: Key | None) -> int:
+        """How many rows have a key above `after` and not above `until`."""
+        ...
+
+
 def names_of(columns: Sequence[Column], key: str, chosen: Iterable[str]) -> tuple[str, ...]:
     """The names of the chosen columns and of the key, in the source's own order.
 

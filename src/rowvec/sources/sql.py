@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
-from rowvec.errors import ConfigError, SourceError
+from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.support.suggestions import check_column, suggestion
@@ -72,6 +73,7 @@ class SqlSource:
         self._database: Database = open_database(url, base or Path.cwd())
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
+        self._asked = (query, where)
         self._where = None if where is None or not where.strip() else _verbatim(f"({where}\n)")
         self.key = key
         self.cursor = cursor
@@ -139,6 +141,26 @@ class SqlSource:
                 return
             after = found[0]
             yield found[0]
+
+    def witness(self) -> str | None:
+        """See `Witnessed.witness`."""
+        try:
+            with self._database.connect() as connection:
+                server = self._database.witness(connection, self._relation)
+        except SourceUnavailable:
+            raise
+        except SourceError:
+            return None  # The role may not ask that.
+        return None if server is None else hashlib.sha256(repr((server, self._asked)).encode()).hexdigest()
+
+    def rows_between(self, after: Key | None, until: Key | None) -> int:
+        key = self._order(self._key)
+        bounds: list[ColumnElement[bool]] = []
+        if after is not None:
+            bounds.append(key > self._order(self._bound(after)))
+        if until is not None:
+            bounds.append(key <= self._order(self._bound(until)))
+        return int(self._database.fetch(self._from(sa.select(sa.func.count()), bounds))[0][0])
 
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         found: set[Key] = set()

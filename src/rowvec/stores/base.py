@@ -118,6 +118,11 @@ class DividesWork(Protocol):
         """
         ...
 
+    def run_mark(self, run: int) -> str | None:
+        """What the record of a run says in this store, and in no other, not even in a copy that was made before it;
+        None where there is no such record."""
+        ...
+
 
 @runtime_checkable
 class AltersTable(Protocol):
@@ -226,6 +231,14 @@ class Store(Protocol):
 
     location: str
     """Database and table for messages, without a password."""
+
+    def identity(self) -> str:
+        """Which store this is, however it is reached: a random id, made with rowvec's own tables. A copy has the id of
+        its original.
+
+        "" where rowvec has made nothing there yet.
+        """
+        ...
 
     def ledger(self) -> Ledger:
         """Look without changing anything; works before `prepare`."""

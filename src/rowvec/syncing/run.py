@@ -38,6 +38,7 @@ def sync(
     from_start: bool = False,
     accept: bool = False,
     batch_events: int = BATCH_EVENTS,
+    choose: Callable[[], Options] | None = None,
     patience: float | None = None,
     progress: OnReport | None = None,
     tell: Tell = say_nothing,
@@ -51,6 +52,7 @@ def sync(
         from_start: read every stream of change events from its beginning; what is known already is recognised.
         accept: a new generation goes live although it is worse, lacks rows or was rolled back.
         batch_events: change events that are carried out together, at most.
+        choose: which rows, asked when the run is on record: whoever asks for a run later asks for later rows too.
         patience: seconds that an embedding service which gives no answer is waited for; a minute by default, with
             `follow` for ever.
         progress: called in this thread with the counts so far: of rows all the time, of change events after each batch.
@@ -80,6 +82,7 @@ def sync(
         chosen, generation = begun(pipeline, running, accept=accept, check=check)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:
+                options = choose() if choose is not None else options
                 chosen = _Run(chosen, generation, options, running).carry_out()
                 whole, accounted = options.whole, math.inf
             else:

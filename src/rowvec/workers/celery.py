@@ -19,7 +19,7 @@ from typing import Any
 
 from celery import Celery
 from celery.result import denied_join_result
-from celery.signals import setup_logging, worker_init, worker_process_shutdown
+from celery.signals import before_task_publish, setup_logging, worker_init, worker_process_shutdown
 from celery.utils import uuid
 
 from rowvec.api.project import Project
@@ -30,7 +30,7 @@ from rowvec.support import logs
 from rowvec.support.stored import from_json
 from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint, Report
-from rowvec.workers import jobs, sql_queue
+from rowvec.workers import asked, jobs, sql_queue
 from rowvec.workers.ranges import sync_range as carry_out_range
 from rowvec.workers.settings import celery_settings, load_config, reachable
 
@@ -98,8 +98,10 @@ def sync_range(
     until: str | None,
     *,
     ledger: dict[str, Any],
-    expected: list[str],
+    expected: dict[str, str],
     sent_by: dict[str, Any] | None = None,
+    origin: dict[str, Any] | None = None,
+    rows: dict[str, Any] | None = None,
     run: int | None = None,
     accept: bool = False,
     **options: Any,
@@ -112,15 +114,19 @@ def sync_range(
         pipeline,
         lambda opened: carry_out_range(
             opened, after, until,
-            ledger=known, expected=expected, sent_by=sent_by or {}, run=run, options=_options(options), accept=accept,
+            ledger=known, expected=expected, sent_by=sent_by or {}, origin=origin, rows=rows, run=run,
+            options=_options(options), accept=accept,
             progress=_progress(task),
         ).as_dict(),
         wait=True,
     )  # fmt: skip
 
 
-def send(task: Any, /, *arguments: Any, **options: Any) -> str:
+def send(task: Any, /, *arguments: Any, store_id: str | None = None, **options: Any) -> str:
     """Put a task into the queue; the id under which `state_of` knows it from now on.
+
+    Args:
+        store_id: `Store.identity` of the store that is meant, where it is known.
 
     Raises:
         BrokerUnavailable: broker or result store do not answer.
@@ -131,7 +137,10 @@ def send(task: Any, /, *arguments: Any, **options: Any) -> str:
     with reachable(), denied_join_result():
         # Before it is sent: a worker may be faster than we are.
         app.backend.store_result(number, None, QUEUED)
-        task.apply_async(arguments, options, task_id=number, retry=True, retry_policy=SEND_AGAIN)
+        headers = {asked.HEADER: asked.header(options.get("pipeline"), store_id)} if task.name in asked.TASKS else {}
+        task.apply_async(
+            arguments, options, task_id=number, retry=True, retry_policy=SEND_AGAIN, headers=headers or None
+        )
     return number
 
 
@@ -183,6 +192,7 @@ def _once(
             return dict(former.result)
     try:
         with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
+            asked.check(getattr(task.request, asked.HEADER, None) or {}, pipeline, task.name, opened.store.identity)
             return _logged(task.name, opened, work)
     except Locked as error:
         if wait or (again and not patience) or task.request.retries < patience:
@@ -264,6 +274,13 @@ if logs.wanted():
     @setup_logging.connect
     def _log_json(loglevel: int | str | None = None, **_: Any) -> None:
         logs.install(loglevel or logging.INFO)
+
+
+@before_task_publish.connect
+def _say_who_asks(sender: str, headers: dict[str, Any], body: Any = None, **_: Any) -> None:
+    if sender in asked.TASKS and not headers.get(asked.HEADER):
+        positional, named = body[0], body[1]
+        headers[asked.HEADER] = asked.header(positional[0] if positional else named.get("pipeline"))
 
 
 @worker_init.connect

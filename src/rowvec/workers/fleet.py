@@ -16,7 +16,7 @@ from typing import Any
 
 from celery import states
 
-from rowvec.errors import ConfigError, Locked, RowvecError, StoreError
+from rowvec.errors import ConfigError, Locked, RowsDiffer, RowvecError, StoreError
 from rowvec.generations.lifecycle import Course, Tell, complete, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
@@ -26,7 +26,7 @@ from rowvec.syncing.deletion import sweep
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.run import begun
 from rowvec.types import COUNTS, Report
-from rowvec.workers import ranges
+from rowvec.workers import members, ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
 RANGES = 64
@@ -40,6 +40,7 @@ SILENT_SECONDS = 30.0
 IDLE_SECONDS = 30.0
 """Seconds without a word from any worker after which the user is warned, and warned again."""
 LOCK_TRIES = 600
+MOST_DOUBTS = 10
 UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
 
 
@@ -56,6 +57,10 @@ class Part:
     heard_at: float = 0.0
     started: bool = False
     finished: bool = False
+    rows: dict[str, Any] | None = None
+    """The evidence that went with it last, see `rowvec.workers.members`."""
+    doubts: int = 0
+    """How often a worker has read other rows, and those had changed here too since the range was sent."""
 
     def listen(self, stop: threading.Event) -> bool:
         """Whether one of its tasks has said something new.
@@ -83,11 +88,16 @@ class Part:
             self.heard_at = time.monotonic()
         return news
 
-    def send(self, pipeline: str, settings: dict[str, Any], stop: threading.Event) -> None:
-        work = partial(send, sync_range, pipeline, self.after, self.until, **settings)
+    def send(self, pipeline: Pipeline, settings: dict[str, Any], stop: threading.Event) -> None:
+        self.rows = self.evidence(pipeline, stop)
+        work = partial(send, sync_range, pipeline.name, self.after, self.until, rows=self.rows, **settings)
         self.tasks.append(patiently(stop, work))
         self.heard_at = time.monotonic()
         self.started = False
+
+    def evidence(self, pipeline: Pipeline, stop: threading.Event) -> dict[str, Any]:
+        after, until = (ranges.key_of(pipeline, bound) for bound in (self.after, self.until))
+        return patiently(stop, members.evidence, pipeline, after, until)
 
 
 def sync(
@@ -118,7 +128,7 @@ def sync(
     options, stop = options or Options(), stop or threading.Event()
     if not isinstance(pipeline.source, Divisible) or not options.whole:
         raise ConfigError("A fleet syncs all rows of a table or query.", hint="Leave --workers out.")
-    ranges.check_divisible(pipeline)
+    members.check_divisible(pipeline)
     store = pipeline.store
     with store.lock():
         running = Running(0, stop, progress, tell)
@@ -165,14 +175,14 @@ class _Fleet:
                 more = bounds is not None
                 if bounds is not None:
                     part = Part(*bounds)
-                    part.send(self.pipeline.name, self.settings, self.stop)
+                    part.send(self.pipeline, self.settings, self.stop)
                     self.working.append(part)
             self._look()
             self.stop.wait(POLL_SECONDS)
 
     def _look(self) -> None:
         """Take what is done, and send again what fell silent."""
-        heard = [part for part in self._asked() if part.listen(self.stop)]
+        heard = [part for part in self._asked() if self._listen(part)]
         self.done += [part.report for part in self.working if part.finished]
         self.working = [part for part in self.working if not part.finished]
         self.running.report = total = Report()
@@ -187,7 +197,19 @@ class _Fleet:
             # A range in the queue may wait as long as others are worked on; one that was begun must speak.
             since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
             if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
-                part.send(self.pipeline.name, self.settings, self.stop)
+                part.send(self.pipeline, self.settings, self.stop)
+
+    def _listen(self, part: Part) -> bool:
+        try:
+            return part.listen(self.stop)
+        except RowsDiffer:
+            # Rows change while a range waits. Those that have not changed here are others there.
+            part.doubts += 1
+            if part.doubts > MOST_DOUBTS or part.evidence(self.pipeline, self.stop) == part.rows:
+                raise
+        part.tasks.clear()
+        part.send(self.pipeline, self.settings, self.stop)
+        return True
 
     def _tell_silence(self) -> None:
         now = time.monotonic()
@@ -250,8 +272,9 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, ac
             "recipe": before.recipe,
             "settings": before.settings,
         },
-        "expected": ranges.identity(pipeline),
+        "expected": members.identity(pipeline),
         "sent_by": ranges.versions(pipeline),
+        "origin": members.origin(pipeline, run),
         "force": options.force,
         "run": run,
         "accept": accept,

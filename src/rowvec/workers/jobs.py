@@ -35,11 +35,12 @@ def generate_embeddings(
         return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this task was requested."}
     if events_of(pipeline, Options()) is not None:
         return _outcome(carry_out(pipeline, progress=progress))
-    keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]
-    if not keys:
-        return {"processed": 0, "failed": 0}
-    options = Options(Selection(keys=tuple(keys)), exhaustive=len(keys) < batch_size)
-    return _outcome(carry_out(pipeline, options, progress=progress))
+
+    def choose() -> Options:
+        keys = [document.key for document in itertools.islice(documents_to_embed(pipeline), batch_size)]
+        return Options(Selection(keys=tuple(keys)), exhaustive=len(keys) < batch_size)
+
+    return _outcome(carry_out(pipeline, Options(Selection()), choose=choose, progress=progress))
 
 
 def newest_run(pipeline: Pipeline) -> int:

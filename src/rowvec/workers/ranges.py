@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
@@ -12,12 +12,13 @@ from typing import Any
 from rowvec import __version__
 from rowvec.assemble import parse_key
 from rowvec.documents.values import RENDERING
-from rowvec.errors import ConfigError, StoreError
+from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import DividesWork, Ledger, Store
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report
+from rowvec.workers.members import check_divisible, check_members, check_source
 
 
 class PartOfStore:
@@ -45,14 +46,6 @@ class PartOfStore:
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         pass
-
-
-def check_divisible(pipeline: Pipeline) -> None:
-    """Raises StoreError where several workers cannot share a pipeline."""
-    if not isinstance(pipeline.store, DividesWork):
-        raise StoreError(
-            f"{pipeline.store.location} takes one writer at a time.", hint="A fleet needs a PostgreSQL store."
-        )
 
 
 def versions(pipeline: Pipeline) -> dict[str, Any]:
@@ -83,21 +76,16 @@ def _numbers(said: Mapping[str, Any]) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", str(said.get("program", "")))]
 
 
-def identity(pipeline: Pipeline) -> list[str]:
-    """What the members of a fleet must agree on."""
-    spec = pipeline.spec
-    model = spec.fingerprint.identity() if spec.fingerprint else ""
-    return [model, spec.recipe, repr(spec.metadata), pipeline.store.location.rpartition(" in ")[0]]
-
-
 def sync_range(
     pipeline: Pipeline,
     after: str | None,
     until: str | None,
     *,
     ledger: Ledger,
-    expected: Sequence[str],
+    expected: Mapping[str, str],
     sent_by: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
+    rows: Mapping[str, Any] | None = None,
     run: int | None = None,
     options: Options,
     accept: bool = False,
@@ -107,26 +95,28 @@ def sync_range(
     """Sync the rows whose keys are above `after` and not above `until`; nothing beyond them is touched.
 
     Args:
-        sent_by: the `versions` of whoever sent the range; None if that is this process.
+        expected: the `identity` of whoever sent the range.
+        sent_by: its `versions`; None if that is this process.
+        origin: its place and the proof of its store, see `rowvec.workers.members`.
+        rows: its `evidence` of the range.
 
     Raises:
-        ConfigError: this worker has another config or version than whoever sent the range.
+        ConfigError: this worker has another config, version, store or source than whoever sent the range.
+        RowsDiffer: its source has the same address and other rows.
         Locked: somebody else syncs this range, or the whole table.
     """
     check_divisible(pipeline)
     if sent_by is not None:
         check_versions(pipeline, sent_by)
-    if list(expected) != identity(pipeline):
-        raise ConfigError(
-            f"The pipeline {pipeline.name!r} differs here from the one that the fleet was started with.",
-            hint="Give every worker the same rowvec.toml, model and version of rowvec.",
-        )
     if after is None and until is None:
         raise ConfigError("A range has at least one bound.", hint="Use rowvec.sync for the whole table.")
+    what, bounds = f"the range {after}..{until}", (key_of(pipeline, after), key_of(pipeline, until))
+    check_members(pipeline, what, expected, origin or {}, run or 0)
+    check_source(pipeline, what, expected, origin or {}, bounds, rows)
     part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger, run or 0)
-    options = replace(options, after=_key(pipeline, after), until=_key(pipeline, until))
+    options = replace(options, after=bounds[0], until=bounds[1])
     return sync(replace(pipeline, store=part), options, accept=accept, progress=progress, stop=stop)
 
 
-def _key(pipeline: Pipeline, text: str | None) -> Key | None:
+def key_of(pipeline: Pipeline, text: str | None) -> Key | None:
     return None if text is None else parse_key(text, pipeline.spec.key_type)

@@ -80,9 +80,11 @@ def task_routes() -> APIRouter:
 
 def _queue(service: Service, batch_size: int) -> str:
     with _workers() as celery:
+        store_id, newest = _standing(service)
         number: str = celery.send(
-            celery.generate_embeddings, pipeline=service.name, batch_size=batch_size, after_run=_newest_run(service)
-        )
+            celery.generate_embeddings, store_id=store_id, pipeline=service.name, batch_size=batch_size,
+            after_run=newest,
+        )  # fmt: skip
     return number
 
 
@@ -98,13 +100,14 @@ def _queued(number: str, workers: int | None) -> QueuedReply:
     return QueuedReply(id=number, task_name=TASK, status="queued", message=message, workers=workers)
 
 
-def _newest_run(service: Service) -> int | None:
+def _standing(service: Service) -> tuple[str | None, int | None]:
+    """Which store it is, and the newest run in it."""
     from rowvec.workers.jobs import newest_run
 
     try:
-        return newest_run(service.pipeline)
+        return service.pipeline.store.identity(), newest_run(service.pipeline)
     except RowvecError:
-        return None  # The task can wait for a store that does not answer now; no run counts as later then.
+        return None, None  # The task can wait for a store that does not answer now; no run counts as later then.
 
 
 def _look(number: str) -> TaskReply:

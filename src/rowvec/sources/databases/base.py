@@ -148,6 +148,11 @@ class Database(ABC):
         """Lines for `rowvec check`, of what may go wrong."""
         return []
 
+    def witness(self, connection: Connection, relation: Relation) -> str | None:
+        """What the server says of itself, and which table of which database a name leads to; no other server, and no
+        copy of this one, says the same. None where it says nothing."""
+        return None
+
     def unique_alone(self, connection: Connection, relation: Relation, key: str) -> bool:
         """A primary key or unique index has `key` as its only column."""
         if relation.table is None:

@@ -92,6 +92,10 @@ class MySqlDatabase(Database):
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return None if rows is None else int(rows)
 
+    def witness(self, connection: Connection, relation: Relation) -> str | None:
+        statement = "select @@hostname, @@port, @@datadir, @@pid_file, @@server_id, database(), current_user()"
+        return repr(tuple(map(_text, connection.exec_driver_sql(statement).one())))
+
     def translate(self, error: BaseException) -> RowvecError:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         line = str(error.args[1] if code and len(error.args) > 1 else error).splitlines()[0]

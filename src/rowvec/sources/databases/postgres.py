@@ -125,6 +125,18 @@ class PostgresDatabase(Database):
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return rows if rows is not None and rows >= 0 else None
 
+    def witness(self, connection: Connection, relation: Relation) -> str | None:
+        """A copy of the files has the same system identifier; it runs as another server, which was started at another
+        time. A name leads to another table with another search path."""
+        quote = self.engine.dialect.identifier_preparer.format_table
+        name = None if relation.table is None else quote(sa.table(relation.table, schema=relation.schema))
+        statement = sa.text(
+            "select (select system_identifier from pg_control_system()), pg_postmaster_start_time(),"
+            " current_database(), current_user, coalesce("
+            "cast(cast(to_regclass(cast(:name as text)) as oid) as text), cast(current_schemas(true) as text))"
+        )
+        return repr(tuple(connection.execute(statement, {"name": name}).one()))
+
     def checks(self) -> list[Check]:
         with self.connect() as connection:
             driver = connection.connection.driver_connection

@@ -19,6 +19,8 @@ from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
 
 BUSY_SECONDS = 10
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""The same in all containers of a machine, and another one on each machine (Linux)."""
 _UNIQUE_INDEX = sa.text(
     # "unique" and "partial" are words of SQL: they stay quoted.
     """
@@ -93,6 +95,14 @@ class SqliteDatabase(Database):
     def key_type(self, declared: ColumnType) -> ColumnType:
         # A UUID is a string to SQLite, in the letters it was written with: as a UUID it could not be found again.
         return ColumnType.TEXT if declared is ColumnType.UUID else declared
+
+    def witness(self, connection: Connection, relation: Relation) -> str | None:
+        """The file itself, on the machine that runs."""
+        try:
+            boot, found = BOOT.read_text().strip(), self._path.stat()
+        except OSError:
+            return None
+        return f"{boot} {found.st_dev} {found.st_ino} {relation.schema or ''} {relation.table or ''}"
 
     def tables(self, connection: Connection) -> list[tuple[str | None, str]]:
         return [(None, name) for _, name in super().tables(connection)]

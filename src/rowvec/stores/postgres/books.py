@@ -311,6 +311,16 @@ def begin_run(connection: Connection, scope: str, pipeline: str) -> int:
         return int(single(connection.execute(insert, [scope, pipeline]))[0])
 
 
+def run_mark(connection: Connection, scope: str, run: int) -> str | None:
+    """Its number and the moment of its begin, to the microsecond."""
+    if single(connection.execute("select to_regclass('rowvec.runs')::text"))[0] is None:
+        return None
+    found = connection.execute(
+        "select extract(epoch from started_at)::text from rowvec.runs where scope = %s and id = %s", [scope, run]
+    ).fetchone()
+    return None if found is None else f"{run} {found[0]}"
+
+
 def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
     connection.execute(
         "update rowvec.runs set report = %s, outcome = %s, error = %s,"

@@ -82,6 +82,9 @@ class PostgresStore:
     def close(self) -> None:
         self._sessions.close()
 
+    def identity(self) -> str:
+        return self._read(migrations.identity)
+
     # Generations
 
     def ledger(self) -> Ledger:
@@ -189,6 +192,9 @@ class PostgresStore:
 
     def begin_run(self, pipeline: str) -> int:
         return self._write(lambda c: books.begin_run(c, self._live.scope, pipeline))
+
+    def run_mark(self, run: int) -> str | None:
+        return self._read(lambda c: books.run_mark(c, self._live.scope, run))
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         reached(Step.BEFORE_RUN_RECORD)
