@@ -30,6 +30,7 @@ from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import is_lent
+from rowvec.support.postgres_settings import ENCODING, FORMS, SETTINGS
 from rowvec.support.retry import KEEPALIVES
 
 logger = logging.getLogger("rowvec.waits")
@@ -356,6 +357,7 @@ class Notifier:
         engine = self._database.engine
         options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
         options |= {"connect_timeout": CONNECT_SECONDS, "autocommit": True, "prepare_threshold": None}
+        options["client_encoding"] = ENCODING
         return psycopg.connect(**options)
 
 

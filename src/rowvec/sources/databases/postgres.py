@@ -24,6 +24,7 @@ from rowvec.sources.databases.base import (
     server_name,
 )
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
+from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Check, Column, ColumnType
 
@@ -33,11 +34,10 @@ from rowvec.types import Check, Column, ColumnType
 _TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
 QUEUE_SHARE = 0.1
 """Share of the server's queue of notifications above which `rowvec check` warns."""
-_STYLES = (
-    b"set local application_name to 'rowvec source';"
-    b" set local client_encoding to 'UTF8'; set local timezone to 'UTC'; set local datestyle to 'ISO, YMD';"
-    b" set local intervalstyle to 'postgres'; set local bytea_output to 'hex'; set local extra_float_digits to 1"
-)
+_BEGIN = (
+    "set transaction isolation level read committed, not deferrable; set local application_name to 'rowvec source'; "
+    + set_statements(SETTINGS, local=True)
+).encode()
 """What values are read in, whatever the server, the database or the role says."""
 
 
@@ -58,6 +58,7 @@ class PostgresDatabase(Database):
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": None,
+                "client_encoding": ENCODING,
                 **{name: value for name, value in KEEPALIVES.items() if name not in parsed.query},
             },
             execution_options={"postgresql_readonly": True},
@@ -189,7 +190,7 @@ def _use_our_styles(connection: Connection) -> None:
     # For this transaction: a pooler may lend the connection to others after it.
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    driver.execute(_STYLES)
+    driver.execute(_BEGIN)
 
 
 def _first_line(error: BaseException) -> str:

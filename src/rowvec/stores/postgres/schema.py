@@ -10,10 +10,11 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.columns import check_columns
+from rowvec.stores.columns import stored_spec
 from rowvec.stores.postgres.connect import use_vectors
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
+from rowvec.support.identifiers import shortened
 from rowvec.types import Column, ColumnType
 
 SQL_TYPES = {
@@ -127,13 +128,16 @@ create table if not exists rowvec.positions (
 """
 
 
-def check_names(spec: TableSpec, names: Names) -> None:
-    """
+def stored(spec: TableSpec, names: Names) -> TableSpec:
+    """The same with the columns as the table calls them; those of a table of the user's own stay as they are.
+
     Raises:
-        ConfigError: the key or a metadata column has the name of another column of a table of rowvec's own.
+        ConfigError: see `stored_spec`.
     """
-    if names.column is None:
-        check_columns(spec, {"embedding", "rowvec_expected", *OWN_COLUMNS, *SYSTEM_COLUMNS}, names.scope)
+    if names.column is not None:
+        return spec
+    own = {"embedding", "rowvec_expected", *OWN_COLUMNS, *SYSTEM_COLUMNS}
+    return stored_spec(spec, own, names.scope, fit=shortened)
 
 
 def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
