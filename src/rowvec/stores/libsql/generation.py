@@ -174,9 +174,7 @@ class LibsqlGeneration:
             found = self.index.nearest(vector, limit)
             if found is not None:
                 return found
-        return search.scan(
-            self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where)
-        )
+        return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where))
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
@@ -190,9 +188,7 @@ class LibsqlGeneration:
         sql = f"select {names} from {self.tables.vectors} where {self._key} in"
         asked = [column.name for column in self._asked.metadata]
         return {
-            key: {
-                name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)
-            }
+            key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys)
         }
 

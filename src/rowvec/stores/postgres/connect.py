@@ -196,7 +196,8 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         version, path = found
         if not knows_vectors(connection):
             if path is not None:
-                connection.execute(f"set local search_path to {path}".encode())
+                own = isinstance(connection, Session) and not connection.behind_pooler
+                connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
             register_vector(connection)
             if isinstance(connection, Session):
                 connection.path = path

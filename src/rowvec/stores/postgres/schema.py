@@ -148,8 +148,15 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
     """The version of pgvector, installed in the database first if it is available and `create` says so.
 
     Raises:
-        StoreError: the server lacks pgvector, or the role may not install it.
+        StoreError: the server lacks pgvector, or the role may not install it; the database knows no characters.
     """
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise StoreError(
+            f"{location}: the database is in SQL_ASCII, where PostgreSQL does not know which characters its bytes are:"
+            " words could not be told apart.",
+            hint="Make one in UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0; or leave store.url out for"
+            " rowvec's own.",
+        )
     version = use_vectors(connection)
     if version is not None:
         return version
@@ -161,7 +168,11 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
         )
     if create:
         try:
-            connection.execute("create extension if not exists vector")
+            # A search path may name no schema that there is.
+            found = connection.execute("select coalesce(current_schema(), 'public')").fetchone()
+            assert found is not None
+            made = sql.SQL("create extension if not exists vector with schema {}").format(sql.Identifier(found[0]))
+            connection.execute(made)
         except psycopg.errors.InsufficientPrivilege:
             create = False
         except psycopg.errors.UniqueViolation:

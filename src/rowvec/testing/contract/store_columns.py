@@ -47,7 +47,9 @@ def test_metadata_may_have_the_name_of_a_column_of_rowvecs_own(opened: Opener, n
 
 
 def test_metadata_may_have_all_those_names_at_once_and_odd_ones(opened: Opener) -> None:
-    is_kept_under_its_name(opened, *OWN, "xmin", "ctid", "rowid", "oid", "rowvec_text", "select", 'a"b', "50% off.x", "😀")
+    is_kept_under_its_name(
+        opened, *OWN, "xmin", "ctid", "rowid", "oid", "rowvec_text", "select", 'a"b', "50% off.x", "😀"
+    )
 
 
 def test_metadata_may_have_a_name_that_postgres_would_cut(opened: Opener) -> None:
