@@ -234,7 +234,8 @@ def test_no_setting_of_a_mariadb_server_changes_what_is_read(name: str) -> None:
 
         def look(url: str) -> list[Any]:
             found: list[Any] = []
-            for settings in ({"table": "t"}, {"query": query}):
+            chosen: list[dict[str, Any]] = [{"table": "t"}, {"query": query}]
+            for settings in chosen:
                 with closing(SqlSource(url, key="id", cursor="at", **settings)) as some:
                     found += [
                         some.existing(["a", "b'", "c"]),

@@ -52,7 +52,7 @@ def mode_named(mode: str) -> Mode:
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
     """Raises ConfigError: for a command a wrong filter is an option that is wrong."""
     try:
-        return bind(parse(where), pipeline.spec.metadata) if where else None
+        return bind(parse(where), pipeline.spec.metadata) if where is not None else None
     except SearchError as error:
         raise ConfigError(error.message, hint=error.hint) from None
 

@@ -289,8 +289,8 @@ def keep(
         )
     elif entries != mark.entries:
         # Rows that were named may be new ones, which the next sync need not look for.
-        rows = None if mark.rows is None else mark.rows + max(0, entries - mark.entries)
-        mark = replace(mark, entries=entries, rows=rows)
+        more = max(0, entries - mark.entries)
+        mark = replace(mark, entries=entries, rows=None if mark.rows is None else mark.rows + more)
     else:
         return
     patiently(stop, generation.write, WriteBatch(offsets={STREAM: mark.encoded()}))

@@ -2,7 +2,7 @@
 
 One function and four triggers for each statement, not for each row: the keys of a statement go out in one
 notification, and a statement or transaction that changes many rows says only that. The function never fails, because
-it runs within the transactions of others.
+it runs within the transactions of others. After it PREPARE TRANSACTION does: PostgreSQL prepares nothing that notified.
 
 What nobody reads stays in one queue of the server, which is full in the end when somebody listens and is stopped: then
 every commit that notifies fails. So the function is silent while that queue is half full, and who listens here compares
