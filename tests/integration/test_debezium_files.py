@@ -36,7 +36,7 @@ from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import ColumnType, Embedded, Report, State
+from rowvec.types import ColumnType, Embedded, Report, State, WriteBatch
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.models import Models
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
@@ -410,23 +410,6 @@ class TestBadInput:
         assert report.reasons["event that cannot be read"] == 2
         vectors_match_rows(pipeline, {1: "one", 3: "three"})
 
-    def test_a_file_that_became_shorter_is_another_one(self, tmp_path: Path) -> None:
-        path = self.write(tmp_path, lines([put(2, "two", 2)]))
-        pipeline = follow(path)
-        carry_out(pipeline)
-        path.write_text(lines([put(3, "x", 3)]))
-        with pytest.raises(SourceError, match="it is another file"):
-            carry_out(pipeline)
-
-    def test_a_packed_file_that_became_shorter_is_another_one(self, tmp_path: Path) -> None:
-        path = tmp_path / "events.jsonl.gz"
-        path.write_bytes(gzip.compress(lines([put(1, "one", 1), put(2, "two", 2)]).encode()))
-        pipeline = follow(path)
-        carry_out(pipeline)
-        path.write_bytes(gzip.compress(lines([put(3, "x", 3)]).encode()))
-        with pytest.raises(SourceError, match="it is another file"):
-            carry_out(pipeline)
-
     def test_a_line_that_is_still_being_written_is_waited_for(self, tmp_path: Path) -> None:
         whole = lines([put(2, "two", 2)])
         path = self.write(tmp_path, whole[:30])
@@ -442,6 +425,73 @@ class TestBadInput:
 
         carry_out(pipeline, follow=True, stop=stop, progress=write_on)
         vectors_match_rows(pipeline, {1: "one", 2: "two"})
+
+
+class TestRotation:
+    """Another file under the name of one that was read, and a file that got another name (fluent-bit#375)."""
+
+    OLD = (put(1, "one", 1), put(2, "two", 2))
+
+    @pytest.fixture(params=["events.jsonl", "events.jsonl.gz"])
+    def path(self, request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+        return tmp_path / str(request.param)
+
+    def write(self, path: Path, *changes: Any) -> None:
+        said = lines(changes).encode()
+        path.write_bytes(gzip.compress(said) if path.suffix == ".gz" else said)
+
+    def test_the_first_events_of_a_longer_file_under_the_same_name_are_read(self, path: Path, store: Store) -> None:
+        self.write(path, *self.OLD)
+        pipeline = follow(path, store)
+        carry_out(pipeline)
+        self.write(path, put(3, "three", 3), put(4, "four", 4), put(5, "five", 5), put(1, "first", 6))
+        assert carry_out(pipeline).read == 4
+        vectors_match_rows(pipeline, {1: "first", 2: "two", 3: "three", 4: "four", 5: "five"})
+        assert carry_out(pipeline).read == 0
+
+    def test_a_file_that_was_cut_and_written_anew_is_read_from_its_beginning(self, path: Path) -> None:
+        self.write(path, *self.OLD)
+        pipeline = follow(path)
+        carry_out(pipeline)
+        self.write(path, put(3, "three", 3))
+        assert carry_out(pipeline).read == 1
+        vectors_match_rows(pipeline, {1: "one", 2: "two", 3: "three"})
+
+    def test_a_file_of_the_same_length_is_told_by_its_events(self, path: Path) -> None:
+        self.write(path, put(1, "one", 1), put(2, "two", 2))
+        pipeline = follow(path)
+        carry_out(pipeline)
+        self.write(path, put(3, "one", 3), put(4, "two", 4))
+        assert carry_out(pipeline).read == 2
+        vectors_match_rows(pipeline, {1: "one", 2: "two", 3: "one", 4: "two"})
+
+    def test_a_file_that_was_moved_away_is_read_on_where_it_was_left(self, path: Path) -> None:
+        self.write(path, *self.OLD)
+        events = EventFiles([f"{path.parent}/events*"], EventSettings("id"))
+        pipeline = simple_pipeline(events, MemoryStore(), HashEmbedder(billed=True))
+        carry_out(pipeline)
+        moved = path.with_name(f"events.1.jsonl{path.suffix if path.suffix == '.gz' else ''}")
+        self.write(moved, *self.OLD, put(6, "six", 6))
+        self.write(path, put(7, "seven", 7), put(8, "eight", 8), put(9, "nine", 9))
+        assert carry_out(pipeline).read == 4
+        assert set(rows_of(pipeline).keys(None, 100)) == {1, 2, 6, 7, 8, 9}
+
+    def test_a_file_that_has_grown_is_read_on(self, path: Path) -> None:
+        self.write(path, *self.OLD)
+        pipeline = follow(path)
+        for more in range(3, 40):
+            carry_out(pipeline)
+            self.write(path, *self.OLD, *(put(key, f"row {key}", key) for key in range(3, more + 1)))
+            assert carry_out(pipeline).read == 1
+
+    def test_a_place_of_an_older_rowvec_is_where_it_goes_on(self, path: Path) -> None:
+        self.write(path, *self.OLD)
+        pipeline = follow(path)
+        carry_out(pipeline)
+        ((name, place),) = rows_of(pipeline).offsets().items()
+        rows_of(pipeline).write(WriteBatch(offsets={name: place.rpartition(":")[0]}))
+        self.write(path, *self.OLD, put(3, "three", 3))
+        assert carry_out(pipeline).read == 1
 
 
 def test_a_storage_that_fails_once_after_a_quiet_hour_is_asked_again(

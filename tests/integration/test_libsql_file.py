@@ -191,11 +191,6 @@ def test_a_column_whose_name_changes_its_case_in_the_source_is_the_same_column(s
     again.close()
 
 
-def test_a_metadata_column_of_a_name_that_rowvec_needs_is_refused(path: Path) -> None:
-    with pytest.raises(ConfigError, match="embedding"):
-        opened(path, replace(SPEC, metadata=(Column("embedding", ColumnType.TEXT),)))
-
-
 def test_a_value_that_does_not_fit_its_column_is_named(store: LibsqlStore) -> None:
     with pytest.raises(StoreError, match=r"Row 7.*'name'"):
         rows(store).write(WriteBatch([entry(7, "lamp", 5)]))

@@ -84,10 +84,58 @@ class TestReading:
     def test_a_row_that_commits_late_within_the_lag_is_not_lost(self) -> None:
         pipeline = hundred()
         put(pipeline, 101, "late", 10_000 - LAG)
-        put(pipeline, 102, "too late", 10_000 - LAG - 1)
         read, report = reads(pipeline)
-        assert (read, report.inserted) == (2, 1)
-        assert reads(pipeline, Options(full=True))[1].inserted == 1
+        assert (read, report.inserted, report.incremental) == (2, 1, True)
+
+    def test_a_row_with_an_old_value_is_missed_by_the_number_of_rows(self) -> None:
+        pipeline = hundred()
+        put(pipeline, 101, "late", 10_000 - LAG)
+        put(pipeline, 102, "too late", 10_000 - LAG - 1)
+        put(pipeline, 103, "from an old backup", 5)
+        read, report = reads(pipeline)
+        assert (read, report.inserted) == (103, 3)
+        assert report.comparison == "all rows: the source holds 2 rows more than at tells of."
+        assert reads(pipeline)[1].incremental, "and then the cursor is trusted again"
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_it_is_missed_beside_rows_without_a_text_and_rows_that_failed(self) -> None:
+        """They have no entry either, and the cursor tells of them each time."""
+        pipeline = hundred()
+        for n in (101, 102, 103):
+            put(pipeline, n, "", 10_000)
+        for _ in range(3):
+            assert reads(pipeline)[1].incremental
+        put(pipeline, 104, "old", 5)
+        assert reads(pipeline)[1].inserted == 1
+        put(pipeline, 105, "new", 10_001)
+        put(pipeline, 106, "", 10_001)
+        assert reads(pipeline)[1].incremental
+        put(pipeline, 107, "old too", 6)
+        assert reads(pipeline)[1].inserted == 1
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_right_after_all_rows_were_compared_it_is_missed_too(self) -> None:
+        pipeline = opened({1: ("one", 100), 2: ("", 100)})
+        sync(pipeline)
+        put(pipeline, 3, "old", 5)
+        assert reads(pipeline)[1].inserted == 1
+
+    def test_rows_that_come_while_others_are_read_are_not_looked_for(self) -> None:
+        pipeline = hundred()
+        source, whole = memory(pipeline), memory(pipeline).pages
+        new = iter(range(101, 200))
+
+        def arriving(*args: Any, **named: Any) -> Any:
+            for page in whole(*args, **named):
+                yield page
+                put(pipeline, next(new), "came meanwhile", 10_000 + LAG)
+
+        source.pages = arriving  # type: ignore[method-assign]
+        for _ in range(5):
+            put(pipeline, next(new), "new", 10_000 + LAG)
+            assert reads(pipeline)[1].incremental
+        source.pages = whole  # type: ignore[method-assign]
+        assert reads(pipeline)[1].incremental
         vectors_match_rows(pipeline, names(pipeline))
 
     def test_equal_values_are_all_read(self) -> None:
@@ -375,6 +423,22 @@ def later(pipeline: Pipeline, **changes: Any) -> None:
     mark = cursor.Watermark.decoded(rows_of(pipeline).offsets()[cursor.STREAM])
     assert mark is not None
     rows_of(pipeline).write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
+
+
+def test_local_time_is_read_again_on_the_day_when_clocks_go_back() -> None:
+    """Berlin and New York: after 02:59 comes 02:00, and what is stamped then lies an hour below the mark."""
+    berlin, new_york = dt.datetime(2026, 10, 25, 2, 59), dt.datetime(2026, 11, 1, 1, 59)
+    for mark in (berlin, new_york):
+        since = cursor.lowered(mark, None)
+        assert isinstance(since, dt.datetime)
+        assert since <= mark - dt.timedelta(minutes=59 + 5)
+        text = mark.isoformat(" ")
+        assert cursor.lowered(text, None) == since.isoformat(" ")
+        aware = mark.replace(tzinfo=dt.UTC)
+        assert cursor.lowered(aware, None) == aware - cursor.TIME_LAG
+        assert cursor.lowered(f"{text}+00:00", None) == str(mark - cursor.TIME_LAG)
+    summer = dt.datetime(2026, 7, 1, 2, 59)
+    assert cursor.lowered(summer, None) == summer - cursor.TIME_LAG
 
 
 MINUTES = dt.timedelta(minutes=5)

@@ -361,3 +361,82 @@ class TestRealEvents:
             "_enum": "value1", "_set": "a,b", "_bit": bytes([0xC7, 7, 0, 0, 0, 0, 0, 0]),
         }  # fmt: skip
         assert {name: event.values[name] for name in expected} == expected
+
+
+class TestCloudEvents:
+    def event(self, op: str | None, data: Any, **attributes: Any) -> dict[str, Any]:
+        told = {"iodebeziumtable": "t", "iodebeziumlsn": "10", "iodebeziumtsms": "9", "iodebeziumname": "shop"}
+        return {
+            "id": "name:shop;lsn:10;txId:565", "source": "/debezium/postgresql/shop", "specversion": "1.0",
+            "type": "io.debezium.connector.postgresql.DataChangeEvent", "datacontenttype": "application/json",
+            "data": data, **({"iodebeziumop": op} if op else {}), **told, **attributes,
+        }  # fmt: skip
+
+    def test_a_row_is_that_of_the_data_and_not_the_event(self) -> None:
+        event = one(self.event("c", {"before": None, "after": ROW}))
+        assert (event.effect, event.key, event.values) == (Effect.PUT, 1, ROW)
+        assert event.position == position_of({"lsn": 10, "ts_ms": 9, "name": "shop"}, None)
+
+    def test_the_case_is_read(self, data: Path) -> None:
+        (line,) = (data / "cases" / "cloudevents.jsonl").read_text().splitlines()
+        assert one(json.loads(line)).values == {"id": 1, "n": "chair"}
+
+    def test_a_deletion_arrives(self) -> None:
+        assert one(self.event("d", {"before": {"id": 4}, "after": None}))[:2] == (Effect.REMOVE, 4)
+        assert one(self.event("d", {"before": None, "after": None}), {"id": 5})[:2] == (Effect.REMOVE, 5)
+
+    def test_data_with_a_schema_is_decoded(self) -> None:
+        fields = [{"field": "id", "type": "int32"}, {"field": "at", "type": "int32", "name": "io.debezium.time.Date"}]
+        said = with_schema({"id": 1, "at": 1}, fields)
+        del said["payload"]["op"]
+        event = self.event("u", said)
+        assert one(event).values == {"id": 1, "at": dt.date(1970, 1, 2)}
+        assert row_schema(event)["fields"] == fields
+
+    def test_an_envelope_in_the_data_may_be_whole(self) -> None:
+        assert one(self.event(None, envelope("c", None, ROW, table="t")), table="t").values == ROW
+
+    def test_events_of_other_tables_are_left_out(self) -> None:
+        assert read(self.event("c", {"before": None, "after": ROW}), table="other").skipped == "of another table"
+
+    def test_an_unwrapped_row_is_read(self) -> None:
+        assert one(self.event("c", ROW)).values == ROW
+        assert one(self.event("d", {"id": 1}))[:2] == (Effect.REMOVE, 1)
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"data": None}, "whose data is not an object"),
+            ({"data": "T2JqAQ=="}, "whose data is not an object"),
+            ({"data": None, "data_base64": "T2JqAQ=="}, "whose data is not an object"),
+            ({"type": "com.example.order.placed"}, "'com.example.order.placed' is not a change event"),
+            ({"iodebeziumop": "q"}, "the op 'q' is unknown"),
+        ],
+    )
+    def test_one_that_is_not_understood_is_refused_by_name(self, changed: dict[str, Any], message: str) -> None:
+        with pytest.raises(SourceError, match=f"line 7.*{message}"):
+            read(self.event("c", {"before": None, "after": ROW}) | changed)
+
+
+def test_an_unwrapped_row_may_have_columns_of_those_names() -> None:
+    row = {"id": 1, "before": "dawn", "after": "dusk"}
+    assert one(row).values == row
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ({"before": None, "after": ROW, "source": {}, "id": 3}, "without `op`"),
+        ({"before": None, "after": ROW}, "without `op`"),
+        ({"database": "d", "table": "t", "type": "insert", "ts": 1, "data": ROW, "id": 5}, "Maxwell"),
+        ({"data": [ROW], "database": "d", "table": "t", "type": "INSERT", "id": 5, "isDdl": False}, "Canal"),
+        ({"change": [{"kind": "insert"}], "id": 1}, "wal2json"),
+        ({"action": "I", "schema": "public", "table": "t", "columns": [], "id": 1}, "wal2json"),
+        ({"data": ROW, "metadata": {"record-type": "data"}, "id": 1}, "AWS DMS"),
+        ({"table": "t", "op_type": "I", "op_ts": "2024", "id": 1}, "GoldenGate"),
+        ({"_id": {}, "operationType": "insert", "ns": {}, "id": 1}, "MongoDB"),
+    ],
+)
+def test_a_form_of_another_tool_is_never_a_row(form: dict[str, Any], name: str) -> None:
+    with pytest.raises(SourceError, match=f"line 7: .*{name}"):
+        read(form, {"id": 1})

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from rowvec.cli import output
+from rowvec.serve.replies import json_reply, numbers
 
 
 def _refused(name: str) -> Any:
@@ -28,3 +29,21 @@ def test_what_json_does_not_know_is_said_so_that_it_can_be_read(capsys: pytest.C
     output.print_json(values)
     said = json.loads(capsys.readouterr().out, parse_constant=_refused)
     assert said == {"nan": None, "far": [None, None], "day": "2026-02-03", "price": 1.5, "b": "01"}
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("12345678901234567890.123456789", "12345678901234567890.123456789"),
+        ("-0.1234567890123456789", "-0.1234567890123456789"),
+        ("19.99", 19.99),
+        ("5.500000000", 5.5),
+        ("9007199254740993", "9007199254740993"),
+        ("1E+400", "1E+400"),
+        ("NaN", None),
+    ],
+)
+def test_a_decimal_is_never_rounded(value: str, said: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    output.print_json({"price": Decimal(value)})
+    assert json.loads(capsys.readouterr().out, parse_constant=_refused) == {"price": said}
+    assert json.loads(bytes(json_reply(numbers({"price": Decimal(value)})).body)) == {"price": said}

@@ -15,6 +15,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rowvec.support import decimals
+
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
@@ -48,7 +50,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dt.datetime | dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, Decimal):
-        return float(value)
+        return decimals.as_json(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, UUID):

@@ -103,6 +103,12 @@ def _table(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _column(value: str | None) -> str | None:
+    if value is not None and len(value.encode("utf-8", "surrogatepass")) > LONGEST_COLUMN:
+        raise wrong(f"is longer than {LONGEST_COLUMN} bytes", 'Choose a shorter name: column = "…".')
+    return value
+
+
 def _api_key(value: Any, info: ValidationInfo) -> Any:
     """Defaults to the variable in which people keep the key of that service, for that service only."""
     if value or not info.context:
@@ -312,7 +318,7 @@ class PostgresStoreConfig(StoreConfig):
     """How vectors are compared: cosine, Euclidean distance, inner product."""
     storage: Literal["vector", "halfvec"] = "vector"
     """`halfvec` takes half the space."""
-    column: Annotated[Annotated[str, Field(max_length=LONGEST_COLUMN)] | None, BeforeValidator(blank_is_none)] = None
+    column: Annotated[str | None, AfterValidator(_column), BeforeValidator(blank_is_none)] = None
     """Column of a table of your own to write vectors into, instead of a separate table."""
     language: OptionalText = "english"
     """Language of keyword search: `"german"`, `"simple"` and so on; `""` for no keyword index."""

@@ -28,7 +28,6 @@ WRONG_TYPES = {
     "string_type": ("is not text", 'Write it in quotes: {name} = "…".'),
     "string_too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
     "too_short": ("is empty", "Give it a value, or leave the line out if it is optional."),
-    "string_too_long": ("is too long", "Choose a shorter name."),
     "path_type": ("is not a path", 'Write it in quotes: {name} = "…".'),
     "tuple_type": ("is not a list", 'Write {name} = ["…", "…"].'),
     "dict_type": ("is not a table", "Write {name} = {{ … }}."),

@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from rowvec.searcher import SearchResult
+from rowvec.support import decimals
 
 
 def json_reply(value: Any, status: int = 200) -> Response:
@@ -26,5 +27,5 @@ def search_reply(result: SearchResult) -> Response:
 
 
 def numbers(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Decimals as JSON numbers, as the columns they came from are."""
-    return {name: float(value) if isinstance(value, Decimal) else value for name, value in metadata.items()}
+    """Decimals as JSON numbers, as the columns they came from are; those that would be rounded as texts."""
+    return {name: decimals.as_json(value) if isinstance(value, Decimal) else value for name, value in metadata.items()}

@@ -19,6 +19,7 @@ from sqlalchemy.sql.expression import ColumnElement
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
+from rowvec.sources.databases.base import ENCODING_HINT, NotUtf8
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Check, Column, ColumnType, Key, Row, is_bigint
 
@@ -93,6 +94,11 @@ class SqlSource:
             self._check_names([column.name for column in self.columns])
             self.key_type = self._type_of_key()
             self._check_cursor()
+            self._read_key = self._database.read_key(connection, self.key, self.key_type)
+            if not self._database.key_is_text:
+                self.columns = [
+                    Column(each.name, ColumnType.TEXT) if each.name == self.key else each for each in self.columns
+                ]
             self._order: Order = as_it_is
             if self.key_type is ColumnType.TEXT:
                 self._order = self._database.order(connection, self._relation, self.key)
@@ -114,13 +120,15 @@ class SqlSource:
         if until is not None:
             selected.append(self._order(self._key) <= self._order(self._bound(until)))
         names, position = self._names, self._position
-        columns: list[ColumnElement[Any]] = [sa.column(name) for name in names]
+        columns = [self._read_key if name == self.key else sa.column(name) for name in names]
         while True:
             bounds = list(selected)
             if after is not None:
                 bounds.append(self._order(self._key) > self._order(self._bound(after)))
             statement = self._from(sa.select(*columns), bounds)
             values = self._database.fetch(statement.order_by(self._order(self._key)).limit(size + 1))
+            if self._database.met_bad_text and self._database.refuses_bad_text:
+                self._refuse_bad_text(values)
             keys = self._checked([row[position] for row in values])
             page = _page(names, keys, values[:size])
             if page:
@@ -135,7 +143,7 @@ class SqlSource:
         key = self._order(self._key)
         while True:
             bounds = [] if after is None else [key > self._order(self._bound(after))]
-            statement = self._from(sa.select(self._key), bounds).order_by(key).offset(size - 1).limit(1)
+            statement = self._from(sa.select(self._read_key), bounds).order_by(key).offset(size - 1).limit(1)
             found = self._typed([row[0] for row in self._database.fetch(statement)])
             if not found:
                 return
@@ -166,7 +174,7 @@ class SqlSource:
         found: set[Key] = set()
         for start in range(0, len(keys), KEYS_AT_ONCE):
             some = [self._database.bind(key) for key in keys[start : start + KEYS_AT_ONCE]]
-            statement = self._from(sa.select(self._key), [self._database.one_of(self._key, some)])
+            statement = self._from(sa.select(self._read_key), [self._database.one_of(self._key, some)])
             found.update(self._typed([row[0] for row in self._database.fetch(statement)]))
         # A collation finds 'A' for 'a': what was asked for is what counts.
         return found.intersection(keys)
@@ -191,7 +199,7 @@ class SqlSource:
         cursor, found = self._cursor_column, []
         # A row moves from one to the other while they run only if its cursor is set to null or for the first time.
         for condition in (cursor >= sa.bindparam(None, since, type_=sa.types.NullType()), cursor.is_(None)):
-            found += self._database.fetch(self._from(sa.select(self._key), [condition]).limit(limit + 1))
+            found += self._database.fetch(self._from(sa.select(self._read_key), [condition]).limit(limit + 1))
         return list(dict.fromkeys(self._typed([row[0] for row in found])))
 
     def notifier(self) -> Notifier:
@@ -212,7 +220,7 @@ class SqlSource:
             )
         from rowvec.sources.databases.notify import Notifier
 
-        return Notifier(self._database, self._relation, self.key)
+        return Notifier(self._database, self._relation, self.key, as_text=not self._database.key_is_text)
 
     def close(self) -> None:
         self._database.engine.dispose()
@@ -292,6 +300,15 @@ class SqlSource:
             f"{self._relation.name} has a row whose key {self.key!r} is null.",
             hint=f"Leave such rows out with source.where, or name another key: {self.key} is not null",
         )
+
+    def _refuse_bad_text(self, values: Sequence[tuple[Any, ...]]) -> None:
+        for row in values:
+            bad = next((name for name, value in zip(self._names, row, strict=True) if isinstance(value, NotUtf8)), None)
+            if bad is not None:
+                raise SourceError(
+                    f"{self._relation.name}, row {row[self._position]!r}: the text in {bad!r} is not UTF-8.",
+                    hint=ENCODING_HINT,
+                )
 
     def _typed(self, keys: list[Any]) -> list[Any]:
         """The same keys as this source's key type, in their order."""

@@ -1,11 +1,15 @@
-"""Which columns a table of rowvec's own can have beside those that rowvec keeps there itself."""
+"""What the columns of a table of rowvec's own are called, beside those that rowvec keeps there itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 
 from rowvec.errors import ConfigError
+from rowvec.filters import And, Compare, Filter, Not, Or, bind
 from rowvec.stores.base import TableSpec
+
+PREFIX = "source_"
 
 
 def folded(name: str) -> str:
@@ -13,15 +17,21 @@ def folded(name: str) -> str:
     return name.encode().lower().decode()
 
 
-def check_columns(spec: TableSpec, own: Collection[str], location: str, *, fold: bool = False) -> None:
-    """
+def stored_spec(
+    spec: TableSpec, own: Collection[str], location: str, *, fold: bool = False, fit: Callable[[str], str] = str
+) -> TableSpec:
+    """The same table with its columns called as they are in the database.
+
+    A metadata column that has the name of one of rowvec's own is kept as `source_` and that name.
+
     Args:
         own: names of columns that the table has in any case.
         fold: the database takes names that differ in case only for the same one; `own` is in lower case.
+        fit: makes a name one that the database does not cut.
 
     Raises:
-        ConfigError: the key or a metadata column has such a name, the key is a metadata column too, or two metadata
-            columns are the same to the database.
+        ConfigError: the key has such a name, it is a metadata column too, or two metadata columns are the same to the
+            database.
     """
     same: Callable[[str], str] = folded if fold else str
     if same(spec.key) in own:
@@ -30,21 +40,39 @@ def check_columns(spec: TableSpec, own: Collection[str], location: str, *, fold:
             hint=f"Give it another name in source.query: select {spec.key} as other_name, and set source.key to that.",
         )
     seen: dict[str, str] = {}
+    columns = []
     for column in spec.metadata:
         if same(column.name) == same(spec.key):
             raise ConfigError(
                 f"store.metadata names {column.name!r}, which is the key: {location} holds it in any case.",
                 hint=f'Take "{column.name}" out of store.metadata.',
             )
-        if same(column.name) in own:
-            raise ConfigError(
-                f"store.metadata names {column.name!r}, but {location} has a column of its own under that name.",
-                hint=f'Take "{column.name}" out of store.metadata, or give it another name in source.query:'
-                f" select {column.name} as other_name.",
-            )
-        other = seen.setdefault(same(column.name), column.name)
+        name = fit(PREFIX + column.name if same(column.name) in own else column.name)
+        other = seen.setdefault(same(name), column.name)
         if other != column.name:
             raise ConfigError(
                 f"store.metadata names {other!r} and {column.name!r}, which are one column to {location}.",
                 hint=f'Take one of them out, or give it another name in source.query: select "{column.name}" as other.',
             )
+        columns.append(replace(column, name=name))
+    return replace(spec, key=fit(spec.key), metadata=tuple(columns))
+
+
+def stored_filter(where: Filter, asked: TableSpec, stored: TableSpec) -> Filter:
+    """A filter, bound to the columns as the user names them, on the columns as the database names them.
+
+    Raises:
+        FilterError: see `bind`.
+    """
+    names = {one.name: other.name for one, other in zip(asked.metadata, stored.metadata, strict=True)}
+    return _renamed(bind(where, asked.metadata), names)
+
+
+def _renamed(where: Filter, names: Mapping[str, str]) -> Filter:
+    match where:
+        case Compare():
+            return replace(where, column=names[where.column])
+        case Not():
+            return Not(_renamed(where.part, names))
+        case And() | Or():
+            return type(where)(tuple(_renamed(part, names) for part in where.parts))

@@ -5,8 +5,11 @@ read therefore starts a lag below it, and rows that commit later than that are f
 happens every `full_every`. The mark is the highest value there was *before* anything was read, and it moves only when
 everything read is written or recorded as a failure.
 
-A cursor says nothing of rows that are gone. They are noticed by their number: of the rows that the source holds, as
-many as last time should be without an entry in the ledger.
+A cursor says nothing of rows that are gone, nor of those that appear with an old value or come into view of `where`.
+They are noticed by their number: of the rows that the source holds, as many as last time should be without an entry in
+the ledger, and it should hold no more than it did when the last sync ended and the cursor tells of.
+
+Local time goes back once a year: a time without a zone is not trusted on days when any clock of the world does.
 """
 
 from __future__ import annotations
@@ -16,8 +19,12 @@ import hashlib
 import json
 import re
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
@@ -36,6 +43,8 @@ TIME_LAG = dt.timedelta(minutes=5)
 NUMBER_LAG = 1000
 MOST_KEYS = 200_000
 """When more rows than that have changed, all are compared: their keys are held in memory."""
+KEYS_AT_ONCE = 5000
+EMPTY_KEPT = 1000
 _MILLISECONDS_FROM = 10**11
 """A Unix time above it counts milliseconds."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s?(?:Z|[-+]\d\d(?::?\d\d)?)?)?")
@@ -54,6 +63,10 @@ class Watermark:
     """Rows of the ledger when that sync ended."""
     unembedded: int = 0
     """So many rows of the source had no entry: their text was empty."""
+    rows: int | None = None
+    """So many the source held when that sync ended; None where an older rowvec did not count them."""
+    empty: tuple[str, ...] = ()
+    """Keys of rows that the cursor told of and that had no entry after it, as far as there is room for them."""
 
     def encoded(self) -> str:
         kind = type(self.highest).__name__
@@ -61,7 +74,7 @@ class Watermark:
         return json.dumps(
             {
                 "highest": [kind, highest], "compared_at": self.compared_at.isoformat(), "settings": self.settings,
-                "entries": self.entries, "unembedded": self.unembedded,
+                "entries": self.entries, "unembedded": self.unembedded, "rows": self.rows, "empty": self.empty,
             }
         )  # fmt: skip
 
@@ -73,7 +86,16 @@ class Watermark:
         if highest is None or compared_at is None:
             return None
         counts = from_json(Counts, said)
-        return cls(highest, compared_at, counts.settings, counts.entries, counts.unembedded)
+        rows = counts.rows if counts.rows >= 0 else None
+        return cls(
+            highest,
+            compared_at,
+            counts.settings,
+            counts.entries,
+            counts.unembedded,
+            rows,
+            tuple(map(str, counts.empty)),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +105,8 @@ class Counts:
     settings: str = ""
     entries: int = 0
     unembedded: int = 0
+    rows: int = -1
+    empty: list[str] = field(default_factory=list)
 
 
 def _value(said: Any) -> CursorValue | None:
@@ -150,7 +174,10 @@ def choose(
         assert generation is not None
         since = lowered(before.highest, pipeline.cursor.lag)
         keys = _changed(pipeline, generation, since, stop)
-        if len(keys) <= MOST_KEYS:
+        unseen = _unseen(generation, before, rows, keys, stop) if len(keys) <= MOST_KEYS else 0
+        if unseen > 0:
+            reason = f"the source holds {unseen:,} rows more than {source.cursor} tells of"
+        elif len(keys) <= MOST_KEYS:
             return Reading(
                 replace(options, changed=keys),
                 f"{len(keys):,} of {rows:,} rows: {source.cursor} since {since}, rows without it, and rows that failed"
@@ -161,7 +188,8 @@ def choose(
                 before,
                 _next(pipeline, at, highest, before.compared_at),
             )
-        reason = f"more than {MOST_KEYS:,} rows have changed"
+        else:
+            reason = f"more than {MOST_KEYS:,} rows have changed"
     return Reading(options, f"all rows: {reason}.", rows, rows, before, _next(pipeline, at, highest, at.now))
 
 
@@ -204,6 +232,33 @@ def _changed(
     return tuple(sorted(ordered))
 
 
+def _unseen(
+    generation: GenerationHandle, before: Watermark, rows: int, keys: Sequence[Key], stop: threading.Event
+) -> int:
+    """At least so many rows are new in the source, and not among the `keys` that the cursor tells of; 0 or less where
+    it tells of all of them, or where others are gone."""
+    if before.rows is None or rows <= before.rows:
+        return 0
+    known = set(before.empty)
+    return rows - before.rows - sum(str(key) not in known for key in _without_entry(generation, keys, stop))
+
+
+def _newest(pipeline: Pipeline, mark: Watermark, stop: threading.Event) -> Sequence[Key]:
+    """What the cursor is going to tell of again."""
+    source = pipeline.source
+    assert isinstance(source, Incremental)
+    return patiently(stop, source.changed, lowered(mark.highest, pipeline.cursor.lag), KEYS_AT_ONCE)
+
+
+def _without_entry(generation: GenerationHandle, keys: Sequence[Key], stop: threading.Event) -> list[Key]:
+    found: list[Key] = []
+    for start in range(0, len(keys), KEYS_AT_ONCE):
+        some = keys[start : start + KEYS_AT_ONCE]
+        there = patiently(stop, generation.lookup, some)
+        found += [key for key in some if key not in there or there[key].text_hash is None]
+    return found
+
+
 def _next(
     pipeline: Pipeline, at: Circumstances, highest: CursorValue | None, compared_at: dt.datetime
 ) -> Watermark | None:
@@ -226,9 +281,16 @@ def keep(
         return
     entries = patiently(stop, generation.count)
     if reading.options.whole or reading.incremental:
-        mark = replace(mark, entries=entries, unembedded=reading.source_rows - entries)
+        # Counted after everything was read: what came meanwhile is not missed, or read twice.
+        rows = patiently(stop, pipeline.source.count)
+        empty = _without_entry(generation, reading.options.changed or _newest(pipeline, mark, stop), stop)[:EMPTY_KEPT]
+        mark = replace(
+            mark, entries=entries, unembedded=reading.source_rows - entries, rows=rows, empty=tuple(map(str, empty))
+        )
     elif entries != mark.entries:
-        mark = replace(mark, entries=entries)
+        # Rows that were named may be new ones, which the next sync need not look for.
+        more = max(0, entries - mark.entries)
+        mark = replace(mark, entries=entries, rows=None if mark.rows is None else mark.rows + more)
     else:
         return
     patiently(stop, generation.write, WriteBatch(offsets={STREAM: mark.encoded()}))
@@ -270,10 +332,27 @@ def lowered(mark: CursorValue, lag: dt.timedelta | int | None) -> CursorValue:
         )
     span = TIME_LAG if lag is None else lag
     if isinstance(mark, dt.datetime):
-        return _earlier(mark, span)
+        return _earlier(mark, span if mark.tzinfo else span + clocks_go_back(mark.date()))
     if isinstance(mark, dt.date):
         return _earlier(dt.datetime.combine(mark, dt.time()), span).date()
-    return _written_like(mark, _earlier(_moment(mark).replace(tzinfo=None), span))
+    moment = _moment(mark)
+    if moment.tzinfo is None:
+        span += clocks_go_back(moment.date())
+    return _written_like(mark, _earlier(moment.replace(tzinfo=None), span))
+
+
+@lru_cache(maxsize=16)
+def clocks_go_back(day: dt.date) -> dt.timedelta:
+    """By how much the clocks of some part of the world are put back around that day: what is stamped in local time
+    there lies below what was stamped before."""
+    if not dt.date.min + dt.timedelta(2) < day < dt.date.max - dt.timedelta(2):
+        return dt.timedelta()
+    moments = [dt.datetime.combine(day, dt.time(12), dt.UTC) + dt.timedelta(days) for days in (-2, -1, 0, 1)]
+    most = dt.timedelta()
+    for name in available_timezones():
+        offsets = [moment.astimezone(ZoneInfo(name)).utcoffset() or dt.timedelta() for moment in moments]
+        most = max([most, *(earlier - later for earlier, later in pairwise(offsets))])
+    return most
 
 
 def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:

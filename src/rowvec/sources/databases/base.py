@@ -20,12 +20,27 @@ CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
 SETTINGS_HINT = "Check source.table, source.query and source.where."
 ACCESS_HINT = "Check the user and password in source.url (or --from), or in the variable it names."
+ENCODING_HINT = "Correct it, or leave it out with source.where. A database in SQL_ASCII takes bytes of any encoding."
 REACH_HINT = "Is the database running, and source.url (or --from) right?"
 
 Order = Callable[[ColumnElement[Any]], ColumnElement[Any]]
 """Makes of a key, and of a value to compare it with, what they are ordered by."""
 
 Answer = tuple[Sequence[Sequence[Any]], list[tuple[Any, ...]]]
+
+
+class NotUtf8(str):
+    """What can be read of a text. It does not find its row again, so it is no key."""
+
+    __slots__ = ()
+
+
+def readable(raw: bytes) -> str:
+    """A text as UTF-8, or what can be read of it."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return NotUtf8(raw, "utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +62,10 @@ class Database(ABC):
     hidden_schemas: frozenset[str] = frozenset()
     cursor_types = frozenset({ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP})
     """Columns of these types are ordered as their values are."""
+    met_bad_text = False
+    """An answer held what the driver cannot read; of text that is not UTF-8, what can be read came as `NotUtf8`."""
+    refuses_bad_text = False
+    """Such a text is an error, and not embedded as far as it can be read."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -62,7 +81,7 @@ class Database(ABC):
             raise
         except sa.exc.DBAPIError as error:
             raise self.translate(error.orig or error) from error
-        except (dbapi.Error, UnicodeDecodeError) as error:
+        except (dbapi.Error, UnicodeError) as error:
             raise self.translate(error) from error
 
     def fetch(self, statement: sa.Executable) -> list[tuple[Any, ...]]:
@@ -79,6 +98,7 @@ class Database(ABC):
                 raise
             connection.rollback()
             self._read_leniently(connection)
+            self.met_bad_text = True
             return _answer(connection, statement)
 
     def sample(self, connection: Connection, relation: Relation) -> Answer:
@@ -102,6 +122,15 @@ class Database(ABC):
     def bind(self, key: Key) -> Any:
         """A key as the driver takes it."""
         return key
+
+    def read_key(self, connection: Connection, key: str, kind: ColumnType) -> ColumnElement[Any]:
+        """What is selected to read the keys of the column, of that type."""
+        return sa.column(key)
+
+    @property
+    def key_is_text(self) -> bool:
+        """A key of type text is a text to the database as well."""
+        return True
 
     def key_type(self, declared: ColumnType) -> ColumnType:
         """What keys from a column of this type are."""

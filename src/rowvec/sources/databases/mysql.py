@@ -29,6 +29,15 @@ from rowvec.types import Column, ColumnType, Key
 _WRONG_LOGIN = {1045, 1698}
 _NO_DATABASE = 1049
 _NO_PERMISSION = {1044, 1142, 1143, 1370}
+_SETTINGS = (
+    "set names utf8mb4 collate utf8mb4_general_ci, sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
+    " lc_time_names = 'en_US', sql_select_limit = 18446744073709551615, sql_auto_is_null = 0, sql_big_selects = 1,"
+    " div_precision_increment = 4, group_concat_max_len = 16777216"
+)
+"""What values are read in, whatever the server or the user is set to; it is sent before anything else.
+
+A mode such as ANSI_QUOTES changes what a statement means, `sql_select_limit` leaves rows out.
+"""
 _TRANSIENT = {1040, 1053, 1203, 1205, 1213, 1226, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2055, 3024}
 
 
@@ -45,9 +54,12 @@ class MySqlDatabase(Database):
             pool_pre_ping=True,
             pool_size=2,
             hide_parameters=True,
-            connect_args={"connect_timeout": CONNECT_SECONDS, "conv": _conversions()},
-        )
-        sa.event.listen(self.engine, "connect", _prepare)
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS, "conv": _conversions(), "charset": "utf8mb4",
+                "init_command": _SETTINGS,
+            },
+        )  # fmt: skip
+        sa.event.listen(self.engine, "connect", _only_read)
 
     def columns(self, connection: Connection, relation: Relation) -> list[Column]:
         """Types as declared for a table; as the driver describes them for a query, or a sample has them."""
@@ -122,10 +134,9 @@ def _conversions() -> dict[Any, Any]:
     return {**converters.conversions, FIELD_TYPE.TIMESTAMP: moment}
 
 
-def _prepare(connection: Any, _record: object) -> None:
+def _only_read(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("set session transaction read only")
-        cursor.execute("set time_zone = '+00:00'")
 
 
 def _by_bytes(key: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -2,7 +2,7 @@
 
 One function and four triggers for each statement, not for each row: the keys of a statement go out in one
 notification, and a statement or transaction that changes many rows says only that. The function never fails, because
-it runs within the transactions of others.
+it runs within the transactions of others. After it PREPARE TRANSACTION does: PostgreSQL prepares nothing that notified.
 
 What nobody reads stays in one queue of the server, which is full in the end when somebody listens and is stopped: then
 every commit that notifies fails. So the function is silent while that queue is half full, and who listens here compares
@@ -30,6 +30,7 @@ from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
 from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import is_lent
+from rowvec.support.postgres_settings import ENCODING, FORMS, SETTINGS
 from rowvec.support.retry import KEEPALIVES
 
 logger = logging.getLogger("rowvec.waits")
@@ -60,7 +61,8 @@ _TABLES = {
     "truncate": "",
 }
 _FUNCTION: LiteralString = """
-create or replace function {function}() returns trigger language plpgsql set search_path = pg_catalog, pg_temp as
+create or replace function {function}() returns trigger language plpgsql set search_path = pg_catalog, pg_temp
+{forms} as
 $rowvec$
 declare
     keys json;
@@ -72,16 +74,16 @@ begin
     end if;
     if tg_op = 'INSERT' then
         select json_agg(changed.key) into keys from (
-            select new_rows.{key} as key from new_rows limit {most} + 1
+            select {new} as key from new_rows limit {most} + 1
         ) as changed;
     elsif tg_op = 'DELETE' then
         select json_agg(changed.key) into keys from (
-            select old_rows.{key} as key from old_rows limit {most} + 1
+            select {old} as key from old_rows limit {most} + 1
         ) as changed;
     elsif tg_op = 'UPDATE' then
         select json_agg(changed.key) into keys from (
-            (select old_rows.{key} as key from old_rows limit {most} + 1) union
-            (select new_rows.{key} as key from new_rows limit {most} + 1)
+            (select {old} as key from old_rows limit {most} + 1) union
+            (select {new} as key from new_rows limit {most} + 1)
         ) as changed;
     end if;
     if keys is null and tg_op <> 'TRUNCATE' then
@@ -98,6 +100,12 @@ exception when others then
     return null;
 end
 $rowvec$"""
+
+
+_FORMS = sql.SQL(" ").join(
+    sql.SQL("set {} = {}").format(sql.Identifier(name), sql.Literal(SETTINGS[name])) for name in FORMS
+)
+"""A key is written as it is read, whatever the session that changes the row is set to."""
 
 
 @dataclass(slots=True)
@@ -158,13 +166,16 @@ class Heard:
 class Notifier:
     """The trigger of one table, and the connection that hears it."""
 
-    def __init__(self, database: PostgresDatabase, relation: Relation, key: str) -> None:
+    def __init__(self, database: PostgresDatabase, relation: Relation, key: str, *, as_text: bool = False) -> None:
         """
+        Args:
+            as_text: the key is of a type that is read as the text that the server writes for it.
+
         Raises:
             SourceError: it is no table.
         """
         assert relation.table is not None
-        self._database, self._key = database, key
+        self._database, self._key, self._as_text = database, key, as_text
         self.schema, kind = self._found(relation)
         self.table = relation.table
         if kind not in "rp":
@@ -198,7 +209,8 @@ class Notifier:
         )
         statements: list[sql.Composable] = [
             sql.SQL(_FUNCTION.strip()).format(
-                function=function, key=sql.Identifier(self._key), channel=sql.Literal(self.channel),
+                function=function, new=self._key_in("new_rows"), old=self._key_in("old_rows"), forms=_FORMS,
+                channel=sql.Literal(self.channel),
                 most=sql.Literal(KEYS_IN_ONE), transaction=sql.Literal(KEYS_IN_TRANSACTION),
                 bytes=sql.Literal(PAYLOAD_BYTES - len('{"keys" : }')), full=sql.Literal(FULL),
             ),
@@ -212,6 +224,10 @@ class Notifier:
                 ),
             ]
         return self._written(statements)
+
+    def _key_in(self, rows: str) -> sql.Composed:
+        read = sql.SQL("nullif(concat({}), '')" if self._as_text else "{}")
+        return read.format(sql.Identifier(rows, self._key))
 
     def uninstall_sql(self) -> list[str]:
         function = sql.Identifier(self.schema, self.channel)
@@ -356,6 +372,7 @@ class Notifier:
         engine = self._database.engine
         options: dict[str, Any] = {**engine.dialect.create_connect_args(engine.url)[1], **KEEPALIVES}
         options |= {"connect_timeout": CONNECT_SECONDS, "autocommit": True, "prepare_threshold": None}
+        options["client_encoding"] = ENCODING
         return psycopg.connect(**options)
 
 

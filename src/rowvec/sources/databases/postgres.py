@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 from psycopg.types import datetime as pg_datetime
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
@@ -17,13 +19,16 @@ from rowvec.sources.column_types import named
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
     CONNECT_SECONDS,
+    ENCODING_HINT,
     Database,
     Order,
     Relation,
     as_it_is,
+    readable,
     server_name,
 )
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
+from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Check, Column, ColumnType
 
@@ -31,18 +36,24 @@ from rowvec.types import Check, Column, ColumnType
 # connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
 # transaction that was ended because it was idle or long.
 _TRANSIENT = ("08", "40", "53", "57", "25P03", "25P04")
+RAW = "SQL_ASCII"
+"""The encoding of a database that takes any bytes for text."""
 QUEUE_SHARE = 0.1
 """Share of the server's queue of notifications above which `rowvec check` warns."""
-_STYLES = (
-    b"set local application_name to 'rowvec source';"
-    b" set local client_encoding to 'UTF8'; set local timezone to 'UTC'; set local datestyle to 'ISO, YMD';"
-    b" set local intervalstyle to 'postgres'; set local bytea_output to 'hex'; set local extra_float_digits to 1"
-)
+_BEGIN = (
+    "set transaction isolation level read committed, not deferrable; set local application_name to 'rowvec source'; "
+    + set_statements(SETTINGS, local=True)
+).encode()
 """What values are read in, whatever the server, the database or the role says."""
 
 
 class PostgresDatabase(Database):
     hidden_schemas = frozenset({"information_schema"})
+    refuses_bad_text = True
+    _oids: Mapping[str, int] = {}
+    _as_text = False
+    _is_plain = True
+    """A text is taken for a value of the key's type wherever one is compared."""
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
@@ -58,6 +69,7 @@ class PostgresDatabase(Database):
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,
                 "prepare_threshold": None,
+                "client_encoding": ENCODING,
                 **{name: value for name, value in KEEPALIVES.items() if name not in parsed.query},
             },
             execution_options={"postgresql_readonly": True},
@@ -70,7 +82,9 @@ class PostgresDatabase(Database):
         result = connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(0))
         cursor = result.cursor
         assert isinstance(cursor, psycopg.Cursor)
-        return [Column(column.name, self._type(column.type_code)) for column in cursor.description or ()]
+        described = cursor.description or ()
+        self._oids = {column.name: column.type_code for column in described}
+        return [Column(column.name, self._type(column.type_code)) for column in described]
 
     @staticmethod
     def _type(oid: int) -> ColumnType:
@@ -81,16 +95,15 @@ class PostgresDatabase(Database):
         return ColumnType.ARRAY if known.array_oid == oid else named(known.name) or ColumnType.TEXT
 
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:
-        """As the column is ordered: every collation but a nondeterministic one (and citext) tells all strings apart."""
+        """As the column is ordered where that tells all keys apart: by every collation but a nondeterministic one (and
+        citext), and by the order of any other type where an index says that the keys are unique."""
         column: ColumnElement[Any] = sa.column(key)
-        rows = sa.select(column).select_from(relation.clause).limit(1).subquery()
-        value = rows.c[key]
-        found = connection.execute(
-            sa.select(sa.cast(sa.func.pg_typeof(value), sa.Text), sa.func.pg_collation_for(value)).select_from(rows)
-        ).first()
-        if found is None:
-            return as_it_is
-        kind, collation = found
+        if self._as_text:
+            return as_it_is if self._is_plain and self.unique_alone(connection, relation, key) else _by_output
+        value = sa.select(column).select_from(relation.clause).limit(1).scalar_subquery()
+        kind, collation = connection.execute(
+            sa.select(sa.cast(sa.func.pg_typeof(value), sa.Text), sa.func.pg_collation_for(value))
+        ).one()
         folds = kind == "citext" or (
             collation is not None
             and connection.execute(
@@ -102,7 +115,27 @@ class PostgresDatabase(Database):
             return as_it_is
         return lambda key: sa.cast(key, sa.Text).collate("C")
 
+    def read_key(self, connection: Connection, key: str, kind: ColumnType) -> ColumnElement[Any]:
+        """An integer, a text and a uuid as they are, a value of any other type as the server writes it."""
+        column: ColumnElement[Any] = sa.column(key)
+        if kind is not ColumnType.TEXT:
+            return column
+        known = sa.text("select typcollation <> 0, typtype = 'b' and typcategory <> 'A' from pg_type where oid = :oid")
+        collatable, self._is_plain = connection.execute(known, {"oid": self._oids[key]}).one()
+        self._as_text = not collatable
+        return column if collatable else _output(column).label("rowvec_key")
+
+    @property
+    def key_is_text(self) -> bool:
+        return not self._as_text
+
+    def key_type(self, declared: ColumnType) -> ColumnType:
+        return declared if declared in (ColumnType.INTEGER, ColumnType.UUID) else ColumnType.TEXT
+
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
+        if self._as_text and not self._is_plain:
+            # A word that is not one of an enum, such as one that was renamed, is an error to it.
+            return _output(column) == sa.func.any(sa.bindparam(None, list(keys), type_=ARRAY(sa.Text)))
         # An array of no stated type, so that it becomes one of the column's.
         return column == sa.func.any(sa.bindparam(None, list(keys), type_=sa.types.NullType()))
 
@@ -157,13 +190,19 @@ class PostgresDatabase(Database):
 
     def _undecodable(self, error: BaseException) -> bool:
         # Raised by the driver, without a code of the server: a date that Python has not.
-        return isinstance(error, psycopg.DataError) and error.sqlstate is None
+        dates = isinstance(error, psycopg.DataError) and error.sqlstate is None
+        return dates or (isinstance(error, psycopg.errors.CharacterNotInRepertoire) and not self.met_bad_text)
 
     def _read_leniently(self, connection: Connection) -> None:
         driver = connection.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
         for name, loader in _LENIENT.items():
             driver.adapters.register_loader(name, loader)
+        if driver.info.parameter_status("server_encoding") == RAW:
+            # The server looks at what it sends in UTF-8, and at nothing that it sends as it is.
+            connection.info[RAW] = True
+            for text in ("text", "varchar", "bpchar", "name", 0):
+                driver.adapters.register_loader(text, _Readable)
 
     def translate(self, error: BaseException) -> RowvecError:
         line = _first_line(error)
@@ -174,6 +213,8 @@ class PostgresDatabase(Database):
             if "does not exist" in line or "no pg_hba.conf entry" in line or "not permitted" in line:
                 return self.refused(line, "Correct source.url, or ask for access.")
             return self.no_answer(line)
+        if code in ("22021", "22P05") or isinstance(error, UnicodeError):
+            return self.refused(line, ENCODING_HINT)
         if code == "42501":
             return self.refused(line, "Grant the user SELECT on it, and USAGE on its schema.")
         if STATEMENT_MODE in line:
@@ -181,6 +222,16 @@ class PostgresDatabase(Database):
         if code is not None and code.startswith(_TRANSIENT):
             return self.no_answer(line)
         return self.refused(line)
+
+
+def _output(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The text that the server writes for a value; a cast to text may be another one, as for `inet`."""
+    return sa.func.concat(key)
+
+
+def _by_output(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    text: ColumnElement[Any] = sa.cast(key, sa.Text) if isinstance(key, sa.BindParameter) else _output(key)
+    return text.collate("C")
 
 
 def queue_usage(connection: psycopg.Connection[Any]) -> float:
@@ -201,7 +252,9 @@ def _use_our_styles(connection: Connection) -> None:
     # For this transaction: a pooler may lend the connection to others after it.
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    driver.execute(_STYLES)
+    driver.execute(_BEGIN)
+    if RAW in connection.info:
+        driver.execute(f"set local client_encoding to '{RAW}'")
 
 
 def _first_line(error: BaseException) -> str:
@@ -219,6 +272,11 @@ def _lenient(strict: type[Any]) -> type[Any]:
                 return bytes(data).decode()
 
     return Lenient
+
+
+class _Readable(Loader):
+    def load(self, data: Buffer) -> str:
+        return readable(bytes(data))
 
 
 # `infinity`, years before 1 and after 9999, 24:00: times that PostgreSQL has and Python has not stay text.

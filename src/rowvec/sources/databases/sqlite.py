@@ -14,7 +14,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
 from rowvec.sources.column_types import inferred, named_freely
-from rowvec.sources.databases.base import Database, Order, Relation
+from rowvec.sources.databases.base import Database, Order, Relation, readable
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
 
@@ -118,7 +118,7 @@ class SqliteDatabase(Database):
     def _read_leniently(self, connection: Connection) -> None:
         driver = connection.connection.dbapi_connection
         assert isinstance(driver, sqlite3.Connection)
-        driver.text_factory = _text
+        driver.text_factory = readable
 
     def translate(self, error: BaseException) -> RowvecError:
         line = str(error)
@@ -141,16 +141,3 @@ class SqliteDatabase(Database):
                 hint="May this user read the file? One in WAL mode needs its folder writable too.",
             )
         return self.refused(line)
-
-
-class NotUtf8(str):
-    """What can be read of a text. It does not find its row again, so it is no key."""
-
-    __slots__ = ()
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return NotUtf8(raw, "utf-8", "replace")

@@ -5,8 +5,12 @@ The forms are those of Debezium's connectors and of its ExtractNewRecordState tr
 
 - with a schema: `{"schema": {...}, "payload": EVENT}`; the schema may be null or left out;
 - an envelope: `{"op": "u", "before": {...}, "after": {...}, "source": {...}}`;
+- a CloudEvent (https://debezium.io/documentation/reference/integrations/cloudevents.html) in structured form: the
+  envelope, or the row, in `data`; what the envelope lacks stands beside it, as `iodebeziumop`;
 - unwrapped: the row itself, deletions marked by `__deleted` or `__op`;
 - a tombstone: null, after a deletion, with the key beside it.
+
+Other tools' events have forms that could be taken for a row: those are refused by name.
 
 A column that the database did not log holds a placeholder instead of its value; it is reported as missing here and
 never becomes a value.
@@ -23,6 +27,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from rowvec.errors import SourceError
+from rowvec.sources.events.forms import foreign_form, from_cloud_event, is_cloud_event, is_envelope
 from rowvec.sources.events.position import Position, position_of
 from rowvec.sources.events.values import Decode, Schema, declared_schema, decode_struct, decoder, struct_decoders
 from rowvec.support.suggestions import suggestion
@@ -116,6 +121,8 @@ class EnvelopeReader:
 
     def _parsed(self, value: Any, key: Any, location: str) -> Parsed:
         key_schema, key = _unwrapped(key)
+        if is_cloud_event(value):
+            value = from_cloud_event(value, location)
         schema, payload = _unwrapped(value)
         if payload is None:
             return self._tombstone(key, key_schema, location)
@@ -127,6 +134,12 @@ class EnvelopeReader:
             return Parsed(skipped=reason)
         if "op" in payload and not _FIELDS_OF_ENVELOPE.isdisjoint(payload):
             return self._envelope(payload, schema, key, key_schema, location)
+        if form := foreign_form(payload):
+            raise SourceError(
+                f"{location}: {form} is not an event that rowvec reads.",
+                hint="It reads Debezium's events as JSON: with `op`, `before` and `after`, unwrapped to a row by"
+                " ExtractNewRecordState, or as CloudEvents.",
+            )
         return self._bare_row(payload, schema, key, key_schema, location)
 
     def _tombstone(self, key: Any, schema: Schema, location: str) -> Parsed:
@@ -261,8 +274,10 @@ class _Row(NamedTuple):
 
 def row_schema(value: Any) -> Schema:
     """The schema of the row in an event, {} where the event brings none."""
+    if is_cloud_event(value):
+        value = value.get("data")
     schema, payload = _unwrapped(value)
-    if isinstance(payload, dict) and "op" in payload:
+    if isinstance(payload, dict) and ("op" in payload or is_envelope(payload)):
         return _field(schema, "after") or _field(schema, "before")
     return schema
 

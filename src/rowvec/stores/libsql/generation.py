@@ -11,6 +11,7 @@ import numpy as np
 from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.columns import stored_filter
 from rowvec.stores.libsql import books, migrations, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Values
@@ -41,19 +42,27 @@ class LibsqlGeneration:
 
     Args:
         tables: what belongs to it.
+        spec: its columns as the table calls them; `asked`, as the user does.
         lease: without which nothing is written.
         location: for messages.
     """
 
     def __init__(
-        self, database: Database, tables: Tables, spec: TableSpec, metric: str, lease: Lease, location: str
+        self,
+        database: Database,
+        tables: Tables,
+        spec: TableSpec,
+        asked: TableSpec,
+        metric: str,
+        lease: Lease,
+        location: str,
     ) -> None:
         self._database = database
         self._metric = metric
         self._lease = lease
         self._location = location
         self.tables = tables
-        self.spec = spec
+        self.spec, self._asked = spec, asked
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
 
@@ -184,17 +193,21 @@ class LibsqlGeneration:
             found = self.index.nearest(vector, limit)
             if found is not None:
                 return found
-        return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, where)
+        return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where))
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        return search.keyword(self._database, self.tables, self.spec, query, limit, where)
+        return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
+
+    def _filter(self, where: Filter | None) -> Filter | None:
+        return None if where is None else stored_filter(where, self._asked, self.spec)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         columns = self.spec.metadata
         names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
         sql = f"select {names} from {self.tables.vectors} where {self._key} in"
+        asked = [column.name for column in self._asked.metadata]
         return {
-            key: {column.name: value_out(value, column) for value, column in zip(values, columns, strict=True)}
+            key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys)
         }
 

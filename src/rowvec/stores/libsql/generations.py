@@ -181,7 +181,6 @@ class Generations:
         Raises:
             StoreError: a table of that name is not ours or of another shape.
         """
-        schema.check_names(spec, self._location)
         known = self.read()
         state, old, removed = self._chosen(known, spec)
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)

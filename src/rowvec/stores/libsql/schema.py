@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.columns import check_columns, folded
+from rowvec.stores.columns import folded, stored_spec
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.values import DECLARED, quoted
 from rowvec.types import ColumnType, State
@@ -173,12 +173,13 @@ def columns_of(database: Database, table: str) -> dict[str, str]:
     return dict(database.query("select name, type from pragma_table_info(?)", (table,)))
 
 
-def check_names(spec: TableSpec, location: str) -> None:
-    """
+def stored(spec: TableSpec, location: str) -> TableSpec:
+    """The same with the columns as the vector table calls them.
+
     Raises:
-        ConfigError: the key or a metadata column has the name of another column of the vector table.
+        ConfigError: see `stored_spec`.
     """
-    check_columns(spec, _RESERVED, location, fold=True)
+    return stored_spec(spec, _RESERVED, location, fold=True)
 
 
 def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, location: str) -> list[Statement]:

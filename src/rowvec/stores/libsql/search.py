@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter, bind
+from rowvec.filters import Filter
 from rowvec.stores.base import TableSpec
 from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
@@ -25,7 +25,7 @@ def scan(
 ) -> Ranked:
     """Compare every row that passes the filter."""
     distance, values = _distance(metric, vector)
-    extra, more = _condition(where, spec)
+    extra, more = _condition(where)
     rows = database.query(
         f"""select t.{quoted(spec.key)}, {distance} as distance from {tables.vectors} as t
             where t.embedding is not null{extra} order by distance, 1 limit ?""",
@@ -34,11 +34,11 @@ def scan(
     return ranked(rows, spec, metric, vector, exact=True)
 
 
-def _condition(where: Filter | None, spec: TableSpec) -> tuple[str, Values]:
+def _condition(where: Filter | None) -> tuple[str, Values]:
     """SQL that is empty or begins with `and`, and the values for its parameters."""
     if where is None:
         return "", ()
-    text, values = compile_filter(bind(where, spec.metadata), SQLITE, "t")
+    text, values = compile_filter(where, SQLITE, "t")
     return f" and {text}", tuple(values)
 
 
@@ -71,7 +71,7 @@ def keyword(
         raise SearchError(
             "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
         )
-    extra, more = _condition(where, spec)
+    extra, more = _condition(where)
     # Each word in quotes is a plain string to FTS5: nothing that a user types is an operator.
     words = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", query)))
     if not words:

@@ -50,25 +50,30 @@ class LibsqlStore:
         return self._generations.ledger()
 
     def generation(self, spec: TableSpec) -> LibsqlGeneration | None:
-        schema.check_names(spec, self.location)
-        tables = self._generations.existing(spec)
-        return None if tables is None else self._handle(tables, spec)
+        stored = self._stored(spec)
+        tables = self._generations.existing(stored)
+        return None if tables is None else self._handle(tables, stored, asked=spec)
 
-    def _handle(self, tables: schema.Tables, spec: TableSpec) -> LibsqlGeneration:
-        return LibsqlGeneration(self._database, tables, spec, self.metric, self._lease, self.location)
+    def _stored(self, spec: TableSpec) -> TableSpec:
+        return schema.stored(spec, self.location)
+
+    def _handle(self, tables: schema.Tables, stored: TableSpec, *, asked: TableSpec) -> LibsqlGeneration:
+        return LibsqlGeneration(self._database, tables, stored, asked, self.metric, self._lease, self.location)
 
     def prepare(self, spec: TableSpec) -> LibsqlGeneration:
         """Writes only where something is missing: a database that may only be read can be searched."""
+        asked, spec = spec, self._stored(spec)
         if not self._database.exists():
             self._database.create()
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
         migrations.upgrade(self._database)
         self._settle(lambda: self._generations.preparation(spec)[1])
-        return self._handle(self._generations.preparation(spec)[0], spec)
+        return self._handle(self._generations.preparation(spec)[0], spec, asked=asked)
 
     def activate(self, spec: TableSpec) -> None:
-        done = self._handle(self._generations.filled(spec), spec)
-        live = self._handle(self._generations.live(), spec)
+        asked, spec = spec, self._stored(spec)
+        done = self._handle(self._generations.filled(spec), spec, asked=asked)
+        live = self._handle(self._generations.live(), spec, asked=asked)
         if done.tables != live.tables and live.index.status() and not done.index.status():
             # Before the swap: searches must not become slow by it.
             done.index.build()
@@ -107,7 +112,7 @@ class LibsqlStore:
                 raise
 
     def checks(self, spec: TableSpec) -> list[Check]:
-        schema.check_names(spec, self.location)
+        spec = self._stored(spec)
 
         def check(what: str, look: Callable[[], Any]) -> Check:
             try:

@@ -19,18 +19,11 @@ from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreErr
 from rowvec.stores.postgres.embedded import revive
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
+from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.processes import is_gone
 from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
-STYLES = {
-    "timezone": "UTC",
-    "datestyle": "ISO, YMD",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "extra_float_digits": "1",
-}
-"""What values are written and read in, whatever the server, the database or the role says."""
 LIMITS = {
     "statement_timeout": 0,
     "lock_timeout": 0,
@@ -103,20 +96,21 @@ class Session(psycopg.Connection[Any]):
             statement_seconds: a statement that takes longer is cancelled; None for no limit.
         """
         limits = [name for name, since in LIMITS.items() if self.info.server_version >= since]
-        chosen = {**STYLES, **dict.fromkeys(limits, "0")}
+        chosen = {**SETTINGS, **dict.fromkeys(limits, "0")}
+        if not local:
+            # Writers count on seeing what others have committed since, statement by statement.
+            chosen |= {"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off"}
         if statement_seconds is not None:
             chosen["statement_timeout"] = str(int(1000 * statement_seconds))
-        said = [f"set {_scope(local)} {name} to '{value}'" for name, value in chosen.items()]
+        said = [set_statements(chosen, local=local)]
         # A list of names that the server has quoted.
         said += [] if self.path is None else [f"set {_scope(local)} search_path to {self.path}"]
         return "; ".join(said).encode() + b"; " + self.named(local=local)
 
     def named(self, *, local: bool) -> bytes:
-        """Statements that give it its name, and the encoding that the driver is to speak."""
+        """The statement that gives it its name."""
         name = sql.Literal(self.name).as_bytes(None)
-        return (
-            f"set {_scope(local)} client_encoding to 'UTF8'; set {_scope(local)} application_name to ".encode() + name
-        )
+        return f"set {_scope(local)} application_name to ".encode() + name
 
 
 def _scope(local: bool) -> str:
@@ -147,7 +141,7 @@ def connect(url: str, purpose: str) -> Session:
         if session.behind_pooler:
             session.prepare_threshold = None
         else:
-            session.execute(session.named(local=False))
+            session.execute(session.settings(local=False))
         use_vectors(session)
     return session
 
@@ -183,7 +177,8 @@ def _options(url: str) -> dict[str, Any]:
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
         ) from None
     defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}
-    return {option: value for option, value in defaults.items() if option not in given}
+    # With the first message: until it knows better, the driver reads what a SQL_ASCII database sends as bytes.
+    return {"client_encoding": ENCODING, **{name: value for name, value in defaults.items() if name not in given}}
 
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
@@ -201,7 +196,8 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         version, path = found
         if not knows_vectors(connection):
             if path is not None:
-                connection.execute(f"set local search_path to {path}".encode())
+                own = isinstance(connection, Session) and not connection.behind_pooler
+                connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
             register_vector(connection)
             if isinstance(connection, Session):
                 connection.path = path

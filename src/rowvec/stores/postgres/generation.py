@@ -10,8 +10,9 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter, bind
+from rowvec.filters import Filter
 from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.columns import stored_filter
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import books, migrations, schema
@@ -49,6 +50,7 @@ class PostgresGeneration:
     Args:
         location: for messages.
         names: of its table, or of its columns in a table of the user's own.
+        spec: its columns as the table calls them; `asked`, as the user does.
         metric, storage: see PostgresStore.
         wanted: the index that is built where there are rows enough; None for none.
     """
@@ -58,6 +60,7 @@ class PostgresGeneration:
         sessions: Sessions,
         names: Names,
         spec: TableSpec,
+        asked: TableSpec,
         *,
         scope: str,
         location: str,
@@ -66,7 +69,7 @@ class PostgresGeneration:
         wanted: IndexSpec | None,
     ) -> None:
         self.names = names
-        self.spec = spec
+        self.spec, self._asked = spec, asked
         self.words = None if spec.language is None else keywords(names, spec)
         self._key = sql.Identifier(spec.key)
         self.index = Indexes(sessions, VectorTable(names, self._key, metric, storage, spec.dimension), wanted)
@@ -213,7 +216,7 @@ class PostgresGeneration:
         return self._read(look)
 
     def _condition(self, where: Filter) -> Condition:
-        text, values = compile_filter(bind(where, self.spec.metadata), POSTGRES)
+        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
@@ -231,9 +234,10 @@ class PostgresGeneration:
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
-        names = [column.name for column in self.spec.metadata]
+        names = [column.name for column in self._asked.metadata]
+        stored = [self.spec.key, *(column.name for column in self.spec.metadata)]
         statement = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join(map(sql.Identifier, [self.spec.key, *names])), self.names.sql, self._key
+            sql.SQL(", ").join(map(sql.Identifier, stored)), self.names.sql, self._key
         )
         rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}

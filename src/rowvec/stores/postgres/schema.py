@@ -10,10 +10,11 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.columns import check_columns
+from rowvec.stores.columns import stored_spec
 from rowvec.stores.postgres.connect import use_vectors
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
+from rowvec.support.identifiers import shortened
 from rowvec.types import Column, ColumnType
 
 SQL_TYPES = {
@@ -127,13 +128,16 @@ create table if not exists rowvec.positions (
 """
 
 
-def check_names(spec: TableSpec, names: Names) -> None:
-    """
+def stored(spec: TableSpec, names: Names) -> TableSpec:
+    """The same with the columns as the table calls them; those of a table of the user's own stay as they are.
+
     Raises:
-        ConfigError: the key or a metadata column has the name of another column of a table of rowvec's own.
+        ConfigError: see `stored_spec`.
     """
-    if names.column is None:
-        check_columns(spec, {"embedding", "rowvec_expected", *OWN_COLUMNS, *SYSTEM_COLUMNS}, names.scope)
+    if names.column is not None:
+        return spec
+    own = {"embedding", "rowvec_expected", *OWN_COLUMNS, *SYSTEM_COLUMNS}
+    return stored_spec(spec, own, names.scope, fit=shortened)
 
 
 def table_exists(connection: psycopg.Connection[Any], names: Names) -> bool:
@@ -144,8 +148,15 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
     """The version of pgvector, installed in the database first if it is available and `create` says so.
 
     Raises:
-        StoreError: the server lacks pgvector, or the role may not install it.
+        StoreError: the server lacks pgvector, or the role may not install it; the database knows no characters.
     """
+    if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        raise StoreError(
+            f"{location}: the database is in SQL_ASCII, where PostgreSQL does not know which characters its bytes are:"
+            " words could not be told apart.",
+            hint="Make one in UTF8: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0; or leave store.url out for"
+            " rowvec's own.",
+        )
     version = use_vectors(connection)
     if version is not None:
         return version
@@ -157,7 +168,11 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
         )
     if create:
         try:
-            connection.execute("create extension if not exists vector")
+            # A search path may name no schema that there is.
+            found = connection.execute("select coalesce(current_schema(), 'public')").fetchone()
+            assert found is not None
+            made = sql.SQL("create extension if not exists vector with schema {}").format(sql.Identifier(found[0]))
+            connection.execute(made)
         except psycopg.errors.InsufficientPrivilege:
             create = False
         except psycopg.errors.UniqueViolation:

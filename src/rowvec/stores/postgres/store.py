@@ -99,19 +99,22 @@ class PostgresStore:
         return self._read(look)
 
     def generation(self, spec: TableSpec) -> PostgresGeneration | None:
-        schema.check_names(spec, self._live)
+        stored = self._stored(spec)
         found = self._read(lambda c: self._generations.existing(c, spec.fingerprint))
-        return None if found is None else self._handle(found, spec)
+        return None if found is None else self._handle(found, stored, asked=spec)
 
-    def _handle(self, names: Names, spec: TableSpec) -> PostgresGeneration:
+    def _stored(self, spec: TableSpec) -> TableSpec:
+        return schema.stored(spec, self._live)
+
+    def _handle(self, names: Names, stored: TableSpec, *, asked: TableSpec) -> PostgresGeneration:
         return PostgresGeneration(
-            self._sessions, names, spec,
+            self._sessions, names, stored, asked,
             scope=self._live.scope, location=self.location,
             metric=self._metric, storage=self._storage, wanted=self._wanted,
         )  # fmt: skip
 
     def prepare(self, spec: TableSpec) -> PostgresGeneration:
-        schema.check_names(spec, self._live)
+        asked, spec = spec, self._stored(spec)
 
         def make(connection: Connection) -> tuple[Names, bool]:
             new = not knows_vectors(connection)
@@ -126,11 +129,12 @@ class PostgresStore:
         target, new = self._write(make)
         if new:
             self._sessions.refresh()
-        return self._handle(target, spec)
+        return self._handle(target, spec, asked=asked)
 
     def activate(self, spec: TableSpec) -> None:
+        asked, spec = spec, self._stored(spec)
         names = self._read(lambda c: self._generations.filled(c, spec.fingerprint))
-        done = self._handle(names, spec)
+        done = self._handle(names, spec, asked=asked)
         words = done.words
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
@@ -144,16 +148,16 @@ class PostgresStore:
         return self._read(self._books.version, settings=False)
 
     def generations(self, spec: TableSpec) -> list[Generation]:
-        return self._read(lambda c: self._generations.listed(c, spec))
+        return self._read(lambda c: self._generations.listed(c, self._stored(spec)))
 
     def rollback(self, spec: TableSpec) -> None:
-        self._changeover.rollback(spec)
+        self._changeover.rollback(self._stored(spec))
 
     def drop_generation(self, state: State, spec: TableSpec) -> None:
-        self._changeover.drop(state, spec)
+        self._changeover.drop(state, self._stored(spec))
 
     def checks(self, spec: TableSpec) -> list[Check]:
-        schema.check_names(spec, self._live)
+        spec = self._stored(spec)
         first = [Check("store", True, f"connected to {describe(self._url)}")]
         pooler = self._sessions.pooler()
         if pooler is not None:
@@ -181,7 +185,7 @@ class PostgresStore:
         def alter(connection: Connection) -> list[str]:
             schema.ensure_extension(connection, self.location, create=self._create_extension)
             done = migrations.upgrade(connection, self.location, create=False)
-            return done + self._generations.apply(connection, spec)
+            return done + self._generations.apply(connection, self._stored(spec))
 
         return self._write(alter)
 
