@@ -131,7 +131,10 @@ def test_all_steps_together_make_what_a_new_store_has_in_postgresql(old: OldStor
 
 def test_all_steps_together_make_what_a_new_store_has_in_a_file(old: OldStores) -> None:
     own = "select name, sql from sqlite_master where tbl_name in ({}) order by name".format(
-        ", ".join(f"'{name}'" for name in {table for table, _ in file_migrations.declared()} | {"rowvec_meta"})
+        ", ".join(
+            f"'{name}'"
+            for name in {table for table, _ in file_migrations.declared()} | {"rowvec_meta", "rowvec_identity"}
+        )
     )
     assert old.run("check", "products_file", "--apply").code == 0
     upgraded = old.execute("products_file", own)
@@ -161,6 +164,26 @@ def content(pipeline: str) -> list[str]:
     if pipeline.endswith("_file"):
         return ["select target, state, recipe, since, settings from rowvec_generations order by 1, 2"]
     return ["select scope, state, recipe, changed_at, settings from rowvec.generations order by 1, 2"]
+
+
+IDENTITY = {"products": "rowvec.identity", "products_file": "rowvec_identity"}
+
+
+@pytest.mark.parametrize("pipeline", IDENTITY)
+def test_an_upgraded_store_has_an_identity_and_one_that_lost_it_gets_another(old: OldStores, pipeline: str) -> None:
+    def identity() -> str:
+        with old.opened(pipeline) as opened:
+            return opened.store.identity()
+
+    assert identity() == ""
+    assert old.run("check", pipeline, "--apply").code == 0
+    first = identity()
+    assert old.run("sync", pipeline).code == 3
+    assert identity() == first != ""
+    old.execute(pipeline, f"drop table {IDENTITY[pipeline]}")
+    assert old.state(pipeline)["lacking"] == [f"{IDENTITY[pipeline].removeprefix('rowvec.')}.id"]
+    assert old.run("sync", pipeline).code == 3
+    assert identity() not in ("", first)
 
 
 # Books of other versions

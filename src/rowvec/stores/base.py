@@ -213,6 +213,14 @@ class Store(Protocol):
     location: str
     """Database and table for messages, without a password."""
 
+    def identity(self) -> str:
+        """Which store this is, however it is reached: a random id, made with rowvec's own tables. A copy has the id of
+        its original.
+
+        "" where rowvec has made nothing there yet.
+        """
+        ...
+
     def ledger(self) -> Ledger:
         """Look without changing anything; works before `prepare`."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -70,6 +71,7 @@ class Tables:
     runs: list[Run] = field(default_factory=list)
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
+    identity: str = field(default_factory=lambda: str(uuid.uuid4()))
     guard: threading.RLock = field(default_factory=threading.RLock)
 
 

@@ -40,6 +40,9 @@ class MemoryStore:
             raise StoreError("The memory store is not prepared.", hint="Call prepare() first.")
         return live
 
+    def identity(self) -> str:
+        return self.tables.identity if self.tables.generations else ""
+
     def ledger(self) -> Ledger:
         live = self.tables.generations.get(State.LIVE)
         if live is None:

@@ -7,7 +7,8 @@ processes begin at once is carried out by one of them, and fails in the other.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +26,10 @@ META = "rowvec_meta"
 _CREATE = (
     f"create table if not exists {META} (version integer primary key, program text not null, applied_at text not null)"
 )
+IDENTITY = "create table if not exists rowvec_identity (id text primary key)"
+"""One row: which store this is, wherever it is reached from."""
+IDENTIFIED = 3
+"""From this version on there is one."""
 _VERSION = f"select version, program from {META} order by version desc limit 1"
 
 
@@ -37,10 +42,10 @@ class State(NamedTuple):
     """Of each of rowvec's own tables that are there."""
 
 
-def declared() -> dict[tuple[str, str], str]:
+def declared(statements: Sequence[str] = BOOKKEEPING) -> dict[tuple[str, str], str]:
     """By table and column, how the statements that make the tables declare it."""
     found = {}
-    for statement in BOOKKEEPING:
+    for statement in statements:
         table, body = re.findall(r"create table if not exists (\w+) \((.*)\)", statement, re.DOTALL)[0]
         for part in re.split(r",(?![^(]*\))", body):
             name, _, kind = " ".join(part.split()).partition(" ")
@@ -50,7 +55,7 @@ def declared() -> dict[tuple[str, str], str]:
 
 
 def look(database: Database) -> State:
-    tables = [*dict.fromkeys(table for table, _ in declared()), META]
+    tables = [*dict.fromkeys(table for table, _ in declared([*BOOKKEEPING, IDENTITY])), META]
     sql = f"""select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c
               where m.type = 'table' and m.name in ({marks(len(tables))})"""
     columns: dict[str, list[str]] = {}
@@ -58,9 +63,20 @@ def look(database: Database) -> State:
         columns.setdefault(table, []).append(column)
     if not columns.keys() & {"rowvec_generations", META}:
         return State(None, [], columns)
-    lacking = [f"{table}.{name}" for table, name in declared() if name not in columns.get(table, ())]
     found = database.query(_VERSION) if META in columns else []
-    return State(Standing(*found[0]) if found else Standing(0), lacking, columns)
+    standing = Standing(*found[0]) if found else Standing(0)
+    wanted = declared([*BOOKKEEPING, IDENTITY] if standing.version >= IDENTIFIED else BOOKKEEPING)
+    lacking = [f"{table}.{name}" for table, name in wanted if name not in columns.get(table, ())]
+    return State(standing, lacking, columns)
+
+
+def identity(database: Database) -> str:
+    """Of the store; "" where it has none yet."""
+    there = "select 1 from sqlite_master where name = 'rowvec_identity'"
+    if not database.exists() or not database.query(there):
+        return ""
+    found = database.query("select id from rowvec_identity")
+    return str(found[0][0]) if found else ""
 
 
 def refuse_newer(state: State, location: str) -> None:
@@ -86,7 +102,8 @@ def upgrade(database: Database) -> list[str]:
     refuse_newer(state, database.location)
     done = []
     if state.standing is not None and state.lacking:
-        _settle(database, _complete(database), lambda found: not found.lacking)
+        missing = _identify(database) if state.standing.version >= IDENTIFIED else []
+        _settle(database, [*_complete(database), *missing], lambda found: not found.lacking)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
         _settle(database, [*step.work(database), _record(step.number)], partial(_reached, step.number))
@@ -138,8 +155,14 @@ def _mark_rendering(database: Database) -> list[Statement]:
     return [Statement(f"update rowvec_generations set recipe = recipe || '.1' where {hashes}")]
 
 
+def _identify(database: Database) -> list[Statement]:
+    new = "insert into rowvec_identity select ? where not exists (select 1 from rowvec_identity)"
+    return [Statement(IDENTITY), Statement(new, (str(uuid.uuid4()),))]
+
+
 MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(IDENTIFIED, "an identity of the store", _identify),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

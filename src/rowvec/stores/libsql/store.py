@@ -43,6 +43,9 @@ class LibsqlStore:
         self.metric = metric
         self.location = f"{self._database.location}, table {table}"
 
+    def identity(self) -> str:
+        return migrations.identity(self._database)
+
     def ledger(self) -> Ledger:
         return self._generations.ledger()
 

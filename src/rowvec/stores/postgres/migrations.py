@@ -7,6 +7,7 @@ every transaction that writes vectors reads it: none of them writes into a layou
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -30,6 +31,15 @@ create table if not exists rowvec.meta (
 );
 grant select on rowvec.meta to public;
 """
+IDENTITY = """
+create table if not exists rowvec.identity (
+    id uuid primary key
+);
+grant select on rowvec.identity to public;
+"""
+"""One row: which store this is, wherever it is reached from."""
+IDENTIFIED = 3
+"""From this version on there is one."""
 _COLUMNS = """
 select c.relname, a.attname from pg_class c join pg_namespace n on n.oid = c.relnamespace
 join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
@@ -64,7 +74,16 @@ def look(connection: Connection) -> State:
     if not tables & {"generations", "meta"}:
         return State(None, [])
     standing = _standing(connection) if "meta" in tables else Standing(0)
-    return State(standing, [".".join(each) for each in declared(BOOKKEEPING) if each not in there])
+    wanted = BOOKKEEPING + (IDENTITY if standing.version >= IDENTIFIED else "")
+    return State(standing, [".".join(each) for each in declared(wanted) if each not in there])
+
+
+def identity(connection: Connection) -> str:
+    """Of the store; "" where it has none yet."""
+    if connection.execute("select to_regclass('rowvec.identity')").fetchone() == (None,):
+        return ""
+    found = connection.execute("select id from rowvec.identity").fetchone()
+    return "" if found is None else str(found[0])
 
 
 def _standing(connection: Connection) -> Standing:
@@ -103,6 +122,8 @@ def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]
     if state.standing is not None and state.lacking:
         with _alone(connection):
             complete(connection)
+            if state.standing.version >= IDENTIFIED:
+                _identify(connection)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
         with _alone(connection):
@@ -172,8 +193,15 @@ def _mark_rendering(connection: Connection) -> None:
     connection.execute("update rowvec.generations set recipe = recipe || '.1' where recipe ~ '^[0-9a-f]+$'")
 
 
+def _identify(connection: Connection) -> None:
+    connection.execute(IDENTITY)
+    new = "insert into rowvec.identity select %s where not exists (select from rowvec.identity)"
+    connection.execute(new, [uuid.uuid4()])
+
+
 MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(IDENTIFIED, "an identity of the store", _identify),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

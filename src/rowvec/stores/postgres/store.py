@@ -82,6 +82,9 @@ class PostgresStore:
     def close(self) -> None:
         self._sessions.close()
 
+    def identity(self) -> str:
+        return self._read(migrations.identity)
+
     # Generations
 
     def ledger(self) -> Ledger:

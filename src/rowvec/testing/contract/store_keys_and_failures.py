@@ -275,3 +275,12 @@ def test_rows_can_be_looked_up_from_another_thread_while_one_writes(store: Store
     done.set()
     reader.join()
     assert wrong == []
+
+
+def test_a_store_is_known_by_its_identity_wherever_it_is_opened(unprepared: Opener, opened: Opener) -> None:
+    assert unprepared(SPEC).identity() == ""
+    first = opened(SPEC).identity()
+    assert len(first) == 36
+    again = opened(SPEC)
+    again.prepare(SPEC)
+    assert again.identity() == unprepared(SPEC).identity() == first
