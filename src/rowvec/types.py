@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
@@ -20,6 +22,10 @@ Progress: TypeAlias = Callable[[str, int, int | None], None]
 """Called with a phase, what is done of it and what there is to do; None if that is not known."""
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (texts, dimension)."""
+
+
+CONTENT = re.compile(r"[0-9a-f]{16}")
+"""How the revision of a model begins that is a digest of its files, or a commit of the hub."""
 
 
 class ColumnType(enum.StrEnum):
@@ -130,9 +136,13 @@ class Failure:
     text_hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Fingerprint:
-    """Everything that decides which vector a text gets. Two equal fingerprints give equal vectors."""
+    """Everything that decides which vector a text gets. Two equal fingerprints give equal vectors.
+
+    Two are equal when their identities are: a model that is called something else, because its folder was moved or
+    its name on the hub is used instead, is the same model as long as its files are.
+    """
 
     kind: str
     model: str
@@ -147,6 +157,24 @@ class Fingerprint:
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def identity(self) -> str:
+        """What decides the vectors, as one line of JSON: the same text for the same vectors.
+
+        Every field counts except the model's name, which counts only where the revision does not name its content.
+        """
+        counted = {name: value for name, value in self.as_dict().items() if name != "model" or not self._names_content}
+        return json.dumps(counted, sort_keys=True, separators=(",", ":"))
+
+    @property
+    def _names_content(self) -> bool:
+        return re.match(CONTENT, self.revision) is not None
+
+    def __eq__(self, other: object) -> bool:
+        return self.identity() == other.identity() if isinstance(other, Fingerprint) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.identity())
 
 
 class State(enum.StrEnum):

@@ -242,7 +242,7 @@ def _load(generation: GenerationHandle, stop: threading.Event) -> Watermark | No
 def _settings(pipeline: Pipeline) -> str:
     source, spec = pipeline.source, pipeline.spec
     assert isinstance(source, Incremental)
-    fingerprint = spec.fingerprint.as_dict() if spec.fingerprint else None
+    fingerprint = spec.fingerprint.identity() if spec.fingerprint else None
     # Other rendering rules are told by the ledger.
     text = settings_and_rendering(spec.recipe)[0]
     parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint)

@@ -86,7 +86,8 @@ def _numbers(said: Mapping[str, Any]) -> list[int]:
 def identity(pipeline: Pipeline) -> list[str]:
     """What the members of a fleet must agree on."""
     spec = pipeline.spec
-    return [repr(spec.fingerprint), spec.recipe, repr(spec.metadata), pipeline.store.location.rpartition(" in ")[0]]
+    model = spec.fingerprint.identity() if spec.fingerprint else ""
+    return [model, spec.recipe, repr(spec.metadata), pipeline.store.location.rpartition(" in ")[0]]
 
 
 def sync_range(

@@ -105,13 +105,14 @@ class Bookkeeping:
         known = self.known(connection).get(state)
         if known is not None and known[:3] == (fingerprint, recipe, settings):
             return  # A commit that writes waits for the disk.
+        same = known is not None and known.fingerprint == fingerprint
         connection.execute(
             "insert into rowvec.generations as g (scope, pipeline, fingerprint, recipe, settings, state)"
             " values (%s, %s, %s, %s, %s, %s) on conflict (scope, state) do update"
             " set recipe = excluded.recipe, fingerprint = excluded.fingerprint, pipeline = excluded.pipeline,"
             " settings = excluded.settings, changed_at ="
-            " case when g.fingerprint = excluded.fingerprint then g.changed_at else clock_timestamp() end",
-            [self.scope, self.pipeline, Jsonb(fingerprint.as_dict()), recipe, settings, state],
+            " case when %s then g.changed_at else clock_timestamp() end",
+            [self.scope, self.pipeline, Jsonb(fingerprint.as_dict()), recipe, settings, state, same],
         )
 
     def move(self, connection: Connection, old: State, new: State, *, undone: bool = False) -> None:
