@@ -14,9 +14,9 @@ from rowvec.filters import Filter, bind
 from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, migrations, schema
+from rowvec.stores.postgres import books, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
-from rowvec.stores.postgres.books import Bookkeeping
+from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
@@ -48,6 +48,7 @@ class PostgresGeneration:
         location: for messages.
         names: of its table, or of its columns in a table of the user's own.
         metric, storage: see PostgresStore.
+        fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
 
@@ -56,6 +57,7 @@ class PostgresGeneration:
         sessions: Sessions,
         names: Names,
         spec: TableSpec,
+        fence: Fence,
         *,
         scope: str,
         location: str,
@@ -70,6 +72,7 @@ class PostgresGeneration:
         self.index = Indexes(sessions, VectorTable(names, self._key, metric, storage, spec.dimension), wanted)
         self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
         self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
+        self._fence = fence
         self._sessions = sessions
         self._location = location
         self._read = sessions.read
@@ -132,7 +135,7 @@ class PostgresGeneration:
 
         def work(connection: Connection) -> int:
             with connection.transaction():
-                migrations.guard(connection, self._location)
+                self._fence.hold(connection, self._location)
                 written = writer.write_entries(connection, batch.entries) if batch.entries else []
                 updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:
