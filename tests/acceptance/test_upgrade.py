@@ -533,7 +533,7 @@ def test_lost_books_and_the_same_model_embed_nothing_and_another_model_is_a_chan
     current = {text for text in old.embedded if "REFUSED" not in text and text != "rowvec"}
     assert current == set()
     lose_books(old, pipeline)
-    old.variables["MODEL"] = "text-embedding-3-large"
+    old.variables = {**old.variables, "MODEL": "text-embedding-3-large"}
     said = old.json("plan", pipeline)
     assert said["unchanged"] == 0
     assert old.run("sync", pipeline).code in (0, 3)
