@@ -18,6 +18,7 @@
     │   ├── Interrupted             the process was asked to stop while the store waited for others
     │   ├── Locked                  another sync of this pipeline is at work
     │   ├── DeletionGuard           the sync would delete more than half of the vectors
+    │   ├── GenerationChanged       another process changed the model whose vectors this one writes
     │   └── GenerationHeld          a new generation is finished but did not replace the live one
     ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
     └── SearchError                 a query, filter or limit that cannot be answered
@@ -115,6 +116,18 @@ class DataRefused(StoreError):
 
 class Interrupted(StoreError):
     pass
+
+
+class GenerationChanged(StoreError):
+    """What was to be written belongs to a generation that is not there any more, or not in its place."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__(
+            f"{location}: another process changed the model or the generation meanwhile. This one has stopped,"
+            " and wrote nothing after that change.",
+            hint="Run it again: it begins with what is there now.",
+        )
+        self.args = (location,)
 
 
 class Locked(StoreError):

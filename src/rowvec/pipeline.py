@@ -11,6 +11,7 @@ from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
+from rowvec.support.hashes import covering
 from rowvec.types import Document, Key, Row
 
 
@@ -47,6 +48,11 @@ class Pipeline:
     former: Former | None = None
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
+
+    @property
+    def documents(self) -> Callable[[Row], Document]:
+        """`to_document`, with text hashes that cover the model too: those of the ledger."""
+        return covering(self.to_document, self.spec.fingerprint)
 
     def close(self) -> None:
         if self.former is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -183,6 +184,14 @@ class Fingerprint:
         """
         counted = {name: value for name, value in self.as_dict().items() if name != "model" or not self._names_content}
         return json.dumps(counted, sort_keys=True, separators=(",", ":"))
+
+    def digest(self) -> bytes:
+        """16 bytes that are the same for equal fingerprints. A field that has its default does not count, so that a
+        field which a later version adds leaves them as they are."""
+        usual = {each.name: each.default for each in fields(self)}
+        said = {name: value for name, value in json.loads(self.identity()).items() if value != usual[name]}
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).digest()[:16]
 
     @property
     def _names_content(self) -> bool:

@@ -163,9 +163,10 @@ class Auditing:
     def _documents(self, rows: Sequence[Row]) -> tuple[list[Document], set[Key]]:
         """Also the keys of rows that cannot be made a document; theirs is empty."""
         documents, unreadable = [], set()
+        to_document = self.pipeline.documents
         for row in rows:
             try:
-                documents.append(self.pipeline.to_document(row))
+                documents.append(to_document(row))
             except SourceError:
                 unreadable.add(row.key)
                 documents.append(Document(row.key, "", (None,) * len(self.spec.metadata), b"", b""))

@@ -173,7 +173,7 @@ class Following:
             except SourceError as error:
                 failures.append(new_failure(key, error, b"", stored.get(key), self.at.now))
         self._remove(gone, stored)
-        page = planned(self.pipeline.to_document, rows, stored, self.at)
+        page = planned(self.pipeline.documents, rows, stored, self.at)
         page.failures += failures
         embedder = self.pipeline.embedder
         if isinstance(embedder, AbsentEmbedder) and any(c.kind in (Kind.INSERT, Kind.EMBED) for c in page.changes):

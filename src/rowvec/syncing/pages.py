@@ -66,10 +66,11 @@ def planned_pages(
         if not failed:
             return
         options = replace(options, selection=Selection(keys=tuple(sorted((f.key for f in failed), key=str))))
+    to_document = pipeline.documents
     for rows in row_pages(pipeline, options, stop):
         reached(Step.AFTER_READ)
         stored = patiently(stop, generation.lookup, [row.key for row in rows]) if generation is not None else {}
-        yield planned(pipeline.to_document, rows, stored, at)
+        yield planned(to_document, rows, stored, at)
 
 
 def planned(

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from rowvec.errors import SearchError, StoreError, StoreUnavailable
+from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
 from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.testing.audit import MemoryAuditor
@@ -96,6 +96,7 @@ class MemoryGeneration:
     def __init__(self, store: _Faulty, made: Made, spec: TableSpec) -> None:
         self._store = store
         self._made = made
+        self._state = next(state for state, each in store.tables.generations.items() if each is made)
         self.spec = spec
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
@@ -140,6 +141,8 @@ class MemoryGeneration:
                     f"A vector of {len(entry.vector)} dimensions does not fit {self._made.spec.dimension}."
                 )
         with self._store.tables.guard:
+            if self._store.tables.generations.get(self._state) is not self._made:
+                raise GenerationChanged("memory")
             conflicts = self._apply(batch)
         self._store.writes += 1
         if self._store.lost_answers:

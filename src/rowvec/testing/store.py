@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from rowvec.errors import Locked, StoreError
+from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores.base import Ledger, TableSpec, Totals
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
 from rowvec.testing.generation import Made, MemoryGeneration, Tables
-from rowvec.types import Check, Generation, Report, Run, State
+from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
 
 
 class MemoryStore:
@@ -31,6 +31,7 @@ class MemoryStore:
         self.unavailable = 0
         self.lost_answers = 0
         self.writes = 0
+        self._prepared: dict[Fingerprint | None, int] = {}
         self.tables: Tables = share.tables if share else Tables()
 
     @property
@@ -101,11 +102,14 @@ class MemoryStore:
                 known[State.BUILDING] = known.pop(State.PREVIOUS)
             case Action.BEGIN_BUILDING:
                 known[State.BUILDING] = Made(spec)
+        self._prepared[spec.fingerprint] = id(known[action.fills])
         return self.handle(self, known[action.fills], spec)
 
     def activate(self, spec: TableSpec) -> None:
         known = self.tables.generations
         if filled(known, spec.fingerprint, self.location) is State.BUILDING:
+            if self._prepared.get(spec.fingerprint) not in (None, id(known[State.BUILDING])):
+                raise GenerationChanged(self.location)
             building = known.pop(State.BUILDING)
             building.offsets = self._live.offsets | building.offsets
             self._succeed(building)

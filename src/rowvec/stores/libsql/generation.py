@@ -123,10 +123,11 @@ class LibsqlGeneration:
         deleting = bool(batch.deletes)
         before = Step.DELETE_BEFORE_COMMIT if deleting else Step.WRITE_BEFORE_COMMIT
         try:
-            changed = self._database.transact([*statements, migrations.guard()], before_commit=lambda: reached(before))
+            guard = migrations.guard(self.tables, self._lease.token)
+            changed = self._database.transact([*statements, guard], before_commit=lambda: reached(before))
         except StoreError as error:
             if not error.transient:
-                migrations.refuse_newer(migrations.look(self._database), self._location)
+                migrations.explain(self._database, self._location, self.tables, self._lease.token)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[: len(entries)])

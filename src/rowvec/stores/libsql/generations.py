@@ -114,7 +114,7 @@ class Generations:
     def tables(self, generation: Generation | None) -> Tables:
         if generation is None:
             return Tables(self._target)
-        return Tables(self._target, WORDS[generation.state], generation.number)
+        return Tables(self._target, WORDS[generation.state], generation.number, generation.since)
 
     def ledger(self) -> Ledger:
         if not self._database.exists() or not schema.columns_of(self._database, self._target):
@@ -184,11 +184,11 @@ class Generations:
         known = self.read()
         state, old, removed = self._chosen(known, spec)
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
-        tables = Tables(self._target, WORDS[state], number)
+        wanted = self._wanted(spec, old, state, number)
+        tables = Tables(self._target, WORDS[state], number, wanted.since)
         stands = self.tables(old) if old else tables
         columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
         missing = schema.repairs(tables, columns, spec, self._location) if columns else []
-        wanted = self._wanted(spec, old, state, number)
         if columns and old == wanted and not missing and not removed:
             return tables, []
         if old is not None:

@@ -1,7 +1,7 @@
 """The lock of a pipeline: a row that its holder renews, since a database far away cannot see a process die.
 
 A lease that has not been renewed for LEASE_SECONDS belongs to nobody. One whose process is gone from this very machine
-is free at once.
+is free at once: a machine is known by its boot, since many have the same name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rowvec.errors import Locked, StoreError
 from rowvec.stores.libsql import migrations
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.write import now
-from rowvec.support.processes import is_gone
+from rowvec.support.processes import is_gone, place
 
 LEASE_SECONDS = 60.0
 _CLOCK = "(julianday('now') * 86400.0)"
@@ -114,16 +114,7 @@ class Lease:
                 self._lost = self._database.transact([renew]) == [0]
 
 
-def _place() -> str:
-    """Where a process id means something: this host, and on Linux this set of processes."""
-    try:
-        processes = os.readlink("/proc/self/ns/pid")
-    except OSError:
-        processes = ""
-    return f"{socket.gethostname()} {processes}"
-
-
-_PLACE = _place()
+_PLACE = place()
 
 
 def _holder() -> str:

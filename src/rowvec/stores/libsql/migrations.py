@@ -13,14 +13,15 @@ from functools import partial
 from typing import NamedTuple
 
 from rowvec import __version__
-from rowvec.errors import StoreError
+from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores import migrations as shared
-from rowvec.stores.libsql.database import Database, Statement
-from rowvec.stores.libsql.schema import BOOKKEEPING
+from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.schema import BOOKKEEPING, Tables
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import marks, now
+from rowvec.stores.libsql.write import ROWS, chunks, marks, now
 from rowvec.stores.migrations import Migration, Standing
-from rowvec.types import Check
+from rowvec.support.hashes import covered
+from rowvec.types import Check, Fingerprint
 
 META = "rowvec_meta"
 _CREATE = (
@@ -88,11 +89,51 @@ def has_unfit(database: Database) -> bool:
     return bool(database.query("select 1 from sqlite_master where name = 'rowvec_unfit'"))
 
 
-def guard() -> Statement:
-    """Fails, and the transaction that it is in with it, where a newer rowvec has changed the store."""
+def guard(aim: Tables | None = None, token: str | None = None) -> Statement:
+    """Fails, and the transaction that it is in with it, where a newer rowvec has changed the store.
+
+    Args:
+        aim: it fails too where this generation has lost its place.
+        token: it fails too where the lock is another's.
+    """
+    refused = [f"version > {shared.latest(MIGRATIONS)}"]
+    values: list[object] = []
+    if aim is not None and aim.since:
+        refused.append(f"not exists ({_STANDS})")
+        values += _place(aim)
+    if token is not None:
+        refused.append(f"not exists ({_HELD})")
+        values.append(token)
     # No query: the engine computes the rows of one only when they are asked for. It changes nothing.
-    overflow = f"case when version > {shared.latest(MIGRATIONS)} then abs(-9223372036854775807 - 1) else 0 end"
-    return Statement(f"update {META} set version = version where {overflow}")
+    overflow = f"case when {' or '.join(refused)} then abs(-9223372036854775807 - 1) else 0 end"
+    return Statement(f"update {META} set version = version where {overflow}", tuple(values))
+
+
+def explain(database: Database, location: str, aim: Tables | None, token: str | None) -> None:
+    """Say why the guard refused, where it did.
+
+    Raises:
+        GenerationChanged: the generation has lost its place.
+        Locked: the lock is another's.
+        StoreError: a newer rowvec has changed the store.
+    """
+    refuse_newer(look(database), location)
+    if aim is not None and aim.since and not database.query(_STANDS, _place(aim)):
+        raise GenerationChanged(location)
+    if token is not None and not database.query(_HELD, (token,)):
+        raise Locked(
+            f"{location}: this process was silent for long, and another one has its lock now. It wrote nothing after"
+            " that.",
+            hint="Run it again: it begins with what is there now.",
+        )
+
+
+_STANDS = "select 1 from rowvec_generations where target = ? and state = ? and number = ? and since = ?"
+_HELD = "select 1 from rowvec_locks where token = ?"
+
+
+def _place(aim: Tables) -> Values:
+    return (aim.target, aim.state, aim.number, aim.since)
 
 
 def upgrade(database: Database) -> list[str]:
@@ -164,6 +205,38 @@ def _identify(database: Database) -> list[Statement]:
     return [Statement(IDENTITY), Statement(new, (str(uuid.uuid4()),))]
 
 
+def _cover_the_model(database: Database) -> list[Statement]:
+    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are."""
+    there = {quoted(name) for (name,) in database.query("select name from sqlite_master where type = 'table'")}
+    done = []
+    if quoted("rowvec_generations") not in there:
+        return []
+    for target, state, number, said in database.query(
+        "select target, state, number, fingerprint from rowvec_generations where fingerprint is not null"
+    ):
+        try:
+            fingerprint = shared.fingerprint_of(said)
+        except ValueError:
+            continue
+        tables = Tables(target, state, number)
+        for name in (tables.vectors, tables.failures):
+            if name in there:
+                done += _masked(database, name, fingerprint)
+    return done
+
+
+def _masked(database: Database, table: str, fingerprint: Fingerprint) -> list[Statement]:
+    old = [held for (held,) in database.query(f"select distinct text_hash from {table} where length(text_hash) = 16")]
+    return [
+        Statement(
+            f"""with new (old, text_hash) as (values {", ".join(["(?, ?)"] * len(part))})
+                update {table} as t set text_hash = new.text_hash from new where t.text_hash = new.old""",
+            tuple(each for held in part for each in (held, covered(held, fingerprint))),
+        )
+        for part in chunks(old, ROWS)
+    ]
+
+
 def _list_unfit(database: Database) -> list[Statement]:
     sql = """create table if not exists rowvec_unfit (
         target text not null, "key" text not null, "column" text not null, reason text not null,
@@ -176,6 +249,7 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
     Migration(IDENTIFIED, "an identity of the store", _identify),
+    Migration(4, "the model in the hash of every text", _cover_the_model),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
@@ -73,6 +73,8 @@ class Tables:
     target: str
     state: str = WORDS[State.LIVE]
     number: int = 1
+    since: str = field(default="", compare=False)
+    """When the generation came into its state; "" where the books do not list it."""
 
     @property
     def name(self) -> str:

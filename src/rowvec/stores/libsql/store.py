@@ -20,7 +20,7 @@ from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.migrations import OLDER_WORDS
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Generation, Report, Run, State
+from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
 
 
 class LibsqlStore:
@@ -40,6 +40,7 @@ class LibsqlStore:
         self._generations = Generations(self._database, table, metric)
         self._lease = Lease(self._database, table)
         self._target = table
+        self._prepared: dict[Fingerprint | None, schema.Tables] = {}
         self.metric = metric
         self.location = f"{self._database.location}, table {table}"
 
@@ -68,7 +69,8 @@ class LibsqlStore:
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
         migrations.upgrade(self._database)
         self._settle(lambda: self._generations.preparation(spec)[1])
-        return self._handle(self._generations.preparation(spec)[0], spec, asked=asked)
+        tables = self._prepared[spec.fingerprint] = self._generations.preparation(spec)[0]
+        return self._handle(tables, spec, asked=asked)
 
     def activate(self, spec: TableSpec) -> None:
         asked, spec = spec, self._stored(spec)
@@ -77,7 +79,8 @@ class LibsqlStore:
         if done.tables != live.tables and live.index.status() and not done.index.status():
             # Before the swap: searches must not become slow by it.
             done.index.build()
-        self._settle(lambda: self._generations.completion(spec))
+        self._settle(lambda: self._generations.completion(spec), self._prepared.get(spec.fingerprint, done.tables))
+        self._prepared.clear()
 
     def live_version(self) -> str:
         return self._generations.live_version()
@@ -89,16 +92,25 @@ class LibsqlStore:
         self._lease.check()
         before = self.live_version()
         try:
-            self._database.transact(self._generations.rollback())
+            self._transact(self._generations.rollback())
         except StoreError:
             if self.live_version() == before:
                 raise
 
     def drop_generation(self, state: State, spec: TableSpec) -> None:
         self._lease.check()
-        self._database.transact(self._generations.dropping(state))
+        self._transact(self._generations.dropping(state))
 
-    def _settle(self, needed: Callable[[], list[Statement]]) -> None:
+    def _transact(self, statements: list[Statement], aim: schema.Tables | None = None) -> None:
+        """Where the lock is still ours, and the generation still in its place."""
+        try:
+            self._database.transact([migrations.guard(aim, self._lease.token), *statements])
+        except StoreError as error:
+            if not error.transient:
+                migrations.explain(self._database, self.location, aim, self._lease.token)
+            raise
+
+    def _settle(self, needed: Callable[[], list[Statement]], aim: schema.Tables | None = None) -> None:
         """Carry out what is needed. An error counts only if something is still needed after it: one that comes from
         trying again what had been done, its answer lost, does not."""
         statements = needed()
@@ -106,7 +118,7 @@ class LibsqlStore:
             return
         self._database.create()
         try:
-            self._database.transact(statements)
+            self._transact(statements, aim)
         except StoreError:
             if needed():
                 raise

@@ -13,12 +13,13 @@ import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from rowvec.errors import StoreError
+from rowvec.errors import GenerationChanged, StoreError
 from rowvec.stores import base
 from rowvec.stores.base import GenerationStatus, Totals
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.stores.postgres import migrations
 from rowvec.stores.postgres.connect import single, use_vectors
+from rowvec.stores.postgres.locks import LOCK_MILLISECONDS
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import index
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
@@ -40,6 +41,11 @@ Connection = psycopg.Connection[Any]
 _VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
 """The same whatever the session's time zone is."""
 
+_HOLD = f"""with aimed as (
+    select {_VERSION} as version from rowvec.generations where scope = %s and state = %s for share
+), meta as (select version, program from rowvec.meta order by version desc limit 1)
+select (select version from meta), (select program from meta), (select version from aimed)"""
+
 
 class Known(NamedTuple):
     """What the books say of a generation."""
@@ -50,6 +56,27 @@ class Known(NamedTuple):
     version: str
     """When it came into its state, to the microsecond."""
     undone: bool
+
+
+class Fence(NamedTuple):
+    """The generation that a write is meant for. Other vectors have its names as soon as the books say otherwise."""
+
+    scope: str
+    state: State
+    version: str | None
+    """None where the books do not list it."""
+
+    def hold(self, connection: Connection, location: str) -> None:
+        """Until the transaction ends it keeps its place, and no step changes the books.
+
+        Raises:
+            GenerationChanged: it has lost its place, or is gone.
+            StoreError: a newer rowvec has changed the store.
+        """
+        number, program, version = single(connection.execute(_HOLD, [self.scope, self.state]))
+        migrations.refuse_newer_than_known(number, program, location)
+        if version != self.version:
+            raise GenerationChanged(location)
 
 
 class Bookkeeping:
@@ -68,6 +95,18 @@ class Bookkeeping:
     def live(self, connection: Connection) -> Known | None:
         """The generation that searches see; None before the first sync."""
         return self.known(connection).get(State.LIVE)
+
+    def fence(self, connection: Connection, state: State) -> Fence:
+        known = self.known(connection).get(state)
+        return Fence(self.scope, state, known.version if known else None)
+
+    def keep_others_out(self, connection: Connection) -> None:
+        """Whoever writes vectors holds what the books say of their generation: this waits for them, and they for it.
+
+        Before any lock of a table, since they lock in this order too.
+        """
+        connection.execute(f"set local lock_timeout = {LOCK_MILLISECONDS}")
+        connection.execute("select from rowvec.generations where scope = %s for update", [self.scope])
 
     def known(self, connection: Connection) -> dict[State, Known]:
         """Every generation there is.

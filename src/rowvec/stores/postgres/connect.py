@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -20,7 +21,7 @@ from rowvec.stores.postgres.embedded import revive
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
-from rowvec.support.processes import is_gone
+from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
@@ -157,7 +158,9 @@ def _opened(url: str) -> Session:
 
 
 def _process(pid: int) -> str:
-    return f"rowvec pid {pid} on {socket.gethostname()[:20]}"
+    # Machines may have one name: a session of another one must not be ended for a process that is not here.
+    here = hashlib.sha256(place().encode()).hexdigest()[:6]
+    return f"rowvec pid {pid} on {socket.gethostname()[:20]} {here}"
 
 
 def of_a_process_that_is_gone(name: str) -> bool:

@@ -15,9 +15,9 @@ from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_filter
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, migrations, schema
+from rowvec.stores.postgres import books, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
-from rowvec.stores.postgres.books import Bookkeeping
+from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
@@ -52,6 +52,7 @@ class PostgresGeneration:
         names: of its table, or of its columns in a table of the user's own.
         spec: its columns as the table calls them; `asked`, as the user does.
         metric, storage: see PostgresStore.
+        fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
 
@@ -61,6 +62,7 @@ class PostgresGeneration:
         names: Names,
         spec: TableSpec,
         asked: TableSpec,
+        fence: Fence,
         *,
         scope: str,
         location: str,
@@ -75,6 +77,7 @@ class PostgresGeneration:
         self.index = Indexes(sessions, VectorTable(names, self._key, metric, storage, spec.dimension), wanted)
         self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
         self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
+        self._fence = fence
         self._sessions = sessions
         self._location = location
         self._read = sessions.read
@@ -137,7 +140,7 @@ class PostgresGeneration:
 
         def work(connection: Connection) -> int:
             with connection.transaction():
-                migrations.guard(connection, self._location)
+                self._fence.hold(connection, self._location)
                 written = writer.write_entries(connection, batch.entries) if batch.entries else []
                 updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:

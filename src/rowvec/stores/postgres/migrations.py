@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
+from psycopg import sql
 
 from rowvec import __version__
 from rowvec.errors import StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.migrations import Migration, Standing
-from rowvec.stores.postgres.schema import BOOKKEEPING
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.schema import BOOKKEEPING, table_columns
 from rowvec.types import Check
 
 Connection = psycopg.Connection[Any]
@@ -98,6 +100,11 @@ def refuse_newer(connection: Connection, location: str) -> None:
     except psycopg.errors.UndefinedTable:
         return
     shared.refuse_newer(standing, MIGRATIONS, location)
+
+
+def refuse_newer_than_known(version: int | None, program: str | None, location: str) -> None:
+    """The same for an answer that is known: the number of the last step, and who carried it out."""
+    shared.refuse_newer(Standing(version or 0, program or ""), MIGRATIONS, location)
 
 
 def guard(connection: Connection, location: str) -> None:
@@ -199,6 +206,44 @@ def _identify(connection: Connection) -> None:
     connection.execute(new, [uuid.uuid4()])
 
 
+def _cover_the_model(connection: Connection) -> None:
+    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are."""
+    rows = connection.execute("select scope, state, fingerprint from rowvec.generations").fetchall()
+    for scope, state, said in rows:
+        try:
+            digest = shared.fingerprint_of(said).digest()
+        except ValueError:
+            continue
+        names = _names(connection, scope, state)
+        if names is not None:
+            _mask(connection, names.sql, names.parts["text_hash"], digest)
+            _mask(connection, sql.Identifier("rowvec", "failures"), sql.Identifier("text_hash"), digest, names.scope)
+
+
+def _names(connection: Connection, scope: str, state: str) -> Names | None:
+    """What the generation is called: a table, or a column of a table of the user's own; None where it is gone."""
+    dots = [place for place, letter in enumerate(scope) if letter == "."]
+    for live in [Names.parse(scope), *(Names.parse(scope[:dot], scope[dot + 1 :]) for dot in dots[1:])]:
+        names = {"building": live.building, "previous": live.previous}.get(state, live)
+        if names.own("text_hash") in table_columns(connection, names):
+            return names
+    return None
+
+
+def _mask(
+    connection: Connection, table: sql.Composable, column: sql.Composable, digest: bytes, scope: str | None = None
+) -> None:
+    halves = [
+        sql.SQL("int8send(('x' || encode(substring({} from {} for 8), 'hex'))::bit(64)::bigint # {})").format(
+            column, sql.Literal(start + 1), sql.Literal(int.from_bytes(digest[start : start + 8], "big", signed=True))
+        )
+        for start in (0, 8)
+    ]
+    only = sql.SQL("") if scope is None else sql.SQL("and scope = {}").format(sql.Literal(scope))
+    statement = sql.SQL("update {} set {} = {} where octet_length({}) = 16 {}")
+    connection.execute(statement.format(table, column, sql.SQL(" || ").join(halves), column, only))
+
+
 UNFIT = """
 create table if not exists rowvec.unfit (
     scope text not null,
@@ -228,6 +273,7 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
     Migration(IDENTIFIED, "an identity of the store", _identify),
+    Migration(4, "the model in the hash of every text", _cover_the_model),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "failures of rows with long keys", _take_long_keys),
 ]

@@ -12,7 +12,7 @@ from rowvec.stores.base import Ledger, TableSpec, Totals
 from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.migrations import latest
 from rowvec.stores.postgres import books, checks, limits, migrations, schema
-from rowvec.stores.postgres.books import Bookkeeping
+from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import (
     describe,
     knows_vectors,
@@ -26,7 +26,7 @@ from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import POOLER, Sessions
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Generation, Report, Run, State
+from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
 
 Connection = psycopg.Connection[Any]
 
@@ -76,6 +76,7 @@ class PostgresStore:
             url, self._live.scope, self.location, pipeline, readers=readers, statement_seconds=statement_seconds
         )
         self._changeover = Changeover(self._sessions, self._generations, self.location)
+        self._prepared: dict[Fingerprint | None, Fence] = {}
         self._read = self._sessions.read
         self._write = self._sessions.write
 
@@ -100,15 +101,15 @@ class PostgresStore:
 
     def generation(self, spec: TableSpec) -> PostgresGeneration | None:
         stored = self._stored(spec)
-        found = self._read(lambda c: self._generations.existing(c, spec.fingerprint))
-        return None if found is None else self._handle(found, stored, asked=spec)
+        found = self._read(lambda c: self._generations.aimed(c, spec.fingerprint))
+        return None if found is None else self._handle(*found, stored, asked=spec)
 
     def _stored(self, spec: TableSpec) -> TableSpec:
         return schema.stored(spec, self._live)
 
-    def _handle(self, names: Names, stored: TableSpec, *, asked: TableSpec) -> PostgresGeneration:
+    def _handle(self, names: Names, fence: Fence, stored: TableSpec, *, asked: TableSpec) -> PostgresGeneration:
         return PostgresGeneration(
-            self._sessions, names, stored, asked,
+            self._sessions, names, stored, asked, fence,
             scope=self._live.scope, location=self.location,
             metric=self._metric, storage=self._storage, wanted=self._wanted,
         )  # fmt: skip
@@ -116,25 +117,28 @@ class PostgresStore:
     def prepare(self, spec: TableSpec) -> PostgresGeneration:
         asked, spec = spec, self._stored(spec)
 
-        def make(connection: Connection) -> tuple[Names, bool]:
+        def make(connection: Connection) -> tuple[Names, Fence, bool]:
             new = not knows_vectors(connection)
             schema.ensure_extension(connection, self.location, create=self._create_extension)
             migrations.upgrade(connection, self.location, create=True)
             added = self._generations.make_way(connection, spec)
             with connection.transaction():
                 target = self._generations.open(connection, spec)
+                fence = self._generations.fence(connection, target)
             schema.index_adopted(connection, target, spec, added)
-            return target, new
+            return target, fence, new
 
-        target, new = self._write(make)
+        target, fence, new = self._write(make)
+        self._prepared[spec.fingerprint] = fence
         if new:
             self._sessions.refresh()
-        return self._handle(target, spec, asked=asked)
+        return self._handle(target, fence, spec, asked=asked)
 
     def activate(self, spec: TableSpec) -> None:
         asked, spec = spec, self._stored(spec)
-        names = self._read(lambda c: self._generations.filled(c, spec.fingerprint))
-        done = self._handle(names, spec, asked=asked)
+        names, fence = self._read(lambda c: self._generations.filled(c, spec.fingerprint))
+        fence = self._prepared.get(spec.fingerprint, fence)
+        done = self._handle(names, fence, spec, asked=asked)
         words = done.words
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
@@ -142,7 +146,8 @@ class PostgresStore:
             self._write(lambda c: followers.copy_indexes(c, self._live, names))
         done.index.ensure(like=self._live)
         done.index.analyse()
-        self._changeover.finish(names, spec)
+        self._changeover.finish(names, spec, fence)
+        self._prepared.clear()
 
     def live_version(self) -> str:
         return self._read(self._books.version, settings=False)

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from rowvec.errors import StoreError
+from rowvec.errors import GenerationChanged, StoreError
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.generation_policy import Made, choose
 from rowvec.testing import HashEmbedder
@@ -282,3 +282,39 @@ def test_a_store_carries_out_what_the_policy_decides(opened: Opener, unprepared:
                 known = then
         made = {each.state: (each.fingerprint, each.undone) for each in store.generations(SPEC)}
         assert made == {state: tuple(each) for state, each in known.items()}
+
+
+def test_a_writer_whose_generation_was_replaced_writes_nothing_and_says_so(opened: Opener) -> None:
+    paused = opened(OLD)
+    write(paused, entry(1, "lamp"), entry(2, "chair"), spec=OLD)
+    paused.activate(OLD)
+    aimed = paused.prepare(OLD)
+    spec = of_model("new")
+    other = opened(spec)
+    write(other, entry(1, "lamp"), entry(2, "chair"), spec=spec)
+    other.activate(spec)
+    batches = [
+        WriteBatch([entry(3, "table")]), WriteBatch(deletes=[1]), WriteBatch(failures=[failure(4)]),
+        WriteBatch(offsets={"cursor": "9"}), WriteBatch(updates=[document(1, "lamp", "bright")]),
+    ]  # fmt: skip
+    for batch in batches:
+        with pytest.raises(GenerationChanged, match="another process changed"):
+            aimed.write(batch)
+    with pytest.raises(StoreError):
+        paused.activate(OLD)
+    assert rows(other, spec).keys(None, 10) == [1, 2]
+    assert rows(other, spec).offsets() == {}
+    assert states(other)[State.LIVE][0] == "new"
+
+
+def test_a_generation_that_another_process_began_again_is_not_put_live_by_the_first(opened: Opener) -> None:
+    first = opened(OLD)
+    write(first, entry(1, "lamp"), spec=OLD)
+    first.activate(OLD)
+    paused = opened(NEW)
+    write(paused, new_entry(1, "lamp"), spec=NEW)
+    opened(OLD).drop_generation(State.BUILDING, OLD)
+    again = opened(NEW)
+    with pytest.raises(GenerationChanged):
+        paused.activate(NEW)
+    assert states(again)[State.LIVE][0] == "old"

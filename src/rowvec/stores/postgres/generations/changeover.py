@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.books import Fence
 from rowvec.stores.postgres.generations.tables import Generations
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
@@ -24,13 +25,13 @@ class Changeover:
         self._generations = generations
         self._location = location
 
-    def finish(self, names: Names, spec: TableSpec) -> None:
+    def finish(self, names: Names, spec: TableSpec, fence: Fence | None) -> None:
         """Make `names` the live generation.
 
         Raises:
             StoreError: it is read without a pause, or a view cannot show the new generation.
         """
-        self._swap(lambda c: self._generations.finish(c, names, spec))
+        self._swap(lambda c: self._generations.finish(c, names, spec, fence))
 
     def rollback(self, spec: TableSpec) -> None:
         """The live generation and the previous one change places; raises as `finish` does."""

@@ -22,6 +22,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.generation_policy import Action
 from rowvec.stores.postgres import schema
+from rowvec.stores.postgres.books import Fence
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.locks import brief_lock
@@ -123,8 +124,8 @@ class InPlaceGenerations(Generations):
         self._fill_words(connection, target, spec)
         return target
 
-    def finish(self, connection: Connection, names: Names, spec: TableSpec) -> None:
-        super().finish(connection, names, spec)
+    def finish(self, connection: Connection, names: Names, spec: TableSpec, fence: Fence | None = None) -> None:
+        super().finish(connection, names, spec, fence)
         if spec.language is not None:
             self._forget_lost_words(connection, spec)
 

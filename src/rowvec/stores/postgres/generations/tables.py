@@ -21,7 +21,7 @@ from rowvec.stores.generation_policy import (
     standing,
 )
 from rowvec.stores.postgres import books, schema
-from rowvec.stores.postgres.books import Bookkeeping, Known
+from rowvec.stores.postgres.books import Bookkeeping, Fence, Known
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
@@ -75,14 +75,27 @@ class Generations:
 
     def existing(self, connection: Connection, fingerprint: Fingerprint | None) -> Names | None:
         """The table that a sync of this fingerprint goes on with, complete or not; None where it begins a new one."""
-        state = standing(self._books.known(connection), fingerprint)
+        found = self.aimed(connection, fingerprint)
+        return None if found is None else found[0]
+
+    def aimed(self, connection: Connection, fingerprint: Fingerprint | None) -> tuple[Names, Fence] | None:
+        """The same, with what a write into it has to prove."""
+        known = self._books.known(connection)
+        state = standing(known, fingerprint)
         if state is None or not self.usable(connection, self.names(state)):
             return None
-        return self.names(state)
+        version = known[state].version if state in known else None
+        return self.names(state), Fence(self.live.scope, state, version)
 
-    def filled(self, connection: Connection, fingerprint: Fingerprint | None) -> Names:
+    def fence(self, connection: Connection, names: Names) -> Fence:
+        """What a write into the generation of that name has to prove, as the books are now."""
+        return self._books.fence(connection, next(state for state in State if self.names(state) == names))
+
+    def filled(self, connection: Connection, fingerprint: Fingerprint | None) -> tuple[Names, Fence]:
         """The table that a sync of this fingerprint has filled. Raises StoreError where there is none."""
-        return self.names(filled(self._books.known(connection), fingerprint, self._location))
+        known = self._books.known(connection)
+        state = filled(known, fingerprint, self._location)
+        return self.names(state), Fence(self.live.scope, state, known[state].version if state in known else None)
 
     def _chosen(self, connection: Connection, spec: TableSpec) -> Action:
         known = self._books.known(connection)
@@ -163,6 +176,8 @@ class Generations:
 
     def _begin(self, connection: Connection, action: Action, spec: TableSpec) -> Names:
         """Make room for the generation that is to be filled, and put it into the books."""
+        if action in (Action.REPLACE_LIVE, Action.BEGIN_BUILDING, Action.RESUME_PREVIOUS):
+            self._books.keep_others_out(connection)
         if action is Action.REPLACE_LIVE:
             self._drop(connection, self.live, spec)
         elif action.fills is State.BUILDING:
@@ -200,13 +215,17 @@ class Generations:
         if spec.language is not None:
             words.create(connection)
 
-    def finish(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+    def finish(self, connection: Connection, names: Names, spec: TableSpec, fence: Fence | None = None) -> None:
         """Make `names` the live generation, keeping the former one as the previous. Needs a transaction.
 
         Raises:
             psycopg.errors.LockNotAvailable: somebody reads the table for long; nothing was changed.
+            GenerationChanged: it is not what `fence` says any more.
             StoreError: a view cannot show the new generation.
         """
+        self._books.keep_others_out(connection)
+        if fence is not None:
+            fence.hold(connection, self._location)
         if names != self.live:
             live, previous = self.live.scope, self.live.previous.scope
             self._succeed(connection, names, spec)
@@ -220,6 +239,7 @@ class Generations:
 
     def rollback(self, connection: Connection, spec: TableSpec) -> None:
         """The live generation and the previous one change places. Needs a transaction; raises as `finish` does."""
+        self._books.keep_others_out(connection)
         check_rollback(self._books.known(connection), self._location)
         live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"
         self._succeed(connection, self.live.previous, spec)
@@ -256,6 +276,7 @@ class Generations:
         Raises:
             StoreError: there is none, or it is the live one.
         """
+        self._books.keep_others_out(connection)
         check_drop(self._books.known(connection), state, self._location)
         self._drop(connection, self.names(state), spec)
         self._books.forget(connection, state)
