@@ -13,10 +13,12 @@ from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.pricing import WITH_KEY
 from rowvec.errors import ConfigError, EmbedderError, RowvecError, SourceError, StoreError
+from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_row, has_table
 from rowvec.stores.base import AltersTable
+from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Check
 
 CONFIG_WRONG = 2
@@ -77,10 +79,22 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
+        yield from _standing_refusal(pipeline)
         if isinstance(declared.store, PostgresStoreConfig) and declared.store.url.get_secret_value() == EMBEDDED:
             yield from embedded.checks(loaded.state)
     finally:
         pipeline.close()
+
+
+def _standing_refusal(pipeline: Pipeline) -> Iterator[Check]:
+    try:
+        ledger = pipeline.store.ledger()
+        live = pipeline.store.generation(live_spec(pipeline.spec, ledger)) if ledger.exists else None
+        refusal = None if live is None else live.refusal()
+    except RowvecError:
+        return  # The lines of the store say what is wrong with it.
+    if refusal is not None:
+        yield Check("deletions", False, standing_words(refusal), HINT, {"since": refusal.since})
 
 
 def _missing_key(declared: PipelineConfig) -> Check | None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from rowvec import __version__
 from rowvec.errors import StoreError
 from rowvec.stores import migrations as shared
+from rowvec.stores.libsql import guarding
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import BOOKKEEPING
 from rowvec.stores.libsql.values import quoted
@@ -138,8 +139,13 @@ def _mark_rendering(database: Database) -> list[Statement]:
     return [Statement(f"update rowvec_generations set recipe = recipe || '.1' where {hashes}")]
 
 
+def _remember_deletions(database: Database) -> list[Statement]:
+    return [Statement(sql) for sql in guarding.TABLES]
+
+
 MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(3, "a memory for the deletion guard", _remember_deletions),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -152,8 +152,9 @@ def tokenizer(language: str) -> str:
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
     names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
-    offsets = Statement("delete from rowvec_offsets where target = ?", (tables.owner,))
-    return [offsets, *(Statement(f"drop table if exists {name}") for name in names)]
+    kept = ("rowvec_offsets", "rowvec_deletions", "rowvec_refusals")
+    forgotten = [Statement(f"delete from {table} where target = ?", (tables.owner,)) for table in kept]
+    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in names)]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:

@@ -226,7 +226,7 @@ class Bookkeeping:
         return {by_name[name]: position for name, position in rows.fetchall()}
 
 
-_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets")
+_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets", "rowvec.deletions", "rowvec.refusals")
 _SAVE_POSITIONS = (
     "insert into rowvec.positions (scope, key, position) select %s, * from unnest(%s::text[], %s::text[])"
     " on conflict (scope, key) do update set position = excluded.position"

@@ -17,6 +17,7 @@ from rowvec import __version__
 from rowvec.errors import StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.migrations import Migration, Standing
+from rowvec.stores.postgres import guarding
 from rowvec.stores.postgres.schema import BOOKKEEPING
 from rowvec.types import Check
 
@@ -172,8 +173,13 @@ def _mark_rendering(connection: Connection) -> None:
     connection.execute("update rowvec.generations set recipe = recipe || '.1' where recipe ~ '^[0-9a-f]+$'")
 
 
+def _remember_deletions(connection: Connection) -> None:
+    connection.execute(guarding.TABLES)
+
+
 MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
+    Migration(3, "a memory for the deletion guard", _remember_deletions),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""
