@@ -40,7 +40,7 @@ def test_renamed_keys_are_refused_until_it_is_allowed() -> None:
     said = []
     for _ in range(3):
         with pytest.raises(
-            DeletionGuard, match="10 of the 10 rows in memory are gone .* Nothing was deleted"
+            DeletionGuard, match=r"10 of the 10 rows in memory are gone .* Nothing was deleted"
         ) as refused:
             sync(pipeline)
         said.append(refused.value.message)
@@ -140,7 +140,7 @@ def test_while_a_refusal_stands_no_part_of_it_is_deleted() -> None:
     pipeline.source.rows.clear()
     with pytest.raises(DeletionGuard):
         sync(pipeline)
-    with pytest.raises(DeletionGuard, match="10 of the 10 .*Refused since"):
+    with pytest.raises(DeletionGuard, match=r"10 of the 10 .*Refused since"):
         sync(pipeline, Options(Selection(keys=(1, 2))))
     assert rows_of(pipeline).count() == 10
 
