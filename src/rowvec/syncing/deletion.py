@@ -100,6 +100,8 @@ class Guard:
         report: what is deleted is counted there.
         standing: the ledger before the run; None where it was not counted.
         whole: all rows are compared, so that a refusal which stands may turn out to be resolved.
+        told: change events tell of the rows that go, which may be those that the run itself has written: what stood
+            there before is guarded by the store alone.
     """
 
     def __init__(
@@ -112,12 +114,14 @@ class Guard:
         standing: Standing | None,
         allowed: bool,
         whole: bool = False,
+        told: bool = False,
     ) -> None:
         self.pipeline = pipeline
         self.allowed = allowed
         self.rows = standing.rows if standing is not None else None
         self.report = report
         self._generation, self._stop, self._whole = generation, stop, whole
+        self._told = told
         self._standing = standing
         self._deleted = 0
         self._opened = False
@@ -170,10 +174,10 @@ class Guard:
         """
         if self.allowed or not missing + emptied:
             return
-        if not self._whole and self.refusal is not None:
+        if not (self._whole or self._told) and self.refusal is not None:
             self.refuse("")
         present = self.rows if present is None else present
-        if present is not None and too_many(self._deleted + missing + emptied, present):
+        if present is not None and not self._told and too_many(self._deleted + missing + emptied, present):
             self.refuse(_share(self.pipeline, missing, present, emptied))
 
     def refuse(self, said: str, hint: str = HINT) -> None:

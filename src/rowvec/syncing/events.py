@@ -126,7 +126,13 @@ class Following:
 
     def _new_guard(self, standing: Standing | None = None) -> Guard:
         return Guard(
-            self.pipeline, self.generation, self.report, self.stop, standing=standing, allowed=self.allow_delete
+            self.pipeline,
+            self.generation,
+            self.report,
+            self.stop,
+            standing=standing,
+            allowed=self.allow_delete,
+            told=True,
         )
 
     def _take(self, batch: EventBatch) -> bool:
