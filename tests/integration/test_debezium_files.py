@@ -325,7 +325,7 @@ class TestRows:
         vectors_match_rows(pipeline, {1: "one"})
         with path.open("a") as file:
             file.write(lines([put(1, "one", 3, hidden=True), put(2, "two", 4, hidden=False)]))
-        carry_out(pipeline)
+        carry_out(pipeline, options=Options(allow_delete=True))
         vectors_match_rows(pipeline, {2: "two"})
 
     def test_a_truncation_stops_until_it_is_allowed(self, store: Store, tmp_path: Path) -> None:

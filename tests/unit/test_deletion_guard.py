@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -65,7 +66,7 @@ def test_a_table_that_is_emptied_while_the_embedder_works_keeps_its_vectors() ->
     rows[1]["name"] = "slow"
 
     class Slow(HashEmbedder):
-        def embed(self, texts: list[str]) -> Embedded:
+        def embed(self, texts: Sequence[str]) -> Embedded:
             rows.clear()
             return super().embed(texts)
 

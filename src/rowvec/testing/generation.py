@@ -202,7 +202,7 @@ class MemoryGeneration:
             made.moments = [each for each in made.moments if now - each.since < GUARDED_FOR]
         rows = len(made.records) if guard.rows is None else guard.rows
         least = 0 if guard.rows is None else rows / 2
-        if made.records and (guard.refused or not any(each.rows > least for each in made.moments)):
+        if rows and (guard.refused or not any(each.rows > least for each in made.moments)):
             made.moments.append(Moment(now, rows, set(made.records)))
         if guard.refused:
             made.refusal = made.refusal or Refusal(now, guard.refused)
