@@ -80,6 +80,8 @@ class Options:
     changed: Sequence[Key] | None = None
     """Only these rows: those that a cursor tells of (`rowvec.syncing.cursor`)."""
 
+    followed: bool = False
+    """The database named the rows of the selection as they changed: what it costs must not grow with the table."""
     exhaustive: bool = False
     """The rows of the selection are all that need a vector."""
 

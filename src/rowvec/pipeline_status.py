@@ -14,7 +14,7 @@ from rowvec.sources.lazy import opened
 from rowvec.stores.base import Totals, existing
 from rowvec.stores.index import IndexStatus
 from rowvec.support.tables import Tabular
-from rowvec.types import Failure, Run, UnfitValue
+from rowvec.types import Failure, Refusal, Run, UnfitValue
 
 SHOWN_FAILURES = 100
 
@@ -45,6 +45,8 @@ class Status(Tabular):
     """That searches use; None where they compare every row."""
     engine: str = ""
     """What compares vectors, with its version."""
+    refusal: Refusal | None = None
+    """A deletion that a sync refused; it stands until it is allowed or resolved."""
     latest_failures: Sequence[Failure] = ()
     """At most SHOWN_FAILURES of them."""
 
@@ -57,10 +59,23 @@ class Status(Tabular):
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
         values["runs"] = [{name: getattr(run, name) for name in run.__dataclass_fields__} for run in self.runs]
         index = self.index.as_dict() if self.index else None
-        return {**values, "index": index, "totals": self.totals.as_dict(), "coverage": self.coverage}
+        refusal = self.refusal.as_dict() if self.refusal else None
+        return {
+            **values,
+            "index": index,
+            "refusal": refusal,
+            "totals": self.totals.as_dict(),
+            "coverage": self.coverage,
+        }
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        return [{name: value for name, value in self.as_dict().items() if name not in ("runs", "totals", "index")}]
+        return [
+            {
+                name: value
+                for name, value in self.as_dict().items()
+                if name not in ("runs", "totals", "index", "refusal")
+            }
+        ]
 
     def progress(self) -> dict[str, Any]:
         """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
@@ -119,6 +134,7 @@ def status(pipeline: Pipeline) -> Status:
         totals=store.totals(),
         index=found.index,
         engine=found.engine,
+        refusal=live.refusal(),
         latest_failures=failed[:SHOWN_FAILURES],
     )
 

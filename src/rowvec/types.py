@@ -275,6 +275,36 @@ class Entry(NamedTuple):
     truncated: bool = False
 
 
+class Refusal(NamedTuple):
+    """What the deletion guard would not delete, until it is allowed or no longer asked for."""
+
+    since: dt.datetime
+    said: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Standing(NamedTuple):
+    rows: int
+    """In the ledger, as `GenerationHandle.count` counts them."""
+    refusal: Refusal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guarding:
+    """What a batch tells the deletion guard; see `rowvec.syncing.deletion`."""
+
+    rows: int | None = None
+    """In the ledger before the run; None where that was not counted."""
+    allowed: bool = False
+    """The user allows its deletions: the guard begins anew with what they leave."""
+    refused: str = ""
+    """This deletion was refused: to be remembered, with these words unless another one stands."""
+    resolved: bool = False
+    """All rows were compared, and what they asked for was deleted: no refusal stands any more."""
+
+
 @dataclass(slots=True)
 class WriteBatch:
     """What one transaction of a store does, all of it or nothing."""
@@ -289,10 +319,12 @@ class WriteBatch:
     """Where in the database's log the change of a row stands that its vector, or its absence, follows from."""
     offsets: dict[str, str] = field(default_factory=dict)
     """How far each stream of change events has been carried out, this batch included."""
+    guard: Guarding | None = None
+    """None where nobody guards: the deletions are carried out and not counted."""
 
     def __len__(self) -> int:
         """Nothing but what is to be done: 0 for a batch that would change nothing."""
-        return sum(len(getattr(self, name)) for name in self.__dataclass_fields__)
+        return sum(len(getattr(self, name)) for name in self.__dataclass_fields__ if name != "guard")
 
 
 @dataclass(slots=True)

@@ -270,6 +270,28 @@ def test_an_empty_source_does_not_empty_the_index(shop: Shop, rowvec: Told) -> N
     assert f"{ROWS} deleted" in answer.out
 
 
+def test_renamed_keys_are_refused_again_until_it_is_allowed(shop: Shop, rowvec: Told) -> None:
+    assert rowvec("sync").code == 0
+    shop.sql("update products set id = id + 100")
+    said = f"{ROWS} of the {ROWS} rows"
+    for _ in range(3):
+        answer = rowvec("sync")
+        assert answer.code == 1
+        assert said in answer.err
+        assert "Nothing was deleted." in answer.err
+    assert "Refused since" in answer.err
+    assert said in rowvec("status").out
+    assert said in rowvec("plan").out
+    checked = rowvec("check")
+    assert checked.code == 1
+    assert said in checked.out
+    allowed = rowvec("sync", "--allow-delete")
+    assert allowed.code == 0
+    assert f"{ROWS} deleted" in allowed.out
+    assert "Refused" not in rowvec("status").out
+    assert rowvec("check").code == 0
+
+
 def test_characters_that_no_database_takes_are_left_out_of_the_text(
     shop: Shop, rowvec: Told, model: EmbeddingServer
 ) -> None:

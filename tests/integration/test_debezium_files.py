@@ -290,7 +290,7 @@ class TestWhatEventsDoNotTell:
 
     def test_a_row_that_is_gone_from_the_table_meanwhile_is_gone(self, path: Path) -> None:
         pipeline = follow(path, rows=MemorySource({7: {"name": "another", "price": 1}}))
-        carry_out(pipeline)
+        carry_out(pipeline, options=Options(allow_delete=True))
         vectors_match_rows(pipeline, {2: "two"})
 
     def test_a_key_that_is_padded_is_the_key_of_the_table(self, path: Path) -> None:
@@ -300,7 +300,7 @@ class TestWhatEventsDoNotTell:
         vectors_match_rows(pipeline, {"a   ": "one", "b   ": "two", " c": "three"})
         with path.open("a") as file:
             file.write(lines([removed("a   ", 4)], tombstones=True) + "b   \tnull\n")
-        carry_out(pipeline)
+        carry_out(pipeline, options=Options(allow_delete=True))
         vectors_match_rows(pipeline, {" c": "three"})
 
     def test_it_is_taken_from_an_event_just_before(self, path: Path) -> None:
@@ -325,7 +325,7 @@ class TestRows:
         vectors_match_rows(pipeline, {1: "one"})
         with path.open("a") as file:
             file.write(lines([put(1, "one", 3, hidden=True), put(2, "two", 4, hidden=False)]))
-        carry_out(pipeline)
+        carry_out(pipeline, options=Options(allow_delete=True))
         vectors_match_rows(pipeline, {2: "two"})
 
     def test_a_truncation_stops_until_it_is_allowed(self, store: Store, tmp_path: Path) -> None:

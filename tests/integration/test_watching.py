@@ -188,7 +188,7 @@ class TestTheTrigger:
     def test_keys_of_every_type_arrive_as_they_are_read(self, shop: Shop, key_type: str, values: list[Any]) -> None:
         shop.create(key_type)
         pipeline = shop.pipeline()
-        with watching(pipeline, shop.install()):
+        with watching(pipeline, shop.install(), allow_delete=True):
             for value in values:
                 shop.run("insert into shop.things values (%s, 'one', 1)", (value,))
             in_step(shop, pipeline)
@@ -316,13 +316,18 @@ class TestWatching:
             shop.run("update shop.things set name = 'price ' || id where id > 100")
             in_step(shop, pipeline)
 
-    def test_rows_that_are_deleted_one_by_one_need_no_permission(self, shop: Shop) -> None:
+    def test_rows_that_are_deleted_one_by_one_are_guarded_like_others(self, shop: Shop) -> None:
         shop.create()
         shop.fill(50)
         pipeline = shop.pipeline()
-        with watching(pipeline, shop.install()):
+        with watching(pipeline, shop.install()) as told:
+            in_step(shop, pipeline)
+            shop.run("delete from shop.things where id > 45")
             in_step(shop, pipeline)
             shop.run("delete from shop.things where id > 5")
+            until(lambda: told, "it ends")
+        assert isinstance(told[-1], DeletionGuard)
+        with watching(pipeline, shop.notifier(), allow_delete=True):
             in_step(shop, pipeline)
 
     def test_a_truncation_ends_it_unless_allowed(self, shop: Shop) -> None:

@@ -18,10 +18,12 @@ from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.base import PaidEmbedder, similarity_of
 from rowvec.embedders.pricing import WITH_KEY
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
+from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_row, has_table
 from rowvec.stores.base import AltersTable
+from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Check
 
 TRIAL = "a text to try the model with"
@@ -81,6 +83,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
+        yield from _standing_refusal(pipeline)
         if isinstance(declared.store, PostgresStoreConfig) and declared.store.url.get_secret_value() == EMBEDDED:
             yield from embedded.checks(loaded.state)
     finally:
@@ -102,6 +105,17 @@ def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:
     if wanted != "cosine" and chosen is not None:
         fits = assemble.METRICS.get(wanted) == chosen
         yield Check("metric", True, f"{chosen}; the model was trained for {wanted}{'' if fits else ', which differs'}")
+
+
+def _standing_refusal(pipeline: Pipeline) -> Iterator[Check]:
+    try:
+        ledger = pipeline.store.ledger()
+        live = pipeline.store.generation(live_spec(pipeline.spec, ledger)) if ledger.exists else None
+        refusal = None if live is None else live.refusal()
+    except RowvecError:
+        return  # The lines of the store say what is wrong with it.
+    if refusal is not None:
+        yield Check("deletions", False, standing_words(refusal), HINT, {"since": refusal.since})
 
 
 def _missing_key(declared: PipelineConfig) -> Check | None:

@@ -151,7 +151,9 @@ def watch(
     ] = False,
     uninstall: Annotated[bool, typer.Option("--uninstall", help="Remove the trigger.")] = False,
     from_start: FromStart = False,
-    allow_delete: Annotated[bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE too.")] = False,
+    allow_delete: Annotated[
+        bool, typer.Option("--allow-delete", help="Carry out a TRUNCATE, and delete more than half of the rows.")
+    ] = False,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Skip events that cannot be read.")] = False,
     max_cost: MaxCost = None,
     as_json: Json = False,

@@ -17,6 +17,7 @@ from rowvec.pipeline_status import Status
 from rowvec.pipeline_status import status as gather
 from rowvec.sources.base import Checked
 from rowvec.stores.index import IndexStatus
+from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Run
 
 RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
@@ -56,6 +57,10 @@ def _print_status(found: Status) -> None:
     output.line(f"{found.pipeline}: {found.where}")
     output.line()
     output.table(["", ""], _facts(found))
+    if found.refusal is not None:
+        output.line()
+        output.line(f"Refused: {standing_words(found.refusal)}")
+        output.line(f"  {HINT}")
     if found.runs:
         output.line()
         output.table(RUN_COLUMNS, [_run_row(run) for run in found.runs], right=RIGHT)
@@ -93,8 +98,9 @@ def _watch(pipeline: Pipeline, every: float) -> None:
                 facts = [*_facts(found), ("pace", _pace(before, found, now))]
                 before = before if before and before[1].current == found.current else (now, found)
                 title = Text(f"{found.pipeline}: {found.where}   {dt.datetime.now():%H:%M:%S}\n")
+                refused = Text(f"Refused: {standing_words(found.refusal)}\n" if found.refusal else "")
                 runs = output.grid(RUN_COLUMNS, [_run_row(run) for run in found.runs], RIGHT)
-                live.update(Group(title, output.grid(["", ""], facts), Text(), runs), refresh=True)
+                live.update(Group(title, output.grid(["", ""], facts), refused, runs), refresh=True)
             time.sleep(every)
 
 

@@ -20,6 +20,7 @@ from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection, has_cursor
 from rowvec.sources.events.stream import UNREADABLE, has_table
+from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
@@ -195,6 +196,10 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
     if result.generation:
         output.line(result.generation)
     output.line()
+    if result.refusal is not None:
+        output.line(f"Refused: {standing_words(result.refusal)}")
+        output.line(f"  {HINT}")
+        output.line()
     if not any(result.kinds.values()):
         output.line("Nothing to do.")
         return

@@ -74,6 +74,7 @@ GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_lag_seconds", "Age of the oldest row without a current vector.", lambda s: s.lag_seconds or 0.0),
     ("rowvec_failed_rows", "Rows that could not be embedded or stored.", lambda s: s.failures),
     ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
+    ("rowvec_deletion_refused", "1 while the refusal of a deletion stands.", lambda s: s.refusal is not None),
     ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
     ("rowvec_unfit_values", "Metadata values that are null as they do not fit their column.", lambda s: s.unfit),
     ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),

@@ -238,6 +238,11 @@ class IndexInfo(BaseModel):
     measured_at: dt.datetime | None
 
 
+class RefusalInfo(BaseModel):
+    since: dt.datetime
+    said: str
+
+
 class StatusReply(BaseModel):
     pipeline: str
     rows: int
@@ -254,3 +259,4 @@ class StatusReply(BaseModel):
     totals: TotalsInfo
     index: IndexInfo | None = Field(description="None if searches compare every row.")
     engine: str = Field(description="What compares vectors, with its version.")
+    refusal: RefusalInfo | None = Field(description="A deletion that a sync refused, until it is allowed or resolved.")

@@ -20,6 +20,8 @@ from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.sources.databases.base import ENCODING_HINT, NotUtf8
+from rowvec.support.keys import key_bytes
+from rowvec.support.stretches import stretches
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Check, Column, ColumnType, Key, Row, is_bigint
 
@@ -172,8 +174,9 @@ class SqlSource:
 
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         found: set[Key] = set()
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            some = [self._database.bind(key) for key in keys[start : start + KEYS_AT_ONCE]]
+        most = self._database.statement_bytes() if len(keys) > 1 else 0
+        for part in stretches(map(key_bytes, keys), KEYS_AT_ONCE, most):
+            some = [self._database.bind(key) for key in keys[part]]
             statement = self._from(sa.select(self._read_key), [self._database.one_of(self._key, some)])
             found.update(self._typed([row[0] for row in self._database.fetch(statement)]))
         # A collation finds 'A' for 'a': what was asked for is what counts.

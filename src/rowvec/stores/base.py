@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from rowvec.errors import StoreError
+from rowvec.errors import DeletionGuard, StoreError
 from rowvec.filters import Filter
 from rowvec.stores.index import IndexStatus, VectorIndex
 from rowvec.types import (
@@ -19,8 +20,10 @@ from rowvec.types import (
     Generation,
     Key,
     Ranked,
+    Refusal,
     Report,
     Run,
+    Standing,
     State,
     Stored,
     TextVector,
@@ -31,6 +34,18 @@ from rowvec.types import (
 
 RUNS_KEPT = 1_000
 """Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
+
+
+GUARDED_FOR = dt.timedelta(days=3)
+"""So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
+is still held back on Monday, and a table whose rows live for a week or longer never meets it."""
+
+
+def over_half(location: str, rows: int, since: dt.datetime) -> DeletionGuard:
+    return DeletionGuard(
+        f"More than half of the {rows:,} rows that {location} held on {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
+        " would be deleted since then."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +181,28 @@ class GenerationHandle(Protocol):
         """Rows in the vector table and rows known only as failures."""
         ...
 
+    def standing(self) -> Standing:
+        """The same, and whether a deletion was refused, in one question; after `prepare`."""
+        ...
+
+    def refusal(self) -> Refusal | None:
+        """The deletion that was refused and neither allowed nor resolved since; works before `prepare`."""
+        ...
+
     def write(self, batch: WriteBatch) -> int:
         """Carry out one batch in one transaction.
 
         An entry is written only where the ledger still holds `Entry.expected`. Returns the number of entries
         left out because it did not. With a row, the list of its unfit metadata is written.
 
+        Where `WriteBatch.guard` is given, the store keeps how many rows there were at a moment, and how many of these
+        were deleted since (`GUARDED_FOR`, `over_half`). A new moment is kept before anything else is written: where
+        none is known, and where the ledger has grown to twice the rows of the latest.
+
         Raises:
             DataRefused: a value in the batch is refused; nothing was written, and fewer rows at once may pass.
+            DeletionGuard: the deletions of the batch take more than half of the rows of such a moment; nothing of it
+                was written.
         """
         ...
 

@@ -20,6 +20,11 @@ def key_of(kept: Any, kind: ColumnType) -> Key:
     return UUID(kept) if kind is ColumnType.UUID else str(kept)
 
 
+def key_bytes(key: Key) -> int:
+    """About so many bytes a key takes in a statement."""
+    return len(key.encode("utf-8", "surrogatepass")) if isinstance(key, str) else len(str(key))
+
+
 def parse_key(text: str, kind: ColumnType) -> Key:
     """A key as a user writes it.
 

@@ -145,12 +145,19 @@ class Reading:
 
 
 def choose(
-    pipeline: Pipeline, generation: GenerationHandle | None, options: Options, at: Circumstances, stop: threading.Event
+    pipeline: Pipeline,
+    generation: GenerationHandle | None,
+    options: Options,
+    at: Circumstances,
+    stop: threading.Event,
+    *,
+    refused: bool = False,
 ) -> Reading:
     """Decide which rows to compare: those that the cursor tells of, or all of them.
 
     Args:
         generation: what is compared with; None where there is nothing yet.
+        refused: a refusal to delete stands: only a comparison of all rows tells whether it still holds.
 
     Raises:
         ConfigError: the lag does not suit the column.
@@ -169,6 +176,8 @@ def choose(
     highest = patiently(stop, source.newest)
     rows = patiently(stop, source.count)
     reason = _reason_for_all(pipeline, options, at, before, highest, entries)
+    if reason is None and refused:
+        reason = "the last sync refused to delete"
     if reason is None:
         assert before is not None
         assert generation is not None

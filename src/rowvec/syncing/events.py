@@ -18,7 +18,7 @@ from dataclasses import replace
 
 from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
-from rowvec.errors import DeletionGuard, SourceError, SourceUnavailable, StoreError
+from rowvec.errors import SourceError, SourceUnavailable, StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.compaction import compacted
@@ -27,14 +27,16 @@ from rowvec.sources.events.position import Position, is_older
 from rowvec.sources.events.stream import EventBatch, EventStream, untold_value
 from rowvec.stores.base import GenerationHandle, Ledger, TableSpec
 from rowvec.support.retry import PATIENCE, patiently
-from rowvec.syncing.deletion import KEYS_AT_ONCE
+from rowvec.syncing.deletion import KEYS_AT_ONCE, Guard
 from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import new_failure, planned
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.report import Running
-from rowvec.types import Failure, Key, Kind, Reason, Row, Stored, WriteBatch
+from rowvec.types import Failure, Key, Kind, Reason, Row, Standing, Stored, WriteBatch
 
 BATCH_EVENTS = 1000
+GUARD_SECONDS = 3600.0
+"""Whoever follows for long counts the rows so often, so that the guard protects what came in meanwhile."""
 
 
 def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
@@ -65,7 +67,7 @@ class Following:
 
     Args:
         at: of the moment and what has changed; the moment is taken again for each batch.
-        allow_delete: carry out a TRUNCATE.
+        allow_delete: carry out a TRUNCATE, and delete more than half of the rows.
 
     Attributes:
         gone: so many rows at most are gone, as the events say.
@@ -88,8 +90,12 @@ class Following:
         self.running = running
         self.report, self.stop = running.report, running.stop
         self.allow_delete = allow_delete
-        self.engine = Engine(pipeline, generation, running, running.report, amend=self._add_positions)
+        self.guard = self._new_guard()
+        self.guarded_at = -math.inf
+        self.engine = Engine(pipeline, generation, running, running.report, amend=self._amend)
         self.writer = self.engine.writer
+        self.doomed: list[Key] = []
+        """Rows that the events of a batch delete."""
         self.positions: dict[Key, str] = {}
         """Of the events that are being carried out, and whose rows are not written yet."""
         self.gone = 0.0
@@ -118,9 +124,23 @@ class Following:
                     if self.stop.wait(1.0) or time.monotonic() - heard_at > PATIENCE:
                         raise
 
+    def _new_guard(self, standing: Standing | None = None) -> Guard:
+        return Guard(
+            self.pipeline,
+            self.generation,
+            self.report,
+            self.stop,
+            standing=standing,
+            allowed=self.allow_delete,
+            told=True,
+        )
+
     def _take(self, batch: EventBatch) -> bool:
         """Returns False where it was stopped before all of it was carried out."""
         self.at = replace(self.at, now=dt.datetime.now(dt.UTC))
+        if time.monotonic() - self.guarded_at >= GUARD_SECONDS:
+            self.guard = self._new_guard(patiently(self.stop, self.generation.standing))
+            self.guarded_at = time.monotonic()
         self.report.read += batch.read
         for reason, times in batch.skipped.items():
             self.report.count(reason, times)
@@ -144,15 +164,22 @@ class Following:
         """Embed what must be and write it all, `offsets` with the last of it; False where it was stopped before."""
         newest = self._newest(events)
         self.positions = {key: str(event.position) for key, event in newest.items() if event.position}
+        self.doomed = []
         if newest:
             self._embed(newest)
         if self.engine.forgot:
             self.writer.commit()
             return False
+        if self.doomed:
+            # What is new is written even where the deletions are refused.
+            self.writer.commit()
         # Of the rows that needed nothing, too.
-        self.writer.batch.positions.update(self.positions)
+        last = WriteBatch() if self.doomed else self.writer.batch
+        last.positions.update(self.positions)
+        last.offsets.update(offsets or {})
         self.positions = {}
-        self.writer.batch.offsets.update(offsets or {})
+        if self.doomed:
+            self.guard.delete(self.doomed, last)
         self.writer.commit()
         self.engine.tick()
         return True
@@ -179,15 +206,17 @@ class Following:
         if isinstance(embedder, AbsentEmbedder) and any(c.kind in (Kind.INSERT, Kind.EMBED) for c in page.changes):
             # Nobody would come back to these rows when their events are over.
             raise embedder.problem
-        emptied = self.engine.take(page)
-        self.writer.batch.deletes += emptied
-        self.report.deleted += len(emptied)
+        self.doomed += self.engine.take(page)
         self.engine.drain()
+
+    def _amend(self, batch: WriteBatch) -> None:
+        self.guard.open(batch)
+        self._add_positions(batch)
 
     def _add_positions(self, batch: WriteBatch) -> None:
         """Those of the rows that a batch settles: what is written early is not carried out again."""
         settled = {entry.document.key for entry in batch.entries} | {failure.key for failure in batch.failures}
-        settled |= {document.key for document in batch.updates} | {*batch.deletes, *batch.recovered}
+        settled |= {document.key for document in batch.updates} | {*batch.recovered}
         for key in settled & self.positions.keys():
             batch.positions[key] = self.positions.pop(key)
 
@@ -230,8 +259,7 @@ class Following:
         if self.pipeline.keep_missing:
             return
         known = [key for key in keys if key in stored]
-        self.writer.batch.deletes += known
-        self.report.deleted += len(known)
+        self.doomed += known
         self.report.count(Reason.GONE, len(known))
 
     def _truncate(self, event: Event) -> None:
@@ -241,19 +269,15 @@ class Following:
             return
         rows = patiently(self.stop, self.generation.count)
         if rows and not self.allow_delete:
-            raise DeletionGuard(
-                f"The table was truncated; {rows:,} rows in {self.pipeline.store.location} would be deleted."
-                " Nothing was deleted.",
-                hint="If that is right, run it again with --allow-delete.",
+            self.guard.refuse(
+                f"The table was truncated; {rows:,} rows in {self.pipeline.store.location} would be deleted.",
+                "If that is right, run it again with --allow-delete.",
             )
         after: Key | None = None
         while keys := patiently(self.stop, self.generation.keys, after, KEYS_AT_ONCE):
             after = keys[-1]
             kept = patiently(self.stop, self.generation.positions, keys)
             gone = [key for key in keys if key not in kept or not is_older(event.position, Position.parse(kept[key]))]
-            self.writer.batch.deletes += gone
-            if event.position is not None:
-                self.writer.batch.positions.update(dict.fromkeys(gone, str(event.position)))
-            self.writer.commit()
-            self.report.deleted += len(gone)
+            position = {} if event.position is None else dict.fromkeys(gone, str(event.position))
+            self.guard.delete(gone, WriteBatch(positions=position))
             self.report.count("table truncated", len(gone))

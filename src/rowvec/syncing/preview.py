@@ -17,7 +17,7 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
-from rowvec.types import Change, Document, Key, Kind, Reason
+from rowvec.types import Change, Document, Key, Kind, Reason, Refusal
 
 EXAMPLES = 5
 SAMPLE_TEXTS = 200
@@ -55,6 +55,9 @@ class Preview:
     deletion_guard: bool = False
     """The sync would stop before deleting: more than half of the vectors would go."""
 
+    refusal: Refusal | None = None
+    """A deletion that an earlier sync refused; it stands until it is allowed or resolved."""
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "comparison": self.comparison, "incremental": self.incremental,
@@ -64,6 +67,7 @@ class Preview:
             "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
             "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
             "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
+            "refusal": self.refusal.as_dict() if self.refusal else None,
             "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
         }  # fmt: skip
 
@@ -80,9 +84,10 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     pipeline, ledger = chosen.pipeline, chosen.ledger
     generation = pipeline.store.generation(pipeline.spec)
     at = circumstances(pipeline, ledger, options)
-    reading = cursor.choose(pipeline, generation, options, at, stop)
+    refusal = generation.refusal() if generation is not None else None
+    reading = cursor.choose(pipeline, generation, options, at, stop, refused=refusal is not None)
     options = reading.options
-    result = Preview(reading.comparison, reading.incremental, chosen.note or "")
+    result = Preview(reading.comparison, reading.incremental, chosen.note or "", refusal=refusal)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
     matched = new = 0

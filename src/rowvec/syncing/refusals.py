@@ -166,7 +166,7 @@ def _halves(batch: WriteBatch) -> Iterator[WriteBatch]:
         return
     middle = max(1, len(rows) // 2)
     for part in (rows[:middle], rows[middle:]):
-        half = WriteBatch()
+        half = WriteBatch(guard=batch.guard)
         for name, item in part:
             getattr(half, name).append(item)
             key = _key(item)

@@ -16,7 +16,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
-from rowvec.syncing.deletion import check_share, delete_emptied, delete_missing, knows_share, missing
+from rowvec.syncing.deletion import Guard, knows_share, missing
 from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
@@ -52,7 +52,10 @@ class Pass:
         self.at = at
         self.report = report
         self.progress, self.stop = running.progress, running.stop
-        self.engine = Engine(pipeline, generation, running, report, force=at.force, progress=running.progress)
+        self.guard = self._guard()
+        self.engine = Engine(
+            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=self.guard.open
+        )
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
         self.ended = True
@@ -64,20 +67,31 @@ class Pass:
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
-        reading = cursor.choose(self.pipeline, self.generation, self.options, self.at, self.stop)
+        refused = self.counted is not None and self.counted.refusal is not None
+        reading = cursor.choose(self.pipeline, self.generation, self.options, self.at, self.stop, refused=refused)
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
-        # Whoever follows a table names rows and lets them go: that must not take time by the size of the table.
-        counts = knows_share(self.options) and not (self.options.names_rows and self.options.allow_delete)
-        present = patiently(self.stop, self.generation.count) if counts else 0
         with self.engine, self._reader():
             self._embed()
         if self.stop.is_set():
             return
-        self._delete(present, reading)
+        self._delete(reading)
         if self.ended and not self.stop.is_set():
             cursor.keep(self.pipeline, self.generation, reading, self.stop, conflicts=self.report.conflicts)
+
+    def _guard(self) -> Guard:
+        options = self.options
+        # Whoever follows a table names rows and lets them go: that must not take time by the size of the table. Of a
+        # range of a fleet the rows were counted by whoever sent it.
+        of_part = options.after is not None or options.until is not None
+        counts = not (of_part or options.followed or (options.names_rows and options.allow_delete))
+        self.counted = patiently(self.stop, self.generation.standing) if counts else None
+        return Guard(
+            self.pipeline, self.generation, self.report, self.stop,
+            standing=self.counted, allowed=options.allow_delete,
+            whole=options.selection is None and options.limit is None and not options.retry_failed,
+        )  # fmt: skip
 
     @contextmanager
     def _reader(self) -> Iterator[None]:
@@ -128,15 +142,23 @@ class Pass:
         self.emptied += self.engine.take(page)
         self.owed_room += 1
 
-    def _delete(self, present: int, reading: cursor.Reading) -> None:
-        """Delete what is in the ledger and should not be; `present` counts the ledger before this run."""
-        pipeline, generation, options, stop = self.pipeline, self.generation, self.options, self.stop
-        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
+    def _delete(self, reading: cursor.Reading) -> None:
+        """Delete what is in the ledger and should not be."""
+        pipeline, generation, options, stop, guard = self.pipeline, self.generation, self.options, self.stop, self.guard
+        present = guard.rows or 0
+        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing and not options.followed
         entries = patiently(stop, generation.count) - len(self.emptied) if sweeps and reading.incremental else 0
-        gone = missing(pipeline, generation, reading, present - self.matched, entries, stop) if sweeps else 0
-        if not options.allow_delete and options.limit is None:
-            # Of a range of a fleet it is known what share of that range goes.
-            check_share(pipeline, gone, present if knows_share(options) else self.matched, len(self.emptied))
-        delete_emptied(generation, self.report, stop, self.emptied)
-        if gone:
-            delete_missing(pipeline, generation, self.report, stop, options.selection, self.progress)
+        number = missing(pipeline, generation, reading, present - self.matched, entries, stop) if sweeps else 0
+        gone = guard.gone(options.selection, len(self.emptied), self.progress) if number or self._followed else []
+        # Of a range of a fleet it is known what share of that range goes.
+        of_part = None if guard.rows is not None or options.followed else self.matched
+        guard.check(len(gone), len(self.emptied), of_part)
+        guard.delete(self.emptied)
+        guard.delete_gone(gone, self.progress)
+        if options.whole and self.ended and not stop.is_set():
+            guard.settle()
+
+    @property
+    def _followed(self) -> bool:
+        """Rows that the database named: they are looked for without counting those that are gone first."""
+        return self.options.followed and self.ended and not self.pipeline.keep_missing

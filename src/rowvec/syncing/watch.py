@@ -67,8 +67,7 @@ def watch(
     """Sync rows as they change, until `stop` is set.
 
     Args:
-        allow_delete: catch up although more than half of the vectors would be deleted; rows that are deleted one by
-            one are followed in any case.
+        allow_delete: go on although more than half of the vectors would be deleted, at once or one by one.
         every: seconds after which all is caught up with, whatever was heard.
         progress: called in this thread after each sync with the counts so far.
         note: called with what has to be waited for, and what a sync tells.
@@ -144,8 +143,8 @@ class _Watching:
             return
         keys: list[Any] = [key_of(each, self.pipeline.source.key_type) for each in named if each is not None]
         if keys:
-            # The database said of each row that it changed, and says again that it is gone: nothing to guard against.
-            self._sync(Options(Selection(keys=tuple(sorted(keys))), allow_delete=True))
+            selection = Selection(keys=tuple(sorted(keys)))
+            self._sync(Options(selection, allow_delete=self.allow_delete, followed=True))
 
     def _tell(self, text: str) -> None:
         """What is so with every sync, as after a rollback, is said once."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.base import GUARDED_FOR, GenerationStatus, TableSpec, over_half
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity, words
 from rowvec.types import (
@@ -21,10 +21,13 @@ from rowvec.types import (
     Failure,
     Fingerprint,
     Generation,
+    Guarding,
     Key,
     PastFailure,
     Ranked,
+    Refusal,
     Run,
+    Standing,
     State,
     Stored,
     TextVector,
@@ -43,12 +46,24 @@ class Record:
 
 
 @dataclass(slots=True)
+class Moment:
+    """Rows that there were at one time, and how many of them were deleted since."""
+
+    since: dt.datetime
+    rows: int
+    keys: set[Key]
+    removed: int = 0
+
+
+@dataclass(slots=True)
 class Made:
     spec: TableSpec
     records: dict[Key, Record] = field(default_factory=dict)
     failures: dict[Key, Failure] = field(default_factory=dict)
     offsets: dict[str, str] = field(default_factory=dict)
     unfit: dict[Key, tuple[Unfit, ...]] = field(default_factory=dict)
+    moments: list[Moment] = field(default_factory=list)
+    refusal: Refusal | None = None
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     undone: bool = False
 
@@ -129,6 +144,12 @@ class MemoryGeneration:
         with self._store.tables.guard:
             return len({*self._made.records, *self._made.failures})
 
+    def standing(self) -> Standing:
+        return Standing(self.count(), self._made.refusal)
+
+    def refusal(self) -> Refusal | None:
+        return self._made.refusal
+
     def write(self, batch: WriteBatch) -> int:
         if self._store.unavailable:
             self._store.unavailable -= 1
@@ -153,6 +174,8 @@ class MemoryGeneration:
     def _apply(self, batch: WriteBatch) -> int:
         records, failures = self._made.records, self._made.failures
         conflicts = 0
+        if batch.guard is not None:
+            self._guard(batch.guard, batch.deletes)
         for entry in batch.entries:
             document = entry.document
             # The document's own hash counts as expected: then this very batch came through before.
@@ -189,6 +212,29 @@ class MemoryGeneration:
             listed = [UnfitValue(key, *each) for key, unfit in self._made.unfit.items() for each in unfit]
         wanted = listed if keys is None else [each for each in listed if each.key in set(keys)]
         return sorted(wanted, key=lambda each: (each.column, str(each.key)))[:limit]
+
+    def _guard(self, guard: Guarding, deletes: Sequence[Key]) -> None:
+        made, now = self._made, dt.datetime.now(dt.UTC)
+        if guard.resolved or guard.allowed:
+            made.refusal = None
+        if guard.allowed:
+            made.moments.clear()
+            return
+        if made.refusal is None:
+            made.moments = [each for each in made.moments if now - each.since < GUARDED_FOR]
+        rows = len(made.records) if guard.rows is None else guard.rows
+        least = 0 if guard.rows is None else rows / 2
+        if rows and (guard.refused or not any(each.rows > least for each in made.moments)):
+            made.moments.append(Moment(now, rows, set(made.records)))
+        if guard.refused:
+            made.refusal = made.refusal or Refusal(now, guard.refused)
+        gone = set(deletes)
+        for each in made.moments:
+            if (each.removed + len(gone & each.keys)) * 2 > each.rows:
+                raise over_half("memory", each.rows, each.since)
+        for each in made.moments:
+            each.removed += len(gone & each.keys)
+            each.keys -= gone
 
     def offsets(self) -> dict[str, str]:
         return dict(self._made.offsets)

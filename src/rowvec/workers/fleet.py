@@ -20,12 +20,12 @@ from rowvec.errors import ConfigError, Locked, RowsDiffer, RowvecError, StoreErr
 from rowvec.generations.lifecycle import Course, Tell, complete, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
-from rowvec.stores.base import Ledger
+from rowvec.stores.base import GenerationHandle, Ledger
 from rowvec.support.retry import patiently
-from rowvec.syncing.deletion import sweep
+from rowvec.syncing.deletion import Guard
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.run import begun
-from rowvec.types import COUNTS, Report
+from rowvec.types import COUNTS, Report, WriteBatch
 from rowvec.workers import members, ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
@@ -132,13 +132,14 @@ def sync(
     store = pipeline.store
     with store.lock():
         running = Running(0, stop, progress, tell)
-        chosen, _ = begun(pipeline, running, accept=accept)
+        chosen, generation = begun(pipeline, running, accept=accept)
+        guards = _guards(chosen, generation, options, running)
     fleet = _Fleet(pipeline, _settings(pipeline, chosen.ledger, options, running.number, accept), running)
     with recorded(store, running), fleet:
         rows = pipeline.source.count()
         fleet.carry_out(_parts(pipeline.source, min(range_rows or _size(rows), max(rows, 1))))
         if not stop.is_set():
-            _finish(chosen, options, running, accept=accept)
+            _finish(chosen, guards, running, accept=accept)
         running.report.whole = True
     return running.report
 
@@ -276,26 +277,45 @@ def _settings(pipeline: Pipeline, before: Ledger, options: Options, run: int, ac
         "sent_by": ranges.versions(pipeline),
         "origin": members.origin(pipeline, run),
         "force": options.force,
+        "allow_delete": options.allow_delete,
         "run": run,
         "accept": accept,
     }
 
 
-def _finish(chosen: Course, options: Options, running: Running, *, accept: bool) -> None:
+def _guards(chosen: Course, filled: GenerationHandle, options: Options, running: Running) -> list[Guard]:
+    """Of the live generation and of the one that is filled beside it, before any worker has written."""
+    filling = [(chosen.pipeline, filled, running.report)]
+    if chosen.live is not None:
+        # The live generation loses what is gone too, and guards against a source that is empty by mistake.
+        filling.insert(0, (chosen.live, chosen.pipeline.store.prepare(chosen.live.spec), Report()))
+    guards = []
+    for pipeline, generation, report in filling:
+        standing = patiently(running.stop, generation.standing)
+        allowed = options.allow_delete
+        guard = Guard(pipeline, generation, report, running.stop, standing=standing, allowed=allowed, whole=True)
+        batch = WriteBatch()
+        guard.open(batch)
+        patiently(running.stop, generation.write, batch)
+        guards.append(guard)
+    return guards
+
+
+def _finish(chosen: Course, guards: list[Guard], running: Running, *, accept: bool) -> None:
     """Delete what is gone from the source, and let searches see the generation. Once, with the whole table locked.
 
     Raises:
         GenerationHeld: a new generation is worse than the live one.
     """
-    pipeline, store = chosen.pipeline, chosen.pipeline.store
     report, stop = running.report, running.stop
-    with _locked(pipeline, stop):
-        if chosen.live is not None:
-            # The live generation loses what is gone too, and guards against a source that is empty by mistake.
-            kept = Report()
-            sweep(chosen.live, store.prepare(chosen.live.spec), kept, stop, allow_delete=options.allow_delete)
-            report.count("live generation: deleted", kept.deleted)
-        sweep(pipeline, store.prepare(pipeline.spec), report, stop, allow_delete=options.allow_delete)
+    with _locked(chosen.pipeline, stop):
+        for guard in guards:
+            guard.report = counted = Report()
+            guard.sweep()
+            if guard.pipeline is chosen.live:
+                report.count("live generation: deleted", counted.deleted)
+            else:
+                report.add(counted)
         if not stop.is_set():
             complete(chosen, accept=accept, tell=running.tell)
 

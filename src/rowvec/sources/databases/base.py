@@ -119,6 +119,10 @@ class Database(ABC):
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
         """`column` is one of any number of keys."""
 
+    def statement_bytes(self) -> int:
+        """So many bytes of keys at most go into one statement."""
+        return 2**20
+
     def bind(self, key: Key) -> Any:
         """A key as the driver takes it."""
         return key

@@ -46,6 +46,8 @@ class MySqlDatabase(Database):
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
+        self._packet: int | None = None
+        """Bytes in one statement that the server takes."""
         if importlib.util.find_spec("pymysql") is None:
             raise MissingExtraError("Reading MySQL or MariaDB", "mysql")
         self.location = server_name("MySQL", parsed, 3306)
@@ -92,6 +94,12 @@ class MySqlDatabase(Database):
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
         # PyMySQL writes the values into the statement, so that their number has no limit.
         return column.in_(list(keys))
+
+    def statement_bytes(self) -> int:
+        if self._packet is None:
+            self._packet = int(self.fetch(sa.text("select @@max_allowed_packet"))[0][0])
+        # Each byte may be written as two, and there are quotes between them.
+        return self._packet // 4
 
     def bind(self, key: Key) -> Any:
         return str(key) if isinstance(key, UUID) else key

@@ -12,7 +12,7 @@ from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_filter
-from rowvec.stores.libsql import books, migrations, search, write
+from rowvec.stores.libsql import books, guarding, migrations, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.index import DiskannIndex
@@ -26,6 +26,8 @@ from rowvec.types import (
     Key,
     PastFailure,
     Ranked,
+    Refusal,
+    Standing,
     Stored,
     TextVector,
     UnfitValue,
@@ -100,9 +102,20 @@ class LibsqlGeneration:
         return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, (*bound, *bound, limit))]
 
     def count(self) -> int:
-        sql = f"""select (select count(*) from {self.tables.vectors}) + (select count(*) from {self.tables.failures}
-                  where "key" not in (select {self._key} from {self.tables.vectors}))"""
-        return int(self._database.query(sql)[0][0])
+        return int(self._database.query(f"select {self._counted}")[0][0])
+
+    @property
+    def _counted(self) -> str:
+        return f"""(select count(*) from {self.tables.vectors}) + (select count(*) from {self.tables.failures}
+                   where "key" not in (select {self._key} from {self.tables.vectors}))"""
+
+    def standing(self) -> Standing:
+        sql = f"select n, since, said from (select {self._counted} as n) left join rowvec_refusals on target = ?"
+        rows, since, said = self._database.query(sql, (self.tables.owner,))[0]
+        return Standing(rows, None if said is None else guarding.found_refusal(since, said))
+
+    def refusal(self) -> Refusal | None:
+        return guarding.refusal(self._database, self.tables)
 
     def write(self, batch: WriteBatch) -> int:
         self._lease.check()
@@ -112,8 +125,10 @@ class LibsqlGeneration:
                     f"{self._location}: a vector of {len(entry.vector)} dimensions, the table holds"
                     f" {self.spec.dimension}."
                 )
+        first = guarding.statements(self.tables, self.spec, batch)
         entries = write.entries(self.tables, self.spec, batch)
         statements = [
+            *first,
             *entries,
             *write.others(self.tables, self.spec, batch),
             *books.saving_progress(self.tables, batch),
@@ -128,9 +143,10 @@ class LibsqlGeneration:
         except StoreError as error:
             if not error.transient:
                 migrations.explain(self._database, self._location, self.tables, self._lease.token)
+                guarding.explain(self._database, self.tables, error, self._location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
-        return len(batch.entries) - sum(changed[: len(entries)])
+        return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
 
     def offsets(self) -> dict[str, str]:
         return books.offsets(self._database, self.tables)

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rowvec import __version__
 from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores import migrations as shared
+from rowvec.stores.libsql import guarding
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.schema import BOOKKEEPING, Tables
 from rowvec.stores.libsql.values import quoted
@@ -245,11 +246,16 @@ def _list_unfit(database: Database) -> list[Statement]:
     return [Statement(sql)]
 
 
+def _remember_deletions(database: Database) -> list[Statement]:
+    return [Statement(sql) for sql in guarding.TABLES]
+
+
 MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
     Migration(IDENTIFIED, "an identity of the store", _identify),
     Migration(4, "the model in the hash of every text", _cover_the_model),
+    Migration(5, "a memory for the deletion guard", _remember_deletions),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -154,11 +154,9 @@ def tokenizer(language: str) -> str:
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
     names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
-    books = [
-        Statement(f"delete from {book} where target = ?", (tables.owner,))
-        for book in ("rowvec_offsets", "rowvec_unfit")
-    ]
-    return [*books, *(Statement(f"drop table if exists {name}") for name in names)]
+    kept = ("rowvec_offsets", "rowvec_unfit", "rowvec_deletions", "rowvec_refusals")
+    forgotten = [Statement(f"delete from {table} where target = ?", (tables.owner,)) for table in kept]
+    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in names)]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:

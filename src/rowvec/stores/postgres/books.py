@@ -302,7 +302,7 @@ class Bookkeeping:
         return {by_name[name]: position for name, position in rows.fetchall()}
 
 
-_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets", "rowvec.unfit")
+_OF_A_GENERATION = ("rowvec.failures", "rowvec.offsets", "rowvec.unfit", "rowvec.deletions", "rowvec.refusals")
 _SAVE_POSITIONS = (
     "insert into rowvec.positions (scope, key, position) select %s, * from unnest(%s::text[], %s::text[])"
     " on conflict (scope, key) do update set position = excluded.position"

@@ -15,7 +15,7 @@ from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_filter
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, schema
+from rowvec.stores.postgres import books, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import single
@@ -34,6 +34,8 @@ from rowvec.types import (
     Failure,
     Key,
     Ranked,
+    Refusal,
+    Standing,
     Stored,
     TextVector,
     UnfitValue,
@@ -127,6 +129,12 @@ class PostgresGeneration:
         statement = sql.SQL("select count(*) from ({}) known").format(self._known())
         return int(self._read(lambda c: single(c.execute(statement, [self.names.scope])))[0])
 
+    def standing(self) -> Standing:
+        return self._read(lambda c: guarding.standing(c, self._known(), self.names.scope))
+
+    def refusal(self) -> Refusal | None:
+        return self._read(lambda c: guarding.refusal(c, self.names.scope))
+
     def _known(self) -> sql.Composed:
         """Every key of the table, and those that are known as failures only."""
         return sql.SQL(
@@ -141,6 +149,8 @@ class PostgresGeneration:
         def work(connection: Connection) -> int:
             with connection.transaction():
                 self._fence.hold(connection, self._location)
+                if batch.guard is not None:
+                    guarding.settle(connection, self.names, self._key, batch.guard, batch.deletes, self._location)
                 written = writer.write_entries(connection, batch.entries) if batch.entries else []
                 updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:

@@ -19,6 +19,7 @@ from rowvec import __version__
 from rowvec.errors import StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.migrations import Migration, Standing
+from rowvec.stores.postgres import guarding
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.schema import BOOKKEEPING, table_columns
 from rowvec.types import Check
@@ -269,11 +270,16 @@ def _take_long_keys(connection: Connection) -> None:
     )
 
 
+def _remember_deletions(connection: Connection) -> None:
+    connection.execute(guarding.TABLES)
+
+
 MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),
     Migration(2, "the number of the rendering rules beside the text settings", _mark_rendering),
     Migration(IDENTIFIED, "an identity of the store", _identify),
     Migration(4, "the model in the hash of every text", _cover_the_model),
+    Migration(5, "a memory for the deletion guard", _remember_deletions),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "failures of rows with long keys", _take_long_keys),
 ]

@@ -1,0 +1,85 @@
+"""What the deletion guard remembers: how many rows there were, how many of them were deleted since, and a refusal."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import GUARDED_FOR, TableSpec, over_half
+from rowvec.stores.libsql.database import Database, Statement
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.values import quoted
+from rowvec.stores.libsql.write import chunks, keys_in, marks, moment
+from rowvec.types import Refusal, WriteBatch
+
+TABLES = (
+    """create table if not exists rowvec_deletions (
+        target text not null, since text not null, rows integer not null, removed integer not null default 0,
+        primary key (target, since)
+    )""",
+    "create table if not exists rowvec_refusals (target text primary key, since text not null, said text not null)",
+)
+_KEYS = 1000
+"""Keys in one statement."""
+_OVER = "malformed JSON"
+"""What the engine says where `_CHECK` fails: there is no function that fails on purpose."""
+_CHECK = (
+    "update rowvec_deletions set removed = removed where target = ? and case when removed * 2 > rows"
+    " then json('more than half of ' || target) else 0 end"
+)
+_COUNTED = """insert into rowvec_deletions (target, since, rows) select ?, ?, (select count(*) from {vectors})
+    where exists (select 1 from {vectors})
+    and (? or not exists (select 1 from rowvec_deletions where target = ?)) on conflict do nothing"""
+_GIVEN = """insert into rowvec_deletions (target, since, rows) select ?, ?, ? where ? > 0
+    and (? or not exists (select 1 from rowvec_deletions where target = ? and rows * 2 > ?)) on conflict do nothing"""
+
+
+def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+    """To be carried out before anything else of a batch; one of them fails where it deletes too much."""
+    guard, owner = batch.guard, tables.owner
+    if guard is None:
+        return []
+    now = dt.datetime.now(dt.UTC)
+    made = []
+    if guard.resolved or guard.allowed:
+        made.append(Statement("delete from rowvec_refusals where target = ?", (owner,)))
+    if guard.allowed:
+        return [*made, Statement("delete from rowvec_deletions where target = ?", (owner,))]
+    expire = """delete from rowvec_deletions where target = ? and since < ?
+        and not exists (select 1 from rowvec_refusals where target = ?)"""
+    made.append(Statement(expire, (owner, moment(now - GUARDED_FOR), owner)))
+    always, stamp, rows = int(bool(guard.refused)), moment(now), guard.rows
+    if rows is None:
+        made.append(Statement(_COUNTED.format(vectors=tables.vectors), (owner, stamp, always, owner)))
+    else:
+        made.append(Statement(_GIVEN, (owner, stamp, rows, rows, always, owner, rows)))
+    if guard.refused:
+        insert = "insert into rowvec_refusals (target, since, said) values (?, ?, ?) on conflict do nothing"
+        made.append(Statement(insert, (owner, stamp, guard.refused)))
+    for part in chunks(batch.deletes, _KEYS):
+        count = f"""update rowvec_deletions set removed = removed + (select count(*) from {tables.vectors} as t
+            where t.{quoted(spec.key)} in ({marks(len(part))}) and t.created_at < rowvec_deletions.since)
+            where target = ?"""
+        made.append(Statement(count, (*keys_in(part), owner)))
+    return [*made, Statement(_CHECK, (owner,))] if batch.deletes else made
+
+
+def explain(database: Database, tables: Tables, error: StoreError, location: str) -> None:
+    """Raises DeletionGuard where that is what the error of a batch means."""
+    if _OVER in error.message:
+        latest = "select rows, since from rowvec_deletions where target = ? order by removed * 1.0 / rows desc limit 1"
+        found = database.query(latest, (tables.owner,))
+        rows, since = found[0] if found else (0, moment(dt.datetime.now(dt.UTC)))
+        raise over_half(location, rows, dt.datetime.fromisoformat(since)) from None
+
+
+def refusal(database: Database, tables: Tables) -> Refusal | None:
+    # An older rowvec made no such table.
+    if not database.query("select 1 from sqlite_master where name = 'rowvec_refusals'"):
+        return None
+    found = database.query("select since, said from rowvec_refusals where target = ?", (tables.owner,))
+    return found_refusal(*found[0]) if found else None
+
+
+def found_refusal(since: str, said: str) -> Refusal:
+    return Refusal(dt.datetime.fromisoformat(since), said)

@@ -1,0 +1,107 @@
+"""What the deletion guard remembers: how many rows there were, how many of them were deleted since, and a refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowvec.stores.base import GUARDED_FOR, over_half
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.names import Names
+from rowvec.types import Guarding, Key, Refusal, Standing
+
+Connection = psycopg.Connection[Any]
+
+TABLES = """
+create table if not exists rowvec.deletions (
+    scope text not null,
+    since timestamp with time zone not null,
+    rows bigint not null,
+    removed bigint not null default 0,
+    primary key (scope, since)
+);
+create table if not exists rowvec.refusals (
+    scope text primary key,
+    since timestamp with time zone not null,
+    said text not null
+);
+"""
+_REFUSAL = "select since, said from rowvec.refusals where scope = %s"
+_EXPIRE = (
+    "delete from rowvec.deletions where scope = %s and since < now() - %s"
+    " and not exists (select from rowvec.refusals where scope = %s)"
+)
+_KEEP = (
+    "insert into rowvec.deletions (scope, since, rows) select %(scope)s, now(), %(rows)s where %(rows)s > 0 and"
+    " (%(always)s or not exists (select from rowvec.deletions where scope = %(scope)s and rows * 2 > %(rows)s))"
+    " on conflict do nothing"
+)
+
+
+def standing(connection: Connection, known: sql.Composed, scope: str) -> Standing:
+    """
+    Args:
+        known: selects every key of the ledger; takes the scope.
+    """
+    statement = sql.SQL(
+        "select n, since, said from (select count(*) as n from ({}) known) counted"
+        " left join rowvec.refusals on scope = %s"
+    ).format(known)
+    rows, since, said = single(connection.execute(statement, [scope, scope]))
+    return Standing(rows, None if said is None else Refusal(since, said))
+
+
+def refusal(connection: Connection, scope: str) -> Refusal | None:
+    try:
+        found = connection.execute(_REFUSAL, [scope]).fetchone()
+    except psycopg.errors.UndefinedTable:  # An older rowvec wrote the store.
+        return None
+    return None if found is None else Refusal(*found)
+
+
+def settle(
+    connection: Connection, names: Names, key: sql.Identifier, guard: Guarding, deletes: Sequence[Key], location: str
+) -> None:
+    """In the transaction of a batch, before anything else of it is written.
+
+    Raises:
+        DeletionGuard: more than half of the rows of one moment would be deleted since then.
+    """
+    scope = names.scope
+    if guard.resolved or guard.allowed:
+        connection.execute("delete from rowvec.refusals where scope = %s", [scope])
+    if guard.allowed:
+        connection.execute("delete from rowvec.deletions where scope = %s", [scope])
+        return
+    connection.execute(_EXPIRE, [scope, GUARDED_FOR, scope])
+    _keep(connection, names, guard)
+    if guard.refused:
+        connection.execute(
+            "insert into rowvec.refusals (scope, since, said) values (%s, now(), %s) on conflict do nothing",
+            [scope, guard.refused],
+        )
+    if deletes:
+        # Rows of a table of the user's own do not say since when they have a vector: all of them count.
+        older = "t.created_at < d.since" if names.column is None else "true"
+        statement = (
+            "update rowvec.deletions d set removed = removed + (select count(*) from {table} t"
+            f" where t.{{key}} = any(%s) and {{known}} and {older}) where scope = %s returning rows, since, removed"
+        )
+        counted = connection.execute(sql.SQL(statement).format(key=key, **names.parts), [list(deletes), scope])
+        for rows, since, removed in counted.fetchall():
+            if removed * 2 > rows:
+                raise over_half(location, rows, since)
+
+
+def _keep(connection: Connection, names: Names, guard: Guarding) -> None:
+    rows = guard.rows
+    if rows is None:
+        asked = "select not exists (select from rowvec.deletions where scope = %s)"
+        if not guard.refused and single(connection.execute(asked, [names.scope])) == (False,):
+            return
+        counted = sql.SQL("select count(*) from {table} where {known}").format(**names.parts)
+        (rows,) = single(connection.execute(counted))
+    connection.execute(_KEEP, {"scope": names.scope, "rows": rows, "always": bool(guard.refused)})
