@@ -121,13 +121,13 @@ class Interrupted(StoreError):
 class GenerationChanged(StoreError):
     """What was to be written belongs to a generation that is not there any more, or not in its place."""
 
-    def __init__(self, location: str) -> None:
-        super().__init__(
+    @classmethod
+    def at(cls, location: str) -> GenerationChanged:
+        return cls(
             f"{location}: another process changed the model or the generation meanwhile. This one has stopped,"
             " and wrote nothing after that change.",
             hint="Run it again: it begins with what is there now.",
         )
-        self.args = (location,)
 
 
 class Locked(StoreError):

@@ -163,7 +163,7 @@ class MemoryGeneration:
                 )
         with self._store.tables.guard:
             if self._store.tables.generations.get(self._state) is not self._made:
-                raise GenerationChanged("memory")
+                raise GenerationChanged.at("memory")
             conflicts = self._apply(batch)
         self._store.writes += 1
         if self._store.lost_answers:

@@ -109,7 +109,7 @@ class MemoryStore:
         known = self.tables.generations
         if filled(known, spec.fingerprint, self.location) is State.BUILDING:
             if self._prepared.get(spec.fingerprint) not in (None, id(known[State.BUILDING])):
-                raise GenerationChanged(self.location)
+                raise GenerationChanged.at(self.location)
             building = known.pop(State.BUILDING)
             building.offsets = self._live.offsets | building.offsets
             self._succeed(building)

@@ -120,7 +120,7 @@ def explain(database: Database, location: str, aim: Tables | None, token: str | 
     """
     refuse_newer(look(database), location)
     if aim is not None and aim.since and not database.query(_STANDS, _place(aim)):
-        raise GenerationChanged(location)
+        raise GenerationChanged.at(location)
     if token is not None and not database.query(_HELD, (token,)):
         raise Locked(
             f"{location}: this process was silent for long, and another one has its lock now. It wrote nothing after"

@@ -76,7 +76,7 @@ class Fence(NamedTuple):
         number, program, version = single(connection.execute(_HOLD, [self.scope, self.state]))
         migrations.refuse_newer_than_known(number, program, location)
         if version != self.version:
-            raise GenerationChanged(location)
+            raise GenerationChanged.at(location)
 
 
 class Bookkeeping:
