@@ -9,11 +9,13 @@ from itertools import chain
 
 from rowvec.auditing.audit import Auditing, confirmed
 from rowvec.auditing.findings import Audit, Finding
+from rowvec.auditing.sampling import IndexCheck
 from rowvec.errors import StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
 from rowvec.stores.base import GenerationHandle
+from rowvec.support.retry import patiently
 from rowvec.syncing.deletion import check_share
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
@@ -144,6 +146,20 @@ def _left(pipeline: Pipeline, found: Audit, stop: threading.Event) -> list[Findi
         Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         for fault in confirmed(of_store, looking.faults())
     ]
+    still += _not_found(looking, found, stop)
     if stop.is_set():
         return list(found.findings.values())
     return [*(finding for finding in of_rows if finding.count), *still]
+
+
+def _not_found(looking: Auditing, found: Audit, stop: threading.Event) -> list[Finding]:
+    """Rows that the index did not find by their own vectors, and does not find after it was built again."""
+    finding = found.findings.get(Drift.INDEX)
+    if finding is None or not finding.keys or stop.is_set():
+        return []
+    held = {key: patiently(stop, looking.live.vector, key) for key in finding.keys}
+    check = IndexCheck.of(looking.live, {key: vector for key, vector in held.items() if vector is not None}, stop)
+    if check is None or not check.unreachable:
+        return []
+    detail = f"{len(check.unreachable)} of {check.queries} rows are still not found by their own vectors"
+    return [Finding(Drift.INDEX, len(check.unreachable), dict.fromkeys(check.unreachable), detail)]
