@@ -132,7 +132,8 @@ class PackedModel:
         pieces = self.pieces
         first, last, padding, unknown = (pieces[place] for place in self.special)
         spaces = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": True}
-        ids = {token: pieces.index(token) for token in (first, last, padding, unknown, "<mask>")}
+        tokens = (first, last, padding, unknown, "<mask>")
+        ids = {token: pieces.index(token) for token in tokens if token in pieces}
         added = [
             {"id": place, "content": token, "single_word": False, "lstrip": False, "rstrip": False,
              "normalized": False, "special": True}
@@ -257,6 +258,8 @@ class PackedModel:
     def _named(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Own name and shape by the name in BERT."""
         h = self.header
+        if 2 * len(PARTS) * h.layers > len(self._tensors):
+            raise damaged(self.path, f"it has {len(self._tensors)} tensors, too few for {h.layers:,} layers")
         shapes: dict[str, tuple[int, ...]] = {
             WORDS: (h.words, h.width),
             POSITIONS: (h.positions, h.width),
