@@ -69,7 +69,7 @@ class SentenceTransformersEmbedder:
         folder = Path(model).expanduser()
         known = known_as(model, _config(folder), on_hub=not folder.is_dir())
         self._query_prompt, self._passage_prompt, self.prompt_note = choose(known, recipe, query_prompt, passage_prompt)
-        self.similarity = str(self._model.similarity_fn_name or "cosine")
+        self.similarity = str(getattr(self._model, "similarity_fn_name", None) or "cosine")
         self._at_work = threading.Lock()
         kinds = [type(module).__name__ for module in self._model]
         window = self._model.max_seq_length
