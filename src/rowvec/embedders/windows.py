@@ -61,12 +61,13 @@ class WindowTokenizer:
         self._tokenizer.no_padding()
         self._from_end = files.tokenizer_settings.side == "left"
         self._tokenizer.enable_truncation(max_tokens, direction="left" if self._from_end else "right")
+        self._characters = files.characters
         self._max_windows = max_windows
         self._enough = max_tokens * max_windows + MARGIN
         self._reach = self._enough * CHARACTERS_PER_TOKEN
 
     def encode(self, texts: Sequence[str]) -> list[Tokenized]:
-        encodings = self._tokenizer.encode_batch_fast([readable(self._cut(text, self._reach)) for text in texts])
+        encodings = self._tokenizer.encode_batch_fast([self._readable(text, self._reach) for text in texts])
         return [self._windows(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
     def _windows(self, text: str, encoding: Encoding) -> Tokenized:
@@ -75,13 +76,14 @@ class WindowTokenizer:
         reach = self._reach
         while reach < min(len(text), self._reach * FURTHEST) and self._short(pieces):
             reach *= 8
-            again = self._tokenizer.encode_batch_fast([readable(self._cut(text, reach))])[0]
+            again = self._tokenizer.encode_batch_fast([self._readable(text, reach)])[0]
             pieces = [again, *again.overflowing]
         unread = len(text) > reach and self._short(pieces)
         return Tokenized([piece.ids for piece in pieces[: self._max_windows]], len(pieces) > 1 or unread)
 
-    def _cut(self, text: str, reach: int) -> str:
-        return cut_start(text, reach) if self._from_end else cut(text, reach)
+    def _readable(self, text: str, reach: int) -> str:
+        found = readable(cut_start(text, reach) if self._from_end else cut(text, reach))
+        return found.translate(self._characters) if self._characters else found
 
     def _short(self, pieces: Sequence[Encoding]) -> bool:
         return sum(len(piece.ids) for piece in pieces) < self._enough

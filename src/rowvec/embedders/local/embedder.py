@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, load_engine
 from rowvec.embedders.model_files import default_cache, find
@@ -34,8 +35,8 @@ class LocalEmbedder:
         overflow: what becomes of a text longer than the window. `truncate` leaves the rest out; `mean` embeds up to
             MAX_WINDOWS windows and averages them, weighted by their tokens, into one vector.
         max_tokens: the window, special tokens included; the model's own unless given.
-        query_prompt: put before a query; the model's own prompt `query` unless given.
-        passage_prompt: put before a text; the model's own prompt `document`, `passage` or `corpus` unless given.
+        query_prompt: put before a query; unless given the model's own prompt `query`, or what is known of the model.
+        passage_prompt: put before a text; likewise, the model's own prompt `document`, `passage` or `corpus`.
         workers: batches computed side by side; as many as there are cores unless given.
         batch_size: texts in a batch at most, for a device with little memory; no vector depends on it.
         cache_dir: where the converted model is kept; `models.default_cache()` unless given.
@@ -92,9 +93,8 @@ class LocalEmbedder:
         self._device = device
         self._engine_name = engine
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
-        own = recipe.prompt("document", "passage", "corpus")
-        self._passage_prompt = own if passage_prompt is None else passage_prompt
-        self._query_prompt = recipe.prompt("query") if query_prompt is None else query_prompt
+        known = known_as(self._files.name, self._files.config, on_hub=self._files.origin != "path")
+        self._query_prompt, self._passage_prompt, self.prompt_note = choose(known, recipe, query_prompt, passage_prompt)
         self._tokenizer: WindowTokenizer | None = None
         self._engine: Engine | None = None
         self._loading = threading.Lock()

@@ -146,7 +146,8 @@ class DiskannIndex:
         query = vector_in(vector)
         try:
             rows = self._database.query(
-                f"""select t.{key}, {function}(t.embedding, ?) as distance
+                # Of the vector once, and not of each of the rows that share it.
+                f"""select t.{key}, {function}(d.embedding, ?) as distance
                     from vector_top_k(?, ?, ?) as top
                     join {side} as d on d.rowid = top.id
                     join {self._tables.vectors} as t on t.vector_hash = d.vector_hash

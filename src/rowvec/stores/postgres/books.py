@@ -412,7 +412,7 @@ def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
     version = use_vectors(connection)
     return GenerationStatus(
         rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size, unfit=unfit,
-        index=index.usable(index.find(connection, names), table.metric),
+        index=index.usable(index.find(connection, names), names, table.metric),
         engine=f"pgvector {version}",
     )  # fmt: skip
 

@@ -144,8 +144,9 @@ class PostgresStore:
             self._write(words.rebuild)
         if names != self._live:
             self._write(lambda c: followers.copy_indexes(c, self._live, names))
-        done.index.ensure(like=self._live)
+        # First: by the statistics it is known which texts an index should leave out.
         done.index.analyse()
+        done.index.ensure(like=self._live)
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 

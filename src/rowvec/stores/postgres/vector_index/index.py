@@ -19,6 +19,7 @@ from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index import repeated
 from rowvec.support.identifiers import clipped
 from rowvec.types import Progress
 
@@ -36,7 +37,9 @@ LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000}
 
 def spec_of(index: IndexStatus) -> IndexSpec:
     """What to ask for to get another one like it."""
-    options = re.findall(r"(m|ef_construction|lists)='?(\d+)'?", index.definition.rpartition(" WITH ")[2])
+    options = re.findall(
+        r"(m|ef_construction|lists)='?(\d+)'?", index.definition.partition(" WHERE ")[0].rpartition(" WITH ")[2]
+    )
     chosen: dict[str, Any] = {name: int(value) for name, value in options}
     kind: Literal["hnsw", "ivfflat"] = "ivfflat" if index.kind == "ivfflat" else "hnsw"
     return IndexSpec(kind, "halfvec" if index.precision == "halfvec" else "vector", **chosen)
@@ -53,6 +56,10 @@ def default_lists(rows: int) -> int:
     return max(1, rows // 1000) if rows <= 1_000_000 else int(rows**0.5)
 
 
+_KIND_OF_INDEX = "md5(regexp_replace(regexp_replace({}, '^.* USING ', ''), ' WHERE .*$', ''))"
+"""A tuning goes with it: what an index leaves out changes with the rows."""
+
+
 def find(connection: Connection, names: Names) -> list[IndexStatus]:
     """The vector indexes of a table, valid ones first."""
     rows = connection.execute(
@@ -61,7 +68,7 @@ def find(connection: Connection, names: Names) -> list[IndexStatus]:
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
         " join pg_opclass o on o.oid = i.indclass[0]"
         " left join rowvec.tunings s on s.scope = %s"
-        " and s.definition = md5(regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', ''))"
+        f" and s.definition = {_KIND_OF_INDEX.format('pg_get_indexdef(c.oid)')}"
         " where i.indrelid = to_regclass(%s) and am.amname in ('hnsw', 'ivfflat') and exists (select from pg_depend d"
         " join pg_attribute a on (a.attrelid, a.attnum) = (d.refobjid, d.refobjsubid) where d.objid = c.oid"
         " and d.classid = 'pg_class'::regclass and a.attrelid = i.indrelid and a.attname = %s)"
@@ -75,9 +82,17 @@ def find(connection: Connection, names: Names) -> list[IndexStatus]:
     return found
 
 
-def usable(indexes: Sequence[IndexStatus], metric: str) -> IndexStatus | None:
+def usable(indexes: Sequence[IndexStatus], names: Names, metric: str) -> IndexStatus | None:
     """The one that a search by that metric is answered from."""
-    return next((each for each in indexes if each.valid and each.operators == OPERATOR_CLASS[metric]), None)
+    fit = (each for each in indexes if each.valid and each.operators == OPERATOR_CLASS[metric])
+    return next((each for each in fit if repeated.is_ours(each.definition, names)), None)
+
+
+def leaves_out_too_little(connection: Connection, names: Names, index: IndexStatus) -> bool:
+    """Texts that an HNSW index of rowvec's own should leave out have come since it was built."""
+    if index.kind != "hnsw" or not _is_ours(names, index):
+        return False
+    return repeated.arrived(connection, names, index.definition, spec_of(index).m)
 
 
 def fitting(spec: IndexSpec, storage: str, dimension: int) -> IndexSpec | None:
@@ -123,9 +138,11 @@ def build(
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         kind = chosen.precision
         column = column if storage == kind else f"({column}::{kind}({dimension}))"
-        statement = sql.SQL("create index concurrently {name} on {table} using {how}").format(
+        left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
+        statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
             name=sql.Identifier(name),
             table=names.sql,
+            but=repeated.condition(names, left_out),
             how=sql.SQL(f"{chosen.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({_options(chosen, rows)})"),
         )
         with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
@@ -145,7 +162,7 @@ def drop(connection: Connection, names: Names) -> int:
 def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort: int, recall: float) -> None:
     connection.execute(
         "insert into rowvec.tunings (scope, definition, effort, recall)"
-        " values (%s, md5(regexp_replace(%s, '^.* USING ', '')), %s, %s)"
+        f" values (%s, {_KIND_OF_INDEX.format('%s')}, %s, %s)"
         " on conflict (scope, definition) do update"
         " set effort = excluded.effort, recall = excluded.recall, measured_at = now()",
         [names.scope, index.definition, effort, recall],

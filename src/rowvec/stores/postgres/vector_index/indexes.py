@@ -16,9 +16,9 @@ from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.postgres.vector_index import index, tuning
+from rowvec.stores.postgres.vector_index import index, repeated, tuning
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
-from rowvec.stores.postgres.vector_index.nearest import VectorTable
+from rowvec.stores.postgres.vector_index.nearest import Serving, VectorTable
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
@@ -39,7 +39,7 @@ class Indexes:
         self._sessions = sessions
         self.table = table
         self.wanted = wanted
-        self._usable: IndexStatus | None = None
+        self._usable: Serving | None = None
         self._seen = -math.inf
 
     def status(self) -> list[IndexStatus]:
@@ -48,13 +48,21 @@ class Indexes:
     def cost(self) -> None:
         """Servers differ too much to tell."""
 
-    def usable(self, connection: Connection) -> IndexStatus | None:
+    def usable(self, connection: Connection) -> Serving | None:
         """The index that searches use, looked up every few seconds only."""
         now = time.monotonic()
         if now - self._seen > INDEX_SECONDS:
-            self._usable = index.usable(index.find(connection, self.table.names), self.table.metric)
+            self._usable = self._look(connection)
             self._seen = now
         return self._usable
+
+    def _look(self, connection: Connection) -> Serving | None:
+        names, known = self.table.names, self._usable
+        found = index.usable(index.find(connection, names), names, self.table.metric)
+        if found is None:
+            return None
+        same = known is not None and known.repeated.definition == found.definition
+        return Serving(found, known.repeated if known and same else repeated.load(connection, names, found.definition))
 
     def ensure(self, *, like: Names) -> None:
         """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
@@ -62,7 +70,7 @@ class Indexes:
         table = self.table
 
         def work(connection: Connection) -> None:
-            if self._has_usable(connection, table):
+            if self._serves(connection, table):
                 return
             pattern = next((index.spec_of(found) for found in index.find(connection, like) if found.valid), None)
             chosen = pattern or self.wanted
@@ -71,14 +79,15 @@ class Indexes:
             succeeds = pattern is not None and like != table.names
             if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
                 with alone(connection, table.names.scope):
-                    if not self._has_usable(connection, table):
+                    if not self._serves(connection, table):
                         self._build(connection, table, chosen, None)
 
         self._sessions.write(work)
 
     @staticmethod
-    def _has_usable(connection: Connection, table: VectorTable) -> bool:
-        return index.usable(index.find(connection, table.names), table.metric) is not None
+    def _serves(connection: Connection, table: VectorTable) -> bool:
+        found = index.usable(index.find(connection, table.names), table.names, table.metric)
+        return found is not None and not index.leaves_out_too_little(connection, table.names, found)
 
     def analyse(self) -> None:
         """Have the planner know a table that changed by a tenth: filtered searches go by its estimates."""
@@ -102,13 +111,13 @@ class Indexes:
         table = self.table
 
         def work(connection: Connection) -> list[Effort]:
-            found = index.usable(index.find(connection, table.names), table.metric)
+            found = self._look(connection)
             if found is None:
                 raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
             efforts = tuning.measure(connection, table, found, target=target, queries=queries, k=k, progress=progress)
             if efforts:
                 best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
-                index.save_tuning(connection, table.names, found, best.effort, best.recall)
+                index.save_tuning(connection, table.names, found.status, best.effort, best.recall)
             return efforts
 
         return self._sessions.write(work)

@@ -12,6 +12,8 @@ from psycopg import sql
 from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.repeated import Repeated
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
@@ -38,6 +40,14 @@ EVERYTHING = Condition(sql.SQL("true"))
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """The index that searches are answered from, and what it leaves out."""
+
+    status: IndexStatus
+    repeated: Repeated
+
+
+@dataclass(frozen=True, slots=True)
 class VectorTable:
     """What a nearest-neighbour statement must know of the table."""
 
@@ -54,7 +64,7 @@ def nearest(
     vector: Vector,
     limit: int,
     where: Condition | None,
-    index: IndexStatus | None,
+    index: Serving | None,
 ) -> Ranked:
     """Up to `limit` keys by rising distance, and whether every matching row was compared.
 
@@ -68,6 +78,11 @@ def nearest(
     found = _approximate(connection, table, vector, limit, condition, index)
     if len(found) < limit:
         return _exact(connection, table, vector, limit, condition)
+    near = index.repeated.near(vector, table.metric, found[-1][1])
+    if near:
+        values = condition.values
+        more = repeated.rows_of(connection, table.names, table.key, near, limit, condition.sql, values)
+        found = sorted([*found, *more], key=lambda row: (row[1], row[0]))[:limit]
     return _ranked(table, found, exact=False)
 
 
@@ -89,16 +104,18 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
 
 
 def _approximate(
-    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, index: IndexStatus
+    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, serving: Serving
 ) -> list[tuple[Key, float]]:
-    operator = sql.SQL(DISTANCE[table.metric])
+    index, operator = serving.status, sql.SQL(DISTANCE[table.metric])
     cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
     # The index orders by its own precision; the outer query orders its candidates by the stored vectors.
     statement = sql.SQL(
         "with candidates as materialized (select t.{key} as key, t.{embedding} from {table} t"
-        " where t.{embedding} is not null and {where} order by t.{embedding}{cast} {op} %b{cast} limit %s)"
+        " where t.{embedding} is not null and {where} and {held} order by t.{embedding}{cast} {op} %b{cast} limit %s)"
         " select key, {embedding} {op} %b as distance from candidates order by distance, key limit %s"
-    ).format(key=table.key, where=where.sql, cast=cast, op=operator, **table.names.parts)
+    ).format(
+        key=table.key, where=where.sql, held=serving.repeated.condition, cast=cast, op=operator, **table.names.parts
+    )
     filtered = where is not EVERYTHING
     candidates = limit * FILTERED_CANDIDATES if filtered else limit
     values = [*where.values, vector, candidates, vector, limit]
