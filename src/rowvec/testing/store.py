@@ -31,7 +31,7 @@ class MemoryStore:
         self.unavailable = 0
         self.lost_answers = 0
         self.writes = 0
-        self._prepared: dict[Fingerprint | None, int] = {}
+        self._prepared: dict[Fingerprint | None, Made] = {}
         self.tables: Tables = share.tables if share else Tables()
 
     @property
@@ -102,13 +102,14 @@ class MemoryStore:
                 known[State.BUILDING] = known.pop(State.PREVIOUS)
             case Action.BEGIN_BUILDING:
                 known[State.BUILDING] = Made(spec)
-        self._prepared[spec.fingerprint] = id(known[action.fills])
+        self._prepared[spec.fingerprint] = known[action.fills]
         return self.handle(self, known[action.fills], spec)
 
     def activate(self, spec: TableSpec) -> None:
         known = self.tables.generations
         if filled(known, spec.fingerprint, self.location) is State.BUILDING:
-            if self._prepared.get(spec.fingerprint) not in (None, id(known[State.BUILDING])):
+            prepared = self._prepared.get(spec.fingerprint)
+            if prepared is not None and prepared is not known[State.BUILDING]:
                 raise GenerationChanged.at(self.location)
             building = known.pop(State.BUILDING)
             building.offsets = self._live.offsets | building.offsets
