@@ -11,6 +11,7 @@ from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
+from rowvec.documents.values import RENDERING
 from rowvec.embedders.base import Embedder
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
@@ -104,7 +105,7 @@ def simple_pipeline(
         dimension=embedder.fingerprint.dimension,
         metadata=(Column("price", ColumnType.INTEGER),),
         fingerprint=embedder.fingerprint,
-        recipe="name",
+        recipe=f"name.{RENDERING}",
     )
     return Pipeline("things", source, simple_document, ("name",), embedder, store or MemoryStore(), spec, **changes)
 

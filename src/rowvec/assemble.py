@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,9 @@ from rowvec.config.kinds import Building
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
-from rowvec.errors import ConfigError, SearchError
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.gate import Gate
-from rowvec.generations.kept_settings import KeptSettings, kept
+from rowvec.generations.kept_settings import KeptSettings, kept, remembered_columns
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.base import Source
@@ -77,7 +77,9 @@ def _assembled(
     readers: int,
     statement_seconds: float | None,
 ) -> Pipeline:
-    source = build_source(declared)
+    store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    unfinished.callback(store.close)
+    source = build_source(declared, _remembered(store))
     unfinished.callback(source.close)
     text = declared.text
     recipe = build_recipe(
@@ -93,8 +95,6 @@ def _assembled(
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
     check_metric(declared, embedder)
-    store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
-    unfinished.callback(store.close)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if declared.store.own_column else metadata
     return Pipeline(
@@ -140,15 +140,26 @@ def excluded(source: Source, declared: PipelineConfig) -> list[str]:
     return left_out
 
 
-def build_source(declared: PipelineConfig) -> Source:
+def _remembered(store: Store) -> list[Column]:
+    """None where the store cannot say: whoever reads or writes it is told why."""
+    try:
+        return remembered_columns(store.ledger().settings)
+    except StoreError:
+        return []
+
+
+def build_source(declared: PipelineConfig, remembered: Sequence[Column] = ()) -> Source:
     """
+    Args:
+        remembered: its columns as they were at the last sync.
+
     Raises:
         ConfigError: a column does not exist; a library for this kind of source is not installed.
         SourceError: the database, the storage or the broker does not answer; the table or the file is not there.
     """
     kind = kinds.get("source", declared.source.kind)
     try:
-        return cast(Source, kind.build(declared.source, Building(declared.name)))
+        return cast(Source, kind.build(declared.source, Building(declared.name, remembered=remembered)))
     except SearchError as error:
         raise ConfigError(f"Pipeline {declared.name!r}, source.where: {error.message}", hint=error.hint) from error
 

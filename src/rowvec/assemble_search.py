@@ -10,7 +10,7 @@ from rowvec.assemble import build_embedder, build_source, build_store, check_fil
 from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
-from rowvec.generations.kept_settings import KeptSettings, known_columns
+from rowvec.generations.kept_settings import KeptSettings, known_columns, remembered_columns
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.lazy import LazySource
@@ -46,7 +46,9 @@ def assemble(
 def _searching(
     declared: PipelineConfig, store: Store, ledger: Ledger, key_type: ColumnType, metadata: tuple[Column, ...]
 ) -> Pipeline:
-    source = LazySource(declared.source.key, key_type, partial(build_source, declared))
+    source = LazySource(
+        declared.source.key, key_type, partial(build_source, declared, remembered_columns(ledger.settings))
+    )
     ranking = Ranking(**declared.search.model_dump())
     ranking.check(declared.store.metadata)
     former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)

@@ -6,7 +6,7 @@ drivers. Found through the entry points in pyproject.toml, as those of other pac
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rowvec.config.kinds import Building, Kind
@@ -24,19 +24,19 @@ from rowvec.embedders.pricing import Budget, price_of
 from rowvec.filters import parse
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store
-from rowvec.types import ColumnType
+from rowvec.types import Column, ColumnType
 
 
 def _sql(chosen: SqlSourceConfig, to: Building) -> Source:
-    return _table(chosen, chosen.cursor)
+    return _table(chosen, to.remembered, chosen.cursor)
 
 
-def _table(chosen: SqlRowsConfig, cursor: str | None = None) -> Source:
+def _table(chosen: SqlRowsConfig, remembered: Sequence[Column], cursor: str | None = None) -> Source:
     from rowvec.sources.sql import SqlSource
 
     return SqlSource(
         chosen.url.get_secret_value(), table=chosen.table, query=chosen.query, key=chosen.key, where=chosen.where,
-        cursor=cursor,
+        cursor=cursor, remembered=remembered,
     )  # fmt: skip
 
 
@@ -46,6 +46,7 @@ def _files(chosen: FilesSourceConfig, to: Building) -> Source:
     return FilesSource(
         chosen.paths, key=chosen.key, format=chosen.format, where=parse(chosen.where) if chosen.where else None,
         columns=chosen.columns, types=_column_types(chosen.types), cursor=chosen.cursor, delimiter=chosen.delimiter,
+        remembered=to.remembered,
     )  # fmt: skip
 
 
@@ -63,15 +64,17 @@ def _events(chosen: DebeziumSourceConfig, to: Building) -> Source:
     )
     if chosen.placeholder:
         told = replace(told, placeholder=chosen.placeholder)
-    rows = _table(chosen.rows) if chosen.rows else None
+    rows = _table(chosen.rows, to.remembered) if chosen.rows else None
     if chosen.paths:
         from rowvec.sources.events.files import EventFiles
 
-        return EventFiles(chosen.paths, told, rows=rows)
+        return EventFiles(chosen.paths, told, rows=rows, remembered=to.remembered)
     from rowvec.sources.events.kafka import KafkaEvents
 
     options = {name: value.get_secret_value() for name, value in chosen.options.items()}
-    return KafkaEvents(chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options)
+    return KafkaEvents(
+        chosen.brokers or "", chosen.topics or (), told, rows=rows, options=options, remembered=to.remembered
+    )
 
 
 def _column_types(words: Mapping[str, str]) -> dict[str, ColumnType]:

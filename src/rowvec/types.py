@@ -55,6 +55,15 @@ def is_bigint(number: float | Decimal) -> bool:
 class Column:
     name: str
     type: ColumnType
+    told: bool = field(default=True, compare=False, repr=False)
+    """False where neither a declaration nor a value has told the type yet: it is text until one does."""
+    was_boolean: bool = field(default=False, compare=False, repr=False)
+    """Its first values were booleans: texts go on to say yes and no for them."""
+
+    @property
+    def yes_no(self) -> bool:
+        """Its values are said as yes and no."""
+        return self.was_boolean or self.type is ColumnType.BOOLEAN
 
 
 class Row(NamedTuple):

@@ -318,7 +318,10 @@ def test_of_several_pipelines_one_must_be_named(tmp_path: Path) -> None:
     config = load(written(tmp_path, TWO))
     assert config.pipeline("films").name == "films"
     assert list(config.pipelines) == config.names == ["books", "films"]
-    with pytest.raises(ConfigError, match=r"has 2 pipelines: books, films\.\n  Name one, for example -p books; most commands also take --all\."):
+    with pytest.raises(
+        ConfigError,
+        match=r"has 2 pipelines: books, films\.\n  Name one, for example -p books; most commands also take --all\.",
+    ):
         config.pipeline()
 
 

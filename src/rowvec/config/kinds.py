@@ -11,7 +11,7 @@ kind of theirs, and not before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, PackageNotFoundError, distribution, entry_points
@@ -23,6 +23,7 @@ from rowvec.errors import ConfigError
 
 if TYPE_CHECKING:
     from rowvec.embedders.pricing import Budget
+    from rowvec.types import Column
 
 Part: TypeAlias = Literal["source", "embedder", "store"]
 
@@ -45,6 +46,8 @@ class Building:
     """Threads that may search a store at once."""
     statement_seconds: float | None = None
     """A search that takes longer is cancelled."""
+    remembered: Sequence[Column] = ()
+    """Of a source: its columns as they were at the last sync."""
 
 
 @dataclass(frozen=True, slots=True)

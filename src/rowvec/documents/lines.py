@@ -67,7 +67,7 @@ def parse_line(line: str, available: Sequence[Column]) -> Line:
         pieces = list(string.Formatter().parse(line))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}.", hint="A brace of the text itself is written {{ or }}.") from error
-    types = {column.name: column.type for column in available}
+    columns = {column.name: column for column in available}
     fields: list[Field] = []
     literals = [""]
     for literal, name, spec, conversion in pieces:
@@ -79,8 +79,8 @@ def parse_line(line: str, available: Sequence[Column]) -> Line:
                 f"{where}: a pair of braces does not hold a plain column.",
                 hint="Write {column}, or {column:format} as in {price:.2f}.",
             )
-        check_column(name, list(types), where)
-        fields.append(Field(name, _shower(where, name, spec or "", types[name])))
+        check_column(name, list(columns), where)
+        fields.append(Field(name, _shower(where, columns[name], spec or "")))
         literals.append("")
     if not fields:
         raise ConfigError(f"{where}: it holds no column.", hint="A column is written {name}.")
@@ -106,10 +106,11 @@ def _share_out(literals: list[str], fields: list[Field]) -> str:
     return literals[0]
 
 
-def _shower(where: str, name: str, spec: str, kind: ColumnType) -> Callable[[Any], str]:
+def _shower(where: str, column: Column, spec: str) -> Callable[[Any], str]:
     """How a column of this type is shown with a format, which is tried on an example first."""
     if not spec:
-        return (lambda value: shown(truth(value))) if kind is ColumnType.BOOLEAN else shown
+        return (lambda value: shown(truth(value))) if column.yes_no else shown
+    name, kind = column.name, column.type
     convert = converter(kind)
     numeric = spec[-1] in "eEfFgGn%" and not spec.startswith("%")
 
@@ -118,7 +119,8 @@ def _shower(where: str, name: str, spec: str, kind: ColumnType) -> Callable[[Any
             return ""
         # SQLite keeps what it is given: a number may stand in a column of text.
         typed = Decimal(value.strip()) if numeric and isinstance(value, str) else convert(value)
-        return "" if typed is None else format(typed, spec).strip()
+        # A date that Python has not, such as infinity, is said as the source writes it.
+        return shown(value) if typed is None else format(typed, spec).strip()
 
     try:
         show(_EXAMPLES.get(kind))

@@ -37,10 +37,11 @@ from rowvec.documents.values import (
     misfit,
     shown,
     truth,
+    without_nul,
 )
 from rowvec.errors import ConfigError, SourceError
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, ColumnType, Document, Row, Unfit
+from rowvec.types import Column, Document, Row, Unfit
 
 HASH_BYTES = 16
 _EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
@@ -72,7 +73,7 @@ class Recipe(ABC):
         text = self._compose(row.key, values)
         if "\0" in text:
             # Once more without them, since a value of nothing but NULs is an empty one.
-            text = self._compose(row.key, {name: _without_nul(value) for name, value in values.items()})
+            text = self._compose(row.key, {name: without_nul(value) for name, value in values.items()})
         return text if text.isascii() else clean(text)
 
     @abstractmethod
@@ -182,7 +183,7 @@ def build_recipe(
             "text.exclude and text.repeat go with text.columns only.", hint=f"Put it into the {given[0]}."
         )
     names = [column.name for column in available]
-    booleans = frozenset(column.name for column in available if column.type is ColumnType.BOOLEAN)
+    booleans = frozenset(column.name for column in available if column.yes_no)
     if template is not None:
         return _Template(template, names, booleans)
     if lines is not None:
@@ -322,7 +323,3 @@ class _Lines(Recipe):
             if text:
                 composed.append(line.label + text)
         return "\n".join(composed)
-
-
-def _without_nul(value: Any) -> Any:
-    return value.replace("\0", "") if isinstance(value, str) else value

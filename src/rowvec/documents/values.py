@@ -9,7 +9,7 @@ The text of a value, whichever database it comes from:
 | boolean | `yes` or `no` |
 | integer | its digits |
 | decimal | its digits as the database keeps them, never an exponent: `1250.00` |
-| float | the shortest digits that give the same float: `2.5` |
+| float | the shortest digits that give the same float of its own size: `2.5`, and `19.99` for a 32-bit float |
 | infinite number | `infinity`, `-infinity` |
 | date, time | ISO 8601: `2024-05-01`, `12:30:00` |
 | timestamp | both with a space between, and its UTC offset if it has one: `2024-05-01 12:30:00+00:00` |
@@ -35,9 +35,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
 from rowvec.types import ColumnType, is_bigint
 
-RENDERING = 1
+RENDERING = 2
 """The number of these rules. Whoever changes what text a value gives raises it: the plan of every pipeline then says
 "rendering rules changed", and what that costs, where it would say "text changed"."""
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)
@@ -51,6 +53,8 @@ class Misfit(ValueError):
 _NUMERIC_DIGITS = (131_072, 16_383)
 """Of PostgreSQL's numeric, before the decimal point and after it."""
 _MILLISECONDS_FROM = 10**11
+_INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*")
+_NUL = "\\u0000"
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
@@ -75,9 +79,37 @@ def shown(value: Any) -> str:
     return SHOWERS[type(value)](value)
 
 
+def shortest(value: np.floating[Any]) -> float:
+    """The float whose digits are the fewest that give `value` again in its own precision: 19.99, not 19.98999977."""
+    return float(str(value))
+
+
+def without_nul(value: Any) -> Any:
+    """The same value without NUL characters, in lists and objects too."""
+    if isinstance(value, str):
+        return value.replace("\0", "")
+    if isinstance(value, Mapping):
+        return {without_nul(name): without_nul(member) for name, member in value.items()}
+    return type(value)(map(without_nul, value)) if type(value) in (list, tuple, set, frozenset) else value
+
+
 def key_converter(kind: ColumnType) -> Callable[[Any], Any]:
     """Makes a value of a file or an event a key; raises one of CONVERSION_ERRORS."""
-    return text_key if kind is ColumnType.TEXT else converter(kind)
+    return {ColumnType.TEXT: text_key, ColumnType.INTEGER: integer_key}.get(kind) or converter(kind)
+
+
+def integer_key(value: Any) -> int | None:
+    """A key as an integer. What is written in another way than that integer, such as `007`, would become its twin.
+
+    Raises:
+        ValueError, TypeError: it is not an integer, or written in another way.
+    """
+    if isinstance(value, bool):
+        raise TypeError("a boolean")
+    key = _to_integer(value)
+    if isinstance(value, str) and key is not None and str(key) != value:
+        raise ValueError("not as an integer is written")
+    return key
 
 
 def text_key(value: Any) -> str:
@@ -86,13 +118,18 @@ def text_key(value: Any) -> str:
     Raises:
         ValueError: it holds a NUL or half of a surrogate pair, which no store keeps.
     """
-    key = value if isinstance(value, str) else shown(value)
+    key = value if isinstance(value, str) else str(value).lower() if isinstance(value, bool) else shown(value)
     if clean(key) != key:
         raise ValueError("not what a store keeps")
     return key
 
 
 def as_json(value: Any) -> str:
+    text = _dumped(value)
+    return _dumped(without_nul(value)) if _NUL in text else text
+
+
+def _dumped(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=shown)
 
 
@@ -161,6 +198,8 @@ SHOWERS = _Showers(
         bool: _yes_no,
         int: str,
         float: _float,
+        np.floating: lambda value: _float(shortest(value)),
+        np.bool_: lambda value: _yes_no(bool(value)),
         Decimal: _decimal,
         dt.datetime: lambda value: value.isoformat(" "),
         dt.date: dt.date.isoformat,
@@ -222,8 +261,12 @@ _OUTSIDE_YEARS = "outside the years 1 to 9999"
 
 
 def _to_integer(value: Any) -> int | None:
-    if isinstance(value, str) and not value.strip():
-        return None
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        if not _INTEGER.fullmatch(value):
+            # int() takes 1_0 for 10, and the digits of every script.
+            raise ValueError("not a whole number")
     number: int = int(value)
     if not isinstance(value, str) and number != value:
         raise Misfit("not a whole number")
@@ -233,14 +276,21 @@ def _to_integer(value: Any) -> int | None:
 
 
 def _to_number(value: Any) -> float | None:
-    if isinstance(value, str) and not value.strip():
+    if isinstance(value, str) and not _plain(value):
         return None
-    return float(value)
+    return shortest(value) if isinstance(value, np.floating) and not isinstance(value, float) else float(value)
+
+
+def _plain(text: str) -> str:
+    """A number as text without the white space at its ends. Raises ValueError for what only Python writes so: 1_0."""
+    if "_" in text or not text.isascii():
+        raise ValueError("not a number")
+    return text.strip()
 
 
 def _to_decimal(value: Any) -> Decimal | None:
     if not isinstance(value, Decimal):
-        text = value.strip() if isinstance(value, str) else repr(value) if isinstance(value, float) else value
+        text = _plain(value) if isinstance(value, str) else repr(value) if isinstance(value, float) else value
         if text == "":
             return None
         value = Decimal(text)
@@ -356,12 +406,19 @@ def _json_value(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float | Decimal):
-        return float(value) if math.isfinite(value) else None
+        return _json_number(value) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {clean(str(key)): _json_value(value[key]) for key in sorted(value, key=str)}
     if isinstance(value, list | tuple):
         return [_json_value(member) for member in value]
     return clean(value if isinstance(value, str) else shown(value))
+
+
+def _json_number(value: float | Decimal) -> int | float | str:
+    """A number of JSON that has every digit of the decimal; where a float has not, the digits as text."""
+    if isinstance(value, float) or Decimal(repr(float(value))) == value:
+        return float(value)
+    return int(value) if value == value.to_integral_value() else format(value, "f")
 
 
 def _to_bytes(value: Any) -> bytes:

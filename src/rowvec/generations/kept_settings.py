@@ -38,6 +38,7 @@ def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -
         "text": text,
         "key": [source.key, source.key_type.value],
         "metadata": {column.name: column.type.value for column in metadata},
+        "columns": [[each.name, each.type.value if each.told else None, each.yes_no] for each in source.columns],
     }
     return json.dumps(values, sort_keys=True)
 
@@ -55,6 +56,17 @@ def known_columns(kept: str, key: str, names: Sequence[str]) -> tuple[ColumnType
     except (KeyError, TypeError, ValueError):
         # Another version of rowvec kept less, or other types.
         return None
+
+
+def remembered_columns(kept: str) -> list[Column]:
+    """The source's columns as they were at the last sync, in their order; none where the settings do not say."""
+    try:
+        return [
+            Column(name, ColumnType(kind or ColumnType.TEXT), told=kind is not None, was_boolean=yes_no)
+            for name, kind, yes_no in json_object(kept)["columns"]
+        ]
+    except (KeyError, TypeError, ValueError):
+        return []
 
 
 class KeptSettings:

@@ -91,10 +91,10 @@ def names_of(columns: Sequence[Column], key: str, chosen: Iterable[str]) -> tupl
     Raises:
         ConfigError: one of them is not there.
     """
-    names = [column.name for column in columns]
-    wanted = [key, *chosen]
-    for name in wanted:
-        check_column(name, names, "source.columns")
+    names = {column.name: None for column in columns}
+    wanted = {key, *chosen}
+    for name in sorted(wanted - names.keys()):
+        check_column(name, list(names), "source.columns")
     return tuple(name for name in names if name in wanted)
 
 

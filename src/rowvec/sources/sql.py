@@ -20,6 +20,7 @@ from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.sources.databases.base import ENCODING_HINT, NotUtf8
+from rowvec.sources.told_types import in_order
 from rowvec.support.keys import key_bytes
 from rowvec.support.stretches import stretches
 from rowvec.support.suggestions import check_column, suggestion
@@ -56,6 +57,7 @@ class SqlSource:
         columns: Sequence[str] | None = None,
         cursor: str | None = None,
         base: Path | None = None,
+        remembered: Sequence[Column] = (),
     ) -> None:
         """
         Args:
@@ -65,6 +67,7 @@ class SqlSource:
             where: a condition in the database's own SQL.
             columns: those to read; all of them when None.
             base: the folder that a relative SQLite path starts from; the current one when None.
+            remembered: the columns as they were at the last sync: they stay in that order.
 
         Raises:
             ConfigError: not a database URL, both or neither of table and query, an unknown column.
@@ -83,17 +86,18 @@ class SqlSource:
         self._key: ColumnElement[Any] = sa.column(key)
         self._nulls_looked_for = False
         try:
-            self._look(table, query)
+            self._look(table, query, remembered)
             self.select([column.name for column in self.columns] if columns is None else columns)
         except BaseException:
             self.close()
             raise
 
-    def _look(self, table: str | None, query: str | None) -> None:
+    def _look(self, table: str | None, query: str | None, remembered: Sequence[Column]) -> None:
         with self._database.connect() as connection:
             self._relation = _relation(connection, self._database, table, query)
-            self.columns: Sequence[Column] = self._database.columns(connection, self._relation)
-            self._check_names([column.name for column in self.columns])
+            found = self._database.columns(connection, self._relation)
+            self._check_names([column.name for column in found])
+            self.columns: Sequence[Column] = in_order(found, remembered)
             self.key_type = self._type_of_key()
             self._check_cursor()
             self._read_key = self._database.read_key(connection, self.key, self.key_type)

@@ -12,6 +12,7 @@ import glob
 import gzip
 import io
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ class File:
 
     @property
     def compressed(self) -> bool:
-        return self.name.endswith(".gz")
+        return name_without_packing(self.name) != self.name
 
     @contextmanager
     def open(self) -> Iterator[BinaryIO]:
@@ -70,6 +71,11 @@ class File:
                     yield cast(BinaryIO, unpacked)
             else:
                 yield stream
+
+
+def name_without_packing(name: str) -> str:
+    """The name of what a file packed by gzip holds."""
+    return name[: -len(".gz")] if name.lower().endswith(".gz") else name
 
 
 def find(patterns: Sequence[str], base: Path) -> list[File]:
@@ -196,7 +202,7 @@ def translated(name: str) -> Iterator[None]:
         yield
     except RowvecError:
         raise
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise _as_source_error(error, name) from error
 
 
@@ -207,7 +213,7 @@ def _as_source_error(error: Exception, name: str) -> SourceError:
             f"{name}: the storage does not answer: {line}",
             hint="Check the network and the endpoint, then run it again.",
         )
-    if isinstance(error, EOFError | gzip.BadGzipFile):
+    if isinstance(error, EOFError | gzip.BadGzipFile | zlib.error):
         return SourceError(f"{name} is not a complete gzip file: {line}", hint="Copy it again.")
     if isinstance(error, FileNotFoundError):
         return SourceError(f"There is no file {name}.", hint="It was there when the files were listed: run it again.")

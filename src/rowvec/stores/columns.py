@@ -8,6 +8,33 @@ from dataclasses import replace
 from rowvec.errors import ConfigError
 from rowvec.filters import And, Compare, Filter, Not, Or, bind
 from rowvec.stores.base import TableSpec
+from rowvec.types import ColumnType
+
+_TEXTS = {
+    ColumnType.INTEGER,
+    ColumnType.NUMBER,
+    ColumnType.DECIMAL,
+    ColumnType.BOOLEAN,
+    ColumnType.DATE,
+    ColumnType.TIME,
+    ColumnType.TIMESTAMP,
+    ColumnType.UUID,
+    ColumnType.JSON,
+    ColumnType.ARRAY,
+}
+_WIDER = {
+    (ColumnType.INTEGER, ColumnType.NUMBER),
+    (ColumnType.INTEGER, ColumnType.DECIMAL),
+    (ColumnType.NUMBER, ColumnType.DECIMAL),
+    (ColumnType.DATE, ColumnType.TIMESTAMP),
+    (ColumnType.ARRAY, ColumnType.JSON),
+}
+
+
+def is_lossless(old: ColumnType, new: ColumnType) -> bool:
+    """Every value of a column of the old type is one of the new type too."""
+    return old is new or (old, new) in _WIDER or (new is ColumnType.TEXT and old in _TEXTS)
+
 
 PREFIX = "source_"
 

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores.base import Ledger, TableSpec, Totals
+from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
-from rowvec.testing.generation import Made, MemoryGeneration, Tables
+from rowvec.testing.generation import Made, MemoryGeneration, Record, Tables
 from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
 
 
@@ -92,7 +93,7 @@ class MemoryStore:
         action = choose(known, spec.fingerprint, empty=live is not None and not live.records)
         match action:
             case Action.FILL_LIVE if live is not None:
-                _check_shape(live.spec, spec)
+                _check_shape(live, spec)
                 fingerprint = spec.fingerprint or live.spec.fingerprint
                 live.spec = replace(spec, recipe=live.spec.recipe, fingerprint=fingerprint)
             case Action.FILL_LIVE | Action.REPLACE_LIVE:
@@ -159,11 +160,22 @@ class MemoryStore:
         pass
 
 
-def _check_shape(old: TableSpec, new: TableSpec) -> None:
+def _check_shape(live: Made, new: TableSpec) -> None:
+    old = live.spec
     if old.dimension != new.dimension:
         raise StoreError(f"memory holds vectors of {old.dimension} dimensions, the embedder gives {new.dimension}.")
-    if (old.key_type, old.metadata) != (new.key_type, new.metadata):
-        raise StoreError("memory holds a table with another key type or other metadata columns.")
+    if [each.name for each in old.metadata] != [each.name for each in new.metadata]:
+        raise StoreError("memory holds a table with other metadata columns.")
+    if old.key_type == new.key_type:
+        return
+    if live.records and not is_lossless(old.key_type, new.key_type):
+        raise StoreError("memory holds a table with another key type.")
+    live.records = {str(key): _with_key(record, str(key)) for key, record in live.records.items()}
+    live.failures = {str(key): replace(failure, key=str(key)) for key, failure in live.failures.items()}
+
+
+def _with_key(record: Record, key: str) -> Record:
+    return replace(record, document=record.document._replace(key=key))
 
 
 def _now() -> dt.datetime:

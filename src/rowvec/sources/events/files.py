@@ -16,6 +16,7 @@ from rowvec.sources.base import Source
 from rowvec.sources.events.stream import EventSettings, EventStream, Record, key_of
 from rowvec.sources.json_values import parse_json
 from rowvec.sources.storage import File, find
+from rowvec.types import Column
 
 POLL_SECONDS = 0.5
 MARK_BYTES = 1024
@@ -33,12 +34,18 @@ class EventFiles(EventStream):
     """
 
     def __init__(
-        self, paths: Sequence[str], settings: EventSettings, *, rows: Source | None = None, base: Path | None = None
+        self,
+        paths: Sequence[str],
+        settings: EventSettings,
+        *,
+        rows: Source | None = None,
+        base: Path | None = None,
+        remembered: Sequence[Column] = (),
     ) -> None:
         self._paths, self._base = list(paths), base or Path.cwd()
         files = find(self._paths, self._base)
         self.location = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
-        super().__init__(settings, rows)
+        super().__init__(settings, rows, remembered)
 
     def _records(
         self, offsets: Mapping[str, str], follow: bool, stop: threading.Event

@@ -19,6 +19,7 @@ from rowvec.sources.events.stream import EventSettings, EventStream, Record, key
 from rowvec.sources.json_values import parse_json
 from rowvec.support.redaction import HIDDEN
 from rowvec.support.suggestions import suggestion
+from rowvec.types import Column
 
 MESSAGES = 500
 """Taken from the client at once."""
@@ -47,6 +48,7 @@ class KafkaEvents(EventStream):
         *,
         rows: Source | None = None,
         options: Mapping[str, str | int | float | bool] | None = None,
+        remembered: Sequence[Column] = (),
     ) -> None:
         """
         Args:
@@ -58,7 +60,7 @@ class KafkaEvents(EventStream):
         """
         self._brokers, self._topics, self._options = brokers, list(topics), dict(options or {})
         self.location = f"Kafka {brokers} {', '.join(self._topics)}"
-        super().__init__(settings, rows)
+        super().__init__(settings, rows, remembered)
 
     def _records(
         self, offsets: Mapping[str, str], follow: bool, stop: threading.Event

@@ -18,8 +18,8 @@ from rowvec.filters import Filter
 from rowvec.sources.base import Selection, Source, names_of
 from rowvec.sources.events.envelope import UNAVAILABLE, Effect, EnvelopeReader, Event, row_schema
 from rowvec.sources.events.values import column_type, declared_schema
-from rowvec.sources.json_values import merged, text_type
 from rowvec.sources.row_filter import RowFilter
+from rowvec.sources.told_types import Tally, arranged, widened
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, Row
 
@@ -87,14 +87,17 @@ class EventStream(ABC):
 
     location: str
 
-    def __init__(self, settings: EventSettings, rows: Source | None = None) -> None:
+    def __init__(self, settings: EventSettings, rows: Source | None = None, remembered: Sequence[Column] = ()) -> None:
         """
+        Args:
+            remembered: the columns as they were at the last sync: their order stays, and their types only widen.
+
         Raises:
             SourceError: no columns are declared and there are no events to tell them; a key of another type.
         """
         self.settings, self.rows = settings, rows
         self.key = settings.key
-        self.columns: Sequence[Column] = self._known_columns()
+        self.columns: Sequence[Column] = self._known_columns(remembered)
         names = [column.name for column in self.columns]
         check_column(self.key, names, "source.key")
         self.key_type = self._type_of_key()
@@ -194,25 +197,26 @@ class EventStream(ABC):
 
     # --- columns --------------------------------------------------------------------------------------------
 
-    def _known_columns(self) -> list[Column]:
+    def _known_columns(self, remembered: Sequence[Column]) -> list[Column]:
         if self.settings.columns is not None:
             return [Column(name, kind) for name, kind in self.settings.columns.items()]
         if self.rows is not None:
             return list(self.rows.columns)
         types = self._peek()
-        if not types:
+        if not types and not remembered:
             raise SourceError(
                 f"{self.location} has no events yet that would tell the columns of the table.",
                 hint='Declare them: source.columns = { id = "integer", name = "text" }',
             )
-        types.update({name: column_type(declared_schema(name, word)) for name, word in self.settings.types.items()})
-        return [Column(name, kind or ColumnType.TEXT) for name, kind in types.items()]
+        declared = {name: column_type(declared_schema(name, word)) for name, word in self.settings.types.items()}
+        types.update(declared)
+        return arranged(types, remembered, declared=declared.keys(), keep_absent=True)
 
     def _peek(self) -> dict[str, ColumnType | None]:
         settings = self.settings
         reader = EnvelopeReader(self.key, table=settings.table, placeholder=settings.placeholder)
         types: dict[str, ColumnType | None] = {}
-        seen: dict[str, list[Any]] = {}
+        seen = Tally(numbers=False)
         records = self._records({}, False, threading.Event())
         try:
             for record in islice((each for each in records if isinstance(each, Record)), PEEK_EVENTS):
@@ -223,13 +227,13 @@ class EventStream(ABC):
                 schema = {each["field"]: each for each in row_schema(record.value).get("fields") or ()}
                 for name, value in (pair for event in events for pair in event.values.items()):
                     if name in schema:
-                        types[name] = merged(types.get(name), column_type(schema[name]))
+                        types[name] = widened(types.get(name), column_type(schema[name]))
                     else:
-                        seen.setdefault(name, []).append(value)
+                        seen.see(name, [value])
         finally:
             records.close()
-        for name, values in seen.items():
-            types[name] = merged(types.get(name), text_type(values, numbers=False))
+        for name, kind in seen.types.items():
+            types[name] = widened(types.get(name), kind)
         return types
 
     def _type_of_key(self) -> ColumnType:

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from rowvec.documents.values import CONVERSION_ERRORS, converter, key_converter
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter
 from rowvec.sources.base import CursorValue, Selection, names_of
-from rowvec.sources.files.formats import Csv, Format, Types, format_of
+from rowvec.sources.files.base import Format, Types
+from rowvec.sources.files.formats import Csv, format_of
+from rowvec.sources.files.reading import reading, rows_of
 from rowvec.sources.files.spool import Place, Spool, duplicate_error
-from rowvec.sources.json_values import merged
 from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.storage import File, find
+from rowvec.sources.told_types import Tally, arranged, widened
 from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key, Row
 
 HEADS = 20
-"""Of so many files the first rows are looked at before any is read; the others are checked as they are read."""
+"""Of so many files that declare their types these are looked at first; the others are checked as they are read."""
 KEY_TYPES = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID)
 CURSOR_TYPES = (ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP)
 DATE_LENGTH = len("2026-08-01")
-_NUMBERS = {ColumnType.INTEGER, ColumnType.NUMBER}
 _READINGS = 3
 
 
@@ -53,17 +55,18 @@ class FilesSource:
         cursor: str | None = None,
         delimiter: str | None = None,
         base: Path | None = None,
+        remembered: Sequence[Column] = (),
     ) -> None:
         """
         Args:
             paths: local paths and s3:// URLs, `*` and `**` allowed; see `rowvec.sources.storage`.
             format: "parquet", "csv" or "jsonl", where the file names do not tell.
             where: only rows that pass; columns of the files, values by rowvec.filters.
-            columns: those to read; all of them when None. Columns of JSON Lines that the first rows lack are named
-                in `types`.
-            types: column -> type, where the first rows of CSV and JSON Lines give another one.
+            columns: those to read; all of them when None.
+            types: column -> type, where the values of CSV and JSON Lines give another one.
             delimiter: of CSV; a comma, or a tab in files named .tsv.
             base: the folder that relative paths start from; the current one when None.
+            remembered: the columns as they were at the last sync: their order stays, and their types only widen.
 
         Raises:
             ConfigError: an unknown column or format.
@@ -76,7 +79,9 @@ class FilesSource:
         self._types = dict(types or {})
         files = find(self._paths, self._base)
         self.location = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
-        self.columns: Sequence[Column] = self._look(files)
+        self._declared = columns is not None
+        wanted = None if columns is None else {*columns, key, *([cursor] if cursor else [])}
+        self.columns: Sequence[Column] = self._look(files, remembered, wanted)
         names = [column.name for column in self.columns]
         self._check_columns(files[0], names)
         self.key_type = next(column.type for column in self.columns if column.name == key)
@@ -87,7 +92,6 @@ class FilesSource:
         self._filtered = self._passes.columns if self._passes is not None else frozenset()
         self._spool: Spool | None = None
         self._spooled: list[File] = []
-        self._declared = columns is not None
         self.select(names if columns is None else columns)
 
     def select(self, columns: Sequence[str]) -> None:
@@ -131,30 +135,53 @@ class FilesSource:
     def _format(self, file: File) -> Format:
         return format_of(file.name, self._format_name, self._delimiter)
 
-    def _look(self, files: list[File]) -> list[Column]:
+    def _look(self, files: list[File], remembered: Sequence[Column], wanted: set[str] | None) -> list[Column]:
+        """
+        Args:
+            wanted: those that are read, where the user names them.
+        """
         types: Types = {}
-        for number, file in enumerate(files[:HEADS]):
+        declaring = 0
+        for file in files:
             form = self._format(file)
-            if number and form.same_columns:
-                self._check_same(file, form.heading(file), files[0], types)
-            for name, kind in form.types(file).items():
-                types[name] = merged(types.get(name), kind)
-        for name, kind in self._types.items():
-            if name not in types and self._format(files[0]).same_columns:
+            declaring += form.numbers_in_text is None
+            if form.numbers_in_text is None and declaring > HEADS:
+                continue
+            with reading(file):
+                heading = form.heading(file)
+            if types and form.same_columns:
+                self._check_same(file, heading, files[0], types)
+            if form.numbers_in_text is not None:
+                heading = self._told(file, form, heading, wanted)
+            for name, kind in heading.items():
+                types[name] = widened(types.get(name), kind)
+        same = self._format(files[0]).same_columns
+        for name in self._types:
+            if name not in types and same:
                 check_column(name, list(types), "source.types")
-            types[name] = kind
-        if self.key in types and self.key not in self._types and types[self.key] not in KEY_TYPES:
-            types[self.key] = self._key_type(types[self.key])
-        return [Column(name, kind or ColumnType.TEXT) for name, kind in types.items()]
+        types.update(self._types)
+        found = arranged(types, remembered, declared=self._types.keys(), keep_absent=not same)
+        return [self._as_key(column) if column.name == self.key else column for column in found]
 
-    def _key_type(self, kind: ColumnType | None) -> ColumnType:
-        if kind in (None, ColumnType.DATE, ColumnType.TIMESTAMP):
-            # Text that looks like a date is text.
-            return ColumnType.TEXT
-        raise SourceError(
-            f"source.key: {self.key!r} of {self.location} is of type {kind}; a key is integer, text or uuid.",
-            hint=f'Say what it is if it is one of them: types = {{ {self.key} = "text" }}',
-        )
+    def _told(self, file: File, form: Format, heading: Types, wanted: set[str] | None) -> Types:
+        """The types of a file that declares none, from every row of it: one late value can be unlike the first."""
+        # A cell of each row that is looked at costs time; a type that is given need not be told.
+        names = set(heading if wanted is None else wanted) - self._types.keys() if heading or wanted else None
+        tally = Tally(numbers=bool(form.numbers_in_text))
+        tally.add((row for _, row in rows_of(file, form, tuple(heading))), names)
+        return {**heading, **tally.types}
+
+    def _as_key(self, column: Column) -> Column:
+        kind = column.type
+        if kind in KEY_TYPES or self.key in self._types:
+            return column
+        if kind in (ColumnType.JSON, ColumnType.ARRAY, ColumnType.BYTES, ColumnType.TIME):
+            raise SourceError(
+                f"source.key: {self.key!r} of {self.location} is of type {kind}; a key is integer, text or uuid.",
+                hint=f'Say what it is if it is one of them: types = {{ {self.key} = "text" }}',
+            )
+        # What is neither an integer nor a uuid everywhere is kept as it is written.
+        return replace(column, type=ColumnType.TEXT)
 
     def _type_of_cursor(self) -> ColumnType | None:
         kind = next((column.type for column in self.columns if column.name == self.cursor), None)
@@ -167,7 +194,7 @@ class FilesSource:
             )
         return kind
 
-    def _check_same(self, file: File, found: Types, first: File, expected: Types) -> None:
+    def _check_same(self, file: File, found: Collection[str], first: File, expected: Collection[str]) -> None:
         other = sorted(set(found) ^ set(expected))
         if other:
             has = file.name if other[0] in found else first.name
@@ -175,12 +202,15 @@ class FilesSource:
                 f"{file.name} has other columns than {first.name}: only {has} has {other[0]!r}.",
                 hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
             )
-        for name, kind in found.items():
-            told = {kind, expected[name]} - {None}
-            if name not in self._types and len(told) == 2 and told != _NUMBERS:
+
+    def _check_types(self, file: File, found: Types) -> None:
+        """Of a file that declares its types, and was written or first looked at after the columns were settled."""
+        for column in self.columns:
+            kind = found.get(column.name)
+            if column.name not in self._types and widened(kind, column.type) is not column.type:
                 raise SourceError(
-                    f"{file.name}: the column {name!r} is {kind}, but {expected[name]} in {first.name}.",
-                    hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
+                    f"{file.name}: the column {column.name!r} is {kind}, but {column.type} in the other files.",
+                    hint=f'Run it again, or say what it is: types = {{ {column.name} = "text" }}',
                 )
 
     def _check_columns(self, first: File, names: list[str]) -> None:
@@ -188,8 +218,10 @@ class FilesSource:
             if name is None or name in names:
                 continue
             hint = suggestion(name, names)
-            if isinstance(self._format(first), Csv):
+            form = self._format(first)
+            if isinstance(form, Csv):
                 hint += " The first line of a CSV file names the columns: is it missing?"
+                hint = form.other_delimiter(first, names) or hint
             raise SourceError(f"source.{setting}: {first.name} has no column {name!r}.", hint=hint)
         if self.key in self._types and self._types[self.key] not in KEY_TYPES:
             raise ConfigError(
@@ -238,14 +270,15 @@ class FilesSource:
 
     def _read(self, file: File, first: File) -> Iterator[tuple[int, Key, int | str | None, tuple[Any, ...]]]:
         form, names = self._format(file), self._names
-        declared = {column.name: column.type for column in self.columns}
+        declared = {column.name for column in self.columns}
         if form.same_columns:
-            self._check_same(file, form.heading(file), first, dict(declared))
+            with reading(file):
+                heading = form.heading(file)
+            self._check_same(file, heading, first, declared)
+            self._check_types(file, heading)
         others = self._filtered.union([self.cursor] if self.cursor is not None else []).difference(names)
         wanted = [*names, *others]
-        for line, row in form.rows(file, wanted):
-            if not (form.same_columns or self._declared or row.keys() <= declared.keys()):
-                self._refuse_stranger(f"{file.name}, line {line}", next(name for name in row if name not in declared))
+        for line, row in rows_of(file, form, wanted):
             location = f"{file.name}, {form.line} {line}"
             if self._passes is not None and not self._passes(row, location):
                 continue
@@ -256,12 +289,6 @@ class FilesSource:
                 self._mark(row, location),
                 tuple(key if name == self.key else row.get(name) for name in names),
             )
-
-    def _refuse_stranger(self, location: str, name: str) -> NoReturn:
-        raise SourceError(
-            f"{location}: the column {name!r} is in none of the first rows.",
-            hint=f'Declare it, types = {{ {name} = "text" }}, or list the columns to read in source.columns.',
-        )
 
     def _checked_key(self, value: Any, location: str) -> Key:
         if value is None or value == "":

@@ -15,6 +15,7 @@ from typing import Any
 from rowvec import types
 from rowvec.errors import StoreError
 from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import (
     Action,
     changes_model,
@@ -24,14 +25,14 @@ from rowvec.stores.generation_policy import (
     filled,
     standing,
 )
-from rowvec.stores.libsql import books, migrations, schema
+from rowvec.stores.libsql import books, migrations, retyping, schema
 from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
 from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import now
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.support.stored import format_of, from_json, moment, with_format
-from rowvec.types import Fingerprint, State
+from rowvec.types import ColumnType, Fingerprint, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,14 @@ class Generations:
         if columns and old == wanted and not missing and not removed:
             return tables, []
         if old is not None:
-            self._check(old, spec)
+            self._check(old, spec, tables)
+            if columns and self._is_retyped(old, spec):
+                if stands.name == tables.name:
+                    wanted = replace(wanted, language=old.language)
+                    return tables, [*self._retyped(tables, spec, old, set(columns)), self._save(wanted)]
+                # First it gets its name: the next look finds it there.
+                wanted = replace(wanted, key_type=old.key_type, metadata=old.metadata, language=old.language)
+                return tables, [*removed, self._save(wanted)]
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
             missing += schema.new_keywords(tables)
         return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
@@ -260,19 +268,25 @@ class Generations:
             vector_index=old.vector_index if old else None,
         )
 
-    def _check(self, old: Generation, spec: TableSpec) -> None:
-        before = _types(old.metadata)
-        differing = [("key type", old.key_type, str(spec.key_type)), ("metric", old.metric, self._metric)]
-        differing += [
-            (f"type of {column.name!r}", before.get(column.name, str(column.type)), str(column.type))
-            for column in spec.metadata
-        ]
-        for what, was, asked in differing:
-            if was != asked:
-                raise StoreError(
-                    f"{self._location}: its {what} is {was}, the pipeline asks for {asked}.",
-                    hint="Give the store another table name, or change the setting back.",
-                )
+    def _check(self, old: Generation, spec: TableSpec, tables: Tables) -> None:
+        for what, was, asked in (("key type", old.key_type, str(spec.key_type)), ("metric", old.metric, self._metric)):
+            if was == asked or (what == "key type" and self._may_change_key(was, spec, tables)):
+                continue
+            raise StoreError(
+                f"{self._location}: its {what} is {was}, the pipeline asks for {asked}.",
+                hint="Give the store another table name, or change the setting back.",
+            )
+
+    def _may_change_key(self, was: str, spec: TableSpec, tables: Tables) -> bool:
+        """Integers become text, and an empty table has no key to lose."""
+        return is_lossless(ColumnType(was), spec.key_type) or self._is_empty(tables)
+
+    def _is_retyped(self, old: Generation, spec: TableSpec) -> bool:
+        return old.key_type != str(spec.key_type) or bool(retyping.other_types(spec, _types(old.metadata)))
+
+    def _retyped(self, tables: Tables, spec: TableSpec, old: Generation, columns: set[str]) -> list[Statement]:
+        made = retyping.statements(self._database, tables, spec, old.key_type, _types(old.metadata), columns)
+        return self._renamed(made)
 
     def live(self) -> Tables:
         return self.tables(self.read().get(State.LIVE))

@@ -115,24 +115,10 @@ class Tables:
 
 def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
     """Every table, index and trigger of a pipeline, each made only where it is missing."""
-    integer = spec.key_type is ColumnType.INTEGER
-    key = quoted(spec.key)
-    key_column = (
-        f"{key} integer primary key" if integer else f"rowvec_id integer primary key, {key} text not null unique"
-    )
-    metadata = "".join(f"{quoted(c.name)} {DECLARED.get(c.type, 'TEXT')}, " for c in spec.metadata)
     made = [
-        f"""create table if not exists {tables.vectors} (
-            {key_column}, text_hash blob not null, row_hash blob not null, truncated integer not null,
-            vector_hash integer not null, created_at text not null, updated_at text not null,
-            {metadata}embedding f32_blob({spec.dimension})
-        )""",
+        vector_table(tables.vectors, spec),
         f"create index if not exists {tables.named('texts')} on {tables.vectors} (text_hash)",
-        f"""create table if not exists {tables.failures} (
-            "key" {"integer" if integer else "text"} not null primary key,
-            error text not null, attempts integer not null,
-            failed_at text not null, next_try text not null, text_hash blob not null
-        )""",
+        failure_table(tables.failures, spec),
     ]
     if spec.language is not None:
         # Without content: the words alone are kept, and a row can still be deleted or replaced.
@@ -144,6 +130,28 @@ def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
                 begin delete from {tables.keywords} where rowid = old.rowid; end""",
         ]
     return [Statement(sql) for sql in made]
+
+
+def vector_table(name: str, spec: TableSpec) -> str:
+    key = quoted(spec.key)
+    integer = spec.key_type is ColumnType.INTEGER
+    key_column = (
+        f"{key} integer primary key" if integer else f"rowvec_id integer primary key, {key} text not null unique"
+    )
+    metadata = "".join(f"{quoted(c.name)} {DECLARED.get(c.type, 'TEXT')}, " for c in spec.metadata)
+    return f"""create table if not exists {name} (
+            {key_column}, text_hash blob not null, row_hash blob not null, truncated integer not null,
+            vector_hash integer not null, created_at text not null, updated_at text not null,
+            {metadata}embedding f32_blob({spec.dimension})
+        )"""
+
+
+def failure_table(name: str, spec: TableSpec) -> str:
+    kind = "integer" if spec.key_type is ColumnType.INTEGER else "text"
+    return f"""create table if not exists {name} (
+            "key" {kind} not null primary key, error text not null, attempts integer not null,
+            failed_at text not null, next_try text not null, text_hash blob not null
+        )"""
 
 
 def tokenizer(language: str) -> str:
@@ -215,10 +223,4 @@ def _check_ours(columns: dict[str, str], spec: TableSpec, location: str) -> None
         raise StoreError(
             f"{location} holds {held}, the embedder gives {spec.dimension}.",
             hint="Give the store another table name, or use the model that the table was made with.",
-        )
-    keys_are_integers = columns[spec.key].lower() == "integer"
-    if keys_are_integers != (spec.key_type is ColumnType.INTEGER):
-        raise StoreError(
-            f"{location} has a key of type {columns[spec.key].lower()}, the source one of type {spec.key_type}.",
-            hint="Give the store another table name.",
         )

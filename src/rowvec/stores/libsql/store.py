@@ -69,6 +69,8 @@ class LibsqlStore:
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
         migrations.upgrade(self._database)
         self._settle(lambda: self._generations.preparation(spec)[1])
+        # A generation that was found under another name gets its columns now.
+        self._settle(lambda: self._generations.preparation(spec)[1])
         tables = self._prepared[spec.fingerprint] = self._generations.preparation(spec)[0]
         return self._handle(tables, spec, asked=asked)
 

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.columns import stored_spec
+from rowvec.stores.columns import is_lossless, stored_spec
 from rowvec.stores.postgres.connect import use_vectors
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
@@ -36,7 +36,6 @@ EQUIVALENT = {
     "bigint": {"bigint", "integer", "smallint"},
     "text": {"text", "character varying", "character"},
     "double precision": {"double precision", "real", "numeric"},
-    "numeric": {"numeric", "double precision"},
     "timestamp with time zone": {"timestamp with time zone", "timestamp without time zone"},
     "jsonb": {"jsonb", "json"},
 }
@@ -260,36 +259,6 @@ def rename_table(connection: psycopg.Connection[Any], old: Names, new: Names) ->
     connection.execute(sql.SQL("alter table {} rename to {}").format(old.sql, sql.Identifier(new.table)))
 
 
-def lacking(
-    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
-) -> dict[str, str]:
-    """Name and type of each column that an existing table needs and has not.
-
-    Raises:
-        StoreError: it is another kind of table, or of another shape.
-    """
-    found = check_shape(connection, names, spec, storage, location)
-    wanted = {**OWN_COLUMNS, **{column.name: SQL_TYPES[column.type] for column in spec.metadata}}
-    return {name: kind for name, kind in wanted.items() if name not in found}
-
-
-def adopt_table(
-    connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str, location: str
-) -> None:
-    """Check an existing table against what the pipeline needs and add the columns that are missing.
-
-    What takes long has been done by then (`make_way`), or is done later (`index_adopted`): others wait for this.
-
-    Raises:
-        StoreError: it is another kind of table, or of another shape.
-    """
-    missing = lacking(connection, names, spec, storage, location)
-    if missing:
-        columns = [sql.SQL("add column {} {}").format(sql.Identifier(n), sql.SQL(kind)) for n, kind in missing.items()]
-        brief_lock(connection, [names.sql])
-        connection.execute(sql.SQL("alter table {} {}").format(names.sql, sql.SQL(", ").join(columns)))
-
-
 def index_adopted(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, added: Collection[str]) -> None:
     """Make the indexes of columns that were added, beside those who write the table. Not for a transaction."""
     if "text_hash" in added:
@@ -325,7 +294,8 @@ def check_shape(
             f" column 'embedding' (it has {', '.join(sorted(found)[:8])}).",
             hint="Name another table in store.table; rowvec creates it.",
         )
-    check_key(connection, names, spec, location, found)
+    if not _may_change_key(connection, names, found[spec.key], spec.key_type):
+        check_key(connection, names, spec, location, found)
     kind, _, dimension = vector_type.rstrip(")").partition("(")
     if kind != storage:
         raise StoreError(
@@ -337,21 +307,22 @@ def check_shape(
             f"{names.scope} holds vectors of {dimension} dimensions, but the model gives {spec.dimension}.",
             hint="Use the model that filled it, or name another table in store.table.",
         )
-    for column in spec.metadata:
-        if column.name in found and not _fits(found[column.name], SQL_TYPES[column.type]):
-            raise StoreError(
-                f"The column {column.name!r} of {names.scope} is {found[column.name]},"
-                f" but the source's is {column.type}.",
-                hint=f'Drop the column there, or take "{column.name}" out of store.metadata.',
-            )
     return found
+
+
+def _may_change_key(connection: psycopg.Connection[Any], names: Names, found: str, wanted: ColumnType) -> bool:
+    """Keys are of another type, and can become of this one: integers become text, an empty table has none to lose."""
+    if fits(found, KEY_TYPES[wanted]):
+        return False
+    empty = connection.execute(sql.SQL("select from {} limit 1").format(names.sql)).fetchone() is None
+    return empty or keeps_values(found, wanted)
 
 
 def check_key(
     connection: psycopg.Connection[Any], names: Names, spec: TableSpec, location: str, found: Mapping[str, str]
 ) -> None:
     """Raises StoreError unless the key column is of the source's type and unique."""
-    if not _fits(found[spec.key], KEY_TYPES[spec.key_type]):
+    if not fits(found[spec.key], KEY_TYPES[spec.key_type]):
         raise StoreError(
             f"The key {spec.key!r} of {names.scope} is {found[spec.key]}, but the source's key is {spec.key_type}.",
             hint="Name another table in store.table, or correct source.key.",
@@ -388,5 +359,11 @@ def check_may_create(connection: psycopg.Connection[Any], names: Names, location
         )
 
 
-def _fits(found: str, wanted: str) -> bool:
+def fits(found: str, wanted: str) -> bool:
     return found.partition("(")[0] in EQUIVALENT.get(wanted, {wanted})
+
+
+def keeps_values(found: str, wanted: ColumnType) -> bool:
+    """A column of the type `found` can become one of the other type with all its values."""
+    was = next((kind for kind, name in SQL_TYPES.items() if fits(found, name)), None)
+    return was is not None and is_lossless(was, wanted)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import And, Compare, Not, Op
-from rowvec.testing.contract.samples import EMBEDDER, SPEC, Opener, entry, rows, write
+from rowvec.testing.contract.samples import EMBEDDER, SPEC, Opener, entry, failure, rows, write
 from rowvec.types import Column, ColumnType
 
 DATABASES = pytest.mark.parametrize("unprepared", ["postgres", "libsql-file", "libsql-http"], indirect=True)
@@ -108,3 +110,74 @@ def test_a_key_may_have_such_a_name(opened: Opener, name: str) -> None:
     assert write(store, entry("one", "lamp"), entry("two", "chair"), spec=spec) == 0
     assert rows(store, spec).keyword("lamp", 5).keys == ["one"]
     assert rows(store, spec).nearest(EMBEDDER.embed_query("chair"), 1).keys == ["two"]
+
+
+@pytest.mark.parametrize(
+    ("old", "value", "new", "kept"),
+    [
+        (ColumnType.INTEGER, 5, ColumnType.NUMBER, 5.0),
+        (ColumnType.INTEGER, 2**62 + 1, ColumnType.DECIMAL, Decimal(2**62 + 1)),
+        (ColumnType.INTEGER, 5, ColumnType.TEXT, "5"),
+        (ColumnType.NUMBER, 19.99, ColumnType.DECIMAL, Decimal("19.99")),
+        (ColumnType.NUMBER, 5.5, ColumnType.TEXT, "5.5"),
+        (ColumnType.DATE, dt.date(2026, 1, 2), ColumnType.TEXT, "2026-01-02"),
+    ],
+)
+@DATABASES
+def test_a_column_is_widened_with_its_values(
+    unprepared: Opener, old: ColumnType, value: object, new: ColumnType, kept: object
+) -> None:
+    spec = replace(SPEC, metadata=(Column("v", old),))
+    store = unprepared(spec)
+    store.prepare(spec)
+    write(store, entry(1, "lamp", value), spec=spec)
+    wider = replace(spec, metadata=(Column("v", new),))
+    found = store.prepare(wider)
+    assert found.metadata([1])[1] == {"v": kept}
+    assert found.keyword("lamp", 5).keys == [1]
+    assert found.lookup([1])[1].text_hash == entry(1, "lamp", value).document.text_hash
+    assert found.vector(1) is not None
+    again = entry(2, "desk", kept)
+    assert write(store, again, spec=wider) == 0
+    assert rows(store, wider).metadata([2])[2] == {"v": kept}
+    assert store.prepare(wider).count() == 2
+
+
+@DATABASES
+def test_a_column_of_a_type_that_cannot_hold_its_values_is_filled_anew(unprepared: Opener) -> None:
+    spec = replace(SPEC, metadata=(Column("v", ColumnType.TEXT), Column("n", ColumnType.INTEGER)))
+    store = unprepared(spec)
+    store.prepare(spec)
+    write(store, entry(1, "lamp", "x", 7), spec=spec)
+    other = replace(spec, metadata=(Column("v", ColumnType.INTEGER), Column("n", ColumnType.INTEGER)))
+    found = store.prepare(other)
+    assert found.metadata([1])[1] == {"v": None, "n": 7}
+    assert found.lookup([1])[1].row_hash != entry(1, "lamp", "x", 7).document.row_hash
+    assert found.vector(1) is not None
+
+
+def test_integer_keys_become_text_with_everything_that_belongs_to_them(opened: Opener) -> None:
+    store = opened(SPEC)
+    write(store, entry(1, "lamp"), entry(10, "desk"))
+    write(store, failures=[failure(3)])
+    spec = replace(SPEC, key_type=ColumnType.TEXT)
+    found = store.prepare(spec)
+    assert found.lookup(["1", "10"])["1"].text_hash == entry(1, "lamp").document.text_hash
+    assert [each.key for each in found.failures()] == ["3"]
+    assert found.nearest(EMBEDDER.embed_query("desk"), 1).keys == ["10"]
+    assert found.metadata(["1"])["1"] == {"name": "lamp"}
+    assert write(store, entry("A12", "chair"), spec=spec) == 0
+    assert rows(store, spec).keys(None, 10) == ["1", "10", "3", "A12"]
+    assert rows(store, spec).keyword("chair", 5).keys == ["A12"]
+
+
+@DATABASES
+def test_text_keys_become_integers_only_while_there_are_none(unprepared: Opener) -> None:
+    spec = replace(SPEC, key_type=ColumnType.TEXT)
+    store = unprepared(spec)
+    store.prepare(spec)
+    store.prepare(SPEC)
+    write(store, entry(1, "lamp"))
+    store.prepare(spec)
+    with pytest.raises(StoreError, match="key"):
+        store.prepare(SPEC)

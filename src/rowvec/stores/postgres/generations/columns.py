@@ -11,7 +11,7 @@ in one transaction the former becomes the latter and that becomes `embedding__pr
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.generation_policy import Action
 from rowvec.stores.postgres import schema
+from rowvec.stores.postgres.adopting import Lacking
 from rowvec.stores.postgres.books import Fence
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
@@ -107,8 +108,8 @@ class InPlaceGenerations(Generations):
                 connection.execute(statement.encode())
         return missing
 
-    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Collection[str]:
-        return ()
+    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
+        return Lacking(set(), set())
 
     def open(self, connection: Connection, spec: TableSpec) -> Names:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])

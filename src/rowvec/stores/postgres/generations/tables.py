@@ -21,6 +21,7 @@ from rowvec.stores.generation_policy import (
     standing,
 )
 from rowvec.stores.postgres import books, schema
+from rowvec.stores.postgres.adopting import Lacking, adopt_table, lacking
 from rowvec.stores.postgres.books import Bookkeeping, Fence, Known
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import followers
@@ -141,7 +142,7 @@ class Generations:
         """What takes long and would otherwise be done while `open` keeps others off the table. Not for a transaction.
 
         Returns:
-            The columns that `open` is going to add, to be indexed after it.
+            The columns that `open` is going to add or widen, to be indexed after it.
 
         Raises:
             StoreError: an existing table has another shape.
@@ -149,15 +150,15 @@ class Generations:
         names = self.existing(connection, spec.fingerprint)
         if names is None:
             return ()
-        added = self._lacking(connection, names, spec)
+        added, widened = self._lacking(connection, names, spec)
         rereads = spec.language is not None and keywords(names, spec).language_of(connection) != spec.language
         if (rereads or added) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
-        return added
+        return added | widened
 
-    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Collection[str]:
-        return schema.lacking(connection, names, spec, self._storage, self._location).keys()
+    def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
+        return lacking(connection, names, spec, self._storage, self._location)
 
     def open(self, connection: Connection, spec: TableSpec) -> Names:
         """The table that vectors of this fingerprint belong into, made or adopted first. Needs a transaction.
@@ -168,7 +169,8 @@ class Generations:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
         names = self._begin(connection, self._chosen(connection, spec), spec)
         if schema.table_exists(connection, names):
-            schema.adopt_table(connection, names, spec, self._storage, self._location)
+            if adopt_table(connection, names, spec, self._storage, self._location):
+                keywords(names, spec).drop(connection)
         else:
             schema.create_table(connection, names, spec, self._storage)
         self._fill_words(connection, names, spec)

@@ -1,0 +1,191 @@
+"""Parquet files as rows. Values become Python's own: what Python cannot say stays text, never another value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rowvec.documents.values import shortest
+from rowvec.errors import MissingExtraError, SourceError
+from rowvec.sources.files.base import Format, Types
+from rowvec.sources.storage import File
+from rowvec.types import ColumnType
+
+BATCH_ROWS = 2000
+
+
+class Parquet(Format):
+    line = "row"
+
+    def heading(self, file: File) -> Types:
+        with _opened(file) as parquet:
+            return {field.name: _arrow_type(field.type) for field in parquet.schema_arrow}
+
+    def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        import pyarrow as pa
+
+        with _opened(file) as parquet:
+            there = [name for name in names if name in parquet.schema_arrow.names]
+            start = 1
+            try:
+                for batch in parquet.iter_batches(BATCH_ROWS, columns=there):
+                    yield from enumerate(_rows_of(batch, pa, file.name, start), start)
+                    start += batch.num_rows
+            except (pa.ArrowException, OSError) as error:
+                raise SourceError(
+                    f"{file.name}, after row {start - 1}: {_first_line(error)}",
+                    hint="The file is damaged: write it again.",
+                ) from error
+
+
+@contextmanager
+def _opened(file: File) -> Iterator[Any]:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise MissingExtraError("Parquet", "files") from None
+    with file.open() as stream:
+        try:
+            # INT96 holds days that nanoseconds in 64 bits do not: 9999-12-31 would come out as 1816-03-29.
+            opened = pq.ParquetFile(stream, coerce_int96_timestamp_unit="us")
+        except pa.ArrowException as error:
+            raise SourceError(
+                f"{file.name} is not a complete Parquet file: {_first_line(error)}", hint="Write it again."
+            ) from error
+        yield opened
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _rows_of(batch: Any, pa: Any, name: str, start: int) -> Iterator[dict[str, Any]]:
+    """
+    Args:
+        start: the number of the first row, for messages.
+    """
+    names = batch.schema.names
+    columns = [_values_of(column, pa, name, start, field) for field, column in zip(names, batch.columns, strict=True)]
+    for values in zip(*columns, strict=True) if columns else ():
+        yield dict(zip(names, values, strict=True))
+
+
+def _values_of(column: Any, pa: Any, name: str, start: int, field: str) -> list[Any]:
+    kind = _in_microseconds(column.type, pa)
+    if kind != column.type:
+        column = column.cast(kind, safe=False)
+    try:
+        values: list[Any] = column.to_pylist()
+    except (ValueError, OverflowError):
+        values = []
+        for row, scalar in enumerate(column):
+            try:
+                values.append(_value_of(scalar, pa))
+            except UnicodeDecodeError as error:
+                raise SourceError(
+                    f"{name}, row {start + row}: the column {field!r} is not UTF-8.",
+                    hint="Write its strings as UTF-8, or its bytes as binary.",
+                ) from error
+    shorten = _shortener(column.type, pa)
+    return values if shorten is None else list(map(shorten, values))
+
+
+def _value_of(scalar: Any, pa: Any) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OverflowError):
+        if isinstance(scalar, pa.StructScalar):
+            return {name: _value_of(member, pa) for name, member in scalar.items()}
+        if isinstance(scalar, pa.MapScalar):
+            return [tuple(_value_of(pair, pa).values()) for pair in scalar.values]
+        if isinstance(scalar, pa.ListScalar):
+            return [_value_of(member, pa) for member in scalar.values]
+        if (kind := _in_microseconds(scalar.type, pa)) != scalar.type:
+            return _value_of(scalar.cast(kind, safe=False), pa)
+        # A time that Arrow has and Python has not, such as the year 20000, stays text.
+        try:
+            return scalar.cast(pa.string()).as_py()
+        except pa.ArrowException:
+            return str(scalar.value)
+
+
+def _shortener(kind: Any, pa: Any) -> Callable[[Any], Any] | None:
+    """Gives floats of 32 and 16 bits the digits they were written with, within lists and structs too; None where there
+    are none: Arrow makes 19.989999771118164 of a 32-bit 19.99."""
+    import numpy as np
+
+    types = pa.types
+    if types.is_float32(kind) or types.is_float16(kind):
+        size = np.float32 if types.is_float32(kind) else np.float16
+        return lambda value: value if value is None else shortest(size(value))
+    if types.is_dictionary(kind):
+        return _shortener(kind.value_type, pa)
+    if types.is_map(kind):
+        return _shortener_of_pairs(kind, pa)
+    if types.is_struct(kind):
+        found = {field.name: shorten for field in kind if (shorten := _shortener(field.type, pa))}
+        if not found:
+            return None
+        return lambda value: (
+            value and {name: found[name](member) if name in found else member for name, member in value.items()}
+        )
+    inner = _shortener(kind.value_type, pa) if types.is_nested(kind) and hasattr(kind, "value_type") else None
+    return None if inner is None else lambda value: value and [inner(member) for member in value]
+
+
+def _shortener_of_pairs(kind: Any, pa: Any) -> Callable[[Any], Any] | None:
+    key, item = (_shortener(each, pa) or _same for each in (kind.key_type, kind.item_type))
+    if key is item:
+        return None
+    return lambda pairs: pairs and [(key(name), item(value)) for name, value in pairs]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _in_microseconds(kind: Any, pa: Any) -> Any:
+    """Nanoseconds have no place in Python's own times."""
+    types = pa.types
+    if types.is_list(kind) or types.is_large_list(kind):
+        inner = pa.field(kind.value_field.name, _in_microseconds(kind.value_type, pa))
+        return pa.list_(inner) if types.is_list(kind) else pa.large_list(inner)
+    if types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _in_microseconds(field.type, pa)) for field in kind])
+    if getattr(kind, "unit", None) != "ns":
+        return kind
+    if types.is_timestamp(kind):
+        return pa.timestamp("us", kind.tz)
+    return pa.time64("us") if types.is_time64(kind) else pa.duration("us")
+
+
+def _arrow_type(kind: Any) -> ColumnType | None:
+    from pyarrow import types
+
+    if types.is_null(kind):
+        return None
+    if types.is_dictionary(kind):
+        return _arrow_type(kind.value_type)
+    for is_kind, column_type in (
+        (types.is_boolean, ColumnType.BOOLEAN),
+        (types.is_uint64, ColumnType.DECIMAL),
+        (types.is_integer, ColumnType.INTEGER),
+        (types.is_floating, ColumnType.NUMBER),
+        (types.is_decimal, ColumnType.DECIMAL),
+        (types.is_date, ColumnType.DATE),
+        (types.is_time, ColumnType.TIME),
+        (types.is_timestamp, ColumnType.TIMESTAMP),
+        (types.is_struct, ColumnType.JSON),
+        (types.is_map, ColumnType.JSON),
+        (types.is_nested, ColumnType.ARRAY),
+        (types.is_binary, ColumnType.BYTES),
+        (types.is_large_binary, ColumnType.BYTES),
+        (types.is_fixed_size_binary, ColumnType.BYTES),
+    ):
+        if is_kind(kind):
+            return column_type
+    return ColumnType.UUID if str(kind) == "extension<arrow.uuid>" else ColumnType.TEXT

@@ -1,0 +1,62 @@
+"""The seam of the files: whatever a library says of one that it cannot read becomes a sentence with its place."""
+
+from __future__ import annotations
+
+import csv
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rowvec.errors import RowvecError, SourceError
+from rowvec.sources.files.base import Format
+from rowvec.sources.storage import File
+
+LIBRARY_ERRORS = (
+    OSError,
+    EOFError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+    NotImplementedError,
+    csv.Error,
+    zlib.error,
+)
+"""What the standard library's readers and Arrow raise for bytes that are not what they should be: each of Arrow's own
+errors is derived from one of these."""
+
+
+@contextmanager
+def reading(file: File) -> Iterator[None]:
+    """Raises SourceError in place of an error of a library."""
+    try:
+        yield
+    except RowvecError:
+        raise
+    except LIBRARY_ERRORS as error:
+        raise _sentence(file, error) from error
+
+
+def rows_of(file: File, form: Format, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows of a file, see `Format.rows`; what stops that is told with the last row that was read."""
+    rows = iter(form.rows(file, names))
+    line = 0
+    while True:
+        try:
+            found = next(rows, None)
+        except RowvecError:
+            raise
+        except LIBRARY_ERRORS as error:
+            raise _sentence(file, error, f", after {form.line} {line}" if line else "") from error
+        if found is None:
+            return
+        line = found[0]
+        yield found
+
+
+def _sentence(file: File, error: BaseException, row: str = "") -> SourceError:
+    said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return SourceError(
+        f"{file.name}{row} cannot be read: {said}", hint="The file is damaged or of another kind: write it again."
+    )
