@@ -13,6 +13,7 @@ from rowvec.stores.base import Ledger, TableSpec, Totals
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
 from rowvec.testing.generation import Made, MemoryGeneration, Tables
 from rowvec.types import Check, Generation, Report, Run, State
+from rowvec.words import problem
 
 
 class MemoryStore:
@@ -83,6 +84,9 @@ class MemoryStore:
         return self.handle(self, known[state], spec) if state in known else None
 
     def prepare(self, spec: TableSpec) -> MemoryGeneration:
+        wrong = problem(spec.language) if spec.language is not None else None
+        if wrong:
+            raise StoreError(f"{self.location}: {wrong}", hint="Set store.language.")
         known = self.tables.generations
         live = known.get(State.LIVE)
         action = choose(known, spec.fingerprint, empty=live is not None and not live.records)

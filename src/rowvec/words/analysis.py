@@ -1,0 +1,174 @@
+"""What a keyword index holds of a text, and what a query asks it for: the same for every store."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+from rowvec.words.folding import folded
+from rowvec.words.languages import problem, script_of, stemmer, stemmers_for, stop_words
+from rowvec.words.tokens import UNITS, Kind, Part, parts_of, pieces
+
+FORMAT = 2
+"""The number of what a text gives a keyword index. Whoever changes that raises it: the next sync makes every index
+again from the rows, and `rowvec check` says so before."""
+LONGEST_TEXT = 100_000
+"""Characters of a text that are indexed."""
+LONGEST_QUERY, QUERY_TERMS = 10_000, 200
+LONGEST_TERM = 200
+"""Characters of a term; the rest of a longer one is cut off, in text and query."""
+LONGEST_NEIGHBOUR = 20
+REMEMBERED = 50_000
+"""Pieces of text whose words are kept in memory, about 20 MB."""
+
+
+class Token(NamedTuple):
+    term: str
+    """As the index holds it."""
+    start: int
+    """Of its place in the text, in characters; tokens may overlap."""
+    end: int
+
+
+class _Piece(NamedTuple):
+    """What stands between two blanks, analysed."""
+
+    terms: tuple[str, ...]
+    """For the index."""
+    asked: tuple[str, ...]
+    """For a query."""
+    tail: str
+    """The word or number that it is or ends with, if the next piece may be joined to it; else ""."""
+    head: str
+    """The number or unit that it begins with, if it may be joined to the piece before; else ""."""
+
+
+class Analyzer:
+    """Texts and queries as terms.
+
+    Args:
+        language: one of `languages.names()`.
+
+    Raises:
+        ValueError: there is no such language.
+    """
+
+    def __init__(self, language: str) -> None:
+        wrong = problem(language)
+        if wrong:
+            raise ValueError(wrong)
+        by_script = stemmers_for(language)
+        self._stems = {script: stemmer(name) for script, name in by_script.items()}
+        self._stop_words = {script: stop_words(name) for script, name in by_script.items()}
+        self._known: dict[str, _Piece] = {}
+
+    def terms(self, text: str) -> list[str]:
+        """The terms of a text in its order, each as often as it occurs."""
+        found: list[str] = []
+        for piece, joined in self._pieces(text[:LONGEST_TEXT]):
+            found += piece.terms
+            if joined:
+                found.append(joined)
+        return found
+
+    def query(self, query: str) -> dict[str, float]:
+        """The first 200 distinct terms of a query, each with its weight: 1 + ln n where it occurs n times."""
+        counts: Counter[str] = Counter()
+        for piece, joined in self._pieces(query[:LONGEST_QUERY]):
+            counts.update(piece.asked)
+            if joined:
+                counts[joined] += 1
+        return {term: 1 + math.log(count) for term, count in list(counts.items())[:QUERY_TERMS]}
+
+    def tokens(self, text: str) -> Iterator[Token]:
+        """The terms of a text with their places in it."""
+        tail, start_of_tail = "", 0
+        for piece, start in pieces(text[:LONGEST_TEXT]):
+            parts = parts_of(piece)
+            for part in parts:
+                for term in self._terms_of(part):
+                    yield Token(term, start + part.start, start + part.end)
+            known = self._piece(piece)
+            joined = _joined(tail, known.head) if known.head else ""
+            if joined:
+                yield Token(joined, start_of_tail, start + parts[0].end)
+            grouped = _tail(tail, known, joined)
+            if grouped == known.tail:
+                start_of_tail = start + max((part.start for part in parts if part.end == len(piece)), default=0)
+            tail = grouped
+
+    def _pieces(self, text: str) -> Iterator[tuple[_Piece, str]]:
+        """Each piece with what it and the end of the one before are together, if that is a word."""
+        known, tail = self._known, ""
+        for piece in text.split():
+            found = known.get(piece) or self._piece(piece)
+            joined = _joined(tail, found.head) if found.head and tail else ""
+            yield found, joined
+            tail = _tail(tail, found, joined)
+
+    def _piece(self, piece: str) -> _Piece:
+        found = self._known.get(piece)
+        if found is None:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            found = self._known[piece] = self._analysed(piece)
+        return found
+
+    def _analysed(self, piece: str) -> _Piece:
+        parts = parts_of(piece)
+        terms = [(term, part.kind) for part in parts for term in self._terms_of(part)]
+        asked = tuple(term for term, kind in terms if kind is not Kind.INDEXED)
+        head = tail = ""
+        if terms:
+            first, last = parts[0], [part for part in parts if part.end == max(each.end for each in parts)][-1]
+            if first.start == 0 and (first.text[0].isdecimal() or first.text in UNITS):
+                head = first.text if first.text.isdecimal() or first.text in UNITS else ""
+            if last.end == len(piece) and (last.kind is Kind.WORD or _is_number(last.text)):
+                tail = last.text if self._terms_of(last) else ""
+        return _Piece(tuple(term for term, _ in terms), asked, tail, head)
+
+    def _terms_of(self, part: Part) -> list[str]:
+        """None for a stop word; two where the stem of the word without its diacritics is another one."""
+        word = part.text[:LONGEST_TERM]
+        plain = folded(word)
+        script = script_of(word)
+        stem = self._stems.get(script)
+        if part.kind is not Kind.WORD or stem is None:
+            return [plain]
+        if word in self._stop_words[script]:
+            return []
+        found = folded(stem(word))
+        if plain == word:
+            return [found]
+        return list(dict.fromkeys((found, stem(plain))))
+
+
+def _is_number(word: str) -> bool:
+    return word.replace(".", "").replace("'", "").isdecimal()
+
+
+def _joined(tail: str, head: str) -> str:
+    """A word before a number (tn 2110), a number before a unit (5 ghz), or thousands apart (10 000) as one; else ""."""
+    if not tail or len(tail) > LONGEST_NEIGHBOUR or len(head) > LONGEST_NEIGHBOUR:
+        return ""
+    if head.isdecimal():
+        if tail.replace("'", "").isdecimal():
+            first = tail.partition("'")[0]
+            grouped = len(head) == 3 and len(first) <= 3 and not first.startswith("0")
+            return tail.replace("'", "") + head if grouped else ""
+        return "" if _is_number(tail) else folded(tail) + head
+    return tail.replace("'", "") + head if _is_number(tail) else ""
+
+
+def _tail(before: str, piece: _Piece, joined: str) -> str:
+    """What the next piece may be joined to; thousands so far have an apostrophe between them."""
+    return f"{before}'{piece.tail}" if joined and joined.isdecimal() and piece.tail else piece.tail
+
+
+@lru_cache(maxsize=16)
+def analyzer(language: str) -> Analyzer:
+    """That of a language, shared: what it has learnt of the texts makes it fast. For any number of threads."""
+    return Analyzer(language)
