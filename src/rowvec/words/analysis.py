@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from rowvec.words.folding import folded
@@ -21,6 +22,8 @@ LONGEST_QUERY, QUERY_TERMS = 10_000, 200
 LONGEST_TERM = 200
 """Characters of a term; the rest of a longer one is cut off, in text and query."""
 LONGEST_NEIGHBOUR = 20
+_EDGES = ".,;:!?()\"'"
+"""What stands beside a word without being a part of any."""
 REMEMBERED = 50_000
 """Pieces of text whose words are kept in memory, about 20 MB."""
 
@@ -68,20 +71,29 @@ class Analyzer:
     def terms(self, text: str) -> list[str]:
         """The terms of a text in its order, each as often as it occurs."""
         found: list[str] = []
-        for piece, joined in self._pieces(text[:LONGEST_TEXT]):
+        known, tail = self._known, ""
+        for each in text[:LONGEST_TEXT].split():
+            piece = known.get(each) or self._piece(each)
             found += piece.terms
-            if joined:
-                found.append(joined)
+            if piece.head and tail:
+                joined = _joined(tail, piece.head)
+                if joined:
+                    found.append(joined)
+                tail = _tail(tail, piece, joined)
+            else:
+                tail = piece.tail
         return found
 
     def query(self, query: str) -> dict[str, float]:
         """The first 200 distinct terms of a query, each with its weight: 1 + ln n where it occurs n times."""
         counts: Counter[str] = Counter()
-        for piece, joined in self._pieces(query[:LONGEST_QUERY]):
-            counts.update(piece.asked)
-            if joined:
-                counts[joined] += 1
-        return {term: 1 + math.log(count) for term, count in list(counts.items())[:QUERY_TERMS]}
+        tail = ""
+        for each in query[:LONGEST_QUERY].split():
+            piece = self._piece(each)
+            joined = _joined(tail, piece.head)
+            counts.update((*piece.asked, joined) if joined else piece.asked)
+            tail = _tail(tail, piece, joined)
+        return {term: 1 + math.log(count) for term, count in islice(counts.items(), QUERY_TERMS)}
 
     def tokens(self, text: str) -> Iterator[Token]:
         """The terms of a text with their places in it."""
@@ -92,22 +104,13 @@ class Analyzer:
                 for term in self._terms_of(part):
                     yield Token(term, start + part.start, start + part.end)
             known = self._piece(piece)
-            joined = _joined(tail, known.head) if known.head else ""
+            joined = _joined(tail, known.head)
             if joined:
                 yield Token(joined, start_of_tail, start + parts[0].end)
             grouped = _tail(tail, known, joined)
             if grouped == known.tail:
                 start_of_tail = start + max((part.start for part in parts if part.end == len(piece)), default=0)
             tail = grouped
-
-    def _pieces(self, text: str) -> Iterator[tuple[_Piece, str]]:
-        """Each piece with what it and the end of the one before are together, if that is a word."""
-        known, tail = self._known, ""
-        for piece in text.split():
-            found = known.get(piece) or self._piece(piece)
-            joined = _joined(tail, found.head) if found.head and tail else ""
-            yield found, joined
-            tail = _tail(tail, found, joined)
 
     def _piece(self, piece: str) -> _Piece:
         found = self._known.get(piece)
@@ -118,25 +121,36 @@ class Analyzer:
         return found
 
     def _analysed(self, piece: str) -> _Piece:
+        if piece.isascii():
+            word = piece.strip(_EDGES)
+            if word.isalpha():
+                return self._plain_word(piece, word.lower())
         parts = parts_of(piece)
         terms = [(term, part.kind) for part in parts for term in self._terms_of(part)]
         asked = tuple(term for term, kind in terms if kind is not Kind.INDEXED)
         head = tail = ""
         if terms:
-            first, last = parts[0], [part for part in parts if part.end == max(each.end for each in parts)][-1]
+            first, last = parts[0], max(parts, key=lambda part: part.end)
             if first.start == 0 and (first.text[0].isdecimal() or first.text in UNITS):
                 head = first.text if first.text.isdecimal() or first.text in UNITS else ""
             if last.end == len(piece) and (last.kind is Kind.WORD or _is_number(last.text)):
                 tail = last.text if self._terms_of(last) else ""
         return _Piece(tuple(term for term, _ in terms), asked, tail, head)
 
+    def _plain_word(self, piece: str, word: str) -> _Piece:
+        terms = tuple(self._terms_of(Part(word, 0, len(word), Kind.WORD)))
+        tail = word if terms and piece[-1].isalpha() else ""
+        return _Piece(terms, terms, tail, word if terms and word in UNITS and piece[0].isalpha() else "")
+
     def _terms_of(self, part: Part) -> list[str]:
         """None for a stop word; two where the stem of the word without its diacritics is another one."""
         word = part.text[:LONGEST_TERM]
         plain = folded(word)
+        if part.kind is not Kind.WORD:
+            return [plain]
         script = script_of(word)
         stem = self._stems.get(script)
-        if part.kind is not Kind.WORD or stem is None:
+        if stem is None:
             return [plain]
         if word in self._stop_words[script]:
             return []
@@ -152,7 +166,7 @@ def _is_number(word: str) -> bool:
 
 def _joined(tail: str, head: str) -> str:
     """A word before a number (tn 2110), a number before a unit (5 ghz), or thousands apart (10 000) as one; else ""."""
-    if not tail or len(tail) > LONGEST_NEIGHBOUR or len(head) > LONGEST_NEIGHBOUR:
+    if not tail or not head or len(tail) > LONGEST_NEIGHBOUR or len(head) > LONGEST_NEIGHBOUR:
         return ""
     if head.isdecimal():
         if tail.replace("'", "").isdecimal():

@@ -26,6 +26,7 @@ _RANGES = (
     (0x1F00, "latin"), (0x2000, "greek"),
 )  # fmt: skip
 """Where each script ends."""
+_LATIN_END = _RANGES[0][0]
 _LEFT_OUT = frozenset({"porter", "dutch_porter"})
 
 
@@ -52,6 +53,8 @@ def problem(language: str) -> str | None:
 def script_of(word: str) -> str:
     """ "latin", "cyrillic" and so on; "" for one that no language here is written in."""
     code = ord(word[0])
+    if code < _LATIN_END:
+        return "latin"
     return next((script for end, script in _RANGES if code < end), "")
 
 

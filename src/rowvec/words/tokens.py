@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
+from itertools import pairwise
 from typing import NamedTuple
 
 from rowvec.words.folding import lowered, shape_of
@@ -45,6 +46,8 @@ _ATOMS = re.compile(_ATOM)
 _NUMBER_OF = re.compile(r"(v?)(\d++(?:[.,']\d++)*+)((?!\d)[^\W_]*+)")
 _ENTITY = re.compile(r"&(?:amp|nbsp|lt|gt|quot|apos|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _PIECE = re.compile(r"\S+")
+_CONTRACTED = frozenset(("t", "d", "ll", "re", "ve", "m"))
+"""What an apostrophe leaves of an English word: don't, we'll."""
 _SIGNS = re.compile(r"[.+#',]")
 _DIGIT = re.compile(r"\d")
 
@@ -75,28 +78,22 @@ def pieces(text: str) -> Iterator[tuple[str, int]]:
 
 def parts_of(piece: str) -> list[Part]:
     """The words of a text without blanks, in the order of their beginnings."""
-    if piece.isascii() and piece.isalpha():
-        return [Part(piece.lower(), 0, len(piece), Kind.WORD)]
     if "&" in piece:
         piece = _ENTITY.sub(lambda found: " " * len(found.group()), piece)
     text, starts, ends = lowered(piece)
     shape = shape_of(text)
     found: list[Part] = []
-
-    def add(word: str, start: int, end: int, kind: Kind) -> None:
-        found.append(Part(word, starts[start], ends[end - 1], kind))
-
     for run in _RUN.finditer(shape):
         start, end = run.span()
         if run.lastgroup == "run":
-            for word, first, last, kind in _of_run(text, shape, start, end):
-                add(word, first, last, kind)
+            _add_run(found, text, shape, start, end)
         elif run.lastgroup == "unspaced":
-            for word, first, last, kind in _of_unspaced(text, start, end):
-                add(word, first, last, kind)
+            found += _of_unspaced(text, start, end)
         else:
-            add(text[start:end], start, end, Kind.EXACT)
-    return found
+            found.append(Part(text[start:end], start, end, Kind.EXACT))
+    if piece.isascii():
+        return found
+    return [Part(word, starts[start], ends[end - 1], kind) for word, start, end, kind in found]
 
 
 def _of_unspaced(text: str, start: int, end: int) -> Iterator[Part]:
@@ -110,76 +107,65 @@ def _of_unspaced(text: str, start: int, end: int) -> Iterator[Part]:
             yield Part(text[place : place + 2], place, place + 2, Kind.EXACT)
 
 
-def _of_run(text: str, shape: str, start: int, end: int) -> Iterator[Part]:
+def _add_run(found: list[Part], text: str, shape: str, start: int, end: int) -> None:
     """The parts of a run, each piece between slashes joined, and two of those joined where it is a code."""
-    atoms = [found.span() for found in _ATOMS.finditer(shape, start, end)]
+    atoms = [atom.span() for atom in _ATOMS.finditer(shape, start, end)]
     if len(atoms) == 1:
-        yield from _of_atom(text[start:end], start, end)
+        _add_atom(found, text[start:end], start, end)
         return
-    group: list[tuple[int, int]] = []
-    groups = [group]
-    for place, (first, last) in enumerate(atoms):
-        if place and shape[first - 1] == "/":
-            group = []
-            groups.append(group)
-        group.append((first, last))
-    for group in groups:
-        yield from _of_group(text, group)
-    if len(groups) == 2:
-        whole = text[start:end]
-        if _DIGIT.search(whole) or all(last - first <= SHORT for first, last in atoms):
-            yield from _joined(text, atoms)
+    slashes = [place for place, (first, _) in enumerate(atoms) if place and shape[first - 1] == "/"]
+    edges = [0, *slashes, len(atoms)]
+    for one, next_one in pairwise(edges):
+        _add_group(found, text, atoms[one:next_one])
+    if len(slashes) == 1 and (_DIGIT.search(text, start, end) or all(last - first <= SHORT for first, last in atoms)):
+        _add_joined(found, text, atoms)
 
 
-def _of_group(text: str, atoms: list[tuple[int, int]]) -> Iterator[Part]:
-    words = [text[first:last] for first, last in atoms]
-    if len(words) > 1 and text[atoms[-1][0] - 1] == "'" and words[-1] == "s":
+def _add_group(found: list[Part], text: str, atoms: list[tuple[int, int]]) -> None:
+    after_apostrophe = ""
+    if len(atoms) > 1 and text[atoms[-1][0] - 1] == "'":
+        first, last = atoms[-1]
+        after_apostrophe = text[first:last]
+    if after_apostrophe == "s":
         # The English genitive says nothing.
-        words, atoms = words[:-1], atoms[:-1]
-    contracted = len(words) == 2 and text[atoms[1][0] - 1] == "'" and words[1] in ("t", "d", "ll", "re", "ve", "m")
-    if not contracted:
-        for word, (first, last) in zip(words, atoms, strict=True):
-            yield from _of_atom(word, first, last)
-    if len(words) > 1:
-        yield from _joined(text, atoms)
+        atoms = atoms[:-1]
+    if len(atoms) != 2 or after_apostrophe not in _CONTRACTED:
+        for first, last in atoms:
+            _add_atom(found, text[first:last], first, last)
+    if len(atoms) > 1:
+        _add_joined(found, text, atoms)
 
 
-def _joined(text: str, atoms: list[tuple[int, int]]) -> Iterator[Part]:
+def _add_joined(found: list[Part], text: str, atoms: list[tuple[int, int]]) -> None:
     words = [text[first:last] for first, last in atoms]
     start, end = atoms[0][0], atoms[-1][1]
     if len(words) == 2 and words[1] in UNITS and _is_number(words[0]):
-        yield Part(_plain(words[0]) + words[1], start, end, Kind.EXACT)
+        found.append(Part(_values(words[0])[0] + words[1], start, end, Kind.EXACT))
         return
     word = _SIGNS.sub("", "".join(words))
     if len(word) <= LONGEST_JOINED:
-        yield Part(word, start, end, Kind.EXACT if _DIGIT.search(word) else Kind.WORD)
+        found.append(Part(word, start, end, Kind.EXACT if _DIGIT.search(word) else Kind.WORD))
 
 
-def _of_atom(word: str, start: int, end: int) -> Iterator[Part]:
+def _add_atom(found: list[Part], word: str, start: int, end: int) -> None:
     if not _DIGIT.search(word):
-        yield Part(word, start, end, Kind.EXACT if word[-1] in "+#" else Kind.WORD)
+        found.append(Part(word, start, end, Kind.EXACT if word[-1] in "+#" else Kind.WORD))
         return
-    found = _NUMBER_OF.fullmatch(word)
-    if found is None or (found[1] and "." not in found[2]) or (found[1] and found[3]):
-        yield Part(word, start, end, Kind.EXACT)
+    number = None if word.isdecimal() else _NUMBER_OF.fullmatch(word)
+    if number is None or (number[1] and ("." not in number[2] or number[3])):
+        found.append(Part(word, start, end, Kind.EXACT))
         return
-    _, number, unit = found.groups()
-    values = _values(number)
-    for value in values:
-        yield Part(value + unit, start, end, Kind.EXACT)
+    _, digits, unit = number.groups()
+    values = _values(digits)
+    found += [Part(value + unit, start, end, Kind.EXACT) for value in values]
     if unit in UNITS:
         place = end - len(unit)
-        for value in values:
-            yield Part(value, start, place, Kind.INDEXED)
-        yield Part(unit, place, end, Kind.INDEXED)
+        found += [Part(value, start, place, Kind.INDEXED) for value in values]
+        found.append(Part(unit, place, end, Kind.INDEXED))
 
 
 def _is_number(word: str) -> bool:
     return word[0].isdigit() and word[-1].isdigit() and not any(map(str.isalpha, word))
-
-
-def _plain(number: str) -> str:
-    return _values(number)[0]
 
 
 def _values(number: str) -> list[str]:
