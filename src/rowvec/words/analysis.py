@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from rowvec.words.folding import folded
 from rowvec.words.languages import problem, script_of, stemmer, stemmers_for, stop_words
-from rowvec.words.tokens import UNITS, Kind, Part, parts_of, pieces
+from rowvec.words.tokens import UNITS, Kind, Part, parts_of, pieces, spaced
 
 FORMAT = 2
 """The number of what a text gives a keyword index. Whoever changes that raises it: the next sync makes every index
@@ -22,8 +23,13 @@ LONGEST_QUERY, QUERY_TERMS = 10_000, 200
 LONGEST_TERM = 200
 """Characters of a term; the rest of a longer one is cut off, in text and query."""
 LONGEST_NEIGHBOUR = 20
-_EDGES = ".,;:!?()\"'"
-"""What stands beside a word without being a part of any."""
+_SIMPLE = re.compile(
+    r"(?P<whole>\d++)|(?P<decimal>0\.\d++|\d++\.(?:\d\d?|\d{4,}+))|(?P<thousands>[1-9]\d?\d?\.\d{3})"
+    r"|[A-Za-z]++\d[A-Za-z\d]*+|\d++[A-Za-z]++\d[A-Za-z\d]*+"
+)
+"""Numbers, and codes that are no quantities."""
+_BEFORE, _AFTER = ".,:'-+#@/~_&", ".,:'-/_&"
+"""What stands beside a word without being a part of it."""
 REMEMBERED = 50_000
 """Pieces of text whose words are kept in memory, about 20 MB."""
 
@@ -72,7 +78,7 @@ class Analyzer:
         """The terms of a text in its order, each as often as it occurs."""
         found: list[str] = []
         known, tail = self._known, ""
-        for each in text[:LONGEST_TEXT].split():
+        for each in spaced(text[:LONGEST_TEXT]).split():
             piece = known.get(each) or self._piece(each)
             found += piece.terms
             if piece.head and tail:
@@ -88,7 +94,7 @@ class Analyzer:
         """The first 200 distinct terms of a query, each with its weight: 1 + ln n where it occurs n times."""
         counts: Counter[str] = Counter()
         tail = ""
-        for each in query[:LONGEST_QUERY].split():
+        for each in spaced(query[:LONGEST_QUERY]).split():
             piece = self._piece(each)
             joined = _joined(tail, piece.head)
             counts.update((*piece.asked, joined) if joined else piece.asked)
@@ -98,7 +104,7 @@ class Analyzer:
     def tokens(self, text: str) -> Iterator[Token]:
         """The terms of a text with their places in it."""
         tail, start_of_tail = "", 0
-        for piece, start in pieces(text[:LONGEST_TEXT]):
+        for piece, start in pieces(spaced(text[:LONGEST_TEXT])):
             parts = parts_of(piece)
             for part in parts:
                 for term in self._terms_of(part):
@@ -122,17 +128,20 @@ class Analyzer:
 
     def _analysed(self, piece: str) -> _Piece:
         if piece.isascii():
-            word = piece.strip(_EDGES)
+            word = piece.lstrip(_BEFORE).rstrip(_AFTER)
             if word.isalpha():
                 return self._plain_word(piece, word.lower())
+            simple = _SIMPLE.fullmatch(word)
+            if simple:
+                return _simple_piece(piece, word.lower(), simple)
         parts = parts_of(piece)
         terms = [(term, part.kind) for part in parts for term in self._terms_of(part)]
         asked = tuple(term for term, kind in terms if kind is not Kind.INDEXED)
         head = tail = ""
         if terms:
             first, last = parts[0], max(parts, key=lambda part: part.end)
-            if first.start == 0 and (first.text[0].isdecimal() or first.text in UNITS):
-                head = first.text if first.text.isdecimal() or first.text in UNITS else ""
+            if (first.text.isdecimal() and piece.startswith(first.text)) or (first.start == 0 and first.text in UNITS):
+                head = first.text
             if last.end == len(piece) and (last.kind is Kind.WORD or _is_number(last.text)):
                 tail = last.text if self._terms_of(last) else ""
         return _Piece(tuple(term for term, _ in terms), asked, tail, head)
@@ -158,6 +167,15 @@ class Analyzer:
         if plain == word:
             return [found]
         return list(dict.fromkeys((found, stem(plain))))
+
+
+def _simple_piece(piece: str, word: str, found: re.Match[str]) -> _Piece:
+    """What `_analysed` makes of a number or of a code without signs, in fewer steps."""
+    terms = (word.replace(".", ""), word) if found.lastgroup == "thousands" else (word,)
+    number = found.lastgroup is not None
+    whole = number and piece[0] == word[0]
+    head = word if found.lastgroup == "whole" and whole else ""
+    return _Piece(terms, terms, terms[0] if number and piece[-1].isdecimal() else "", head)
 
 
 def _is_number(word: str) -> bool:

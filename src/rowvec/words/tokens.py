@@ -45,6 +45,7 @@ _RUN = re.compile(
 _ATOMS = re.compile(_ATOM)
 _NUMBER_OF = re.compile(r"(v?)(\d++(?:[.,']\d++)*+)((?!\d)[^\W_]*+)")
 _ENTITY = re.compile(r"&(?:amp|nbsp|lt|gt|quot|apos|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
+_BREAKS = str.maketrans(dict.fromkeys('\0!"$%()*;<=>?[\\]^`{|}', " "))
 _PIECE = re.compile(r"\S+")
 _CONTRACTED = frozenset(("t", "d", "ll", "re", "ve", "m"))
 """What an apostrophe leaves of an English word: don't, we'll."""
@@ -70,6 +71,13 @@ class Part(NamedTuple):
     kind: Kind
 
 
+def spaced(text: str) -> str:
+    """The text with blanks in place of what is never a part of a word; of the same length."""
+    if "&" in text:
+        text = _ENTITY.sub(lambda found: " " * len(found.group()), text)
+    return text.translate(_BREAKS)
+
+
 def pieces(text: str) -> Iterator[tuple[str, int]]:
     """What stands between blanks, and where it begins."""
     for found in _PIECE.finditer(text):
@@ -78,11 +86,12 @@ def pieces(text: str) -> Iterator[tuple[str, int]]:
 
 def parts_of(piece: str) -> list[Part]:
     """The words of a text without blanks, in the order of their beginnings."""
-    if "&" in piece:
-        piece = _ENTITY.sub(lambda found: " " * len(found.group()), piece)
+    found: list[Part] = []
+    if piece.isascii() and piece.isalnum():
+        _add_atom(found, piece.lower(), 0, len(piece))
+        return found
     text, starts, ends = lowered(piece)
     shape = shape_of(text)
-    found: list[Part] = []
     for run in _RUN.finditer(shape):
         start, end = run.span()
         if run.lastgroup == "run":
@@ -170,18 +179,18 @@ def _is_number(word: str) -> bool:
 
 def _values(number: str) -> list[str]:
     """How a number may be written: 10,000 as 10000 and as 10.000; 3,5 as 3.5; 2.0.1 as that."""
-    first, *rest = re.split("[.,']", number)
-    signs = re.sub(r"\d", "", number)
+    plain = number.replace(",", ".").replace("'", ".")
+    first, *rest = plain.split(".")
     if not rest:
         return [number]
-    in_thousands = all(len(group) == 3 for group in rest) and len(first) <= 3 and not first.startswith("0")
+    in_thousands = len(first) <= 3 and first[0] != "0" and all(len(group) == 3 for group in rest)
     if len(rest) == 1:
-        decimal = f"{first}.{rest[0]}"
-        return [first + rest[0], decimal] if in_thousands else [decimal]
+        return [first + rest[0], plain] if in_thousands else [plain]
+    signs = "".join(char for char in number if not char.isdecimal())
     if in_thousands and len(set(signs)) == 1:
-        return [first + "".join(rest), *([number] if signs[0] == "." else [])]
+        return [first + "".join(rest), *([plain] if signs[0] == "." else [])]
     if len(set(signs[:-1])) == 1 and signs[-1] != signs[0] and all(len(group) == 3 for group in rest[:-1]):
         return [first + "".join(rest[:-1]) + "." + rest[-1]]
     if "." not in signs:
         return [first, *rest]
-    return [number.replace(",", ".").replace("'", "."), *(each for each in (first, *rest) if len(each) > SHORT)]
+    return [plain, *(each for each in (first, *rest) if len(each) > SHORT)]

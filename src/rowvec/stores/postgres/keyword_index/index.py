@@ -150,8 +150,8 @@ class KeywordIndex:
         given = {"keys": batch.keys, "lengths": batch.lengths}
         placed = conn.execute(self._sql("place"), given).fetchall()
         numbers = {key: number for _, key, number in placed}
-        words, entries = batch.postings([numbers[key] for key in batch.keys])
-        conn.execute(self._sql("store"), [placed[0][0], words, entries])
+        postings = batch.postings([numbers[key] for key in batch.keys])
+        conn.execute(self._sql("post"), {"segment": placed[0][0], **postings._asdict()})
 
     def delete(self, conn: Connection, keys: Sequence[Key]) -> None:
         """Forget keys; those that are not there are passed over."""

@@ -51,6 +51,13 @@ with texts as materialized (
 )
 select (select segment from segment), key, document from placed
 
+-- name: post
+-- The postings of a new segment: words with blanks between them, and all entries one after another, each word's with its
+-- first byte (counted from 1) and length. As arrays of texts and bytes they would take several times as long to send.
+insert into {postings} (word, segment, entries)
+select word, %(segment)s, substring(%(packed)b::bytea from first for size)
+from unnest(string_to_array(%(words)s, ' '), %(firsts)s::integer[], %(sizes)s::integer[]) as given (word, first, size)
+
 -- name: delete
 -- Forget keys: their entries are dead from now on.
 with locked as materialized (

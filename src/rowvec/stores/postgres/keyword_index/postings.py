@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from rowvec.types import Key
 from rowvec.words import Analyzer
@@ -16,6 +17,18 @@ LONGEST = 32_767
 """Words of a text, and occurrences of one word, that are counted."""
 TERMS = 1_000_000
 """Words of a batch, about 100 MB in hand."""
+
+
+class Postings(NamedTuple):
+    """Those of one segment, as statement `post` takes them."""
+
+    words: str
+    """In order, blanks between them."""
+    firsts: str
+    """Of each word the place of its first byte in `packed`, counted from 1; a PostgreSQL array."""
+    sizes: str
+    """And how many there are."""
+    packed: bytes
 
 
 class Batch:
@@ -41,9 +54,8 @@ class Batch:
     def size(self) -> int:
         return len(self._words)
 
-    def postings(self, numbers: Sequence[int]) -> tuple[list[str], list[bytes]]:
-        """Each word, in order, with its packed entries.
-
+    def postings(self, numbers: Sequence[int]) -> Postings:
+        """
         Args:
             numbers: of the texts, shape (texts,).
         """
@@ -57,9 +69,14 @@ class Batch:
         entries["document"] = np.array(numbers, np.int64)[texts]
         entries["count"] = np.minimum(np.array(self._counts, np.int64), LONGEST)[order]
         entries["length"] = np.array(self.lengths, np.int64)[texts]
-        packed, width = entries.tobytes(), ENTRY.itemsize
-        ends = (np.cumsum(np.bincount(words, minlength=len(vocabulary))) * width).tolist()
-        return vocabulary, [packed[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        sizes = np.bincount(words, minlength=len(vocabulary)) * ENTRY.itemsize
+        firsts = np.cumsum(sizes) - sizes + 1
+        return Postings(" ".join(vocabulary), _array(firsts), _array(sizes), entries.tobytes())
+
+
+def _array(values: npt.NDArray[np.intp]) -> str:
+    """As PostgreSQL reads an array."""
+    return "{" + ",".join(map(str, values.tolist())) + "}"
 
 
 def batches(keys: Sequence[Key], texts: Sequence[str], analyzer: Analyzer, most: int) -> Iterator[Batch]:
