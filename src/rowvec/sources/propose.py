@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from rowvec.errors import SourceError
 from rowvec.sources.databases import Database, Relation, open_database, unique_keys
-from rowvec.sources.sql import join_name
+from rowvec.sources.sql import join_name, split_name
 from rowvec.types import Column, ColumnType
+from rowvec.words import keyword_language
 
 _KEY_TYPES = {ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID}
 _TELLING = ("title", "name", "description", "summary", "text", "body", "content", "comment", "note", "subject", "tags")
@@ -37,6 +39,8 @@ _METADATA_TYPES = {
     ColumnType.TIMESTAMP,
 }
 _MOST_METADATA = 8
+_SAMPLED, _CHARACTERS = 500, 1_000
+"""Rows that tell the language, and what is looked at of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Proposal:
     metadata: tuple[str, ...]
     cursor: str | None
     where: str | None
+    language: str = "english"
+    """For keyword search, by what some rows say; read of the first proposal only."""
 
 
 def propose(url: str, base: Path | None = None) -> list[Proposal]:
@@ -77,9 +83,25 @@ def propose(url: str, base: Path | None = None) -> list[Proposal]:
                 if error.transient:
                     raise
                 proposals.append(_unreadable(join_name(schema, name), error))
+        proposals.sort(key=lambda p: (p.key is None or not p.text, -(p.rows or 0), p.table))
+        if proposals and proposals[0].text:
+            proposals[0] = replace(proposals[0], language=keyword_language(_sample(database, proposals[0])))
     finally:
         database.engine.dispose()
-    return sorted(proposals, key=lambda p: (p.key is None or not p.text, -(p.rows or 0), p.table))
+    return proposals
+
+
+def _sample(database: Database, proposal: Proposal) -> list[str]:
+    """The text of some rows; none where they cannot be read."""
+    try:
+        with database.connect() as connection:
+            schema, name = split_name(proposal.table)
+            columns: list[sa.ColumnClause[Any]] = [sa.column(each) for each in proposal.text]
+            select = sa.select(*columns).select_from(sa.table(name, schema=schema)).limit(_SAMPLED)
+            _, rows = database.answer(connection, select)
+    except SourceError:
+        return []
+    return [" ".join(str(value) for value in row if value is not None)[:_CHARACTERS] for row in rows]
 
 
 def _propose(database: Database, connection: Connection, schema: str | None, name: str) -> Proposal:

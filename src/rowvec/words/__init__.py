@@ -7,6 +7,19 @@ analysis    all of it: a text or a query becomes terms
 """
 
 from rowvec.words.analysis import FORMAT, Analyzer, Token, analyzer
-from rowvec.words.languages import PLAIN, names, problem
+from rowvec.words.detection import Reading, keyword_language, read
+from rowvec.words.languages import AUTO, PLAIN, names, problem
 
-__all__ = ["FORMAT", "PLAIN", "Analyzer", "Token", "analyzer", "names", "problem"]
+__all__ = [
+    "AUTO",
+    "FORMAT",
+    "PLAIN",
+    "Analyzer",
+    "Reading",
+    "Token",
+    "analyzer",
+    "keyword_language",
+    "names",
+    "problem",
+    "read",
+]

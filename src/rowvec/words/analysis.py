@@ -10,8 +10,9 @@ from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
+from rowvec.words.detection import language_of
 from rowvec.words.folding import folded
-from rowvec.words.languages import problem, script_of, stemmer, stemmers_for, stop_words
+from rowvec.words.languages import AUTO, by_script, problem, script_of, stemmer, stop_words
 from rowvec.words.tokens import UNITS, Kind, Part, parts_of, pieces, spaced
 
 FORMAT = 2
@@ -22,6 +23,9 @@ LONGEST_TEXT = 100_000
 LONGEST_QUERY, QUERY_TERMS = 10_000, 200
 LONGEST_TERM = 200
 """Characters of a term; the rest of a longer one is cut off, in text and query."""
+LOOKED_AT = 2_000
+"""Characters of a text that tell its language."""
+COMMONEST = {"latin": "english", "cyrillic": "russian", "arabic": "arabic", "devanagari": "hindi"}
 LONGEST_NEIGHBOUR = 20
 _SIMPLE = re.compile(
     r"(?P<whole>\d++)|(?P<decimal>0\.\d++|\d++\.(?:\d\d?|\d{4,}+))|(?P<thousands>[1-9]\d?\d?\.\d{3})"
@@ -58,8 +62,11 @@ class _Piece(NamedTuple):
 class Analyzer:
     """Texts and queries as terms.
 
+    In a script of several languages, the words of a text have the stems of the one that it is written in, and those of
+    a query the stems of all. Where the text does not tell, it has all of them too; with `auto`, those of the commonest.
+
     Args:
-        language: one of `languages.names()`.
+        language: one of `languages.names()`, several of them with "+" between them, or `auto`.
 
     Raises:
         ValueError: there is no such language.
@@ -69,13 +76,56 @@ class Analyzer:
         wrong = problem(language)
         if wrong:
             raise ValueError(wrong)
-        by_script = stemmers_for(language)
-        self._stems = {script: stemmer(name) for script, name in by_script.items()}
-        self._stop_words = {script: stop_words(name) for script, name in by_script.items()}
-        self._known: dict[str, _Piece] = {}
+        scripts = by_script(language)
+        self._all = _Words(scripts)
+        self._several = {script: found for script, found in scripts.items() if len(found) > 1}
+        self._candidates = [each for found in self._several.values() for each in found]
+        self._unless_told = scripts
+        if language == AUTO:
+            self._unless_told = {script: (COMMONEST.get(script, found[0]),) for script, found in scripts.items()}
+        self._chosen: dict[tuple[str, ...], _Words] = {}
 
     def terms(self, text: str) -> list[str]:
         """The terms of a text in its order, each as often as it occurs."""
+        return self._words_of(text).terms(text)
+
+    def query(self, query: str) -> dict[str, float]:
+        """The first 200 distinct terms of a query, each with its weight: 1 + ln n where it occurs n times. Stems in
+        several languages count as one term."""
+        return self._all.query(query)
+
+    def tokens(self, text: str) -> Iterator[Token]:
+        """The terms of a text with their places in it."""
+        return self._words_of(text).tokens(text)
+
+    def _words_of(self, text: str) -> _Words:
+        if not self._several:
+            return self._all
+        told = language_of(text[:LOOKED_AT], self._candidates)
+        chosen = {script: (told[script],) if script in told else self._unless_told[script] for script in self._several}
+        known = tuple(",".join(found) for found in chosen.values())
+        if known not in self._chosen:
+            self._chosen[known] = _Words(self._all.languages | chosen)
+        return self._chosen[known]
+
+
+class _Words:
+    """Words with the stems of given languages.
+
+    Args:
+        languages: by script.
+    """
+
+    def __init__(self, languages: dict[str, tuple[str, ...]]) -> None:
+        self.languages = languages
+        self._stems = {script: [stemmer(name) for name in found] for script, found in languages.items()}
+        self._stop_words = {
+            script: frozenset.intersection(*map(stop_words, found)) for script, found in languages.items()
+        }
+        self._terms_asked = QUERY_TERMS * max(map(len, languages.values()), default=1)
+        self._known: dict[str, _Piece] = {}
+
+    def terms(self, text: str) -> list[str]:
         found: list[str] = []
         known, tail = self._known, ""
         for each in spaced(text[:LONGEST_TEXT]).split():
@@ -91,7 +141,6 @@ class Analyzer:
         return found
 
     def query(self, query: str) -> dict[str, float]:
-        """The first 200 distinct terms of a query, each with its weight: 1 + ln n where it occurs n times."""
         counts: Counter[str] = Counter()
         tail = ""
         for each in spaced(query[:LONGEST_QUERY]).split():
@@ -99,10 +148,9 @@ class Analyzer:
             joined = _joined(tail, piece.head)
             counts.update((*piece.asked, joined) if joined else piece.asked)
             tail = _tail(tail, piece, joined)
-        return {term: 1 + math.log(count) for term, count in islice(counts.items(), QUERY_TERMS)}
+        return {term: 1 + math.log(count) for term, count in islice(counts.items(), self._terms_asked)}
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """The terms of a text with their places in it."""
         tail, start_of_tail = "", 0
         for piece, start in pieces(spaced(text[:LONGEST_TEXT])):
             parts = parts_of(piece)
@@ -152,21 +200,20 @@ class Analyzer:
         return _Piece(terms, terms, tail, word if terms and word in UNITS and piece[0].isalpha() else "")
 
     def _terms_of(self, part: Part) -> list[str]:
-        """None for a stop word; two where the stem of the word without its diacritics is another one."""
+        """None for a stop word; several where other languages, or the word without diacritics, have other stems."""
         word = part.text[:LONGEST_TERM]
         plain = folded(word)
         if part.kind is not Kind.WORD:
             return [plain]
         script = script_of(word)
-        stem = self._stems.get(script)
-        if stem is None:
+        stems = self._stems.get(script)
+        if stems is None:
             return [plain]
         if word in self._stop_words[script]:
             return []
-        found = folded(stem(word))
-        if plain == word:
-            return [found]
-        return list(dict.fromkeys((found, stem(plain))))
+        if plain == word and len(stems) == 1:
+            return [folded(stems[0](word))]
+        return list(dict.fromkeys(folded(stem(each)) for stem in stems for each in (word, plain)))
 
 
 def _simple_piece(piece: str, word: str, found: re.Match[str]) -> _Piece:

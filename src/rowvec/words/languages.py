@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from importlib import resources
 
@@ -16,6 +16,8 @@ from rowvec.words.folding import folded
 
 PLAIN = "simple"
 """No language: no stems, no stop words."""
+AUTO = "auto"
+"""The language of each text, as far as it shows."""
 _SCRIPTS = {
     "russian": "cyrillic", "serbian": "cyrillic", "greek": "greek", "arabic": "arabic", "persian": "arabic",
     "hindi": "devanagari", "nepali": "devanagari", "tamil": "tamil", "armenian": "armenian", "yiddish": "hebrew",
@@ -39,14 +41,15 @@ def names() -> tuple[str, ...]:
 
 
 def problem(language: str) -> str | None:
-    """What is wrong with the name of a language, and what to write instead."""
-    if language in names():
+    """What is wrong with a language, or with several that "+" joins, and what to write instead."""
+    unknown = [name for name in language.split("+") if name not in names()]
+    if language == AUTO or not unknown:
         return None
-    near = difflib.get_close_matches(language.lower().rpartition(".")[2], names(), 1, 0.6)
+    near = difflib.get_close_matches(unknown[0].lower().rpartition(".")[2], (*names(), AUTO), 1, 0.6)
     meant = f' Did you mean "{near[0]}"?' if near else ""
     return (
-        f"rowvec knows no language {language!r}.{meant} There are: {', '.join(names())}."
-        f' "{PLAIN}" works for any language, without stems and stop words.'
+        f"rowvec knows no language {unknown[0]!r}.{meant} There are: {', '.join(names())}."
+        f' "{PLAIN}" works for any language, without stems and stop words; "{AUTO}" looks at each text.'
     )
 
 
@@ -79,14 +82,25 @@ def _lists() -> dict[str, list[str]]:
     return found
 
 
-def stemmers_for(language: str) -> dict[str, str]:
-    """By script, the language of its words."""
-    if language == PLAIN:
-        return {}
-    own = _SCRIPTS.get(language, "latin")
-    return {"latin": "english", own: language} | ({"latin": language} if language == "serbian" else {})
+def with_stop_words() -> Collection[str]:
+    """Languages that have a list."""
+    return _lists().keys()
 
 
+def by_script(language: str) -> dict[str, tuple[str, ...]]:
+    """By script, the languages of its words; those of Latin words beside another script are English."""
+    if language == AUTO:
+        chosen = [name for name in names() if name in with_stop_words() or name in _SCRIPTS]
+    else:
+        chosen = [name for name in language.split("+") if name != PLAIN]
+    found: dict[str, tuple[str, ...]] = {}
+    for name in chosen:
+        for script in ("cyrillic", "latin") if name == "serbian" else (_SCRIPTS.get(name, "latin"),):
+            found[script] = (*found.get(script, ()), name)
+    return {"latin": ("english",), **found} if found else {}
+
+
+@cache
 def stemmer(language: str) -> Callable[[str], str]:
     """A word in lower case to its stem. One stemmer is not for two threads at once, hence the lock."""
     import Stemmer
