@@ -2,9 +2,9 @@
 
     python -m benchmarks.inflection [ru pl] [--rows 1000] [--queries 250]
 
-1,000 product classes, 250 queries of two content words each in another case or number than in the row; the relevant rows
-are those that hold both lemmas. The forms are made by pymorphy3 (Russian) and morfeusz2 (Polish), which only this benchmark
-needs: `pip install pymorphy3 morfeusz2`. The language of the keyword index is the one that `init` writes.
+1,000 product classes, 250 queries of two content words each in another case or number than in the row. The relevant
+rows are those that hold both lemmas. The forms are made by pymorphy3 (Russian) and morfeusz2 (Polish), which only this
+benchmark needs: `pip install pymorphy3 morfeusz2`. The language of the keyword index is the one that `init` writes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from benchmarks.relevance_data import cpv
@@ -28,7 +29,7 @@ from rowvec.config.load import load
 from rowvec.config.starter import starter
 from rowvec.evaluation.measures import evaluate
 from rowvec.sources.propose import propose
-from rowvec.stores.base import TableSpec, existing
+from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
@@ -106,6 +107,10 @@ def language_by_init(names: dict[int, str], folder: Path) -> str | None:
     return load(folder).pipeline().store.language
 
 
+def _keys(rows: GenerationHandle, query: str, depth: int) -> Sequence[object]:
+    return rows.keyword(query, depth).keys
+
+
 def measure(language: str, rows: int, count: int) -> list[dict[str, object]]:
     column, forms = LANGUAGES[language]
     named = [row[column] for row in cpv() if row[column].strip()]
@@ -123,12 +128,9 @@ def measure(language: str, rows: int, count: int) -> list[dict[str, object]]:
                 LibsqlStore(str(folder / f"{words}.db"), table="classes"),
             ):
                 with closing(store):
-                    handle = store.prepare(spec)
-                    handle.write(WriteBatch([entry(key, name) for key, name in names.items()]))
-
-                    def run(query: str, depth: int) -> Sequence[object]:
-                        return existing(store, spec).keyword(query, depth).keys
-
+                    rows_of = store.prepare(spec)
+                    rows_of.write(WriteBatch([entry(key, name) for key, name in names.items()]))
+                    run = partial(_keys, rows_of)
                     scores = evaluate(run, queries, judgements, ("nDCG@10",))
                     found.append(
                         {

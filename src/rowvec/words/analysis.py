@@ -95,8 +95,9 @@ class Analyzer:
         return self._all.query(query)
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """The terms of a text with their places in it."""
-        return self._words_of(text).tokens(text)
+        """The terms of a text with their places in it, to mark what a query finds. Words of a script of several languages
+        have the stems of all, because a part of a text need not tell its language."""
+        return self._all.tokens(text)
 
     def _words_of(self, text: str) -> _Words:
         if not self._several:
@@ -105,7 +106,7 @@ class Analyzer:
         chosen = {script: (told[script],) if script in told else self._unless_told[script] for script in self._several}
         known = tuple(",".join(found) for found in chosen.values())
         if known not in self._chosen:
-            self._chosen[known] = _Words(self._all.languages | chosen)
+            self._chosen[known] = _Words(self._all.languages | chosen, REMEMBERED // 10)
         return self._chosen[known]
 
 
@@ -114,9 +115,11 @@ class _Words:
 
     Args:
         languages: by script.
+        remembered: how many pieces of text are kept analysed.
     """
 
-    def __init__(self, languages: dict[str, tuple[str, ...]]) -> None:
+    def __init__(self, languages: dict[str, tuple[str, ...]], remembered: int = REMEMBERED) -> None:
+        self._remembered = remembered
         self.languages = languages
         self._stems = {script: [stemmer(name) for name in found] for script, found in languages.items()}
         self._stop_words = {
@@ -169,7 +172,7 @@ class _Words:
     def _piece(self, piece: str) -> _Piece:
         found = self._known.get(piece)
         if found is None:
-            if len(self._known) >= REMEMBERED:
+            if len(self._known) >= self._remembered:
                 self._known.clear()
             found = self._known[piece] = self._analysed(piece)
         return found
