@@ -95,8 +95,10 @@ class Analyzer:
         return self._all.query(query)
 
     def tokens(self, text: str) -> Iterator[Token]:
-        """The terms of a text with their places in it, to mark what a query finds. Words of a script of several languages
-        have the stems of all, because a part of a text need not tell its language."""
+        """The terms of a text with their places in it, to mark what a query finds.
+
+        Words of a script of several languages have the stems of all, because a part of a text need not tell its own.
+        """
         return self._all.tokens(text)
 
     def _words_of(self, text: str) -> _Words:
