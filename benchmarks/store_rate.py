@@ -4,7 +4,7 @@
     python -m benchmarks.store_rate --rows 19406 --rounds 3
 
 copy        the vectors alone, by COPY in binary into a table without an index
-analysis    `to_tsvector` alone over the same texts, in the spelling of the keyword index; nothing is stored
+analysis    the words of the same texts for the keyword index; nothing is stored
 keyword     the keyword index alone: analysis, and the postings written
 sync        a first sync of the same texts, whose embedder hands out vectors made before, without a keyword index
 sync, keyword   the same with one
@@ -38,9 +38,9 @@ from rowvec.config.load import STATE
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
-from rowvec.stores.postgres.keyword_index.words import searchable
 from rowvec.syncing.run import sync
 from rowvec.types import Embedded, Vectors
+from rowvec.words import Analyzer
 
 RESULTS = Path(__file__).parent / "results" / "store_rate.json"
 DIMENSION = 384
@@ -95,13 +95,10 @@ def copy(connection: psycopg.Connection[Any], vectors: Vectors) -> None:
     connection.commit()
 
 
-def analysis(connection: psycopg.Connection[Any], texts: Sequence[str]) -> None:
-    for start in range(0, len(texts), BATCH):
-        spelled = [searchable(text) for text in texts[start : start + BATCH]]
-        connection.execute(
-            "select sum(length(to_tsvector('english', given))) from unnest(%s::text[]) given", [spelled]
-        ).fetchone()
-    connection.commit()
+def analysis(texts: Sequence[str]) -> None:
+    words = Analyzer("english")
+    for text in texts:
+        words.terms(text)
 
 
 def keyword(connection: psycopg.Connection[Any], texts: Sequence[str]) -> None:
@@ -140,7 +137,7 @@ def main(arguments: Sequence[str]) -> None:
         for turn in range(options.rounds):
             tasks: dict[str, Callable[[], object]] = {
                 "copy": lambda: copy(connection, vectors),
-                "analysis": lambda: analysis(connection, texts),
+                "analysis": lambda: analysis(texts),
                 "keyword": lambda: keyword(connection, texts),
                 "sync": lambda turn=turn: first_sync(folder, f"plain_{turn}", ""),  # type: ignore[misc]
                 "sync, keyword": lambda turn=turn: first_sync(folder, f"both_{turn}", "english"),  # type: ignore[misc]

@@ -484,7 +484,7 @@ def test_a_keyword_index_of_an_older_format_is_said_and_made_again(
 def test_words_of_an_older_format_in_a_file_are_made_again(old: OldStores, monkeypatch: pytest.MonkeyPatch) -> None:
     assert old.run("sync", "products_file").code == 3
     assert found_by_words(old, "products_file") == {3, 4}
-    monkeypatch.setattr("rowvec.stores.libsql.schema.WORDS_FORMAT", 2)
+    monkeypatch.setattr("rowvec.stores.libsql.generations.FORMAT", keyword_index.FORMAT + 1)
     assert (
         "older format"
         in next(line for line in old.json("check", "products_file") if line["what"] == "keywords")["detail"]

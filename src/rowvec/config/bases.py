@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from rowvec.config.fields import Count, Names, OptionalText, Section
+from rowvec.config.fields import Count, Language, Names, Section
 
 if TYPE_CHECKING:
     from rowvec.sources.base import CursorSettings
@@ -50,8 +50,9 @@ class StoreConfig(Section):
     kind: str
     metadata: Names = ()
     """Columns of the source that are kept beside the vectors, for filters and hits."""
-    language: OptionalText = "english"
-    """Language of keyword search; `""` for no keyword index."""
+    language: Language = "english"
+    """Language of keyword search: `"german"`, several in a list, `"auto"`, or `"simple"` for none; `""` for no keyword
+    index."""
 
     @property
     def target(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from rowvec.config.environment import Environment
 from rowvec.support.redaction import ENCODE, unclear
+from rowvec.words import problem as unknown_language
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -75,12 +76,28 @@ def duration(value: Any) -> Any:
     return length
 
 
+def _language(value: Any) -> Any:
+    """A name, or a list of them, as the store keeps it: `english+polish`."""
+    if value in (None, ""):
+        return None
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, list | tuple) or not listed or not all(isinstance(each, str) for each in listed):
+        raise wrong("is not a language", 'Write "english", or several: ["english", "polish"].')
+    language = "+".join(sorted({name.strip() for each in listed for name in each.split("+")}))
+    problem = unknown_language(language)
+    if problem:
+        raise wrong("is not a language that rowvec knows", problem)
+    return language
+
+
 def _one_is_a_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) and value else value
 
 
 Text_: TypeAlias = Annotated[str, Field(min_length=1)]
 OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(blank_is_none)]
+Language: TypeAlias = Annotated[str | None, BeforeValidator(_language)]
+"""Of the words of a text; several are joined by "+"."""
 Count: TypeAlias = Annotated[int, BeforeValidator(number), Field(ge=1)]
 OptionalCount: TypeAlias = Annotated[Count | None, BeforeValidator(blank_is_none)]
 Price: TypeAlias = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]

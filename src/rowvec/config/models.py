@@ -23,6 +23,7 @@ from pydantic import (
 from rowvec.config.bases import EmbedderConfig, StoreConfig
 from rowvec.config.fields import (
     Count,
+    Language,
     Names,
     OptionalCount,
     OptionalText,
@@ -320,8 +321,9 @@ class PostgresStoreConfig(StoreConfig):
     """`halfvec` takes half the space."""
     column: Annotated[str | None, AfterValidator(_column), BeforeValidator(blank_is_none)] = None
     """Column of a table of your own to write vectors into, instead of a separate table."""
-    language: OptionalText = "english"
-    """Language of keyword search: `"german"`, `"simple"` and so on; `""` for no keyword index."""
+    language: Language = "english"
+    """Language of keyword search: `"german"`, several in a list, `"auto"`, or `"simple"` for none; `""` for no keyword
+    index."""
     create_extension: bool = True
     """Create the extension `vector` if it is missing."""
     index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"

@@ -55,7 +55,7 @@ table = {table}
 metadata = {metadata}
 # metric = "cosine"                           # "l2" or "ip"
 # storage = "vector"                          # "halfvec" takes half the space
-# language = "english"                        # of keyword search: "german", "russian", "simple"; "" for none
+{language}
 #
 # A single file, or Turso, instead:
 # kind = "libsql"
@@ -79,10 +79,20 @@ def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None)
         return _assembled("products", source, _example_text(), ["name", "price"])
     first, *others = proposals
     name = _pipeline_name(first.table)
-    return _assembled(name, _source(first, url), _text(first), list(first.metadata), _others(others))
+    return _assembled(
+        name, _source(first, url), _text(first), list(first.metadata), _others(others), language=first.language
+    )
 
 
-def _assembled(name: str, source: list[str], text: list[str], metadata: list[str], others: Sequence[str] = ()) -> str:
+def _assembled(
+    name: str,
+    source: list[str],
+    text: list[str],
+    metadata: list[str],
+    others: Sequence[str] = (),
+    *,
+    language: str = "english",
+) -> str:
     parts = [
         HEAD,
         _lines(
@@ -95,9 +105,19 @@ def _assembled(name: str, source: list[str], text: list[str], metadata: list[str
             name=name,
             table=_behind(_value(name.replace("-", "_") + "_embeddings"), "made by the first sync", WIDTH - 8),
             metadata=_behind(_value(metadata), "kept beside the vectors, for filters", WIDTH - 11),
+            language=_language(language),
         ),
     ]
     return "\n".join([*parts, _lines(*others)] if others else parts)
+
+
+def _language(found: str) -> str:
+    if found == "english":
+        return _option('language = "english"', 'of keyword search: "german", "russian", "auto"; "simple"; "" for none')
+    listed = found.split("+")
+    return _behind(
+        f"language = {_value(listed if len(listed) > 1 else found)}", "of keyword search, by what the rows say"
+    )
 
 
 def _example_source(url: str | None) -> list[str]:

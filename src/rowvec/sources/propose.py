@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,6 +16,7 @@ from rowvec.sources.column_worth import is_category, is_measure, is_prose, rank
 from rowvec.sources.databases import Database, Relation, open_database, unique_keys
 from rowvec.sources.sql import join_name
 from rowvec.types import Column, ColumnType
+from rowvec.words import keyword_language
 
 _KEY_TYPES = {ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID}
 _CURSORS = (
@@ -31,8 +32,8 @@ _CURSORS = (
 _DELETED = ("deleted", "is_deleted", "_deleted", "archived", "is_archived")
 _ACTIVE = ("is_active", "active", "enabled", "is_enabled", "published", "is_published")
 _MOST_METADATA = 8
-SAMPLE = 500
-"""Rows whose values are looked at."""
+_SAMPLED, _CHARACTERS = 500, 1_000
+"""Rows whose values are looked at, and what is looked at of each to tell its language."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Proposal:
     cursor: str | None
     where: str | None
     is_view: bool = False
+    language: str = "english"
+    """For keyword search, by what some rows say."""
 
 
 Judge: TypeAlias = Callable[[Callable[[Column, str, Sequence[Any]], bool], Column], bool]
@@ -114,6 +117,7 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
         metadata=_metadata(columns, {key, flag, cursor}, text, judge),
         cursor=cursor,
         where=where,
+        language=keyword_language(_texts(values, text)),
     )
 
 
@@ -140,10 +144,18 @@ def _key(uniques: list[list[str]], columns: list[Column]) -> tuple[str | None, s
 def _sample(database: Database, connection: Connection, relation: Relation) -> dict[str, list[Any]]:
     """Values of the first rows, by column; nothing where they cannot be read."""
     try:
-        found = connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(SAMPLE)).mappings().all()
+        found = (
+            connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(_SAMPLED)).mappings().all()
+        )
     except (RowvecError, sa.exc.SQLAlchemyError, ValueError):
         return {}
     return {name: [row[name] for row in found] for name in (found[0] if found else ())}
+
+
+def _texts(values: Mapping[str, Sequence[Any]], columns: Sequence[str]) -> list[str]:
+    """Of each sampled row what its text columns say."""
+    rows = zip(*(values.get(name, ()) for name in columns), strict=True)
+    return [" ".join(str(value) for value in row if value is not None)[:_CHARACTERS] for row in rows]
 
 
 def _declared(connection: Connection, schema: str | None, name: str) -> dict[str, str]:

@@ -15,7 +15,7 @@ from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnava
 from rowvec.filters import Filter, bind, matches
 from rowvec.stores.base import GUARDED_FOR, GenerationStatus, TableSpec, over_half
 from rowvec.testing.audit import MemoryAuditor
-from rowvec.testing.ranking import bm25, ranked, similarity, words
+from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
     Document,
     Failure,
@@ -36,6 +36,7 @@ from rowvec.types import (
     Vector,
     WriteBatch,
 )
+from rowvec.words import analyzer
 
 
 @dataclass(slots=True)
@@ -285,8 +286,9 @@ class MemoryGeneration:
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self._made.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
-        texts = {key: words(record.document.text) for key, record in self._made.records.items()}
-        scores = bm25(texts, words(query))
+        words = analyzer(self._made.spec.language)
+        texts = {key: words.terms(record.document.text) for key, record in self._made.records.items()}
+        scores = bm25(texts, words.query(query))
         kept = set(self._matching(where))
         return ranked({key: score for key, score in scores.items() if key in kept}, limit)
 

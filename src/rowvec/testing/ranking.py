@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,24 +22,24 @@ def similarity(metric: str, vectors: Vectors, vector: Vector) -> list[float]:
     return [float(dot) for dot in dots]
 
 
-def words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
-
-
 def bm25(
-    texts: Mapping[Key, Sequence[str]], query: Sequence[str], k1: float = 1.2, b: float = 0.75
+    texts: Mapping[Key, Sequence[str]], query: Mapping[str, float], k1: float = 1.2, b: float = 0.75
 ) -> dict[Key, float]:
-    """Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with idf kept positive as Lucene does."""
+    """Robertson and Zaragoza, The Probabilistic Relevance Framework (2009), with idf kept positive as Lucene does.
+
+    Args:
+        query: the weight of each word.
+    """
     mean = sum(map(len, texts.values())) / max(len(texts), 1)
     counts = {key: Counter(words) for key, words in texts.items()}
     scores: dict[Key, float] = {}
-    for word in set(query):
+    for word, weight in query.items():
         holders = [key for key in texts if counts[key][word]]
         idf = math.log(1 + (len(texts) - len(holders) + 0.5) / (len(holders) + 0.5))
         for key in holders:
             often = counts[key][word]
             length = 1 - b + b * len(texts[key]) / mean
-            scores[key] = scores.get(key, 0.0) + idf * often * (k1 + 1) / (often + k1 * length)
+            scores[key] = scores.get(key, 0.0) + weight * idf * often * (k1 + 1) / (often + k1 * length)
     return scores
 
 

@@ -14,6 +14,7 @@ from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
 from rowvec.testing.generation import Made, MemoryGeneration, Record, Tables
 from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
+from rowvec.words import problem
 
 
 class MemoryStore:
@@ -88,6 +89,9 @@ class MemoryStore:
         return self.handle(self, known[state], spec) if state in known else None
 
     def prepare(self, spec: TableSpec) -> MemoryGeneration:
+        wrong = problem(spec.language) if spec.language is not None else None
+        if wrong:
+            raise StoreError(f"{self.location}: {wrong}", hint="Set store.language.")
         known = self.tables.generations
         live = known.get(State.LIVE)
         action = choose(known, spec.fingerprint, empty=live is not None and not live.records)

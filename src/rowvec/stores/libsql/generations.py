@@ -33,6 +33,7 @@ from rowvec.stores.libsql.write import now
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.support.stored import format_of, from_json, moment, with_format
 from rowvec.types import ColumnType, Fingerprint, State
+from rowvec.words import FORMAT, problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,9 @@ class Generations:
         Raises:
             StoreError: a table of that name is not ours or of another shape.
         """
+        wrong = problem(spec.language) if spec.language is not None else None
+        if wrong:
+            raise StoreError(f"{self._location}: {wrong}", hint="Set store.language.")
         known = self.read()
         state, old, removed = self._chosen(known, spec)
         number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
@@ -380,7 +384,7 @@ class Generations:
 
 
 def _language(spec: TableSpec) -> str | None:
-    return None if spec.language is None else with_format(spec.language, schema.WORDS_FORMAT)
+    return None if spec.language is None else with_format(spec.language, FORMAT)
 
 
 def _words(language: str | None) -> tuple[str, int] | None:

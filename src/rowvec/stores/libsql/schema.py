@@ -24,10 +24,8 @@ HASHES = ("text_hash", "row_hash")
 OWN = (*HASHES, "truncated", "vector_hash", "created_at", "updated_at", "embedding")
 _RESERVED = {*OWN, "rowid", "oid", "_rowid_", "rowvec_id", "rowvec_expected", "rowvec_text"}
 """Also what a batch has beside the columns of its rows: SQLite would take the one for the other without a word."""
-WORDS_FORMAT = 1
-"""The number of what a text gives the keyword index, tokenizers included. Whoever changes that raises it: the next sync
-then makes every keyword index again."""
-_TOKENIZERS = {"english": "porter unicode61 remove_diacritics 2", "simple": "unicode61 remove_diacritics 2"}
+TOKENIZER = "ascii tokenchars '.+#'"
+"""FTS5 is given the terms of `rowvec.words`, blanks between them: it leaves every letter beyond ASCII as it is."""
 
 BOOKKEEPING = (
     """create table if not exists rowvec_generations (
@@ -124,7 +122,7 @@ def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
         # Without content: the words alone are kept, and a row can still be deleted or replaced.
         made += [
             f"""create virtual table if not exists {tables.keywords} using fts5(
-                text, content='', contentless_delete=1, tokenize='{tokenizer(spec.language)}'
+                text, content='', contentless_delete=1, tokenize="{TOKENIZER}"
             )""",
             f"""create trigger if not exists {tables.named("forget")} after delete on {tables.vectors}
                 begin delete from {tables.keywords} where rowid = old.rowid; end""",
@@ -152,11 +150,6 @@ def failure_table(name: str, spec: TableSpec) -> str:
             "key" {kind} not null primary key, error text not null, attempts integer not null,
             failed_at text not null, next_try text not null, text_hash blob not null
         )"""
-
-
-def tokenizer(language: str) -> str:
-    """FTS5 stems English only; diacritics carry meaning in most other alphabets and stay."""
-    return _TOKENIZERS.get(language, "unicode61 remove_diacritics 0")
 
 
 def removal(tables: Tables) -> list[Statement]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from rowvec.errors import SearchError
@@ -16,6 +14,7 @@ from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import vector_in
 from rowvec.support.keys import key_of
 from rowvec.types import Ranked, Vector
+from rowvec.words import analyzer
 
 METRICS = ("cosine", "l2", "ip")
 
@@ -66,22 +65,29 @@ def ranked(rows: list[Values], spec: TableSpec, metric: str, vector: Vector, *, 
 def keyword(
     database: Database, tables: Tables, spec: TableSpec, query: str, limit: int, where: Filter | None
 ) -> Ranked:
-    """Rows that hold any of the words, by FTS5's BM25 (k1 = 1.2, b = 0.75), which is negative there: less is better."""
+    """Rows that hold any of the words, by FTS5's BM25 (k1 = 1.2, b = 0.75), which is negative there: less is better.
+
+    FTS5 cannot weigh words, so those of one weight are one query, whose scores are multiplied by it and added up.
+    """
     if spec.language is None:
         raise SearchError(
             "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
         )
     extra, more = _condition(where)
-    # Each word in quotes is a plain string to FTS5: nothing that a user types is an operator.
-    words = " OR ".join(f'"{word}"' for word in dict.fromkeys(re.findall(r"\w+", query)))
-    if not words:
+    by_weight: dict[float, list[str]] = {}
+    for term, weight in analyzer(spec.language).query(query).items():
+        # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.
+        by_weight.setdefault(weight, []).append(f'"{term}"')
+    if not by_weight:
         return Ranked([], [], exact=True, complete=True)
-    key = f"t.{quoted(spec.key)}"
+    key, words = f"t.{quoted(spec.key)}", tables.keywords
+    one = f"select {words}.rowid as id, ? * bm25({words}) as score from {words} where {words} match ?"
+    # Materialized, because FTS5 has no score where rows are grouped.
     rows = database.query(
-        f"""select {key}, bm25({tables.keywords}) as score
-            from {tables.keywords} join {tables.vectors} as t on t.rowid = {tables.keywords}.rowid
-            where {tables.keywords} match ?{extra} order by score, 1 limit ?""",
-        (words, *more, limit),
+        f"""with found as materialized ({" union all ".join([one] * len(by_weight))})
+            select {key}, sum(found.score) as score from found join {tables.vectors} as t on t.rowid = found.id
+            where true{extra} group by found.id order by score, 1 limit ?""",
+        (*(v for weight, terms in by_weight.items() for v in (weight, " OR ".join(terms))), *more, limit),
     )
     keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)

@@ -146,7 +146,7 @@ class LibsqlStore:
                 check("vector index", lambda: "possible" if possible(self._database) else "none on this engine"),
             ]
             if spec.language is not None:
-                made, fix = f"FTS5, {schema.tokenizer(spec.language)}", None
+                made, fix = f"FTS5, language {spec.language}", None
                 if self._generations.has_other_words(spec):
                     made, fix = OLDER_WORDS
                 checks.append(Check("keywords", True, made, fix))

@@ -18,6 +18,7 @@ from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, row_in
 from rowvec.types import Document, Entry, Failure, Key, Vector, WriteBatch
+from rowvec.words import PLAIN, analyzer
 
 ROWS = 100
 """Rows in one statement: many enough to be fast."""
@@ -135,10 +136,11 @@ def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> S
     sql = f"""{_rows([quoted(spec.key), "text_hash", "rowvec_text"], len(part))}
         insert or replace into {tables.keywords} (rowid, text)
         select t.rowid, new.rowvec_text from {_held(tables, spec)}"""
-    return Statement(sql, _flat((key_in(row.key), row.text_hash, _words(row.text)) for row in part))
+    terms = analyzer(spec.language or PLAIN).terms
+    return Statement(sql, _flat((key_in(row.key), row.text_hash, " ".join(terms(row.text))) for row in part))
 
 
-def _words(text: str) -> str:
+def _storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
@@ -180,11 +182,15 @@ def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
             insert or replace into rowvec_unfit (target, "key", "column", reason)
             select ?, new.named, new.c, new.r from {written}"""
         named = (
-            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, _words(unfit.reason))
+            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, _as_text(unfit.reason))
             for each, unfit in listed
         )
         statements.append(Statement(sql, (*_flat(named), tables.owner)))
     return statements
+
+
+def _as_text(reason: str) -> str:
+    return reason.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
@@ -195,7 +201,7 @@ def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
     return Statement(
         sql,
         _flat(
-            (key_in(f.key), _words(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
+            (key_in(f.key), _storable(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
             for f in part
         ),
     )

@@ -9,13 +9,12 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.postgres.connect import one_snapshot, single
-from rowvec.stores.postgres.keyword_index.index import ENTRY, KeywordIndex
+from rowvec.stores.postgres.keyword_index.index import KeywordIndex
+from rowvec.stores.postgres.keyword_index.postings import ENTRY, LONGEST
 from rowvec.types import Key
 
 Connection = psycopg.Connection[Any]
 
-LONGEST = 32_767
-"""Longer documents are counted no further, so that their postings may well hold more."""
 ROWS = 2_000
 """Postings in hand at a time."""
 
@@ -91,6 +90,7 @@ def _damaged(connection: Connection, index: KeywordIndex) -> list[Key]:
             place = np.minimum(np.searchsorted(numbers, entries["document"]), len(numbers) - 1)
             alive = numbers[place] == entries["document"]
             np.add.at(found, place[alive], entries["count"][alive])
+    # Longer documents are counted no further, so that their postings may well hold more.
     wrong = numbers[(found != lengths) & (lengths < LONGEST)].tolist()
     statement = sql.SQL("select key from {} where document = any(%s)").format(documents)
     return [key for (key,) in connection.execute(statement, [wrong])]

@@ -18,7 +18,7 @@ Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -32,11 +32,12 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import one_snapshot
-from rowvec.stores.postgres.keyword_index.words import FORMAT, searchable
+from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
+from rowvec.words import FORMAT, analyzer, problem
 
 Connection: TypeAlias = psycopg.Connection[Any]
 Params: TypeAlias = Sequence[Any]
@@ -46,18 +47,13 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 """BM25 scores, shape (candidates,)."""
 
 K1, B = 1.2, 0.75
-ENTRY = np.dtype([("document", ">i4"), ("count", ">i2"), ("length", ">i2")])
-"""As int4send and int2send write them."""
-
 BATCH = 1_000
 """Texts that become one segment."""
-BATCH_CHARACTERS = 8_000_000
 FAN_IN = 8
 """Segments of one size class before they are merged into one of the next."""
 MERGED_IN_PASSING = 32_000
 """Versions that a merge inside a caller's write may touch: about a second of work. `rebuild` does the rest."""
 DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
-QUERY_WORDS, QUERY_CHARACTERS = 200, 10_000
 CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
@@ -73,7 +69,7 @@ class KeywordIndex:
         table: schema and name of the vector table.
         key: its key column.
         key_type: that column's SQL type, such as `bigint`.
-        language: a text search configuration; it decides stems and stop words.
+        language: see `rowvec.words`; it decides stems and stop words.
         family: what the names of the side tables begin with; the vector table's name by default.
     """
 
@@ -89,7 +85,6 @@ class KeywordIndex:
             "table": sql.Identifier(schema, name),
             "key": sql.Identifier(key),
             "key_type": sql.SQL(key_type),
-            "language": sql.SQL("{}::regconfig").format(sql.Literal(_quoted(language))),
             **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
         }
 
@@ -118,9 +113,9 @@ class KeywordIndex:
         """Make the side tables where they are missing; the vector table must be there.
 
         Raises:
-            StoreError: the server has no such language, or the index was made with another one.
+            StoreError: there is no such language, or the index was made with another one.
         """
-        self._check_language(conn)
+        self._check_language()
         with conn.transaction():
             conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [self._name(conn, "table")])
             if not self.exists(conn):
@@ -147,9 +142,16 @@ class KeywordIndex:
 
     def upsert(self, conn: Connection, keys: Sequence[Key], texts: Sequence[str]) -> None:
         """Index new and changed texts; of a key given twice the last text counts."""
-        for batch, spelled in _batches(keys, texts):
-            conn.execute(self._sql("append"), {"keys": batch, "texts": spelled})
+        for batch in batches(keys, texts, analyzer(self.language), BATCH):
+            self._append(conn, batch)
             self._merge_in_passing(conn)
+
+    def _append(self, conn: Connection, batch: Batch) -> None:
+        given = {"keys": batch.keys, "lengths": batch.lengths}
+        placed = conn.execute(self._sql("place"), given).fetchall()
+        numbers = {key: number for _, key, number in placed}
+        postings = batch.postings([numbers[key] for key in batch.keys])
+        conn.execute(self._sql("post"), {"segment": placed[0][0], **postings._asdict()})
 
     def delete(self, conn: Connection, keys: Sequence[Key]) -> None:
         """Forget keys; those that are not there are passed over."""
@@ -176,7 +178,8 @@ class KeywordIndex:
     ) -> list[tuple[Key, float]]:
         """The best keys with their BM25 scores: any of the query's words counts; equal scores in key order.
 
-        There are min(limit, matching rows) of them. The first 200 distinct words of a query are used.
+        There are min(limit, matching rows) of them. The first 200 distinct words of a query are used; one that stands
+        n times in it counts 1 + ln n.
 
         Args:
             where: a condition on the vector table, which it knows as `t`; its positional values are `params`.
@@ -229,14 +232,16 @@ class KeywordIndex:
 
     def _scores(self, conn: Connection, query: str) -> tuple[Documents, Scores]:
         """Every version, dead or alive, that holds one of the query's words."""
-        values = {"query": searchable(query[:QUERY_CHARACTERS]), "words": QUERY_WORDS}
-        rows = conn.cursor(binary=True).execute(self._sql("read"), values).fetchall()
+        weights = analyzer(self.language).query(query)
+        if not weights:
+            return np.empty(0, np.intp), np.empty(0)
+        rows = conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
         if not rows:
             return np.empty(0, np.intp), np.empty(0)
         _, _, written, documents, words = rows[0]
         found: list[Documents] = []
         scores: list[Scores] = []
-        for _, group in groupby(rows, key=itemgetter(0)):
+        for word, group in groupby(rows, key=itemgetter(0)):
             entries = np.frombuffer(b"".join([row[1] for row in group]), ENTRY)
             idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
             count = entries["count"].astype(np.float64)
@@ -245,7 +250,7 @@ class KeywordIndex:
             norm *= K1 * B * documents / max(words, 1)
             norm += K1 * (1 - B)
             norm += count
-            count *= idf
+            count *= idf * weights[word]
             count /= norm
             found.append(entries["document"].astype(np.intp))
             scores.append(count)
@@ -284,19 +289,10 @@ class KeywordIndex:
         lock = "select pg_try_advisory_xact_lock(hashtext('rowvec.keyword'), to_regclass(%s)::oid::integer)"
         return bool(_first(conn.execute(lock, [self._name(conn, "postings")])))
 
-    def _check_language(self, conn: Connection) -> None:
-        rows = conn.execute(
-            "select n.nspname, c.cfgname, pg_ts_config_is_visible(c.oid)"
-            " from pg_ts_config c join pg_namespace n on n.oid = c.cfgnamespace order by 2"
-        ).fetchall()
-        known = {name for _, name, visible in rows if visible} | {f"{schema}.{name}" for schema, name, _ in rows}
-        if self.language not in known:
-            raise StoreError(
-                f"The server has no text search configuration {self.language!r} for the keyword index of"
-                f" {'.'.join(self.table)}.",
-                hint=f"Set store.language to one of: {', '.join(name for _, name, visible in rows if visible)}."
-                " `simple` works for any language, without stems and stop words.",
-            )
+    def _check_language(self) -> None:
+        wrong = problem(self.language)
+        if wrong:
+            raise StoreError(f"The keyword index of {'.'.join(self.table)}: {wrong}", hint="Set store.language.")
 
     def _state(self, conn: Connection) -> tuple[int, int, int, int]:
         """Versions written and not yet dropped, live documents, their words, segments."""
@@ -353,22 +349,3 @@ def _best(scores: Scores, count: int) -> npt.NDArray[np.intp]:
         return np.arange(len(scores))
     lowest = np.partition(scores, len(scores) - count)[len(scores) - count]
     return np.flatnonzero(scores >= lowest)
-
-
-def _batches(keys: Sequence[Key], texts: Sequence[str]) -> Iterator[tuple[list[Key], list[str]]]:
-    """In key order, bounded by number and by size; of a key given twice the last text."""
-    latest: dict[Any, str] = dict(zip(keys, texts, strict=True))
-    batch: dict[Any, str] = {}
-    size = 0
-    for key in sorted(latest):
-        batch[key] = searchable(latest[key])
-        size += len(batch[key])
-        if len(batch) == BATCH or size > BATCH_CHARACTERS:
-            yield list(batch), list(batch.values())
-            batch, size = {}, 0
-    if batch:
-        yield list(batch), list(batch.values())
-
-
-def _quoted(name: str) -> str:
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))

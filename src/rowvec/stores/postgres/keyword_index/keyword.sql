@@ -1,4 +1,4 @@
--- The statements of the keyword index. {braces} are names that keyword.py fills in.
+-- The statements of the keyword index. {braces} are names that index.py fills in.
 
 -- name: create
 -- The three tables. Packed entries hardly compress, and unpacking them would cost more than it saves. Merges leave
@@ -29,20 +29,18 @@ comment on table {postings} is {comment};
 -- name: drop
 drop table if exists {documents}, {segments}, {postings}
 
--- name: append
--- One segment for new and changed texts. `placed` joins `replaced`, so that the old lengths are read, and their
--- rows locked in key order, before it writes.
+-- name: place
+-- A number for each new or changed text, and a segment for their words. `placed` joins `replaced`, so that the old lengths
+-- are read, and their rows locked in key order, before it writes.
 with texts as materialized (
-    select key, to_tsvector({language}, text) as words
-    from unnest(%(keys)s::{key_type}[], %(texts)s::text[]) as given (key, text)
+    select key, length from unnest(%(keys)s::{key_type}[], %(lengths)s::integer[]) as given (key, length)
 ), before as materialized (
     select d.length from {documents} d join texts using (key) order by d.key for update of d
 ), replaced as (
     select count(*) as documents, coalesce(sum(length), 0) as words from before
 ), placed as (
     insert into {documents} as d (key, length)
-    select key, (select least(coalesce(sum(cardinality(w.positions)), 0), 32767) from unnest(texts.words) w)
-    from texts, replaced order by key
+    select key, texts.length from texts, replaced order by key
     on conflict (key) do update set document = excluded.document, length = excluded.length
     returning key, document, length
 ), segment as (
@@ -51,11 +49,14 @@ with texts as materialized (
     from placed, replaced
     returning segment
 )
+select (select segment from segment), key, document from placed
+
+-- name: post
+-- The postings of a new segment: words with blanks between them, and all entries one after another, each word's with its
+-- first byte (counted from 1) and length. As arrays of texts and bytes they would take several times as long to send.
 insert into {postings} (word, segment, entries)
-select w.lexeme, (select segment from segment),
-    string_agg(int4send(document) || int2send(cardinality(w.positions)::smallint) || int2send(length), '')
-from placed join texts using (key), unnest(texts.words) w
-group by w.lexeme order by w.lexeme
+select word, %(segment)s, substring(%(packed)b::bytea from first for size)
+from unnest(string_to_array(%(words)s, ' '), %(firsts)s::integer[], %(sizes)s::integer[]) as given (word, first, size)
 
 -- name: delete
 -- Forget keys: their entries are dead from now on.
@@ -92,12 +93,11 @@ select word, %(segment)s, string_agg(entries, '') from gone group by word
 select coalesce(sum(written), 0), coalesce(sum(documents), 0), coalesce(sum(words), 0), count(*) from {segments}
 
 -- name: read
--- The first distinct words of a query with their entries, and the state beside each.
+-- The words of a query with their entries, and the state beside each.
 select p.word, p.entries, state.*
-from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint from {segments}) as state, (
-    select lexeme from unnest(to_tsvector({language}, %(query)s)) order by positions[1], lexeme limit %(words)s
-) as asked
-join {postings} p on p.word = asked.lexeme
+from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint from {segments}) as state,
+    unnest(%(words)s::text[]) as asked (word)
+join {postings} p on p.word = asked.word
 order by p.word
 
 -- name: segments

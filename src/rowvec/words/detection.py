@@ -1,0 +1,183 @@
+"""Which language a text is written in: by its script, and in scripts of many languages by stop words and letters.
+
+A stop word or a letter that several languages have counts for each of them its share. That tells apart languages that
+have a list of stop words (`languages.stop_words`); short texts without such a word say nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
+from functools import cache
+from typing import NamedTuple
+
+from rowvec.words.languages import PLAIN, names, script_of, stop_words, with_stop_words
+
+_WORD = re.compile(r"[^\W\d_]+")
+_LETTERS = {
+    "czech": "ěřůčšžďťň", "danish": "æøå", "finnish": "äö", "french": "çèêëîïœù", "german": "äöüß",
+    "hungarian": "őűáéöü", "norwegian": "æøå", "polish": "ąćęłńśźż", "portuguese": "ãõçâ", "romanian": "ășțâ",
+    "spanish": "ñ¿¡", "swedish": "äöå", "turkish": "ğışç",
+    "russian": "ыэъё", "ukrainian": "їєіґ", "serbian": "ђјљњћџ", "belarusian": "ўіы", "bulgarian": "ъ",
+    "persian": "پچژگ", "arabic": "ةىئؤ",
+}  # fmt: skip
+_OF_SCRIPT = {
+    "greek": "greek", "armenian": "armenian", "hebrew": "hebrew", "devanagari": "hindi", "tamil": "tamil",
+    "cyrillic": "russian", "arabic": "arabic",
+}  # fmt: skip
+"""What a script is taken for where nothing tells more."""
+_UNSPACED = (
+    ("japanese", re.compile("[\u3040-\u30ff]")), ("korean", re.compile("[\uac00-\ud7af]")),
+    ("chinese", re.compile("[\u4e00-\u9fff]")), ("thai", re.compile("[\u0e00-\u0e7f]")),
+)  # fmt: skip
+_UNSPACED_NAMES = frozenset(language for language, _ in _UNSPACED)
+_LIKELY = 1 / 5
+"""Of the evidence for the best language, from which on another one may be there too."""
+_FEW = 10
+"""Occurrences of words that tell a language, up to which a single word may tell it."""
+_CLEAR, _AHEAD = 0.5, 1.2
+"""What the best language must have, and how many times as much as the second one."""
+_SHARE = 0.2
+"""Of the words of all texts, from which on a language counts as one of them."""
+
+
+class Reading(NamedTuple):
+    shares: dict[str, float]
+    """Language by name, the most frequent first, with its share of the words that tell one. Names are those of
+    `languages.names()`, and others that have no stems here: ukrainian, chinese, japanese and so on."""
+
+    @property
+    def language(self) -> str:
+        """The most frequent; "" where nothing tells."""
+        return next(iter(self.shares), "")
+
+
+def read(texts: Iterable[str]) -> Reading:
+    """The languages of some texts. A word such as "com" that stands in every row counts little more than once."""
+    split = [_by_script(_WORD.findall(text.lower())) for text in texts]
+    shares: Counter[str] = Counter()
+    for script in {script for each in split for script in each}:
+        its = [each[script] for each in split if script in each]
+        likely = _likely(Counter(word for words in its for word in words), script)
+        told: Counter[str] = Counter()
+        for words in its:
+            told[_of_words(words, script, likely) if likely else ""] += len(words)
+        untold, total = told.pop("", 0), told.total()
+        if not total and script in _OF_SCRIPT:
+            told[_OF_SCRIPT[script]] = untold
+        for language, count in told.items():
+            shares[language] += count + round(untold * count / max(total, 1)) * bool(total)
+    total = shares.total()
+    return Reading({language: count / total for language, count in shares.most_common()} if total else {})
+
+
+def _likely(words: Mapping[str, int], script: str) -> list[str]:
+    """The languages of that script which the words of all texts speak for, a repeated word by its logarithm."""
+    if script in _UNSPACED_NAMES:
+        return [script]
+    telling_words, telling_letters = _signs(script, ())
+    letters: Counter[str] = Counter()
+    for word, count in words.items():
+        letters.update(dict.fromkeys(set(word) & telling_letters.keys(), count))
+    found: Counter[str] = Counter()
+    evidence: dict[str, list[float]] = {}
+    for signs, counts in ((telling_words, words), (telling_letters, letters)):
+        for sign in signs.keys() & counts.keys():
+            for language in signs[sign]:
+                share = _weight(sign, script) / len(signs[sign])
+                found[language] += share * math.log1p(counts[sign])  # type: ignore[assignment]
+                evidence.setdefault(language, []).append(share * counts[sign])
+    best = max(found.values(), default=0)
+    # One word of many rows, such as the "com" of addresses, is not a second language.
+    alone = {language for language, of in evidence.items() if sum(of) > _FEW and max(of) > 0.75 * sum(of)}
+    return [
+        language
+        for language, score in found.items()
+        if score == best or (score >= _LIKELY * best and language not in alone)
+    ]
+
+
+def keyword_language(texts: Iterable[str]) -> str:
+    """What `store.language` should be for texts like these: a language, several joined by "+", or `simple`.
+
+    English words need no mention beside a language of another script: they are stemmed as English there too.
+    """
+    shares = {language: share for language, share in read(texts).shares.items() if share >= _SHARE}
+    known = [language for language in shares if language in names()]
+    if not shares:
+        return "english"
+    if not known:
+        return PLAIN
+    if "english" in known and any(_script_of(each) != "latin" for each in known):
+        known = [each for each in known if each != "english"]
+    return "+".join(sorted(known))
+
+
+def language_of(text: str, candidates: Collection[str]) -> dict[str, str]:
+    """By script, which of the candidates the words of one text are in; scripts that tell nothing are left out."""
+    found = {}
+    for script, words in _by_script(_WORD.findall(text.lower())).items():
+        its = [each for each in candidates if _script_of(each) == script]
+        tell_apart = all(each in with_stop_words() for each in its)
+        language = its[0] if len(its) == 1 else _of_words(words, script, its) if its and tell_apart else ""
+        if language:
+            found[script] = language
+    return found
+
+
+def _by_script(words: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for word in words:
+        found.setdefault(script_of(word) or _unspaced(word), []).append(word)
+    return found
+
+
+def _unspaced(word: str) -> str:
+    return next((language for language, letters in _UNSPACED if letters.search(word)), "")
+
+
+def _of_words(words: Collection[str], script: str, candidates: Collection[str] = ()) -> str:
+    if script in _UNSPACED_NAMES:
+        return script
+    telling_words, telling_letters = _signs(script, tuple(sorted(candidates)))
+    scores: Counter[str] = Counter()
+    for word in words:
+        for language in telling_words.get(word, ()):
+            scores[language] += _weight(word, script) / len(telling_words[word])  # type: ignore[assignment]
+        for letter in set(word) & telling_letters.keys():
+            for language in telling_letters[letter]:
+                scores[language] += 1 / len(telling_letters[letter])  # type: ignore[assignment]
+    (best, most), (_, second) = [*scores.most_common(2), ("", 0), ("", 0)][:2]
+    return best if most >= _CLEAR and most >= _AHEAD * second else ""
+
+
+def _weight(sign: str, script: str) -> float:
+    """Words of two Latin letters are also units, codes and numerals: va, fi, ii."""
+    return 0.4 if script == "latin" and len(sign) == 2 else 1.0
+
+
+@cache
+def _signs(script: str, candidates: tuple[str, ...]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """By stop word and by letter, the languages of that script which have it; all languages without candidates."""
+    words: dict[str, list[str]] = {}
+    letters: dict[str, list[str]] = {}
+    for language in {*with_stop_words(), *_LETTERS}:
+        if _script_of(language) == script and (not candidates or language in candidates):
+            # Single letters stand in sizes and codes of any language.
+            for word in (each for each in stop_words(language) if len(each) > 1 or script != "latin"):
+                words.setdefault(word, []).append(language)
+            for letter in _LETTERS.get(language, ""):
+                letters.setdefault(letter, []).append(language)
+    return words, letters
+
+
+def _script_of(language: str) -> str:
+    letters = _LETTERS.get(language, "")
+    own = {each: script for script, each in _OF_SCRIPT.items()} | {"nepali": "devanagari", "yiddish": "hebrew"}
+    if language in own:
+        return own[language]
+    if language in _UNSPACED_NAMES:
+        return language
+    return (script_of(letters[0]) or "latin") if letters else "latin"
