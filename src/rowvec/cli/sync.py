@@ -181,6 +181,8 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line(f"Compared: {result.comparison}")
     if result.generation:
         output.line(result.generation)
+    for sentence in result.columns:
+        output.line(sentence)
     output.line()
     if not any(result.kinds.values()):
         output.line("Nothing to do.")
