@@ -195,6 +195,8 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line(f"Compared: {result.comparison}")
     if result.generation:
         output.line(result.generation)
+    for sentence in result.columns:
+        output.line(sentence)
     output.line()
     if result.refusal is not None:
         output.line(f"Refused: {standing_words(result.refusal)}")

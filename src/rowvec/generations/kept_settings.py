@@ -20,6 +20,7 @@ from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
+from rowvec.sources.told_types import changes
 from rowvec.support.stored import json_object
 from rowvec.types import Column, ColumnType, Document, Row
 
@@ -67,6 +68,21 @@ def remembered_columns(kept: str) -> list[Column]:
         ]
     except (KeyError, TypeError, ValueError):
         return []
+
+
+def column_changes(before: str, now: str) -> list[str]:
+    """In sentences, what is of another type than at the last sync, new, or gone."""
+    known = remembered_columns(before)
+    return list(changes(known, remembered_columns(now))) if known else []
+
+
+def with_columns(kept: str, now: str) -> str:
+    """The settings of a generation that was made before, with the columns that its table has from now on."""
+    values, today = json_object(kept), json_object(now)
+    if not values or not today:
+        return kept
+    values |= {name: today[name] for name in ("key", "metadata", "columns") if name in today}
+    return json.dumps(values, sort_keys=True)
 
 
 class KeptSettings:

@@ -19,6 +19,7 @@ from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, GenerationHeld, RowvecError
 from rowvec.evaluation.gate import Verdict, ranking
 from rowvec.evaluation.measures import Ranker
+from rowvec.generations.kept_settings import with_columns
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
 from rowvec.stores.generation_policy import Action, choose, standing
@@ -121,7 +122,8 @@ def live_spec(spec: TableSpec, ledger: Ledger) -> TableSpec:
     if ledger.fingerprint is None or ledger.fingerprint == spec.fingerprint:
         return spec
     made, recipe = ledger.fingerprint, by_todays_rules(ledger.recipe)
-    return replace(spec, fingerprint=made, dimension=made.dimension, recipe=recipe, settings=ledger.settings)
+    settings = with_columns(ledger.settings, spec.settings)
+    return replace(spec, fingerprint=made, dimension=made.dimension, recipe=recipe, settings=settings)
 
 
 def live_embedder(pipeline: Pipeline, ledger: Ledger) -> Embedder:

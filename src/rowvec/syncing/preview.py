@@ -10,12 +10,14 @@ from typing import Any
 
 from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.embedders.pricing import Estimate
+from rowvec.generations.kept_settings import column_changes
 from rowvec.generations.lifecycle import course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.base import GenerationHandle
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
+from rowvec.syncing.former_keys import generation_of
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
 from rowvec.types import Change, Document, Key, Kind, Reason, Refusal
 
@@ -34,6 +36,8 @@ class Preview:
     incremental: bool = False
     generation: str = ""
     """What becomes of generations, in sentences; empty where the sync fills the live one, as nearly always."""
+    columns: list[str] = field(default_factory=list)
+    """What is of another type than at the last sync, new, or gone, in sentences."""
     rows: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
@@ -61,7 +65,7 @@ class Preview:
     def as_dict(self) -> dict[str, Any]:
         return {
             "comparison": self.comparison, "incremental": self.incremental,
-            "generation": self.generation,
+            "generation": self.generation, "columns": self.columns,
             "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
             "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
             "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
@@ -82,12 +86,13 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     stop = stop or threading.Event()
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
-    generation = pipeline.store.generation(pipeline.spec)
+    generation = generation_of(pipeline, ledger)
     at = circumstances(pipeline, ledger, options)
     refusal = generation.refusal() if generation is not None else None
     reading = cursor.choose(pipeline, generation, options, at, stop, refused=refusal is not None)
     options = reading.options
     result = Preview(reading.comparison, reading.incremental, chosen.note or "", refusal=refusal)
+    result.columns = column_changes(ledger.settings, pipeline.spec.settings)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
     matched = new = 0
@@ -114,7 +119,7 @@ def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> It
     options = options or Options()
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
-    generation = pipeline.store.generation(pipeline.spec)
+    generation = generation_of(pipeline, ledger)
     at = circumstances(pipeline, ledger, options)
     for page in planned_pages(pipeline, generation, at, options, threading.Event()):
         yield from (change.document for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED))
