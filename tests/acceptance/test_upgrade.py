@@ -505,6 +505,14 @@ def test_the_hash_of_every_text_covers_the_model_without_embedding_it_again(old:
     assert old.embedded == []
 
 
+@pytest.mark.parametrize("pipeline", ["products", "products_file"])
+def test_a_store_that_lost_its_version_keeps_the_hashes_that_it_has(old: OldStores, pipeline: str) -> None:
+    assert old.run("sync", pipeline).code == 3
+    old.execute(pipeline, f"drop table {META[pipeline]}")
+    assert old.run("sync", pipeline).code == 3
+    assert old.embedded == []
+
+
 @pytest.mark.parametrize("pipeline", ["products", "notes", "products_file"])
 def test_a_step_masks_each_hash_with_the_model_that_made_its_vector(old: OldStores, pipeline: str) -> None:
     with old.opened(pipeline) as opened:

@@ -17,7 +17,7 @@ from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.libsql import guarding
 from rowvec.stores.libsql.database import Database, Statement, Values
-from rowvec.stores.libsql.schema import BOOKKEEPING, Tables
+from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import ROWS, chunks, marks, now
 from rowvec.stores.migrations import Migration, Standing
@@ -30,6 +30,7 @@ _CREATE = (
 )
 IDENTITY = "create table if not exists rowvec_identity (id text primary key)"
 """One row: which store this is, wherever it is reached from."""
+COVERED = "hashes_cover_model"
 IDENTIFIED = 3
 """From this version on there is one."""
 _VERSION = f"select version, program from {META} order by version desc limit 1"
@@ -207,14 +208,21 @@ def _identify(database: Database) -> list[Statement]:
 
 
 def _cover_the_model(database: Database) -> list[Statement]:
-    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are."""
+    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are.
+
+    To do it twice would undo it: the column says that it was done, also in a store that lost its version.
+    """
+    if COVERED in look(database).columns.get("rowvec_generations", ()):
+        return []
     there = {quoted(name) for (name,) in database.query("select name from sqlite_master where type = 'table'")}
-    done = []
+    done = [Statement(f"alter table rowvec_generations add column {COVERED} integer not null default 1")]
     if quoted("rowvec_generations") not in there:
         return []
     for target, state, number, said in database.query(
         "select target, state, number, fingerprint from rowvec_generations where fingerprint is not null"
     ):
+        if state not in WORDS.values():
+            continue
         try:
             fingerprint = shared.fingerprint_of(said)
         except ValueError:

@@ -41,6 +41,7 @@ create table if not exists rowvec.identity (
 grant select on rowvec.identity to public;
 """
 """One row: which store this is, wherever it is reached from."""
+COVERED = "hashes_cover_model"
 IDENTIFIED = 3
 """From this version on there is one."""
 _COLUMNS = """
@@ -208,8 +209,16 @@ def _identify(connection: Connection) -> None:
 
 
 def _cover_the_model(connection: Connection) -> None:
-    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are."""
-    rows = connection.execute("select scope, state, fingerprint from rowvec.generations").fetchall()
+    """See rowvec.support.hashes. Hashes of a generation whose model nobody can read stay as they are.
+
+    To do it twice would undo it: the column says that it was done, also in a store that lost its version.
+    """
+    if ("generations", COVERED) in connection.execute(_COLUMNS).fetchall():
+        return
+    connection.execute(f"alter table rowvec.generations add column {COVERED} boolean not null default true")
+    rows = connection.execute(
+        "select scope, state, fingerprint from rowvec.generations where state in ('live', 'building', 'previous')"
+    ).fetchall()
     for scope, state, said in rows:
         try:
             digest = shared.fingerprint_of(said).digest()
