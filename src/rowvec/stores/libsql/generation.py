@@ -167,6 +167,9 @@ class LibsqlGeneration:
                 return found
         return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, where)
 
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, where)
 
