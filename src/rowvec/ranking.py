@@ -41,7 +41,7 @@ class Ranking:
     """
 
     fusion: Fusion = "convex"
-    semantic_weight: float = 0.5
+    semantic_weight: float = 0.6
     static: str | None = None
     static_weight: float = 0.0
     decay: str | None = None

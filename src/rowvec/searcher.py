@@ -254,8 +254,14 @@ def _candidates(
         assert one is not None
         scores = dict(zip(one.keys, one.scores, strict=True))
         return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
+    assert vector is not None
     s, k = _scores(semantic), _scores(keyword)
-    fused = fuse_convex(s, k, ranking.semantic_weight) if ranking.fusion == "convex" else fuse_rrf(s, k)
+    if ranking.fusion == "rrf":
+        fused = fuse_rrf(s, k)
+    else:
+        # A row that only its words found has a similarity too: without it, it would count as unrelated.
+        s |= rows.similarities(vector, [key for key in k if key not in s])
+        fused = fuse_convex(s, k, ranking.semantic_weight)
     return _Candidates(fused, s, k, semantic.exact, semantic.complete)
 
 

@@ -363,7 +363,7 @@ class SearchConfig(Section):
 
     fusion: Literal["convex", "rrf"] = "convex"
     """How hybrid search joins its two sides: scores added, or reciprocal ranks."""
-    semantic_weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.5
+    semantic_weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.6
     """Weight of the semantic score in `convex`, 0 to 1; the keyword score gets the rest."""
     static: OptionalText = None
     """An expression over metadata columns that is added to each score, such as `"log(1 + downloads) / 20"`."""

@@ -244,6 +244,10 @@ class GenerationHandle(Protocol):
         """
         ...
 
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        """The scores that `nearest` gives these rows; rows without a vector are left out."""
+        ...
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
         ...

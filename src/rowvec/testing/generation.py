@@ -283,6 +283,13 @@ class MemoryGeneration:
         scores = similarity(self._store.metric, matrix, vector)
         return ranked(dict(zip(keys, scores, strict=True)), limit)
 
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        known = [key for key in keys if key in self._made.records]
+        if not known:
+            return {}
+        matrix = np.stack([self._made.records[key].vector for key in known])
+        return dict(zip(known, similarity(self._store.metric, matrix, vector), strict=True))
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self._made.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")

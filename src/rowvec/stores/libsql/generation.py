@@ -212,6 +212,9 @@ class LibsqlGeneration:
                 return found
         return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where))
 
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
 

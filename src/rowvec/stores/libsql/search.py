@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rowvec.errors import SearchError
@@ -10,10 +12,10 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
-from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import vector_in
+from rowvec.stores.libsql.values import key_in, quoted
+from rowvec.stores.libsql.write import marks, vector_in
 from rowvec.support.keys import key_of
-from rowvec.types import Ranked, Vector
+from rowvec.types import Key, Ranked, Vector
 from rowvec.words import analyzer
 
 METRICS = ("cosine", "l2", "ip")
@@ -31,6 +33,21 @@ def scan(
         (*values, *more, limit),
     )
     return ranked(rows, spec, metric, vector, exact=True)
+
+
+def similarities(
+    database: Database, tables: Tables, spec: TableSpec, metric: str, vector: Vector, keys: Sequence[Key]
+) -> dict[Key, float]:
+    """Of those of the keys that have a vector."""
+    distance, values = _distance(metric, vector)
+    key = f"t.{quoted(spec.key)}"
+    rows = database.query(
+        f"""select {key}, {distance} from {tables.vectors} as t
+            where t.embedding is not null and {key} in ({marks(len(keys))})""",
+        (*values, *map(key_in, keys)),
+    )
+    found = ranked(rows, spec, metric, vector, exact=True)
+    return dict(zip(found.keys, found.scores, strict=True))
 
 
 def _condition(where: Filter | None) -> tuple[str, Values]:

@@ -24,7 +24,7 @@ from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.indexes import Indexes
-from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest
+from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest, similarities
 from rowvec.stores.postgres.writes import Writer
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
@@ -227,6 +227,13 @@ class PostgresGeneration:
             return nearest(connection, self.index.table, value, limit, condition, index)
 
         return self._read(look)
+
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        if not keys:
+            return {}
+        value: Vector = np.asarray(vector, dtype=np.float32)
+        found = self._read(lambda c: similarities(c, self.index.table, value, keys))
+        return dict(zip(found.keys, found.scores, strict=True))
 
     def _condition(self, where: Filter) -> Condition:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)

@@ -164,6 +164,17 @@ def test_the_nearest_rows_come_in_the_order_of_the_metric(opened: Opener, metric
     assert (ranked.exact, ranked.complete) == (True, True)
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_rows_can_be_asked_for_the_scores_that_a_search_gives_them(opened: Opener, metric: str) -> None:
+    store = opened(SPEC, metric)
+    write(store, *(entry(number, f"thing {number}") for number in range(1, 6)))
+    query = vector_of("a thing")
+    found = rows(store).nearest(query, 5)
+    expected = dict(zip(found.keys, found.scores, strict=True))
+    assert rows(store).similarities(query, [2, 4, 99]) == pytest.approx({key: expected[key] for key in (2, 4)})
+    assert rows(store).similarities(query, []) == {}
+
+
 def test_a_search_gives_every_row_where_there_are_fewer_than_asked_for(store: Store) -> None:
     write(store, entry(1, "lamp"), entry(2, "chair"))
     ranked = rows(store).nearest(vector_of("lamp"), 100)

@@ -86,6 +86,15 @@ def nearest(
     return _ranked(table, found, exact=False)
 
 
+def similarities(connection: Connection, table: VectorTable, vector: Vector, keys: Sequence[Key]) -> Ranked:
+    """Those of the keys that have a vector, in no order."""
+    statement = sql.SQL(
+        "select {key}, {embedding} {op} %b from {table} where {key} = any(%s) and {embedding} is not null"
+    ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), **table.names.parts)
+    rows = connection.execute(statement, [vector, list(keys)], binary=True).fetchall()
+    return _ranked(table, rows, exact=True)
+
+
 def _estimate(connection: Connection, table: VectorTable, where: Condition) -> float:
     """How many rows the planner expects to match."""
     statement = sql.SQL("explain (format json) select 1 from {} t where {}").format(table.names.sql, where.sql)
