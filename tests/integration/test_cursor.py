@@ -24,6 +24,7 @@ from rowvec.stores.libsql import LibsqlStore
 from rowvec.support.killpoints import Step
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
+from rowvec.types import ColumnType
 from tests.acceptance.killed import KILLED, kill_at
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
 from tests.support import in_child, simple_pipeline, vectors_match_rows
@@ -325,8 +326,8 @@ class TestFiles:
     def write(self, folder: Path, rows: dict[int, tuple[str, str]], file: str = "rows.csv") -> None:
         (folder / file).write_text(self.HEADER + "".join(f"{k},{name},1,{at}\n" for k, (name, at) in rows.items()))
 
-    def opened(self, folder: Path, lag: Any = None) -> Pipeline:
-        source = FilesSource([str(folder / "*.csv")], key="id", cursor="at")
+    def opened(self, folder: Path, lag: Any = None, **settings: Any) -> Pipeline:
+        source = FilesSource([str(folder / "*.csv")], key="id", cursor="at", **settings)
         assert isinstance(source, Incremental)
         return simple_pipeline(source, cursor=CursorSettings(lag))
 
@@ -358,7 +359,7 @@ class TestFiles:
         with pytest.raises(
             SourceError, match=r"rows.csv, line 1501: the cursor 'yesterday' of 'at' is not a valid timestamp"
         ):
-            sync(self.opened(tmp_path))
+            sync(self.opened(tmp_path, types={"at": ColumnType.TIMESTAMP}))
 
     def test_a_column_of_words_is_refused(self, tmp_path: Path) -> None:
         self.write(tmp_path, {1: ("one", "monday")})

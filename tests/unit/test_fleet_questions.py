@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rowvec.documents.values import RENDERING
 from rowvec.errors import ConfigError, EmbedderUnavailable, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import Ledger
@@ -80,7 +81,7 @@ def test_a_worker_takes_what_a_program_of_its_version_or_an_older_one_sent(their
         sent(program="99.0.0"),
         sent(state=2),
         sent(state=4),
-        sent(rendering=2),
+        sent(rendering=RENDERING + 1),
         {"program": "0.1.0"},
     ],
 )

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
@@ -223,13 +224,15 @@ def _chosen(
     if isinstance(columns, str) and columns != "*":
         raise ConfigError(f"text.columns is {columns!r}.", hint=f'Write "*", or a list: ["{columns}"].')
     wanted = [name for name in names if name != key] if columns == "*" else list(columns)
+    known = dict.fromkeys(names)
     for setting, listed in (("columns", wanted), ("exclude", list(exclude))):
         for name in listed:
-            check_column(name, names, f"text.{setting}")
-        twice = sorted({name for name in listed if listed.count(name) > 1})
+            check_column(name, known, f"text.{setting}")
+        twice = sorted(name for name, times in Counter(listed).items() if times > 1)
         if twice:
             raise ConfigError(f"text.{setting} names {twice[0]!r} twice.", hint="text.repeat weights a column.")
-    chosen = [name for name in wanted if name not in set(exclude)]
+    left_out = set(exclude)
+    chosen = [name for name in wanted if name not in left_out]
     for name, times in repeat.items():
         check_column(name, chosen, "text.repeat")
         if times < 1:

@@ -17,9 +17,9 @@ _NAMES = {
     ColumnType.DECIMAL: "numeric decimal dec fixed number money",
     ColumnType.BOOLEAN: "bool boolean",
     ColumnType.TEXT: "text char character varchar bpchar name citext clob nchar nvarchar string enum set"
-    " tinytext mediumtext longtext xml interval inet cidr",
+    " tinytext mediumtext longtext xml interval inet cidr timetz",
     ColumnType.DATE: "date",
-    ColumnType.TIME: "time timetz",
+    ColumnType.TIME: "time",
     ColumnType.TIMESTAMP: "timestamp timestamptz datetime",
     ColumnType.UUID: "uuid guid uniqueidentifier",
     ColumnType.JSON: "json jsonb",

@@ -95,7 +95,7 @@ class SqlSource:
     def _look(self, table: str | None, query: str | None, remembered: Sequence[Column]) -> None:
         with self._database.connect() as connection:
             self._relation = _relation(connection, self._database, table, query)
-            found = self._database.columns(connection, self._relation)
+            found = self._database.columns(connection, self._relation, remembered)
             self._check_names([column.name for column in found])
             self.columns: Sequence[Column] = in_order(found, remembered)
             self.key_type = self._type_of_key()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from rowvec.errors import ConfigError
 
@@ -21,7 +21,7 @@ def suggestion(name: str, known: Iterable[str], *, limit: int = 12) -> str:
     return "Available: " + ", ".join(names[:limit]) + more + "."
 
 
-def check_column(name: str, known: Sequence[str], where: str) -> None:
+def check_column(name: str, known: Collection[str], where: str) -> None:
     """
     Raises:
         ConfigError: `name` is not one of the `known` columns; `where` is the setting that has it.

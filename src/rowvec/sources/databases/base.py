@@ -105,7 +105,11 @@ class Database(ABC):
         return self.answer(connection, sa.select(sa.text("*")).select_from(relation.clause).limit(SAMPLE_ROWS))
 
     @abstractmethod
-    def columns(self, connection: Connection, relation: Relation) -> list[Column]: ...
+    def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
+        """
+        Args:
+            remembered: at the last sync; types that only values tell are widened by these.
+        """
 
     @abstractmethod
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:

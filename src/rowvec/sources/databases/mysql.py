@@ -63,7 +63,7 @@ class MySqlDatabase(Database):
         )  # fmt: skip
         sa.event.listen(self.engine, "connect", _only_read)
 
-    def columns(self, connection: Connection, relation: Relation) -> list[Column]:
+    def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
         """Types as declared for a table; as the driver describes them for a query, or a sample has them."""
         if relation.table is not None:
             quoted = self.engine.dialect.identifier_preparer.format_table(

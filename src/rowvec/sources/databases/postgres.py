@@ -77,7 +77,7 @@ class PostgresDatabase(Database):
         sa.event.listen(self.engine, "connect", _name)
         sa.event.listen(self.engine, "begin", _use_our_styles)
 
-    def columns(self, connection: Connection, relation: Relation) -> list[Column]:
+    def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
         """Types as the server describes its answer, for a table and a query alike."""
         result = connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(0))
         cursor = result.cursor

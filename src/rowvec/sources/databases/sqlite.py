@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,14 +14,21 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
-from rowvec.sources.column_types import inferred, named_freely
+from rowvec.sources.column_types import named_freely
 from rowvec.sources.databases.base import Database, Order, Relation, readable
+from rowvec.sources.told_types import arranged, widened
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
 
 BUSY_SECONDS = 10
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 """The same in all containers of a machine, and another one on each machine (Linux)."""
+_STORAGE_CLASSES = {
+    "integer": ColumnType.INTEGER,
+    "real": ColumnType.NUMBER,
+    "text": ColumnType.TEXT,
+    "blob": ColumnType.BYTES,
+}
 _UNIQUE_INDEX = sa.text(
     # "unique" and "partial" are words of SQL: they stay quoted.
     """
@@ -41,7 +49,7 @@ class SqliteDatabase(Database):
         super().__init__(url)
         if not parsed.database or parsed.database == ":memory:":
             raise ConfigError("source.url names no SQLite file.", hint="Such as sqlite:///shop.db.")
-        self._path = (base / Path(parsed.database).expanduser()).resolve()
+        self._path = _file_of(url, parsed.database, base)
         self.location = f"SQLite {self._path}"
         self._check_file()
         self.engine = sa.create_engine("sqlite://", creator=self._open, poolclass=sa.NullPool, hide_parameters=True)
@@ -67,18 +75,33 @@ class SqliteDatabase(Database):
             f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=BUSY_SECONDS, check_same_thread=False
         )
 
-    def columns(self, connection: Connection, relation: Relation) -> list[Column]:
-        """Types as declared; where nothing is declared, in a query above all, as a sample of the values has them."""
+    def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
+        """Types as declared; where nothing is declared, in a query above all, as all the values have them."""
         declared: dict[str, str] = {}
         if relation.table is not None:
             statement = sa.text("select name, type from pragma_table_xinfo(:name, :schema)")
             parameters = {"name": relation.table, "schema": relation.schema or "main"}
             declared = {row.name: row.type for row in connection.execute(statement, parameters)}
-        described, rows_seen = self.sample(connection, relation)
-        return [
-            Column(column[0], named_freely(declared.get(column[0], "")) or inferred(row[index] for row in rows_seen))
-            for index, column in enumerate(described)
-        ]
+        described, _ = self.sample(connection, relation)
+        names = [column[0] for column in described]
+        types = {name: named_freely(declared.get(name, "")) for name in names}
+        untold = [name for name in names if types[name] is None]
+        if len(types) < len(names) or not untold:
+            return [Column(name, types[name] or ColumnType.TEXT) for name in names]
+        told = self._told(connection, relation, untold)
+        found = arranged(types | told, remembered, declared=types.keys() - told.keys())
+        by_name = {column.name: column for column in found}
+        return [by_name[name] for name in names]
+
+    def _told(self, connection: Connection, relation: Relation, names: list[str]) -> dict[str, ColumnType | None]:
+        """The types of columns that declare none, from every row: SQLite keeps in each what it is given."""
+        kinds = [sa.func.typeof(sa.column(name)) for name in names]
+        statement = sa.select(*kinds).select_from(relation.clause).distinct()
+        told: dict[str, ColumnType | None] = dict.fromkeys(names)
+        for row in self.answer(connection, statement)[1]:
+            for name, kind in zip(names, row, strict=True):
+                told[name] = widened(told[name], _STORAGE_CLASSES.get(kind))
+        return told
 
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:
         collation = "BINARY"
@@ -141,3 +164,16 @@ class SqliteDatabase(Database):
                 hint="May this user read the file? One in WAL mode needs its folder writable too.",
             )
         return self.refused(line)
+
+
+def _file_of(url: str, decoded: str, base: Path) -> Path:
+    """The file that a URL names. A folder may be called `a%20b`, or have a question mark: what is there as it is
+    written comes first.
+
+    Args:
+        decoded: the path with `%20` read as a space.
+    """
+    written = re.sub(r"^sqlite(\+\w+)?:///", "", url)
+    plain = written.partition("?")[0]
+    found = [(base / Path(each).expanduser()).resolve() for each in (written, plain, decoded)]
+    return next((path for path in found if path.is_file()), found[1])
