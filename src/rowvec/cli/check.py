@@ -94,8 +94,12 @@ def _model(pipeline: Pipeline) -> Check:
     """Of a model on this machine, after it has embedded a text: what a sync would meet is met here."""
     embedder = pipeline.embedder
     model = embedder.fingerprint
-    if not isinstance(embedder, PaidEmbedder) and not np.isfinite(embedder.embed([TRIAL]).vectors).all():
-        return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
+    if not isinstance(embedder, PaidEmbedder):
+        tried = embedder.embed([TRIAL])
+        for problem in tried.problems.values():
+            raise problem
+        if not np.isfinite(tried.vectors).all():
+            return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
     said = [model.model, f"{model.dimension} dimensions", model.precision, getattr(embedder, "prompt_note", "")]
     return Check("model", True, ", ".join(filter(None, said)))
 
