@@ -290,7 +290,7 @@ class TestWhatEventsDoNotTell:
 
     def test_a_row_that_is_gone_from_the_table_meanwhile_is_gone(self, path: Path) -> None:
         pipeline = follow(path, rows=MemorySource({7: {"name": "another", "price": 1}}))
-        carry_out(pipeline, options=Options(allow_delete=True))
+        carry_out(pipeline)
         vectors_match_rows(pipeline, {2: "two"})
 
     def test_a_key_that_is_padded_is_the_key_of_the_table(self, path: Path) -> None:

@@ -154,3 +154,14 @@ def test_an_unknown_database_and_table_and_a_wrong_condition(mariadb: Any, sourc
         source(f"{MARIADB}/no_such_database", table="product")
     with pytest.raises(SourceError, match="Unknown column 'nmae'"):
         keys(source(url, table="product", where="nmae = 1"))
+
+
+def test_keys_that_no_single_statement_takes_are_asked_for_in_several(mariadb: Any, source: Open) -> None:
+    """elastic/connectors#334"""
+    url, run = mariadb
+    run("create table t (id varchar(700) primary key, name text)")
+    run("insert into t values ('kept', 'one')")
+    some = source(url, table="t", key="id")
+    # Each quote is written as two bytes: 30 MB, and the server takes 16 MB by default.
+    gone = [f"{number}{chr(39) * 3000}" for number in range(5000)]
+    assert some.existing([*gone, "kept"]) == {"kept"}

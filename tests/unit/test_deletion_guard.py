@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,12 +13,15 @@ from rowvec.errors import DeletionGuard
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import status
 from rowvec.sources.base import Selection
+from rowvec.sources.events.files import EventFiles
+from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import GUARDED_FOR
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Embedded
+from tests.integration.debezium_rig import lines, put, removed
 from tests.support import rows_of, simple_pipeline
 
 ALLOWED = Options(allow_delete=True)
@@ -190,3 +194,22 @@ def test_a_sync_with_nothing_to_delete_asks_no_more_of_the_store(monkeypatch: py
         monkeypatch.setattr(MemoryGeneration, name, counted)
     sync(pipeline)
     assert asked == ["standing", "count"], "one question, and the count in it"
+
+
+def test_a_burst_of_delete_events_over_several_short_runs_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_text(lines([put(n, f"row {n}", n) for n in range(1, 11)]))
+    pipeline = simple_pipeline(EventFiles([str(path)], EventSettings("id")))
+    sync(pipeline)
+    for n in range(1, 6):
+        with path.open("a") as file:
+            file.write(lines([removed(n, 100 + n)]))
+        assert sync(pipeline).deleted == 1
+    with path.open("a") as file:
+        file.write(lines([put(20, "new", 200), removed(6, 201)]))
+    for _ in range(2):
+        with pytest.raises(DeletionGuard, match="half of the 10 rows"):
+            sync(pipeline)
+    assert rows_of(pipeline).keys(None, 99) == [6, 7, 8, 9, 10, 20], "what is new is written all the same"
+    assert sync(pipeline, ALLOWED).deleted == 1
+    assert status(pipeline).refusal is None
