@@ -393,3 +393,14 @@ def test_the_fingerprint_is_that_of_the_settings() -> None:
         build_recipe(PRODUCT, "product_id", lines=["{name}"]).fingerprint,
     }
     assert len(others | {columns()}) == 6
+
+
+@pytest.mark.parametrize("value", ["infinity", "-infinity", "0044-03-15 BC"])
+def test_a_date_outside_the_calendar_is_said_as_it_is_written_whatever_the_format(value: str) -> None:
+    recipe = build_recipe([Column("id", ColumnType.INTEGER), Column("d", ColumnType.DATE)], "id", lines=["{d:%Y-%m}"])
+    assert recipe.render(Row(1, {"d": value})) == value
+
+
+def test_a_nul_within_a_list_reaches_no_text() -> None:
+    recipe = build_recipe([Column("id", ColumnType.INTEGER), Column("t", ColumnType.ARRAY)], "id", columns="*")
+    assert recipe.render(Row(1, {"t": ["a\0b", "c"]})) == "t: ab, c"

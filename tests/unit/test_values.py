@@ -7,9 +7,11 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import pytest
 
-from rowvec.documents.values import clean, shown
+from rowvec.documents.values import CONVERSION_ERRORS, clean, converter, key_converter, shown, without_nul
+from rowvec.types import ColumnType
 
 
 @pytest.mark.parametrize(
@@ -52,3 +54,40 @@ def test_text_is_what_every_database_takes() -> None:
     assert clean("x\ud800y") == "x\ufffdy"
     assert clean("\ud83d\ude00") == "😀"
     assert clean("\ufeffé") == "\ufeffé"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (np.float32(19.99), "19.99"),
+        (np.float16(0.1), "0.1"),
+        (np.float32("nan"), ""),
+        (np.float32("inf"), "infinity"),
+        (["a\0b", "c"], "a\0b, c"),
+        ({"a": ["x\0y"]}, '{"a":["xy"]}'),
+    ],
+)
+def test_small_floats_have_their_own_digits_and_json_has_no_nul(value: object, text: str) -> None:
+    assert shown(value) == text
+
+
+def test_without_nul_reaches_into_lists_and_objects() -> None:
+    assert without_nul({"a\0": ["b\0", ("c\0", 1)]}) == {"a": ["b", ("c", 1)]}
+
+
+@pytest.mark.parametrize("value", ["1_0", "007", "+5", "٣", True, 5.5])
+def test_an_integer_key_is_written_as_the_integer_it_is(value: object) -> None:
+    with pytest.raises(CONVERSION_ERRORS):
+        key_converter(ColumnType.INTEGER)(value)
+
+
+@pytest.mark.parametrize("kind", [ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL])
+def test_what_only_python_writes_as_a_number_is_none(kind: ColumnType) -> None:
+    with pytest.raises(CONVERSION_ERRORS):
+        converter(kind)("1_0")
+
+
+def test_json_keeps_every_digit() -> None:
+    convert = converter(ColumnType.JSON)
+    assert convert({"n": 2**70, "d": Decimal("0.5")}) == {"d": 0.5, "n": 2**70}
+    assert convert([Decimal("12345678901234567890.5"), Decimal(2**70 + 1)]) == ["12345678901234567890.5", 2**70 + 1]

@@ -220,7 +220,7 @@ class FilesSourceConfig(_CursorConfig):
     columns: Annotated[Names, Field(min_length=1)] | None = None
     """Columns to read; by default all of them."""
     types: dict[Text_, Type] = Field(default_factory=dict)
-    """Column types, if the first rows suggest wrong ones: `{ sku = "text" }`."""
+    """Column types, if the values suggest wrong ones: `{ sku = "text" }`."""
     delimiter: Annotated[OptionalText, AfterValidator(_delimiter)] = None
     """Delimiter of CSV files; by default a comma, or a tab in `.tsv`."""
 
