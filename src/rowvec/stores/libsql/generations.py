@@ -199,7 +199,8 @@ class Generations:
         if old is not None:
             self._check(old, spec)
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
-            missing += schema.new_keywords(tables)
+            older = old is not None and old.language and spec.language == format_of(old.language)[0]
+            missing += schema.carried_keywords(tables, spec) if older else schema.new_keywords(tables)
         return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
 
     def _chosen(
