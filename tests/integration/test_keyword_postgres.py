@@ -133,6 +133,19 @@ def test_the_index_says_which_keys_it_knows(conn: Connection, index: KeywordInde
     assert index.known(conn, [1, 2, 3, 4]) == {1, 2}
 
 
+def test_words_of_an_older_format_stay_and_are_not_taken_for_known(conn: Connection, index: KeywordIndex) -> None:
+    fill(conn, index, {1: "red bicycle", 2: "red tractor"})
+    index.outdate(conn)
+    assert index.is_current(conn)
+    assert index.known(conn, [1, 2]) == set()
+    fill(conn, index, {2: "red tractor"})
+    assert index.known(conn, [1, 2]) == {2}
+    assert found(conn, index, "red") == [1, 2]
+    index.rebuild(conn)
+    assert found(conn, index, "bicycle") == [1]
+    assert index.count(conn) == 2
+
+
 def test_the_index_says_its_language_until_it_is_dropped(conn: Connection, index: KeywordIndex) -> None:
     assert index.language_of(conn) == "english"
     index.drop(conn)

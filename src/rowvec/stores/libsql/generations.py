@@ -206,7 +206,8 @@ class Generations:
                 wanted = replace(wanted, key_type=old.key_type, metadata=old.metadata, language=old.language)
                 return tables, [*removed, self._save(wanted)]
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
-            missing += schema.new_keywords(tables)
+            older = old is not None and old.language and spec.language == format_of(old.language)[0]
+            missing += schema.carried_keywords(tables, spec) if older else schema.new_keywords(tables)
         return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
 
     def _chosen(

@@ -169,6 +169,27 @@ def new_keywords(tables: Tables) -> list[Statement]:
     ]
 
 
+def carried_keywords(tables: Tables, spec: TableSpec) -> list[Statement]:
+    """The same where only the format is another one. Rows that the next sync may not write, those of events and those
+    that failed, keep the words that they have. The others do not: FTS5 goes on counting a row that was replaced."""
+    vocabulary, kept = tables.named("vocabulary"), tables.named("kept")
+    unread = f"""exists (select 1 from rowvec_offsets where target = ?) or doc in (
+        select t.rowid from {tables.vectors} as t join {tables.failures} as f on f."key" = t.{quoted(spec.key)})"""
+    return [
+        Statement(f"create virtual table {vocabulary} using fts5vocab({tables.keywords}, 'instance')"),
+        Statement(
+            f"""create table {kept} as select doc, group_concat(term, ' ') as terms
+                from (select doc, term from {vocabulary} where {unread} order by doc, offset) group by doc""",
+            (tables.owner,),
+        ),
+        Statement(f"drop table {vocabulary}"),
+        *new_keywords(tables),
+        *creation(tables, spec),
+        Statement(f"insert into {tables.keywords} (rowid, text) select doc, terms from {kept}"),
+        Statement(f"drop table {kept}"),
+    ]
+
+
 def columns_of(database: Database, table: str) -> dict[str, str]:
     """Declared types by column name; empty where there is no such table."""
     return dict(database.query("select name, type from pragma_table_info(?)", (table,)))

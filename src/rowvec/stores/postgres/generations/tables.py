@@ -206,13 +206,17 @@ class Generations:
     def _fill_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         """Make the keyword index; where it is new, of another language or format, have every row pass it again.
 
-        One that is not wanted is dropped: what is written from now on would be missing from it.
+        One of an older format keeps its words until then. One of another language is dropped, and so is one that is not
+        wanted: what is written from now on would be missing from it.
         """
         words = keywords(names, spec)
         if words.is_current(connection) if spec.language is not None else not words.exists(connection):
             return
         if spec.language is not None:
             schema.forget_row_hashes(connection, names)
+            if words.language_of(connection) == spec.language:
+                words.outdate(connection)
+                return
         words.drop(connection)
         if spec.language is not None:
             words.create(connection)

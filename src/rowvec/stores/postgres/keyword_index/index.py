@@ -159,9 +159,18 @@ class KeywordIndex:
             conn.execute(self._sql("delete"), {"keys": list(keys)})
 
     def known(self, conn: Connection, keys: Sequence[Key]) -> set[Key]:
-        """Those of `keys` that are indexed."""
-        statement = sql.SQL("select key from {documents} where key = any(%s)").format(**self._parts)
-        return {key for (key,) in conn.execute(statement, [list(keys)])}
+        """Those of `keys` that are indexed, in the format of today."""
+        name = self._name(conn, "documents")
+        return {key for (key,) in conn.execute(self._sql("known"), {"keys": list(keys), "documents": name})}
+
+    def outdate(self, conn: Connection) -> None:
+        """Call the index one of today's format. The words that it has stay until their rows are written again.
+
+        So rows that cannot be read again, such as those of events, are found as before.
+        """
+        comment = sql.Literal(with_format(self.language, FORMAT))
+        last = sql.Literal(str(_first(conn.execute(self._sql("last")))))
+        conn.execute(self._sql("outdate", comment=comment, last=last))
 
     def lost(self, conn: Connection) -> list[Key]:
         """Keys that are indexed and have no row any more."""

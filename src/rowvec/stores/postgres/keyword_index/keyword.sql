@@ -26,6 +26,18 @@ alter table {postings}
     set (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 comment on table {postings} is {comment};
 
+-- name: last
+select coalesce(max(document), 0) from {documents}
+
+-- name: outdate
+-- The comment of the documents says up to which number they are of an older format.
+comment on table {postings} is {comment};
+comment on table {documents} is {last}
+
+-- name: known
+select key from {documents} where key = any(%(keys)s::{key_type}[])
+    and document > coalesce(obj_description(to_regclass(%(documents)s), 'pg_class'), '0')::integer
+
 -- name: drop
 drop table if exists {documents}, {segments}, {postings}
 
