@@ -47,19 +47,22 @@ def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
 
 
 def check_same_recipe(pipeline: Pipeline, ledger: Ledger) -> None:
-    """Raises StoreError where the vectors are of another model or text recipe, which events alone cannot put right."""
+    """Raises StoreError where the vectors are of another model or text recipe, which events alone cannot put right.
+
+    Other rendering rules do not count: they change few texts, which come with the next event of their row.
+    """
     spec = pipeline.spec
     if not ledger.filled or _made_of(ledger) == _made_of(spec):
         return
     raise StoreError(
-        f"The vectors in {pipeline.store.location} were made by another model, from other text settings or by other"
-        " rendering rules; events tell only of rows that change from now on.",
+        f"The vectors in {pipeline.store.location} were made by another model or from other text settings; events tell"
+        " only of rows that change from now on.",
         hint="Compare with the table once (rowvec sync --full), or read all events again (rowvec sync --from-start).",
     )
 
 
 def _made_of(vectors: Ledger | TableSpec) -> tuple[object, ...]:
-    return (vectors.fingerprint, *settings_and_rendering(vectors.recipe))
+    return vectors.fingerprint, settings_and_rendering(vectors.recipe)[0]
 
 
 class Following:
