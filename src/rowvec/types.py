@@ -312,6 +312,9 @@ class Guarding:
     """This deletion was refused: to be remembered, with these words unless another one stands."""
     resolved: bool = False
     """All rows were compared, and what they asked for was deleted: no refusal stands any more."""
+    told: bool = False
+    """Change events ask for its deletions: the rows of a moment before a stream filled the ledger, which holds
+    `OUTGROWN` times as many now, are no measure."""
 
 
 @dataclass(slots=True)

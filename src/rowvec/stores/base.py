@@ -41,6 +41,10 @@ GUARDED_FOR = dt.timedelta(days=3)
 is still held back on Monday, and a table whose rows live for a week or longer never meets it."""
 
 
+OUTGROWN = 4
+"""See `Guarding.told`."""
+
+
 def over_half(location: str, rows: int, since: dt.datetime) -> DeletionGuard:
     return DeletionGuard(
         f"More than half of the {rows:,} rows that {location} held on {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"

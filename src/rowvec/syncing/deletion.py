@@ -157,7 +157,7 @@ class Guard:
             ends = part.stop >= len(keys)
             batch = last if ends and last is not None else WriteBatch()
             batch.deletes = list(keys[part])
-            batch.guard = Guarding(self.rows, allowed=self.allowed)
+            batch.guard = Guarding(self.rows, allowed=self.allowed, told=self._told)
             self._opened = True
             try:
                 # Those that the store refuses to delete are on record as failures.

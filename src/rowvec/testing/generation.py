@@ -13,7 +13,7 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
-from rowvec.stores.base import GUARDED_FOR, GenerationStatus, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
@@ -231,7 +231,8 @@ class MemoryGeneration:
             made.refusal = made.refusal or Refusal(now, guard.refused)
         gone = set(deletes)
         for each in made.moments:
-            if (each.removed + len(gone & each.keys)) * 2 > each.rows:
+            outgrown = guard.told and len(made.records) >= OUTGROWN * each.rows
+            if (each.removed + len(gone & each.keys)) * 2 > each.rows and not outgrown:
                 raise over_half("memory", each.rows, each.since)
         for each in made.moments:
             each.removed += len(gone & each.keys)

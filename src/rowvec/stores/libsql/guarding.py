@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 from rowvec.errors import StoreError
-from rowvec.stores.base import GUARDED_FOR, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, TableSpec, over_half
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
@@ -25,7 +25,7 @@ _OVER = "malformed JSON"
 """What the engine says where `_CHECK` fails: there is no function that fails on purpose."""
 _CHECK = (
     "update rowvec_deletions set removed = removed where target = ? and case when removed * 2 > rows"
-    " then json('more than half of ' || target) else 0 end"
+    " and not (? and (select count(*) from {vectors}) >= ? * rows) then json('more than half of ' || target) else 0 end"
 )
 _COUNTED = """insert into rowvec_deletions (target, since, rows) select ?, ?, (select count(*) from {vectors})
     where exists (select 1 from {vectors})
@@ -61,7 +61,8 @@ def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[State
             where t.{quoted(spec.key)} in ({marks(len(part))}) and t.created_at < rowvec_deletions.since)
             where target = ?"""
         made.append(Statement(count, (*keys_in(part), owner)))
-    return [*made, Statement(_CHECK, (owner,))] if batch.deletes else made
+    check = Statement(_CHECK.format(vectors=tables.vectors), (owner, int(guard.told), OUTGROWN))
+    return [*made, check] if batch.deletes else made
 
 
 def explain(database: Database, tables: Tables, error: StoreError, location: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.base import GUARDED_FOR, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, over_half
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import Names
 from rowvec.types import Guarding, Key, Refusal, Standing
@@ -92,8 +92,13 @@ def settle(
         )
         counted = connection.execute(sql.SQL(statement).format(key=key, **names.parts), [list(deletes), scope])
         for rows, since, removed in counted.fetchall():
-            if removed * 2 > rows:
+            if removed * 2 > rows and not (guard.told and _outgrown(connection, names, rows)):
                 raise over_half(location, rows, since)
+
+
+def _outgrown(connection: Connection, names: Names, rows: int) -> bool:
+    counted = sql.SQL("select count(*) from {table} where {known}").format(**names.parts)
+    return bool(single(connection.execute(counted))[0] >= OUTGROWN * rows)
 
 
 def _keep(connection: Connection, names: Names, guard: Guarding) -> None:
