@@ -104,7 +104,7 @@ class InLibsql(Stored):
 
             connection = libsql.connect(str(self.path), timeout=0.1, isolation_level=None)
             try:
-                found = connection.execute(statement).fetchall()
+                found = connection.execute(statement).fetchall() or []
             except ValueError as error:
                 if "locked" not in str(error):
                     raise
@@ -262,7 +262,8 @@ class Pauses:
         self.whole = kind == "sync"
         self.rows: Rows = {}
         self.turn = 0
-        self.finished_before = 0
+        self.moments = 0
+        """So many pauses were survived."""
 
     def edit(self, keys: range) -> None:
         self.turn += 1
@@ -339,11 +340,11 @@ concurrency = 2
         code = self.end_of(process)
         said = process.err.read_text() if process.err != Path(os.devnull) else ""
         assert code > 0 or (complete and not self.work.follows), f"it ended with {code}: {said}"
-        self.finished_before += code == 0
         self.check(other, before)
         report = self.carry_out("sync", "--config", "other.toml")
         assert (report["inserted"], report["embedded"], report["deleted"]) == (0, later, 0)
         self.check(other, self.rows)
+        self.moments += 1
         return True
 
     def paused(self, count: int) -> Process | None:

@@ -16,10 +16,10 @@ ROWS = 300
 STORES = ("postgres", "libsql")
 COMBINATIONS = [(kind, store) for kind in WORKS for store in STORES if (kind, store) != ("range", "libsql")]
 """A fleet needs a store that can divide its lock."""
-MOMENTS = 12 if TORTURE else 2
+MOMENTS = 12 if TORTURE else 1
+TRIES = 10 * MOMENTS
 
 
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("kind", "store"), COMBINATIONS, ids=["-".join(names) for names in COMBINATIONS])
 def test_a_process_paused_while_another_model_goes_live_writes_nothing_wrong(
     kind: str, store: str, postgres_url: str, quick_folder: Path, faults: Faults
@@ -30,7 +30,9 @@ def test_a_process_paused_while_another_model_goes_live_writes_nothing_wrong(
     with Models() as model:
         pauses = Pauses(kind, stored, model, quick_folder, postgres_url, random.Random(seed))
         pauses.begin(ROWS)
-        for _ in range(MOMENTS):
-            while not pauses.moment():
-                pass
-            tried(faults, f"paused while another model went live: {kind}")
+        for _ in range(TRIES):
+            if pauses.moment():
+                tried(faults, f"paused while another model went live: {kind}")
+            if pauses.moments == MOMENTS:
+                return
+    pytest.fail(f"only {pauses.moments} of {TRIES} processes were paused before their end")
