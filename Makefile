@@ -41,7 +41,7 @@ quick: develop ## the tests that start no process: unit tests and every store ag
 
 # Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
-  acceptance/test_paid_kill acceptance/test_fleet acceptance/test_secrets integration/test_network \
+  acceptance/test_paid_kill acceptance/test_pauses acceptance/test_fleet acceptance/test_secrets integration/test_network \
   integration/test_resources integration/test_injection integration/test_peers integration/test_embedded_kill
 torture: develop ## everything that tries to break it, in its long form: a quarter of an hour
 	ROWVEC_TORTURE=1 ROWVEC_TORTURE_RESULT=benchmarks/results/torture.json \

@@ -13,12 +13,14 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from rowvec.errors import ConfigError, DeletionGuard, Locked, SourceError, SourceUnavailable
+from rowvec.errors import ConfigError, DeletionGuard, GenerationChanged, Locked, SourceError, SourceUnavailable
+from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Pipeline
 from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, KEYS_WAITING, Changed, Notifier
 from rowvec.sources.sql import SqlSource
+from rowvec.syncing.run import sync
 from rowvec.syncing.watch import watch
-from rowvec.testing import MemoryStore
+from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Report, WriteBatch
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
@@ -476,6 +478,39 @@ def test_what_was_not_heard_is_caught_up_with_however_busy_the_table_is() -> Non
 
     watch(pipeline, Busy(stop, unheard), every=0.01, stop=stop)
     vectors_match_rows(pipeline, {1: "one", 2: "second"})
+
+
+@pytest.mark.parametrize("every", [600.0, 0.0], ids=["named rows", "catching up"])
+def test_a_model_that_another_process_put_live_is_not_changed_back(every: float) -> None:
+    ours = simple_pipeline(rows={1: "one", 2: "two"}, embedder=HashEmbedder(model="ours"))
+    former = simple_pipeline(ours.source, ours.store, HashEmbedder(model="former"))
+    newer = simple_pipeline(ours.source, ours.store, HashEmbedder(model="newer"))
+    sync(former)
+
+    def another(times: int) -> None:
+        if times == 1:
+            vectors_match_rows(ours, {1: "one", 2: "two"})
+            sync(newer)
+
+    with pytest.raises(GenerationChanged, match="another process changed the model"):
+        watch(ours, Busy(threading.Event(), another), every=every)
+    assert ours.store.ledger().fingerprint == newer.embedder.fingerprint
+    vectors_match_rows(newer, {1: "one", 2: "two"})
+
+
+def test_a_rollback_of_another_process_is_followed() -> None:
+    ours = simple_pipeline(rows={1: "one", 2: "two"}, embedder=HashEmbedder(model="ours"))
+    former = simple_pipeline(ours.source, ours.store, HashEmbedder(model="former"))
+    sync(former)
+    told: list[str] = []
+
+    def another(times: int) -> None:
+        if times == 1:
+            roll_back(former)
+
+    watch(ours, Busy(stop := threading.Event(), another), every=0.0, note=told.append, stop=stop)
+    assert any("was rolled back on" in text for text in told)
+    assert ours.store.ledger().fingerprint == former.embedder.fingerprint
 
 
 def test_what_nobody_takes_is_kept_up_to_a_bound() -> None:

@@ -39,6 +39,7 @@ def sync(
     accept: bool = False,
     batch_events: int = BATCH_EVENTS,
     choose: Callable[[], Options] | None = None,
+    check: Callable[[Course], None] | None = None,
     patience: float | None = None,
     progress: OnReport | None = None,
     tell: Tell = say_nothing,
@@ -53,6 +54,7 @@ def sync(
         accept: a new generation goes live although it is worse, lacks rows or was rolled back.
         batch_events: change events that are carried out together, at most.
         choose: which rows, asked when the run is on record: whoever asks for a run later asks for later rows too.
+        check: raises where that must not be done, before anything is prepared.
         patience: seconds that an embedding service which gives no answer is waited for; a minute by default, with
             `follow` for ever.
         progress: called in this thread with the counts so far: of rows all the time, of change events after each batch.
@@ -74,12 +76,14 @@ def sync(
     usual = math.inf if follow else PATIENCE
     running = Running(0, stop, progress, tell, usual if patience is None else patience)
 
-    def check(chosen: Course) -> None:
+    def check_all(chosen: Course) -> None:
         if events is not None and (follow or not from_start):
             check_same_recipe(chosen.pipeline, chosen.ledger)
+        if check is not None:
+            check(chosen)
 
     with stopped_by(stop), pipeline.store.lock():
-        chosen, generation = begun(pipeline, running, accept=accept, check=check)
+        chosen, generation = begun(pipeline, running, accept=accept, check=check_all)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:
                 options = choose() if choose is not None else options

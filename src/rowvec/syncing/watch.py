@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from rowvec.errors import ConfigError, Locked, RowvecError
-from rowvec.generations.lifecycle import Tell, say_nothing
+from rowvec.errors import ConfigError, GenerationChanged, Locked, RowvecError
+from rowvec.generations.lifecycle import Course, Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Notifier, Selection, Watchable
 from rowvec.support.keys import key_of
@@ -22,7 +22,7 @@ from rowvec.support.retry import is_transient
 from rowvec.syncing.outage import AGAIN
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
-from rowvec.types import Report
+from rowvec.types import Fingerprint, Report
 
 EVERY_SECONDS = 600.0
 GATHER_SECONDS = 0.1
@@ -77,6 +77,7 @@ def watch(
 
     Raises:
         DeletionGuard: more than half of the vectors would be deleted.
+        GenerationChanged: another process put another model live.
         SourceError, EmbedderError, StoreError: what does not pass by waiting.
     """
     work = _Watching(pipeline, allow_delete, every, progress, note, stop or threading.Event())
@@ -122,6 +123,8 @@ class _Watching:
         self.stop = stop
         self.total = Report()
         self.caught_up_at = 0.0
+        self.looked = False
+        self.live: Fingerprint | None = None
 
     def catch_up(self) -> None:
         self._sync(Options(allow_delete=self.allow_delete))
@@ -153,9 +156,18 @@ class _Watching:
             self.note(text)
 
     def _sync(self, options: Options) -> None:
-        self.total.add(sync(self.pipeline, options, patience=math.inf, tell=self._tell, stop=self.stop))
+        done = sync(self.pipeline, options, check=self._check_model, patience=math.inf, tell=self._tell, stop=self.stop)
+        self.live = self.pipeline.spec.fingerprint
+        self.total.add(done)
         if self.progress is not None:
             self.progress(self.total)
+
+    def _check_model(self, chosen: Course) -> None:
+        """Only the model that was live at the beginning is replaced by ours: another one is newer than our config."""
+        if not self.looked:
+            self.looked, self.live = True, chosen.ledger.fingerprint
+        if chosen.live is not None and chosen.ledger.fingerprint != self.live:
+            raise GenerationChanged.at(self.pipeline.store.location)
 
 
 def notifier_of(pipeline: Pipeline) -> Notifier:
