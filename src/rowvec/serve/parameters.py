@@ -20,7 +20,8 @@ async def only_known(request: Request) -> None:
         Problem: 422, with the name that was probably meant.
     """
     route = request.scope.get("route")
-    if not request.query_params or not isinstance(route, APIRoute):
+    # The page keeps its state in the address, and its own script reads it.
+    if not request.query_params or not isinstance(route, APIRoute) or not route.include_in_schema:
         return
     known = list(_names(route.dependant))
     unknown = next((name for name in request.query_params if name not in known), None)
