@@ -68,7 +68,7 @@ def test_no_key(rowvec: Command, server: EmbeddingServer) -> None:
 
 def test_a_wrong_key_is_not_repeated(rowvec: Command, server: EmbeddingServer) -> None:
     said = rowvec("sync", EMBEDDINGS_KEY=SECRET)
-    assert "does not accept the key in embedder.api_key (401)." in said
+    assert "does not accept the key in embedder.api_key (401): Incorrect API key provided: ***." in said
     assert "Check embedder.api_key: is it of this provider, and may it use this model?" in said
     assert server.billed_tokens == 0
 
