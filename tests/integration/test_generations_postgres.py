@@ -324,7 +324,7 @@ def test_a_fleet_changes_the_model_and_keeps_the_live_generation_in_step(
     def send(task: Any, pipeline: str, after: str | None, until: str | None, **settings: Any) -> str:
         sent = json.loads(json.dumps(settings))
         made = Fingerprint(**sent["ledger"].pop("fingerprint"))
-        options = Options(force=sent.pop("force"))
+        options = Options(force=sent.pop("force"), allow_delete=sent.pop("allow_delete"))
         ledger = Ledger(**sent.pop("ledger"), fingerprint=made)
         done.append(sync_range(new, after, until, ledger=ledger, options=options, **sent).as_dict())
         assert dimensions(ask) == 8, "no range puts the generation live"

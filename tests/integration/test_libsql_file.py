@@ -327,7 +327,7 @@ def test_a_sync_that_was_silent_for_so_long_that_it_lost_its_lock_writes_no_more
     monkeypatch.setattr("rowvec.stores.libsql.lease.LEASE_SECONDS", 0.2)
     with store.lock():
         by_hand(path, "update rowvec_locks set token = 'of somebody else'")
-        with pytest.raises(Locked, match="lost its lock"):
+        with pytest.raises(Locked, match="another one has its lock now"):
             write_for_ever(store)
     assert by_hand(path, "select token from rowvec_locks") == [("of somebody else",)]
 
