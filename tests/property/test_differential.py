@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 SOURCES = ("sqlite", "postgres", "mariadb", "csv", "tsv", "jsonl", "parquet")
 STORES = ("postgres", "libsql")
-CASES = 360 if TORTURE else 20
+CASES = 360 if TORTURE else 8
 """Of each pair: 14 pairs are 5,040 cases in the long form."""
 DIMENSION = 8
 PLAIN = "-c client_encoding=utf8 -c extra_float_digits=3"
