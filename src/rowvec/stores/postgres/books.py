@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from rowvec.errors import GenerationChanged, StoreError
 from rowvec.stores import base
-from rowvec.stores.base import GenerationStatus, Totals
+from rowvec.stores.base import GenerationStatus, TableSpec, Totals
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.stores.postgres import migrations
 from rowvec.stores.postgres.connect import single, use_vectors
@@ -99,6 +99,13 @@ class Bookkeeping:
     def fence(self, connection: Connection, state: State) -> Fence:
         known = self.known(connection).get(state)
         return Fence(self.scope, state, known.version if known else None)
+
+    def says(self, connection: Connection, spec: TableSpec, fence: Fence | None) -> bool:
+        """Whether the live generation is that of `fence` and has all of the spec on record."""
+        known = self.live(connection)
+        if known is None or (fence is not None and fence.version != known.version):
+            return False
+        return known[:3] == (spec.fingerprint, spec.recipe, spec.settings)
 
     def keep_others_out(self, connection: Connection) -> None:
         """Whoever writes vectors holds what the books say of their generation: this waits for them, and they for it.

@@ -229,6 +229,8 @@ class Generations:
             GenerationChanged: it is not what `fence` says any more.
             StoreError: a view cannot show the new generation.
         """
+        if names == self.live and self._books.says(connection, spec, fence):
+            return  # A lock of a row is a write, and a commit that writes waits for the disk.
         self._books.keep_others_out(connection)
         if fence is not None:
             fence.hold(connection, self._location)
