@@ -74,7 +74,7 @@ def test_a_moment_beyond_the_calendar_in_utc_keeps_its_vector(data: Path, store:
     told = status(pipeline)
     assert (told.current, told.failures, told.unfit) == (3, 0, 2)
     found = audit(pipeline, settle=0)
-    assert (found.findings, found.failures, found.unfit) == ({}, 0, 2)
+    assert (found.findings, found.failed, found.unfit) == ({}, 0, 2)
     assert sync(pipeline).unchanged == 3
 
 
