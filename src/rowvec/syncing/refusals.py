@@ -32,6 +32,8 @@ from rowvec.syncing.pages import new_failure
 from rowvec.types import Document, Entry, Key, Unfit, WriteBatch
 
 HOPELESS = 1000
+ONE_BY_ONE = 50
+"""Columns of metadata that are tried one after the other; a row that has more keeps none where it is refused."""
 ROWS = ("entries", "updates", "deletes", "failures", "recovered")
 """The fields of a batch that are about one row each."""
 
@@ -89,7 +91,7 @@ class RowWriter:
         if self._refused >= HOPELESS and not self._taken:
             raise error
         key = _key(item)
-        if isinstance(item, Entry | Document) and self._without_metadata(batch, name, item, written):
+        if isinstance(item, Entry | Document) and self._without_metadata(batch, name, item, error, written):
             return
         written.refused[key] = name
         stored = self._generation.lookup([key])
@@ -103,7 +105,9 @@ class RowWriter:
                 continue
             return
 
-    def _without_metadata(self, batch: WriteBatch, name: str, item: Entry | Document, written: Written) -> bool:
+    def _without_metadata(
+        self, batch: WriteBatch, name: str, item: Entry | Document, error: DataRefused, written: Written
+    ) -> bool:
         """Write a row with as much of its metadata as the store takes; False where that is not what it refuses."""
         document = item.document if isinstance(item, Entry) else item
         columns = self._generation.spec.metadata
@@ -116,6 +120,9 @@ class RowWriter:
         except DataRefused:
             return False
         kept, unfit = nothing, list(document.unfit)
+        if len(places) > ONE_BY_ONE:
+            unfit += [Unfit(columns[place].name, error.message) for place in places]
+            places = []
         for place in places:
             values = list(kept.metadata)
             values[place] = document.metadata[place]
@@ -123,8 +130,8 @@ class RowWriter:
             try:
                 # What was just written holds the new hash already, so that this is no conflict.
                 self._attempt(_with(batch, name, item, fuller))
-            except DataRefused as error:
-                unfit.append(Unfit(columns[place].name, error.message))
+            except DataRefused as refused:
+                unfit.append(Unfit(columns[place].name, refused.message))
             else:
                 kept = fuller
         written.unfit += len(unfit) - len(document.unfit)
