@@ -46,10 +46,16 @@ class Postgres:
         """What is compared: by code point where texts are ordered, whatever the collation of the database."""
         return f'({name}) collate "C"' if where.type is ColumnType.TEXT and where.op in _ORDER else name
 
-    def known(self, name: str, where: Compare) -> str:
-        """An additional condition that is null for NaN, which PostgreSQL holds to be the greatest number of all."""
-        may_be_nan = where.type in (ColumnType.NUMBER, ColumnType.DECIMAL) and not where.path
-        return f" and case when {name} = 'NaN' then null else true end" if may_be_nan else ""
+    def unknown(self, name: str, where: Compare, *, negated: bool) -> str:
+        """What is added because NaN counts as unknown, and PostgreSQL holds it to be the greatest number of all.
+
+        Unknown may be false where nothing negates it, and true where something does: no row is found by either.
+        """
+        if where.type not in (ColumnType.NUMBER, ColumnType.DECIMAL) or where.path:
+            return ""
+        if where.op in (Op.GT, Op.GE, Op.NE):
+            return "" if negated else f" and {name} <> 'NaN'"
+        return f" or {name} = 'NaN'" if negated else ""
 
     def value(self, value: Any, where: Compare) -> Any:
         # As a numeric, like what JSON holds: a number of 400 digits would be an error as a float.
@@ -98,7 +104,7 @@ class Sqlite:
         }[_known(where)]  # fmt: skip
         return f"case when json_type({name}, ?) in ({kinds}) then json_extract({name}, ?) end", [path, path]
 
-    def known(self, name: str, where: Compare) -> str:
+    def unknown(self, name: str, where: Compare, *, negated: bool) -> str:
         return ""
 
     def operand(self, name: str, where: Compare) -> str:
@@ -165,29 +171,30 @@ POSTGRES = Postgres()
 SQLITE = Sqlite()
 
 
-def compile_filter(where: Filter, dialect: Dialect, alias: str = "t") -> Sql:
+def compile_filter(where: Filter, dialect: Dialect, alias: str = "t", *, negated: bool = False) -> Sql:
     """A bound filter as a condition on the row `alias`, in brackets where it needs them.
 
     Args:
         where: what `filters.bind` returned.
         alias: of the table that holds the columns, written into the SQL as it is.
+        negated: an odd number of `not` stands before it.
 
     Raises:
         TypeError: the filter is not bound.
     """
     if isinstance(where, Not):
-        inner, values = compile_filter(where.part, dialect, alias)
+        inner, values = compile_filter(where.part, dialect, alias, negated=not negated)
         return f"(not {inner})", values
     if isinstance(where, And | Or):
-        parts = [compile_filter(part, dialect, alias) for part in where.parts]
+        parts = [compile_filter(part, dialect, alias, negated=negated) for part in where.parts]
         word, empty = (" and ", "true") if isinstance(where, And) else (" or ", "false")
         text = f"({word.join(part for part, _ in parts)})" if parts else empty
         return text, [value for _, values in parts for value in values]
-    text, values = _condition(where, dialect, alias)
+    text, values = _condition(where, dialect, alias, negated=negated)
     return f"({text})", values
 
 
-def _condition(where: Compare, dialect: Dialect, alias: str) -> Sql:
+def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -> Sql:
     name, inner = dialect.name(where.column, alias), list[Any]()
     if where.path:
         name, inner = dialect.inside(name, where)
@@ -209,4 +216,4 @@ def _condition(where: Compare, dialect: Dialect, alias: str) -> Sql:
         text = f"{operand} between {mark} and {mark}"
     else:
         text = f"{operand} {where.op.value} {mark}"
-    return text + dialect.known(name, where), [*inner, *values]
+    return text + dialect.unknown(name, where, negated=negated), [*inner, *values]
