@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -206,7 +207,10 @@ class Database(ABC):
 def unique_keys(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
     """Columns of the primary key (first) and of each unique index over a whole table."""
     inspector = sa.inspect(connection)
-    found = [inspector.get_pk_constraint(table, schema)["constrained_columns"]]
+    with warnings.catch_warnings():
+        # A type of its own that SQLAlchemy does not know makes no difference here.
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
+        found = [inspector.get_pk_constraint(table, schema)["constrained_columns"]]
     found += [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
     for index in inspector.get_indexes(table, schema):
         partial = any(name.endswith("_where") for name in index.get("dialect_options", {}))
