@@ -307,14 +307,14 @@ class Guarding:
     rows: int | None = None
     """In the ledger before the run; None where that was not counted."""
     allowed: bool = False
-    """The user allows its deletions: the guard begins anew with what they leave."""
+    """The user allows its deletions: the guard begins again with what they leave."""
     refused: str = ""
     """This deletion was refused: to be remembered, with these words unless another one stands."""
     resolved: bool = False
     """All rows were compared, and what they asked for was deleted: no refusal stands any more."""
     told: bool = False
     """Change events ask for its deletions: the rows of a moment before a stream filled the ledger, which holds
-    `OUTGROWN` times as many now, are no measure."""
+    `OUTGROWN` times as many now, are not a measure."""
 
 
 @dataclass(slots=True)

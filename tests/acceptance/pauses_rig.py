@@ -291,7 +291,7 @@ concurrency = 2
         )
 
     def begin(self, count: int) -> None:
-        """A first model goes live, for so many rows."""
+        """A first model goes live, for that number of rows."""
         self.edit(range(1, count + 1))
         self.configure("rowvec.toml", MODELS[0])
         self.carry_out("sync")

@@ -197,7 +197,7 @@ def sqlite_world(folder: Path) -> Sqlite:
 
 
 class Files(World):
-    """One file, written anew for each change."""
+    """One file, written again for each change."""
 
     key_types = ("integer", "text")
     suffix: str

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 class Shop:
-    """A pipeline over one file, opened anew for each call, as a command does."""
+    """A pipeline over one file, opened again for each call, as a command does."""
 
     def __init__(self, folder: Path, model: EmbeddingServer, store: str) -> None:
         self.folder, self.model, self.store = folder, model, store

@@ -52,7 +52,7 @@ def test_rows_of_a_stream_keep_their_words_until_they_come_again(opened: Opened,
     assert found(store, "lamp") == [1]
     assert found(store, "red") == [2, 1] or found(store, "red") == [1, 2]
     assert not [line for line in store.checks(SPEC) if line.what == "keywords" and "older" in line.detail]
-    # The row comes again: its text is the old one, and its words are made anew.
+    # The row comes again: its text is the old one, and its words are made again.
     assert rows(store).lookup([1])[1].row_hash != document(1, "red lamp").row_hash
     rows(store).write(WriteBatch(updates=[document(1, "red lamp"), document(2, "red chairs, red")]))
     assert found(store, "lamp") == [1]

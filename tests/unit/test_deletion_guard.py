@@ -120,7 +120,7 @@ def test_rows_that_go_little_by_little_are_refused_at_half() -> None:
     assert sync(pipeline, ALLOWED).deleted == 1
     for gone in range(51, 75):
         del pipeline.source.rows[gone]
-    assert sync(pipeline).deleted == 24, "the guard began anew with the 49 that were left"
+    assert sync(pipeline).deleted == 24, "the guard began again with the 49 that were left"
 
 
 def test_named_rows_limits_and_empty_texts_count_with_the_others() -> None:

@@ -349,7 +349,9 @@ def test_what_a_database_has_and_its_column_has_not_is_null_with_its_reason(
     made = document(kind, value)
     assert made.metadata == (None,)
     assert made.unfit[0].reason.startswith(reason)
-    assert made.row_hash != document(kind, None).row_hash, "so that the list follows when the value is mended to null"
+    assert made.row_hash != document(kind, None).row_hash, (
+        "so that the list follows when the value is corrected to null"
+    )
 
 
 def test_metadata_that_fits_has_the_hash_that_it_always_had() -> None:

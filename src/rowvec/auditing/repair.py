@@ -119,13 +119,13 @@ def _in_doubt(found: Audit) -> bool:
 
 
 def _compare_all(pipeline: Pipeline, done: Repair, progress: OnReport | None, stop: threading.Event) -> None:
-    """Embed every row again, and those once more whose vector differs, so many at a time that memory stays bounded."""
+    """Embed every row again, and those once more whose vector differs, in parts, so that memory stays bounded."""
     looking = Auditing(pipeline, stop)
     sample = Sample(pipeline, looking.auditor, ALL, ALL, stop)
     wrong: dict[Key, RowHashes] = {}
     seen = Report()
 
-    def mend() -> None:
+    def correct() -> None:
         done.wrong += len(wrong)
         done.compared = sample.rows
         if wrong and not stop.is_set():
@@ -139,9 +139,9 @@ def _compare_all(pipeline: Pipeline, done: Repair, progress: OnReport | None, st
         if progress is not None:
             progress(seen)
         if len(wrong) >= MENDED_AT_ONCE:
-            mend()
+            correct()
     wrong |= looking.wrong(sample.finish())
-    mend()
+    correct()
 
 
 def _check(pipeline: Pipeline, found: Audit, *, allow_delete: bool) -> None:

@@ -19,7 +19,7 @@ CELLS_AT_ONCE = 50_000
 EXACT_INTEGERS = 2**53
 """Up to here a float holds every integer."""
 EXACT_DIGITS = 15
-"""A decimal of so many digits is told from every other one when it is a float."""
+"""A decimal of up to this many digits is still told from every other one as a float."""
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BOOLEAN = re.compile(r"true|false|True|False|TRUE|FALSE")

@@ -21,7 +21,7 @@ def key_of(kept: Any, kind: ColumnType) -> Key:
 
 
 def key_bytes(key: Key) -> int:
-    """About so many bytes a key takes in a statement."""
+    """About the number of bytes that a key takes in a statement."""
     return len(key.encode("utf-8", "surrogatepass")) if isinstance(key, str) else len(str(key))
 
 

@@ -66,7 +66,7 @@ class Watermark:
     rows: int | None = None
     """So many the source held when that sync ended; None where an older rowvec did not count them."""
     empty: tuple[str, ...] = ()
-    """Keys of rows that the cursor told of and that had no entry after it, as far as there is room for them."""
+    """Keys of rows that the cursor named and that had no entry after it, as far as there is room for them."""
 
     def encoded(self) -> str:
         kind = type(self.highest).__name__
@@ -244,8 +244,8 @@ def _changed(
 def _unseen(
     generation: GenerationHandle, before: Watermark, rows: int, keys: Sequence[Key], stop: threading.Event
 ) -> int:
-    """At least so many rows are new in the source, and not among the `keys` that the cursor tells of; 0 or less where
-    it tells of all of them, or where others are gone."""
+    """The least number of rows that are new in the source and not among the `keys` that the cursor names; 0 or less
+    where it names all of them, or where others are gone."""
     if before.rows is None or rows <= before.rows:
         return 0
     known = set(before.empty)

@@ -172,7 +172,7 @@ class Guard:
     def check(self, missing: int, emptied: int = 0, present: int | None = None) -> None:
         """
         Args:
-            present: of which so many go; without it, the rows before the run.
+            present: the rows of which these go; without it, the rows before the run.
 
         Raises:
             DeletionGuard: they are more than half, with what was deleted before, or a refusal stands.

@@ -128,7 +128,7 @@ class RowWriter:
             values[place] = document.metadata[place]
             fuller = kept._replace(metadata=tuple(values))
             try:
-                # What was just written holds the new hash already, so that this is no conflict.
+                # What was just written holds the new hash already, so that this is not a conflict.
                 self._attempt(_with(batch, name, item, fuller))
             except DataRefused as refused:
                 unfit.append(Unfit(columns[place].name, refused.message))

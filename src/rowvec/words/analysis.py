@@ -31,7 +31,7 @@ _SIMPLE = re.compile(
     r"(?P<whole>\d++)|(?P<decimal>0\.\d++|\d++\.(?:\d\d?|\d{4,}+))|(?P<thousands>[1-9]\d?\d?\.\d{3})"
     r"|[A-Za-z]++\d[A-Za-z\d]*+|\d++[A-Za-z]++\d[A-Za-z\d]*+"
 )
-"""Numbers, and codes that are no quantities."""
+"""Numbers, and codes that are not quantities."""
 _BEFORE, _AFTER = ".,:'-+#@/~_&", ".,:'-/_&"
 """What stands beside a word without being a part of it."""
 REMEMBERED = 50_000

@@ -31,7 +31,7 @@ Answer = tuple[Sequence[Sequence[Any]], list[tuple[Any, ...]]]
 
 
 class NotUtf8(str):
-    """What can be read of a text. It does not find its row again, so it is no key."""
+    """What can be read of a text. It does not find its row again, so it is not a key."""
 
     __slots__ = ()
 

@@ -40,7 +40,7 @@ _UNIQUE_INDEX = sa.text(
 
 
 class SqliteDatabase(Database):
-    """One file. It is opened anew for each page: a file put in its place is seen, and nothing stays locked."""
+    """One file. It is opened again for each page: a file put in its place is seen, and nothing stays locked."""
 
     # Times are texts to SQLite, or numbers.
     cursor_types = Database.cursor_types | {ColumnType.TEXT, ColumnType.NUMBER}

@@ -23,7 +23,7 @@ from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Column, ColumnType, Key, Row
 
 HEADS = 20
-"""Of so many files that declare their types these are looked at first; the others are checked as they are read."""
+"""Up to this many files that declare their types are looked at first; the others are checked as they are read."""
 KEY_TYPES = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID)
 CURSOR_TYPES = (ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP)
 DATE_LENGTH = len("2026-08-01")

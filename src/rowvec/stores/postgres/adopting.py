@@ -1,5 +1,5 @@
 """Bringing an existing vector table to what the pipeline needs now: columns that are missing, and columns of another
-type. These are widened where that loses nothing, else made anew and filled by the sync that follows."""
+type. These are widened where that loses nothing, else made again and filled by the sync that follows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def adopt_table(connection: Connection, names: Names, spec: TableSpec, storage: 
     """Check an existing table against what the pipeline needs, add what is missing, and widen what is too narrow.
 
     What takes long has been done by then (`make_way`), or is done later (`index_adopted`): others wait for this.
-    A column that is widened is the exception: the server writes the table anew, once.
+    A column that is widened is the exception: the server writes the whole table again, once.
 
     Returns:
         Whether keys are of another type now, so that the keyword index no longer fits.

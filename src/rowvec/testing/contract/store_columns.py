@@ -25,7 +25,7 @@ def metadata(name: str) -> tuple[Column, ...]:
 
 
 def is_kept_under_its_name(opened: Opener, *names: str) -> None:
-    """Whatever the table calls them: written, written again by a store that was opened anew, filtered by and read."""
+    """Whatever the table calls them: written, written again by a store that was opened again, filtered by and read."""
     spec = replace(SPEC, metadata=tuple(Column(name, ColumnType.TEXT) for name in names))
     first = opened(spec)
     assert write(first, entry(1, "lamp", *(f"old {name}" for name in names)), spec=spec) == 0

@@ -113,7 +113,7 @@ class Repeated:
         return sql.SQL(found.replace("%", "%%")) if found else sql.SQL("true")
 
     def near(self, vector: Vector, metric: str, worst: float) -> list[tuple[bytes, float]]:
-        """The texts that are no further than `worst`, with their distances as pgvector counts them."""
+        """The texts that are not further than `worst`, with their distances as pgvector counts them."""
         if self.vectors is None:
             return []
         distances = _distances(self.vectors, vector, metric)
