@@ -440,3 +440,16 @@ def test_an_unwrapped_row_may_have_columns_of_those_names() -> None:
 def test_a_form_of_another_tool_is_never_a_row(form: dict[str, Any], name: str) -> None:
     with pytest.raises(SourceError, match=f"line 7: .*{name}"):
         read(form, {"id": 1})
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": 1, "change": ["a"]},
+        {"id": 1, "change": []},
+        {"id": 1, "before": None, "after": {"a": 1}, "__op": "u"},
+        {"id": 1, "database": "d", "table": "t", "type": "x", "data": "y", "__deleted": "false"},
+    ],
+)
+def test_a_row_that_looks_like_another_tools_event_is_a_row(row: dict[str, Any]) -> None:
+    assert read(row, {"id": 1}) is not None

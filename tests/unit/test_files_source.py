@@ -393,3 +393,16 @@ class TestRealData:
         codes = source_of(data / "cpv" / "cpv_aligned.tsv", key="code")
         assert codes.count() == 9454
         assert codes.key_type is ColumnType.TEXT
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.csv", "id,name,price\n1,a,50\n2,b,500\n"), ("a.jsonl", None)])
+def test_a_condition_may_name_a_column_that_is_not_read(write: Write, name: str, text: str | None) -> None:
+    path = write(name, text or jsonl({"id": 1, "name": "a", "price": 50}, {"id": 2, "name": "b", "price": 500}))
+    source = source_of(path, columns=["name"], where=Compare("price", Op.LT, 100))
+    assert [(row.key, dict(row.values)) for row in read(source)] == [(1, {"id": 1, "name": "a"})]
+
+
+def test_large_integers_stay_exact_beside_fractions_of_another_file(write: Write, tmp_path: Path) -> None:
+    write("a.csv", f"id,n\n1,{2**60 + 1}\n")
+    write("b.csv", "id,n\n2,5.5\n")
+    assert types(source_of(tmp_path / "*.csv"))["n"] is ColumnType.DECIMAL

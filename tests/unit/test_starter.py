@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rowvec.cli.init import init
 from rowvec.config import (
     Config,
     LibsqlStoreConfig,
@@ -25,6 +26,7 @@ from rowvec.config import (
 )
 from rowvec.config.models import PipelineTable
 from rowvec.config.starter import URL_VARIABLE, starter
+from rowvec.errors import ConfigError
 from rowvec.sources.propose import Proposal, propose
 from rowvec.sources.sql import SqlSource
 from rowvec.types import Column, ColumnType
@@ -250,3 +252,10 @@ def test_whatever_a_database_calls_its_parts_the_file_loads_and_names_them(
     assert found.key is None or source.key == found.key
     assert pipeline.text.columns == (found.text or "*")
     assert pipeline.store.metadata == found.metadata
+
+
+def test_a_url_whose_variable_is_not_set_is_shown_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        init("postgresql://me:hunter2@${NO_SUCH_HOST}/db", tmp_path / "rowvec.toml", force=False)
+    assert "hunter2" not in str(caught.value)
+    assert "NO_SUCH_HOST is not set" in str(caught.value)

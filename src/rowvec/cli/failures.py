@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rowvec.api.project import opened
 from rowvec.cli import output
-from rowvec.errors import RowvecError
-from rowvec.pipeline import Pipeline
-from rowvec.sources.events.stream import EventStream, has_table
-from rowvec.sources.lazy import opened as source_of
+from rowvec.config import DebeziumSourceConfig, PipelineConfig, load
 from rowvec.types import Failure, Key, UnfitValue
 
 EXAMPLES = 3
@@ -34,7 +30,7 @@ def failures(
     with opened(config, name) as pipeline:
         of_rows = limit if as_json else None
         failed, unfit = list(pipeline.failures(of_rows)), list(pipeline.unfit(of_rows))
-        again = _again(pipeline.assembled) if failed and not as_json else ""
+        again = _again(load(config).pipeline(name)) if failed and not as_json else ""
     if as_json:
         output.print_json([*map(_failure, failed), *map(_unfit, unfit)])
         return
@@ -87,13 +83,10 @@ def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
         output.note("`rowvec failures --all` shows each row.")
 
 
-def _again(pipeline: Pipeline) -> str:
-    """What tries a failed row again."""
-    # What is listed is known without the source.
-    with suppress(RowvecError):
-        source = source_of(pipeline.source)
-        if isinstance(source, EventStream):
-            return BY_TABLE if has_table(source) else BY_EVENT
+def _again(declared: PipelineConfig) -> str:
+    """What tries a failed row again. The source is not opened for it."""
+    if isinstance(declared.source, DebeziumSourceConfig):
+        return BY_TABLE if declared.source.rows else BY_EVENT
     return DUE
 
 
@@ -121,7 +114,7 @@ def grouped(items: Iterable[tuple[str, Key, Any]]) -> list[list[Any]]:
     """
     groups: dict[str, list[Any]] = {}
     for reason, key, item in items:
-        if not isinstance(key, int):
+        if not isinstance(key, int) and str(key) in reason:
             reason = re.sub(rf"(?<!\w){re.escape(str(key))}(?!\w)", "…", reason)
         plain = re.sub(r"\d+", "0", reason)
         groups.setdefault(plain, []).append(item)

@@ -69,7 +69,7 @@ def _url(source: str, folder: Path) -> str:
     with file.open("rb") as opened:
         if opened.read(len(SQLITE)) != SQLITE:
             raise ConfigError(
-                f"--from {source}: this is not a file of SQLite.",
+                f"--from {redact(source)}: this is not a file of SQLite.",
                 hint='CSV, JSON Lines and Parquet are read by source.kind = "files": rowvec help sources',
             )
     shown = str(file.relative_to(folder)) if file.is_relative_to(folder) else str(file)
@@ -83,7 +83,7 @@ def _resolved(url: str, folder: Path) -> str:
     found, unset = expand(url, environment)
     if unset:
         variable = unset[0].variable or ""
-        raise ConfigError(f"--from {url}: {variable} is not set.", hint=environment.hint(variable))
+        raise ConfigError(f"--from {redact(url)}: {variable} is not set.", hint=environment.hint(variable))
     return str(found)
 
 

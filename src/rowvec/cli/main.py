@@ -48,15 +48,7 @@ def main() -> None:
                 sys.stdout.flush()
             raise
     except RowvecError as error:
-        typer.echo(f"Error: {error}", err=True)
-        for note in getattr(error, "__notes__", ()):
-            typer.echo(f"  {note}", err=True)
-        if error.page:
-            typer.echo(f"  Why: rowvec help {error.page}", err=True)
-        if os.environ.get("ROWVEC_VERBOSE"):
-            import traceback
-
-            traceback.print_exc()
+        output.error(error)
         sys.exit(code_of(error))
     except MemoryError:
         typer.echo(

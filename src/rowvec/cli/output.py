@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,6 +17,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from rowvec.errors import RowvecError
 from rowvec.support import decimals
 
 out = Console(highlight=False)
@@ -56,6 +59,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, UUID):
         return str(value)
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def error(told: RowvecError, *, of: str = "") -> None:
+    """An error as every command says it, on stderr.
+
+    Args:
+        of: the pipeline, where there are several.
+    """
+    out.file.flush()
+    note(f"Error: {of}: {told}" if of else f"Error: {told}")
+    for remark in getattr(told, "__notes__", ()):
+        note(f"  {remark}")
+    if told.page:
+        note(f"  Why: rowvec help {told.page}")
+    if os.environ.get("ROWVEC_VERBOSE"):
+        err.file.write("".join(traceback.format_exception(told)))
 
 
 def line(text: str = "") -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import typer
-
 from rowvec.cli import output
 from rowvec.cli.codes import INTERRUPTED, code_of
 from rowvec.config import load
@@ -52,8 +50,7 @@ def each(
                 if as_json:
                     said.append({"error": error.message, "hint": error.hint})
                 else:
-                    output.out.file.flush()
-                    typer.echo(f"Error: {one}: {error}", err=True)
+                    output.error(error, of=one)
         if as_json:
             documents[one] = said[0] if said else None
         if codes[-1] == INTERRUPTED:

@@ -16,7 +16,7 @@ from rowvec.assemble import parse_key
 from rowvec.cli import output, progress
 from rowvec.cli.codes import INTERRUPTED, SOME_FAILED
 from rowvec.embedders.pricing import dollars
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection, has_cursor
 from rowvec.sources.events.stream import UNREADABLE, has_table
@@ -115,7 +115,8 @@ def sync(
             print_report(pipeline, report, interrupted=stop.is_set())
             if follows_events:
                 print_events(report)
-            tell_unknown_keys(pipeline, options.selection)
+            if not stop.is_set():
+                tell_unknown_keys(pipeline, options.selection)
         if stop.is_set():
             return INTERRUPTED
         return SOME_FAILED if report.failed or report.waiting else 0
@@ -149,7 +150,10 @@ def tell_unknown_keys(pipeline: Pipeline, selection: Selection | None) -> None:
     """Say which of the keys that the user named the source does not have. Ranges may have gaps."""
     if selection is None or not selection.keys:
         return
-    there = pipeline.source.existing(selection.keys)
+    try:
+        there = pipeline.source.existing(selection.keys)
+    except SourceError:
+        return  # What was asked for is done: this is a remark.
     unknown = [str(key) for key in selection.keys if key not in there]
     if unknown:
         more = f" and {len(unknown) - SHOWN_KEYS:,} more" if len(unknown) > SHOWN_KEYS else ""

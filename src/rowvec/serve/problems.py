@@ -98,7 +98,8 @@ def of_validation(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = ()
         return Problem(400, "The body is not JSON.", 'Send a JSON object, such as {"query": "brake pads"}.')
     where, *path = first["loc"]
     # A step such as `dict[str,any]` is one of the forms that a value may have.
-    name = ".".join(str(step) for step in path if "[" not in str(step))
+    has_forms = first["type"] != "extra_forbidden"
+    name = ".".join(str(step) for step in path if not (has_forms and "[" in str(step)))
     if first["type"] == "missing" or not path:
         what = f"{name!r} is missing" if path else f"The {where} is missing or not a JSON object"
         return Problem(422, f"{what}.", "Send the body as application/json." if where == "body" and not path else None)

@@ -143,13 +143,13 @@ def _key(uniques: list[list[str]], columns: list[Column]) -> tuple[str | None, s
 
 def _sample(database: Database, connection: Connection, relation: Relation) -> dict[str, list[Any]]:
     """Values of the first rows, by column; nothing where they cannot be read."""
+    statement = sa.select(sa.text("*")).select_from(relation.clause).limit(_SAMPLED)
     try:
-        found = (
-            connection.execute(sa.select(sa.text("*")).select_from(relation.clause).limit(_SAMPLED)).mappings().all()
-        )
+        description, rows = database.answer(connection, statement)
     except (RowvecError, sa.exc.SQLAlchemyError, ValueError):
+        connection.rollback()
         return {}
-    return {name: [row[name] for row in found] for name in (found[0] if found else ())}
+    return {column[0]: [row[place] for row in rows] for place, column in enumerate(description)}
 
 
 def _texts(values: Mapping[str, Sequence[Any]], columns: Sequence[str]) -> list[str]:

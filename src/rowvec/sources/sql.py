@@ -79,7 +79,7 @@ class SqlSource:
         self._database: Database = open_database(url, base or Path.cwd())
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
-        self._asked = (query, where)
+        self._asked = (table, query, where)
         self._where = None if where is None or not where.strip() else _verbatim(f"({where}\n)")
         self.key = key
         self.cursor = cursor

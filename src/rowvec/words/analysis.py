@@ -36,6 +36,8 @@ _BEFORE, _AFTER = ".,:'-+#@/~_&", ".,:'-/_&"
 """What stands beside a word without being a part of it."""
 REMEMBERED = 50_000
 """Pieces of text whose words are kept in memory, about 20 MB."""
+LONGEST_REMEMBERED = 32
+"""Characters of a piece whose terms are kept."""
 
 
 class Token(NamedTuple):
@@ -176,7 +178,9 @@ class _Words:
         if found is None:
             if len(self._known) >= self._remembered:
                 self._known.clear()
-            found = self._known[piece] = self._analysed(piece)
+            found = self._analysed(piece)
+            if len(piece) <= LONGEST_REMEMBERED:  # Where no blanks are written, a piece is a sentence.
+                self._known[piece] = found
         return found
 
     def _analysed(self, piece: str) -> _Piece:

@@ -45,6 +45,8 @@ def problem(language: str) -> str | None:
     unknown = [name for name in language.split("+") if name not in names()]
     if language == AUTO or not unknown:
         return None
+    if AUTO in unknown:
+        return f'"{AUTO}" stands alone in store.language: leave the other languages out.'
     near = difflib.get_close_matches(unknown[0].lower().rpartition(".")[2], (*names(), AUTO), 1, 0.6)
     meant = f' Did you mean "{near[0]}"?' if near else ""
     return (

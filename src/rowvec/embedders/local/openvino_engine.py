@@ -180,4 +180,4 @@ def _openvino() -> Any:
     try:
         return importlib.import_module("openvino")
     except ModuleNotFoundError as error:
-        raise MissingExtraError("Computing in bfloat16", "openvino") from error
+        raise MissingExtraError("The engine OpenVINO, which computes in bfloat16,", "openvino") from error

@@ -75,7 +75,7 @@ class Call:
         try:
             return retrying(self._try)
         except wire.SpoiledAnswer as answer:
-            if not owner._spoils and self._spoiled != [answer.bad.keys()] * self._tries:
+            if not owner._spoils and self._spoiled != [answer.bad.keys()] * max(self._tries, len(self._spoiled)):
                 raise  # It may pass: another time something else was wrong.
             return self._mended(answer)
 
@@ -128,6 +128,8 @@ class Call:
                     continue
                 self._doubt(error)
             except wire.SpoiledAnswer:
+                # The form was right; single vectors were not.
+                owner._base64 = with_base64 if owner._base64 is None else owner._base64
                 raise
             except EmbedderUnavailable:
                 # A service that knows no base64 may fail over it, or answer nothing: floats are the other try.

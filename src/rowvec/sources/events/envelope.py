@@ -34,6 +34,8 @@ from rowvec.support.suggestions import suggestion
 
 UNAVAILABLE = "__debezium_unavailable_value"
 _ROW_OPS = frozenset("crud")
+MARKS = frozenset({"__op", "__deleted"})
+"""What ExtractNewRecordState writes into a row: it is Debezium's, whatever else its columns are called."""
 _FIELDS_OF_ENVELOPE = frozenset({"before", "after", "source"})
 REMOVED_KEYS = 1000
 """So many deleted keys are remembered, to tell the tombstone that follows a deletion."""
@@ -134,6 +136,8 @@ class EnvelopeReader:
             return Parsed(skipped=reason)
         if "op" in payload and not _FIELDS_OF_ENVELOPE.isdisjoint(payload):
             return self._envelope(payload, schema, key, key_schema, location)
+        if not MARKS.isdisjoint(payload):
+            return self._bare_row(payload, schema, key, key_schema, location)
         if form := foreign_form(payload):
             raise SourceError(
                 f"{location}: {form} is not an event that rowvec reads.",

@@ -70,7 +70,9 @@ def foreign_form(payload: Mapping[str, Any]) -> str | None:
         return "a CloudEvent without its data"
     if {"database", "table", "type", "data"} <= names:
         return "an event of Maxwell or Canal"
-    if isinstance(payload.get("change"), list) or ({"action", "schema", "table"} <= names and "columns" in names):
+    changes = payload.get("change")
+    listed = isinstance(changes, list) and bool(changes) and all("kind" in _object(each) for each in changes)
+    if listed or {"action", "schema", "table", "columns"} <= names:
         return "an event of wal2json"
     if {"data", "metadata"} <= names and "record-type" in _object(payload["metadata"]):
         return "an event of AWS DMS"

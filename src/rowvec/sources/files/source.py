@@ -10,7 +10,7 @@ from typing import Any
 
 from rowvec.documents.values import CONVERSION_ERRORS, converter, key_converter
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
-from rowvec.filters import Filter
+from rowvec.filters import Filter, compares
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.files.base import Format, Types
 from rowvec.sources.files.formats import Csv, format_of
@@ -80,7 +80,8 @@ class FilesSource:
         files = find(self._paths, self._base)
         self.location = files[0].name if len(files) == 1 else f"{len(files)} files such as {files[0].name}"
         self._declared = columns is not None
-        wanted = None if columns is None else {*columns, key, *([cursor] if cursor else [])}
+        filtered = {each.column.split(".")[0] for each in compares(where)} if where is not None else set()
+        wanted = None if columns is None else {*columns, key, *([cursor] if cursor else []), *filtered}
         self.columns: Sequence[Column] = self._look(files, remembered, wanted)
         names = [column.name for column in self.columns]
         self._check_columns(files[0], names)
@@ -141,6 +142,7 @@ class FilesSource:
             wanted: those that are read, where the user names them.
         """
         types: Types = {}
+        told: dict[bool, Tally] = {}
         declaring = 0
         for file in files:
             form = self._format(file)
@@ -152,8 +154,12 @@ class FilesSource:
             if types and form.same_columns:
                 self._check_same(file, heading, files[0], types)
             if form.numbers_in_text is not None:
-                heading = self._told(file, form, heading, wanted)
+                tally = told.setdefault(form.numbers_in_text, Tally(numbers=form.numbers_in_text))
+                self._tell(tally, file, form, heading, wanted)
             for name, kind in heading.items():
+                types[name] = widened(types.get(name), kind)
+        for tally in told.values():
+            for name, kind in tally.types.items():
                 types[name] = widened(types.get(name), kind)
         same = self._format(files[0]).same_columns
         for name in self._types:
@@ -163,13 +169,11 @@ class FilesSource:
         found = arranged(types, remembered, declared=self._types.keys(), keep_absent=not same)
         return [self._as_key(column) if column.name == self.key else column for column in found]
 
-    def _told(self, file: File, form: Format, heading: Types, wanted: set[str] | None) -> Types:
-        """The types of a file that declares none, from every row of it: one late value can be unlike the first."""
+    def _tell(self, tally: Tally, file: File, form: Format, heading: Types, wanted: set[str] | None) -> None:
+        """Count the rows of a file that declares no types, all of them: one late value can be unlike the first."""
         # A cell of each row that is looked at costs time; a type that is given need not be told.
         names = set(heading if wanted is None else wanted) - self._types.keys() if heading or wanted else None
-        tally = Tally(numbers=bool(form.numbers_in_text))
         tally.add((row for _, row in rows_of(file, form, tuple(heading))), names)
-        return {**heading, **tally.types}
 
     def _as_key(self, column: Column) -> Column:
         kind = column.type
