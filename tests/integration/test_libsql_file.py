@@ -12,12 +12,13 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rowvec.errors import ConfigError, Locked, StoreError, StoreUnavailable
+from rowvec.errors import ConfigError, DataRefused, Locked, StoreError, StoreUnavailable
 from rowvec.filters import Compare, Op
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
@@ -359,3 +360,17 @@ def test_a_batch_is_whole_or_absent_after_a_kill(path: Path, step: Step, left: l
     assert [values["name"] for values in rows(store).metadata(keys).values()] == left
     assert [rows(store).keyword(name.split()[-1], 1).keys for name in left] == [[key] for key in keys]
     assert by_hand(path, "pragma integrity_check") == [("ok",)]
+
+
+def test_malformed_json_in_an_index_of_the_users_own_is_about_the_row(store: LibsqlStore, path: Path) -> None:
+    by_hand(path, "create index own on items (json_extract(name, '$.a'))")
+    with pytest.raises(DataRefused, match="malformed JSON"):
+        rows(store).write(WriteBatch([entry(1, "a lamp", "not JSON")]))
+
+
+@pytest.mark.parametrize("table", ["rowvec_unfit", "rowvec_deletions", "rowvec_refusals", "rowvec_identity"])
+def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(store: LibsqlStore, path: Path, table: str) -> None:
+    by_hand(path, f"drop table {table}")
+    with closing(LibsqlStore(str(path), table="items")) as other:
+        other.prepare(SPEC)
+        assert rows(other).write(WriteBatch([entry(1, "lamp", "a name")])) == 0

@@ -276,3 +276,18 @@ def test_a_connection_that_broke_is_opened_anew_and_takes_the_lock_again(
 )
 def test_a_database_is_named_without_its_password(url: str) -> None:
     assert describe(url) == "ada@db.example:6543/shop"
+
+
+@pytest.mark.parametrize("table", ["unfit", "deletions", "refusals", "identity", "failures"])
+def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(
+    store: PostgresStore, postgres_url: str, table: str
+) -> None:
+    store.prepare(spec(ColumnType.TEXT) if table == "failures" else spec())
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop table rowvec.{table}".encode())
+    with closing(open_store(postgres_url)) as other:
+        text_keys = spec(ColumnType.TEXT) if table == "failures" else spec()
+        other.prepare(text_keys)
+        now = dt.datetime.now(dt.UTC)
+        long = Failure("k" * 3000, "refused", 1, now, now, digest("bad"))
+        rows(other, text_keys).write(WriteBatch(failures=[long] if table == "failures" else []))

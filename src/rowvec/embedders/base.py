@@ -9,6 +9,9 @@ from rowvec.embedders.pricing import Budget, Price
 from rowvec.errors import EmbedderError
 from rowvec.types import Embedded, Fingerprint, Vector
 
+PROBE = "rowvec"
+"""A plain word, sent where it must be known whether a service embeds anything at all."""
+
 
 class Embedder(Protocol):
     """A model, ready to answer. Safe to call from `concurrency` threads at once."""

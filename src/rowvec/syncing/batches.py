@@ -9,15 +9,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from rowvec.embedders.base import Embedder, TriesAgain
+from rowvec.embedders.base import PROBE, Embedder, TriesAgain
 from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
 from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, TextVector, Vector
 
 T = TypeVar("T")
 
-PROBE = "rowvec"
-"""A plain word, sent where it must be known whether a service embeds anything at all."""
 REFUSED_IN_A_ROW = 3
 """Texts refused alone, one after the other, after which that is asked; twice as many after each good answer."""
 

@@ -33,8 +33,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rowvec.embedders.base import PROBE
 from rowvec.errors import EmbedderUnavailable
-from rowvec.syncing.batches import PROBE as PROBE
 from rowvec.syncing.batches import Limits
 from rowvec.types import Change
 

@@ -81,9 +81,7 @@ class Writer:
         report.unfit += written.unfit
         for key, place in written.refused.items():
             # What was counted when it was decided did not come about.
-            if place == "deletes":
-                report.deleted -= 1
-            elif place in ("entries", "updates"):
+            if place in ("entries", "updates"):
                 name, document = counted[key]
                 setattr(report, name, getattr(report, name) - 1)
                 report.unfit -= len(document.unfit)

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from rowvec.embedders.base import PROBE
 from rowvec.embedders.openai import wire as wire
 from rowvec.embedders.openai.limits import pause
 from rowvec.embedders.pricing import Hold
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     import httpx2
 
     from rowvec.embedders.openai.client import OpenAIEmbedder
-
-PROBE = "rowvec"
-"""Sent where an answer is needed and no text is at hand."""
 
 
 @dataclass(slots=True)

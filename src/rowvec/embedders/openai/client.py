@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from rowvec.embedders.base import PROBE
 from rowvec.embedders.openai import wire as wire
-from rowvec.embedders.openai.call import PROBE, Bill, Call
+from rowvec.embedders.openai.call import Bill, Call
 from rowvec.embedders.openai.limits import Limiter
 from rowvec.embedders.openai.tokens import counter_for
 from rowvec.embedders.pricing import Budget, Price, bare_model

@@ -60,7 +60,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "Give the store another path; rowvec never overwrites a file that it did not make.",
     ),
     (
-        "malformed",
+        "disk image is malformed",
         "The database file is damaged.",
         "Restore it from a copy, or move it away and sync again: the vectors can be made again from the rows.",
     ),

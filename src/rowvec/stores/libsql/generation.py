@@ -143,7 +143,8 @@ class LibsqlGeneration:
         except StoreError as error:
             if not error.transient:
                 migrations.explain(self._database, self._location, self.tables, self._lease.token)
-                guarding.explain(self._database, self.tables, error, self._location)
+                if batch.guard is not None and batch.deletes:
+                    guarding.explain(self._database, self.tables, error, self._location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
@@ -213,6 +214,8 @@ class LibsqlGeneration:
         return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where))
 
     def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        if not keys:
+            return {}
         return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:

@@ -58,7 +58,8 @@ def declared(statements: Sequence[str] = BOOKKEEPING) -> dict[tuple[str, str], s
 
 
 def look(database: Database) -> State:
-    tables = [*dict.fromkeys(table for table, _ in declared([*BOOKKEEPING, IDENTITY])), META]
+    later = [statement for _, statements, _ in LATER_TABLES for statement in statements]
+    tables = [*dict.fromkeys(table for table, _ in declared([*BOOKKEEPING, *later])), META]
     sql = f"""select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c
               where m.type = 'table' and m.name in ({marks(len(tables))})"""
     columns: dict[str, list[str]] = {}
@@ -68,7 +69,8 @@ def look(database: Database) -> State:
         return State(None, [], columns)
     found = database.query(_VERSION) if META in columns else []
     standing = Standing(*found[0]) if found else Standing(0)
-    wanted = declared([*BOOKKEEPING, IDENTITY] if standing.version >= IDENTIFIED else BOOKKEEPING)
+    of_later = [made for number, mades, _ in LATER_TABLES if standing.version >= number for made in mades]
+    wanted = declared([*BOOKKEEPING, *of_later])
     lacking = [f"{table}.{name}" for table, name in wanted if name not in columns.get(table, ())]
     return State(standing, lacking, columns)
 
@@ -149,7 +151,12 @@ def upgrade(database: Database) -> list[str]:
     refuse_newer(state, database.location)
     done = []
     if state.standing is not None and state.lacking:
-        missing = _identify(database) if state.standing.version >= IDENTIFIED else []
+        missing = [
+            statement
+            for number, _, work in LATER_TABLES
+            if state.standing.version >= number
+            for statement in work(database)
+        ]
         _settle(database, [*_complete(database), *missing], lambda found: not found.lacking)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
@@ -246,17 +253,26 @@ def _masked(database: Database, table: str, fingerprint: Fingerprint) -> list[St
     ]
 
 
-def _list_unfit(database: Database) -> list[Statement]:
-    sql = """create table if not exists rowvec_unfit (
+_UNFIT = """create table if not exists rowvec_unfit (
         target text not null, "key" text not null, "column" text not null, reason text not null,
         primary key (target, "key", "column")
     ) without rowid"""
-    return [Statement(sql)]
+
+
+def _list_unfit(database: Database) -> list[Statement]:
+    return [Statement(_UNFIT)]
 
 
 def _remember_deletions(database: Database) -> list[Statement]:
     return [Statement(sql) for sql in guarding.TABLES]
 
+
+LATER_TABLES: list[tuple[int, Sequence[str], Callable[[Database], list[Statement]]]] = [
+    (IDENTIFIED, (IDENTITY,), _identify),
+    (5, guarding.TABLES, _remember_deletions),
+    (6, (_UNFIT,), _list_unfit),
+]
+"""Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
 MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(1, "a version for what the store keeps", _complete),

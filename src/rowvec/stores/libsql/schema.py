@@ -173,7 +173,8 @@ def carried_keywords(tables: Tables, spec: TableSpec) -> list[Statement]:
     """The same where only the format is another one. Rows that the next sync may not write, those of events and those
     that failed, keep the words that they have. The others do not: FTS5 goes on counting a row that was replaced."""
     vocabulary, kept = tables.named("vocabulary"), tables.named("kept")
-    unread = f"""exists (select 1 from rowvec_offsets where target = ?) or doc in (
+    unread = f"""exists (
+        select 1 from rowvec_offsets where target = ? and stream <> 'cursor') or doc in (
         select t.rowid from {tables.vectors} as t join {tables.failures} as f on f."key" = t.{quoted(spec.key)})"""
     return [
         Statement(f"create virtual table {vocabulary} using fts5vocab({tables.keywords}, 'instance')"),

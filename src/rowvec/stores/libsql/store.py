@@ -68,10 +68,13 @@ class LibsqlStore:
             self._database.create()
         self._database.query("select vector_distance_cos(?, ?)", (_ONE, _ONE))
         migrations.upgrade(self._database)
-        self._settle(lambda: self._generations.preparation(spec)[1])
-        # A generation that was found under another name gets its columns now.
-        self._settle(lambda: self._generations.preparation(spec)[1])
-        tables = self._prepared[spec.fingerprint] = self._generations.preparation(spec)[0]
+        tables, wanted = self._generations.preparation(spec)
+        if wanted:
+            # Twice: a generation that was found under another name gets its columns then.
+            for _ in range(2):
+                self._settle(lambda: self._generations.preparation(spec)[1])
+            tables = self._generations.preparation(spec)[0]
+        self._prepared[spec.fingerprint] = tables
         return self._handle(tables, spec, asked=asked)
 
     def activate(self, spec: TableSpec) -> None:

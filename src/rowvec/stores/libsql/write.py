@@ -182,15 +182,11 @@ def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
             insert or replace into rowvec_unfit (target, "key", "column", reason)
             select ?, new.named, new.c, new.r from {written}"""
         named = (
-            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, _as_text(unfit.reason))
+            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, _storable(unfit.reason))
             for each, unfit in listed
         )
         statements.append(Statement(sql, (*_flat(named), tables.owner)))
     return statements
-
-
-def _as_text(reason: str) -> str:
-    return reason.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:

@@ -78,7 +78,7 @@ def look(connection: Connection) -> State:
     if not tables & {"generations", "meta"}:
         return State(None, [])
     standing = _standing(connection) if "meta" in tables else Standing(0)
-    wanted = BOOKKEEPING + (IDENTITY if standing.version >= IDENTIFIED else "")
+    wanted = BOOKKEEPING + "".join(tables for number, tables, _ in LATER_TABLES if standing.version >= number)
     return State(standing, [".".join(each) for each in declared(wanted) if each not in there])
 
 
@@ -131,8 +131,9 @@ def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]
     if state.standing is not None and state.lacking:
         with _alone(connection):
             complete(connection)
-            if state.standing.version >= IDENTIFIED:
-                _identify(connection)
+            for number, _, work in LATER_TABLES:
+                if state.standing.version >= number:
+                    work(connection)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
         with _alone(connection):
@@ -282,6 +283,14 @@ def _take_long_keys(connection: Connection) -> None:
 def _remember_deletions(connection: Connection) -> None:
     connection.execute(guarding.TABLES)
 
+
+LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
+    (IDENTIFIED, IDENTITY, _identify),
+    (5, guarding.TABLES, _remember_deletions),
+    (6, UNFIT, _list_unfit),
+    (7, "", _take_long_keys),
+]
+"""Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
 MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(1, "a version for what the store keeps", complete),

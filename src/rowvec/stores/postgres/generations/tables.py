@@ -182,6 +182,7 @@ class Generations:
             self._books.keep_others_out(connection)
         if action is Action.REPLACE_LIVE:
             self._drop(connection, self.live, spec)
+            self._books.forget_progress(connection, self.live.scope)
         elif action.fills is State.BUILDING:
             followers.check_owner(connection, self.live)
         if action in (Action.BEGIN_BUILDING, Action.RESUME_PREVIOUS):

@@ -45,9 +45,9 @@ def find(connection: Connection, names: Names, m: int) -> list[bytes]:
 
 
 def arrived(connection: Connection, names: Names, definition: str, m: int) -> bool:
-    """Whether the table has such texts which the index does not leave out, by the statistics of the last ANALYZE.
+    """Whether the table has such texts which the index does not leave out.
 
-    They are estimates: a text counts when they give it twice as many rows.
+    The statistics of the last ANALYZE name them, as estimates; those few are counted.
     """
     found = connection.execute(
         "select s.most_common_vals::text::bytea[], s.most_common_freqs, c.reltuples from pg_stats s"
@@ -61,10 +61,17 @@ def arrived(connection: Connection, names: Names, definition: str, m: int) -> bo
     if len(left_out) >= MOST:
         return False
     common, shares, rows = found
-    return any(
-        share * rows > 2 * least_copies(m) and bytes(text) not in left_out
+    suspects = [
+        bytes(text)
         for text, share in zip(common, shares, strict=True)
-    )
+        if share * rows > 2 * least_copies(m) and bytes(text) not in left_out
+    ]
+    statement = sql.SQL(
+        "select 1 from {table} where {text_hash} = any(%s) and {embedding} is not null"
+        " group by {text_hash} having count(*) > %s limit 1"
+    ).format(**names.parts)
+    counted = connection.execute(statement, [suspects, least_copies(m)]) if suspects else None
+    return counted is not None and counted.fetchone() is not None
 
 
 def condition(names: Names, hashes: Sequence[bytes]) -> sql.Composable:
