@@ -35,15 +35,16 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _LETTER = rf"[^\W_{_UNSPACED}]"
-_NUMBER = rf"(?>(?<!{_LETTER})v?\d++(?:[.,']\d++)++[^\W_{_UNSPACED}]*+)"
+_NUMBER = rf"(?>(?<!{_LETTER})v?\d++(?>(?:[.,']\d++)+)[^\W_{_UNSPACED}]*+)"
 _SIGNED = rf"(?>(?<!{_LETTER})(?:[cg]\+\+|[cfj]\#))"
 _ATOM = rf"(?:{_SIGNED}|{_NUMBER}|{_LETTER}++)"
+# An atomic group and not `*+` around a group, which Python before 3.11.5 takes back (python/cpython#106052).
 _RUN = re.compile(
-    rf"(?P<run>{_ATOM}(?:[-._+:#&'/]{_ATOM})*+)|(?P<unspaced>[{_UNSPACED}]++)"
+    rf"(?P<run>{_ATOM}(?>(?:[-._+:#&'/]{_ATOM})*))|(?P<unspaced>[{_UNSPACED}]++)"
     r"|(?P<sign>[\u2600-\u27bf\u2b50-\u2b55\U0001f1e6-\U0001f3fa\U0001f400-\U0001faff])"
 )
 _ATOMS = re.compile(_ATOM)
-_NUMBER_OF = re.compile(r"(v?)(\d++(?:[.,']\d++)*+)((?!\d)[^\W_]*+)")
+_NUMBER_OF = re.compile(r"(v?)(\d++(?>(?:[.,']\d++)*))((?!\d)[^\W_]*+)")
 _ENTITY = re.compile(r"&(?:amp|nbsp|lt|gt|quot|apos|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _BREAKS = str.maketrans(dict.fromkeys('\0!"$%()*;<=>?[\\]^`{|}', " "))
 _PIECE = re.compile(r"\S+")
