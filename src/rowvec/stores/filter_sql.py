@@ -46,6 +46,10 @@ class Postgres:
         """What is compared: by code point where texts are ordered, whatever the collation of the database."""
         return f'({name}) collate "C"' if where.type is ColumnType.TEXT and where.op in _ORDER else name
 
+    def is_null(self, name: str, where: Compare) -> str:
+        may_be_nan = where.type in (ColumnType.NUMBER, ColumnType.DECIMAL) and not where.path
+        return f"{name} is null or {name} = 'NaN'" if may_be_nan else f"{name} is null"
+
     def unknown(self, name: str, where: Compare, *, negated: bool) -> str:
         """What is added because NaN counts as unknown, and PostgreSQL holds it to be the greatest number of all.
 
@@ -103,6 +107,10 @@ class Sqlite:
             ColumnType.ARRAY: "'array'",
         }[_known(where)]  # fmt: skip
         return f"case when json_type({name}, ?) in ({kinds}) then json_extract({name}, ?) end", [path, path]
+
+    def is_null(self, name: str, where: Compare) -> str:
+        # A number that is NaN is stored as null; a decimal is stored as its text.
+        return f"{name} is null or {name} = 'NaN'" if where.type is ColumnType.DECIMAL else f"{name} is null"
 
     def unknown(self, name: str, where: Compare, *, negated: bool) -> str:
         return ""
@@ -199,7 +207,7 @@ def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -
     if where.path:
         name, inner = dialect.inside(name, where)
     if where.op is Op.IS_NULL:
-        return f"{name} is null", inner
+        return dialect.is_null(name, where), inner
     kind = _known(where)
     if where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT):
         text, values = dialect.like(name, pattern(where))
