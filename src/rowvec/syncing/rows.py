@@ -53,8 +53,10 @@ class Pass:
         self.report = report
         self.progress, self.stop = running.progress, running.stop
         self.guard = self._guard()
+        # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
+        opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
-            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=self.guard.open
+            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=opens
         )
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
@@ -84,8 +86,7 @@ class Pass:
         options = self.options
         # Whoever follows a table names rows and lets them go: that must not take time by the size of the table. Of a
         # range of a fleet the rows were counted by whoever sent it.
-        of_part = options.after is not None or options.until is not None
-        counts = not (of_part or options.followed or (options.names_rows and options.allow_delete))
+        counts = not (_of_part(options) or options.followed or (options.names_rows and options.allow_delete))
         self.counted = patiently(self.stop, self.generation.standing) if counts else None
         return Guard(
             self.pipeline, self.generation, self.report, self.stop,
@@ -162,3 +163,8 @@ class Pass:
     def _followed(self) -> bool:
         """Rows that the database named: they are looked for without counting those that are gone first."""
         return self.options.followed and self.ended and not self.pipeline.keep_missing
+
+
+def _of_part(options: Options) -> bool:
+    """A range of a fleet."""
+    return options.after is not None or options.until is not None
