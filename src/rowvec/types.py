@@ -182,6 +182,9 @@ class Fingerprint:
     max_tokens: int | None = None
     overflow: str = "truncate"
     precision: str = "float32"
+    passages: str = ""
+    """How a text that does not fit the window is cut into passages, as `PassageSettings.identity` says it; empty where
+    a row has one vector and no more."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -275,13 +278,27 @@ class TextVector(NamedTuple):
     truncated: bool = False
 
 
+class Passage(NamedTuple):
+    """One of several parts of a row's text, with a vector of its own."""
+
+    start: int
+    end: int
+    """It is `text[start:end]` of the row's text; passages may overlap."""
+    text_hash: bytes
+    """16 bytes, made as that of a row's text: over what was embedded, its context included, and the model."""
+    vector: Vector
+
+
 class Entry(NamedTuple):
     """A document with the vector to store for it, and the text hash the ledger held when it was planned."""
 
     document: Document
     vector: Vector
+    """Of a row with passages: the mean of theirs, weighted by tokens, of the length that the model gives."""
     expected: bytes | None
     truncated: bool = False
+    passages: tuple[Passage, ...] = ()
+    """In the order of the text, two at least; empty where the text is one passage, whose vector is the row's."""
 
 
 class Refusal(NamedTuple):
@@ -435,11 +452,42 @@ class Check:
     """Further figures for `--json`."""
 
 
+class ScoredPassage(NamedTuple):
+    """A passage as a store knows it: `text[start:end]`."""
+
+    start: int
+    end: int
+    score: float | None = None
+    """Its similarity to the query's vector; None where there was none to compare."""
+
+
+class StoredText(NamedTuple):
+    """The text of a row as it was embedded, as far as a store keeps it."""
+
+    text: str
+    passages: tuple[ScoredPassage, ...] = ()
+    """In the order of the text; empty where the text is one passage."""
+
+
+class FoundPassage(NamedTuple):
+    """A part of a hit's text that answers the query: characters `start` to `end` of the row's text."""
+
+    text: str
+    start: int
+    end: int
+    score: float | None
+    """Its similarity to the query; None in a search by words."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Where in `text` words of the query stand, in order, as pairs of characters."""
+
+
 class Hit(NamedTuple):
     key: Key
     score: float
     metadata: Mapping[str, Any]
     parts: Mapping[str, float | None] | None = None
+    passages: tuple[FoundPassage, ...] = ()
+    """The best first."""
 
 
 class Ranked(NamedTuple):

@@ -26,6 +26,7 @@ from rowvec.types import (
     Standing,
     State,
     Stored,
+    StoredText,
     TextVector,
     UnfitValue,
     Vector,
@@ -39,6 +40,10 @@ RUNS_KEPT = 1_000
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
 is still held back on Monday, and a table whose rows live for a week or longer never meets it."""
+
+
+TEXT_KEPT = 65_536
+"""Characters of a row's text that a store keeps for showing it."""
 
 
 OUTGROWN = 4
@@ -69,6 +74,13 @@ class TableSpec:
     settings: str = ""
     """JSON of the embedder's and the text's settings, without secrets: the store keeps it with the generation, so that
     queries and changed rows can still be embedded when the config says something else."""
+    keeps_texts: bool = True
+    """The text of each row is kept too, so that a search can show where it answers."""
+
+    @property
+    def has_passages(self) -> bool:
+        """A row may have passages, with a vector each, beside its own."""
+        return self.fingerprint is not None and self.fingerprint.passages != ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +110,10 @@ class GenerationStatus:
     """Rows whose text was longer than the model's window."""
     bytes: int
     """With its indexes."""
+    passages: int = 0
+    """Vectors of passages, beside those of the rows."""
+    divided: int = 0
+    """Rows that have passages."""
     unfit: int = 0
     """Metadata values that are null because they do not fit their column."""
     index: IndexStatus | None = None
@@ -174,7 +190,8 @@ class GenerationHandle(Protocol):
         ...
 
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
-        """Vectors already stored for identical texts."""
+        """Vectors already stored for identical texts, of rows and of passages. A row that has passages is none of
+        them: its vector is not that of one text."""
         ...
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
@@ -197,7 +214,10 @@ class GenerationHandle(Protocol):
         """Carry out one batch in one transaction.
 
         An entry is written only where the ledger still holds `Entry.expected`. Returns the number of entries
-        left out because it did not. With a row, the list of its unfit metadata is written.
+        left out because it did not. With a row, the list of its unfit metadata is written, and all its passages take
+        the place of those it had: whoever reads sees the row of before or of after, never some of both. An entry
+        without passages, and a deletion, leave none. Where `TableSpec.keeps_texts` says so, the text of entries and
+        updates is kept, its first `TEXT_KEPT` characters at least and all that its passages cover.
 
         Where `WriteBatch.guard` is given, the store keeps how many rows there were at a moment, and how many of these
         were deleted since (`GUARDED_FOR`, `over_half`). A new moment is kept before anything else is written: where
@@ -243,8 +263,11 @@ class GenerationHandle(Protocol):
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         """Keys by falling similarity (cosine, negative distance or inner product, as the metric says).
 
+        The score of a row that has passages is half the similarity of its best passage and half that of its own
+        vector. `limit` counts rows.
+
         Args:
-            exact: compare every row instead of asking an approximate index.
+            exact: compare every row and passage instead of asking an approximate index.
         """
         ...
 
@@ -257,6 +280,14 @@ class GenerationHandle(Protocol):
         ...
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+
+    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        """The kept texts of those rows, each with its passages; rows without one are left out.
+
+        Args:
+            vector: give each passage its similarity to it.
+        """
+        ...
 
 
 class Store(Protocol):
