@@ -16,6 +16,7 @@ from rowvec.filters import Filter
 from rowvec.generations.lifecycle import live_embedder, live_rows, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
+from rowvec.snippets import Asked, passages
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
 from rowvec.support.tables import Tabular
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
@@ -27,6 +28,8 @@ MAX_QUERY = 10_000
 """Characters."""
 DEPTH = 200
 """So many candidates of each kind are fused."""
+MAX_PASSAGES = 20
+"""Of a hit."""
 MOST_SWAPS = 5
 """A query is answered anew so often because another generation went live meanwhile."""
 
@@ -63,7 +66,11 @@ def _row(hit: Hit) -> dict[str, Any]:
 
 def hit_dict(hit: Hit) -> dict[str, Any]:
     found: dict[str, Any] = {"id": hit.key, "score": hit.score, "metadata": dict(hit.metadata)}
-    return found if hit.parts is None else {**found, "explain": dict(hit.parts)}
+    if hit.passages:
+        found["passages"] = [{**each._asdict(), "marks": [list(mark) for mark in each.marks]} for each in hit.passages]
+    if hit.parts is not None:
+        found["explain"] = dict(hit.parts)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +180,7 @@ class Searcher:
         where: Filter | None = None,
         explain: bool = False,
         exact: bool = False,
+        passages: int = 0,
         ranking: Ranking | None = None,
     ) -> SearchResult:
         """The best `limit` rows for `query`.
@@ -181,6 +189,7 @@ class Searcher:
             where: a filter bound to the metadata columns (see filters.bind).
             explain: give each hit the parts of its score.
             exact: compare every row instead of asking an approximate index.
+            passages: give each hit up to so many parts of its text that answer the query, the best first.
             ranking: another way to put scores together than the pipeline's.
 
         Raises:
@@ -188,6 +197,7 @@ class Searcher:
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         _check_query(query, limit)
+        _check_passages(passages)
         chosen = ranking or self.ranking
 
         def answer(live: _Live) -> SearchResult:
@@ -196,18 +206,26 @@ class Searcher:
             embedded = time.perf_counter()
             found = _candidates(live.rows, query, vector, mode, limit, where, exact, chosen)
             hits = _hits(live.rows, found, limit, chosen, explain)
+            if passages:
+                hits = _with_passages(live.rows, hits, found, query, vector, passages)
             done = time.perf_counter()
             return SearchResult(hits, found.exact, found.complete, 1000 * (embedded - began), 1000 * (done - embedded))
 
         return self._on_one_generation(answer)
 
-    def similar(self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False) -> SearchResult:
+    def similar(
+        self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
+    ) -> SearchResult:
         """The rows nearest to the row `key`, itself left out.
+
+        Args:
+            passages: give each hit up to so many of its passages, those nearest to the row first.
 
         Raises:
             SearchError: there is no vector for that key.
         """
         _check_limit(limit)
+        _check_passages(passages)
 
         def answer(live: _Live) -> SearchResult:
             began = time.perf_counter()
@@ -222,6 +240,8 @@ class Searcher:
             scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
             found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
             hits = _hits(live.rows, found, limit, self.ranking, explain)
+            if passages:
+                hits = _with_passages(live.rows, hits, found, "", vector, passages)
             return SearchResult(hits, found.exact, found.complete, 0.0, 1000 * (time.perf_counter() - began))
 
         return self._on_one_generation(answer)
@@ -234,6 +254,8 @@ class _Candidates:
     keyword: Mapping[Key, float]
     exact: bool
     complete: bool
+    by_words: frozenset[Key] = frozenset()
+    """Rows that only their words found."""
 
 
 def _candidates(
@@ -253,16 +275,20 @@ def _candidates(
         one = semantic or keyword
         assert one is not None
         scores = dict(zip(one.keys, one.scores, strict=True))
-        return _Candidates(scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete)
+        by_words = frozenset(scores) if keyword else frozenset()
+        return _Candidates(
+            scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete, by_words
+        )
     assert vector is not None
     s, k = _scores(semantic), _scores(keyword)
+    by_words = frozenset(k.keys() - s.keys())
     if ranking.fusion == "rrf":
         fused = fuse_rrf(s, k)
     else:
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
         fused = fuse_convex(s, k, ranking.semantic_weight)
-    return _Candidates(fused, s, k, semantic.exact, semantic.complete)
+    return _Candidates(fused, s, k, semantic.exact, semantic.complete, by_words)
 
 
 def _hits(rows: GenerationHandle, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
@@ -285,6 +311,21 @@ def _hits(rows: GenerationHandle, found: _Candidates, limit: int, ranking: Ranki
     return hits[:limit]
 
 
+def _with_passages(
+    rows: GenerationHandle, hits: list[Hit], found: _Candidates, query: str, vector: Vector | None, most: int
+) -> list[Hit]:
+    texts = rows.texts([hit.key for hit in hits], vector)
+    asked = Asked.of(query, rows.spec.language)
+    shown = []
+    for hit in hits:
+        text = texts.get(hit.key)
+        if text is not None:
+            by_words, score = hit.key in found.by_words, found.semantic.get(hit.key)
+            hit = hit._replace(passages=passages(text, asked, most, score=score, by_words=by_words))
+        shown.append(hit)
+    return shown
+
+
 def _scores(ranked: Ranked) -> dict[Key, float]:
     return dict(zip(ranked.keys, ranked.scores, strict=True))
 
@@ -295,6 +336,11 @@ def _check_query(query: str, limit: int) -> None:
     if len(query) > MAX_QUERY:
         raise SearchError(f"The query has {len(query):,} characters; {MAX_QUERY:,} are the most.")
     _check_limit(limit)
+
+
+def _check_passages(passages: int) -> None:
+    if not 0 <= passages <= MAX_PASSAGES:
+        raise SearchError(f"passages is {passages:,}; it must be between 0 and {MAX_PASSAGES}.")
 
 
 def _check_limit(limit: int) -> None:

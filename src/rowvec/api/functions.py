@@ -81,11 +81,12 @@ def search(
     where: str | Filter | None = None,
     explain: bool = False,
     exact: bool = False,
+    passages: int = 1,
 ) -> SearchResult:
     """The best rows for a query. Each call loads the model. See `ProjectPipeline.search`."""
     with Project(config) as project:
         return project.pipeline(pipeline).search(
-            query, mode=mode, limit=limit, where=where, explain=explain, exact=exact
+            query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages
         )
 
 
@@ -98,10 +99,11 @@ def similar(
     limit: int = 10,
     where: str | Filter | None = None,
     explain: bool = False,
+    passages: int = 1,
 ) -> SearchResult:
     """The rows nearest to the row `key`, itself left out. See `ProjectPipeline.similar`."""
     with Project(config) as project:
-        return project.pipeline(pipeline).similar(key, limit=limit, where=where, explain=explain)
+        return project.pipeline(pipeline).similar(key, limit=limit, where=where, explain=explain, passages=passages)
 
 
 @Call

@@ -186,6 +186,7 @@ class ProjectPipeline:
         where: str | Filter | None = None,
         explain: bool = False,
         exact: bool = False,
+        passages: int = 1,
     ) -> SearchResult:
         """The best rows for a query.
 
@@ -195,25 +196,36 @@ class ProjectPipeline:
             where: a filter on metadata columns, such as `price < 100 and supplier = 'HP'`.
             explain: give each hit the parts of its score.
             exact: compare every row instead of asking an approximate index.
+            passages: give each hit up to so many parts of its text that answer the query, the best first.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
-            query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact
-        )
+            query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
+            passages=passages,
+        )  # fmt: skip
 
     @method
     def similar(
-        self, key: Key, *, limit: int = 10, where: str | Filter | None = None, explain: bool = False
+        self,
+        key: Key,
+        *,
+        limit: int = 10,
+        where: str | Filter | None = None,
+        explain: bool = False,
+        passages: int = 1,
     ) -> SearchResult:
         """The rows nearest to the row `key`, itself left out.
+
+        Args:
+            passages: give each hit up to so many of its passages, those nearest to the row first.
 
         Raises:
             SearchError: there is no vector for that key.
         """
-        return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain)
+        return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
 
     @method
     def status(self) -> Status:

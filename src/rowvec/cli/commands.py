@@ -11,6 +11,7 @@ from rowvec.cli.app import app, command
 from rowvec.cli.options import (
     All,
     AllowDelete,
+    Columns,
     ConfigPath,
     Force,
     FromStart,
@@ -20,6 +21,7 @@ from rowvec.cli.options import (
     Keys,
     Limit,
     MaxCost,
+    Passages,
     PipelineOption,
     RetryFailed,
     Where,
@@ -227,12 +229,17 @@ def search(
     limit: Hits = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
+    passages: Passages = 1,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Find rows by meaning, by words, or by both."""
     from rowvec.cli.search import search as run
 
-    run(config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact, as_json=as_json)
+    run(
+        config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
+        passages=passages, columns=columns, as_json=as_json,
+    )  # fmt: skip
 
 
 @command()
@@ -242,12 +249,14 @@ def similar(
     config: ConfigPath = None,
     where: Where = None,
     limit: Hits = 10,
+    passages: Passages = 1,
+    columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Find the rows nearest to a row."""
     from rowvec.cli.search import similar as run
 
-    run(config, pipeline, key, where=where, limit=limit, as_json=as_json)
+    run(config, pipeline, key, where=where, limit=limit, passages=passages, columns=columns, as_json=as_json)
 
 
 @command()

@@ -15,6 +15,10 @@ Where = Annotated[
     typer.Option("--where", "-w", help='Keep only rows that pass a filter, e.g. "price < 100 and stock > 0".'),
 ]
 Hits = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum number of hits.")]
+Passages = Annotated[
+    int, typer.Option("--passages", min=0, max=20, help="Maximum number of passages shown of each hit.")
+]
+Columns = Annotated[str | None, typer.Option("--columns", help="Show only these metadata columns, e.g. title,price.")]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
-from rowvec.cli import output
+from rowvec.cli import hits, output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.pipeline import Pipeline
@@ -25,21 +26,34 @@ def search(
     limit: int,
     explain: bool,
     exact: bool,
+    passages: int,
+    columns: str | None,
     as_json: bool,
 ) -> None:
     with opened(config, name) as pipeline:
-        condition = _condition(pipeline.searchable, where)
+        condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
-            query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact
+            query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact, passages=passages
         )
-        _print(pipeline.searchable, result, explain=explain, as_json=as_json)
+        _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
 
 
-def similar(config: Path | None, name: str | None, key: str, *, where: str | None, limit: int, as_json: bool) -> None:
+def similar(
+    config: Path | None,
+    name: str | None,
+    key: str,
+    *,
+    where: str | None,
+    limit: int,
+    passages: int,
+    columns: str | None,
+    as_json: bool,
+) -> None:
     with opened(config, name) as pipeline:
-        wanted = parse_key(key, pipeline.searchable.spec.key_type)
-        result = pipeline.similar(wanted, limit=limit, where=_condition(pipeline.searchable, where))
-        _print(pipeline.searchable, result, explain=False, as_json=as_json)
+        wanted, shown = parse_key(key, pipeline.searchable.spec.key_type), _columns(pipeline.searchable, columns)
+        condition = _condition(pipeline.searchable, where)
+        result = pipeline.similar(wanted, limit=limit, where=condition, passages=passages)
+        _print(pipeline.searchable, result, columns=shown, explain=False, as_json=as_json)
 
 
 def mode_named(mode: str) -> Mode:
@@ -57,27 +71,14 @@ def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
         raise ConfigError(error.message, hint=error.hint) from None
 
 
-def _print(pipeline: Pipeline, result: SearchResult, *, explain: bool, as_json: bool) -> None:
+def _print(pipeline: Pipeline, result: SearchResult, *, columns: Sequence[str], explain: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(result.as_dict())
-        return
-    if not result.hits:
+    elif not result.hits:
         output.note("No hits.")
-        return
-    names = [column.name for column in pipeline.spec.metadata]
-    parts = ["semantic", "keyword", "static", "decay"] if explain else []
-    output.table(
-        ["score", *parts, pipeline.spec.key, *names],
-        [
-            (
-                hit.score,
-                *((hit.parts or {}).get(part) for part in parts),
-                str(hit.key),
-                *(output.clip(output.cell(hit.metadata.get(name)), 80) for name in names),
-            )
-            for hit in result.hits
-        ],
-        right=range(len(parts) + 1),
-    )
-    if not result.complete:
-        output.note("There may be more rows that match.")
+    else:
+        hits.show(result, pipeline.spec.key, columns, explain=explain)
+
+
+def _columns(pipeline: Pipeline, asked: str | None) -> list[str]:
+    return hits.chosen_columns(asked, [column.name for column in pipeline.spec.metadata])

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from rowvec.searcher import MAX_LIMIT, MAX_QUERY, Mode
+from rowvec.searcher import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, Mode
 from rowvec.types import Vector
 
 MAX_TEXTS = 2048
@@ -32,6 +32,9 @@ QueryText = Annotated[
 ]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Maximum number of hits.", examples=[20])]
 Explain = Annotated[bool, Field(description="Give each hit the parts of its score.")]
+Passages = Annotated[
+    int, Field(ge=0, le=MAX_PASSAGES, description="Maximum number of passages that are shown of each hit.")
+]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
 
@@ -61,16 +64,30 @@ class SearchRequest(Request):
     limit: Limit = 10
     filters: Filters | None = None
     explain: Explain = False
+    passages: Passages = 1
 
 
 class FilteredRequest(SearchRequest):
     filters: Filters
 
 
+class Passage(BaseModel):
+    text: str
+    start: int = Field(description="Where it begins in the text of the row, in characters.")
+    end: int
+    score: float | None = Field(None, description="Its similarity to the query; null in a search by words.")
+    marks: list[tuple[int, int]] = Field(
+        description="Where words of the query stand in `text`: pairs of characters, from and up to."
+    )
+
+
 class Hit(BaseModel):
     id: int | str
     score: float
     metadata: dict[str, Any]
+    passages: list[Passage] | None = Field(
+        None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
+    )
     explain: dict[str, float | None] | None = Field(
         None, description="The parts of the score: semantic, keyword, fused, static, decay, final."
     )

@@ -121,6 +121,7 @@ class Service:
         limit: int,
         conditions: Mapping[str, Any] | str | None = None,
         explain: bool = False,
+        passages: int = 0,
     ) -> SearchResult:
         """
         Args:
@@ -132,9 +133,9 @@ class Service:
         """
         self.ready()
         where = self._filter(conditions)
-        return self._searcher.search(query, mode=mode, limit=limit, where=where, explain=explain)
+        return self._searcher.search(query, mode=mode, limit=limit, where=where, explain=explain, passages=passages)
 
-    def similar(self, key: str, limit: int, explain: bool = False) -> SearchResult:
+    def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
         """
         Raises:
             Problem: no such row, or a key of another type.
@@ -142,7 +143,7 @@ class Service:
         self.ready()
         value = self._key(key)
         try:
-            return self._searcher.similar(value, limit=limit, explain=explain)
+            return self._searcher.similar(value, limit=limit, explain=explain, passages=passages)
         except SearchError as error:
             # The limit was checked before: this can only be a row without a vector.
             raise self._unknown(key) from error

@@ -12,12 +12,27 @@ from starlette.responses import Response
 
 from rowvec.searcher import Mode
 from rowvec.serve.context import Pick, context_of
-from rowvec.serve.models import Explain, FilteredRequest, Limit, QueryText, SearchMode, SearchReply, SearchRequest
+from rowvec.serve.models import (
+    Explain,
+    FilteredRequest,
+    Limit,
+    Passages,
+    QueryText,
+    SearchMode,
+    SearchReply,
+    SearchRequest,
+)
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import search_reply
 from rowvec.serve.service import Service
 
-HIT = {"id": 4711, "score": 0.8312, "metadata": {"name": "Brake pads, front axle", "price": 39.9}}
+PASSAGE = {"text": "Brake pads for the front axle.", "start": 0, "end": 30, "score": 0.8312, "marks": [[0, 5], [6, 10]]}
+HIT = {
+    "id": 4711,
+    "score": 0.8312,
+    "metadata": {"name": "Brake pads, front axle", "price": 39.9},
+    "passages": [PASSAGE],
+}
 FOUND = {
     "results": [HIT],
     "exact": False,
@@ -74,9 +89,10 @@ def search_routes(pick: Pick) -> APIRouter:
         mode: Annotated[SearchMode, Query()] = "semantic",
         where: Where = None,
         explain: Annotated[Explain, Query()] = False,
+        passages: Annotated[Passages, Query()] = 1,
         service: Service = Depends(pick),
     ) -> Response:
-        return await _search(request, service, query, mode, limit, where, explain)
+        return await _search(request, service, query, mode, limit, where, explain, passages)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
@@ -84,10 +100,11 @@ def search_routes(pick: Pick) -> APIRouter:
         id: Annotated[str, PathParameter(description="The key of the row.")],
         limit: Annotated[Limit, Query()] = 10,
         explain: Annotated[Explain, Query()] = False,
+        passages: Annotated[Passages, Query()] = 1,
         service: Service = Depends(pick),
     ) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.similar, id, limit, explain)
+        result = await context.threads.run(service.similar, id, limit, explain, passages)
         context.metrics.searched(service.name, "similar", result)
         return search_reply(result)
 
@@ -95,7 +112,7 @@ def search_routes(pick: Pick) -> APIRouter:
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
-    return await _search(request, service, body.query, mode, body.limit, body.filters, body.explain)
+    return await _search(request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages)
 
 
 async def _search(
@@ -106,8 +123,9 @@ async def _search(
     limit: int,
     conditions: dict[str, Any] | str | None,
     explain: bool,
+    passages: int,
 ) -> Response:
     context = context_of(request)
-    result = await context.threads.run(service.search, query, mode, limit, conditions, explain)
+    result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages)
     context.metrics.searched(service.name, mode, result)
     return search_reply(result)

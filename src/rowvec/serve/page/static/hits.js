@@ -31,6 +31,19 @@ function bar(name, value, largest) {
     make("span", { className: "part-value" }, value.toFixed(3)));
 }
 
+// Marks are offsets in code points: what a string of JavaScript counts otherwise.
+function passage({ text, marks }) {
+  const characters = [...text];
+  const parts = [];
+  let done = 0;
+  for (const [start, end] of marks) {
+    parts.push(characters.slice(done, start).join(""), make("mark", {}, characters.slice(start, end).join("")));
+    done = end;
+  }
+  parts.push(characters.slice(done).join(""));
+  return make("blockquote", { className: "passage" }, ...parts.filter((part) => part !== ""));
+}
+
 // A cosine and a factor fill their bar at 1; a keyword score has no such bound, the best hit's fills it.
 function bounds(hits) {
   const largest = (name) => Math.max(0, ...hits.map(({ explain }) => explain?.[name] ?? 0));
@@ -51,6 +64,7 @@ export function cards(hits, columns, addressOf) {
         make("span", { className: "score", title: `score ${hit.score}` }, hit.score.toFixed(3))),
       details.length ? make("dl", {}, ...details.map(([name, value]) =>
         make("div", {}, make("dt", {}, name), make("dd", {}, shown(value))))) : null,
+      ...(hit.passages ?? []).map(passage),
       make("div", { className: "hit-foot" },
         make("div", { className: "parts" }, ...parts.map((name) => bar(name, hit.explain[name], largest[name]))),
         make("span", { className: "key" }, `#${hit.id}`),

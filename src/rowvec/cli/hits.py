@@ -1,0 +1,116 @@
+"""Hits on the screen: blocks that fit any terminal; in a pipe, a table with one line for each hit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.padding import Padding
+from rich.text import Text
+
+from rowvec.cli import output
+from rowvec.searcher import SearchResult
+from rowvec.support.suggestions import check_column
+from rowvec.types import FoundPassage, Hit
+
+TITLES = ("title", "name", "label", "subject", "headline")
+PARTS = ("semantic", "keyword", "static", "decay")
+INDENT = 8
+PASSAGE = 320
+"""Characters of a passage that a terminal shows."""
+CELL = 80
+
+
+def chosen_columns(asked: str | None, known: Sequence[str]) -> list[str]:
+    """The metadata columns to show, in the order asked for; all of them where nothing is asked.
+
+    Raises:
+        ConfigError: one that is not there.
+    """
+    if asked is None:
+        return list(known)
+    names = [name.strip() for name in asked.split(",") if name.strip()]
+    for name in names:
+        check_column(name, known, "--columns")
+    return names
+
+
+def show(result: SearchResult, key: str, names: Sequence[str], *, explain: bool) -> None:
+    """
+    Args:
+        key: what the key column is called.
+        names: the metadata columns to show.
+    """
+    if output.out.is_terminal:
+        title = next((name for wanted in TITLES for name in names if name.lower() == wanted), None)
+        for hit in result.hits:
+            _block(hit, title, names, explain=explain)
+    else:
+        _table(result.hits, key, names, explain=explain)
+    if not result.complete:
+        output.note("There may be more rows that match.")
+
+
+def _block(hit: Hit, title: str | None, names: Sequence[str], *, explain: bool) -> None:
+    head = Text(f"{hit.score:<{INDENT}.4f}", "cyan", end="")
+    named = output.cell(hit.metadata.get(title)) if title else ""
+    head.append(f"{named}  " if named not in ("", "-") else "", "bold default")
+    head.append(str(hit.key), "dim")
+    _indented(head, hanging=True)
+    if explain and hit.parts:
+        told = [f"{part} {hit.parts[part]:.4f}" for part in PARTS if hit.parts.get(part) is not None]
+        _indented(Text(" · ".join(told), "cyan"))
+    values = Text()
+    for name in names:
+        value = hit.metadata.get(name)
+        if name != title and value not in (None, ""):
+            values.append(" · " if values else "")
+            values.append(f"{name}: ", "dim")
+            values.append(output.clip(output.cell(value), CELL))
+    if values:
+        _indented(values)
+    for passage in hit.passages:
+        _indented(marked(passage, PASSAGE), style="italic")
+    output.line()
+
+
+def _indented(text: Text, *, hanging: bool = False, style: str = "") -> None:
+    text.overflow = "fold"
+    if not hanging:
+        output.out.print(Padding(text, (0, 0, 0, INDENT)), style=style)
+        return
+    wrapped = text.wrap(output.out, max(20, output.out.width - INDENT))
+    for number, line in enumerate(wrapped):
+        output.out.print(line if number == 0 else Padding(line, (0, 0, 0, INDENT)))
+
+
+def marked(passage: FoundPassage, most: int) -> Text:
+    """One paragraph, the words of the query in bold; of a longer passage the part around the first of them."""
+    start = 0
+    if len(passage.text) > most and passage.marks:
+        start = max(0, min(passage.marks[0][0] - most // 3, len(passage.text) - most))
+    end = min(len(passage.text), start + most)
+    # A character for each, so that the marks stay where they are.
+    text = Text("".join(" " if each.isspace() else each for each in passage.text[start:end]))
+    for first, behind in passage.marks:
+        if behind > start and first < end:
+            text.stylize("bold not italic", max(first, start) - start, min(behind, end) - start)
+    return Text.assemble("…" if start else "", text, "…" if end < len(passage.text) else "")
+
+
+def _table(hits: Sequence[Hit], key: str, names: Sequence[str], *, explain: bool) -> None:
+    parts = PARTS if explain else ()
+    shown = any(hit.passages for hit in hits)
+    output.table(
+        ["score", *parts, key, *names, *(["passage"] if shown else [])],
+        [
+            (
+                hit.score,
+                *((hit.parts or {}).get(part) for part in parts),
+                str(hit.key),
+                *(output.clip(output.cell(hit.metadata.get(name)), CELL) for name in names),
+                *([output.clip(" … ".join(each.text for each in hit.passages), CELL)] if shown else []),
+            )
+            for hit in hits
+        ],
+        right=range(len(parts) + 1),
+    )

@@ -1,0 +1,141 @@
+"""The parts of a hit's text that answer a query, with the query's words marked: offsets, never markup.
+
+A row that has passages shows the best of them, as they were embedded. A row of one passage shows all of its text if
+that is short, or else the stretch of it that holds most of the query's words.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rowvec.types import FoundPassage, ScoredPassage, StoredText
+from rowvec.words import PLAIN, Token, analyzer
+
+WHOLE = 400
+"""Characters of a text that is shown as a whole."""
+STRETCH = 300
+"""Characters that are shown of a longer one, about."""
+LOOKED_AT = 8_000
+"""Characters of a text of one passage that are searched for words, and of each passage."""
+NEAR = 40
+"""Characters that a cut moves at most to fall between two words."""
+_JOINED = frozenset("\u200d\ufe0e\ufe0f")
+_SKINS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
+_FLAGS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
+_VIRAMA = 9
+"""Its combining class."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is looked for in a text: the terms of a query, each with its weight."""
+
+    terms: Mapping[str, float]
+    language: str
+
+    @classmethod
+    def of(cls, query: str, language: str | None) -> Asked:
+        """
+        Args:
+            language: of the keyword index; None where there is none, so that words are compared as they are.
+        """
+        chosen = language or PLAIN
+        return cls(analyzer(chosen).query(query), chosen)
+
+    def found(self, text: str) -> list[Token]:
+        """Where the text, as far as it is looked at, holds words of the query."""
+        if not self.terms:
+            return []
+        return [token for token in analyzer(self.language).tokens(text[:LOOKED_AT]) if token.term in self.terms]
+
+    def worth(self, tokens: Sequence[Token]) -> float:
+        """How much of the query these say: each term once, by its weight."""
+        return sum(self.terms[term] for term in {token.term for token in tokens})
+
+
+def passages(
+    stored: StoredText, asked: Asked, most: int, *, score: float | None = None, by_words: bool = False
+) -> tuple[FoundPassage, ...]:
+    """Up to `most` parts of a row's text, the best first.
+
+    Args:
+        score: of the row, which is that of its only passage.
+        by_words: passages are chosen by the words of the query that they hold; else by their scores.
+    """
+    if not stored.passages:
+        return (_stretch(stored.text, asked, score),) if stored.text else ()
+    if by_words or any(each.score is None for each in stored.passages):
+        found = [(asked.worth(asked.found(stored.text[each.start : each.end])), each) for each in stored.passages]
+        found.sort(key=lambda pair: -pair[0])
+        chosen = [each for _, each in found[:most]]
+    else:
+        chosen = sorted(stored.passages, key=_falling)[:most]
+    return tuple(_marked(stored.text, each.start, each.end, asked, each.score) for each in chosen)
+
+
+def _falling(passage: ScoredPassage) -> float:
+    assert passage.score is not None
+    return -passage.score
+
+
+def _stretch(text: str, asked: Asked, score: float | None) -> FoundPassage:
+    if len(text) <= WHOLE:
+        return _marked(text, 0, len(text), asked, score)
+    tokens = asked.found(text)
+    first = _densest(tokens, asked) if tokens else 0
+    # A little of what stands before the first word tells what it is about.
+    start = between_words(text, max(0, first - NEAR))
+    return _marked(text, start, between_words(text, min(len(text), start + STRETCH)), asked, score)
+
+
+def _densest(tokens: Sequence[Token], asked: Asked) -> int:
+    """Where the stretch begins that says most of the query; the first of several."""
+    starts = [token.start for token in tokens]
+
+    def worth(index: int) -> float:
+        behind = bisect_right(starts, starts[index] + STRETCH - 2 * NEAR)
+        return asked.worth(tokens[index:behind])
+
+    return starts[max(range(len(tokens)), key=lambda index: (worth(index), -index))]
+
+
+def _marked(text: str, start: int, end: int, asked: Asked, score: float | None) -> FoundPassage:
+    shown = text[start:end]
+    marks: list[tuple[int, int]] = []
+    for token in sorted(asked.found(shown), key=lambda each: each.start):
+        if marks and token.start <= marks[-1][1]:
+            marks[-1] = marks[-1][0], max(marks[-1][1], token.end)
+        else:
+            marks.append((token.start, token.end))
+    return FoundPassage(shown, start, start + len(shown), score, tuple(marks))
+
+
+def between_words(text: str, place: int) -> int:
+    """The nearest place at or before `place` where a text can be cut: behind white space, or at least not inside of
+    what is seen as one character."""
+    if place in (0, len(text)):
+        return place
+    for index in range(place, max(0, place - NEAR), -1):
+        if text[index - 1].isspace():
+            return index
+    while place and _inside(text, place):
+        place -= 1
+    return place
+
+
+def _inside(text: str, place: int) -> bool:
+    """The characters on both sides of this place are seen as one: a letter and its marks, a sequence of emoji."""
+    before, after = text[place - 1], text[place]
+    if after in _JOINED or after in _SKINS or unicodedata.category(after).startswith("M"):
+        return True
+    if after in _FLAGS and before in _FLAGS:
+        # Flags are pairs.
+        run = place
+        while run and text[run - 1] in _FLAGS:
+            run -= 1
+        return (place - run) % 2 == 1
+    # Behind a virama the next consonant is a part of the same syllable.
+    return before == "\u200d" or unicodedata.combining(before) == _VIRAMA
