@@ -32,9 +32,9 @@ from rowvec.evaluation.measures import evaluate
 RESULTS = Path(__file__).parent / "results" / "passages_quality.json"
 MEASURES = ("nDCG@10", "recall@10")
 WAYS = {
-    "cut": 'overflow = "truncate"',
-    "mean": 'overflow = "mean"',
-    "passages": 'overflow = "mean"',
+    "cut": "truncate",
+    "mean": "mean",
+    "passages": "mean",
 }
 LEAST, MOST = 40, 300
 """Characters of a sentence that is asked for."""
@@ -85,10 +85,17 @@ def config(way: str, state: Path, precision: str) -> Path:
     passages = ', passages = { tokens = 200, overlap = 20, context = "{{ name }}" }' if way == "passages" else ""
     (folder / "rowvec.toml").write_text(f"""
 [pipelines.cards]
-source = {{ kind = "jsonl", path = "{(state / "cards.jsonl").resolve()}", key = "name" }}
+source = {{ kind = "files", paths = "{(state / "cards.jsonl").resolve()}", key = "name" }}
 text = {{ template = "{{{{ name }}}}\\n\\n{{{{ body }}}}"{passages} }}
-embedder = {{ kind = "local", model = "sentence-transformers/all-MiniLM-L6-v2", precision = "{precision}", {WAYS[way]} }}
-store = {{ kind = "postgres", table = "cards", metadata = ["name"] }}
+[pipelines.cards.embedder]
+kind = "local"
+model = "sentence-transformers/all-MiniLM-L6-v2"
+precision = "{precision}"
+overflow = "{WAYS[way]}"
+[pipelines.cards.store]
+kind = "postgres"
+table = "cards"
+metadata = ["name"]
 """)
     return folder / "rowvec.toml"
 
