@@ -95,7 +95,6 @@ overflow = "{WAYS[way]}"
 [pipelines.cards.store]
 kind = "postgres"
 table = "cards"
-metadata = ["name"]
 """)
     return folder / "rowvec.toml"
 
