@@ -43,7 +43,7 @@ def test_the_halves_of_a_hybrid_search_run_side_by_side(rows_of: Any) -> None:
 
     def nearest(original: Any, self: GenerationHandle, *given: Any, **more: Any) -> Ranked:
         met.wait()
-        return original(self, *given, **more)  # type: ignore[no-any-return]
+        return original(self, *given, **more)
 
     rows_of("nearest", nearest)
     rows_of("keyword", nearest)
@@ -57,7 +57,7 @@ def test_the_words_are_searched_while_the_query_is_embedded(monkeypatch: pytest.
 
     def keyword(original: Any, self: GenerationHandle, *given: Any) -> Ranked:
         begun.set()
-        return original(self, *given)  # type: ignore[no-any-return]
+        return original(self, *given)
 
     def embed_query(text: str) -> Vector:
         assert begun.wait(20)
@@ -80,7 +80,7 @@ def test_nothing_of_a_search_works_on_after_its_error(rows_of: Any, broken: str)
         assert failing.wait(20)
         threading.Event().wait(0.2)
         ended.set()
-        return original(self, *given, **more)  # type: ignore[no-any-return]
+        return original(self, *given, **more)
 
     rows_of(broken, fails)
     rows_of({"nearest": "keyword", "keyword": "nearest"}[broken], slow)
@@ -123,7 +123,7 @@ def test_only_values_that_are_shown_are_read(rows_of: Any) -> None:
 
     def metadata(original: Any, self: GenerationHandle, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         read.append(len(keys))
-        return original(self, keys)  # type: ignore[no-any-return]
+        return original(self, keys)
 
     rows_of("metadata", metadata)
     searcher_of().search(QUERY, mode="hybrid", limit=7)
@@ -146,7 +146,7 @@ def test_a_filter_holds_in_both_halves(rows_of: Any) -> None:
 
     def keyword(original: Any, self: GenerationHandle, query: str, limit: int, where: Filter | None) -> Ranked:
         asked.append(where)
-        return original(self, query, limit, where)  # type: ignore[no-any-return]
+        return original(self, query, limit, where)
 
     rows_of("keyword", keyword)
     from rowvec.filters import bind, parse
