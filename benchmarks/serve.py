@@ -3,9 +3,10 @@
     python -m benchmarks.serve --rows 100000 --requests 400 --clients 8 --seconds 10
 
 The table is in an embedded PostgreSQL and has an HNSW index tuned to a recall of 0.98; its vectors are random
-directions around a few hundred centres. Every query is a new text of a few words, so that none is answered from the
-cache. The server is a process of its own, as are the clients; the bare costs, one embedding and one SQL search, are
-measured in turns with the requests. Needs the MiniLM weights (`rowvec model fetch`, or --model).
+directions around a few hundred centres, its texts a few words each. Every query is a new text of a few words, so that
+none is answered from the cache. The server is a process of its own, as are the clients; the bare costs, one embedding
+and one SQL search, are measured in turns with the requests. Needs the MiniLM weights (`rowvec model fetch`, or
+--model).
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.requests):
             bare_times.append(bare(pipeline, next(queries)))
             http_times.append(client.search(next(queries)))
+        modes = by_mode(client, queries, options.requests)
         several = crowd(port, options.clients, options.seconds)
         ceiling = bare_crowd(pipeline, options.clients, options.seconds)
     pipeline.close()
@@ -83,9 +85,21 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
         "bare": {"embed": quantiles(embed), "search": quantiles(search), "sum": quantiles(map(sum, bare_times))},
         "http, one client": quantiles(http_times),
         "http p50 / bare p50": round(statistics.median(http_times) / statistics.median(map(sum, bare_times)), 2),
+        "http, one client, by mode": modes,
         f"http, {options.clients} clients": several,
         f"bare, {options.clients} threads": ceiling,
     }
+
+
+def by_mode(client: Client, queries: Iterator[str], requests: int) -> dict[str, Any]:
+    """New queries in each mode in turns, and how much longer both halves take than the slower one alone."""
+    times: dict[str, list[float]] = {"semantic": [], "keyword": [], "hybrid": []}
+    for _ in range(requests):
+        for mode, found in times.items():
+            found.append(client.search(next(queries), mode))
+    p50 = {mode: statistics.median(found) for mode, found in times.items()}
+    ratio = p50["hybrid"] / max(p50["semantic"], p50["keyword"])
+    return {**{mode: quantiles(found) for mode, found in times.items()}, "hybrid / slower half": round(ratio, 2)}
 
 
 def quantiles(seconds: Any) -> dict[str, float]:
@@ -97,7 +111,7 @@ def quantiles(seconds: Any) -> dict[str, float]:
 def build(url: str, embedder: LocalEmbedder, readers: int = 2) -> Pipeline:
     dimension = embedder.fingerprint.dimension
     spec = TableSpec(
-        "bench", "id", ColumnType.INTEGER, dimension, METADATA, language=None, fingerprint=embedder.fingerprint
+        "bench", "id", ColumnType.INTEGER, dimension, METADATA, language="english", fingerprint=embedder.fingerprint
     )
     store = PostgresStore(url, "items", pipeline="bench", readers=readers)
     source = MemorySource({1: {"name": "not used", "price": 1.0}})
@@ -112,9 +126,9 @@ def fill(pipeline: Pipeline, rows: int) -> None:
     store = pipeline.store
     assert isinstance(store, PostgresStore)
     filled = store.prepare(pipeline.spec)
-    vectors = clustered(rows, pipeline.spec.dimension)
+    vectors, named = clustered(rows, pipeline.spec.dimension), texts(seed=0)
     for first in range(0, rows, BATCH):
-        entries = [entry(number, vectors[number]) for number in range(first, min(rows, first + BATCH))]
+        entries = [entry(number, next(named), vectors[number]) for number in range(first, min(rows, first + BATCH))]
         filled.write(WriteBatch(entries))
     store.activate(pipeline.spec)
     if filled.index.status():
@@ -129,8 +143,7 @@ def clustered(rows: int, dimension: int) -> Vectors:
     return vectors
 
 
-def entry(number: int, vector: Any) -> Entry:
-    text = f"item {number}"
+def entry(number: int, text: str, vector: Any) -> Entry:
     digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
     return Entry(Document(number, text, (text, number / 7), digest, digest), vector, None)
 

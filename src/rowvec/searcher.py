@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any, Literal
 
 from rowvec.embedders.base import Embedder
@@ -32,6 +36,8 @@ MAX_PASSAGES = 20
 """Of a hit."""
 MOST_SWAPS = 5
 """A query is answered anew so often because another generation went live meanwhile."""
+BESIDE = 16
+"""Keyword halves that run beside their semantic halves at once; further ones run after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,9 @@ class Searcher:
     _live: _Live | None = field(default=None, init=False, repr=False)
     _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
     _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _beside: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword"), init=False, repr=False
+    )
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Searcher:
@@ -200,11 +209,29 @@ class Searcher:
         _check_passages(passages)
         chosen = ranking or self.ranking
 
+        depth = max(DEPTH, limit) if mode == "hybrid" or chosen.reorders else limit
+
         def answer(live: _Live) -> SearchResult:
             began = time.perf_counter()
-            vector = None if mode == "keyword" else live.embedder.embed_query(query)
-            embedded = time.perf_counter()
-            found = _candidates(live.rows, query, vector, mode, limit, where, exact, chosen)
+            vector = None
+            if mode == "hybrid":
+                by_words = partial(live.rows.keyword, query, depth, where)
+                beside = self._beside.submit(copy_context().run, by_words)
+                try:
+                    vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+                    semantic = live.rows.nearest(vector, depth, where, exact=exact)
+                finally:
+                    # Nothing of a search works on after its end, and what no thread has begun is done in this one.
+                    if not beside.cancel():
+                        wait([beside])
+                keyword = by_words() if beside.cancelled() else beside.result()
+                found = _fused(live.rows, vector, semantic, keyword, limit, chosen)
+            elif mode == "keyword":
+                embedded = began
+                found = _Candidates.alone(live.rows.keyword(query, depth, where), mode)
+            else:
+                vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+                found = _Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
             hits = _hits(live.rows, found, limit, chosen, explain)
             if passages:
                 hits = _with_passages(live.rows, hits, found, query, vector, passages)
@@ -237,8 +264,7 @@ class Searcher:
                 )
             depth = max(DEPTH, limit) if self.ranking.reorders else limit
             ranked = live.rows.nearest(vector, depth + 1, where)
-            scores = {k: s for k, s in zip(ranked.keys, ranked.scores, strict=True) if k != key}
-            found = _Candidates(scores, scores, {}, ranked.exact, ranked.complete)
+            found = _Candidates.alone(ranked, "semantic", without=key)
             hits = _hits(live.rows, found, limit, self.ranking, explain)
             if passages:
                 hits = _with_passages(live.rows, hits, found, "", vector, passages)
@@ -256,59 +282,79 @@ class _Candidates:
     complete: bool
     by_words: frozenset[Key] = frozenset()
     """Rows that only their words found."""
+    first: int = DEPTH
+    """The first ones of `scores` are ranked among each other, and the others after them: whoever asks for a thousand
+    sees the same ten first as whoever asks for ten."""
+
+    @classmethod
+    def alone(cls, ranked: Ranked, mode: Mode, without: Key | None = None) -> _Candidates:
+        """Those that one half found."""
+        scores = _scores(ranked)
+        if without is not None:
+            scores.pop(without, None)
+        semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword))
 
 
-def _candidates(
-    rows: GenerationHandle,
-    query: str,
-    vector: Vector | None,
-    mode: Mode,
-    limit: int,
-    where: Filter | None,
-    exact: bool,
-    ranking: Ranking,
+def _fused(
+    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking
 ) -> _Candidates:
-    depth = max(DEPTH, limit) if mode == "hybrid" or ranking.reorders else limit
-    semantic = rows.nearest(vector, depth, where, exact=exact) if vector is not None else None
-    keyword = rows.keyword(query, depth, where) if mode != "semantic" else None
-    if keyword is None or semantic is None:
-        one = semantic or keyword
-        assert one is not None
-        scores = dict(zip(one.keys, one.scores, strict=True))
-        by_words = frozenset(scores) if keyword else frozenset()
-        return _Candidates(
-            scores, scores if semantic else {}, scores if keyword else {}, one.exact, one.complete, by_words
-        )
-    assert vector is not None
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
-    if ranking.fusion == "rrf":
-        fused = fuse_rrf(s, k)
-    else:
+    best_s, best_k = dict(islice(s.items(), DEPTH)), dict(islice(k.items(), DEPTH))
+    if ranking.fusion == "convex":
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
-        fused = fuse_convex(s, k, ranking.semantic_weight)
-    return _Candidates(fused, s, k, semantic.exact, semantic.complete, by_words)
+        best_s |= {key: s[key] for key in best_k if key in s}
+    fused = _fuse(best_s, best_k, ranking)
+    first = len(fused)
+    if limit > DEPTH:
+        fused |= {key: score for key, score in _fuse(s, k, ranking).items() if key not in fused}
+    return _Candidates(fused, s, k, semantic.exact, semantic.complete, by_words, first)
+
+
+def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> dict[Key, float]:
+    if ranking.fusion == "rrf":
+        return fuse_rrf(semantic, keyword)
+    return fuse_convex(semantic, keyword, ranking.semantic_weight)
 
 
 def _hits(rows: GenerationHandle, found: _Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
-    metadata = rows.metadata(list(found.scores))
     now = dt.datetime.now(dt.UTC)
-    hits = []
-    for key, score in found.scores.items():
-        values = metadata.get(key)
-        if values is None:
-            continue  # Deleted between the two statements.
-        static = ranking.static_score(values)
-        decay = ranking.decay_factor(values, now)
-        final = (score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
-        parts = {
-            "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
-            "static": static, "decay": decay, "final": final,
-        }  # fmt: skip
-        hits.append(Hit(key, final, values, parts if explain else None))
-    hits.sort(key=lambda hit: -hit.score)
+    keys = list(found.scores)
+    hits: list[Hit] = []
+    for among in (keys[: found.first], keys[found.first :]):
+        lowest = hits[-1].score if hits else math.inf
+        among.sort(key=lambda key: -found.scores[key])
+        # Where nothing reorders them, the values of those that are not shown are not read.
+        step = len(among) if ranking.reorders else limit
+        ranked: list[Hit] = []
+        for start in range(0, len(among), max(step, 1)):
+            if len(hits) + len(ranked) >= limit:
+                break
+            part = among[start : start + step]
+            metadata = rows.metadata(part)
+            # One that is missing was deleted between the two statements.
+            ranked += [
+                _hit(key, metadata[key], found, ranking, now, lowest, explain) for key in part if key in metadata
+            ]
+        hits += sorted(ranked, key=lambda hit: -hit.score)
     return hits[:limit]
+
+
+def _hit(
+    key: Key, values: Mapping[str, Any], found: _Candidates, ranking: Ranking, now: dt.datetime, most: float,
+    explain: bool,
+) -> Hit:  # fmt: skip
+    score = found.scores[key]
+    static = ranking.static_score(values)
+    decay = ranking.decay_factor(values, now)
+    final = min((score + ranking.static_weight * (static or 0.0)) * (1.0 if decay is None else decay), most)
+    parts = {
+        "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
+        "static": static, "decay": decay, "final": final,
+    }  # fmt: skip
+    return Hit(key, final, values, parts if explain else None)
 
 
 def _with_passages(

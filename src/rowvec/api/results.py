@@ -8,6 +8,7 @@ from typing import Any
 
 from rowvec.auditing.findings import Audit, Finding
 from rowvec.auditing.repair import Repair
+from rowvec.embedders.known_languages import Misfit
 from rowvec.embedders.pricing import Estimate
 from rowvec.support.tables import Tabular
 from rowvec.syncing.preview import Preview
@@ -67,6 +68,8 @@ class Plan(Tabular):
     generation: str
     """What would happen to generations, in sentences; empty when the live one is filled."""
     samples: Sequence[Document]
+    misfit: Misfit | None
+    """What is wrong with the model, or the keyword language, for the texts to embed; None where they fit."""
 
     @classmethod
     def of(cls, pipeline: str, found: Preview) -> Plan:
@@ -76,6 +79,7 @@ class Plan(Tabular):
             tokens=found.tokens, tokens_counted=found.tokens_counted, estimate=found.estimate, seconds=found.seconds,
             truncated=found.truncated, deletion_guard=found.deletion_guard, comparison=found.comparison,
             generation=found.generation, samples=tuple(found.samples),
+            misfit=found.misfit,
         )  # fmt: skip
 
     def to_dicts(self) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,17 +17,20 @@ from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, Postgr
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
 from rowvec.embedders.base import PaidEmbedder, similarity_of
+from rowvec.embedders.known_languages import SAMPLE, misfit
 from rowvec.embedders.pricing import WITH_KEY
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Checked
-from rowvec.sources.events.stream import first_row, has_table
+from rowvec.sources.events.stream import first_rows, has_table
 from rowvec.stores.base import AltersTable
 from rowvec.syncing.deletion import HINT, standing_words
-from rowvec.types import Check
+from rowvec.types import Check, Row
 
 TRIAL = "a text to try the model with"
+LANGUAGE = "language"
+"""Of the line on texts that a model was not made for: it works, and finds little."""
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
@@ -55,10 +59,14 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix, **c.more} for c in lines])
         return code
     for line in lines:
-        output.line(f"{'OK   ' if line.ok else 'WRONG'}  {line.what:<9} {line.detail}")
+        output.line(f"{_verdict(line)}  {line.what:<9} {line.detail}")
         if line.fix:
             output.line(f"       {'':<9} {line.fix}")
     return code
+
+
+def _verdict(line: Check) -> str:
+    return ("NOTE " if line.what == LANGUAGE else "OK   ") if line.ok else "WRONG"
 
 
 def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
@@ -76,8 +84,12 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     source.close()
     pipeline = assemble.assemble(loaded, declared)
     try:
-        yield Check("text", True, _sample_text(pipeline))
-        yield _missing_key(declared) or _model(pipeline)
+        rows = first_rows(pipeline.source, SAMPLE)
+        yield Check("text", True, _sample_text(pipeline, rows))
+        unset = _missing_key(declared)
+        yield unset or _model(pipeline)
+        if unset is None:
+            yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
@@ -141,10 +153,19 @@ def _missing_key(declared: PipelineConfig) -> Check | None:
     )  # fmt: skip
 
 
-def _sample_text(pipeline: Pipeline) -> str:
-    source = pipeline.source
-    row = next((row for page in source.pages(1) for row in page), None) if has_table(source) else first_row(source)
-    if row is None:
+def _sample_text(pipeline: Pipeline, rows: Sequence[Row]) -> str:
+    if not rows:
         return "no rows yet"
-    document = pipeline.to_document(row)
+    document = pipeline.to_document(rows[0])
     return f"row {document.key}: {output.clip(document.text, 100) or '(empty)'}"
+
+
+def _language(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
+    """Whether the model and the keyword index were made for texts like those of the first rows."""
+    texts = []
+    for row in rows:
+        with suppress(RowvecError):  # A sync says what is wrong with a row.
+            texts.append(pipeline.to_document(row).text)
+    found = misfit(pipeline.embedder, pipeline.spec.language, texts)
+    if found is not None:
+        yield Check(LANGUAGE, True, found.problem, found.fix, found.figures)

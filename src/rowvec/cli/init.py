@@ -31,7 +31,8 @@ def init(source: str | None, path: Path, *, table: str | None = None, force: boo
         raise ConfigError(f"{path} exists.", hint="Write elsewhere with --config, or overwrite it with --force.")
     if table is not None and source is None:
         raise ConfigError("--table needs a database.", hint="Name it with --from.")
-    from rowvec.config.starter import URL_VARIABLE, starter
+    from rowvec.config.starter import EXTRA, URL_VARIABLE, starter, unknown_to_default
+    from rowvec.embedders.known_languages import MULTILINGUAL
 
     folder = path.absolute().parent
     url = _url(source, folder) if source else None
@@ -49,6 +50,10 @@ def init(source: str | None, path: Path, *, table: str | None = None, force: boo
     output.line(f"Wrote {path}.")
     if proposals and proposals[0].key is None:
         output.line(f"No key was found for {proposals[0].table}: set source.key there before anything else.")
+    what, share = unknown_to_default(proposals[0]) if proposals else ("", 0.0)
+    if what:
+        output.line(f"{share:.0%} {what}: the model is {MULTILINGUAL}, which knows a hundred languages.")
+        output.line(f"  {EXTRA}.")
     if url and redact(url) != url:
         output.line(f"Its password is not in the file. Put this line, with the password, into {path.parent / '.env'}:")
         output.line(f"  {URL_VARIABLE}={redact(url)}")

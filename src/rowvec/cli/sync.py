@@ -225,6 +225,9 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         about = "" if result.tokens_counted else "about "
         output.line(f"{output.count(result.texts, 'text')} to embed, {about}{output.count(result.tokens, 'token')}.")
         _print_price(result)
+        if result.misfit:
+            output.line(result.misfit.problem)
+            output.line(f"  {result.misfit.fix}")
         if result.truncated:
             output.line(f"{output.count(result.truncated, 'text')} longer than the model's window will be cut.")
         output.line()

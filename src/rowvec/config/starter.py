@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rowvec.config.environment import REFERENCE
+from rowvec.config.models import MINILM
 from rowvec.config.problems import dotted, quoted
+from rowvec.embedders.known_languages import MULTILINGUAL, foreign, languages_of
 from rowvec.support.redaction import redact
 
 if TYPE_CHECKING:
     from rowvec.sources.propose import Proposal
 
 URL_VARIABLE = "ROWVEC_SOURCE_URL"
+EXTRA = "pip install 'rowvec[multilingual]' brings it"
 WIDTH = 46
 """Comments behind a setting start in this column."""
 
@@ -32,7 +35,7 @@ HEAD = """\
 EMBEDDER = """\
 [pipelines.{name}.embedder]
 kind = "local"                                # runs here, without a service or a key
-model = "sentence-transformers/all-MiniLM-L6-v2"
+{model}
 # precision = "float32"                       # "int8" is about twice as fast, its vectors a little off
 # device = "auto"                             # "cpu" or "cuda"
 # overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
@@ -80,8 +83,14 @@ def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None)
     first, *others = proposals
     name = _pipeline_name(first.table)
     return _assembled(
-        name, _source(first, url), _text(first), list(first.metadata), _others(others), language=first.language
-    )
+        name, _source(first, url), _text(first), list(first.metadata), _others(others), language=first.language,
+        model=MULTILINGUAL if unknown_to_default(first)[0] else MINILM,
+    )  # fmt: skip
+
+
+def unknown_to_default(table: Proposal) -> tuple[str, float]:
+    """See `known_languages.foreign`: what of the rows the default model was not made for."""
+    return foreign(table.texts, languages_of(MINILM) or ())
 
 
 def _assembled(
@@ -92,6 +101,7 @@ def _assembled(
     others: Sequence[str] = (),
     *,
     language: str = "english",
+    model: str = MINILM,
 ) -> str:
     parts = [
         HEAD,
@@ -100,7 +110,7 @@ def _assembled(
         ),
         _lines(f"[pipelines.{name}.source]", *source),
         _lines(f"[pipelines.{name}.text]", *text),
-        EMBEDDER.format(name=name),
+        EMBEDDER.format(name=name, model=_behind(f"model = {_value(model)}", "" if model == MINILM else EXTRA)),
         STORE.format(
             name=name,
             table=_behind(_value(name.replace("-", "_") + "_embeddings"), "made by the first sync", WIDTH - 8),

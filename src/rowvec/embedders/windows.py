@@ -70,6 +70,16 @@ class WindowTokenizer:
         encodings = self._tokenizer.encode_batch_fast([self._readable(text, self._reach) for text in texts])
         return [self._windows(text, encoding) for text, encoding in zip(texts, encodings, strict=True)]
 
+    def unknown(self, texts: Sequence[str]) -> tuple[int, int]:
+        """Tokens without the special ones, and how many of them stand for what the vocabulary lacks."""
+        lacking = {self._tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>")} - {None}
+        encodings = self._tokenizer.encode_batch_fast(
+            [self._readable(text, self._reach) for text in texts], add_special_tokens=False
+        )
+        return sum(len(each.ids) for each in encodings), sum(
+            token in lacking for each in encodings for token in each.ids
+        )
+
     def _windows(self, text: str, encoding: Encoding) -> Tokenized:
         """The windows of a text, read further where the part of it that was read holds too few tokens."""
         pieces = [encoding, *encoding.overflowing]

@@ -55,6 +55,8 @@ class Proposal:
     is_view: bool = False
     language: str = "english"
     """For keyword search, by what some rows say."""
+    texts: tuple[str, ...] = ()
+    """What some rows say."""
 
 
 Judge: TypeAlias = Callable[[Callable[[Column, str, Sequence[Any]], bool], Column], bool]
@@ -107,6 +109,7 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
         return test(column, declared.get(column.name, ""), values.get(column.name, ()))
 
     text = _text(columns, {key, cursor}, judge)
+    said = _texts(values, text)
     return Proposal(
         table=relation.name,
         rows=database.approximate_rows(connection, schema, name),
@@ -117,7 +120,8 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
         metadata=_metadata(columns, {key, flag, cursor}, text, judge),
         cursor=cursor,
         where=where,
-        language=keyword_language(_texts(values, text)),
+        language=keyword_language(said),
+        texts=tuple(said),
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rowvec.embedders.base import Embedder, PaidEmbedder
+from rowvec.embedders.known_languages import SAMPLE, Misfit, misfit
 from rowvec.embedders.pricing import Estimate
 from rowvec.generations.kept_settings import column_changes
 from rowvec.generations.lifecycle import course
@@ -22,7 +23,6 @@ from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_page
 from rowvec.types import Change, Document, Key, Kind, Reason, Refusal
 
 EXAMPLES = 5
-SAMPLE_TEXTS = 200
 COUNTED_TEXTS = 20_000
 """Up to so many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
 
@@ -58,7 +58,8 @@ class Preview:
     """Expected for the embedding; None where no earlier run and no latency tells."""
     deletion_guard: bool = False
     """The sync would stop before deleting: more than half of the vectors would go."""
-
+    misfit: Misfit | None = None
+    """What is wrong with the model, or the keyword language, for the texts to embed."""
     refusal: Refusal | None = None
     """A deletion that an earlier sync refused; it stands until it is allowed or resolved."""
 
@@ -71,6 +72,7 @@ class Preview:
             "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
             "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
             "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
+            "misfit": self.misfit.as_dict() if self.misfit else None,
             "refusal": self.refusal.as_dict() if self.refusal else None,
             "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
         }  # fmt: skip
@@ -103,6 +105,7 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
         lengths.add(_texts_to_embed(None if options.force else generation, page, seen))
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
+    result.misfit = misfit(pipeline.embedder, pipeline.spec.language, lengths.sample)
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
     present = generation.count() if generation is not None else 0
     if knows_share(options):
@@ -214,7 +217,7 @@ class _TokenCount:
 
     def add(self, texts: Sequence[str]) -> None:
         self.texts += len(texts)
-        self.sample.extend(texts[: SAMPLE_TEXTS - len(self.sample)])
+        self.sample.extend(texts[: SAMPLE - len(self.sample)])
         if not self._embedder.billed:
             texts = texts[: COUNTED_TEXTS - self._counted]
         if not texts:

@@ -93,8 +93,10 @@ class LocalEmbedder:
         self._device = device
         self._engine_name = engine
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
-        known = known_as(self._files.name, self._files.config, on_hub=self._files.origin != "path")
-        self._query_prompt, self._passage_prompt, self.prompt_note = choose(known, recipe, query_prompt, passage_prompt)
+        self.known_name = known_as(self._files.name, self._files.config, on_hub=self._files.origin != "path")
+        self._query_prompt, self._passage_prompt, self.prompt_note = choose(
+            self.known_name, recipe, query_prompt, passage_prompt
+        )
         self._tokenizer: WindowTokenizer | None = None
         self._engine: Engine | None = None
         self._loading = threading.Lock()
@@ -153,12 +155,17 @@ class LocalEmbedder:
         if engine is not None:
             engine.close()
 
+    def unknown_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
+        return self._loaded_tokenizer().unknown(texts)
+
     def _tokenize(self, prompt: str, texts: Sequence[str]) -> list[Tokenized]:
+        return self._loaded_tokenizer().encode([prompt + text for text in texts] if prompt else texts)
+
+    def _loaded_tokenizer(self) -> WindowTokenizer:
         with self._loading:
             if self._tokenizer is None:
                 self._tokenizer = WindowTokenizer(self._files, self._max_tokens, self._windows)
-            tokenizer = self._tokenizer
-        return tokenizer.encode([prompt + text for text in texts] if prompt else texts)
+            return self._tokenizer
 
     def _vectors(self, tokenized: Sequence[Tokenized]) -> Vectors:
         """One row a text, shape (texts, dimension)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from abc import ABC, abstractmethod
@@ -287,13 +288,15 @@ def has_table(source: Source) -> bool:
     return not isinstance(source, EventStream) or source.rows is not None
 
 
-def first_row(source: Source) -> Row | None:
-    """The row of the first event that tells one, for showing what rows are like."""
-    if not isinstance(source, EventStream):
-        return None
-    with closing(source.batches({}, 1, follow=False, stop=threading.Event())) as batches:
+def first_rows(source: Source, most: int) -> list[Row]:
+    """Up to `most` rows, for showing what rows are like; of events, those that the first ones tell."""
+    if has_table(source):
+        return list(itertools.islice((row for page in source.pages(most) for row in page), most))
+    assert isinstance(source, EventStream)
+    with closing(source.batches({}, most, follow=False, stop=threading.Event())) as batches:
         told = (event for batch in batches for event in batch.events)
-        return next((source.row(event) for event in told if event.effect is Effect.PUT), None)
+        put = (source.row(event) for event in told if event.effect is Effect.PUT)
+        return list(itertools.islice(put, most))
 
 
 def untold_value(key: Key, column: str) -> SourceError:

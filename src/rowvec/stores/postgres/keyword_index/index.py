@@ -56,6 +56,8 @@ MERGED_IN_PASSING = 32_000
 DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
 CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
+SPARE, SPARE_TO_FILTER = 1.5, 4
+"""Of more hits than those need, so many times as many are looked up: up to a third of all versions is dead."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
@@ -198,7 +200,8 @@ class KeywordIndex:
         condition = where or sql.SQL("true")
         with one_snapshot(conn):
             documents, scores = self._scores(conn, query)
-            best = _best(scores, max(CANDIDATES_TO_FILTER if where else CANDIDATES, 4 * limit))
+            least, spare = (CANDIDATES_TO_FILTER, SPARE_TO_FILTER) if where else (CANDIDATES, SPARE)
+            best = _best(scores, max(least, int(spare * limit)))
             hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
             if len(hits) == limit or len(best) == len(documents):
                 return hits

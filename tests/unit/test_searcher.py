@@ -1,0 +1,158 @@
+"""How a search goes about it: its halves, its ends, and what it reads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from rowvec import searcher as module
+from rowvec.errors import StoreUnavailable
+from rowvec.filters import Filter
+from rowvec.ranking import Ranking
+from rowvec.searcher import DEPTH, Searcher
+from rowvec.stores.base import GenerationHandle
+from rowvec.types import Key, Ranked, Vector
+from tests.integration.serve_rig import product_pipeline
+
+ROWS = 1000
+QUERY = "brake pads oil filter 7"
+
+
+def searcher_of(rows: int = ROWS, ranking: Ranking | None = None) -> Searcher:
+    pipeline = product_pipeline(count=rows)
+    return Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking or Ranking())
+
+
+@pytest.fixture
+def rows_of(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Lets a test take part in what the searched generation is asked."""
+    from rowvec.testing.generation import MemoryGeneration
+
+    def change(name: str, change: Any) -> None:
+        original = getattr(MemoryGeneration, name)
+        monkeypatch.setattr(MemoryGeneration, name, lambda self, *given, **more: change(original, self, *given, **more))
+
+    return change
+
+
+def test_the_halves_of_a_hybrid_search_run_side_by_side(rows_of: Any) -> None:
+    met = threading.Barrier(2, timeout=20)
+
+    def nearest(original: Any, self: GenerationHandle, *given: Any, **more: Any) -> Ranked:
+        met.wait()
+        return original(self, *given, **more)
+
+    rows_of("nearest", nearest)
+    rows_of("keyword", nearest)
+    assert len(searcher_of().search(QUERY, mode="hybrid").hits) == 10
+
+
+def test_the_words_are_searched_while_the_query_is_embedded(monkeypatch: pytest.MonkeyPatch, rows_of: Any) -> None:
+    begun = threading.Event()
+    found = searcher_of()
+    embed = found.embedder.embed_query
+
+    def keyword(original: Any, self: GenerationHandle, *given: Any) -> Ranked:
+        begun.set()
+        return original(self, *given)
+
+    def embed_query(text: str) -> Vector:
+        assert begun.wait(20)
+        return embed(text)
+
+    rows_of("keyword", keyword)
+    monkeypatch.setattr(found.embedder, "embed_query", embed_query)
+    assert len(found.search(QUERY, mode="hybrid").hits) == 10
+
+
+@pytest.mark.parametrize("broken", ["nearest", "keyword"])
+def test_nothing_of_a_search_works_on_after_its_error(rows_of: Any, broken: str) -> None:
+    failing, ended = threading.Event(), threading.Event()
+
+    def fails(original: Any, self: GenerationHandle, *given: Any, **more: Any) -> Ranked:
+        failing.set()
+        raise StoreUnavailable("Gone.")
+
+    def slow(original: Any, self: GenerationHandle, *given: Any, **more: Any) -> Ranked:
+        assert failing.wait(20)
+        threading.Event().wait(0.2)
+        ended.set()
+        return original(self, *given, **more)
+
+    rows_of(broken, fails)
+    rows_of({"nearest": "keyword", "keyword": "nearest"}[broken], slow)
+    with pytest.raises(StoreUnavailable, match="Gone"):
+        searcher_of().search(QUERY, mode="hybrid")
+    assert ended.is_set()
+
+
+def test_a_search_is_answered_where_no_thread_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BESIDE", 1)
+    found = searcher_of()
+    expected = found.search(QUERY, mode="hybrid").hits
+    free = threading.Event()
+    busy = found._beside.submit(free.wait, 60)
+    try:
+        assert found.search(QUERY, mode="hybrid").hits == expected
+        assert not busy.done()
+    finally:
+        free.set()
+
+
+@pytest.mark.parametrize("mode", ["semantic", "keyword", "hybrid"])
+@pytest.mark.parametrize(
+    "ranking",
+    [Ranking(), Ranking(fusion="rrf"), Ranking(static="price / 750", static_weight=2.0)],
+    ids=["convex", "rrf", "static"],
+)
+def test_who_asks_for_a_thousand_sees_the_same_rows_first(mode: Any, ranking: Ranking) -> None:
+    found = searcher_of(ranking=ranking)
+    few = [hit.key for hit in found.search(QUERY, mode=mode, limit=10).hits]
+    hits = found.search(QUERY, mode=mode, limit=1000).hits
+    many, scores = [hit.key for hit in hits], [hit.score for hit in hits]
+    assert many[:10] == few
+    assert len(set(many)) == len(many) > DEPTH
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_only_values_that_are_shown_are_read(rows_of: Any) -> None:
+    read: list[int] = []
+
+    def metadata(original: Any, self: GenerationHandle, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        read.append(len(keys))
+        return original(self, keys)
+
+    rows_of("metadata", metadata)
+    searcher_of().search(QUERY, mode="hybrid", limit=7)
+    assert read == [7]
+
+
+def test_rows_that_were_deleted_meanwhile_make_room_for_others(rows_of: Any) -> None:
+    found = searcher_of()
+    best = [hit.key for hit in found.search(QUERY, mode="hybrid", limit=12).hits]
+
+    def metadata(original: Any, self: GenerationHandle, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        return {key: values for key, values in original(self, keys).items() if key not in best[:2]}
+
+    rows_of("metadata", metadata)
+    assert [hit.key for hit in found.search(QUERY, mode="hybrid", limit=10).hits] == best[2:]
+
+
+def test_a_filter_holds_in_both_halves(rows_of: Any) -> None:
+    asked: list[Filter | None] = []
+
+    def keyword(original: Any, self: GenerationHandle, query: str, limit: int, where: Filter | None) -> Ranked:
+        asked.append(where)
+        return original(self, query, limit, where)
+
+    rows_of("keyword", keyword)
+    from rowvec.filters import bind, parse
+
+    found = searcher_of()
+    where = bind(parse("stock = 3"), found.spec.metadata)
+    hits = found.search(QUERY, mode="hybrid", limit=100, where=where).hits
+    assert asked == [where]
+    assert hits and all(hit.metadata["stock"] == 3 for hit in hits)
