@@ -5,8 +5,11 @@ One guard decides, whoever deletes. Without `--allow-delete`
 - a run deletes at most half of the rows that the ledger held before it, and
 - of the rows of an earlier moment at most half are deleted in all, by however many runs (`stores.base.GUARDED_FOR`).
 
-The second is decided by the store, in the transaction that deletes: other workers of a fleet delete too. A refusal is
-remembered, and refused again, until it is allowed, or until all rows were compared and no more than that would go.
+The second is decided by the store, in the transaction that deletes: other workers of a fleet delete too.
+
+A refusal is remembered. Until it is allowed, or until all rows were compared and no more than that would go, whoever
+compares a part of the rows, such as a range of a fleet, deletes nothing. Change events name the rows that go: of these
+the store alone decides.
 """
 
 from __future__ import annotations

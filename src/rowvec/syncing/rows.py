@@ -91,7 +91,7 @@ class Pass:
         return Guard(
             self.pipeline, self.generation, self.report, self.stop,
             standing=self.counted, allowed=options.allow_delete,
-            whole=options.selection is None and options.limit is None and not options.retry_failed,
+            whole=options.whole,
         )  # fmt: skip
 
     @contextmanager
