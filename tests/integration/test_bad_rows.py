@@ -278,3 +278,18 @@ def test_change_events_of_rows_that_the_store_refuses_cost_themselves(postgres_u
     assert rows_of(pipeline).positions([6, 7]).keys() == {6, 7}
     assert sync(pipeline).read == 0, "the events are carried out"
     store.close()
+
+
+def test_deletions_and_rows_are_tried_within_one_budget(
+    refusing: type[Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "HOPELESS", 5)
+    pipeline = simple_pipeline(rows=rows(20))
+    sync(pipeline)
+    assert isinstance(pipeline.source, MemorySource)
+    pipeline.source.rows[0]["name"] = "another"
+    for key in range(10, 18):
+        del pipeline.source.rows[key]
+    refusing.bad = frozenset(range(10, 18))
+    report = sync(pipeline)
+    assert (report.embedded, report.deleted, report.failed) == (1, 0, 8), "the store has taken a row in this run"

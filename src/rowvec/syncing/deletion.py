@@ -26,7 +26,7 @@ from rowvec.support.retry import patiently
 from rowvec.support.stretches import stretches
 from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
-from rowvec.syncing.refusals import RowWriter
+from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.syncing.report import OnReport
 from rowvec.types import Guarding, Key, Reason, Refusal, Report, Standing, WriteBatch
 
@@ -106,6 +106,7 @@ class Guard:
         whole: all rows are compared, so that a refusal which stands may turn out to be resolved.
         told: change events tell of the rows that go, which may be those that the run itself has written: what stood
             there before is guarded by the store alone.
+        tries: what the store has refused in this run, whoever writes.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Guard:
         allowed: bool,
         whole: bool = False,
         told: bool = False,
+        tries: Tries | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.allowed = allowed
@@ -129,7 +131,7 @@ class Guard:
         self._standing = standing
         self._deleted = 0
         self._opened = False
-        self._writer = RowWriter(generation, stop)
+        self._writer = RowWriter(generation, stop, tries)
 
     @property
     def refusal(self) -> Refusal | None:

@@ -50,6 +50,7 @@ from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
+from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Bill, OnReport, Running
 from rowvec.syncing.writer import Writer
 from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
@@ -76,6 +77,7 @@ class Engine:
         force: embed even what has a vector.
         progress: called after every answer and every page, and now and then while there are none.
         amend: called with each batch before it is written.
+        tries: what the store has refused in this run, whoever writes.
 
     Attributes:
         signals: what the calling thread hears of; others may put something into it, which `hear` gives back.
@@ -94,10 +96,11 @@ class Engine:
         force: bool = False,
         progress: OnReport | None = None,
         amend: Callable[[WriteBatch], None] | None = None,
+        tries: Tries | None = None,
     ) -> None:
         self.signals: queue.Queue[object] = queue.Queue()
         self.abort = threading.Event()
-        self.writer = Writer(generation, report, self.abort, amend)
+        self.writer = Writer(generation, report, self.abort, amend, tries)
         self.forgot = False
         self._store, self._generation, self._embedder = pipeline.store, generation, pipeline.embedder
         self._running, self._report, self._force, self._progress = running, report, force, progress

@@ -20,6 +20,7 @@ from rowvec.syncing.deletion import Guard, knows_share, missing
 from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
+from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
 from rowvec.types import Key, Report
 
@@ -52,12 +53,14 @@ class Pass:
         self.at = at
         self.report = report
         self.progress, self.stop = running.progress, running.stop
-        self.guard = self._guard()
+        tries = Tries()
+        self.guard = self._guard(tries)
         # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
         opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
-            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=opens
-        )
+            pipeline, generation, running, report,
+            force=at.force, progress=running.progress, amend=opens, tries=tries,
+        )  # fmt: skip
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
         self.ended = True
@@ -82,7 +85,7 @@ class Pass:
         if self.ended and not self.stop.is_set():
             cursor.keep(self.pipeline, self.generation, reading, self.stop, conflicts=self.report.conflicts)
 
-    def _guard(self) -> Guard:
+    def _guard(self, tries: Tries) -> Guard:
         options = self.options
         # Whoever follows a table names rows and lets them go: that must not take time by the size of the table. Of a
         # range of a fleet the rows were counted by whoever sent it.
@@ -91,7 +94,7 @@ class Pass:
         return Guard(
             self.pipeline, self.generation, self.report, self.stop,
             standing=self.counted, allowed=options.allow_delete,
-            whole=options.whole,
+            whole=options.whole, tries=tries,
         )  # fmt: skip
 
     @contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from rowvec.errors import EmbedderError
 from rowvec.stores.base import GenerationHandle
 from rowvec.syncing.pages import new_failure
-from rowvec.syncing.refusals import RowWriter
+from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
@@ -24,6 +24,7 @@ class Writer:
         report: what becomes of rows is counted there.
         abort: set when nobody waits any more for a database that does not answer.
         amend: called with each batch before it is written.
+        tries: of the run, which others that write in it share.
 
     Attributes:
         batch: what is written next; whoever knows more about it may add to it.
@@ -36,10 +37,11 @@ class Writer:
         report: Report,
         abort: threading.Event,
         amend: Callable[[WriteBatch], None] | None,
+        tries: Tries | None = None,
     ) -> None:
         self.batch = WriteBatch()
         self.vectors: dict[bytes, TextVector] = {}
-        self._rows = RowWriter(generation, abort)
+        self._rows = RowWriter(generation, abort, tries)
         self._report, self._amend = report, amend
         self._counted: dict[Key, tuple[str, Document]] = {}
         """Rows in the batch, and what of the report each is counted as."""
