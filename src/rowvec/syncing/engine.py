@@ -22,7 +22,8 @@
                      answer that cost money, when the record of the run knows what it cost
 
 Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
-through one queue: there is no shared state to guard. In the queue are at most the answers on their way and the pages
+through one queue. All that threads share beside it is what they learn of the service (`batches.Limits`), which has a
+lock. In the queue are at most the answers on their way and the pages
 that the reader has room for. A process that is killed repeats at most what was not committed.
 """
 
