@@ -75,23 +75,13 @@ def knows_share(options: Options) -> bool:
     return options.whole or options.names_rows or options.changed is not None
 
 
-def missing(
-    pipeline: Pipeline,
-    generation: GenerationHandle,
-    reading: cursor.Reading,
-    absent: int,
-    entries: int,
-    stop: threading.Event,
-) -> int:
-    """How many entries of the ledger are of rows that are gone from the source.
+def missing(pipeline: Pipeline, reading: cursor.Reading, absent: int, entries: int, stop: threading.Event) -> int:
+    """How many entries of the ledger are of rows that are gone from the source, where the user named no rows.
 
     Args:
         absent: entries that the rows compared did not meet.
         entries: in the ledger, when what was read is written.
     """
-    selection = reading.options.selection
-    if selection is not None:
-        return sum(map(len, missing_keys(pipeline, generation, stop, selection)))
     if reading.incremental:
         return cursor.vanished(pipeline, reading, entries, stop)
     return max(0, absent)

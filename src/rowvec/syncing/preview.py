@@ -108,7 +108,8 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     if knows_share(options):
         if generation is not None and not pipeline.keep_missing:
             entries = present + new - result.kinds[Kind.DELETE]
-            gone = missing(pipeline, generation, reading, present - matched, entries, stop)
+            named = options.selection is not None
+            gone = None if named else missing(pipeline, reading, present - matched, entries, stop)
             _add_missing(result, pipeline, generation, gone, options.selection, stop)
         result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
@@ -185,19 +186,27 @@ def _add_missing(
     result: Preview,
     pipeline: Pipeline,
     generation: GenerationHandle,
-    gone: int,
+    gone: int | None,
     selection: Selection | None,
     stop: threading.Event,
 ) -> None:
-    if not gone:
+    """
+    Args:
+        gone: the number of rows that are gone; None where only a look at each of them tells.
+    """
+    if gone == 0:
         return
-    result.kinds[Kind.DELETE] += gone
-    result.reasons[Reason.GONE] += gone
-    examples = result.examples.setdefault(Reason.GONE, [])
+    found, examples = 0, list[Key]()
     for keys in missing_keys(pipeline, generation, stop, selection):
-        examples.extend(keys[: EXAMPLES - len(examples)])
-        if len(examples) >= EXAMPLES:
-            return
+        found += len(keys)
+        examples += keys[: EXAMPLES - len(examples)]
+        if gone is not None and len(examples) >= EXAMPLES:
+            break
+    number = found if gone is None else gone
+    if number:
+        result.kinds[Kind.DELETE] += number
+        result.reasons[Reason.GONE] += number
+        result.examples.setdefault(Reason.GONE, []).extend(examples)
 
 
 class _TokenCount:

@@ -149,11 +149,12 @@ class Pass:
     def _delete(self, reading: cursor.Reading) -> None:
         """Delete what is in the ledger and should not be."""
         pipeline, generation, options, stop, guard = self.pipeline, self.generation, self.options, self.stop, self.guard
-        present = guard.rows or 0
-        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing and not options.followed
-        entries = patiently(stop, generation.count) - len(self.emptied) if sweeps and reading.incremental else 0
-        number = missing(pipeline, generation, reading, present - self.matched, entries, stop) if sweeps else 0
-        gone = guard.gone(options.selection, len(self.emptied), self.progress) if number or self._followed else []
+        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
+        named = options.selection is not None
+        if sweeps and not named:
+            entries = patiently(stop, generation.count) - len(self.emptied) if reading.incremental else 0
+            sweeps = missing(pipeline, reading, (guard.rows or 0) - self.matched, entries, stop) > 0
+        gone = guard.gone(options.selection, len(self.emptied), self.progress) if sweeps else []
         # Of a range of a fleet it is known what share of that range goes.
         of_part = None if guard.rows is not None or options.followed else self.matched
         guard.check(len(gone), len(self.emptied), of_part)
@@ -161,11 +162,6 @@ class Pass:
         guard.delete_gone(gone, self.progress)
         if options.whole and self.ended and not stop.is_set():
             guard.settle()
-
-    @property
-    def _followed(self) -> bool:
-        """Rows that the database named: they are looked for without counting those that are gone first."""
-        return self.options.followed and self.ended and not self.pipeline.keep_missing
 
 
 def _of_part(options: Options) -> bool:
