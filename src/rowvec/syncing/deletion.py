@@ -119,7 +119,8 @@ class Guard:
         self._generation, self._stop, self._whole = generation, stop, whole
         self._told = told
         self._standing = standing
-        self._deleted = 0
+        self.deleted = 0
+        """By this guard."""
         self._opened = False
         self._writer = RowWriter(generation, stop, tries)
 
@@ -160,7 +161,7 @@ class Guard:
             except DeletionGuard as error:
                 self.refuse(error.message)
             deleted = len(batch.deletes) - refused
-            self._deleted += deleted
+            self.deleted += deleted
             self.report.deleted += deleted
             self.report.failed += refused
 
@@ -177,7 +178,7 @@ class Guard:
         if not (self._whole or self._told) and self.refusal is not None:
             self.refuse("")
         present = self.rows if present is None else present
-        if present is not None and not self._told and too_many(self._deleted + missing + emptied, present):
+        if present is not None and not self._told and too_many(self.deleted + missing + emptied, present):
             self.refuse(_share(self.pipeline, missing, present, emptied))
 
     def refuse(self, said: str, hint: str = HINT) -> None:
@@ -187,7 +188,7 @@ class Guard:
             DeletionGuard: with the words of the first refusal, where one stands.
         """
         before = self.refusal
-        words = f"{said} {f'{self._deleted:,} others were' if self._deleted else 'Nothing was'} deleted."
+        words = f"{said} {f'{self.deleted:,} others were' if self.deleted else 'Nothing was'} deleted."
         if before is None:
             note = Guarding(self.rows, refused=words)
             patiently(self._stop, self._generation.write, WriteBatch(guard=note))
@@ -206,7 +207,7 @@ class Guard:
         for keys in missing_keys(self.pipeline, self._generation, self._stop, selection):
             number += len(keys)
             over = over or (
-                not self.allowed and self.rows is not None and too_many(self._deleted + number + emptied, self.rows)
+                not self.allowed and self.rows is not None and too_many(self.deleted + number + emptied, self.rows)
             )
             if over:
                 held.clear()

@@ -89,7 +89,8 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     generation = generation_of(pipeline, ledger)
     at = circumstances(pipeline, ledger, options)
     refusal = generation.refusal() if generation is not None else None
-    reading = cursor.choose(pipeline, generation, options, at, stop, refused=refusal is not None)
+    present = generation.count() if generation is not None else 0
+    reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
     result = Preview(reading.comparison, reading.incremental, chosen.note or "", refusal=refusal)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
@@ -104,7 +105,6 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
     result.tokens_counted = lengths.exact
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
-    present = generation.count() if generation is not None else 0
     if knows_share(options):
         if generation is not None and not pipeline.keep_missing:
             entries = present + new - result.kinds[Kind.DELETE]

@@ -22,7 +22,7 @@ from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
-from rowvec.types import Key, Report
+from rowvec.types import Key, Kind, Report
 
 END = object()
 """The reader's last signal, where no error ended it."""
@@ -67,13 +67,17 @@ class Pass:
         self.room = threading.Semaphore(1)
         self.owed_room = 0
         """Pages that were taken, and whose room the reader has not got back yet."""
-        self.matched = 0
+        self.matched = self.new = 0
+        """Rows that the ledger held when their page was read, and those that it has got since."""
         self.emptied: list[Key] = []
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
         refused = self.counted is not None and self.counted.refusal is not None
-        reading = cursor.choose(self.pipeline, self.generation, self.options, self.at, self.stop, refused=refused)
+        reading = cursor.choose(
+            self.pipeline, self.generation, self.options, self.at, self.stop,
+            entries=self.counted.rows if self.counted is not None else 0, refused=refused,
+        )  # fmt: skip
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
@@ -83,7 +87,16 @@ class Pass:
             return
         self._delete(reading)
         if self.ended and not self.stop.is_set():
-            cursor.keep(self.pipeline, self.generation, reading, self.stop, conflicts=self.report.conflicts)
+            cursor.keep(
+                self.pipeline, self.generation, reading, self.stop,
+                conflicts=self.report.conflicts, entries=self._entries, more=self.new - self.guard.deleted,
+            )  # fmt: skip
+
+    def _entries(self) -> int:
+        """Rows of the ledger now; counted again only where some may have come or gone."""
+        if self.counted is not None and not self.new and not self.guard.deleted:
+            return self.counted.rows
+        return patiently(self.stop, self.generation.count)
 
     def _guard(self, tries: Tries) -> Guard:
         options = self.options
@@ -143,16 +156,17 @@ class Pass:
         self.report.read += len(page.rows)
         self.report.last_key = page.rows[-1].key
         self.matched += page.known
+        self.new += len(page.rows) - page.known - sum(change.kind is Kind.EMPTY for change in page.changes)
         self.emptied += self.engine.take(page)
         self.owed_room += 1
 
     def _delete(self, reading: cursor.Reading) -> None:
         """Delete what is in the ledger and should not be."""
-        pipeline, generation, options, stop, guard = self.pipeline, self.generation, self.options, self.stop, self.guard
+        pipeline, options, stop, guard = self.pipeline, self.options, self.stop, self.guard
         sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
         named = options.selection is not None
         if sweeps and not named:
-            entries = patiently(stop, generation.count) - len(self.emptied) if reading.incremental else 0
+            entries = self._entries() - len(self.emptied) if reading.incremental else 0
             sweeps = missing(pipeline, reading, (guard.rows or 0) - self.matched, entries, stop) > 0
         gone = guard.gone(options.selection, len(self.emptied), self.progress) if sweeps else []
         # Of a range of a fleet it is known what share of that range goes.
