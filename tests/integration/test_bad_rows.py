@@ -22,9 +22,9 @@ from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing import refusals
 from rowvec.syncing.run import sync
-from rowvec.testing import MemorySource, MemoryStore
+from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import WriteBatch
+from rowvec.types import Embedded, WriteBatch
 from tests.integration.debezium_rig import lines, put
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
@@ -278,3 +278,30 @@ def test_change_events_of_rows_that_the_store_refuses_cost_themselves(postgres_u
     assert rows_of(pipeline).positions([6, 7]).keys() == {6, 7}
     assert sync(pipeline).read == 0, "the events are carried out"
     store.close()
+
+
+def test_deletions_and_rows_are_tried_within_one_budget(
+    refusing: type[Refusing], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "HOPELESS", 5)
+    pipeline = simple_pipeline(rows=rows(20))
+    sync(pipeline)
+    assert isinstance(pipeline.source, MemorySource)
+    pipeline.source.rows[0]["name"] = "another"
+    for key in range(10, 18):
+        del pipeline.source.rows[key]
+    refusing.bad = frozenset(range(10, 18))
+    report = sync(pipeline)
+    assert (report.embedded, report.deleted, report.failed) == (1, 0, 8), "the store has taken a row in this run"
+
+
+def test_a_row_that_the_store_refuses_is_counted_as_failed_alone(refusing: type[Refusing]) -> None:
+    class Short(HashEmbedder):
+        def embed(self, texts: Sequence[str]) -> Embedded:
+            return super().embed(texts)._replace(truncated=range(len(texts)))
+
+    pipeline = simple_pipeline(rows=dict.fromkeys(range(6), "the same"), embedder=Short())
+    refusing.bad = frozenset({1, 2})
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (4, 2)
+    assert (report.reused, report.truncated) == (3, 4)

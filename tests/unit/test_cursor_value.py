@@ -248,7 +248,79 @@ class TestDeletions:
         assert rows_of(pipeline).count() == 2
 
 
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the ledger: for its number of rows, and for so many keys."""
+    asked: list[str] = []
+    for name in ("count", "standing", "lookup"):
+        original = getattr(MemoryGeneration, name)
+
+        def counted(made: MemoryGeneration, *given: Any, name: str = name, original: Any = original) -> Any:
+            asked.append(f"{len(given[0])} keys" if given else name)
+            return original(made, *given)
+
+        monkeypatch.setattr(MemoryGeneration, name, counted)
+    return asked
+
+
+class TestHowOftenTheLedgerIsCounted:
+    def test_once_where_nothing_has_changed(self, counts: list[str]) -> None:
+        pipeline = hundred()
+        counts.clear()
+        assert sync(pipeline).comparison.startswith("1 of 100 rows")
+        assert [each for each in counts if "keys" not in each] == ["standing", "count"], "one question, the count in it"
+
+    def test_never_for_rows_that_are_followed_and_the_mark_knows_of_them(self, counts: list[str]) -> None:
+        pipeline = hundred()
+        counts.clear()
+        put(pipeline, 200, "new", 10_001)
+        put(pipeline, 201, "", 10_001)
+        put(pipeline, 7, "changed", 10_001)
+        del memory(pipeline).rows[8], memory(pipeline).rows[9]
+        report = sync(pipeline, Options(Selection(keys=(7, 8, 9, 200, 201)), followed=True))
+        assert (report.inserted, report.embedded, report.deleted) == (1, 1, 2)
+        assert "count" not in counts
+        assert "standing" not in counts
+        assert sync(pipeline).incremental, "the next sync finds the ledger as this one left it"
+
+    def test_what_others_have_written_is_noticed_after_rows_that_are_followed(self) -> None:
+        pipeline = hundred()
+        rows_of(pipeline).write(WriteBatch(deletes=[50]))
+        put(pipeline, 200, "new", 10_001)
+        sync(pipeline, Options(Selection(keys=(200,)), followed=True))
+        report = sync(pipeline)
+        assert report.comparison == "all rows: the store holds 100 rows, and the last sync left 101."
+        vectors_match_rows(pipeline, names(pipeline))
+
+    def test_a_row_that_fails_is_in_the_ledger_too(self) -> None:
+        pipeline = hundred()
+        assert isinstance(pipeline.embedder, HashEmbedder)
+        pipeline.embedder.refused = {"bad"}
+        put(pipeline, 200, "bad", 10_001)
+        assert sync(pipeline, Options(Selection(keys=(200,)))).failed == 1
+        put(pipeline, 200, "good", 10_001)
+        assert sync(pipeline, Options(Selection(keys=(200,)))).inserted == 1
+        assert sync(pipeline).incremental
+
+    def test_only_as_many_rows_without_an_entry_are_looked_for_as_are_kept(
+        self, counts: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cursor, "EMPTY_KEPT", 10)
+        monkeypatch.setattr(cursor, "KEYS_AT_ONCE", 10)
+        pipeline = hundred()
+        for key in range(200, 290):
+            put(pipeline, key, "", 10_001)
+        assert sync(pipeline).empty == 90
+        assert counts.count("10 keys") == 9 + 2, "all before they are read, two parts of ten afterwards"
+
+
 class TestWhenAllRowsAreCompared:
+    def test_when_words_are_made_in_another_way(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pipeline = hundred()
+        monkeypatch.setattr(cursor, "FORMAT", cursor.FORMAT + 1)
+        read, report = reads(pipeline)
+        assert (read, report.comparison) == (100, "all rows: the settings have changed.")
+
     def test_when_asked_for(self) -> None:
         pipeline = hundred()
         assert reads(pipeline, Options(full=True))[0] == 100

@@ -213,3 +213,18 @@ def test_a_burst_of_delete_events_over_several_short_runs_is_refused(tmp_path: P
     assert rows_of(pipeline).keys(None, 99) == [6, 7, 8, 9, 10, 20], "what is new is written all the same"
     assert sync(pipeline, ALLOWED).deleted == 1
     assert status(pipeline).refusal is None
+
+
+def test_while_a_refusal_stands_a_range_of_a_fleet_deletes_nothing() -> None:
+    pipeline = filled()
+    rows = dict(pipeline.source.rows)
+    pipeline.source.rows.clear()
+    with pytest.raises(DeletionGuard):
+        sync(pipeline)
+    pipeline.source.rows.update(rows)
+    rows[7]["name"] = ""
+    for part in (Options(after=4), Options(until=8)):
+        with pytest.raises(DeletionGuard, match=r"10 of the 10 .*Refused since"):
+            sync(pipeline, part)
+    assert sync(pipeline, Options(until=5)).unchanged == 6, "what deletes nothing is not refused"
+    assert sync(pipeline).deleted == 1, "all rows were compared"

@@ -18,7 +18,7 @@ from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Document, Embedded, Report, Row, Vectors
+from rowvec.types import Document, Embedded, Key, Report, Row, Vectors
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 
@@ -410,3 +410,25 @@ def test_a_deletion_that_gets_no_answer_is_sent_again() -> None:
     pipeline.store.unavailable = 1
     assert sync(pipeline).deleted == 1
     vectors_match_rows(pipeline, names(pipeline))
+
+
+def test_the_source_is_asked_once_for_named_rows_that_may_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = simple_pipeline(rows={n: f"row {n}" for n in range(50)})
+    sync(pipeline)
+    for key in (3, 4, 12):
+        del pipeline.source.rows[key]
+    asked: list[list[Key]] = []
+    existing = pipeline.source.existing
+
+    def counted(keys: Sequence[Key]) -> set[Key]:
+        asked.append(list(keys))
+        return existing(keys)
+
+    monkeypatch.setattr(pipeline.source, "existing", counted)
+    named = Options(Selection(keys=(3, 4, 5), ranges=((10, 19),)))
+    told = preview(pipeline, named)
+    assert (told.kinds["delete"], told.examples["gone from the source"]) == (3, [3, 4, 12])
+    assert asked == [[3, 4, 5], list(range(10, 20))]
+    asked.clear()
+    assert sync(pipeline, named).deleted == 3
+    assert asked == [[3, 4, 5], list(range(10, 20))]

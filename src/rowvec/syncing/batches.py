@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -42,7 +43,7 @@ def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], s
 
 @dataclass(slots=True)
 class Limits:
-    """What a service takes at once, as its refusals have shown; shared by the batches of a run.
+    """What a service takes at once, as its refusals have shown; shared by the batches of a run, each in its thread.
 
     A batch that is refused while both its halves pass was too large: for its number of texts, if none of as many has
     passed yet, else for its characters.
@@ -57,17 +58,33 @@ class Limits:
     """Texts that were refused alone, one after the other."""
     trusted: int = REFUSED_IN_A_ROW
     """So many are believed before the service is asked for a plain word."""
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def passed(self, texts: Sequence[str]) -> None:
-        self.passed_texts = max(self.passed_texts, len(texts))
-        self.passed_characters = max(self.passed_characters, sum(map(len, texts)))
-        self.refused = 0
+        with self.lock:
+            self.passed_texts = max(self.passed_texts, len(texts))
+            self.passed_characters = max(self.passed_characters, sum(map(len, texts)))
+            self.refused = 0
 
     def learn(self, whole: Sequence[str], halves: Sequence[Sequence[str]]) -> None:
-        if len(whole) > self.passed_texts:
-            self.texts = max(map(len, halves))
-        elif sum(map(len, whole)) > self.passed_characters:
-            self.characters = max(sum(map(len, half)) for half in halves)
+        """What was refused whole passed in halves. Never more than was learned before, by batches sent meanwhile."""
+        with self.lock:
+            if len(whole) > self.passed_texts:
+                self.texts = min(self.texts or sys.maxsize, max(map(len, halves)))
+            elif (characters := sum(map(len, whole))) > self.passed_characters:
+                most = max(sum(map(len, half)) for half in halves)
+                self.characters = min(self.characters or characters, most)
+
+    def suspicious(self) -> bool:
+        """One more text was refused alone: so many in a row that it may not be the texts."""
+        with self.lock:
+            self.refused += 1
+            return self.refused >= self.trusted
+
+    def believed(self) -> None:
+        """It was the texts: the service takes a plain word."""
+        with self.lock:
+            self.refused, self.trusted = 0, 2 * self.trusted
 
     def parts(self, texts: Sequence[str]) -> list[Sequence[str]]:
         most_texts, most_characters = self.texts or len(texts), self.characters or sys.maxsize
@@ -140,10 +157,9 @@ class _Halving:
 
     def _refused(self, error: TextRefused) -> None:
         """A text that is refused alone; many in a row may mean that everything is refused by now."""
-        limits, vectors = self.limits, self.answer.vectors
+        vectors = self.answer.vectors
         vectors.append(error)
-        limits.refused += 1
-        if limits.refused < limits.trusted:
+        if not self.limits.suspicious():
             return
         try:
             self._count(self.send([PROBE]))
@@ -156,7 +172,7 @@ class _Halving:
                 f"{problem.message} That is what it says of a plain word too: it refuses every text now.",
                 hint="Is the budget or the key used up? What was embedded is kept; run it again when that is settled.",
             ) from error
-        limits.refused, limits.trusted = 0, 2 * limits.trusted
+        self.limits.believed()
 
     def _count(self, result: Embedded) -> None:
         self.answer.tokens += result.tokens

@@ -19,10 +19,10 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -36,6 +36,7 @@ from rowvec.support.retry import patiently
 from rowvec.support.stored import from_json, json_object, moment
 from rowvec.syncing.plan import Circumstances
 from rowvec.types import Key, WriteBatch
+from rowvec.words import FORMAT
 
 STREAM = "cursor"
 """The name that the mark is kept under, beside the offsets of change events."""
@@ -151,12 +152,14 @@ def choose(
     at: Circumstances,
     stop: threading.Event,
     *,
+    entries: int = 0,
     refused: bool = False,
 ) -> Reading:
     """Decide which rows to compare: those that the cursor tells of, or all of them.
 
     Args:
         generation: what is compared with; None where there is nothing yet.
+        entries: rows of the ledger; it matters only where all rows may be compared.
         refused: a refusal to delete stands: only a comparison of all rows tells whether it still holds.
 
     Raises:
@@ -168,11 +171,9 @@ def choose(
     if not isinstance(source, Incremental) or source.cursor is None or partial:
         return Reading(options)
     before = _load(generation, stop) if generation is not None else None
-    entries = patiently(stop, generation.count) if generation is not None else 0
     if not options.whole:
         # What it writes is no reason to distrust the ledger next time.
-        trusted = before is not None and before.entries == entries
-        return Reading(options, before=before, next=before if trusted else None)
+        return Reading(options, before=before, next=before)
     highest = patiently(stop, source.newest)
     rows = patiently(stop, source.count)
     reason = _reason_for_all(pipeline, options, at, before, highest, entries)
@@ -259,13 +260,11 @@ def _newest(pipeline: Pipeline, mark: Watermark, stop: threading.Event) -> Seque
     return patiently(stop, source.changed, lowered(mark.highest, pipeline.cursor.lag), KEYS_AT_ONCE)
 
 
-def _without_entry(generation: GenerationHandle, keys: Sequence[Key], stop: threading.Event) -> list[Key]:
-    found: list[Key] = []
+def _without_entry(generation: GenerationHandle, keys: Sequence[Key], stop: threading.Event) -> Iterator[Key]:
     for start in range(0, len(keys), KEYS_AT_ONCE):
         some = keys[start : start + KEYS_AT_ONCE]
         there = patiently(stop, generation.lookup, some)
-        found += [key for key in some if key not in there or there[key].text_hash is None]
-    return found
+        yield from (key for key in some if key not in there or there[key].text_hash is None)
 
 
 def _next(
@@ -281,25 +280,38 @@ def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading
 
 
 def keep(
-    pipeline: Pipeline, generation: GenerationHandle, reading: Reading, stop: threading.Event, *, conflicts: int
+    pipeline: Pipeline,
+    generation: GenerationHandle,
+    reading: Reading,
+    stop: threading.Event,
+    *,
+    conflicts: int,
+    entries: Callable[[], int],
+    more: int,
 ) -> None:
-    """Remember that everything was read, and written or recorded as a failure."""
+    """Remember that everything was read, and written or recorded as a failure.
+
+    Args:
+        entries: counts the rows of the ledger.
+        more: the rows that this sync has added to the ledger, without those that it has deleted.
+    """
     mark = reading.next
     # Without an embedder, what has changed is left as it is, and is no failure either.
     if mark is None or conflicts or isinstance(pipeline.embedder, AbsentEmbedder):
         return
-    entries = patiently(stop, generation.count)
     if reading.options.whole or reading.incremental:
+        left = entries()
         # Counted after everything was read: what came meanwhile is not missed, or read twice.
         rows = patiently(stop, pipeline.source.count)
-        empty = _without_entry(generation, reading.options.changed or _newest(pipeline, mark, stop), stop)[:EMPTY_KEPT]
-        mark = replace(
-            mark, entries=entries, unembedded=reading.source_rows - entries, rows=rows, empty=tuple(map(str, empty))
-        )
-    elif entries != mark.entries:
-        # Rows that were named may be new ones, which the next sync need not look for.
-        more = max(0, entries - mark.entries)
-        mark = replace(mark, entries=entries, rows=None if mark.rows is None else mark.rows + more)
+        named = reading.options.changed or _newest(pipeline, mark, stop)
+        empty = islice(_without_entry(generation, named, stop), EMPTY_KEPT)
+        unembedded = reading.source_rows - left
+        mark = replace(mark, entries=left, unembedded=unembedded, rows=rows, empty=tuple(map(str, empty)))
+    elif more:
+        # The table is not counted for a few rows that were named: where others have written too, the next sync sees
+        # that the number is not the one it was left with. Those rows may be new, and need not be looked for then.
+        known = None if mark.rows is None else mark.rows + max(0, more)
+        mark = replace(mark, entries=mark.entries + more, rows=known)
     else:
         return
     patiently(stop, generation.write, WriteBatch(offsets={STREAM: mark.encoded()}))
@@ -316,8 +328,9 @@ def _settings(pipeline: Pipeline) -> str:
     fingerprint = spec.fingerprint.identity() if spec.fingerprint else None
     # Other rendering rules are told by the ledger.
     text = settings_and_rendering(spec.recipe)[0]
-    parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint)
-    return hashlib.blake2b(repr((*parts, spec.language, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()
+    words = None if spec.language is None else (spec.language, FORMAT)
+    parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint, words)
+    return hashlib.blake2b(repr((*parts, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()
 
 
 # Values of a cursor

@@ -5,8 +5,11 @@ One guard decides, whoever deletes. Without `--allow-delete`
 - a run deletes at most half of the rows that the ledger held before it, and
 - of the rows of an earlier moment at most half are deleted in all, by however many runs (`stores.base.GUARDED_FOR`).
 
-The second is decided by the store, in the transaction that deletes: other workers of a fleet delete too. A refusal is
-remembered, and refused again, until it is allowed, or until all rows were compared and no more than that would go.
+The second is decided by the store, in the transaction that deletes: other workers of a fleet delete too.
+
+A refusal is remembered. Until it is allowed, or until all rows were compared and no more than that would go, whoever
+compares a part of the rows, such as a range of a fleet, deletes nothing. Change events name the rows that go: of these
+the store alone decides.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from rowvec.support.retry import patiently
 from rowvec.support.stretches import stretches
 from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
-from rowvec.syncing.refusals import RowWriter
+from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.syncing.report import OnReport
 from rowvec.types import Guarding, Key, Reason, Refusal, Report, Standing, WriteBatch
 
@@ -72,23 +75,13 @@ def knows_share(options: Options) -> bool:
     return options.whole or options.names_rows or options.changed is not None
 
 
-def missing(
-    pipeline: Pipeline,
-    generation: GenerationHandle,
-    reading: cursor.Reading,
-    absent: int,
-    entries: int,
-    stop: threading.Event,
-) -> int:
-    """How many entries of the ledger are of rows that are gone from the source.
+def missing(pipeline: Pipeline, reading: cursor.Reading, absent: int, entries: int, stop: threading.Event) -> int:
+    """How many entries of the ledger are of rows that are gone from the source, where the user named no rows.
 
     Args:
         absent: entries that the rows compared did not meet.
         entries: in the ledger, when what was read is written.
     """
-    selection = reading.options.selection
-    if selection is not None:
-        return sum(map(len, missing_keys(pipeline, generation, stop, selection)))
     if reading.incremental:
         return cursor.vanished(pipeline, reading, entries, stop)
     return max(0, absent)
@@ -103,6 +96,7 @@ class Guard:
         whole: all rows are compared, so that a refusal which stands may turn out to be resolved.
         told: change events tell of the rows that go, which may be those that the run itself has written: what stood
             there before is guarded by the store alone.
+        tries: what the store has refused in this run, whoever writes.
     """
 
     def __init__(
@@ -116,6 +110,7 @@ class Guard:
         allowed: bool,
         whole: bool = False,
         told: bool = False,
+        tries: Tries | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.allowed = allowed
@@ -124,9 +119,10 @@ class Guard:
         self._generation, self._stop, self._whole = generation, stop, whole
         self._told = told
         self._standing = standing
-        self._deleted = 0
+        self.deleted = 0
+        """By this guard."""
         self._opened = False
-        self._writer = RowWriter(generation, stop)
+        self._writer = RowWriter(generation, stop, tries)
 
     @property
     def refusal(self) -> Refusal | None:
@@ -165,7 +161,7 @@ class Guard:
             except DeletionGuard as error:
                 self.refuse(error.message)
             deleted = len(batch.deletes) - refused
-            self._deleted += deleted
+            self.deleted += deleted
             self.report.deleted += deleted
             self.report.failed += refused
 
@@ -182,7 +178,7 @@ class Guard:
         if not (self._whole or self._told) and self.refusal is not None:
             self.refuse("")
         present = self.rows if present is None else present
-        if present is not None and not self._told and too_many(self._deleted + missing + emptied, present):
+        if present is not None and not self._told and too_many(self.deleted + missing + emptied, present):
             self.refuse(_share(self.pipeline, missing, present, emptied))
 
     def refuse(self, said: str, hint: str = HINT) -> None:
@@ -192,7 +188,7 @@ class Guard:
             DeletionGuard: with the words of the first refusal, where one stands.
         """
         before = self.refusal
-        words = f"{said} {f'{self._deleted:,} others were' if self._deleted else 'Nothing was'} deleted."
+        words = f"{said} {f'{self.deleted:,} others were' if self.deleted else 'Nothing was'} deleted."
         if before is None:
             note = Guarding(self.rows, refused=words)
             patiently(self._stop, self._generation.write, WriteBatch(guard=note))
@@ -211,7 +207,7 @@ class Guard:
         for keys in missing_keys(self.pipeline, self._generation, self._stop, selection):
             number += len(keys)
             over = over or (
-                not self.allowed and self.rows is not None and too_many(self._deleted + number + emptied, self.rows)
+                not self.allowed and self.rows is not None and too_many(self.deleted + number + emptied, self.rows)
             )
             if over:
                 held.clear()

@@ -22,7 +22,8 @@
                      answer that cost money, when the record of the run knows what it cost
 
 Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
-through one queue: there is no shared state to guard. In the queue are at most the answers on their way and the pages
+through one queue. All that threads share beside it is what they learn of the service (`batches.Limits`), which has a
+lock. In the queue are at most the answers on their way and the pages
 that the reader has room for. A process that is killed repeats at most what was not committed.
 """
 
@@ -50,6 +51,7 @@ from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
+from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Bill, OnReport, Running
 from rowvec.syncing.writer import Writer
 from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
@@ -76,6 +78,7 @@ class Engine:
         force: embed even what has a vector.
         progress: called after every answer and every page, and now and then while there are none.
         amend: called with each batch before it is written.
+        tries: what the store has refused in this run, whoever writes.
 
     Attributes:
         signals: what the calling thread hears of; others may put something into it, which `hear` gives back.
@@ -94,10 +97,11 @@ class Engine:
         force: bool = False,
         progress: OnReport | None = None,
         amend: Callable[[WriteBatch], None] | None = None,
+        tries: Tries | None = None,
     ) -> None:
         self.signals: queue.Queue[object] = queue.Queue()
         self.abort = threading.Event()
-        self.writer = Writer(generation, report, self.abort, amend)
+        self.writer = Writer(generation, report, self.abort, amend, tries)
         self.forgot = False
         self._store, self._generation, self._embedder = pipeline.store, generation, pipeline.embedder
         self._running, self._report, self._force, self._progress = running, report, force, progress

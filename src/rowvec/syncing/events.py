@@ -31,6 +31,7 @@ from rowvec.syncing.deletion import KEYS_AT_ONCE, Guard
 from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import new_failure, planned
 from rowvec.syncing.plan import Circumstances
+from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
 from rowvec.types import Failure, Key, Kind, Reason, Row, Standing, Stored, WriteBatch
 
@@ -93,9 +94,10 @@ class Following:
         self.running = running
         self.report, self.stop = running.report, running.stop
         self.allow_delete = allow_delete
+        self.tries = Tries()
         self.guard = self._new_guard()
         self.guarded_at = -math.inf
-        self.engine = Engine(pipeline, generation, running, running.report, amend=self._amend)
+        self.engine = Engine(pipeline, generation, running, running.report, amend=self._amend, tries=self.tries)
         self.writer = self.engine.writer
         self.doomed: list[Key] = []
         """Rows that the events of a batch delete."""
@@ -136,6 +138,7 @@ class Following:
             standing=standing,
             allowed=self.allow_delete,
             told=True,
+            tries=self.tries,
         )
 
     def _take(self, batch: EventBatch) -> bool:

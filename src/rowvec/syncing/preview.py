@@ -91,7 +91,8 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     generation = generation_of(pipeline, ledger)
     at = circumstances(pipeline, ledger, options)
     refusal = generation.refusal() if generation is not None else None
-    reading = cursor.choose(pipeline, generation, options, at, stop, refused=refusal is not None)
+    present = generation.count() if generation is not None else 0
+    reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
     result = Preview(reading.comparison, reading.incremental, chosen.note or "", refusal=refusal)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
@@ -107,11 +108,11 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     result.tokens_counted = lengths.exact
     result.misfit = misfit(pipeline.embedder, pipeline.spec.language, lengths.sample)
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
-    present = generation.count() if generation is not None else 0
     if knows_share(options):
         if generation is not None and not pipeline.keep_missing:
             entries = present + new - result.kinds[Kind.DELETE]
-            gone = missing(pipeline, generation, reading, present - matched, entries, stop)
+            named = options.selection is not None
+            gone = None if named else missing(pipeline, reading, present - matched, entries, stop)
             _add_missing(result, pipeline, generation, gone, options.selection, stop)
         result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
@@ -188,19 +189,27 @@ def _add_missing(
     result: Preview,
     pipeline: Pipeline,
     generation: GenerationHandle,
-    gone: int,
+    gone: int | None,
     selection: Selection | None,
     stop: threading.Event,
 ) -> None:
-    if not gone:
+    """
+    Args:
+        gone: the number of rows that are gone; None where only a look at each of them tells.
+    """
+    if gone == 0:
         return
-    result.kinds[Kind.DELETE] += gone
-    result.reasons[Reason.GONE] += gone
-    examples = result.examples.setdefault(Reason.GONE, [])
+    found, examples = 0, list[Key]()
     for keys in missing_keys(pipeline, generation, stop, selection):
-        examples.extend(keys[: EXAMPLES - len(examples)])
-        if len(examples) >= EXAMPLES:
-            return
+        found += len(keys)
+        examples += keys[: EXAMPLES - len(examples)]
+        if gone is not None and len(examples) >= EXAMPLES:
+            break
+    number = found if gone is None else gone
+    if number:
+        result.kinds[Kind.DELETE] += number
+        result.reasons[Reason.GONE] += number
+        result.examples.setdefault(Reason.GONE, []).extend(examples)
 
 
 class _TokenCount:

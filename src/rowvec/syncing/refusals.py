@@ -48,14 +48,28 @@ class Written:
     """Metadata values that the store did not take."""
 
 
-class RowWriter:
-    """Writes batches into one generation, for one run."""
+@dataclass(slots=True)
+class Tries:
+    """What the store has taken and refused in one run, whoever of it writes."""
 
-    def __init__(self, generation: GenerationHandle, abort: threading.Event) -> None:
-        self._generation, self._abort = generation, abort
-        self._taken = False
-        self._refused = 0
-        """Rows one after the other."""
+    taken: bool = False
+    refused: int = 0
+    """Rows one after the other."""
+
+    def passed(self) -> None:
+        self.taken, self.refused = True, 0
+
+
+class RowWriter:
+    """Writes batches into one generation, for one run.
+
+    Args:
+        abort: set when nobody waits any more for a store that does not answer.
+        tries: of the whole run, where others write in it too.
+    """
+
+    def __init__(self, generation: GenerationHandle, abort: threading.Event, tries: Tries | None = None) -> None:
+        self._generation, self._abort, self._tries = generation, abort, tries or Tries()
 
     def write(self, batch: WriteBatch) -> Written:
         """
@@ -77,7 +91,7 @@ class RowWriter:
             for half in halves:
                 self._write(half, written)
         else:
-            self._taken, self._refused = True, 0
+            self._tries.passed()
 
     def _attempt(self, batch: WriteBatch) -> int:
         return patiently(self._abort, self._generation.write, batch)
@@ -87,8 +101,8 @@ class RowWriter:
         name, item = next(_rows(batch), ("", None))
         if item is None:
             raise error
-        self._refused += 1
-        if self._refused >= HOPELESS and not self._taken:
+        self._tries.refused += 1
+        if self._tries.refused >= HOPELESS and not self._tries.taken:
             raise error
         key = _key(item)
         if isinstance(item, Entry | Document) and self._without_metadata(batch, name, item, error, written):
@@ -137,7 +151,7 @@ class RowWriter:
         written.unfit += len(unfit) - len(document.unfit)
         self._attempt(_with(batch, name, item, kept._replace(unfit=tuple(unfit))))
         written.conflicts += conflicts
-        self._taken, self._refused = True, 0
+        self._tries.passed()
         return True
 
 

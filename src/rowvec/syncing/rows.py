@@ -20,8 +20,9 @@ from rowvec.syncing.deletion import Guard, knows_share, missing
 from rowvec.syncing.engine import Engine
 from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
+from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
-from rowvec.types import Key, Report
+from rowvec.types import Key, Kind, Report
 
 END = object()
 """The reader's last signal, where no error ended it."""
@@ -52,25 +53,31 @@ class Pass:
         self.at = at
         self.report = report
         self.progress, self.stop = running.progress, running.stop
-        self.guard = self._guard()
+        tries = Tries()
+        self.guard = self._guard(tries)
         # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
         opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
-            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=opens
-        )
+            pipeline, generation, running, report,
+            force=at.force, progress=running.progress, amend=opens, tries=tries,
+        )  # fmt: skip
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
         self.ended = True
         self.room = threading.Semaphore(1)
         self.owed_room = 0
         """Pages that were taken, and whose room the reader has not got back yet."""
-        self.matched = 0
+        self.matched = self.new = 0
+        """Rows that the ledger held when their page was read, and those that it has got since."""
         self.emptied: list[Key] = []
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
         refused = self.counted is not None and self.counted.refusal is not None
-        reading = cursor.choose(self.pipeline, self.generation, self.options, self.at, self.stop, refused=refused)
+        reading = cursor.choose(
+            self.pipeline, self.generation, self.options, self.at, self.stop,
+            entries=self.counted.rows if self.counted is not None else 0, refused=refused,
+        )  # fmt: skip
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
         self.report.to_compare = reading.rows
@@ -80,9 +87,18 @@ class Pass:
             return
         self._delete(reading)
         if self.ended and not self.stop.is_set():
-            cursor.keep(self.pipeline, self.generation, reading, self.stop, conflicts=self.report.conflicts)
+            cursor.keep(
+                self.pipeline, self.generation, reading, self.stop,
+                conflicts=self.report.conflicts, entries=self._entries, more=self.new - self.guard.deleted,
+            )  # fmt: skip
 
-    def _guard(self) -> Guard:
+    def _entries(self) -> int:
+        """Rows of the ledger now; counted again only where some may have come or gone."""
+        if self.counted is not None and not self.new and not self.guard.deleted:
+            return self.counted.rows
+        return patiently(self.stop, self.generation.count)
+
+    def _guard(self, tries: Tries) -> Guard:
         options = self.options
         # Whoever follows a table names rows and lets them go: that must not take time by the size of the table. Of a
         # range of a fleet the rows were counted by whoever sent it.
@@ -91,7 +107,7 @@ class Pass:
         return Guard(
             self.pipeline, self.generation, self.report, self.stop,
             standing=self.counted, allowed=options.allow_delete,
-            whole=options.selection is None and options.limit is None and not options.retry_failed,
+            whole=options.whole, tries=tries,
         )  # fmt: skip
 
     @contextmanager
@@ -140,17 +156,19 @@ class Pass:
         self.report.read += len(page.rows)
         self.report.last_key = page.rows[-1].key
         self.matched += page.known
+        self.new += len(page.rows) - page.known - sum(change.kind is Kind.EMPTY for change in page.changes)
         self.emptied += self.engine.take(page)
         self.owed_room += 1
 
     def _delete(self, reading: cursor.Reading) -> None:
         """Delete what is in the ledger and should not be."""
-        pipeline, generation, options, stop, guard = self.pipeline, self.generation, self.options, self.stop, self.guard
-        present = guard.rows or 0
-        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing and not options.followed
-        entries = patiently(stop, generation.count) - len(self.emptied) if sweeps and reading.incremental else 0
-        number = missing(pipeline, generation, reading, present - self.matched, entries, stop) if sweeps else 0
-        gone = guard.gone(options.selection, len(self.emptied), self.progress) if number or self._followed else []
+        pipeline, options, stop, guard = self.pipeline, self.options, self.stop, self.guard
+        sweeps = self.ended and knows_share(options) and not pipeline.keep_missing
+        named = options.selection is not None
+        if sweeps and not named:
+            entries = self._entries() - len(self.emptied) if reading.incremental else 0
+            sweeps = missing(pipeline, reading, (guard.rows or 0) - self.matched, entries, stop) > 0
+        gone = guard.gone(options.selection, len(self.emptied), self.progress) if sweeps else []
         # Of a range of a fleet it is known what share of that range goes.
         of_part = None if guard.rows is not None or options.followed else self.matched
         guard.check(len(gone), len(self.emptied), of_part)
@@ -158,11 +176,6 @@ class Pass:
         guard.delete_gone(gone, self.progress)
         if options.whole and self.ended and not stop.is_set():
             guard.settle()
-
-    @property
-    def _followed(self) -> bool:
-        """Rows that the database named: they are looked for without counting those that are gone first."""
-        return self.options.followed and self.ended and not self.pipeline.keep_missing
 
 
 def _of_part(options: Options) -> bool:

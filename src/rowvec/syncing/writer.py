@@ -10,7 +10,7 @@ from collections.abc import Callable
 from rowvec.errors import EmbedderError
 from rowvec.stores.base import GenerationHandle
 from rowvec.syncing.pages import new_failure
-from rowvec.syncing.refusals import RowWriter
+from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector, WriteBatch
 
 COMMIT_SECONDS = 2.0
@@ -24,6 +24,7 @@ class Writer:
         report: what becomes of rows is counted there.
         abort: set when nobody waits any more for a database that does not answer.
         amend: called with each batch before it is written.
+        tries: of the run, which others that write in it share.
 
     Attributes:
         batch: what is written next; whoever knows more about it may add to it.
@@ -36,13 +37,14 @@ class Writer:
         report: Report,
         abort: threading.Event,
         amend: Callable[[WriteBatch], None] | None,
+        tries: Tries | None = None,
     ) -> None:
         self.batch = WriteBatch()
         self.vectors: dict[bytes, TextVector] = {}
-        self._rows = RowWriter(generation, abort)
+        self._rows = RowWriter(generation, abort, tries)
         self._report, self._amend = report, amend
-        self._counted: dict[Key, tuple[str, Document]] = {}
-        """Rows in the batch, and what of the report each is counted as."""
+        self._counted: dict[Key, tuple[tuple[str, ...], Document]] = {}
+        """Rows in the batch, and the fields of the report that each is counted in."""
         self._bytes = 0
         """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
         self._committed_at = time.monotonic()
@@ -50,17 +52,16 @@ class Writer:
     def update(self, change: Change) -> None:
         self.batch.updates.append(change.document)
         self._bytes += len(change.document.text)
-        self._count(change.document, "updated")
+        self._count(change.document, ("updated",))
 
     def add(self, change: Change, vector: TextVector, *, reused: bool) -> None:
-        document, report = change.document, self._report
+        document = change.document
         expected = change.before.text_hash if change.before is not None else None
         self.batch.entries.append(Entry(document, vector.vector, expected, vector.truncated))
         self.vectors[document.text_hash] = vector
         self._bytes += len(document.text)
-        report.reused += reused
-        report.truncated += vector.truncated
-        self._count(document, "inserted" if change.kind is Kind.INSERT else "embedded")
+        kind = "inserted" if change.kind is Kind.INSERT else "embedded"
+        self._count(document, (kind, *["reused"] * reused, *["truncated"] * vector.truncated))
 
     def fail(self, change: Change, error: EmbedderError) -> None:
         document, now = change.document, dt.datetime.now(dt.UTC)
@@ -82,15 +83,17 @@ class Writer:
         for key, place in written.refused.items():
             # What was counted when it was decided did not come about.
             if place in ("entries", "updates"):
-                name, document = counted[key]
-                setattr(report, name, getattr(report, name) - 1)
+                names, document = counted[key]
+                for name in names:
+                    setattr(report, name, getattr(report, name) - 1)
                 report.unfit -= len(document.unfit)
             report.failed += place != "failures"
         self.vectors.clear()
 
-    def _count(self, document: Document, name: str) -> None:
-        self._counted[document.key] = name, document
-        setattr(self._report, name, getattr(self._report, name) + 1)
+    def _count(self, document: Document, names: tuple[str, ...]) -> None:
+        self._counted[document.key] = names, document
+        for name in names:
+            setattr(self._report, name, getattr(self._report, name) + 1)
         self._report.unfit += len(document.unfit)
 
     def commit_when_due(self) -> None:
