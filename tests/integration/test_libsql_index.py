@@ -252,7 +252,9 @@ def test_triggers_of_an_index_that_an_older_version_made_are_made_again(tmp_path
         write(store, MODELS[0], vectors, None, "a")
         rows(store, MODELS[0]).index.build()
     database = LocalDatabase(str(path))
-    triggers = dict(database.query("select name, sql from sqlite_master where name glob 'rowvec_indexed_*'"))
+    triggers: dict[str, str] = dict(
+        database.query("select name, sql from sqlite_master where name glob 'rowvec_indexed_*'")
+    )
     newer = ' and not exists (select 1 from "rowvec_distinct_items_1" where vector_hash = new.vector_hash)'
     older = {
         name: sql.replace(newer, "").replace("insert into", "insert or ignore into") for name, sql in triggers.items()
