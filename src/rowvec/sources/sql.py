@@ -255,7 +255,7 @@ class SqlSource:
 
     def checks(self) -> list[Check]:
         """What may go wrong with the database, for `rowvec check`."""
-        return self._database.checks()
+        return self._database.checks(self._relation)
 
     # --- checks --------------------------------------------------------------------------------------------
 

@@ -190,8 +190,8 @@ class Database(ABC):
         """About how many rows a table has; None where only counting would tell."""
         return None
 
-    def checks(self) -> list[Check]:
-        """Lines for `rowvec check`, of what may go wrong."""
+    def checks(self, relation: Relation) -> list[Check]:
+        """Lines for `rowvec check`, of what may go wrong where this is read."""
         return []
 
     def witness(self, connection: Connection, relation: Relation) -> str | None:
