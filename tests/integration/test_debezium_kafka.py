@@ -78,7 +78,7 @@ def test_events_of_all_partitions_are_carried_out_once(broker: Broker, postgres_
     assert report.read == len(changes) - 2000
     vectors_match_rows(pipeline, state)
     offsets = rows_of(pipeline).offsets()
-    assert sum(map(int, offsets.values())) == len(changes)
+    assert sum(int(offset.partition("@")[0]) for offset in offsets.values()) == len(changes)
     assert set(offsets) == {f"things/{number}" for number in range(4)}
 
     embedded = len(texts_of(pipeline))
@@ -162,6 +162,44 @@ def test_events_that_kafka_deleted_are_missed_loudly(broker: Broker) -> None:
     beyond = {f"things/{number}": "500" for number in range(4)}
     with pytest.raises(SourceError, match=r"the events of things/\d from offset 500 on are gone"):
         list(events.batches(beyond, 10, follow=False, stop=threading.Event()))
+
+
+def read_on(broker: Broker, offsets: dict[str, str]) -> tuple[list[Any], dict[str, str]]:
+    """The keys of all events after `offsets`, and the offsets after them."""
+    events = follow(broker).source
+    assert isinstance(events, KafkaEvents)
+    keys, after = [], dict(offsets)
+    for batch in events.batches(offsets, 10, follow=False, stop=threading.Event()):
+        keys += [event.key for event in batch.events]
+        after |= batch.offsets
+    return keys, after
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_topic_that_was_made_again_is_read_from_its_beginning_and_said_so(
+    broker: Broker, count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker.send([put(1, f"text {n}", n + 1) for n in range(5)])
+    keys, offsets = read_on(broker, {})
+    assert keys == [1] * 5
+    again = Broker()
+    again.send([put(1, f"other {n}", n + 1) for n in range(count)])
+    keys, offsets = read_on(again, offsets)
+    assert keys == [1] * count, "its offsets begin at 0, whatever was remembered"
+    assert ["was deleted and created again" in record.message for record in caplog.records] == [True]
+    again.send([put(1, "more", 20)])
+    assert read_on(again, offsets)[0] == [1]
+    assert len(caplog.records) == 1
+    again.producer.flush(5)
+
+
+def test_offsets_of_an_older_version_are_read_on_from(broker: Broker, caplog: pytest.LogCaptureFixture) -> None:
+    broker.send([put(1, f"text {n}", n + 1) for n in range(5)])
+    _, offsets = read_on(broker, {})
+    (stream,) = offsets
+    assert read_on(broker, {stream: "3"})[0] == [1, 1]
+    assert read_on(broker, offsets) == ([], offsets)
+    assert not caplog.records
 
 
 @pytest.mark.slow

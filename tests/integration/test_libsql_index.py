@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from rowvec.errors import StoreError
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.index import IndexStatus
-from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql import LibsqlStore, migrations
+from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.write import vector_in
-from rowvec.types import ColumnType, Document, Entry, Vectors, WriteBatch
+from rowvec.types import ColumnType, Document, Entry, Fingerprint, State, Stored, Vectors, WriteBatch
 from tests.support import digest
 
 DIMENSION = 64
@@ -169,3 +172,100 @@ def test_a_table_of_any_name_can_have_an_index_and_shares_it_with_no_other(tmp_p
         rows(store).index.drop()
         rows(store).index.build()
         store.close()
+
+
+MODELS = [replace(SPEC, fingerprint=Fingerprint("openai", model, "1", DIMENSION)) for model in "abc"]
+
+
+def write(store: LibsqlStore, spec: TableSpec, vectors: Vectors, before: str | None, now: str) -> None:
+    """Thirty rows of ten texts, so that vectors are shared."""
+    batch = [
+        Entry(
+            Document(n, f"{now} {n % 10}", (), digest(f"{now} {n % 10}"), b""),
+            vectors[n % 10],
+            None if before is None else digest(f"{before} {n % 10}"),
+        )
+        for n in range(30)
+    ]
+    assert rows(store, spec).write(WriteBatch(batch)) == 0
+
+
+def by_hand(path: Path, *statements: str) -> None:
+    database = LocalDatabase(str(path))
+    database.transact([Statement(statement) for statement in statements])
+    database.close()
+
+
+def lose_books(path: Path) -> None:
+    own = {table for table, _ in migrations.declared()} | {"rowvec_meta", "rowvec_identity", "rowvec_unfit"}
+    by_hand(path, *(f"drop table {name}" for name in own | {"rowvec_deletions", "rowvec_refusals"}))
+
+
+def test_an_index_of_a_second_generation_goes_on_where_the_books_were_lost(tmp_path: Path) -> None:
+    path, vectors = tmp_path / "vectors.db", directions(60)
+    with closing(LibsqlStore(str(path), table="items")) as store:
+        store.prepare(MODELS[0])
+        write(store, MODELS[0], vectors, None, "a")
+        rows(store, MODELS[0]).index.build()
+        store.prepare(MODELS[1])
+        write(store, MODELS[1], vectors[10:], None, "b")
+        store.activate(MODELS[1])
+    lose_books(path)
+    with closing(LibsqlStore(str(path), table="items")) as store:
+        store.prepare(MODELS[1])
+        assert set(rows(store, MODELS[1]).lookup(range(30)).values()) == {
+            Stored(digest(f"b {n}"), bytes(16)) for n in range(10)
+        }, "hashes are there, and metadata and words are written again"
+        assert rows(store, MODELS[1]).index.status() == [IndexStatus("diskann")]
+        write(store, MODELS[1], vectors[15:], "b", "c")
+        found = rows(store, MODELS[1]).nearest(vectors[16], 3)
+        assert (found.exact, set(found.keys)) == (False, {1, 11, 21})
+        # The table of the former generation is still there, and no book lists it.
+        store.prepare(MODELS[2])
+        write(store, MODELS[2], vectors[30:], None, "d")
+        store.activate(MODELS[2])
+        assert {each.state: each.rows for each in store.generations(MODELS[2])} == {State.LIVE: 30, State.PREVIOUS: 30}
+        assert set(rows(store, MODELS[2]).nearest(vectors[31], 3).keys) == {1, 11, 21}
+
+
+@pytest.mark.parametrize("piece", ["trigger rowvec_indexed_insert_items_1", "table rowvec_distinct_items_1"])
+def test_an_index_that_lost_a_piece_with_the_books_is_given_up(tmp_path: Path, piece: str) -> None:
+    path, vectors = tmp_path / "vectors.db", directions(30)
+    with closing(filled(path, vectors)) as store:
+        rows(store).index.build()
+    lose_books(path)
+    by_hand(path, f"drop {piece}")
+    with closing(LibsqlStore(str(path), table="items")) as store:
+        store.prepare(SPEC)
+        assert rows(store).index.status() == []
+        add(store, 30, directions(1, seed=7))
+        assert rows(store).nearest(directions(1, seed=7)[0], 1).keys == [30]
+        rows(store).index.build()
+        found = rows(store).nearest(directions(1, seed=7)[0], 1)
+        assert (found.exact, found.keys) == (False, [30])
+
+
+def test_triggers_of_an_index_that_an_older_version_made_are_made_again(tmp_path: Path) -> None:
+    path, vectors = tmp_path / "vectors.db", directions(60)
+    with closing(LibsqlStore(str(path), table="items")) as store:
+        store.prepare(MODELS[0])
+        write(store, MODELS[0], vectors, None, "a")
+        rows(store, MODELS[0]).index.build()
+    database = LocalDatabase(str(path))
+    triggers: dict[str, str] = dict(
+        database.query("select name, sql from sqlite_master where name glob 'rowvec_indexed_*'")
+    )
+    newer = ' and not exists (select 1 from "rowvec_distinct_items_1" where vector_hash = new.vector_hash)'
+    older = {
+        name: sql.replace(newer, "").replace("insert into", "insert or ignore into") for name, sql in triggers.items()
+    }
+    assert sum(older[name] != triggers[name] for name in triggers) == 2
+    made = [sql for name in triggers for sql in (f"drop trigger {name}", older[name])]
+    database.transact([Statement(sql) for sql in [*made, "delete from rowvec_meta where version > 6"]])
+    database.close()
+    with closing(LibsqlStore(str(path), table="items")) as store:
+        store.prepare(MODELS[0])
+        write(store, MODELS[0], vectors[5:], "a", "b")
+    database = LocalDatabase(str(path))
+    assert dict(database.query("select name, sql from sqlite_master where name glob 'rowvec_indexed_*'")) == triggers
+    database.close()

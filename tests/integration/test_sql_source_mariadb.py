@@ -32,6 +32,27 @@ def mariadb() -> Iterator[tuple[str, Run]]:
         yield database
 
 
+@pytest.mark.parametrize("asked", [{"table": "t"}, {"query": "select * from t"}])
+def test_a_float_has_every_digit_it_was_stored_with_and_no_more(
+    mariadb: Any, source: Open, asked: dict[str, str]
+) -> None:
+    """The server writes six digits of a FLOAT: 123456.7 came as 123457, and a change of the seventh was not seen."""
+    url, run = mariadb
+    stored = [19.99, 123456.7, 16777216.0, 1234567.0, 3.4e38, 1.17549e-38, 0.1, -2.5, None]
+    run("create table t (id int primary key, `the price` float, g float(7,2), d double)")
+    run(
+        "insert into t values "
+        + ", ".join(f"({n}, {'null' if v is None else v}, 99999.99, 0.1)" for n, v in enumerate(stored))
+    )
+    some = source(url, key="id", **asked)
+    read = [row.values for page in some.pages(4) for row in page]
+    assert [row["the price"] for row in read] == stored
+    assert {(row["g"], row["d"]) for row in read} == {(99999.99, 0.1)}
+    documents = Documents(build_recipe(some.columns, "id", columns=["the price"]), some.columns)
+    page = next(some.pages(2))
+    assert [documents(row).text for row in page] == ["the price: 19.99", "the price: 123456.7"]
+
+
 def test_every_type_of_mariadb_has_a_word_and_a_text(mariadb: Any, source: Open) -> None:
     url, run = mariadb
     run(

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import SourceError, SourceUnavailable
@@ -160,6 +161,63 @@ def test_a_table_without_permission_names_the_grant(postgres: Any, source: Open)
             source(url.replace("postgres@", f"{role}:hunter2@"), table="t")
     finally:
         run(f"drop role {role}")
+
+
+def test_rows_that_policies_hide_are_said_by_the_check(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    role = f"reader_{uuid4().hex[:8]}"
+    run('create table "Orders" (id int primary key, a text)')
+    run("insert into \"Orders\" values (1, 'x'), (2, 'y')")
+    run('create view seen as select * from "Orders"')
+    run(f"create role {role} login password 'x'")
+    run(f'grant select on "Orders", seen to {role}')
+    reader = str(make_url(url).set(username=role, password="x").render_as_string(hide_password=False))
+    try:
+        assert source(reader, table="Orders").checks() == []
+        run('alter table "Orders" enable row level security')
+        run(f'create policy one on "Orders" to {role} using (id = 1)')
+        limited = source(reader, table="Orders")
+        assert limited.count() == 1
+        (line,) = limited.checks()
+        assert line.ok
+        assert line.detail == 'row-level security of "Orders" hides rows without an error'
+        assert source(url, table="Orders").checks() == [], "whom no policy binds"
+        assert source(reader, table="seen").checks() == [], "the owner of the view sees every row"
+        run("create view theirs as select * from seen")
+        run(f"alter view theirs owner to {role}")
+        run("alter view seen set (security_invoker = true)")
+        assert len(source(reader, table="seen").checks()) == 1
+        assert len(source(reader, table="theirs").checks()) == 1
+    finally:
+        run(f"drop owned by {role}")
+        run(f"drop role {role}")
+
+
+def test_a_view_whose_owner_may_not_read_its_table_is_refused_by_the_names_of_both(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    role = f"owner_{uuid4().hex[:8]}"
+    run("create table base (id int primary key, a text)")
+    run("create view seen as select * from base")
+    run(f"create role {role}")
+    run(f"alter view seen owner to {role}")
+    try:
+        with pytest.raises(SourceError, match="permission denied for table base") as caught:
+            source(url, table="seen").count()
+        assert "its owner needs a right" in (caught.value.hint or "")
+    finally:
+        run(f"drop owned by {role}")
+        run(f"drop role {role}")
+
+
+def test_the_check_says_that_a_trigger_forbids_prepared_transactions(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    run("create table t (id int primary key, a text)")
+    some = source(url, table="t")
+    notifier = some.notifier()
+    allowed = notifier.prepares()
+    assert some.checks() == []
+    notifier.carry_out(notifier.install_sql())
+    assert [line.what for line in some.checks()] == ["notify"] * allowed
 
 
 def test_a_connection_that_the_server_closed_is_replaced(postgres: Any, source: Open) -> None:

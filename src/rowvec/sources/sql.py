@@ -126,7 +126,7 @@ class SqlSource:
         if until is not None:
             selected.append(self._order(self._key) <= self._order(self._bound(until)))
         names, position = self._names, self._position
-        columns = [self._read_key if name == self.key else sa.column(name) for name in names]
+        columns = [self._read_key if name == self.key else self._database.read_value(name) for name in names]
         while True:
             bounds = list(selected)
             if after is not None:
@@ -136,7 +136,7 @@ class SqlSource:
             if self._database.met_bad_text and self._database.refuses_bad_text:
                 self._refuse_bad_text(values)
             keys = self._checked([row[position] for row in values])
-            page = _page(names, keys, values[:size])
+            page = _page(names, keys, self._database.whole_values(names, values[:size]))
             if page:
                 yield page
             if len(values) <= size:
@@ -255,7 +255,7 @@ class SqlSource:
 
     def checks(self) -> list[Check]:
         """What may go wrong with the database, for `rowvec check`."""
-        return self._database.checks()
+        return self._database.checks(self._relation)
 
     # --- checks --------------------------------------------------------------------------------------------
 

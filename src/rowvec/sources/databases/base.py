@@ -136,6 +136,14 @@ class Database(ABC):
         """What is selected to read the keys of the column, of that type."""
         return sa.column(key)
 
+    def read_value(self, column: str) -> ColumnElement[Any]:
+        """What is selected to read any other column."""
+        return sa.column(column)
+
+    def whole_values(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """Rows of `read_value` with the values as they are in the table."""
+        return rows
+
     @property
     def key_is_text(self) -> bool:
         """A key of type text is a text to the database as well."""
@@ -182,8 +190,8 @@ class Database(ABC):
         """About how many rows a table has; None where only counting would tell."""
         return None
 
-    def checks(self) -> list[Check]:
-        """Lines for `rowvec check`, of what may go wrong."""
+    def checks(self, relation: Relation) -> list[Check]:
+        """Lines for `rowvec check`, of what may go wrong where this is read."""
         return []
 
     def witness(self, connection: Connection, relation: Relation) -> str | None:

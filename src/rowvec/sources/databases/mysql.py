@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
 
+from rowvec.documents.values import shortest
 from rowvec.errors import MissingExtraError, RowvecError, SourceError
 from rowvec.sources.column_types import inferred, named
 from rowvec.sources.databases.base import (
@@ -48,6 +50,8 @@ class MySqlDatabase(Database):
         super().__init__(url)
         self._packet: int | None = None
         """Bytes in one statement that the server takes."""
+        self._singles: frozenset[str] = frozenset()
+        """Columns of type FLOAT."""
         if importlib.util.find_spec("pymysql") is None:
             raise MissingExtraError("Reading MySQL or MariaDB", "mysql")
         self.location = server_name("MySQL", parsed, 3306)
@@ -69,12 +73,32 @@ class MySqlDatabase(Database):
             quoted = self.engine.dialect.identifier_preparer.format_table(
                 sa.table(relation.table, schema=relation.schema)
             )
-            rows = connection.exec_driver_sql(f"show columns from {quoted}")
+            rows = connection.exec_driver_sql(f"show columns from {quoted}").all()
+            self._singles = frozenset(row[0] for row in rows if _text(row[1]).lower().startswith("float"))
             return [Column(row[0], named(_text(row[1])) or ColumnType.TEXT) for row in rows]
         described, rows_seen = self.sample(connection, relation)
+        self._singles = frozenset(column[0] for column in described if _is_single(column))
         return [
             Column(column[0], _described(column) or inferred(row[index] for row in rows_seen))
             for index, column in enumerate(described)
+        ]
+
+    def read_value(self, column: str) -> ColumnElement[Any]:
+        """Of a FLOAT the server writes six digits, and of a DOUBLE all of them: 123456.7 would be read as 123457."""
+        value: ColumnElement[Any] = sa.column(column)
+        return (value + sa.literal_column("0e0")).label(column) if column in self._singles else value
+
+    def whole_values(self, names: Sequence[str], rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+        """A FLOAT that was read as a DOUBLE is 19.989999771118164 where 19.99 was stored."""
+        singles = [name in self._singles for name in names]
+        if not any(singles):
+            return rows
+        return [
+            tuple(
+                shortest(np.float32(value)) if single and value is not None else value
+                for single, value in zip(singles, row, strict=True)
+            )
+            for row in rows
         ]
 
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:
@@ -176,6 +200,12 @@ def _described(column: Sequence[Any]) -> ColumnType | None:
         codes.TIMESTAMP: ColumnType.TIMESTAMP,
         codes.JSON: ColumnType.JSON,
     }.get(column[1])
+
+
+def _is_single(column: Sequence[Any]) -> bool:
+    from pymysql.constants import FIELD_TYPE
+
+    return bool(column[1] == FIELD_TYPE.FLOAT)
 
 
 def _text(value: Any) -> str:

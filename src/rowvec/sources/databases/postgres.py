@@ -27,6 +27,7 @@ from rowvec.sources.databases.base import (
     readable,
     server_name,
 )
+from rowvec.sources.databases.postgres_checks import table_checks
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
@@ -170,13 +171,13 @@ class PostgresDatabase(Database):
         )
         return repr(tuple(connection.execute(statement, {"name": name}).one()))
 
-    def checks(self) -> list[Check]:
+    def checks(self, relation: Relation) -> list[Check]:
         with self.connect() as connection:
+            lines = [] if relation.table is None else table_checks(connection, relation.table, relation.schema)
             driver = connection.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
             usage = queue_usage(driver)
             (limit,) = driver.execute("show statement_timeout").fetchone() or ("0",)
-        lines = []
         if limit != "0":
             fix = "Where that happens: a smaller source.page_size, an index on the key, or a higher limit."
             lines.append(Check("source", True, f"statement_timeout = {limit}: what takes longer is not read", fix))
@@ -216,7 +217,10 @@ class PostgresDatabase(Database):
         if code in ("22021", "22P05") or isinstance(error, UnicodeError):
             return self.refused(line, ENCODING_HINT)
         if code == "42501":
-            return self.refused(line, "Grant the user SELECT on it, and USAGE on its schema.")
+            hint = (
+                "Grant the user SELECT on it, and USAGE on its schema. What a view reads, its owner needs a right to."
+            )
+            return self.refused(line, hint)
         if STATEMENT_MODE in line:
             return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 import time
+import zlib
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, NoReturn
@@ -32,6 +33,7 @@ DOWN_SECONDS = 60.0
 """Brokers that are gone for so long end the reading."""
 _SECRET = re.compile(r"password|secret|token|key|jaas", re.IGNORECASE)
 _log = logging.getLogger(__name__)
+_waits = logging.getLogger("rowvec.waits")
 
 
 class KafkaEvents(EventStream):
@@ -80,7 +82,7 @@ class KafkaEvents(EventStream):
     def _record(self, message: Any) -> Record | SourceError:
         stream = f"{message.topic()}/{message.partition()}"
         location = f"{stream}, offset {message.offset()}"
-        following = str(message.offset() + 1)
+        following = f"{message.offset() + 1}@{_mark(message)}"
         try:
             return Record(stream, location, key_of(message.key()), _parsed(message.value(), location), following)
         except SourceError as error:
@@ -91,7 +93,11 @@ class KafkaEvents(EventStream):
 
 
 class _Reading:
-    """One reading of all partitions of some topics."""
+    """One reading of all partitions of some topics.
+
+    A topic that is deleted and made again counts from 0, and may have more events by now than had been read of the old
+    one. So what is kept beside an offset is a mark of the event before it, which is looked at again first.
+    """
 
     def __init__(
         self,
@@ -108,6 +114,11 @@ class _Reading:
         self._last_problem = ""
         self._partitions: set[tuple[str, int]] = set()
         self._at_end: set[tuple[str, int]] = set()
+        self._unproved: dict[tuple[str, int], tuple[int, str]] = {}
+        """The offset that was kept, and the mark of the event before it, of partitions not known to be the same yet."""
+        self._from: dict[tuple[str, int], int] = {}
+        """Events before this offset were read already."""
+        self._out_of_range = (self._kafka.KafkaError._AUTO_OFFSET_RESET, self._kafka.KafkaError.OFFSET_OUT_OF_RANGE)
         self._idle = False
         try:
             self._consumer = self._kafka.Consumer(
@@ -142,12 +153,18 @@ class _Reading:
     def messages(self) -> list[Any]:
         """Those that are there; where there are none, it waits a moment for some."""
         found = []
+        begun: set[tuple[str, int]] = set()
         for message in self._consumer.consume(MESSAGES, POLL_SECONDS if self._idle else 0.01):
             partition = (message.topic(), message.partition())
-            if message.error() is None:
+            if partition in begun:
+                continue
+            if partition in self._unproved and not self._proves(message, partition):
+                begun.add(partition)
+            elif message.error() is None:
                 self._at_end.discard(partition)
                 self._down_since = None
-                found.append(message)
+                if message.offset() >= self._from.get(partition, 0):
+                    found.append(message)
             elif message.error().code() == self._kafka.KafkaError._PARTITION_EOF:
                 self._at_end.add(partition)
                 self._down_since = None
@@ -184,17 +201,63 @@ class _Reading:
             self._consumer.incremental_assign([self._start(*each) for each in new])
 
     def _start(self, topic: str, partition: int) -> Any:
-        kept = self._offsets.get(f"{topic}/{partition}")
+        kept, _, mark = self._offsets.get(f"{topic}/{partition}", "").partition("@")
         # Of what another version of rowvec wrote in a way of its own, everything is read again and recognised.
-        offset = int(kept) if kept is not None and kept.isdecimal() else self._kafka.OFFSET_BEGINNING
+        offset = int(kept) if kept.isdecimal() else self._kafka.OFFSET_BEGINNING
+        if mark and offset > 0:
+            self._unproved[topic, partition] = offset, mark
+            self._from[topic, partition] = offset
+            offset -= 1
         return self._kafka.TopicPartition(topic, partition, offset)
+
+    def _proves(self, message: Any, partition: tuple[str, int]) -> bool:
+        """The first answer of a partition tells that it is the one that was read before, or cannot tell; if it does
+        not, reading has begun elsewhere."""
+        offset, mark = self._unproved.pop(partition)
+        if message.error() is None:
+            if message.offset() != offset - 1 or _mark(message) == mark:
+                return True  # Compaction may have taken that event away.
+        elif message.error().code() == self._kafka.KafkaError._PARTITION_EOF:
+            if message.offset() >= offset:
+                return True
+        elif message.error().code() not in self._out_of_range:
+            self._unproved[partition] = offset, mark
+            return True
+        elif self._end(partition) >= offset:
+            # The event before it was deleted, as old ones are: whether others are missing is another question.
+            self._move(partition, offset)
+            return False
+        name = "/".join(map(str, partition))
+        _waits.warning(
+            "%s: %s was deleted and created again: it is read from its beginning. Rows that were deleted meanwhile may"
+            " still have vectors: compare with the table once (rowvec sync --full).", self._location, name,
+        )  # fmt: skip
+        self._from.pop(partition)
+        self._at_end.discard(partition)
+        self._move(partition, self._kafka.OFFSET_BEGINNING)
+        return False
+
+    def _move(self, partition: tuple[str, int], offset: int) -> None:
+        # Not `seek`, which is refused after an offset that was out of range.
+        self._consumer.incremental_unassign([self._kafka.TopicPartition(*partition)])
+        self._consumer.incremental_assign([self._kafka.TopicPartition(*partition, offset)])
+
+    def _end(self, partition: tuple[str, int]) -> int:
+        try:
+            _, high = self._consumer.get_watermark_offsets(
+                self._kafka.TopicPartition(*partition), timeout=METADATA_SECONDS
+            )
+        except self._kafka.KafkaException as error:
+            raise self._unavailable(self._scrubbed(error)) from None
+        return int(high)
 
     def _raise(self, message: Any, partition: tuple[str, int]) -> NoReturn:
         code, codes = message.error().code(), self._kafka.KafkaError
         name = "/".join(map(str, partition))
-        if code in (codes._AUTO_OFFSET_RESET, codes.OFFSET_OUT_OF_RANGE):
+        if code in self._out_of_range:
+            kept = self._offsets.get(name, "0").partition("@")[0]
             raise SourceError(
-                f"{self._location}: the events of {name} from offset {self._offsets.get(name, 0)} on are gone: Kafka"
+                f"{self._location}: the events of {name} from offset {kept} on are gone: Kafka"
                 " deleted them before they were read, or the topic was created again.",
                 hint="Compare with the table once (rowvec sync --full), or read all there is with --from-start.",
             )
@@ -227,6 +290,13 @@ def _confluent_kafka() -> Any:
     except ImportError:
         raise MissingExtraError("Kafka", "kafka") from None
     return confluent_kafka
+
+
+def _mark(message: Any) -> str:
+    """Tells an event from the one that has its offset in another topic of the same name."""
+    _, time_stamp = message.timestamp()
+    said = b"%d|%s|%s" % (time_stamp, message.key() or b"", message.value() or b"")
+    return f"{zlib.crc32(said):08x}"
 
 
 def _parsed(raw: bytes | None, location: str) -> Any:

@@ -25,7 +25,7 @@ from rowvec.stores.generation_policy import (
     filled,
     standing,
 )
-from rowvec.stores.libsql import books, migrations, retyping, schema
+from rowvec.stores.libsql import books, index, migrations, retyping, schema
 from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
 from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
@@ -188,7 +188,7 @@ class Generations:
             raise StoreError(f"{self._location}: {wrong}", hint="Set store.language.")
         known = self.read()
         state, old, removed = self._chosen(known, spec)
-        number = old.number if old else 1 + max((generation.number for generation in known.values()), default=0)
+        number = old.number if old else self._number(known, state, adopts=not removed)
         wanted = self._wanted(spec, old, state, number)
         tables = Tables(self._target, WORDS[state], number, wanted.since)
         stands = self.tables(old) if old else tables
@@ -205,10 +205,18 @@ class Generations:
                 # First it gets its name: the next look finds it there.
                 wanted = replace(wanted, key_type=old.key_type, metadata=old.metadata, language=old.language)
                 return tables, [*removed, self._save(wanted)]
+        if columns and wanted.vector_index is None:
+            missing += index.removal(tables)
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
             older = old is not None and old.language and spec.language == format_of(old.language)[0]
             missing += schema.carried_keywords(tables, spec) if older else schema.new_keywords(tables)
         return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
+
+    def _number(self, known: dict[State, Generation], state: State, *, adopts: bool) -> int:
+        """Of a generation that the books do not list: its own where its table is there, else one that nobody has."""
+        numbers = schema.numbers(self._database, self._target)
+        its_own = numbers.get(Tables(self._target, WORDS[state]).name) if adopts else None
+        return its_own or 1 + max([*numbers.values(), *(each.number for each in known.values())], default=0)
 
     def _chosen(
         self, known: dict[State, Generation], spec: TableSpec
@@ -223,8 +231,8 @@ class Generations:
             return State.LIVE, live, []
         if action is Action.FILL_BUILDING:
             return State.BUILDING, building, []
-        self._check_names(known)
-        gone = schema.removal(self.tables(building)) if building else []
+        gone = self._abandoned(known)
+        gone += schema.removal(self.tables(building)) if building else []
         if action is Action.BEGIN_BUILDING:
             return State.BUILDING, None, gone
         moved = self._moved(WORDS[State.PREVIOUS], WORDS[State.BUILDING])
@@ -233,20 +241,27 @@ class Generations:
     def _is_empty(self, tables: Tables) -> bool:
         return not self._database.query(f"select 1 from {tables.vectors} limit 1")
 
-    def _check_names(self, known: Collection[State]) -> None:
-        """
+    def _abandoned(self, known: Collection[State]) -> list[Statement]:
+        """What removes generations that the books have lost: nobody can tell which model made them.
+
         Raises:
             StoreError: a table that is no generation of this one has a name that a generation is going to have.
         """
-        wanted = [state for state in (State.BUILDING, State.PREVIOUS) if state not in known]
-        for name in (Tables(self._target, WORDS[state]).name for state in wanted):
-            if schema.columns_of(self._database, name):
+        gone: list[Statement] = []
+        numbers = schema.numbers(self._database, self._target)
+        for word in (WORDS[state] for state in (State.BUILDING, State.PREVIOUS) if state not in known):
+            name = Tables(self._target, word).name
+            columns = schema.columns_of(self._database, name)
+            if name in numbers and set(schema.OWN) <= columns.keys():
+                gone += schema.removal(Tables(self._target, word, numbers[name]))
+            elif columns:
                 raise StoreError(
                     f"{self._location}: a new model's vectors are made beside the old ones, for which the"
                     f" name {name} has"
                     " to be free; a table or view of that name is there that does not belong to it.",
                     hint="Give that table another name, or this store.",
                 )
+        return gone
 
     def has_other_words(self, spec: TableSpec) -> bool:
         """The live keyword index is of another format or language than a sync would make."""
@@ -254,6 +269,7 @@ class Generations:
         return live is not None and _words(live.language) != _words(_language(spec))
 
     def _wanted(self, spec: TableSpec, old: Generation | None, state: State, number: int) -> Generation:
+        named = Tables(self._target, WORDS[state], number)
         return Generation(
             state=state,
             number=number,
@@ -270,7 +286,7 @@ class Generations:
             settings=spec.settings,
             since=old.since if old and old.state == state else now(),
             undone=old is not None and old.state == state and old.undone,
-            vector_index=old.vector_index if old else None,
+            vector_index=old.vector_index if old else index.standing(self._database, named),
         )
 
     def _check(self, old: Generation, spec: TableSpec, tables: Tables) -> None:

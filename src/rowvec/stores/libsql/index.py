@@ -8,6 +8,7 @@ has each distinct vector once, found by `vector_hash`; triggers keep the two in 
 from __future__ import annotations
 
 import math
+import re
 import time
 
 from rowvec.errors import StoreError
@@ -17,15 +18,53 @@ from rowvec.stores.libsql import search
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import vector_in
+from rowvec.stores.libsql.write import marks, vector_in
 from rowvec.types import Progress, Ranked, Vector
 
 KIND = "diskann"
+_PARTS = ("hashes", "distinct", "indexed_insert", "indexed_delete", "indexed_update")
+"""Beside the index itself: what belongs to it; see `Tables.named`."""
 INDEX_SECONDS = 5.0
 """A new or dropped index is noticed within so long."""
 _BATCH = 200
 _OVERFETCH = 2
 """The index gives a few more candidates than asked for; the exact distance then orders them."""
+
+
+_FORMER = "select new.vector_hash, new.embedding where new.embedding is not null"
+_NEW = _FORMER + " and not exists (select 1 from {} where vector_hash = new.vector_hash)"
+"""Not `or ignore`: inside a trigger SQLite follows the conflict rule of the outer statement."""
+
+
+def renewed_triggers(database: Database) -> list[Statement]:
+    """The statements that make triggers of `insert or ignore` again, whether or not the books know their index."""
+    found = database.query(
+        "select name, sql from sqlite_master where type = 'trigger' and name glob 'rowvec_indexed_*'"
+    )
+    statements = []
+    for name, sql in found:
+        inserts = re.search(r"insert or ignore into (.+?) \(vector_hash", sql)
+        if inserts and _FORMER in sql:
+            new = sql.replace("insert or ignore", "insert").replace(_FORMER, _NEW.format(inserts[1]))
+            statements += [Statement(f"drop trigger {quoted(name)}"), Statement(new)]
+    return statements
+
+
+def standing(database: Database, tables: Tables) -> str | None:
+    """The kind of the index that is there, whatever the books say; None where a piece of it is missing."""
+    names = [tables.index, *(f"rowvec_{what}_{tables.target}_{tables.number}" for what in _PARTS)]
+    sql = f"select count(*) from sqlite_master where name in ({marks(len(names))})"
+    return KIND if database.query(sql, tuple(names))[0][0] == len(names) else None
+
+
+def removal(tables: Tables) -> list[Statement]:
+    names = ("indexed_insert", "indexed_delete", "indexed_update")
+    return [
+        *(Statement(f"drop trigger if exists {tables.named(name)}") for name in names),
+        Statement(f"drop index if exists {quoted(tables.index)}"),
+        Statement(f"drop table if exists {tables.named('distinct')}"),
+        Statement(f"drop index if exists {tables.named('hashes')}"),
+    ]
 
 
 def possible(database: Database) -> bool:
@@ -97,8 +136,8 @@ class DiskannIndex:
         # One bit a component keeps 0.999 of the ten nearest at a quarter of the size of a byte each; l2 cannot have it.
         codes = "float1bit" if self._metric == "cosine" else "float8"
         options = f"'metric={self._metric}', 'compress_neighbors={codes}'"
-        add = f"""insert or ignore into {side} (vector_hash, embedding)
-                  select new.vector_hash, new.embedding where new.embedding is not null;"""
+        add = f"""insert into {side} (vector_hash, embedding)
+                  {_NEW.format(side)};"""
         drop = f"""delete from {side} where vector_hash = old.vector_hash
                    and not exists (select 1 from {vectors} where vector_hash = old.vector_hash);"""
         trigger = f"create trigger if not exists {{}} after {{}} on {vectors} begin {{}} end"
@@ -115,15 +154,8 @@ class DiskannIndex:
 
     def drop(self) -> int:
         there = len(self.status())
-        names = ("indexed_insert", "indexed_delete", "indexed_update")
-        statements = [Statement(f"drop trigger if exists {self._tables.named(name)}") for name in names]
-        statements += [
-            Statement(f"drop index if exists {quoted(self._tables.index)}"),
-            Statement(f"drop table if exists {self._tables.named('distinct')}"),
-            Statement(f"drop index if exists {self._tables.named('hashes')}"),
-        ]
         self._record(None)
-        self._database.transact(statements)
+        self._database.transact(removal(self._tables))
         return there
 
     def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:

@@ -17,6 +17,7 @@ from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.libsql import guarding
 from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.index import renewed_triggers
 from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import ROWS, chunks, marks, now
@@ -281,5 +282,6 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(4, "the model in the hash of every text", _cover_the_model),
     Migration(5, "a memory for the deletion guard", _remember_deletions),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
+    Migration(7, "triggers of vector indexes that take a vector which is there already", renewed_triggers),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

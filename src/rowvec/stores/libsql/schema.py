@@ -196,6 +196,17 @@ def columns_of(database: Database, table: str) -> dict[str, str]:
     return dict(database.query("select name, type from pragma_table_info(?)", (table,)))
 
 
+def numbers(database: Database, target: str) -> dict[str, int]:
+    """The number of each generation whose tables are there, by the name of its vector table: it is part of the names
+    of its indexes, and so it is known where the books are lost."""
+    begin = f"rowvec_texts_{target}_"
+    found = database.query(
+        "select tbl_name, substr(name, ?) from sqlite_master where type = 'index' and substr(name, 1, ?) = ?",
+        (len(begin) + 1, len(begin), begin),
+    )
+    return {table: int(number) for table, number in found if number.isdecimal()}
+
+
 def stored(spec: TableSpec, location: str) -> TableSpec:
     """The same with the columns as the vector table calls them.
 
