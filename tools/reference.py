@@ -132,7 +132,7 @@ _modules: dict[str, Any] = {}
 
 def _module(name: str) -> Any:
     if name not in _modules:
-        _modules[name] = griffe.load(name, search_paths=[ROOT / "src"])
+        _modules[name] = griffe.load(name, search_paths=[ROOT / "src"], submodules=False)
     return _modules[name]
 
 
