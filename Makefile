@@ -28,9 +28,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 demo: install ## a first result on rows that every machine has
 	$(BIN)/rowvec demo
 
-# Three processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
+# Four processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
 # first, and the short ones fill up the end.
-PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
 PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: develop ## all tests; some of them: make test T=tests/unit/test_plan.py; how many at once: PYTEST_WORKERS=8

@@ -11,6 +11,7 @@ import datetime as dt
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,13 +128,14 @@ def meanings(model: type[BaseModel]) -> dict[str, str]:
     return found
 
 
-_modules: dict[str, Any] = {}
+@cache
+def _package() -> Any:
+    """Read once: a module that is asked for by its own name has the whole package read for it."""
+    return griffe.load("rowvec", search_paths=[ROOT / "src"])
 
 
 def _module(name: str) -> Any:
-    if name not in _modules:
-        _modules[name] = griffe.load(name, search_paths=[ROOT / "src"])
-    return _modules[name]
+    return _package()[name.partition(".")[2]]
 
 
 def _type(schema: Mapping[str, Any], whole: Mapping[str, Any]) -> str:

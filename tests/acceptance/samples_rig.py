@@ -23,6 +23,7 @@ from rowvec.pipeline import Options
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.syncing.preview import documents_to_embed
 from rowvec.types import Document, Vector
+from tests import forks
 from tests.servers.openai import EmbeddingServer, vector_of
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "samples"
@@ -62,15 +63,19 @@ class Library:
         assert old in text
         path.write_text(text.replace(old, new))
 
-    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "rowvec.cli.main", *arguments],
-            cwd=self.folder, env=self._whole_environment(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options,
+    def start(self, *arguments: str, first: str = "") -> forks.Command:
+        """
+        Args:
+            first: Python that the command's process runs before.
+        """
+        code = f"{first}\nfrom rowvec.cli.main import main; main()"
+        return forks.start(
+            "" if first else "rowvec.cli.main", *arguments, code=code,
+            cwd=self.folder, env=self._whole_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    def run(self, *arguments: str, expect: int = 0, **options: Any) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments, **options)
+    def run(self, *arguments: str, expect: int = 0, first: str = "") -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, first=first)
         out, err = process.communicate()
         assert process.returncode == expect, out + err
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)

@@ -295,7 +295,7 @@ def test_one_interrupt_keeps_what_is_in_hand(
 def test_a_second_interrupt_ends_it_at_once(shop: Shop, model: EmbeddingServer, postgres_url: str) -> None:
     model.latency = 8.0
     process = shop.start("sync")
-    wait_until(lambda: model.requests >= 1, "a batch is on its way")
+    wait_until(lambda: model.most_at_once >= 1, "a batch is on its way")
     process.signal(signal.SIGINT)
     wait_until(lambda: process.has_said("Ctrl-C again"), "the first interrupt is heard")
     assert process.running()

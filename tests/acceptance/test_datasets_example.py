@@ -19,7 +19,8 @@ import psycopg
 import pytest
 import yaml
 
-from tests.integration.celery_rig import WITH_US, need, wait_for
+from tests import forks
+from tests.integration.celery_rig import need, wait_for
 from tests.servers.catalogue import KEY, USER, CatalogueServer
 from tests.support_tiny_models import tiny_model
 
@@ -65,16 +66,16 @@ class Catalogue:
 
     def carry_out(self, *calls: list[Any]) -> list[dict[str, int]]:
         """Tasks, without a worker and a broker."""
-        done = self.run(sys.executable, "-c", EAGER, json.dumps(calls))
+        done = self.run("", json.dumps(calls), code=EAGER)
         return [json.loads(line) for line in done.splitlines()]
 
-    def run(self, *command: str) -> str:
-        done = subprocess.run(command, cwd=self.folder, env=self.environment, capture_output=True, text=True)
+    def run(self, module: str, *arguments: str, code: str = "") -> str:
+        done = forks.run(module, *arguments, code=code, cwd=self.folder, env=self.environment)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def rowvec(self, *arguments: str) -> str:
-        return self.run(sys.executable, "-m", "rowvec.cli.main", *arguments)
+        return self.run("rowvec.cli.main", *arguments)
 
     def rows(self, columns: str = "id, enrichment_status") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.database) as connection:
@@ -155,10 +156,10 @@ def test_the_loaders_run_in_the_worker_that_embeds(catalogue: Catalogue) -> None
     config.write_text(config.read_text().replace("[workers]", f'[workers]\nqueue = "{catalogue.folder.name}"'))
     catalogue.server.hub = [hub("anna/bird-songs", 70, description="Songs")]
     log = (catalogue.folder / "worker.log").open("w")
-    command = [*WITH_US, sys.executable, "-m", "celery", "-A", "catalogue", "worker", "-c", "1", "-l", "info"]
-    worker = subprocess.Popen(command, cwd=catalogue.folder, env=catalogue.environment, stdout=log, stderr=log)
+    words = ["-A", "catalogue", "worker", "-c", "1", "-l", "info"]
+    worker = forks.start("celery", *words, cwd=catalogue.folder, env=catalogue.environment, stdout=log, stderr=log)
     try:
-        catalogue.run(sys.executable, "-m", "celery", "-A", "catalogue", "call", "enrich.fetch_hf_datasets")
+        catalogue.run("celery", "-A", "catalogue", "call", "enrich.fetch_hf_datasets")
         text = wait_for(lambda: _ended(catalogue.folder / "worker.log"), "the task has ended")
         assert "succeeded" in text
         for task in ("rowvec.generate_embeddings", "kaggle.seed_initial", "kaggle.enrich_pending"):

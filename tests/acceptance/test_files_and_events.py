@@ -7,7 +7,6 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from tests import forks
 from tests.integration.debezium_rig import lines, put, removed
 from tests.servers.openai import EmbeddingServer
 
@@ -51,12 +51,12 @@ class Folder:
             """
         (self.path / "rowvec.toml").write_text(textwrap.dedent(config))
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "rowvec.cli.main", *arguments],
+    def start(self, *arguments: str) -> forks.Command:
+        return forks.start(
+            "rowvec.cli.main", *arguments,
             # Elsewhere: paths of the config start beside it.
             cwd=self.path.parent, env={**os.environ, "TIKTOKEN_CACHE_DIR": os.devnull},
-            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
     def run(self, *arguments: str, expect: int = 0) -> str:

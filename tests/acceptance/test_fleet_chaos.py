@@ -132,6 +132,8 @@ def test_a_worker_whose_broker_is_full_ends_with_an_exit_code(
         for _ in range(3):
             made.celery("call", "rowvec.sync")
         model.latency = 2.0
+        # Half a minute of waiting for a broker that takes nothing, which shows no more than a second does.
+        made.before = "from rowvec.workers import celery; celery.STORE_TRIES = 4"
         worker = made.start_worker()
         redis.fill()
         assert worker.wait(60) == 1, _logs(state_folder)

@@ -129,7 +129,7 @@ def test_one_wrong_worker_among_right_ones_ends_the_fleet_with_an_error(
 
 
 def test_rows_of_one_address_on_two_machines_are_compared(
-    redis: Project, other: Project, model: EmbeddingServer, monkeypatch: pytest.MonkeyPatch
+    redis: Project, other: Project, model: EmbeddingServer
 ) -> None:
     """The same path leads to another file there: a mount that only the worker sees stands for the other machine."""
     if shutil.which("unshare") is None:
@@ -141,9 +141,9 @@ def test_rows_of_one_address_on_two_machines_are_compared(
     copy = other.folder / "things.db"
     shutil.copy(redis.folder / "things.db", copy)
     start = f"mount --bind {copy} {redis.folder / 'things.db'} && exec"
-    wrapped = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{start} "$@"', "sh"]
-    monkeypatch.setattr("tests.integration.celery_rig.WITH_US", wrapped)
+    redis.within = ["unshare", "--mount", "--propagation", "private", "sh", "-c", f'{start} "$@"', "sh"]
     worker = redis.start_worker()
+    redis.within = []
     assert redis.fleet()["inserted"] == ROWS, "a copy with the same rows will do"
     with sqlite3.connect(copy) as database:
         database.execute("update things set name = 'staged 150' where id = 150")

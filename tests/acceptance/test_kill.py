@@ -23,8 +23,9 @@ from tests.acceptance.killed import (
     write_rows,
 )
 from tests.support import vectors_match_rows
+from tests.torture import TORTURE
 
-RANDOM_KILLS = 200
+RANDOM_KILLS = 200 if TORTURE else 50
 
 
 @pytest.mark.parametrize("occurrence", [1, 3])

@@ -5,10 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import re
-import resource
 import sys
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from tests.acceptance.samples_rig import DIMENSION, Library, make_library
 from tests.servers.openai import EmbeddingServer, Fault
 
 SAMPLES = 60
+FULL_AT_300_KB = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))"
 SECRET = "eyJhbGciOiJFZERTQSJ9"
 
 Command = Callable[..., str]
@@ -39,6 +38,9 @@ def library(tmp_path: Path, server: EmbeddingServer) -> Library:
 @pytest.fixture
 def rowvec(library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command in this process that has to end with `code`; what it wrote on stderr."""
+
+    # A service that does not answer is waited for, for a minute.
+    monkeypatch.setattr("rowvec.syncing.run.PATIENCE", 1.0)
 
     def run(*arguments: str, code: int = 1, **environment: str | None) -> str:
         for name, value in {**library.environment, **environment}.items():
@@ -168,8 +170,7 @@ def test_a_budget_for_a_model_of_unknown_price(rowvec: Command) -> None:
 
 def test_a_full_disk_loses_nothing_that_was_stored(library: Library, server: EmbeddingServer) -> None:
     library.configure("batch_size = 100", "batch_size = 5")
-    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (300_000, 300_000))
-    said = library.run("sync", expect=1, preexec_fn=limit).stderr
+    said = library.run("sync", expect=1, first=FULL_AT_300_KB).stderr
     assert re.search(r"embeddings\.db: (The disk is full|The disk refused)", said)
     assert re.search("sync again", said)
     before = server.billed_texts.total()

@@ -7,7 +7,6 @@ import os
 import socket
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 
+from tests import forks
 from tests.integration.celery_rig import wait_for
 from tests.support_tiny_models import tiny_model
 
@@ -73,11 +73,8 @@ class Project:
                 if (self.folder / name).exists():
                     (self.folder / name).rename(self.folder / "moved")
 
-    def command(self, *words: str) -> list[str]:
-        return [sys.executable, "-m", "rowvec.cli.main", *words]
-
     def run(self, *words: str, expect: int = 0) -> str:
-        done = subprocess.run(self.command(*words), cwd=self.folder, capture_output=True, text=True, timeout=120)
+        done = forks.run("rowvec.cli.main", *words, cwd=self.folder, env=os.environ)
         assert done.returncode == expect, done.stderr + done.stdout
         return done.stdout if expect == 0 else done.stderr
 
@@ -89,7 +86,10 @@ class Project:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        process = subprocess.Popen(self.command("serve", "--port", str(port)), cwd=self.folder, stderr=subprocess.PIPE)
+        process = forks.start(
+            "rowvec.cli.main", "serve", "--port", str(port),
+            cwd=self.folder, env=os.environ, stderr=subprocess.PIPE,
+        )  # fmt: skip
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
                 wait_for(lambda: process.poll() is not None or lives(client), "the server answers")

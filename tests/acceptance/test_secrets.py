@@ -103,6 +103,7 @@ def hrana(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HranaServer]:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here and in the commands, which are forked from here."""
     monkeypatch.setitem(defaults_of(patiently), "patience", 0.2)
+    monkeypatch.setattr("rowvec.syncing.run.PATIENCE", 0.2)
 
 
 @pytest.fixture(params=KINDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import sqlite3
@@ -15,17 +14,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from tests import forks
 from tests.servers.openai import vector_of
 
 DIMENSION = 8
-WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-"""Ends a worker when the tests are killed and cannot stop it themselves."""
+ROWVEC = "from rowvec.cli.main import main; main()"
+Started: TypeAlias = forks.Command | subprocess.Popen[str]
 BROKERS = {
     "redis": ("redis://127.0.0.1:6379/9", 6379),
     "rabbitmq": ("amqp://guest:guest@127.0.0.1:5672//", 5672),
@@ -73,7 +73,11 @@ class Project:
     store: str
     broker: str
     queue: str
-    workers: list[subprocess.Popen[str]] = field(default_factory=list)
+    workers: list[Started] = field(default_factory=list)
+    within: list[str] = field(default_factory=list)
+    """A program that starts a Python of its own for the commands that are left running."""
+    before: str = ""
+    """Python that such a command runs first."""
 
     def configure(self, model: str, *, schedule: str = "") -> None:
         url = BROKERS[self.broker][0]
@@ -88,18 +92,24 @@ class Project:
             database.executemany("insert into things values (?, ?)", rows.items())
         database.close()
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
+    def start(self, *arguments: str) -> Started:
         """A `rowvec` command in a process group of its own, its log in a file."""
-        log = open(self.folder / f"{arguments[0]}-{len(self.workers)}.log", "w")  # noqa: SIM115
-        process = subprocess.Popen(
-            [*WITH_US, sys.executable, "-m", "rowvec.cli.main", *arguments],
-            cwd=self.folder, env=self.environment(), stdout=log, stderr=log, text=True, start_new_session=True,
-        )  # fmt: skip
-        log.close()
+        with open(self.folder / f"{arguments[0]}-{len(self.workers)}.log", "w") as log:
+            process: Started
+            if self.within:
+                process = subprocess.Popen(
+                    [*self.within, sys.executable, "-m", "rowvec.cli.main", *arguments],
+                    cwd=self.folder, env=self.environment(), stdout=log, stderr=log, text=True, start_new_session=True,
+                )  # fmt: skip
+            else:
+                process = forks.start(
+                    "" if self.before else "rowvec.cli.main", *arguments, code=f"{self.before}\n{ROWVEC}",
+                    cwd=self.folder, env=self.environment(), stdout=log, stderr=log, start_new_session=True,
+                )  # fmt: skip
         self.workers.append(process)
         return process
 
-    def start_worker(self, *options: str) -> subprocess.Popen[str]:
+    def start_worker(self, *options: str) -> Started:
         number = len(self.workers)
         worker = self.start("worker", *options)
         log = self.folder / f"worker-{number}.log"
@@ -111,15 +121,13 @@ class Project:
         return worker
 
     def run(self, *arguments: str, expect: int = 0) -> str:
-        return self.command([sys.executable, "-m", "rowvec.cli.main", *arguments], expect)
+        return self.command("rowvec.cli.main", *arguments, expect=expect)
 
     def celery(self, *arguments: str) -> str:
-        return self.command([sys.executable, "-m", "celery", "-A", "rowvec.workers.celery", *arguments], 0)
+        return self.command("celery", "-A", "rowvec.workers.celery", *arguments)
 
-    def command(self, words: list[str], expect: int) -> str:
-        done = subprocess.run(
-            words, cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=120
-        )
+    def command(self, module: str, *arguments: str, code: str = "", expect: int = 0) -> str:
+        done = forks.run(module, *arguments, code=code, cwd=self.folder, env=self.environment())
         assert done.returncode == expect, done.stderr + done.stdout
         return done.stdout if expect == 0 else done.stderr
 
@@ -132,7 +140,7 @@ class Project:
             "import json, sys; from rowvec.workers.celery import app;"
             "print(json.dumps(app.AsyncResult(sys.argv[1]).get(timeout=60)))"
         )
-        return json.loads(self.command([sys.executable, "-c", code, task], 0))
+        return json.loads(self.command("", task, code=code))
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("ROWVEC_")}

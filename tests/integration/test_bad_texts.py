@@ -17,7 +17,7 @@ from tests.integration.openai_rig import running
 from tests.servers.openai import EmbeddingServer
 from tests.support import rows_of, simple_pipeline
 
-SHARES = [0.001, 0.01, 0.02, 0.2]
+SHARES = [0.001, 0.02, 0.2]
 COUNT = 1000
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ import psycopg
 import pytest
 
 from rowvec.stores.postgres.embedded import embedded_url
+from tests import forks
 from tests.integration.celery_rig import Project, many, wait_for
 from tests.servers.openai import EmbeddingServer
 
@@ -33,8 +32,8 @@ def api(made: Project) -> Iterator[httpx.Client]:
         port = free.getsockname()[1]
     log = made.folder / "api.log"
     with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "rowvec.cli.main", "serve", "--port", str(port)],
+        process = forks.start(
+            "rowvec.cli.main", "serve", "--port", str(port),
             cwd=made.folder, env={**made.environment(), "ROWVEC_API_KEY": KEY}, stdout=file, stderr=file,
         )  # fmt: skip
     try:

@@ -192,7 +192,7 @@ def test_a_network_that_is_gone_for_good_is_said_and_nothing_is_lost(rig: Rig, f
     def refuse(report: Report) -> None:
         rig.proxy.refusing = rig.proxy.refusing or rig.proxy.cuts > 0
 
-    error = error_of(lambda: sync(pipeline, progress=refuse))
+    error = error_of(lambda: sync(pipeline, progress=refuse, patience=PATIENCE))
     assert error is None or (error.transient and (error.hint or "127.0.0.1" in error.message)), error
     assert rig.proxy.cuts == 1
     rig.proxy.refusing = False
