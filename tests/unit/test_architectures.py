@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from rowvec.cli.model import model
 from rowvec.embedders.architectures import FAMILIES, rotations
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.local.engines import chosen
@@ -224,6 +225,13 @@ def test_a_model_says_what_runs_it(tmp_path: Path) -> None:
     assert embedder.fingerprint.dimension == 40
     modern = LocalEmbedder(str(write(tmp_path / "modern", CASES["modernbert-embed"])), cache_dir=tmp_path)
     assert modern.how == "ModernBERT on OpenVINO, pooling mean"
+
+
+def test_the_command_says_architecture_pooling_and_engines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model("show", str(write(tmp_path / "modern", CASES["gte-modernbert-base"])))
+    assert "ModernBERT, pooling cls, runs on OpenVINO\n" in capsys.readouterr().out
+    model("show", str(write(tmp_path / "mpnet", CASES["all-mpnet-base-v2"])))
+    assert "MPNet, pooling mean, runs on CTranslate2 or OpenVINO\n" in capsys.readouterr().out
 
 
 DENSE: list[tuple[dict[str, Any], str]] = [

@@ -15,6 +15,7 @@ import pytest
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.model_files import MINILM, PACKAGES, ModelFiles, default_cache, find
 from rowvec.errors import ConfigError, EmbedderError
+from tests.support_architectures import CASES, write
 from tests.support_tiny_models import module, tiny_model
 
 
@@ -95,6 +96,18 @@ def test_a_half_fetched_model_is_not_taken_for_a_whole_one(tmp_path: Path, hub: 
     (fetched(hub, "some/tiny") / "model.safetensors").unlink()
     with pytest.raises(EmbedderError, match="not found in any of three places"):
         find("some/tiny", tmp_path)
+
+
+def test_a_model_without_the_weights_of_its_dense_module_is_half_fetched(tmp_path: Path, hub: Path) -> None:
+    place = hub / "models--some--dense"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    folder = write(place / "snapshots" / commit, CASES["distiluse-base"])
+    assert find("some/dense", tmp_path).dimension == 24
+    (folder / "2_Dense" / "model.safetensors").unlink()
+    with pytest.raises(EmbedderError, match="not fetched whole"):
+        find("some/dense", tmp_path)
 
 
 def test_an_encoder_that_another_library_fetched_alone_is_not_taken_for_a_whole_model(

@@ -291,9 +291,8 @@ def _from_hub(name: str) -> Path:
             hf_hub_download(name, MODULES, revision=folder.name)
         said = Settings(folder / CONFIG).values
         family = family_of(said, name)
-        dense = [f"{place}/{WEIGHTS}" for place in dense_folders(name, folder)]
-        if dense:
-            snapshot_download(name, allow_patterns=dense, revision=folder.name)
+        for place in dense_folders(name, folder):
+            hf_hub_download(name, f"{place}/{WEIGHTS}", revision=folder.name)
         if (folder / INDEX).is_file() and not (folder / WEIGHTS).exists():
             snapshot_download(name, allow_patterns=[SHARDS], revision=folder.name)
             files_of(folder)
