@@ -71,7 +71,7 @@ def test_half_precision_weights_are_read_as_float32(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"model_type": "mpnet"}, "'mpnet'"),
+        ({"model_type": "t5"}, "'t5'"),
         ({"position_embedding_type": "relative_key"}, "'relative_key'"),
         ({"hidden_act": "mish"}, "'mish'"),
         ({"is_decoder": True}, "decoder"),

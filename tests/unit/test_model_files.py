@@ -15,6 +15,7 @@ import pytest
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.model_files import MINILM, PACKAGES, ModelFiles, default_cache, find
 from rowvec.errors import ConfigError, EmbedderError
+from tests.support_architectures import CASES, write
 from tests.support_tiny_models import module, tiny_model
 
 
@@ -97,6 +98,18 @@ def test_a_half_fetched_model_is_not_taken_for_a_whole_one(tmp_path: Path, hub: 
         find("some/tiny", tmp_path)
 
 
+def test_a_model_without_the_weights_of_its_dense_module_is_half_fetched(tmp_path: Path, hub: Path) -> None:
+    place = hub / "models--some--dense"
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    (place / "refs").mkdir(parents=True)
+    (place / "refs" / "main").write_text(commit)
+    folder = write(place / "snapshots" / commit, CASES["distiluse-base"])
+    assert find("some/dense", tmp_path).dimension == 24
+    (folder / "2_Dense" / "model.safetensors").unlink()
+    with pytest.raises(EmbedderError, match="not fetched whole"):
+        find("some/dense", tmp_path)
+
+
 def test_an_encoder_that_another_library_fetched_alone_is_not_taken_for_a_whole_model(
     tmp_path: Path, hub: Path
 ) -> None:
@@ -134,7 +147,7 @@ def test_a_module_outside_the_model_is_refused(tmp_path: Path) -> None:
         find(str(tiny_model(tmp_path / "model", modules=modules)), tmp_path)
 
 
-@pytest.mark.parametrize("extra", ["Dense", "LayerNorm", "WeightedLayerPooling"])
+@pytest.mark.parametrize("extra", ["LayerNorm", "WeightedLayerPooling"])
 def test_a_module_that_is_not_carried_out_is_refused(tmp_path: Path, extra: str) -> None:
     modules = [module("Transformer", ""), module("Pooling", "1_Pooling"), module(extra, "2_More")]
     with pytest.raises(EmbedderError, match=f"{extra}.*\n.*sentence-transformers"):
@@ -163,9 +176,9 @@ def test_pooling_is_read_in_its_old_and_new_spelling(tmp_path: Path, pooling: di
 @pytest.mark.parametrize(
     ("pooling", "reason"),
     [
-        ({"pooling_mode_max_tokens": True}, "max"),
+        ({"pooling_mode_mean_sqrt_len_tokens": True}, "mean_sqrt_len_tokens"),
         ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}, r"cls \+ mean"),
-        ({"pooling_mode": "lasttoken"}, "lasttoken"),
+        ({"pooling_mode": "median"}, "pooling is median, but"),
         ({"pooling_mode": "mean", "include_prompt": False}, "leaves the prompt out"),
     ],
 )

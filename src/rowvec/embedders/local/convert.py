@@ -15,8 +15,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from rowvec.embedders.architectures import activation_of, family_of, positions_of
-from rowvec.embedders.encoder_weights import KINDS, NORM_EPSILON, POSITIONS, WORDS, Array, Table, Weights
+from rowvec.embedders.architectures import activation_of, epsilon_of
+from rowvec.embedders.encoder_weights import FURTHEST, Encoder, Linear, Norm, Weights
 from rowvec.embedders.model_files import ModelFiles, cache_error
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Raised when what is written here changes, so that an older conversion is not taken for a current one."""
 
+STEP = 16
+"""Rows of a weight that stands for nothing: few, and a whole number of what a processor takes at once."""
 SCRATCH = ".making-"
 LEFT_SECONDS = 3600
 """Seconds after which a conversion counts as killed: it takes minutes at most."""
@@ -58,54 +60,105 @@ def encoder_spec(config: Mapping[str, Any], weights: Weights, name: str) -> Tran
         EmbedderError: an architecture that is not run here, or a weight that is missing.
     """
     from ctranslate2.specs.common_spec import Activation
-    from ctranslate2.specs.transformer_spec import TransformerEncoderModelSpec, TransformerEncoderSpec
+    from ctranslate2.specs.transformer_spec import (
+        TransformerEncoderLayerSpec,
+        TransformerEncoderModelSpec,
+        TransformerEncoderSpec,
+    )
 
-    family = family_of(config, name)
-    table = Table(weights, name)
+    source = Encoder(config, weights, name)
+    by_distance = source.distances() is not None
     encoder = TransformerEncoderSpec(
-        config[family.layers],
-        config[family.heads],
+        source.layers + by_distance,
+        source.heads,
         pre_norm=False,
-        activation=getattr(Activation, str(activation_of(config, family))),
-        layernorm_embedding=True,
+        activation=getattr(Activation, str(activation_of(config, source.family))),
+        layernorm_embedding=not by_distance,
+        ffn_glu=bool(source.family.gate),
+        **_turned(source),
     )
     encoder.scale_embeddings = False
     words: Any = encoder.embeddings[0]
-    words.weight = table[WORDS]
-    positions: Any = encoder.position_encodings
-    positions.encodings = _positions(config, table, name)
-    _norm(table, encoder.layernorm_embedding, "embeddings.LayerNorm")
-    for number, layer in enumerate(encoder.layer):
-        scope = family.layer.format(number)
-        _linear(table, layer.self_attention.linear[0], *(scope + part for part in family.attention))
-        _linear(table, layer.self_attention.linear[1], scope + family.attention_out)
-        _norm(table, layer.self_attention.layer_norm, scope + family.attention_norm)
-        _linear(table, layer.ffn.linear_0, scope + family.widen)
-        _linear(table, layer.ffn.linear_1, scope + family.narrow)
-        _norm(table, layer.ffn.layer_norm, scope + family.output_norm)
+    words.weight = source.words()
+    positions = source.positions()
+    if positions is not None:
+        table: Any = encoder.position_encodings
+        table.encodings = positions
+    layers = encoder.layer
+    if by_distance:
+        _passing(layers[0], source)
+        layers = [TransformerEncoderLayerSpec(relative_attention_bias=True) for _ in range(source.layers)]
+        encoder.layer[1:] = layers
+    else:
+        _norm(encoder.layernorm_embedding, source.embedding_norm())
+    for number, layer in enumerate(layers):
+        _layer(layer, source, number)
 
     spec = TransformerEncoderModelSpec(encoder)
-    spec.config.layer_norm_epsilon = config.get("layer_norm_eps") or NORM_EPSILON
+    spec.config.layer_norm_epsilon = epsilon_of(config, source.family)
     # Tokens are only ever passed by number, but the format wants a word for each.
     spec.register_vocabulary([str(number) for number in range(len(words.weight))])
     spec.validate()
     return spec
 
 
-def _positions(config: Mapping[str, Any], table: Table, name: str) -> Array:
-    """The position table, with token type 0 added to every row: a text on its own has no other type."""
-    positions = table[POSITIONS][positions_of(config, name)]
-    return positions + table[KINDS][0] if KINDS in table else positions
+def _turned(source: Encoder) -> dict[str, Any]:
+    """How positions turn queries and keys, in the words of CTranslate2."""
+    from ctranslate2.specs.attention_spec import RotaryScalingType
+
+    if not source.rotations:
+        return {}
+    turned = source.rotations[0]
+    said = {"rotary_dim": source.width // source.heads, "rotary_interleave": False, "rotary_base": turned.theta}
+    if turned.slower != 1:
+        said |= {"rotary_scaling_type": RotaryScalingType.Linear, "rotary_scaling_factor": turned.slower}
+    return said
 
 
-def _linear(table: Table, target: Any, *names: str) -> None:
+def _layer(layer: Any, source: Encoder, number: int) -> None:
+    attention = layer.self_attention
+    _linear(attention.linear[0], *source.attention(number))
+    _linear(attention.linear[1], source.attention_out(number))
+    _norm(attention.layer_norm, source.attention_norm(number))
+    active, *factor = source.wide(number)
+    _linear(layer.ffn.linear_0, active)
+    if factor:
+        _linear(layer.ffn.linear_0_noact, *factor)
+    _linear(layer.ffn.linear_1, source.narrow(number))
+    _norm(layer.ffn.layer_norm, source.output_norm(number))
+    distances = source.distances()
+    if distances is not None:
+        attention.relative_attention_bias = distances
+        attention.relative_attention_max_distance = np.dtype("int32").type(FURTHEST)
+
+
+def _passing(layer: Any, source: Encoder) -> None:
+    """A layer that adds nothing to its input, and normalises it as the embeddings are.
+
+    CTranslate2 adds a table of positions where the first layer has no biases by distance; MPNet has both in each layer.
+    """
+    width = source.width
+    nothing = [np.zeros(shape, np.float32) for shape in ((width, width), (width,))]
+    attention = layer.self_attention
+    _linear(attention.linear[0], *[Linear(*nothing)] * 3)
+    _linear(attention.linear[1], Linear(*nothing))
+    _norm(attention.layer_norm, Norm(np.ones(width, np.float32), nothing[1]))
+    _linear(layer.ffn.linear_0, Linear(nothing[0][:STEP], nothing[1][:STEP]))
+    _linear(layer.ffn.linear_1, Linear(np.ascontiguousarray(nothing[0][:, :STEP]), nothing[1]))
+    _norm(layer.ffn.layer_norm, source.embedding_norm())
+
+
+def _linear(target: Any, *parts: Linear) -> None:
     """One linear layer; several that read the same input are stacked into one."""
-    target.weight = np.concatenate([table[f"{name}.weight"] for name in names])
-    target.bias = np.concatenate([table[f"{name}.bias"] for name in names])
+    target.weight = np.concatenate([part.weight for part in parts])
+    biases = [part.bias for part in parts if part.bias is not None]
+    if biases:
+        target.bias = np.concatenate(biases)
 
 
-def _norm(table: Table, target: Any, name: str) -> None:
-    target.gamma, target.beta = (table[half] for half in table.norm(name))
+def _norm(target: Any, norm: Norm | None) -> None:
+    assert norm is not None, "only networks that normalise first have a layer without a norm"
+    target.gamma, target.beta = norm
 
 
 def _save(spec: TransformerEncoderModelSpec, target: Path) -> None:

@@ -27,14 +27,31 @@ CUBLAS_HINT = (
 )
 
 
-def means(hidden: Vectors, lengths: Lengths) -> Vectors:
+def means(hidden: Vectors, lengths: Lengths, weights: Vectors | None = None) -> Vectors:
     """The mean of each window over its own tokens: one call for all of them, which leaves Python to other threads.
 
     It may add up in another order than a mean of each window alone, which the CPU's vectors are made by.
+
+    Args:
+        weights: of each place of a window; equal unless given.
     """
-    own = np.arange(hidden.shape[1]) < lengths[:, None]
-    found: Vectors = np.matmul((own / lengths[:, None]).astype(np.float32)[:, None], hidden)[:, 0]
+    own = (np.arange(hidden.shape[1]) < lengths[:, None]) * (1 if weights is None else weights)
+    shares = (own / own.sum(axis=1, keepdims=True)).astype(np.float32)
+    found: Vectors = np.matmul(shares[:, None], hidden)[:, 0]
     return found
+
+
+def pooled(hidden: Vectors, lengths: Lengths, pooling: str) -> Vectors:
+    """One vector a window, of its own tokens alone, in an order of sums that no other window changes."""
+    if pooling == "cls":
+        return hidden[:, 0].copy()
+    if pooling == "lasttoken":
+        last: Vectors = hidden[np.arange(len(hidden)), lengths - 1]
+        return last
+    if pooling == "weightedmean":
+        return means(hidden, lengths, np.arange(1, hidden.shape[1] + 1))
+    rows = (row[:length] for row, length in zip(hidden, lengths, strict=True))
+    return np.stack([row.max(axis=0) if pooling == "max" else row.mean(axis=0) for row in rows])
 
 
 class CTranslate2Engine(Engine):
@@ -109,11 +126,9 @@ class CTranslate2Engine(Engine):
             hint = CUBLAS_HINT if "libcublas" in str(error) else None
             raise EmbedderError(f"The model could not be run on {self._encoder.device}: {error}.", hint=hint) from error
         hidden = np.asarray(output).astype(np.float32, copy=False)
-        if self._recipe.pooling == "cls":
-            return hidden[:, 0].copy()
-        if self._encoder.device != "cpu":
+        if self._encoder.device != "cpu" and self._recipe.pooling == "mean":
             return means(hidden, lengths)
-        return np.stack([row[:length].mean(axis=0) for row, length in zip(hidden, lengths, strict=True)])
+        return pooled(hidden, lengths, self._recipe.pooling)
 
 
 def device_of(device: str) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rowvec.embedders.architectures import TITLES
 from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.local.engine import Engine, cores, normalized
-from rowvec.embedders.local.engines import ENGINES, load_engine
+from rowvec.embedders.local.engines import ENGINES, chosen, load_engine
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.windows import Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError, EmbedderError
@@ -115,6 +116,12 @@ class LocalEmbedder:
             overflow=overflow,
             precision=precision,
         )
+
+    @property
+    def how(self) -> str:
+        """The kind of network, what computes it, and how its vectors are pooled; for `rowvec check`."""
+        engine = chosen(self._engine_name, self.fingerprint.precision, self._device, self._files.family)
+        return f"{self._files.family.name} on {TITLES[engine]}, pooling {self.fingerprint.pooling}"
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         tokenized = self._tokenize(self._passage_prompt, texts)

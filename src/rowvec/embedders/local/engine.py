@@ -105,6 +105,8 @@ class Engine(ABC):
                 hint="The two do not belong together: fetch the model again.",
             )
         pooled = self._pooled(ids, lengths)
+        for layer in self._recipe.dense:
+            pooled = layer.apply(pooled)
         return normalized(pooled) if self._recipe.normalize else pooled
 
     @abstractmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rowvec.embedders.architectures import BERT, TITLES, Family
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.ctranslate2_engine import CTranslate2Engine, device_of
 from rowvec.embedders.local.engine import Engine
@@ -14,20 +15,30 @@ from rowvec.errors import ConfigError
 ENGINES = ("auto", "ctranslate2", "openvino")
 
 
-def chosen(engine: str, precision: str, device: str) -> str:
+def chosen(engine: str, precision: str, device: str, family: Family = BERT) -> str:
     """The engine's name; of `auto`, the one that is fastest at this precision (docs/benchmarks.md).
 
+    Args:
+        family: of the model, which may run on one engine alone.
+
     Raises:
-        ConfigError: the engine cannot compute in this precision, or on this device.
+        ConfigError: the engine cannot compute in this precision, or on this device, or not this family.
     """
+    only = family.engines[0] if len(family.engines) == 1 else None
+    if only and engine not in ("auto", only):
+        raise ConfigError(
+            f"{TITLES[engine]} cannot run {family.name}; {TITLES[only]} can.",
+            hint=f'Leave out engine = "{engine}", or set engine = "{only}".',
+        )
+    engine = only or engine
     if engine == "auto":
         return "openvino" if precision == "bfloat16" and device_of(device) == "cpu" else "ctranslate2"
     if engine == "openvino" and (precision not in HINTS or device == "cuda"):
         what = 'device = "cuda"' if device == "cuda" else f"precision = {precision!r}"
-        raise ConfigError(
-            f"OpenVINO does not go with {what} here.",
-            hint=f'It computes on the CPU, in {" or ".join(HINTS)}. Leave out engine = "openvino".',
-        )
+        hint = f"It computes on the CPU, in {' or '.join(HINTS)}. "
+        need = f", and only OpenVINO runs {family.name}" if only else ""
+        hint += "Leave that setting out." if only else 'Leave out engine = "openvino".'
+        raise ConfigError(f"OpenVINO does not go with {what} here{need}.", hint=hint)
     return engine
 
 
@@ -47,7 +58,7 @@ def load_engine(
         ConfigError: this machine does not have the device, or cannot compute in this precision.
         EmbedderError: the model cannot be run here.
     """
-    if chosen(engine, precision, device) == "openvino":
+    if chosen(engine, precision, device, files.family) == "openvino":
         return OpenVinoEngine(
             files.config, files.weights, files.recipe,
             name=files.name, precision=precision, workers=workers, batch_size=batch_size,
