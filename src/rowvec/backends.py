@@ -85,7 +85,8 @@ def _local(chosen: LocalEmbedderConfig, to: Building) -> Embedder:
     from rowvec.embedders.local.embedder import LocalEmbedder
 
     return LocalEmbedder(
-        chosen.model, precision=chosen.precision, engine=chosen.engine, device=chosen.device, overflow=chosen.overflow,
+        chosen.model, precision=chosen.precision,
+        query_precision=chosen.query_precision, engine=chosen.engine, device=chosen.device, overflow=chosen.overflow,
         max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
         workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
     )  # fmt: skip

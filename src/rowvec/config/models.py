@@ -206,6 +206,9 @@ class LocalEmbedderConfig(EmbedderConfig):
     precision: Literal["float32", "bfloat16", "int8", "float16"] = "float32"
     """`int8` is about twice as fast, its vectors a little off. `bfloat16` needs a processor with units for it and the
     extra `openvino`; `float16` needs a GPU."""
+    query_precision: Literal["auto", "float32", "bfloat16", "int8", "float16"] | None = None
+    """Precision of queries, where it shall be another one than that of the rows. `auto` takes `bfloat16` for `float32`
+    rows where the processor has units for it; `rowvec check` compares the two."""
     engine: Literal["auto", "ctranslate2", "openvino"] = "auto"
     """What computes: `auto` takes OpenVINO for `bfloat16` on a processor, and CTranslate2 for everything else."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -225,7 +228,7 @@ class LocalEmbedderConfig(EmbedderConfig):
     cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
     """Folder in which downloaded and converted models are kept."""
 
-    of_the_machine: ClassVar = frozenset({"engine", "device", "workers", "batch_size", "cache_dir"})
+    of_the_machine: ClassVar = frozenset({"query_precision", "engine", "device", "workers", "batch_size", "cache_dir"})
 
 
 class SentenceTransformersEmbedderConfig(EmbedderConfig):

@@ -60,6 +60,21 @@ class TriesAgain(Protocol):
         ...
 
 
+@runtime_checkable
+class OtherQueries(Protocol):
+    """An embedder that may compute queries in another precision than rows."""
+
+    @property
+    def query_precision(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> Fingerprint: ...
+
+    def query_parity(self, text: str) -> float:
+        """The cosine of a query's vector to the one in the precision of the rows; 1.0 where both are one."""
+        ...
+
+
 def similarity_of(embedder: Embedder) -> str:
     """What the model was trained to be compared by, as its files name it: cosine, dot, euclidean or manhattan. Of
     vectors of length 1 all of them give one order, and cosine stands for it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from rowvec.embedders.architectures import TITLES
 from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.local.engine import Engine, cores, normalized
-from rowvec.embedders.local.engines import ENGINES, chosen, load_engine
+from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.windows import Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError, EmbedderError
@@ -31,6 +32,8 @@ class LocalEmbedder:
         model: a folder, or a name on the Hugging Face hub; see `models.find`.
         precision: `float32`; `int8`, faster, its vectors at a cosine of about 0.997 to those of float32; or `float16`
             on CUDA.
+        query_precision: of queries, where it shall be another one; `auto` as `engines.for_queries` says. A process
+            that embeds rows too then holds the weights twice.
         engine: `ctranslate2`, `openvino`, or `auto`; see `engines.chosen`.
         device: `cpu`, `cuda`, or `auto`.
         overflow: what becomes of a text longer than the window. `truncate` leaves the rest out; `mean` embeds up to
@@ -56,6 +59,7 @@ class LocalEmbedder:
         model: str,
         *,
         precision: str = "float32",
+        query_precision: str | None = None,
         engine: str = "auto",
         device: str = "auto",
         overflow: str = "truncate",
@@ -68,6 +72,7 @@ class LocalEmbedder:
     ) -> None:
         for name, value, allowed in (
             ("precision", precision, PRECISIONS),
+            ("query_precision", query_precision or "auto", ("auto", *PRECISIONS)),
             ("engine", engine, ENGINES),
             ("device", device, DEVICES),
             ("overflow", overflow, OVERFLOWS),
@@ -93,13 +98,14 @@ class LocalEmbedder:
         self._batch_size = batch_size
         self._device = device
         self._engine_name = engine
+        self._query_precision = query_precision
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
         self.known_name = known_as(self._files.name, self._files.config, on_hub=self._files.origin != "path")
         self._query_prompt, self._passage_prompt, self.prompt_note = choose(
             self.known_name, recipe, query_prompt, passage_prompt
         )
         self._tokenizer: WindowTokenizer | None = None
-        self._engine: Engine | None = None
+        self._engines: dict[str, Engine] = {}
         self._loading = threading.Lock()
         # One call at work and one being tokenized keep a few cores busy; many cores empty a call sooner.
         self.similarity = recipe.similarity
@@ -129,10 +135,10 @@ class LocalEmbedder:
         truncated = [position for position, text in enumerate(tokenized) if text.truncated]
         problems = self._foreign(tokenized)
         if not problems:
-            return Embedded(self._vectors(tokenized), tokens, truncated)
+            return Embedded(self._vectors(tokenized, self.fingerprint.precision), tokens, truncated)
         known = [position for position in range(len(tokenized)) if position not in problems]
         vectors = np.zeros((len(tokenized), self.fingerprint.dimension), np.float32)
-        vectors[known] = self._vectors([tokenized[position] for position in known])
+        vectors[known] = self._vectors([tokenized[position] for position in known], self.fingerprint.precision)
         return Embedded(vectors, tokens, truncated, problems=problems)
 
     def _foreign(self, tokenized: Sequence[Tokenized]) -> dict[int, Exception]:
@@ -149,7 +155,22 @@ class LocalEmbedder:
         }
 
     def embed_query(self, text: str) -> Vector:
-        vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]))[0]
+        return self._query(text, self.query_precision)
+
+    @cached_property
+    def query_precision(self) -> str:
+        """The precision in which queries are computed here."""
+        return for_queries(self._query_precision, self.fingerprint.precision, self._device)
+
+    def query_parity(self, text: str) -> float:
+        """The cosine of a query's vector to the one in the precision of the rows; 1.0 where both are one."""
+        if self.query_precision == self.fingerprint.precision:
+            return 1.0
+        one, other = self.embed_query(text), self._query(text, self.fingerprint.precision)
+        return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
+
+    def _query(self, text: str, precision: str) -> Vector:
+        vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]), precision)[0]
         return vector
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -158,8 +179,8 @@ class LocalEmbedder:
     def close(self) -> None:
         """Gives the memory back. A later call loads the model again."""
         with self._loading:
-            engine, self._engine, self._tokenizer = self._engine, None, None
-        if engine is not None:
+            engines, self._engines, self._tokenizer = self._engines, {}, None
+        for engine in engines.values():
             engine.close()
 
     def unknown_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
@@ -174,22 +195,24 @@ class LocalEmbedder:
                 self._tokenizer = WindowTokenizer(self._files, self._max_tokens, self._windows)
             return self._tokenizer
 
-    def _vectors(self, tokenized: Sequence[Tokenized]) -> Vectors:
+    def _vectors(self, tokenized: Sequence[Tokenized], precision: str) -> Vectors:
         """One row a text, shape (texts, dimension)."""
         if not tokenized:
             return np.empty((0, self.fingerprint.dimension), np.float32)
         with self._loading:
-            if self._engine is None:
-                self._engine = load_engine(
+            if precision not in self._engines:
+                # The engine is named for the rows; another precision may need another one.
+                own = precision == self.fingerprint.precision
+                self._engines[precision] = load_engine(
                     self._files,
                     self._cache,
-                    engine=self._engine_name,
+                    engine=self._engine_name if own else "auto",
                     device=self._device,
-                    precision=self.fingerprint.precision,
+                    precision=precision,
                     workers=self._workers,
                     batch_size=self._batch_size,
                 )
-            engine = self._engine
+            engine = self._engines[precision]
         windows = [window for text in tokenized for window in text.windows]
         vectors = engine.vectors(windows)
         if len(windows) == len(tokenized):

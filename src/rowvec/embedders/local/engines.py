@@ -8,7 +8,7 @@ from rowvec.embedders.architectures import BERT, TITLES, Family
 from rowvec.embedders.local.convert import convert
 from rowvec.embedders.local.ctranslate2_engine import CTranslate2Engine, device_of
 from rowvec.embedders.local.engine import Engine
-from rowvec.embedders.local.openvino_engine import HINTS, OpenVinoEngine
+from rowvec.embedders.local.openvino_engine import HINTS, OpenVinoEngine, has_bf16
 from rowvec.embedders.model_files import ModelFiles
 from rowvec.errors import ConfigError
 
@@ -40,6 +40,20 @@ def chosen(engine: str, precision: str, device: str, family: Family = BERT) -> s
         hint += "Leave that setting out." if only else 'Leave out engine = "openvino".'
         raise ConfigError(f"OpenVINO does not go with {what} here{need}.", hint=hint)
     return engine
+
+
+def for_queries(wanted: str | None, precision: str, device: str) -> str:
+    """The precision in which queries are computed, for rows of another one.
+
+    `auto` takes bfloat16 for float32 rows where the processor has units for it, since its vectors are the same to the
+    fourth digit, and else that of the rows.
+    """
+    if wanted is None:
+        return precision
+    if wanted != "auto":
+        return wanted
+    faster = precision == "float32" and device_of(device) == "cpu" and has_bf16()
+    return "bfloat16" if faster else precision
 
 
 def load_engine(
