@@ -194,7 +194,8 @@ class Generations:
         stands = self.tables(old) if old else tables
         columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
         missing = schema.repairs(tables, columns, spec, self._location) if columns else []
-        if columns and old == wanted and not missing and not removed:
+        beside = self._beside(tables, spec) if columns else []
+        if columns and old == wanted and not missing and not removed and not beside:
             return tables, []
         if old is not None:
             self._check(old, spec, tables)
@@ -208,7 +209,13 @@ class Generations:
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
             older = old is not None and old.language and spec.language == format_of(old.language)[0]
             missing += schema.carried_keywords(tables, spec) if older else schema.new_keywords(tables)
-        return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
+        return tables, [*removed, *missing, *beside, *schema.creation(tables, spec), self._save(wanted)]
+
+    def _beside(self, tables: Tables, spec: TableSpec) -> list[Statement]:
+        """Empty where the tables of texts and passages are as they should be."""
+        names = [tables.plain(what) for what in ("kept_texts", "passages")]
+        found = self._database.query("select name from sqlite_master where name in (?, ?)", tuple(names))
+        return schema.lost(tables, spec, {name for (name,) in found})
 
     def _chosen(
         self, known: dict[State, Generation], spec: TableSpec
