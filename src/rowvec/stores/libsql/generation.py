@@ -126,10 +126,12 @@ class LibsqlGeneration:
 
     def write(self, batch: WriteBatch) -> int:
         self._lease.check()
-        for vector in (each.vector for entry in batch.entries for each in (entry, *entry.passages)):
-            if len(vector) != self.spec.dimension:
+        parts = [entry.vector for entry in batch.entries]
+        parts += [passage.vector for entry in batch.entries for passage in entry.passages]
+        for length in set(map(len, parts)):
+            if length != self.spec.dimension:
                 raise StoreError(
-                    f"{self._location}: a vector of {len(vector)} dimensions, the table holds {self.spec.dimension}."
+                    f"{self._location}: a vector of {length} dimensions, the table holds {self.spec.dimension}."
                 )
         first = guarding.statements(self.tables, self.spec, batch)
         entries = write.entries(self.tables, self.spec, batch)

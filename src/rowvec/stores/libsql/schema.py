@@ -216,11 +216,10 @@ def failure_table(name: str, spec: TableSpec) -> str:
 
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
-    names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
-    names += (tables.kept_texts, tables.passages)
+    beside = (tables.kept_texts, tables.passages, tables.keywords, tables.failures, tables.named("distinct"))
     kept = ("rowvec_offsets", "rowvec_unfit", "rowvec_deletions", "rowvec_refusals")
     forgotten = [Statement(f"delete from {table} where target = ?", (tables.owner,)) for table in kept]
-    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in names)]
+    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in (tables.vectors, *beside))]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:
