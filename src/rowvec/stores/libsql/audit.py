@@ -11,7 +11,7 @@ import numpy as np
 
 from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
-from rowvec.stores.libsql import schema, write
+from rowvec.stores.libsql import passage_audit, schema, write
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.schema import Tables
@@ -96,6 +96,7 @@ class LibsqlAuditor:
         found = []
         if self._spec.language is not None and schema.columns_of(self._database, self._known_words):
             found = [*self._words_amiss(most)]
+        found += passage_audit.faults(self._database, self._tables, self._spec, most)
         return [*found, *self._index_amiss()]
 
     def mend(self, fault: Fault) -> None:
@@ -105,11 +106,13 @@ class LibsqlAuditor:
         elif fault.drift is Drift.LOST_WORDS:
             keywords = self._tables.keywords
             self._database.transact([Statement(f"delete from {keywords} where rowid in (select id {self._lost})")])
+        elif fault.drift is Drift.LOST_PASSAGES:
+            self._database.transact(passage_audit.without_row(self._database, self._tables))
 
     @property
     def _known_words(self) -> str:
         """The table in which FTS5 keeps the length of each text, so one row for each that it holds; not quoted."""
-        return f"rowvec_keywords_{self._tables.target}_{self._tables.number}_docsize"
+        return f"{self._tables.plain('keywords')}_docsize"
 
     @property
     def _lost(self) -> str:
@@ -131,21 +134,24 @@ class LibsqlAuditor:
     def _index_amiss(self) -> list[Fault]:
         if not self._index.status():
             return []
-        side, vectors = self._tables.named("distinct"), self._tables.vectors
-        beside = ("distinct", "indexed_insert", "indexed_delete", "indexed_update")
-        wanted = [
-            self._tables.index,
-            *(f"rowvec_{what}_{self._tables.target}_{self._tables.number}" for what in beside),
-        ]
+        side, sources = self._tables.named("distinct"), self._index.sources
+        wanted = [self._tables.index, self._tables.plain("distinct"), *self._index.triggers]
         held = f"select name from sqlite_master where name in ({write.marks(len(wanted))})"
         missing = set(wanted) - {name for (name,) in self._database.query(held, tuple(wanted))}
         if missing:
             return [Fault(Drift.INDEX, len(missing), detail=f"incomplete: {', '.join(sorted(missing))} not there")]
-        sql = f"""select
-            (select count(*) from {vectors} as t left join {side} as d on d.vector_hash = t.vector_hash
-                where t.embedding is not null and d.embedding is not t.embedding),
-            (select count(vector_hash) from {side} as d not indexed where not exists
-                (select 1 from {vectors} as t where t.vector_hash = d.vector_hash and t.embedding is not null)),
+        absent = " + ".join(
+            f"""(select count(*) from {table} as t left join {side} as d on d.vector_hash = t.vector_hash
+                where t.embedding is not null and d.embedding is not t.embedding)"""
+            for table in sources
+        )
+        without = " and ".join(
+            f"""not exists
+                (select 1 from {table} as t where t.vector_hash = d.vector_hash and t.embedding is not null)"""
+            for table in sources
+        )
+        sql = f"""select {absent},
+            (select count(vector_hash) from {side} as d not indexed where {without}),
             (select count(vector_hash) from {side} not indexed),
             (select count(*) from {quoted(self._tables.index + "_shadow")})"""
         lacking, lost, distinct, indexed = self._database.query(sql)[0]

@@ -12,7 +12,7 @@ from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_filter
-from rowvec.stores.libsql import books, guarding, migrations, search, write
+from rowvec.stores.libsql import books, guarding, migrations, passages, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.index import DiskannIndex
@@ -29,6 +29,7 @@ from rowvec.types import (
     Refusal,
     Standing,
     Stored,
+    StoredText,
     TextVector,
     UnfitValue,
     Vector,
@@ -90,7 +91,13 @@ class LibsqlGeneration:
         for part in write.chunks(hashes, _KEYS):
             sql = f"""select text_hash, embedding, truncated from {self.tables.vectors}
                       where text_hash in ({write.marks(len(part))}) and embedding is not null"""
-            for text, held, truncated in self._database.query(sql, tuple(part)):
+            values = tuple(part)
+            if self.spec.has_passages:
+                sql += f""" and rowid not in (select "row" from {self.tables.passages})
+                    union all select text_hash, embedding, 0 from {self.tables.passages}
+                    where text_hash in ({write.marks(len(part))})"""
+                values += values
+            for text, held, truncated in self._database.query(sql, values):
                 found[text] = TextVector(np.frombuffer(held, "<f4"), bool(truncated))
         return found
 
@@ -119,11 +126,12 @@ class LibsqlGeneration:
 
     def write(self, batch: WriteBatch) -> int:
         self._lease.check()
-        for entry in batch.entries:
-            if len(entry.vector) != self.spec.dimension:
+        parts = [entry.vector for entry in batch.entries]
+        parts += [passage.vector for entry in batch.entries for passage in entry.passages]
+        for length in set(map(len, parts)):
+            if length != self.spec.dimension:
                 raise StoreError(
-                    f"{self._location}: a vector of {len(entry.vector)} dimensions, the table holds"
-                    f" {self.spec.dimension}."
+                    f"{self._location}: a vector of {length} dimensions, the table holds {self.spec.dimension}."
                 )
         first = guarding.statements(self.tables, self.spec, batch)
         entries = write.entries(self.tables, self.spec, batch)
@@ -131,6 +139,7 @@ class LibsqlGeneration:
             *first,
             *entries,
             *write.others(self.tables, self.spec, batch),
+            *passages.statements(self.tables, self.spec, batch),
             *books.saving_progress(self.tables, batch),
         ]
         if not statements:
@@ -190,9 +199,12 @@ class LibsqlGeneration:
         if migrations.has_unfit(self._database):
             count = "select count(*) from rowvec_unfit where target = ?"
             unfit = self._database.query(count, (self.tables.owner,))[0][0]
-        return GenerationStatus(
-            rows, failed, stale, truncated, size, unfit, found[0] if found else None, f"SQLite {version}"
-        )
+        parts = divided = 0
+        if self.spec.has_passages:
+            sql = f'select count(*), count(distinct "row") from {self.tables.passages}'
+            parts, divided = self._database.query(sql)[0]
+        index = found[0] if found else None
+        return GenerationStatus(rows, failed, stale, truncated, size, parts, divided, unfit, index, f"SQLite {version}")
 
     def vector(self, key: Key) -> Vector | None:
         sql = f"select embedding from {self.tables.vectors} where {self._key} = ?"
@@ -233,6 +245,9 @@ class LibsqlGeneration:
             key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys)
         }
+
+    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        return passages.texts(self._database, self.tables, self.spec, self._metric, keys, vector)
 
     def auditor(self) -> LibsqlAuditor:
         return LibsqlAuditor(self._database, self.tables, self.index, self.spec)

@@ -25,7 +25,7 @@ from rowvec.stores.generation_policy import (
     filled,
     standing,
 )
-from rowvec.stores.libsql import books, index, migrations, retyping, schema
+from rowvec.stores.libsql import books, index, migrations, retyping, schema, views
 from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
 from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
@@ -70,6 +70,10 @@ class Generation:
             "undone": bool(row.get("undone")),
         }
         return from_json(cls, values)
+
+    @property
+    def has_passages(self) -> bool:
+        return self.fingerprint is not None and self.fingerprint.passages != ""
 
     def row(self) -> Values:
         values = {name: getattr(self, name) for name in _FIELDS}
@@ -194,7 +198,12 @@ class Generations:
         stands = self.tables(old) if old else tables
         columns = {} if removed and old is None else schema.columns_of(self._database, stands.name)
         missing = schema.repairs(tables, columns, spec, self._location) if columns else []
-        if columns and old == wanted and not missing and not removed:
+        beside = self._beside(tables, spec) if columns else []
+        shown: list[Statement] = []
+        if state is State.LIVE:
+            has = wanted.has_passages
+            shown = views.showing(self._database, tables, spec.key, passages=has, texts=spec.keeps_texts)
+        if columns and old == wanted and not missing and not removed and not beside and not shown:
             return tables, []
         if old is not None:
             self._check(old, spec, tables)
@@ -210,7 +219,13 @@ class Generations:
         if columns and (old is None or _words(old.language) != _words(wanted.language)):
             older = old is not None and old.language and spec.language == format_of(old.language)[0]
             missing += schema.carried_keywords(tables, spec) if older else schema.new_keywords(tables)
-        return tables, [*removed, *missing, *schema.creation(tables, spec), self._save(wanted)]
+        return tables, [*removed, *missing, *beside, *schema.creation(tables, spec), *shown, self._save(wanted)]
+
+    def _beside(self, tables: Tables, spec: TableSpec) -> list[Statement]:
+        """Empty where the tables of texts and passages are as they should be."""
+        names = [tables.plain(what) for what in ("kept_texts", "passages")]
+        found = self._database.query("select name from sqlite_master where name in (?, ?)", tuple(names))
+        return schema.lost(tables, spec, {name for (name,) in found})
 
     def _number(self, known: dict[State, Generation], state: State, *, adopts: bool) -> int:
         """Of a generation that the books do not list: its own where its table is there, else one that nobody has."""
@@ -236,7 +251,7 @@ class Generations:
         if action is Action.BEGIN_BUILDING:
             return State.BUILDING, None, gone
         moved = self._moved(WORDS[State.PREVIOUS], WORDS[State.BUILDING])
-        return State.BUILDING, known[State.PREVIOUS], [*gone, *self._renamed(moved)]
+        return State.BUILDING, known[State.PREVIOUS], [*gone, *views.around(self._database, moved)]
 
     def _is_empty(self, tables: Tables) -> bool:
         return not self._database.query(f"select 1 from {tables.vectors} limit 1")
@@ -307,7 +322,7 @@ class Generations:
 
     def _retyped(self, tables: Tables, spec: TableSpec, old: Generation, columns: set[str]) -> list[Statement]:
         made = retyping.statements(self._database, tables, spec, old.key_type, _types(old.metadata), columns)
-        return self._renamed(made)
+        return views.around(self._database, made)
 
     def live(self) -> Tables:
         return self.tables(self.read().get(State.LIVE))
@@ -324,13 +339,20 @@ class Generations:
         state = filled(known, spec.fingerprint, self._location)
         if live and building and state is State.BUILDING:
             inherited = books.inheriting_offsets(self.tables(live), self.tables(building))
-            return [inherited, *self._swap(known.get(State.PREVIOUS)), *self._save_recipe(building, spec)]
+            return [inherited, *self._swap(known.get(State.PREVIOUS), building), *self._save_recipe(building, spec)]
         return self._save_recipe(live, spec) if live and live.recipe != spec.recipe else []
 
-    def _swap(self, previous: Generation | None) -> list[Statement]:
+    def _swap(self, previous: Generation | None, next_live: Generation) -> list[Statement]:
         gone = schema.removal(self.tables(previous)) if previous else []
         live, building, former = WORDS[State.LIVE], WORDS[State.BUILDING], WORDS[State.PREVIOUS]
-        return [*gone, *self._renamed([*self._moved(live, former), *self._moved(building, live)])]
+        moves = [*self._moved(live, former), *self._moved(building, live)]
+        return [*gone, *views.around(self._database, moves), *self._shown(next_live)]
+
+    def _shown(self, live: Generation) -> list[Statement]:
+        """Once that generation is live, the view of passages shows those that it has."""
+        tables = Tables(self._target, number=live.number)
+        texts = views.texts_kept(self._database, tables)
+        return views.showing(self._database, tables, live.key, passages=live.has_passages, texts=texts)
 
     def rollback(self) -> list[Statement]:
         """
@@ -342,15 +364,15 @@ class Generations:
         live, live_word, previous = known[State.LIVE], WORDS[State.LIVE], WORDS[State.PREVIOUS]
         # Fails where it was carried out already and its answer was lost: to do it twice would undo it.
         once = "select 1 from rowvec_generations where target = ? and state = 'live' and since = ? and number = ?"
+        moves = [
+            *self._moved(live_word, "between"),
+            *self._moved(previous, live_word),
+            *self._moved("between", previous, undone=True),
+        ]
         return [
             fail_unless(once, (self._target, live.since, live.number)),
-            *self._renamed(
-                [
-                    *self._moved(live_word, "between"),
-                    *self._moved(previous, live_word),
-                    *self._moved("between", previous, undone=True),
-                ]
-            ),
+            *views.around(self._database, moves),
+            *self._shown(known[State.PREVIOUS]),
         ]
 
     def dropping(self, state: State) -> list[Statement]:
@@ -361,18 +383,6 @@ class Generations:
         known = self.read()
         check_drop(known, state, self._location)
         return [*schema.removal(self.tables(known[state])), self._forgotten(WORDS[state])]
-
-    def _renamed(self, moves: list[Statement]) -> list[Statement]:
-        """`moves` between taking the views away and putting them back as they were written. Otherwise SQLite would
-        write a table's new name into them, so that they go on showing the former generation, and would rename nothing
-        while any view of the database is broken."""
-        views = self._database.query("select name, sql from sqlite_master where type = 'view' order by rowid")
-        triggers = self._database.query(
-            """select sql from sqlite_master where type = 'trigger'
-               and tbl_name in (select name from sqlite_master where type = 'view') order by rowid"""
-        )
-        dropped = [Statement(f"drop view {quoted(name)}") for name, _ in views]
-        return [*dropped, *moves, *(Statement(sql) for _, sql in views), *(Statement(sql) for (sql,) in triggers)]
 
     def _moved(self, old: str, new: str, *, undone: bool = False) -> list[Statement]:
         """The generation in one state is in another from now on, under that one's name."""

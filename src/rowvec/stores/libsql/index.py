@@ -3,6 +3,10 @@
 It cannot hold two equal vectors: one search result stands for both, and deleting either row takes both out (libsql
 issue 2197). Equal vectors are normal, since equal texts are. So the index is over a table beside the vectors, which
 has each distinct vector once, found by `vector_hash`; triggers keep the two in step, whoever writes.
+
+Vectors of passages are in the same table and the same index. A row that neither itself nor with a passage is among the
+nearest vectors has no better score than the last of these, so a few more candidates give the order of the blended
+scores.
 """
 
 from __future__ import annotations
@@ -15,10 +19,10 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.index import DEFAULT, Effort, IndexCost, IndexSpec, IndexStatus
 from rowvec.stores.libsql import search
-from rowvec.stores.libsql.database import Database, Statement
+from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import marks, vector_in
+from rowvec.stores.libsql.write import marks
 from rowvec.types import Progress, Ranked, Vector
 
 KIND = "diskann"
@@ -29,6 +33,10 @@ INDEX_SECONDS = 5.0
 _BATCH = 200
 _OVERFETCH = 2
 """The index gives a few more candidates than asked for; the exact distance then orders them."""
+_WIDENING = (4, 16, 64)
+"""The same where rows have passages: more each time, until nothing beyond can have a better score."""
+_PREFIXES = ("", "passage_")
+"""Of what is named after the table of vectors, and of that of passages."""
 
 
 _FORMER = "select new.vector_hash, new.embedding where new.embedding is not null"
@@ -52,18 +60,25 @@ def renewed_triggers(database: Database) -> list[Statement]:
 
 def standing(database: Database, tables: Tables) -> str | None:
     """The kind of the index that is there, whatever the books say; None where a piece of it is missing."""
-    names = [tables.index, *(f"rowvec_{what}_{tables.target}_{tables.number}" for what in _PARTS)]
-    sql = f"select count(*) from sqlite_master where name in ({marks(len(names))})"
-    return KIND if database.query(sql, tuple(names))[0][0] == len(names) else None
+    pieces = [tables.index, *map(tables.plain, _PARTS)]
+    of_passages = [tables.plain(f"{_PREFIXES[1]}{part}") for part in _PARTS if part != "distinct"]
+    asked = [*pieces, *of_passages, tables.plain("passages")]
+    found = database.query(f"select name from sqlite_master where name in ({marks(len(asked))})", tuple(asked))
+    there = {name for (name,) in found}
+    if tables.plain("passages") in there:
+        pieces += of_passages
+    return KIND if there.issuperset(pieces) else None
 
 
 def removal(tables: Tables) -> list[Statement]:
-    names = ("indexed_insert", "indexed_delete", "indexed_update")
+    """The triggers first: without their index they would fail every write."""
+    events = ("insert", "delete", "update")
+    triggers = [tables.named(f"{prefix}indexed_{event}") for prefix in _PREFIXES for event in events]
     return [
-        *(Statement(f"drop trigger if exists {tables.named(name)}") for name in names),
+        *(Statement(f"drop trigger if exists {name}") for name in triggers),
         Statement(f"drop index if exists {quoted(tables.index)}"),
         Statement(f"drop table if exists {tables.named('distinct')}"),
-        Statement(f"drop index if exists {tables.named('hashes')}"),
+        *(Statement(f"drop index if exists {tables.named(f'{prefix}hashes')}") for prefix in _PREFIXES),
     ]
 
 
@@ -96,9 +111,18 @@ class DiskannIndex:
         return self._known
 
     def cost(self) -> IndexCost:
-        sql = f"select count(distinct vector_hash) from {self._tables.vectors} where embedding is not null"
-        vectors = int(self._database.query(sql)[0][0])
+        vectors = self._distinct()
         return _cost(vectors, self._spec.dimension, self._metric)
+
+    @property
+    def sources(self) -> list[str]:
+        """The tables whose vectors are in the index."""
+        return [self._tables.vectors, *([self._tables.passages] if self._spec.has_passages else [])]
+
+    def _distinct(self) -> int:
+        each = (f"select vector_hash from {table} where embedding is not null" for table in self.sources)
+        sql = f"select count(distinct vector_hash) from ({' union all '.join(each)})"
+        return int(self._database.query(sql)[0][0])
 
     def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
         if self._metric == "ip":
@@ -116,40 +140,56 @@ class DiskannIndex:
         return IndexStatus(KIND)
 
     def _fill(self, progress: Progress | None) -> None:
-        vectors, side = self._tables.vectors, self._tables.named("distinct")
-        total = int(self._database.query(f"select count(distinct vector_hash) from {vectors}")[0][0])
-        step = Statement(
-            f"""insert or ignore into {side} (vector_hash, embedding)
-                select vector_hash, embedding from {vectors}
-                where embedding is not null and vector_hash not in (select vector_hash from {side})
-                group by vector_hash limit ?""",
-            (_BATCH,),
-        )
+        side, total = self._tables.named("distinct"), self._distinct()
         done = int(self._database.query(f"select count(vector_hash) from {side} not indexed")[0][0])
-        while added := self._database.transact([step])[0]:
-            done += added
-            if progress:
-                progress("filling the index", done, total)
+        for table in self.sources:
+            step = Statement(
+                f"""insert or ignore into {side} (vector_hash, embedding)
+                    select vector_hash, embedding from {table}
+                    where embedding is not null and vector_hash not in (select vector_hash from {side})
+                    group by vector_hash limit ?""",
+                (_BATCH,),
+            )
+            while added := self._database.transact([step])[0]:
+                done += added
+                if progress:
+                    progress("filling the index", done, total)
 
     def _creation(self) -> list[str]:
-        vectors, side = self._tables.vectors, self._tables.named("distinct")
+        side = self._tables.named("distinct")
         # One bit a component keeps 0.999 of the ten nearest at a quarter of the size of a byte each; l2 cannot have it.
         codes = "float1bit" if self._metric == "cosine" else "float8"
         options = f"'metric={self._metric}', 'compress_neighbors={codes}'"
         add = f"""insert into {side} (vector_hash, embedding)
                   {_NEW.format(side)};"""
-        drop = f"""delete from {side} where vector_hash = old.vector_hash
-                   and not exists (select 1 from {vectors} where vector_hash = old.vector_hash);"""
-        trigger = f"create trigger if not exists {{}} after {{}} on {vectors} begin {{}} end"
+        others = " union all ".join(f"select vector_hash from {table}" for table in self.sources)
+        drop = f"""delete from {side} where vector_hash = old.vector_hash and not exists (
+                   select 1 from ({others}) as o where o.vector_hash = old.vector_hash);"""
+        indexes, triggers = [], []
+        for table, prefix in zip(self.sources, _PREFIXES, strict=False):
+            trigger = f"create trigger if not exists {{}} after {{}} on {table} begin {{}} end"
+            hashes = self._tables.named(f"{prefix}hashes")
+            indexes.append(f"create index if not exists {hashes} on {table} (vector_hash)")
+            for event, what in (("insert", add), ("delete", drop), ("update", drop + add)):
+                of = " of vector_hash, embedding" if event == "update" else ""
+                triggers.append(trigger.format(self._tables.named(f"{prefix}indexed_{event}"), event + of, what))
         return [
-            f"create index if not exists {self._tables.named('hashes')} on {vectors} (vector_hash)",
+            *indexes,
             f"""create table if not exists {side}
                 (vector_hash integer primary key, embedding f32_blob({self._spec.dimension}) not null)""",
             f"""create index if not exists {quoted(self._tables.index)} on {side} (
                 libsql_vector_idx(embedding, {options}))""",
-            trigger.format(self._tables.named("indexed_insert"), "insert", add),
-            trigger.format(self._tables.named("indexed_delete"), "delete", drop),
-            trigger.format(self._tables.named("indexed_update"), "update of vector_hash, embedding", drop + add),
+            *triggers,
+        ]
+
+    @property
+    def triggers(self) -> list[str]:
+        """Their names, not quoted."""
+        events = ("insert", "delete", "update")
+        return [
+            self._tables.plain(f"{prefix}indexed_{event}")
+            for _, prefix in zip(self.sources, _PREFIXES, strict=False)
+            for event in events
         ]
 
     def drop(self) -> int:
@@ -173,25 +213,57 @@ class DiskannIndex:
         known = self._known if time.monotonic() - self._seen < INDEX_SECONDS else self._look()
         if known is None:
             return None
-        key, side = quoted(self._spec.key), self._tables.named("distinct")
-        function = "vector_distance_l2" if self._metric == "l2" else "vector_distance_cos"
-        query = vector_in(vector)
         try:
-            rows = self._database.query(
-                # Of the vector once, and not of each of the rows that share it.
-                f"""select t.{key}, {function}(d.embedding, ?) as distance
-                    from vector_top_k(?, ?, ?) as top
-                    join {side} as d on d.rowid = top.id
-                    join {self._tables.vectors} as t on t.vector_hash = d.vector_hash
-                    where t.embedding is not null order by distance, 1 limit ?""",
-                (query, self._tables.index, query, limit * _OVERFETCH, limit),
-            )
+            rows = self._blended(vector, limit) if self._spec.has_passages else self._candidates(vector, limit)
         except StoreError as error:
             if error.transient or self._look() is not None:
                 raise
             # Another process has dropped the index meanwhile.
             return None
         return search.ranked(rows, self._spec, self._metric, vector, exact=False) if len(rows) == limit else None
+
+    def _candidates(self, vector: Vector, limit: int) -> list[Values]:
+        key, side = quoted(self._spec.key), self._tables.named("distinct")
+        # Of the vector once, and not of each of the rows that share it.
+        value, (query,) = search.distance(self._metric, vector, "d")
+        return self._database.query(
+            f"""select t.{key}, {value} as distance
+                from vector_top_k(?, ?, ?) as top
+                join {side} as d on d.rowid = top.id
+                join {self._tables.vectors} as t on t.vector_hash = d.vector_hash
+                where t.embedding is not null order by distance, 1 limit ?""",
+            (query, self._tables.index, query, limit * _OVERFETCH, limit),
+        )
+
+    def _blended(self, vector: Vector, limit: int) -> list[Values]:
+        rows: list[Values] = []
+        for overfetch in _WIDENING:
+            rows, reach, seen = self._within(vector, limit, limit * overfetch)
+            if seen < limit * overfetch or (len(rows) == limit and rows[-1][1] <= reach):
+                break
+        return rows
+
+    def _within(self, vector: Vector, limit: int, width: int) -> tuple[list[Values], float, int]:
+        """The best rows that have one of the nearest vectors; how far these reach, and how many they are."""
+        tables, side = self._tables, self._tables.named("distinct")
+        value, values = search.blended(tables, self._spec, self._metric, vector)
+        each, (query,) = search.distance(self._metric, vector, "d")
+        rows = self._database.query(
+            f"""with top as materialized (
+                    select d.vector_hash, {each} as distance
+                    from vector_top_k(?, ?, ?) as found join {side} as d on d.rowid = found.id),
+                candidates as (
+                    select t.rowid as id from top join {tables.vectors} as t on t.vector_hash = top.vector_hash
+                    union select p."row" from top join {tables.passages} as p on p.vector_hash = top.vector_hash)
+                select t.{quoted(self._spec.key)}, {value} as distance,
+                    (select max(distance) from top), (select count(*) from top)
+                from candidates join {tables.vectors} as t on t.rowid = candidates.id
+                where t.embedding is not null order by distance, 1 limit ?""",
+            (query, tables.index, query, width, *values, limit),
+        )
+        if not rows:
+            return [], 0.0, 0
+        return [row[:2] for row in rows], rows[0][2], rows[0][3]
 
 
 def _cost(vectors: int, dimension: int, metric: str) -> IndexCost:

@@ -18,7 +18,7 @@ from rowvec.stores import migrations as shared
 from rowvec.stores.libsql import guarding
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.index import renewed_triggers
-from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables
+from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables, text_table
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import ROWS, chunks, marks, now
 from rowvec.stores.migrations import Migration, Standing
@@ -268,6 +268,21 @@ def _remember_deletions(database: Database) -> list[Statement]:
     return [Statement(sql) for sql in guarding.TABLES]
 
 
+def _keep_texts(database: Database) -> list[Statement]:
+    """A table for the text of each row in every generation. The texts are not here: rows without a row hash are
+    brought by the next sync that compares all rows."""
+    there = {name for (name,) in database.query("select name from sqlite_master where type = 'table'")}
+    if "rowvec_generations" not in there:
+        return []
+    made = []
+    for target, state, number in database.query("select target, state, number from rowvec_generations"):
+        tables = Tables(target, state, number)
+        if state in WORDS.values() and tables.name in there and tables.plain("kept_texts") not in there:
+            made += [Statement(sql) for sql in text_table(tables)]
+            made.append(Statement(f"update {tables.vectors} set row_hash = zeroblob(16)"))
+    return made
+
+
 LATER_TABLES: list[tuple[int, Sequence[str], Callable[[Database], list[Statement]]]] = [
     (IDENTIFIED, (IDENTITY,), _identify),
     (5, guarding.TABLES, _remember_deletions),
@@ -283,5 +298,6 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(5, "a memory for the deletion guard", _remember_deletions),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "triggers of vector indexes that take a vector which is there already", renewed_triggers),
+    Migration(8, "the text of each row, beside its vector", _keep_texts),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rowvec.errors import StoreError
@@ -88,6 +89,14 @@ class Tables:
         return self.named("keywords")
 
     @property
+    def kept_texts(self) -> str:
+        return self.named("kept_texts")
+
+    @property
+    def passages(self) -> str:
+        return self.named("passages")
+
+    @property
     def failures(self) -> str:
         """What one model refuses another may take."""
         return self.named("failures")
@@ -108,7 +117,11 @@ class Tables:
 
     def named(self, what: str) -> str:
         """An index or trigger of this generation, or a table beside it."""
-        return quoted(f"rowvec_{what}_{self.target}_{self.number}")
+        return quoted(self.plain(what))
+
+    def plain(self, what: str) -> str:
+        """The same, not quoted."""
+        return f"rowvec_{what}_{self.target}_{self.number}"
 
 
 def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
@@ -127,7 +140,56 @@ def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
             f"""create trigger if not exists {tables.named("forget")} after delete on {tables.vectors}
                 begin delete from {tables.keywords} where rowid = old.rowid; end""",
         ]
+    made += text_table(tables) if spec.keeps_texts else _without_texts(tables)
+    if spec.has_passages:
+        made += _passage_tables(tables, spec)
     return [Statement(sql) for sql in made]
+
+
+def text_table(tables: Tables) -> list[str]:
+    return [
+        f"create table if not exists {tables.kept_texts} (id integer primary key, text text not null)",
+        f"""create trigger if not exists {tables.named("forget_text")} after delete on {tables.vectors}
+            begin delete from {tables.kept_texts} where id = old.rowid; end""",
+    ]
+
+
+def _without_texts(tables: Tables) -> list[str]:
+    """What is there is of texts that the rows may not have any more when texts are kept again."""
+    return [
+        f"drop trigger if exists {tables.named('forget_text')}",
+        f"drop table if exists {tables.kept_texts}",
+    ]
+
+
+def _passage_tables(tables: Tables, spec: TableSpec) -> list[str]:
+    return [
+        f"""create table if not exists {tables.passages} (
+            "row" integer not null, n integer not null, start integer not null, "end" integer not null,
+            text_hash blob not null, vector_hash integer not null, embedding f32_blob({spec.dimension}),
+            primary key ("row", n)
+        )""",
+        f"create index if not exists {tables.named('passage_texts')} on {tables.passages} (text_hash)",
+        f"""create trigger if not exists {tables.named("forget_passages")} after delete on {tables.vectors}
+            begin delete from {tables.passages} where "row" = old.rowid; end""",
+    ]
+
+
+def lost(tables: Tables, spec: TableSpec, there: Collection[str]) -> list[Statement]:
+    """What the rows have to be written again for, because a table beside them has to be made again.
+
+    Args:
+        there: names of tables.
+    """
+    made = []
+    if spec.keeps_texts and tables.plain("kept_texts") not in there:
+        made.append(Statement(f"update {tables.vectors} set row_hash = zeroblob(16)"))
+    if not spec.keeps_texts and tables.plain("kept_texts") in there:
+        made += [Statement(sql) for sql in _without_texts(tables)]
+    if spec.has_passages and tables.plain("passages") not in there:
+        # Nobody knows which of the rows had passages.
+        made.append(Statement(f"update {tables.vectors} set text_hash = zeroblob(16)"))
+    return made
 
 
 def vector_table(name: str, spec: TableSpec) -> str:
@@ -154,10 +216,10 @@ def failure_table(name: str, spec: TableSpec) -> str:
 
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
-    names = (tables.vectors, tables.keywords, tables.failures, tables.named("distinct"))
+    beside = (tables.kept_texts, tables.passages, tables.keywords, tables.failures, tables.named("distinct"))
     kept = ("rowvec_offsets", "rowvec_unfit", "rowvec_deletions", "rowvec_refusals")
     forgotten = [Statement(f"delete from {table} where target = ?", (tables.owner,)) for table in kept]
-    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in names)]
+    return [*forgotten, *(Statement(f"drop table if exists {name}") for name in (tables.vectors, *beside))]
 
 
 def new_keywords(tables: Tables) -> list[Statement]:

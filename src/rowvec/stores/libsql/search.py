@@ -25,10 +25,10 @@ def scan(
     database: Database, tables: Tables, spec: TableSpec, metric: str, vector: Vector, limit: int, where: Filter | None
 ) -> Ranked:
     """Compare every row that passes the filter."""
-    distance, values = _distance(metric, vector)
+    value, values = blended(tables, spec, metric, vector)
     extra, more = _condition(where)
     rows = database.query(
-        f"""select t.{quoted(spec.key)}, {distance} as distance from {tables.vectors} as t
+        f"""select t.{quoted(spec.key)}, {value} as distance from {tables.vectors} as t
             where t.embedding is not null{extra} order by distance, 1 limit ?""",
         (*values, *more, limit),
     )
@@ -39,10 +39,10 @@ def similarities(
     database: Database, tables: Tables, spec: TableSpec, metric: str, vector: Vector, keys: Sequence[Key]
 ) -> dict[Key, float]:
     """Of those of the keys that have a vector."""
-    distance, values = _distance(metric, vector)
+    value, values = blended(tables, spec, metric, vector)
     key = f"t.{quoted(spec.key)}"
     rows = database.query(
-        f"""select {key}, {distance} from {tables.vectors} as t
+        f"""select {key}, {value} from {tables.vectors} as t
             where t.embedding is not null and {key} in ({marks(len(keys))})""",
         (*values, *map(key_in, keys)),
     )
@@ -58,8 +58,19 @@ def _condition(where: Filter | None) -> tuple[str, Values]:
     return f" and {text}", tuple(values)
 
 
-def _distance(metric: str, vector: Vector) -> tuple[str, Values]:
-    """An SQL expression that is smallest for the nearest row, and its parameters.
+def blended(tables: Tables, spec: TableSpec, metric: str, vector: Vector) -> tuple[str, Values]:
+    """The distance of a row `t`: half its own and half that of its nearest passage, where it has passages. A score is
+    a falling line over the distance in every metric, so that half of each is half of each score."""
+    own, values = distance(metric, vector)
+    if not spec.has_passages:
+        return own, values
+    each, more = distance(metric, vector, "p")
+    nearest = f'select min({each}) from {tables.passages} as p where p."row" = t.rowid'
+    return f"ifnull((({nearest}) + {own}) / 2.0, {own})", (*more, *values, *values)
+
+
+def distance(metric: str, vector: Vector, table: str = "t") -> tuple[str, Values]:
+    """An SQL expression that is smallest for the nearest row of a table, and its parameters.
 
     libSQL has no inner product. It is the row's norm, which is its distance to the origin, times the cosine; the norm
     of the query, the same for all rows, is multiplied in afterwards.
@@ -67,16 +78,21 @@ def _distance(metric: str, vector: Vector) -> tuple[str, Values]:
     query = vector_in(vector)
     if metric == "ip":
         origin = bytes(len(query))
-        norm = "vector_distance_l2(t.embedding, ?)"
-        return f"{norm} * (vector_distance_cos(t.embedding, ?) - 1.0)", (origin, query)
-    return f"vector_distance_{'l2' if metric == 'l2' else 'cos'}(t.embedding, ?)", (query,)
+        norm = f"vector_distance_l2({table}.embedding, ?)"
+        return f"{norm} * (vector_distance_cos({table}.embedding, ?) - 1.0)", (origin, query)
+    return f"vector_distance_{'l2' if metric == 'l2' else 'cos'}({table}.embedding, ?)", (query,)
 
 
 def ranked(rows: list[Values], spec: TableSpec, metric: str, vector: Vector, *, exact: bool) -> Ranked:
-    distances = np.array([distance for _, distance in rows], np.float64)
-    scores = {"cosine": 1.0 - distances, "l2": -distances, "ip": -distances * np.linalg.norm(vector)}[metric]
     keys = [key_of(key, spec.key_type) for key, _ in rows]
-    return Ranked(keys, scores.tolist(), exact=exact, complete=True)
+    return Ranked(keys, scores([each for _, each in rows], metric, vector), exact=exact, complete=True)
+
+
+def scores(values: Sequence[float], metric: str, vector: Vector) -> list[float]:
+    """Of what `distance` gave."""
+    distances = np.array(values, np.float64)
+    found = {"cosine": 1.0 - distances, "l2": -distances, "ip": -distances * np.linalg.norm(vector)}[metric]
+    return [float(each) for each in found]
 
 
 def keyword(

@@ -81,6 +81,11 @@ def _rows(names: Sequence[str], count: int) -> str:
     return f"with new ({', '.join(names)}) as (values {', '.join([row] * count)})"
 
 
+def bound(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
+    """The head of a statement over `new`, a table of those rows, and their values."""
+    return _rows(names, len(rows)), _flat(rows)
+
+
 def _flat(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
     return tuple(value for row in rows for value in row)
 
@@ -110,7 +115,7 @@ def _entry(spec: TableSpec, entry: Entry) -> tuple[Any, ...]:
         document.text_hash,
         document.row_hash,
         int(entry.truncated),
-        _vector_hash(vector),
+        vector_hash(vector),
         *row_in(document.metadata, spec.metadata, document.key),
         vector,
     )
@@ -121,12 +126,12 @@ def vector_in(vector: Vector) -> bytes:
     return np.ascontiguousarray(vector, "<f4").tobytes()
 
 
-def _vector_hash(vector: bytes) -> int:
+def vector_hash(vector: bytes) -> int:
     """The same for equal vectors: by it the vector index finds all rows of one vector."""
     return int.from_bytes(hashlib.blake2b(vector, digest_size=8).digest(), "big", signed=True)
 
 
-def _held(tables: Tables, spec: TableSpec) -> str:
+def held(tables: Tables, spec: TableSpec) -> str:
     """`new` joined with the rows that hold the text they say: the others were written by somebody else meanwhile."""
     key = quoted(spec.key)
     return f"new join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
@@ -135,18 +140,18 @@ def _held(tables: Tables, spec: TableSpec) -> str:
 def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
     sql = f"""{_rows([quoted(spec.key), "text_hash", "rowvec_text"], len(part))}
         insert or replace into {tables.keywords} (rowid, text)
-        select t.rowid, new.rowvec_text from {_held(tables, spec)}"""
+        select t.rowid, new.rowvec_text from {held(tables, spec)}"""
     terms = analyzer(spec.language or PLAIN).terms
     return Statement(sql, _flat((key_in(row.key), row.text_hash, " ".join(terms(row.text))) for row in part))
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
 def _clear_failures(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
     sql = f"""{_rows([quoted(spec.key), "text_hash"], len(part))}
-        delete from {tables.failures} where "key" in (select t.{quoted(spec.key)} from {_held(tables, spec)})"""
+        delete from {tables.failures} where "key" in (select t.{quoted(spec.key)} from {held(tables, spec)})"""
     return Statement(sql, _flat((key_in(row.key), row.text_hash) for row in part))
 
 
@@ -182,7 +187,7 @@ def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
             insert or replace into rowvec_unfit (target, "key", "column", reason)
             select ?, new.named, new.c, new.r from {written}"""
         named = (
-            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, _storable(unfit.reason))
+            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, storable(unfit.reason))
             for each, unfit in listed
         )
         statements.append(Statement(sql, (*_flat(named), tables.owner)))
@@ -197,7 +202,7 @@ def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
     return Statement(
         sql,
         _flat(
-            (key_in(f.key), _storable(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
+            (key_in(f.key), storable(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
             for f in part
         ),
     )

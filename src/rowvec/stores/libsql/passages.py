@@ -1,0 +1,123 @@
+"""Kept texts and passages: two tables beside a vector table, of the same generation.
+
+Both know a row by its rowid, as the keyword index does, so that they stay as they are when the key or a column gets
+another type. Triggers delete with the row, whoever deletes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rowvec.errors import StoreError
+from rowvec.stores.base import TEXT_KEPT, TableSpec
+from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.search import distance, scores
+from rowvec.stores.libsql.values import quoted
+from rowvec.stores.libsql.write import ROWS, bound, chunks, held, keys_in, marks, storable, vector_hash, vector_in
+from rowvec.support.keys import key_of
+from rowvec.types import Document, Entry, Key, Passage, ScoredPassage, StoredText, Vector, WriteBatch
+
+_KEYS = 1000
+"""Keys in one query."""
+
+
+def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+    """What a batch changes here, to be carried out after its entries and its updates."""
+    made = []
+    for part in chunks(batch.entries, ROWS) if spec.keeps_texts else ():
+        made.append(_keep(tables, spec, [(each.document, _shown(spec, each)) for each in part], "replace"))
+    for part in chunks(batch.updates, ROWS) if spec.keeps_texts else ():
+        made.append(_keep(tables, spec, [(each, _whole(spec, each.text)) for each in part], "ignore"))
+    if spec.has_passages:
+        made += [_forget(tables, spec, part) for part in chunks(batch.entries, ROWS)]
+        made += [_insert(tables, spec, part) for part in chunks(list(_numbered(batch.entries)), ROWS)]
+    return made
+
+
+def _whole(spec: TableSpec, text: str) -> str:
+    # How far the passages of a row reach is not known where only its metadata changes.
+    return text if spec.has_passages else text[:TEXT_KEPT]
+
+
+def _shown(spec: TableSpec, entry: Entry) -> str:
+    return entry.document.text[: max([TEXT_KEPT, *(each.end for each in entry.passages)])]
+
+
+def _keep(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, str]], otherwise: str) -> Statement:
+    rows = [(*keys_in([each.key]), each.text_hash, storable(text)) for each, text in part]
+    new, values = bound([quoted(spec.key), "text_hash", "rowvec_text"], rows)
+    sql = f"""{new} insert or {otherwise} into {tables.kept_texts} (id, text)
+        select t.rowid, new.rowvec_text from {held(tables, spec)}"""
+    return Statement(sql, values)
+
+
+def _forget(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
+    rows = [(*keys_in([each.document.key]), each.document.text_hash) for each in part]
+    new, values = bound([quoted(spec.key), "text_hash"], rows)
+    sql = f"""{new} delete from {tables.passages}
+        where "row" in (select t.rowid from {held(tables, spec)})"""
+    return Statement(sql, values)
+
+
+def _numbered(entries: Sequence[Entry]) -> Iterator[tuple[Document, int, Passage]]:
+    return ((entry.document, n, passage) for entry in entries for n, passage in enumerate(entry.passages))
+
+
+def _insert(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, int, Passage]]) -> Statement:
+    columns = ["n", "start", '"end"', "passage_hash", "vector_hash", "embedding"]
+    rows = []
+    for document, n, (start, end, text_hash, vector) in part:
+        packed = vector_in(vector)
+        row = (n, start, end, text_hash, vector_hash(packed), packed)
+        rows.append((*keys_in([document.key]), document.text_hash, *row))
+    new, values = bound([quoted(spec.key), "text_hash", *columns], rows)
+    sql = f"""{new} insert into {tables.passages} ("row", n, start, "end", text_hash, vector_hash, embedding)
+        select t.rowid, {", ".join(f"new.{name}" for name in columns)} from {held(tables, spec)}"""
+    return Statement(sql, values)
+
+
+def texts(
+    database: Database, tables: Tables, spec: TableSpec, metric: str, keys: Sequence[Key], vector: Vector | None
+) -> dict[Key, StoredText]:
+    """The kept texts of those rows, each with its passages."""
+    found: dict[Key, StoredText] = {}
+    for part in chunks(keys, _KEYS) if spec.keeps_texts else ():
+        passages = _passages(database, tables, spec, metric, part, vector) if spec.has_passages else {}
+        for key, text in _kept(database, tables, spec, part):
+            found[key] = StoredText(text, tuple(passages.get(key, ())))
+    return found
+
+
+def _kept(database: Database, tables: Tables, spec: TableSpec, keys: Sequence[Key]) -> list[Values]:
+    key = f"t.{quoted(spec.key)}"
+    sql = f"""select {key}, x.text from {tables.vectors} as t join {tables.kept_texts} as x on x.id = t.rowid
+        where {key} in ({marks(len(keys))})"""
+    try:
+        rows = database.query(sql, keys_in(keys))
+    except StoreError as error:
+        if error.transient or database.query(
+            "select 1 from sqlite_master where name = ?", (tables.plain("kept_texts"),)
+        ):
+            raise
+        # No sync of this version has prepared the store yet, or one that keeps no texts has.
+        return []
+    return [(key_of(each, spec.key_type), text) for each, text in rows]
+
+
+def _passages(
+    database: Database, tables: Tables, spec: TableSpec, metric: str, keys: Sequence[Key], vector: Vector | None
+) -> dict[Key, list[ScoredPassage]]:
+    value, values = ("null", ()) if vector is None else distance(metric, vector, "p")
+    key = f"t.{quoted(spec.key)}"
+    rows = database.query(
+        f"""select {key}, p.start, p."end", {value} from {tables.vectors} as t
+            join {tables.passages} as p on p."row" = t.rowid
+            where {key} in ({marks(len(keys))}) order by 1, p.n""",
+        (*values, *keys_in(keys)),
+    )
+    scored = [None] * len(rows) if vector is None else scores([row[3] for row in rows], metric, vector)
+    found: dict[Key, list[ScoredPassage]] = {}
+    for (each, start, end, _), score in zip(rows, scored, strict=True):
+        found.setdefault(key_of(each, spec.key_type), []).append(ScoredPassage(start, end, score))
+    return found
