@@ -264,9 +264,9 @@ class Auditing:
         return patiently(self.stop, self.auditor.faults, KEPT_KEYS)
 
     def _but_orphans(self, fault: Fault) -> Fault:
-        """Words that an orphaned vector lacks are not a finding of their own."""
+        """Words and texts that an orphaned vector lacks are not a finding of their own."""
         orphaned = self.result.findings.get(Drift.ORPHANED)
-        if fault.drift is not Drift.NO_WORDS or orphaned is None:
+        if fault.drift not in (Drift.NO_WORDS, Drift.NO_TEXT) or orphaned is None:
             return fault
         keys = [key for key in fault.keys if key not in orphaned.keys]
         return replace(fault, keys=keys, count=fault.count - (len(fault.keys) - len(keys)))

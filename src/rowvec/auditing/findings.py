@@ -66,6 +66,9 @@ REPAIRS = {
     Drift.LOST_WORDS: "drop the words",
     Drift.WORD_COUNTS: "count again",
     Drift.INDEX: "rebuild it",
+    Drift.NO_TEXT: "keep the text again",
+    Drift.PASSAGES: "embed again",
+    Drift.LOST_PASSAGES: "drop them",
 }
 """What `--repair` does."""
 

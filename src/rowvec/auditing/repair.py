@@ -24,14 +24,18 @@ from rowvec.types import Key, Report, WriteBatch
 
 EMBEDDED = (
     Drift.MISSING, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED, Drift.WRONG_VECTOR,
+    Drift.PASSAGES,
 )  # fmt: skip
 MENDED_AT_ONCE = 5_000
 VERIFIED = 100
 """Mended vectors that are held against the model again."""
 ALL = 2**62
 """More rows than there are."""
-REWRITTEN = (Drift.METADATA, Drift.NO_WORDS)
-OF_THE_STORE = (Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX)
+REWRITTEN = (Drift.METADATA, Drift.NO_WORDS, Drift.NO_TEXT)
+OF_THE_STORE = (
+    Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX, Drift.NO_TEXT, Drift.PASSAGES,
+    Drift.LOST_PASSAGES,
+)  # fmt: skip
 """What the store alone can show."""
 
 
@@ -99,7 +103,7 @@ def repair(
             auditor.forget(rewritten)
         if Drift.LOST_FAILURE in found.findings:
             _drop_failures(pipeline, live, found.findings[Drift.LOST_FAILURE])
-        _repair(auditor, found, (Drift.LOST_WORDS,))
+        _repair(auditor, found, (Drift.LOST_WORDS, Drift.LOST_PASSAGES))
     named = (*rewritten, *_keys(found, (Drift.ORPHANED,)))
     if named:
         options = Options(Selection(named), allow_delete=allow_delete)

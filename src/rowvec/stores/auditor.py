@@ -27,6 +27,12 @@ class Drift(enum.StrEnum):
     LOST_WORDS = "keywords lost"
     WORD_COUNTS = "keyword totals"
     INDEX = "vector index"
+    NO_TEXT = "text missing"
+    """A row with a vector whose text is not kept, though the store keeps texts."""
+    PASSAGES = "passages broken"
+    """Of a row: one alone, a number left out, offsets out of order or beyond the kept text, a vector that is none."""
+    LOST_PASSAGES = "passages lost"
+    """Passages, or a kept text, without their row."""
 
 
 class Seen(NamedTuple):
@@ -68,18 +74,19 @@ class Auditor(Protocol):
         ...
 
     def faults(self, most: int) -> list[Fault]:
-        """What does not fit within the store: keyword index, vector index, keys. At most `most` keys in each.
+        """What does not fit within the store: keyword index, vector index, keys, passages. At most `most` keys in each.
 
         Safe beside writers: each fault is of one snapshot.
         """
         ...
 
     def forget(self, keys: Sequence[Key]) -> None:
-        """Have the next sync write metadata and keywords of these rows again; nothing is embedded for that."""
+        """Have the next sync write metadata, keywords and text of these rows again; nothing is embedded for that."""
         ...
 
     def mend(self, fault: Fault) -> None:
-        """Put right what a sync does not: keywords without a row, keyword totals, the vector index."""
+        """Put right what a sync does not: keywords, passages and texts without a row, keyword totals, the vector
+        index."""
         ...
 
 
