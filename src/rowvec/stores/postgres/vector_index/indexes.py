@@ -31,14 +31,18 @@ class Indexes:
 
     Args:
         wanted: the index that `ensure` builds; None for none.
+        passages: the table of passages beside it, which has an index of the same kind; None for none.
     """
 
     resumes = False
 
-    def __init__(self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None) -> None:
+    def __init__(
+        self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None, passages: VectorTable | None = None
+    ) -> None:
         self._sessions = sessions
         self.table = table
         self.wanted = wanted
+        self.passages = None if passages is None else Indexes(sessions, passages, wanted)
         self._usable: Serving | None = None
         self._seen = -math.inf
 
