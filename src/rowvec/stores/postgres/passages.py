@@ -207,7 +207,8 @@ class Beside:
         covered = '(select max("end") from {passages} p where p.key = t.{key})' if self.spec.has_passages else "0"
         lacking = self.format(
             f"select t.{{key}}, t.{{text_hash}}, coalesce({covered}, 0) from {{table}} t"
-            " where t.{key} = any(%s::{type}[]) and {known} and not exists (select from {texts} x where x.key = t.{key})"
+            " where t.{key} = any(%s::{type}[]) and {known}"
+            " and not exists (select from {texts} x where x.key = t.{key})"
         )
         rows = connection.execute(lacking, [[document.key for document in documents]]).fetchall()
         given = {(document.key, document.text_hash): document.text for document in documents} if rows else {}
@@ -281,7 +282,8 @@ class Beside:
         if self.spec.has_passages:
             compared = "null" if vector is None else f"embedding {distance} %b"
             statement = self.format(
-                f'select key, start, "end", {compared} from {{passages}} where key = any(%s::{{type}}[]) order by key, n'
+                f'select key, start, "end", {compared} from {{passages}} where key = any(%s::{{type}}[])'
+                " order by key, n"
             )
             values = [list(keys)] if vector is None else [vector, list(keys)]
             for key, *passage in connection.execute(statement, values, binary=True):
@@ -291,12 +293,11 @@ class Beside:
             " where x.key = any(%s::{type}[]) and t.{embedding} is not null"
         )
         rows = connection.execute(statement, [list(keys)], binary=True).fetchall()
-        nearness = (lambda d: 1 - d) if distance == "<=>" else (lambda d: -d)
         return {
             key: StoredText(
                 text,
                 tuple(
-                    ScoredPassage(start, end, None if far is None else nearness(far))
+                    ScoredPassage(start, end, None if far is None else 1 - far if distance == "<=>" else -far)
                     for start, end, far in passages.get(key, ())
                 ),
             )
@@ -313,17 +314,19 @@ class Beside:
         size = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0)::bigint from unnest(%s::text[]) name"
         return passages, divided, int(single(connection.execute(size, [names]))[0])
 
-    def lost(self, connection: Connection) -> list[Key]:
-        """Keys that have passages or a text and no vector any more."""
-        lost = (
-            "select key from {side} s where not exists (select from {table} t where t.{key} = s.key and"
-            " t.{embedding} is not null)"
-        )
-        found: set[Key] = set()
-        for names in (self.passages, self.texts):
-            if schema.table_exists(connection, names):
-                found |= {key for (key,) in connection.execute(self.format(lost, side=names.sql))}
-        return sorted(found, key=str)
+    def forget_texts(self, connection: Connection, keys: Sequence[Key]) -> None:
+        """Have the next write of metadata keep the texts of these rows again."""
+        if self.spec.keeps_texts and schema.table_exists(connection, self.texts):
+            connection.execute(self.format("delete from {texts} where key = any(%s::{type}[])"), [list(keys)])
+
+    def there(self, connection: Connection) -> list[Names]:
+        """Those of the two tables that there are."""
+        return [names for names in (self.passages, self.texts) if schema.table_exists(connection, names)]
+
+    def drop_lost(self, connection: Connection) -> None:
+        """Delete what has no vector any more."""
+        for names in self.there(connection):
+            connection.execute(self.format(f"delete from {{side}} s where {LOST}", side=names.sql))
 
 
 def storable(text: str) -> str:
@@ -332,6 +335,8 @@ def storable(text: str) -> str:
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
+LOST = "not exists (select from {table} t where t.{key} = s.key and t.{embedding} is not null)"
+"""True of a row `s` of a side table that has no vector."""
 _TEXTS = """create table {texts} as select {key}::{type} as key, ''::text as text from {table} with no data;
 alter table {texts} add primary key (key), alter column text set not null, alter column text set statistics 0"""
 _PASSAGES = """create table {passages} as select {key}::{type} as key, 0::integer as n, 0::integer as start,

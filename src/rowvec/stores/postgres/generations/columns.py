@@ -131,8 +131,7 @@ class InPlaceGenerations(Generations):
         super().finish(connection, names, spec, fence)
         if spec.language is not None:
             self._forget_lost_words(connection, spec)
-        beside = Beside(self.live, spec)
-        beside.delete(connection, beside.lost(connection))
+        Beside(self.live, spec).drop_lost(connection)
 
     @property
     def _table(self) -> str:

@@ -155,7 +155,7 @@ def _all(
     grouped = (
         "lateral (select min(p.embedding {op} %b) as near from {passages} p where p.key = t.{key}) best on true"
         if few
-        else "(select p.key, min(p.embedding {op} %b) as near from {passages} p group by p.key) best on best.key = t.{key}"
+        else "(select p.key, min(p.embedding {op} %b) as near from {passages} p group by 1) best on best.key = t.{key}"
     )
     statement = sql.SQL(
         # The fence keeps the planner from an approximate index, which could leave out matching rows.
