@@ -13,7 +13,15 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.schema import KEY_TYPES, OWN_COLUMNS, SQL_TYPES, check_shape, fits, keeps_values
+from rowvec.stores.postgres.schema import (
+    KEY_TYPES,
+    OWN_COLUMNS,
+    SQL_TYPES,
+    check_shape,
+    fits,
+    keeps_values,
+    other_key,
+)
 from rowvec.types import ColumnType
 
 Connection = psycopg.Connection[Any]
@@ -59,7 +67,7 @@ def adopt_table(connection: Connection, names: Names, spec: TableSpec, storage: 
     kind = KEY_TYPES[spec.key_type]
     other_keys = not fits(found[spec.key], kind)
     if other_keys:
-        changes.append(_other_key(spec, kind))
+        changes.append(other_key(sql.Identifier(spec.key), spec.key_type))
     if not changes:
         return False
     brief_lock(connection, [names.sql])
@@ -121,10 +129,3 @@ def _drop_indexes(connection: Connection, names: Names, columns: Collection[str]
     ).fetchall()
     for (index,) in found:
         connection.execute(sql.SQL("drop index {}").format(sql.SQL(index)))
-
-
-def _other_key(spec: TableSpec, kind: str) -> sql.Composable:
-    collation = ' collate "C"' if spec.key_type is ColumnType.TEXT else ""
-    return sql.SQL("alter column {key} type {kind}{collation} using {key}::text::{kind}").format(
-        key=sql.Identifier(spec.key), kind=sql.SQL(kind), collation=sql.SQL(collation)
-    )

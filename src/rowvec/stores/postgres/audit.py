@@ -20,6 +20,8 @@ from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.keyword_index.audit import Amiss, check, recount
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.passages import Beside
+from rowvec.stores.postgres.passages_audit import NORM, passages_amiss
 from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.index import (
@@ -36,7 +38,6 @@ from rowvec.types import Column, ColumnType, Document, Key
 
 Connection = psycopg.Connection[Any]
 
-NORM = {"vector": "vector_norm", "halfvec": "l2_norm"}
 COMPARED = {"json": "jsonb"}
 """Types without an equality of their own, and what they are compared as."""
 
@@ -60,6 +61,7 @@ class PostgresAuditor:
         # A table of the user's own holds its columns, not copies of them.
         self._metadata = () if names.column else spec.metadata
         self._words = None if spec.language is None else keywords(names, spec)
+        self._beside = Beside(names, spec)
         self._types: dict[str, str] | None = None
 
     # Rows
@@ -125,6 +127,7 @@ class PostgresAuditor:
                 if self._words is not None:
                     # Words that are there but wrong would be taken for known.
                     self._words.delete(connection, keys)
+                self._beside.forget_texts(connection, keys)
 
         self._sessions.write(work)
 
@@ -140,6 +143,7 @@ class PostgresAuditor:
                 if keys
             ]
             found += [Fault(Drift.WORD_COUNTS, 1, detail=amiss.totals)] if amiss.totals else []
+        found += self._sessions.read(lambda c: passages_amiss(c, self._beside, self._storage, most))
         return found + self._sessions.read(self._index_amiss)
 
     def mend(self, fault: Fault) -> None:
@@ -151,6 +155,12 @@ class PostgresAuditor:
             self._sessions.write(lambda c: words.delete(c, self._words_amiss(c).lost))
         elif words is not None and fault.drift is Drift.WORD_COUNTS:
             self._sessions.write(lambda c: recount(c, words))
+        elif fault.drift is Drift.LOST_PASSAGES:
+            self._sessions.write(self._drop_lost)
+
+    def _drop_lost(self, connection: Connection) -> None:
+        with connection.transaction():
+            self._beside.drop_lost(connection)
 
     def _duplicates(self, connection: Connection, most: int) -> list[Fault]:
         if schema.has_unique_key(connection, self._names, self._spec.key):
@@ -176,7 +186,12 @@ class PostgresAuditor:
         return check(connection, self._words, rows, known)
 
     def _index_amiss(self, connection: Connection) -> list[Fault]:
-        indexes = find(connection, self._names)
+        sides = [self._indexes, *([self._indexes.passages] if self._indexes.passages else [])]
+        return next((found for side in sides if (found := self._side_amiss(connection, side))), [])
+
+    def _side_amiss(self, connection: Connection, side: Indexes) -> list[Fault]:
+        table, wanted = side.table, side.wanted
+        indexes = find(connection, table.names)
         valid = any(index.valid for index in indexes)
         broken = [
             index.name
@@ -187,16 +202,16 @@ class PostgresAuditor:
         ]
         if broken:
             return [Fault(Drift.INDEX, len(broken), detail=f"invalid: {', '.join(broken)}")]
-        table, wanted = self._indexes.table, self._indexes.wanted
         if wanted is None or fitting(wanted, table.storage, table.dimension) is None:
             return []
         # A sync at work builds it when it has read every row.
         serving = any(index.operators == OPERATOR_CLASS[table.metric] for index in indexes)
         if serving or self._sessions.holder(connection) is not None:
             return []
-        counted = sql.SQL("select count({embedding}) from {table}").format(**self._names.parts)
+        counted = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
         rows = int(single(connection.execute(counted))[0])
-        return [Fault(Drift.INDEX, 1, detail=f"none for {rows:,} vectors")] if rows >= AUTO_ROWS else []
+        what = "vectors" if side is self._indexes else "vectors of passages"
+        return [Fault(Drift.INDEX, 1, detail=f"none for {rows:,} {what}")] if rows >= AUTO_ROWS else []
 
     def _is_being_built(self, connection: Connection, index: IndexStatus) -> bool:
         name = sql.Identifier(self._names.schema, index.name).as_string(connection)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import books, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
+from rowvec.stores.postgres.vector_index.blended import Side, blended, scores
 from rowvec.stores.postgres.vector_index.indexes import Indexes
-from rowvec.stores.postgres.vector_index.nearest import Condition, VectorTable, nearest, similarities
+from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
 from rowvec.stores.postgres.writes import Writer
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
@@ -37,6 +40,7 @@ from rowvec.types import (
     Refusal,
     Standing,
     Stored,
+    StoredText,
     TextVector,
     UnfitValue,
     Vector,
@@ -76,12 +80,16 @@ class PostgresGeneration:
         self.spec, self._asked = spec, asked
         self.words = None if spec.language is None else keywords(names, spec)
         self._key = sql.Identifier(spec.key)
-        self.index = Indexes(sessions, VectorTable(names, self._key, metric, storage, spec.dimension), wanted)
+        self.beside = Beside(names, spec)
+        rows = VectorTable(names, self._key, metric, storage, spec.dimension)
+        parts = VectorTable(self.beside.passages, sql.Identifier("key"), metric, storage, spec.dimension)
+        self.index = Indexes(sessions, rows, wanted, parts if spec.has_passages else None)
         self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
         self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
         self._fence = fence
         self._sessions = sessions
         self._location = location
+        self._has_passages = False
         self._read = sessions.read
         self._write = sessions.write
 
@@ -110,11 +118,8 @@ class PostgresGeneration:
         return self._read(look)
 
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
-        statement = sql.SQL(
-            "select distinct on ({text_hash}) {text_hash}, {embedding}, {truncated} from {table}"
-            " where {text_hash} = any(%s) and {embedding} is not null"
-        ).format(**self.names.parts)
-        rows = self._read(lambda c: c.execute(statement, [list(hashes)], binary=True).fetchall())
+        statement = self.beside.of_texts()
+        rows = self._read(lambda c: c.execute(statement, {"hashes": list(hashes)}, binary=True).fetchall())
         return {text_hash: TextVector(as_array(vector), truncated) for text_hash, vector, truncated in rows}
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
@@ -155,6 +160,9 @@ class PostgresGeneration:
                 updated = writer.write_metadata(connection, batch.updates) if batch.updates else []
                 if batch.deletes:
                     writer.delete(connection, batch.deletes)
+                    self.beside.delete(connection, batch.deletes)
+                self.beside.write(connection, written, self.index.table.storage)
+                self.beside.complete(connection, batch.updates)
                 well = [entry.document.key for entry in written] + updated + batch.deletes + batch.recovered
                 self._books.clear_failures(connection, well)
                 if self.words is not None:
@@ -198,7 +206,12 @@ class PostgresGeneration:
         return self._read(lambda c: self._books.unfit(c, keys, limit, self.spec.key_type))
 
     def status(self) -> GenerationStatus:
-        return self._read(lambda c: books.of_table(c, self.index.table))
+        def look(connection: Connection) -> GenerationStatus:
+            found = books.of_table(connection, self.index.table)
+            passages, divided, size = self.beside.sizes(connection)
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+
+        return self._read(look)
 
     # Search
 
@@ -222,9 +235,14 @@ class PostgresGeneration:
         value: Vector = np.asarray(vector, dtype=np.float32)
         condition = None if where is None else self._condition(where)
 
+        index = self.index
+
         def look(connection: Connection) -> Ranked:
-            index = None if exact else self.index.usable(connection)
-            return nearest(connection, self.index.table, value, limit, condition, index)
+            serving = None if exact else index.usable(connection)
+            if index.passages is None or not self._divided(connection):
+                return nearest(connection, index.table, value, limit, condition, serving)
+            parts = Side(index.passages.table, None if exact else index.passages.usable(connection))
+            return blended(connection, Side(index.table, serving), parts, value, limit, condition)
 
         return self._read(look)
 
@@ -232,8 +250,20 @@ class PostgresGeneration:
         if not keys:
             return {}
         value: Vector = np.asarray(vector, dtype=np.float32)
-        found = self._read(lambda c: similarities(c, self.index.table, value, keys))
+        table, passages = self.index.table, self.index.passages
+
+        def look(connection: Connection) -> Ranked:
+            if passages is None or not self._divided(connection):
+                return similarities(connection, table, value, keys)
+            return scores(connection, table, passages.table, value, keys)
+
+        found = self._read(look)
         return dict(zip(found.keys, found.scores, strict=True))
+
+    def _divided(self, connection: Connection) -> bool:
+        """There are passages. Where there were some, a search that counts on them is right without any too."""
+        self._has_passages = self._has_passages or self.beside.filled(connection)
+        return self._has_passages
 
     def _condition(self, where: Filter) -> Condition:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
@@ -261,6 +291,19 @@ class PostgresGeneration:
         )
         rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        if not keys:
+            return {}
+        value = None if vector is None else np.asarray(vector, dtype=np.float32)
+
+        def look(connection: Connection) -> dict[Key, StoredText]:
+            with one_snapshot(connection):
+                if not self.beside.readable(connection):
+                    return {}
+                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value)
+
+        return self._read(look)
 
 
 def as_array(value: Any) -> Vector:

@@ -284,6 +284,13 @@ def _remember_deletions(connection: Connection) -> None:
     connection.execute(guarding.TABLES)
 
 
+def _expect_passages(connection: Connection) -> None:
+    """Texts and passages stand beside each table of vectors, whose next sync makes them where they are missing.
+
+    The number keeps out whoever would write a row and leave its passages and its text as they were.
+    """
+
+
 LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
     (IDENTIFIED, IDENTITY, _identify),
     (5, guarding.TABLES, _remember_deletions),
@@ -300,5 +307,6 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(5, "a memory for the deletion guard", _remember_deletions),
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "failures of rows with long keys", _take_long_keys),
+    Migration(8, "texts and passages beside the rows", _expect_passages),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -345,6 +345,15 @@ def has_unique_key(connection: psycopg.Connection[Any], names: Names, key: str) 
     return found.fetchone() is not None
 
 
+def other_key(column: sql.Identifier, key_type: ColumnType) -> sql.Composed:
+    """The clause of ALTER TABLE that gives keys another type."""
+    kind = KEY_TYPES[key_type]
+    collation = ' collate "C"' if key_type is ColumnType.TEXT else ""
+    return sql.SQL("alter column {key} type {kind}{collation} using {key}::text::{kind}").format(
+        key=column, kind=sql.SQL(kind), collation=sql.SQL(collation)
+    )
+
+
 def check_may_create(connection: psycopg.Connection[Any], names: Names, location: str) -> None:
     """Raises StoreError when the role may not create the table."""
     row = connection.execute(

@@ -24,6 +24,7 @@ from rowvec.stores.postgres.generations.changeover import Changeover
 from rowvec.stores.postgres.generations.columns import InPlaceGenerations
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import POOLER, Sessions
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
@@ -146,7 +147,7 @@ class PostgresStore:
             self._write(lambda c: followers.copy_indexes(c, self._live, names))
         # First: by the statistics it is known which texts an index should leave out.
         done.index.analyse()
-        done.index.ensure(like=self._live)
+        done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 

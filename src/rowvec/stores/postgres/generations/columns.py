@@ -28,6 +28,7 @@ from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names, text_index
+from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.writes import Writer
 from rowvec.types import Check, Document, Entry, Key
 
@@ -123,12 +124,14 @@ class InPlaceGenerations(Generations):
         self._check_rights(connection, target, spec)
         target = self._begin(connection, self._chosen(connection, spec), spec)
         self._fill_words(connection, target, spec)
+        self._make_beside(connection, target, spec)
         return target
 
     def finish(self, connection: Connection, names: Names, spec: TableSpec, fence: Fence | None = None) -> None:
         super().finish(connection, names, spec, fence)
         if spec.language is not None:
             self._forget_lost_words(connection, spec)
+        Beside(self.live, spec).drop_lost(connection)
 
     @property
     def _table(self) -> str:
@@ -152,6 +155,7 @@ class InPlaceGenerations(Generations):
         clear = sql.SQL("update {table} set {nothing} where {known}")
         connection.execute(clear.format(nothing=_nothing(target), **target.parts))
         keywords(target, spec).drop(connection)
+        Beside(target, spec).drop(connection)
 
     def _missing(self, connection: Connection, target: Names, spec: TableSpec) -> list[str]:
         """The statements that make what is not there, ready to be run.
@@ -243,6 +247,7 @@ class InPlaceGenerations(Generations):
 
     def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         keywords(names, spec).drop(connection)
+        Beside(names, spec).drop(connection)
         brief_lock(connection, [names.sql])
         columns = sql.SQL(", ").join(
             sql.SQL("drop column if exists {}").format(sql.Identifier(names.own(name))) for name in LEDGER_COLUMNS
@@ -250,7 +255,7 @@ class InPlaceGenerations(Generations):
         connection.execute(sql.SQL("alter table {} {}").format(names.sql, columns))
 
     def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
-        brief_lock(connection, [*keywords(old, spec).tables, old.sql])
+        brief_lock(connection, [*keywords(old, spec).tables, old.sql, *Beside(old, spec).tables])
         for name in LEDGER_COLUMNS:
             connection.execute(
                 sql.SQL("alter table {} rename column {} to {}").format(
@@ -264,6 +269,7 @@ class InPlaceGenerations(Generations):
         )
         followers.rename_indexes(connection, old, new)
         keywords(old, spec).rename(connection, new.family)
+        Beside(old, spec).rename(connection, new)
 
     def _forget_lost_words(self, connection: Connection, spec: TableSpec) -> None:
         """Rows that the user deleted took their vectors with them, but not their words."""

@@ -29,6 +29,14 @@ class View(NamedTuple):
     options: str | None
 
 
+class Grant(NamedTuple):
+    role: str | None
+    """None for everybody."""
+    privilege: str
+    option: bool
+    """The role may grant it to others."""
+
+
 def check_followers(connection: Connection, live: Names) -> None:
     """
     Raises:
@@ -87,13 +95,22 @@ def repoint(connection: Connection, shown: Sequence[View]) -> None:
 
 def copy_grants(connection: Connection, old: Names, new: Names) -> None:
     """Whoever may read or write the old generation may read or write the new one."""
-    for role, privilege, option in connection.execute(_GRANTS, _about(connection, old)).fetchall():
-        _grant(connection, new, privilege, None, role, option)
+    grant(connection, new, grants(connection, old))
     names = LEDGER_COLUMNS if old.column else sorted(schema.table_columns(connection, new))
     own = {old.own(name): new.own(name) for name in names}
     for column, role, privilege, option in connection.execute(_COLUMN_GRANTS, _about(connection, old)).fetchall():
         if column in own:
             _grant(connection, new, privilege, own[column], role, option)
+
+
+def grants(connection: Connection, names: Names) -> list[Grant]:
+    """Of the whole table or view, but for what its owner may do."""
+    return [Grant(*row) for row in connection.execute(_GRANTS, _about(connection, names))]
+
+
+def grant(connection: Connection, names: Names, granted: Sequence[Grant]) -> None:
+    for role, privilege, option in granted:
+        _grant(connection, names, privilege, None, role, option)
 
 
 def _grant(

@@ -28,6 +28,7 @@ from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.schema import KEY_TYPES
 from rowvec.types import Check, Fingerprint, Generation, State
 
@@ -121,16 +122,16 @@ class Generations:
             if state is State.BUILDING:
                 lost = books.count_lost(connection, self.live, names, sql.Identifier(spec.key))
         since = dt.datetime.fromisoformat(known.version)
-        size = self._size(connection, names)
+        size = self._size(connection, names, spec)
         return Generation(
             state, known.fingerprint, rows, failed, stale, size, since, known.settings, known.undone, lost
         )
 
-    def _size(self, connection: Connection, names: Names) -> int | None:
+    def _size(self, connection: Connection, names: Names, spec: TableSpec) -> int | None:
         """Bytes of the tables that are this generation's own."""
         words = KeywordIndex((names.schema, names.table), "", "text", "simple", family=names.family)
         own = [] if names.column else [names.sql]
-        tables = [each.as_string(connection) for each in [*own, *words.tables]]
+        tables = [each.as_string(connection) for each in [*own, *words.tables, *Beside(names, spec).tables]]
         statement = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%s::text[]) as name"
         size: int | None = single(connection.execute(statement, [tables]))[0]
         return size
@@ -171,10 +172,19 @@ class Generations:
         if schema.table_exists(connection, names):
             if adopt_table(connection, names, spec, self._storage, self._location):
                 keywords(names, spec).drop(connection)
+                Beside(names, spec).retype_keys(connection)
         else:
             schema.create_table(connection, names, spec, self._storage)
         self._fill_words(connection, names, spec)
+        self._make_beside(connection, names, spec)
         return names
+
+    def _make_beside(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        """Make the tables of texts and passages, and the view of the live ones."""
+        beside = Beside(names, spec)
+        beside.ensure(connection)
+        if names == self.live:
+            beside.show(connection)
 
     def _begin(self, connection: Connection, action: Action, spec: TableSpec) -> Names:
         """Make room for the generation that is to be filled, and put it into the books."""
@@ -265,7 +275,10 @@ class Generations:
         tables: list[sql.Composable] = [sql.SQL(view.name) for view in shown]
         if keywords(live, spec).exists(connection):
             tables += keywords(live, spec).tables
-        brief_lock(connection, [*tables, live.sql])
+        beside = Beside(live, spec)
+        brief_lock(connection, [*tables, live.sql, *beside.tables])
+        if beside.shown(connection):
+            Beside(names, spec).make_passages(connection)
         between = live.between
         self._rename(connection, live, between, spec)
         if names == live.previous:
@@ -275,9 +288,11 @@ class Generations:
             self._rename(connection, names, live, spec)
         self._rename(connection, between, live.previous, spec)
         followers.copy_grants(connection, live.previous, live)
+        beside.follow(connection, live.previous)
         followers.repoint(connection, shown)
         # What was measured was measured with other vectors.
-        connection.execute("delete from rowvec.tunings where scope = %s", [live.scope])
+        scopes = [live.scope, beside.passages.scope]
+        connection.execute("delete from rowvec.tunings where scope = any(%s)", [scopes])
 
     def drop(self, connection: Connection, state: State, spec: TableSpec) -> None:
         """Drop the generation in that state. Needs a transaction.
@@ -293,13 +308,15 @@ class Generations:
 
     def _drop(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         keywords(names, spec).drop(connection)
+        Beside(names, spec).drop(connection)
         schema.drop_table(connection, names)
 
     def _rename(self, connection: Connection, old: Names, new: Names, spec: TableSpec) -> None:
-        brief_lock(connection, [*keywords(old, spec).tables, old.sql])
+        brief_lock(connection, [*keywords(old, spec).tables, old.sql, *Beside(old, spec).tables])
         schema.rename_table(connection, old, new)
         followers.rename_indexes(connection, old, new)
         keywords(old, spec).rename(connection, new.family)
+        Beside(old, spec).rename(connection, new)
 
 
 def keywords(names: Names, spec: TableSpec) -> KeywordIndex:

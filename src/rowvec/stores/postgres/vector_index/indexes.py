@@ -31,19 +31,25 @@ class Indexes:
 
     Args:
         wanted: the index that `ensure` builds; None for none.
+        passages: the table of passages beside it, which has an index of the same kind; None for none.
     """
 
     resumes = False
 
-    def __init__(self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None) -> None:
+    def __init__(
+        self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None, passages: VectorTable | None = None
+    ) -> None:
         self._sessions = sessions
         self.table = table
         self.wanted = wanted
+        self.passages = None if passages is None else Indexes(sessions, passages, wanted)
         self._usable: Serving | None = None
         self._seen = -math.inf
 
     def status(self) -> list[IndexStatus]:
-        return self._sessions.read(lambda c: index.find(c, self.table.names))
+        """Those of the rows, then those of the passages."""
+        found = self._sessions.read(lambda c: index.find(c, self.table.names))
+        return found + (self.passages.status() if self.passages else [])
 
     def cost(self) -> None:
         """Servers differ too much to tell."""
@@ -66,8 +72,12 @@ class Indexes:
         same = same and len(known.repeated.hashes) == len(repeated.hashes_of(found.definition)) if known else False
         return Serving(found, known.repeated if known and same else repeated.load(connection, names, found.definition))
 
-    def ensure(self, *, like: Names) -> None:
-        """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep."""
+    def ensure(self, *, like: Names, like_passages: Names | None = None) -> None:
+        """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep.
+
+        Args:
+            like_passages: the table of passages beside `like`.
+        """
 
         table = self.table
 
@@ -85,6 +95,8 @@ class Indexes:
                         self._build(connection, table, chosen, None)
 
         self._sessions.write(work)
+        if self.passages is not None and like_passages is not None:
+            self.passages.ensure(like=like_passages)
 
     @staticmethod
     def _serves(connection: Connection, table: VectorTable) -> bool:
@@ -102,12 +114,22 @@ class Indexes:
                     connection.execute(sql.SQL("analyze {}").format(names.sql))
 
         self._sessions.write(work)
+        if self.passages is not None:
+            self.passages.analyse()
 
     def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
-        return self._sessions.write(lambda c: self._build(c, self.table, spec, progress))
+        built = self._sessions.write(lambda c: self._build(c, self.table, spec, progress))
+        if self.passages is not None and self.passages.is_filled():
+            self.passages.build(spec, progress)
+        return built
+
+    def is_filled(self) -> bool:
+        """The table has vectors. An IVFFlat index that is made of none would serve none that come later."""
+        return self._sessions.read(lambda c: _rows(c, self.table)) > 0
 
     def drop(self) -> int:
-        return self._sessions.write(lambda c: index.drop(c, self.table.names))
+        dropped = self._sessions.write(lambda c: index.drop(c, self.table.names))
+        return dropped + (self.passages.drop() if self.passages else 0)
 
     def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
         table = self.table
@@ -122,7 +144,11 @@ class Indexes:
                 index.save_tuning(connection, table.names, found.status, best.effort, best.recall)
             return efforts
 
-        return self._sessions.write(work)
+        efforts = self._sessions.write(work)
+        if self.passages is not None and self.passages.status():
+            # Each list is looked through as far as it has to be; what is told is that of the rows.
+            self.passages.tune(target, queries, k, progress)
+        return efforts
 
     def _build(
         self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: Progress | None

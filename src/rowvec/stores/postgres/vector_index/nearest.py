@@ -73,7 +73,7 @@ def nearest(
     an answer never holds fewer rows than match.
     """
     condition = where or EVERYTHING
-    if index is None or (where is not None and _estimate(connection, table, where) <= EXACT_ROWS):
+    if index is None or (where is not None and is_narrow(connection, table, where)):
         return _exact(connection, table, vector, limit, condition)
     found = _approximate(connection, table, vector, limit, condition, index)
     if len(found) < limit:
@@ -83,7 +83,7 @@ def nearest(
         values = condition.values
         more = repeated.rows_of(connection, table.names, table.key, near, limit, condition.sql, values)
         found = sorted([*found, *more], key=lambda row: (row[1], row[0]))[:limit]
-    return _ranked(table, found, exact=False)
+    return ranked(table, found, exact=False)
 
 
 def similarities(connection: Connection, table: VectorTable, vector: Vector, keys: Sequence[Key]) -> Ranked:
@@ -92,7 +92,12 @@ def similarities(connection: Connection, table: VectorTable, vector: Vector, key
         "select {key}, {embedding} {op} %b from {table} where {key} = any(%s) and {embedding} is not null"
     ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), **table.names.parts)
     rows = connection.execute(statement, [vector, list(keys)], binary=True).fetchall()
-    return _ranked(table, rows, exact=True)
+    return ranked(table, rows, exact=True)
+
+
+def is_narrow(connection: Connection, table: VectorTable, where: Condition) -> bool:
+    """The planner expects so few rows to match that they are compared one by one."""
+    return _estimate(connection, table, where) <= EXACT_ROWS
 
 
 def _estimate(connection: Connection, table: VectorTable, where: Condition) -> float:
@@ -109,7 +114,7 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
         " where t.{embedding} is not null and {where} offset 0) compared order by distance, key limit %s"
     ).format(key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, **table.names.parts)
     rows = connection.execute(statement, [vector, *where.values, limit], binary=True).fetchall()
-    return _ranked(table, rows, exact=True)
+    return ranked(table, rows, exact=True)
 
 
 def _approximate(
@@ -147,6 +152,6 @@ def _effort(index: IndexStatus, limit: int, *, filtered: bool) -> str:
     return f"{scan}; set local enable_seqscan = off"
 
 
-def _ranked(table: VectorTable, rows: Sequence[tuple[Key, float]], *, exact: bool) -> Ranked:
+def ranked(table: VectorTable, rows: Sequence[tuple[Key, float]], *, exact: bool) -> Ranked:
     scores = [1 - distance if table.metric == "cosine" else -distance for _, distance in rows]
     return Ranked([key for key, _ in rows], scores, exact=exact, complete=True)
