@@ -35,7 +35,7 @@ kind = "local"                                # runs here, without a service or 
 model = "sentence-transformers/all-MiniLM-L6-v2"
 # precision = "float32"                       # "int8" is about twice as fast, its vectors a little off
 # device = "auto"                             # "cpu" or "cuda"
-# overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
+# overflow = "mean"                           # of windows, for a long text; "truncate" leaves out its end
 #
 # A paid service instead; the key of OpenAI is read from OPENAI_API_KEY:
 # kind = "openai"

@@ -32,6 +32,7 @@ class Pass:
 
     Args:
         report: what is counted goes here.
+        live: the live generation, where `generation` is filled beside it.
         seconds: after this time no further page is read; `ended` then says that rows are left.
     """
 
@@ -45,6 +46,7 @@ class Pass:
         report: Report,
         *,
         seconds: float | None = None,
+        live: GenerationHandle | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.generation = generation
@@ -56,7 +58,7 @@ class Pass:
         # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
         opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
-            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=opens
+            pipeline, generation, running, report, force=at.force, progress=running.progress, amend=opens, live=live
         )
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""
