@@ -25,8 +25,11 @@ class Known:
             raise EmbedderError(f"there is no model {settings}")
         return self.embedders[settings]
 
-    def documents(self, settings: str) -> Any:
+    def documents(self, settings: str, model: Any) -> Any:
         return simple_document, ("name",)
+
+    def passages(self, settings: str) -> None:
+        return None
 
     def close(self) -> None:
         pass

@@ -17,12 +17,20 @@ from rowvec.config import (
     load,
 )
 from rowvec.config.kinds import Building
-from rowvec.documents.text import Documents, build_recipe
+from rowvec.documents.passages import Cutter
+from rowvec.documents.text import build_context, build_recipe
 from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.gate import Gate
-from rowvec.generations.kept_settings import KeptSettings, kept, remembered_columns
+from rowvec.generations.kept_settings import (
+    KeptSettings,
+    documents_of,
+    kept,
+    passage_settings,
+    remembered_columns,
+    with_passages,
+)
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.base import Source
@@ -87,21 +95,29 @@ def _assembled(
         template=text.template, lines=text.lines,
     )  # fmt: skip
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
-    columns = [*recipe.columns, *declared.store.metadata]
-    source.select(columns)
+    passages = passage_settings(text)
+    if passages is not None and passages.context:
+        # A column that is not there is told of before a model is looked for.
+        build_context(source.columns, passages.context)
     ranking = Ranking(**declared.search.model_dump())
     ranking.check(declared.store.metadata)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
     check_metric(declared, embedder)
+    fingerprint = with_passages(embedder.fingerprint, passages)
+    if passages is not None:
+        Cutter(passages, embedder)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if declared.store.own_column else metadata
+    to_document, text_columns = documents_of(source, recipe, passages, copied, fingerprint)
+    columns = [*text_columns, *declared.store.metadata]
+    source.select(columns)
     return Pipeline(
         name=declared.name,
         source=source,
-        to_document=Documents(recipe, copied),
-        text_columns=recipe.columns,
+        to_document=to_document,
+        text_columns=text_columns,
         embedder=embedder,
         store=store,
         spec=TableSpec(
@@ -111,9 +127,10 @@ def _assembled(
             dimension=embedder.fingerprint.dimension,
             metadata=metadata,
             language=declared.store.language,
-            fingerprint=embedder.fingerprint,
+            fingerprint=fingerprint,
             recipe=recipe.fingerprint,
             settings=kept(declared, source, metadata),
+            keeps_texts=declared.store.texts,
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
@@ -122,6 +139,7 @@ def _assembled(
         former=KeptSettings(
             declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
+        passages=passages,
         gate=_gate(declared),
     )
 

@@ -10,7 +10,13 @@ from rowvec.assemble import build_embedder, build_source, build_store, check_fil
 from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
-from rowvec.generations.kept_settings import KeptSettings, known_columns, remembered_columns
+from rowvec.generations.kept_settings import (
+    KeptSettings,
+    known_columns,
+    passage_settings,
+    remembered_columns,
+    with_passages,
+)
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.sources.lazy import LazySource
@@ -53,6 +59,7 @@ def _searching(
     ranking.check(declared.store.metadata)
     former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)
     embedder = _embedder_for_search(declared, former, ledger)
+    passages = passage_settings(declared.text)
     return Pipeline(
         name=declared.name,
         source=source,
@@ -67,12 +74,14 @@ def _searching(
             dimension=embedder.fingerprint.dimension,
             metadata=metadata,
             language=declared.store.language,
-            fingerprint=embedder.fingerprint,
+            fingerprint=with_passages(embedder.fingerprint, passages),
             recipe=ledger.recipe,
             settings=ledger.settings,
+            keeps_texts=declared.store.texts,
         ),
         ranking=ranking,
         former=former,
+        passages=passages,
     )
 
 
@@ -90,9 +99,9 @@ def _embedder_for_search(declared: PipelineConfig, former: KeptSettings, ledger:
         problem = error if isinstance(error, EmbedderError) else EmbedderError(error.message, hint=error.hint)
     try:
         live = former.embedder(ledger.settings)
-        return live if live.fingerprint == made else AbsentEmbedder(made, problem)
+        return live if live.fingerprint == made.of_model else AbsentEmbedder(made.of_model, problem)
     except RowvecError:
-        return AbsentEmbedder(made, problem)
+        return AbsentEmbedder(made.of_model, problem)
 
 
 def _makes_no_text(row: Row) -> Document:

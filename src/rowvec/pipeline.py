@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from rowvec.embedders.base import Embedder
+from rowvec.documents.passages import Cutter, PassageSettings
+from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support.hashes import covering
-from rowvec.types import Document, Key, Row
+from rowvec.types import Document, Fingerprint, Key, Row
 
 
 class Former(Protocol):
@@ -22,8 +23,12 @@ class Former(Protocol):
         """The same one each time it is asked for with the same settings. Raises RowvecError where it cannot be had."""
         ...
 
-    def documents(self, settings: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+    def documents(self, settings: str, model: Fingerprint) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
         """How a row became text, and the columns in it. Raises ConfigError where a column is gone."""
+        ...
+
+    def passages(self, settings: str) -> PassageSettings | None:
+        """How long texts were cut; None where they were not."""
         ...
 
     def close(self) -> None: ...
@@ -46,6 +51,8 @@ class Pipeline:
     ranking: Ranking = Ranking()
     cursor: CursorSettings = field(default_factory=CursorSettings)
     former: Former | None = None
+    passages: PassageSettings | None = None
+    """How texts that do not fit the window are cut; None where a row has one vector and no more."""
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
 
@@ -53,6 +60,15 @@ class Pipeline:
     def documents(self) -> Callable[[Row], Document]:
         """`to_document`, with text hashes that cover the model too: those of the ledger."""
         return covering(self.to_document, self.spec.fingerprint)
+
+    def cutter(self) -> Cutter | None:
+        """
+        Raises:
+            ConfigError: passages would be longer than the model's window.
+        """
+        if self.passages is None or isinstance(self.embedder, AbsentEmbedder):
+            return None
+        return Cutter(self.passages, self.embedder)
 
     def close(self) -> None:
         if self.former is not None:

@@ -137,7 +137,7 @@ class Searcher:
     def _look(self) -> _Live:
         ledger, rows = live_rows(self.store, self.spec)
         made, embedder = rows.spec.fingerprint, self.embedder
-        if made not in (None, embedder.fingerprint):
+        if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
         return _Live(ledger.version, embedder, rows)
 

@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -100,6 +100,8 @@ class Document(NamedTuple):
     row_hash: bytes
     unfit: tuple[Unfit, ...] = ()
     """Of the metadata, what is null because it does not fit."""
+    context: str = ""
+    """What is put before each passage of the text but the first, where it may have several."""
 
 
 class Stored(NamedTuple):
@@ -185,6 +187,11 @@ class Fingerprint:
     passages: str = ""
     """How a text that does not fit the window is cut into passages, as `PassageSettings.identity` says it; empty where
     a row has one vector and no more."""
+
+    @property
+    def of_model(self) -> Fingerprint:
+        """What the model alone decides: which vector one text gets, whatever texts a row is cut into."""
+        return replace(self, passages="") if self.passages else self
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -298,7 +305,8 @@ class Entry(NamedTuple):
     expected: bytes | None
     truncated: bool = False
     passages: tuple[Passage, ...] = ()
-    """In the order of the text, two at least; empty where the text is one passage, whose vector is the row's."""
+    """In the order of the text; empty where the text is one passage, whose vector is the row's. One that has no vector
+    yet, or was refused, is left out, and the text hash says then that the row is not current."""
 
 
 class Refusal(NamedTuple):
@@ -380,6 +388,9 @@ class Report:
     texts: int = 0
     """Texts that the embedder answered for, each of them once."""
     truncated: int = 0
+    divided: int = 0
+    """Rows written with passages, and how many passages these have."""
+    passages: int = 0
     unfit: int = 0
     """Metadata values of the rows written that do not fit their column, so that null is stored."""
     tokens: int = 0

@@ -75,7 +75,7 @@ class Sample:
     def finish(self) -> dict[Key, Document]:
         """The same of the rows that are still in hand."""
         wrong: dict[Key, Document] = {}
-        for documents in of_like_length(self.pipeline.embedder, self.buffer, lambda document: document.text):
+        for documents in of_like_length(self.pipeline.embedder, self.buffer, lambda document: len(document.text)):
             if not self.stop.is_set():
                 wrong |= self._compare(documents)
         self.buffer = []

@@ -48,6 +48,8 @@ class StoreConfig(Section):
     """Where vectors are kept."""
 
     kind: str
+    texts: bool = True
+    """Keep the text of each row, so that a search can show where it answers."""
     metadata: Names = ()
     """Columns of the source that are kept beside the vectors, for filters and hits."""
     language: Language = "english"

@@ -162,6 +162,31 @@ ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
+class PassagesConfig(Section):
+    """How a text that does not fit the model's window is cut, each part with a vector of its own."""
+
+    tokens: Count = 200
+    """Maximum number of tokens in a passage, its context and overlap included."""
+    overlap: Annotated[int, BeforeValidator(number), Field(ge=0)] = 20
+    """Up to so many tokens of the passage before are repeated."""
+    split: Literal["auto", "markdown", "none"] = "auto"
+    """Where to cut: `auto` between paragraphs, lines, sentences or words; `markdown` also before headings, and not in
+    code; `none` between words only."""
+    context: OptionalText = Field(default=None, examples=["{{ title }}"])
+    """A Jinja2 template; its text is put before each passage but the first."""
+    max_passages: Count = 64
+    """Maximum number of passages of a row. What lies behind them is not read."""
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> PassagesConfig:
+        if self.overlap * 2 > self.tokens:
+            raise wrong(
+                f"has an overlap of {self.overlap} in passages of {self.tokens} tokens",
+                f"Write overlap = {self.tokens // 10}, or up to half of tokens.",
+            )
+        return self
+
+
 class TextConfig(Section):
     """How a row becomes text. One of `columns`, `template` and `lines` is set, the other two are None."""
 
@@ -175,6 +200,9 @@ class TextConfig(Section):
     """Instead of columns: a Jinja2 template, such as `"{{ title }}. {{ description }}"`."""
     lines: Annotated[tuple[str, ...] | None, PlainValidator(_lines)] = None
     """Instead of columns: labelled lines, such as `"Title: {title}"`. A line without any value is left out."""
+    passages: PassagesConfig | None = None
+    """Cut a text that does not fit the model's window into passages with a vector each: `{ tokens = 200 }`, or `{}` for
+    the usual ones."""
 
     @model_validator(mode="before")
     @classmethod
@@ -213,8 +241,8 @@ class LocalEmbedderConfig(EmbedderConfig):
     """What computes: `auto` takes OpenVINO for `bfloat16` on a processor, and CTranslate2 for everything else."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto` uses a GPU if there is one."""
-    overflow: Literal["truncate", "mean"] = "truncate"
-    """A text longer than the window is cut, or embedded in windows whose mean is taken."""
+    overflow: Literal["mean", "truncate"] = "mean"
+    """A text longer than the window is embedded in windows whose mean is taken, or cut off at the window's end."""
     max_tokens: OptionalCount = None
     """Window in tokens, to make it smaller than the model's own."""
     query_prompt: str | None = None

@@ -38,7 +38,7 @@ kind = "local"                                # runs here, without a service or 
 {model}
 # precision = "float32"                       # "int8" is about twice as fast, its vectors a little off
 # device = "auto"                             # "cpu" or "cuda"
-# overflow = "truncate"                       # "mean" embeds a long text in windows, and averages them
+# overflow = "mean"                           # of windows, for a long text; "truncate" leaves out its end
 #
 # A paid service instead; the key of OpenAI is read from OPENAI_API_KEY:
 # kind = "openai"

@@ -41,12 +41,10 @@ from rowvec.documents.values import (
     without_nul,
 )
 from rowvec.errors import ConfigError, SourceError
+from rowvec.support.hashes import HASH_BYTES
+from rowvec.support.hashes import digest as _hash
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, Document, Row, Unfit
-
-HASH_BYTES = 16
-_EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
-"""Copied for each hash: to set one up costs more than to hash a short text."""
 
 
 class Recipe(ABC):
@@ -99,10 +97,18 @@ class Documents:
     A metadata value is converted to its column's type (SQLite gives a date as a string and a boolean as 0
     or 1), strings are cleaned as text is. One that does not fit becomes null, and `unfit` says why: it never costs the
     row its vector. `row_hash` covers the metadata, with what is said of those, and nothing else.
+
+    Args:
+        context: makes the context of the passages of a text.
+        long: a text of up to so many characters has none: it is one passage, or nearly so. So the hash of most texts
+            depends on nothing but the text, and they share a vector whatever their contexts.
     """
 
-    def __init__(self, recipe: Recipe, metadata: Sequence[Column]) -> None:
+    def __init__(
+        self, recipe: Recipe, metadata: Sequence[Column], context: Recipe | None = None, long: int = 0
+    ) -> None:
         self.recipe = recipe
+        self.context, self.long = context, long
         self.metadata = tuple(metadata)
         self._converters = [(column.name, metadata_converter(column.type)) for column in metadata]
 
@@ -124,8 +130,13 @@ class Documents:
             metadata, unfit = self._fitting(row)
             hashed = [*metadata, *unfit]
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
+        context, covered = "", text
+        if self.context is not None and len(text) > self.long:
+            context = self.context.render(row)
+            # No text holds a NUL.
+            covered = f"{text}\0{context}" if context else text
         return tuple.__new__(
-            Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(hashed), unfit)
+            Document, (row.key, text, tuple(metadata), _hash(covered.encode()), metadata_hash(hashed), unfit, context)
         )
 
     def _fitting(self, row: Row) -> tuple[list[Any], tuple[Unfit, ...]]:
@@ -149,12 +160,6 @@ def metadata_hash(values: list[Any]) -> bytes:
     depend on which characters a version of Python holds for printable.
     """
     return _hash(ascii(values).encode())
-
-
-def _hash(data: bytes) -> bytes:
-    digest = _EMPTY_HASH.copy()
-    digest.update(data)
-    return digest.digest()
 
 
 def build_recipe(
@@ -191,6 +196,17 @@ def build_recipe(
         return _Lines(lines, available, booleans)
     assert columns is not None
     return _Columns(_chosen(columns, exclude, repeat or {}, names, key), repeat or {}, booleans)
+
+
+def build_context(available: Sequence[Column], template: str) -> Recipe:
+    """What is put before the passages of a row.
+
+    Raises:
+        ConfigError: a column that is not there, or a template that does not compile.
+    """
+    names = [column.name for column in available]
+    booleans = frozenset(column.name for column in available if column.yes_no)
+    return _Template(template, names, booleans, "text.passages.context")
 
 
 class _Columns(Recipe):
@@ -256,7 +272,10 @@ _NULL = _Null()
 class _Template(Recipe):
     form = "template"
 
-    def __init__(self, source: str, names: Sequence[str], booleans: frozenset[str]) -> None:
+    def __init__(
+        self, source: str, names: Sequence[str], booleans: frozenset[str], setting: str = "text.template"
+    ) -> None:
+        self._setting = setting
         environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=shown, autoescape=False)
         environment.tests["none"] = lambda value: value is None or value is _NULL
         # A column may be called what Jinja calls one of its functions.
@@ -266,16 +285,16 @@ class _Template(Recipe):
             tree = environment.parse(source)
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
-            raise ConfigError(f"text.template, line {error.lineno}: {error.message}") from error
+            raise ConfigError(f"{setting}, line {error.lineno}: {error.message}") from error
         if any(meta.find_referenced_templates(tree)):
             raise ConfigError(
-                "text.template uses another template.", hint="Write it out: include and import are not available."
+                f"{setting} uses another template.", hint="Write it out: include and import are not available."
             )
         used = sorted(meta.find_undeclared_variables(tree))
         for name in used:
-            check_column(name, names, "text.template")
+            check_column(name, names, setting)
         if not used:
-            raise ConfigError("text.template uses no column.", hint="A column is written {{ name }}.")
+            raise ConfigError(f"{setting} uses no column.", hint="A column is written {{ name }}.")
         super().__init__([name for name in names if name in set(used)], booleans, source)
         self._booleans = booleans
 
@@ -290,7 +309,7 @@ class _Template(Recipe):
             return self._template.render(variables).strip()
         except Exception as error:  # a template can raise whatever its expressions raise
             raise SourceError(
-                f"Row {key!r}: text.template fails: {type(error).__name__}: {error}",
+                f"Row {key!r}: {self._setting} fails: {type(error).__name__}: {error}",
                 hint="A null is an empty string in a template: test for it with {% if column %}.",
             ) from error
 

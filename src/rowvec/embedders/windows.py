@@ -10,7 +10,7 @@ from rowvec.embedders.model_files import ModelFiles
 from rowvec.errors import EmbedderError
 
 if TYPE_CHECKING:
-    from tokenizers import Encoding
+    from tokenizers import Encoding, Tokenizer
 
 CHARACTERS_PER_TOKEN = 24
 """More than nearly any text needs; those that need more are read again, further."""
@@ -65,6 +65,14 @@ class WindowTokenizer:
         self._max_windows = max_windows
         self._enough = max_tokens * max_windows + MARGIN
         self._reach = self._enough * CHARACTERS_PER_TOKEN
+
+    def whole(self) -> Tokenizer:
+        """A tokenizer of its own that cuts nothing."""
+        from tokenizers import Tokenizer
+
+        found = Tokenizer.from_str(self._tokenizer.to_str())
+        found.no_truncation()
+        return found
 
     def encode(self, texts: Sequence[str]) -> list[Tokenized]:
         encodings = self._tokenizer.encode_batch_fast([self._readable(text, self._reach) for text in texts])

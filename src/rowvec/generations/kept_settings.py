@@ -16,13 +16,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, kinds, models
-from rowvec.documents.text import Documents, build_recipe
+from rowvec.documents.passages import PassageSettings
+from rowvec.documents.text import Documents, Recipe, build_context, build_recipe
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError
 from rowvec.sources.base import Source
 from rowvec.sources.told_types import changes
 from rowvec.support.stored import json_object
-from rowvec.types import Column, ColumnType, Document, Row
+from rowvec.types import Column, ColumnType, Document, Fingerprint, Row
 
 
 def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -> str:
@@ -85,6 +86,29 @@ def with_columns(kept: str, now: str) -> str:
     return json.dumps(values, sort_keys=True)
 
 
+def passage_settings(text: TextConfig) -> PassageSettings | None:
+    if text.passages is None:
+        return None
+    told = text.passages
+    return PassageSettings(told.tokens, told.overlap, told.split, told.context or "", told.max_passages)
+
+
+def with_passages(made: Fingerprint, passages: PassageSettings | None) -> Fingerprint:
+    """What decides the vectors of rows whose texts are cut so."""
+    return made if passages is None else replace(made, passages=passages.identity)
+
+
+def documents_of(
+    source: Source, recipe: Recipe, passages: PassageSettings | None, metadata: tuple[Column, ...], model: Fingerprint
+) -> tuple[Documents, tuple[str, ...]]:
+    """What makes documents of rows, and the columns that it reads."""
+    if passages is None or not passages.context:
+        return Documents(recipe, metadata), recipe.columns
+    context = build_context(source.columns, passages.context)
+    columns = tuple(dict.fromkeys((*recipe.columns, *context.columns)))
+    return Documents(recipe, metadata, context, model.max_tokens or passages.tokens), columns
+
+
 class KeptSettings:
     """Makes the parts of a former pipeline; see rowvec.pipeline.Former.
 
@@ -116,16 +140,20 @@ class KeptSettings:
             self._embedders[kept] = self._build(replace(self._declared, embedder=self._embedder_settings(kept)))
         return self._embedders[kept]
 
-    def documents(self, kept: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+    def passages(self, kept: str) -> PassageSettings | None:
+        return passage_settings(_validated(TextConfig, _part(kept, "text")))
+
+    def documents(self, kept: str, model: Fingerprint) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
         former = replace(self._declared, text=_validated(TextConfig, _part(kept, "text")))
         text = former.text
         recipe = build_recipe(
             self._source.columns, self._source.key, columns=text.columns, exclude=self._excluded(former),
             repeat=text.repeat, template=text.template, lines=text.lines,
         )  # fmt: skip
-        self._columns += [name for name in recipe.columns if name not in self._columns]
+        made, columns = documents_of(self._source, recipe, passage_settings(text), self._metadata, model)
+        self._columns += [name for name in columns if name not in self._columns]
         self._source.select(self._columns)
-        return Documents(recipe, self._metadata), recipe.columns
+        return made, columns
 
     def close(self) -> None:
         for embedder in self._embedders.values():

@@ -136,13 +136,13 @@ def live_embedder(pipeline: Pipeline, ledger: Ledger) -> Embedder:
 
 
 def _embedder_of(pipeline: Pipeline, made: Fingerprint | None, settings: str) -> Embedder:
-    if made is None or made == pipeline.embedder.fingerprint:
+    if made is None or made.of_model == pipeline.embedder.fingerprint:
         return pipeline.embedder
     try:
         if pipeline.former is None or not settings:
             raise EmbedderError("its settings are not known")
         found = pipeline.former.embedder(settings)
-        if found.fingerprint != made:
+        if found.fingerprint != made.of_model:
             raise EmbedderError(f"what is there now is {words(found.fingerprint, made)}")
     except RowvecError as error:
         raise EmbedderError(
@@ -161,11 +161,13 @@ def as_live(pipeline: Pipeline, ledger: Ledger) -> Pipeline:
     try:
         # First: without their model too, live rows are judged by the text that their vectors were made of.
         if pipeline.former is not None and ledger.settings:
-            changes["to_document"], changes["text_columns"] = pipeline.former.documents(ledger.settings)
+            made = spec.fingerprint
+            changes["to_document"], changes["text_columns"] = pipeline.former.documents(ledger.settings, made)
+            changes["passages"] = pipeline.former.passages(ledger.settings) if made.passages else None
         changes["embedder"] = live_embedder(pipeline, ledger)
     except RowvecError as error:
         problem = error if isinstance(error, EmbedderError) else EmbedderError(error.message, hint=error.hint)
-        changes["embedder"] = AbsentEmbedder(spec.fingerprint, problem)
+        changes["embedder"] = AbsentEmbedder(spec.fingerprint.of_model, problem)
     return replace(pipeline, spec=spec, **changes)
 
 

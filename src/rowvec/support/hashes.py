@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 
 from rowvec.types import Document, Fingerprint, Row
+
+HASH_BYTES = 16
+_EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
+"""Copied for each hash: to set one up costs more than to hash a short text."""
+
+
+def digest(data: bytes) -> bytes:
+    """16 bytes of the data."""
+    found = _EMPTY_HASH.copy()
+    found.update(data)
+    return found.digest()
+
+
+def incomplete(text_hash: bytes) -> bytes:
+    """The hash that a row has while some of its passages have no vector: that of no text, so that the row is compared
+    as changed, and tried again."""
+    return _xor(text_hash, (1 << 128) - 1)
 
 
 def covered(text_hash: bytes, fingerprint: Fingerprint) -> bytes:
@@ -20,9 +38,9 @@ def covering(to_document: Callable[[Row], Document], fingerprint: Fingerprint | 
     mask = int.from_bytes(fingerprint.digest(), "big")
 
     def make(row: Row) -> Document:
-        key, text, metadata, text_hash, row_hash, unfit = to_document(row)
+        key, text, metadata, text_hash, row_hash, unfit, context = to_document(row)
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
-        return tuple.__new__(Document, (key, text, metadata, _xor(text_hash, mask), row_hash, unfit))
+        return tuple.__new__(Document, (key, text, metadata, _xor(text_hash, mask), row_hash, unfit, context))
 
     return make
 

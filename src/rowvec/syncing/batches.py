@@ -33,11 +33,15 @@ class Answer:
     """What ended it before the last text: there are fewer vectors than texts then."""
 
 
-def of_like_length(embedder: Embedder, items: Iterable[T], text: Callable[[T], str]) -> list[list[T]]:
-    """Items whose texts are of like length together, as many as one call of the embedder should get, longest last."""
-    ordered = sorted(items, key=lambda item: len(text(item)))
+def of_like_length(embedder: Embedder, items: Iterable[T], length: Callable[[T], int]) -> list[list[T]]:
+    """Items of like length together, as many as one call of the embedder should get, longest last.
+
+    Args:
+        length: characters of an item's text.
+    """
+    ordered = sorted(items, key=length)
     # Four characters a token is near enough to share out work; the embedder cuts to its real limits.
-    tokens = (len(text(item)) // 4 + 1 for item in ordered)
+    tokens = (length(item) // 4 + 1 for item in ordered)
     return [ordered[part] for part in stretches(tokens, embedder.chunk_texts, embedder.chunk_tokens)]
 
 

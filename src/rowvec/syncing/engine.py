@@ -9,6 +9,7 @@
       recovered rows                                                     ▲ ▲
                      │ texts                                             │ │
       has a vector, in this batch or in the ledger? ──── yes ────────────┘ │
+                     │ no: a text that does not fit is `divided` into passages, which go the same way
                      │ no: `waiting` shares each text among its changes    │
                      ▼                                                     │
       window         up to 2,048 texts or 16 MiB, then it is full          │ vectors, or texts refused
@@ -40,7 +41,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
@@ -49,10 +50,12 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
+from rowvec.syncing.divided import Divided, Part, divided
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
 from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Bill, OnReport, Running
+from rowvec.syncing.reuse import Reuse
 from rowvec.syncing.writer import Writer
 from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
 
@@ -70,6 +73,14 @@ class Answered:
     future: Future[Answer]
 
 
+class Sent(NamedTuple):
+    """A text to be embedded, as the document of a row or of a passage."""
+
+    change: Change
+    length: int
+    """Texts of like length are sent together; a passage has that of the longest of its row."""
+
+
 class Engine:
     """A context: what is on its way when it ends by an error is waited for and kept, since it is paid for.
 
@@ -79,6 +90,7 @@ class Engine:
         progress: called after every answer and every page, and now and then while there are none.
         amend: called with each batch before it is written.
         tries: what the store has refused in this run, whoever writes.
+        live: the live generation, where another one is filled beside it.
 
     Attributes:
         signals: what the calling thread hears of; others may put something into it, which `hear` gives back.
@@ -98,24 +110,27 @@ class Engine:
         progress: OnReport | None = None,
         amend: Callable[[WriteBatch], None] | None = None,
         tries: Tries | None = None,
+        live: GenerationHandle | None = None,
     ) -> None:
         self.signals: queue.Queue[object] = queue.Queue()
         self.abort = threading.Event()
         self.writer = Writer(generation, report, self.abort, amend, tries)
         self.forgot = False
-        self._store, self._generation, self._embedder = pipeline.store, generation, pipeline.embedder
+        self._store, self._embedder = pipeline.store, pipeline.embedder
+        self._fingerprint, self._cutter = pipeline.spec.fingerprint, pipeline.cutter()
+        self._reuse = Reuse(self._fingerprint, generation, live, self._ask)
         self._running, self._report, self._force, self._progress = running, report, force, progress
         self._pool = ThreadPoolExecutor(self._embedder.concurrency, thread_name_prefix="rowvec-embed")
         self._limits = Limits()
         self._outage = Outage(running.patience, running.tell, self._limits)
         self._bill = Bill(self._embedder, report)
-        self._window: list[Change] = []
+        self._window: list[Sent] = []
         self._window_bytes = 0
         self._chunks: list[Chunk] = []
         """To be sent, the last one first."""
         self._dice = Random(0)
-        self._waiting: dict[bytes, list[Change]] = {}
-        """Changes by the hash of a text that is being embedded: the first of them was sent, the others share."""
+        self._waiting: dict[bytes, list[Change | Part]] = {}
+        """Rows and passages by the hash of a text that is being embedded: the first was sent, the others share."""
         self._in_flight = 0
         self._recorded_at = time.monotonic()
 
@@ -150,19 +165,25 @@ class Engine:
         self.writer.batch.failures += page.failures
         wanted = [change for change in page.changes if self._sort_out(change)]
         known = self.writer.vectors | self._stored_vectors(wanted)
+        unknown = []
         for change in wanted:
-            text_hash = change.document.text_hash
-            vector = known.get(text_hash)
+            vector = known.get(change.document.text_hash)
             if vector is not None:
                 self.writer.add(change, vector, reused=True)
             elif isinstance(self._embedder, AbsentEmbedder):
                 self._report.waiting += 1
-            elif text_hash in self._waiting:
-                self._waiting[text_hash].append(change)
             else:
-                self._waiting[text_hash] = [change]
-                self._window.append(change)
-                self._window_bytes += len(change.document.text)
+                unknown.append(change)
+        rows = divided(self._cutter, unknown, self._fingerprint)
+        known = self._known_texts(unknown, rows)
+        for change, row in zip(unknown, rows, strict=True):
+            vector = known.get(change.document.text_hash)
+            if row is not None:
+                self._take_row(row, known)
+            elif vector is not None:
+                self.writer.add(change, vector, reused=True)
+            else:
+                self._want(change, change, len(change.document.text))
         return [change.document.key for change in page.changes if change.kind is Kind.DELETE]
 
     def drain(self) -> None:
@@ -207,6 +228,38 @@ class Engine:
 
     # What is taken
 
+    def _ask(self, handle: GenerationHandle, hashes: list[bytes]) -> dict[bytes, TextVector]:
+        return patiently(self.abort, handle.vectors_of_texts, hashes)
+
+    def _want(self, change: Change, taker: Change | Part, length: int) -> None:
+        """Embed the text of a change, unless that is being done."""
+        text_hash = change.document.text_hash
+        if text_hash in self._waiting:
+            self._waiting[text_hash].append(taker)
+        else:
+            self._waiting[text_hash] = [taker]
+            self._window.append(Sent(change, length))
+            self._window_bytes += len(change.document.text)
+
+    def _take_row(self, row: Divided, known: dict[bytes, TextVector]) -> None:
+        self._window_bytes += len(row.change.document.text)
+        for place, text_hash in enumerate(row.hashes):
+            vector = known.get(text_hash)
+            if vector is not None:
+                row.take(place, vector, reused=True)
+            else:
+                self._want(row.text(place), Part(row, place), row.longest)
+        if row.whole:
+            self.writer.add_row(row)
+
+    def _known_texts(self, changes: list[Change], rows: list[Divided | None]) -> dict[bytes, TextVector]:
+        """Vectors of passages, and of whole texts in the live generation."""
+        if self._force or not (self._reuse.elsewhere or any(rows)):
+            return self.writer.vectors
+        whole = [change.document for change, row in zip(changes, rows, strict=True) if row is None]
+        parts = list({text_hash for row in rows if row is not None for text_hash in row.hashes})
+        return self.writer.vectors | self._reuse.of_passages(parts) | self._reuse.of_whole(whole)
+
     def _sort_out(self, change: Change) -> bool:
         """Count a change and deal with it, unless it needs a vector: then say so."""
         report, kind = self._report, change.kind
@@ -222,8 +275,7 @@ class Engine:
         """Vectors of identical texts that are stored already; they cost nothing."""
         if not changes or self._force:
             return {}
-        hashes = list({change.document.text_hash for change in changes})
-        return patiently(self.abort, self._generation.vectors_of_texts, hashes)
+        return self._reuse.of_texts(list({change.document.text_hash for change in changes}))
 
     # Batches
 
@@ -256,8 +308,9 @@ class Engine:
 
     def _cut_window(self) -> None:
         """Cut the texts gathered so far into batches of like length, in mixed order so that progress is even."""
-        cut = of_like_length(self._embedder, self._window, lambda change: change.document.text)
-        self._chunks += map(Chunk, cut)
+        # The passages of a row go together, so that it is soon whole.
+        cut = of_like_length(self._embedder, self._window, lambda sent: sent.length)
+        self._chunks += (Chunk([sent.change for sent in part]) for part in cut)
         self._dice.shuffle(self._chunks)
         self._window.clear()
         self._window_bytes = 0
@@ -268,9 +321,13 @@ class Engine:
         done = len(answer.vectors) if chunk.changes else 0
         self._report.texts += done
         self._bill.settle(answer)
+        begun: dict[int, Divided] = {}
         for change, vector in zip(chunk.changes, answer.vectors, strict=False):
-            self._take_vector(change, vector)
+            begun |= self._take_vector(change, vector)
         if self._embedder.billed:
+            for row in begun.values():
+                if not row.whole:
+                    self.writer.add_part(row)
             # Before the vectors: what they cost is on record even if the process dies right after.
             self._record()
             self.writer.commit()
@@ -284,14 +341,20 @@ class Engine:
             chunk.changes = chunk.changes[done:]
             self._go_without(chunk, answer.problem)
 
-    def _take_vector(self, change: Change, vector: TextVector | EmbedderError) -> None:
-        sharing = self._waiting.pop(change.document.text_hash)
-        if isinstance(vector, EmbedderError):
-            for one in sharing:
+    def _take_vector(self, change: Change, vector: TextVector | EmbedderError) -> dict[int, Divided]:
+        """Returns the rows that it is a passage of."""
+        rows: dict[int, Divided] = {}
+        for index, one in enumerate(self._waiting.pop(change.document.text_hash)):
+            if isinstance(one, Part):
+                one.row.take(one.place, vector, reused=index > 0)
+                if one.row.whole:
+                    self.writer.add_row(one.row)
+                rows[id(one.row)] = one.row
+            elif isinstance(vector, EmbedderError):
                 self.writer.fail(one, vector)
-            return
-        for index, one in enumerate(sharing):
-            self.writer.add(one, vector, reused=index > 0)
+            else:
+                self.writer.add(one, vector, reused=index > 0)
+        return rows
 
     def _go_without(self, chunk: Chunk, problem: EmbedderError) -> None:
         """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""

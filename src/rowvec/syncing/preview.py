@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,15 +12,17 @@ from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.embedders.known_languages import SAMPLE, Misfit, misfit
 from rowvec.embedders.pricing import Estimate
 from rowvec.generations.kept_settings import column_changes
-from rowvec.generations.lifecycle import course
+from rowvec.generations.lifecycle import Course, course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.base import GenerationHandle
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
+from rowvec.syncing.divided import divided
 from rowvec.syncing.former_keys import generation_of
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
-from rowvec.types import Change, Document, Key, Kind, Reason, Refusal
+from rowvec.syncing.reuse import Reuse
+from rowvec.types import Document, Key, Kind, Reason, Refusal, TextVector
 
 EXAMPLES = 5
 COUNTED_TEXTS = 20_000
@@ -45,6 +47,12 @@ class Preview:
     """A few keys for each reason."""
     texts: int = 0
     """Texts that would be embedded, identical ones once."""
+    divided: int = 0
+    """Rows whose text is cut into passages."""
+    passages: int = 0
+    """Of these rows."""
+    new_passages: int = 0
+    """Of these passages, how many would be embedded: the others have a vector already."""
     tokens: int = 0
     tokens_counted: bool = True
     """False when `tokens` is extrapolated from the first texts."""
@@ -69,7 +77,8 @@ class Preview:
             "generation": self.generation, "columns": self.columns,
             "rows": self.rows, "changes": dict(self.kinds), "reasons": dict(self.reasons),
             "examples": {reason: [_plain(key) for key in keys] for reason, keys in self.examples.items()},
-            "texts": self.texts, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
+            "texts": self.texts, "divided": self.divided, "passages": self.passages,
+            "new_passages": self.new_passages, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
             "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
             "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
             "misfit": self.misfit.as_dict() if self.misfit else None,
@@ -98,13 +107,15 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
+    needs = _Needs(pipeline, _reuse(chosen, generation, options), seen)
     matched = new = 0
     for page in planned_pages(pipeline, generation, at, options, stop):
         matched += page.known
         new += sum(change.kind is Kind.INSERT and change.before is None for change in page.changes)
         _tally(result, page, pipeline.text_columns)
-        lengths.add(_texts_to_embed(None if options.force else generation, page, seen))
-    result.texts, result.tokens, result.truncated = lengths.texts, lengths.tokens, lengths.truncated
+        lengths.add(needs.texts(result, page))
+    result.texts, result.tokens = lengths.texts, lengths.tokens
+    result.truncated += lengths.truncated
     result.tokens_counted = lengths.exact
     result.misfit = misfit(pipeline.embedder, pipeline.spec.language, lengths.sample)
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
@@ -152,16 +163,53 @@ def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
         examples.append(key)
 
 
-def _texts_to_embed(generation: GenerationHandle | None, page: Page, seen: set[bytes]) -> list[str]:
-    """Texts of the page that no former text and no vector of the generation covers."""
-    wanted: dict[bytes, Change] = {
-        change.document.text_hash: change
-        for change in page.changes
-        if change.kind in (Kind.INSERT, Kind.EMBED) and change.document.text_hash not in seen
-    }
-    seen.update(wanted)
-    stored = generation.vectors_of_texts(list(wanted)) if wanted and generation is not None else {}
-    return [change.document.text for text_hash, change in wanted.items() if text_hash not in stored]
+def _reuse(chosen: Course, generation: GenerationHandle | None, options: Options) -> Reuse:
+    fingerprint, live = chosen.pipeline.spec.fingerprint, chosen.live
+    if options.force:
+        return Reuse(fingerprint, None)
+    return Reuse(fingerprint, generation, live.store.generation(live.spec) if live is not None else None)
+
+
+class _Needs:
+    """Which texts a sync would embed.
+
+    Args:
+        seen: hashes of texts that were counted before.
+    """
+
+    def __init__(self, pipeline: Pipeline, reuse: Reuse, seen: set[bytes]) -> None:
+        self._cutter, self._fingerprint = pipeline.cutter(), pipeline.spec.fingerprint
+        self._reuse, self._seen = reuse, seen
+
+    def texts(self, result: Preview, page: Page) -> list[str]:
+        """Texts and passages of the page that no former text and no vector of the store covers."""
+        changes = [change for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED)]
+        known = self._reuse.of_texts(list({change.document.text_hash for change in changes}))
+        unknown = [
+            change
+            for change in changes
+            if change.document.text_hash not in known and change.document.text_hash not in self._seen
+        ]
+        rows = divided(self._cutter, unknown, self._fingerprint)
+        whole = {
+            change.document.text_hash: change.document for change, row in zip(unknown, rows, strict=True) if row is None
+        }
+        cut = [row for row in rows if row is not None]
+        parts = {
+            text_hash: piece.embedded for row in cut for text_hash, piece in zip(row.hashes, row.pieces, strict=True)
+        }
+        stored = self._reuse.of_whole(whole.values()) | self._reuse.of_passages(list(parts))
+        new_whole = {text_hash: each.text for text_hash, each in whole.items() if text_hash not in stored}
+        new_parts = {text_hash: text for text_hash, text in parts.items() if self._is_new(text_hash, stored)}
+        self._seen.update(whole, parts)
+        result.divided += len(cut)
+        result.passages += sum(len(row.pieces) for row in cut)
+        result.new_passages += len(new_parts)
+        result.truncated += sum(row.cut_off for row in cut)
+        return list((new_whole | new_parts).values())
+
+    def _is_new(self, text_hash: bytes, stored: Mapping[bytes, TextVector]) -> bool:
+        return text_hash not in stored and text_hash not in self._seen
 
 
 def _add_price(result: Preview, pipeline: Pipeline, sample: Sequence[str], *, known: bool) -> None:

@@ -33,6 +33,7 @@ class Pass:
 
     Args:
         report: what is counted goes here.
+        live: the live generation, where `generation` is filled beside it.
         seconds: after this time no further page is read; `ended` then says that rows are left.
     """
 
@@ -46,6 +47,7 @@ class Pass:
         report: Report,
         *,
         seconds: float | None = None,
+        live: GenerationHandle | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.generation = generation
@@ -59,7 +61,7 @@ class Pass:
         opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
             pipeline, generation, running, report,
-            force=at.force, progress=running.progress, amend=opens, tries=tries,
+            force=at.force, progress=running.progress, amend=opens, tries=tries, live=live,
         )  # fmt: skip
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""

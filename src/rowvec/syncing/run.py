@@ -219,12 +219,18 @@ class _Run:
     def _pass(self, pipeline: Pipeline, options: Options, report: Report, *, seconds: float | None = None) -> bool:
         """Returns False where it stopped before the last row because its time was up."""
         ledger, generation, running = self.chosen.ledger, self.generation, self.running
+        live = self._live() if pipeline is self.chosen.pipeline else None
         if pipeline is self.chosen.live:
             ledger = patiently(self.stop, pipeline.store.ledger)
             generation = pipeline.store.prepare(pipeline.spec)
             # Whoever changes the model may do so because its service is gone: that is not waited for without end.
             running = replace(running, progress=None, patience=min(running.patience, PATIENCE))
         at = circumstances(pipeline, ledger, options)
-        work = Pass(pipeline, generation, options, at, running, report, seconds=seconds)
+        work = Pass(pipeline, generation, options, at, running, report, seconds=seconds, live=live)
         work.carry_out()
         return work.ended
+
+    def _live(self) -> GenerationHandle | None:
+        """The live generation, where another one is filled."""
+        live = self.chosen.live
+        return None if live is None else patiently(self.stop, live.store.generation, live.spec)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
 from rowvec.stores.base import GenerationHandle
+from rowvec.syncing.divided import Divided
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector, WriteBatch
@@ -63,10 +64,44 @@ class Writer:
         kind = "inserted" if change.kind is Kind.INSERT else "embedded"
         self._count(document, (kind, *["reused"] * reused, *["truncated"] * vector.truncated))
 
+    def add_row(self, row: Divided) -> None:
+        """A row of which every passage has its vector or was refused."""
+        change, report, entry, problem = row.change, self._report, row.entry(), row.problem
+        if entry is None:
+            assert problem is not None
+            self.fail(change, problem)
+            return
+        self._append(entry)
+        self.vectors.update({passage.text_hash: TextVector(passage.vector) for passage in entry.passages})
+        report.divided += 1
+        report.passages += len(entry.passages)
+        truncated = ("truncated",) * entry.truncated
+        if problem is not None:
+            # Behind the entry: what is written of the row does away with the failure that it had before.
+            self._fail(change, problem)
+            self._count(entry.document, ("failed", *truncated))
+            return
+        reused = ("reused",) * (row.reused == len(row.pieces))
+        kind = "inserted" if change.kind is Kind.INSERT else "embedded"
+        self._count(entry.document, (kind, *reused, *truncated))
+
+    def add_part(self, row: Divided) -> None:
+        """What is there of a row: it was paid for. The row is counted when it is whole."""
+        entry = row.entry()
+        if entry is not None:
+            self._append(entry)
+
+    def _append(self, entry: Entry) -> None:
+        self.batch.entries.append(entry)
+        self._bytes += len(entry.document.text) + sum(passage.vector.nbytes for passage in entry.passages)
+
     def fail(self, change: Change, error: EmbedderError) -> None:
+        self._fail(change, error)
+        self._report.failed += 1
+
+    def _fail(self, change: Change, error: EmbedderError) -> None:
         document, now = change.document, dt.datetime.now(dt.UTC)
         self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
-        self._report.failed += 1
 
     def commit(self) -> None:
         self._committed_at = time.monotonic()
@@ -83,6 +118,8 @@ class Writer:
         for key, place in written.refused.items():
             # What was counted when it was decided did not come about.
             if place in ("entries", "updates"):
+                if key not in counted:
+                    continue  # A part of a row: it is counted when the row is whole.
                 names, document = counted[key]
                 for name in names:
                     setattr(report, name, getattr(report, name) - 1)

@@ -23,13 +23,16 @@ from rowvec.types import (
     Generation,
     Guarding,
     Key,
+    Passage,
     PastFailure,
     Ranked,
     Refusal,
     Run,
+    ScoredPassage,
     Standing,
     State,
     Stored,
+    StoredText,
     TextVector,
     Unfit,
     UnfitValue,
@@ -44,6 +47,7 @@ class Record:
     document: Document
     vector: Vector
     truncated: bool
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(slots=True)
@@ -133,8 +137,12 @@ class MemoryGeneration:
         wanted = set(hashes)
         with self._store.tables.guard:
             records = list(self._made.records.values())
-        known = (record for record in records if record.document.text_hash in wanted)
-        return {record.document.text_hash: TextVector(record.vector, record.truncated) for record in known}
+        found: dict[bytes, TextVector] = {}
+        for record in records:
+            if not record.passages:
+                found[record.document.text_hash] = TextVector(record.vector, record.truncated)
+            found.update({each.text_hash: TextVector(each.vector) for each in record.passages})
+        return {text_hash: found[text_hash] for text_hash in wanted & found.keys()}
 
     def keys(self, after: Key | None, limit: int) -> list[Key]:
         with self._store.tables.guard:
@@ -183,7 +191,8 @@ class MemoryGeneration:
             if self._stored(document.key).text_hash not in (entry.expected, document.text_hash):
                 conflicts += 1
                 continue
-            records[document.key] = Record(document, np.array(entry.vector, np.float32), entry.truncated)
+            vector = np.array(entry.vector, np.float32)
+            records[document.key] = Record(document, vector, entry.truncated, entry.passages)
             self._list(document)
             failures.pop(document.key, None)
         for document in batch.updates:
@@ -260,6 +269,8 @@ class MemoryGeneration:
             stale=len(failures.keys() & records.keys()),
             truncated=sum(record.truncated for record in records.values()),
             bytes=sum(record.vector.nbytes for record in records.values()),
+            passages=sum(len(record.passages) for record in records.values()),
+            divided=sum(record.passages != () for record in records.values()),
             unfit=sum(map(len, self._made.unfit.values())),
         )
 
@@ -278,18 +289,38 @@ class MemoryGeneration:
         keys = self._matching(where)
         if not keys:
             return Ranked([], [], True, True)
-        matrix = np.stack([records[key].vector for key in keys])
-        if matrix.shape[1] != len(vector):
-            raise StoreError(f"memory holds vectors of {matrix.shape[1]} dimensions, the query has {len(vector)}.")
-        scores = similarity(self._store.metric, matrix, vector)
-        return ranked(dict(zip(keys, scores, strict=True)), limit)
+        held = len(records[keys[0]].vector)
+        if held != len(vector):
+            raise StoreError(f"memory holds vectors of {held} dimensions, the query has {len(vector)}.")
+        return ranked(self.similarities(vector, keys), limit)
 
     def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
         known = [key for key in keys if key in self._made.records]
         if not known:
             return {}
         matrix = np.stack([self._made.records[key].vector for key in known])
-        return dict(zip(known, similarity(self._store.metric, matrix, vector), strict=True))
+        scores = dict(zip(known, similarity(self._store.metric, matrix, vector), strict=True))
+        for key in known:
+            passages = self._made.records[key].passages
+            if passages:
+                best = max(similarity(self._store.metric, np.stack([each.vector for each in passages]), vector))
+                scores[key] = 0.5 * best + 0.5 * scores[key]
+        return scores
+
+    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        with self._store.tables.guard:
+            records = {key: self._made.records[key] for key in keys if key in self._made.records}
+        if not self._made.spec.keeps_texts:
+            return {}
+        return {key: StoredText(each.document.text, self._scored(each, vector)) for key, each in records.items()}
+
+    def _scored(self, record: Record, vector: Vector | None) -> tuple[ScoredPassage, ...]:
+        if vector is None or not record.passages:
+            return tuple(ScoredPassage(each.start, each.end) for each in record.passages)
+        scores = similarity(self._store.metric, np.stack([each.vector for each in record.passages]), vector)
+        return tuple(
+            ScoredPassage(each.start, each.end, score) for each, score in zip(record.passages, scores, strict=True)
+        )
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self._made.spec.language is None:

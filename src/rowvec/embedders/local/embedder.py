@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,9 +15,12 @@ from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
 from rowvec.embedders.model_files import default_cache, find
-from rowvec.embedders.windows import Tokenized, WindowTokenizer
+from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 PRECISIONS = ("float32", "float16", "bfloat16", "int8")
 DEVICES = ("auto", "cpu", "cuda")
@@ -175,6 +179,22 @@ class LocalEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [sum(map(len, text.windows)) for text in self._tokenize(self._passage_prompt, texts)]
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """See `rowvec.documents.passages.SeesWindow`."""
+        # Nearly all that are longer show that here, and are not read to their end.
+        reach = (self._max_tokens + MARGIN) * CHARACTERS_PER_TOKEN
+        fits = [not each.truncated for each in self._tokenize(self._passage_prompt, [text[:reach] for text in texts])]
+        unsure = [place for place, text in enumerate(texts) if fits[place] and len(text) > reach]
+        if unsure:
+            whole = self._tokenize(self._passage_prompt, [texts[place] for place in unsure])
+            for place, each in zip(unsure, whole, strict=True):
+                fits[place] = not each.truncated
+        return fits
+
+    def tokenizer(self) -> Tokenizer:
+        """See `rowvec.documents.passages.SeesWindow`."""
+        return self._loaded_tokenizer().whole()
 
     def close(self) -> None:
         """Gives the memory back. A later call loads the model again."""
