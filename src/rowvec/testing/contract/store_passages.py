@@ -43,7 +43,8 @@ X, Y, Z, W = (np.eye(SIZE, dtype=np.float32)[number] for number in range(SIZE))
 
 def toward(one: Vector, other: Vector, share: float) -> Vector:
     """A vector of length 1 between the two, whose cosine with `one` is `share`."""
-    return (share * one + (1 - share**2) ** 0.5 * other).astype(np.float32)
+    between: Vector = (share * one + (1 - share**2) ** 0.5 * other).astype(np.float32)
+    return between
 
 
 def plain(key: Key, text: str, vector: Vector, *, expected: bytes | None = None) -> Entry:
