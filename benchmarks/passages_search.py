@@ -134,9 +134,9 @@ def main(arguments: Sequence[str]) -> None:
     for row in found:
         table.add_row(*map(str, row.values()))
     Console().print(table)
-    RESULTS.mkdir(exist_ok=True)
-    name = "passages_search.json" if chosen.rows == 100_000 else f"passages_search_{chosen.rows}.json"
-    (RESULTS / name).write_text(json.dumps(found, indent=1) + "\n")
+    if chosen.rows == 100_000:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "passages_search.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -31,9 +31,9 @@ from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
 
-ROWS, PASSAGES = 40, 80
+ROWS, PASSAGES = 20, 20
 """Read of each list at first, beside what is asked for."""
-GROWTH, ROUNDS = 4, 3
+GROWTH, ROUNDS = 2, 3
 """How much more is read each time, and how often at most: an approximate index is not worth more."""
 
 
@@ -124,10 +124,10 @@ def _best(
 
 
 def _ask(connection: Connection, side: Side, vector: Vector, limit: int, where: Condition | None) -> Ranked:
-    found = nearest(connection, side.table, vector, limit, where, side.index)
-    # An index that was used has set it for the rest of the transaction.
-    connection.execute("set local enable_seqscan to default")
-    return found
+    if side.index is None:
+        # The index of the other side has set it for the rest of the transaction.
+        connection.execute("set local enable_seqscan to default")
+    return nearest(connection, side.table, vector, limit, where, side.index, spare=1)
 
 
 def _through(rows: VectorTable, where: Condition) -> Condition:
