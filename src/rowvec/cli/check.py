@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,8 +16,9 @@ from rowvec.cli.codes import code_of
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
+from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.embedders.base import PaidEmbedder, similarity_of
-from rowvec.embedders.pricing import WITH_KEY
+from rowvec.embedders.pricing import WITH_KEY, dollars
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
@@ -27,6 +29,8 @@ from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Check
 
 TRIAL = "a text to try the model with"
+SAMPLE_ROWS = 200
+"""Rows whose texts are looked at for their length."""
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
@@ -79,6 +83,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
         yield Check("text", True, _sample_text(pipeline))
         yield _missing_key(declared) or _model(pipeline)
         yield from _metric(declared, pipeline)
+        yield from _long_texts(pipeline)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -102,6 +107,30 @@ def _model(pipeline: Pipeline) -> Check:
             return Check("model", False, f"{model.model} gives vectors that are not finite", "Fetch the model again.")
     said = [model.model, f"{model.dimension} dimensions", model.precision, getattr(embedder, "prompt_note", "")]
     return Check("model", True, ", ".join(filter(None, said)))
+
+
+def _long_texts(pipeline: Pipeline) -> Iterator[Check]:
+    """Where texts do not fit the window, and have one vector each all the same."""
+    embedder, window = pipeline.embedder, pipeline.embedder.fingerprint.max_tokens
+    if pipeline.passages is not None or window is None or not has_table(pipeline.source):
+        return
+    rows = next(iter(pipeline.source.pages(SAMPLE_ROWS)), [])
+    texts = [pipeline.to_document(row).text for row in rows]
+    usual = PassageSettings()
+    cutter = Cutter(replace(usual, tokens=min(usual.tokens, max(1, window * 3 // 4))), embedder)
+    cuts = [cut for cut in cutter.cut(texts, [""] * len(texts)) if cut is not None]
+    if not cuts:
+        return
+    tokens = sum(piece.tokens for cut in cuts for piece in cut.pieces)
+    price = embedder.price if isinstance(embedder, PaidEmbedder) else None
+    cost = f", {dollars(price.cost(tokens))}" if price is not None else ""
+    passages = output.count(sum(len(cut.pieces) for cut in cuts), "passage")
+    yield Check(
+        "long texts", True,
+        f"{len(cuts):,} of the first {output.count(len(texts), 'text')} do not fit the window of {window} tokens",
+        f"text.passages = {{}} gives each part of them a vector: {passages}, {output.count(tokens, 'token')}{cost}",
+        {"long": len(cuts), "sample": len(texts), "tokens": tokens},
+    )  # fmt: skip
 
 
 def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:
