@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 RULES = 1
 """Of cutting; another number for rules that cut the same text elsewhere."""
-MIN_SHARE = 0.6
+MIN_SHARE = 0.4
 UNIT_SHARE = 10
 SLAB_PASSAGES, SLAB_CHARACTERS = 12, 8
 """A slab has so many passages of text at so many characters a token."""
