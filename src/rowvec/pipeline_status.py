@@ -33,6 +33,9 @@ class Status(Tabular):
     stale: int = 0
     """Rows that keep an old vector because their new text failed."""
     truncated: int = 0
+    divided: int = 0
+    """Rows that are cut into passages, and how many passages these have."""
+    passages: int = 0
     unfit: int = 0
     """Metadata values that are null because they do not fit their column."""
     bytes: int = 0
@@ -126,6 +129,8 @@ def status(pipeline: Pipeline) -> Status:
         failures=found.failures,
         stale=found.stale,
         truncated=found.truncated,
+        divided=found.divided,
+        passages=found.passages,
         unfit=found.unfit,
         bytes=found.bytes,
         lag_seconds=_lag(failed, rows, current, runs),

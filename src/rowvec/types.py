@@ -193,6 +193,11 @@ class Fingerprint:
         """What the model alone decides: which vector one text gets, whatever texts a row is cut into."""
         return replace(self, passages="") if self.passages else self
 
+    def agrees(self, other: Fingerprint) -> bool:
+        """Whether a text that fits the window has the same vector by both: they differ at most in what becomes of one
+        that does not."""
+        return replace(self, overflow="", passages="") == replace(other, overflow="", passages="")
+
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -91,6 +91,7 @@ def test_a_row_is_found_by_its_best_passage() -> None:
     found = rows_of(pipeline).nearest(query, 3)
     assert found.keys[0] == 1
     held = rows_of(pipeline).vector(1)
+    assert held is not None
     assert found.scores[0] == pytest.approx(0.5 + 0.5 * float(held @ query), abs=1e-5)
 
 
@@ -227,9 +228,8 @@ class Former(Known):
 
 def switched(pipeline: Pipeline, fingerprint: Fingerprint, settings: PassageSettings | None) -> Pipeline:
     made = replace(fingerprint, passages=settings.identity if settings else "")
-    return replace(
-        pipeline, passages=settings, former=Former(pipeline.embedder), spec=replace(pipeline.spec, fingerprint=made)
-    )
+    former = Former(cast(HashEmbedder, pipeline.embedder))
+    return replace(pipeline, passages=settings, former=former, spec=replace(pipeline.spec, fingerprint=made))
 
 
 def test_to_switch_passages_on_embeds_the_rows_that_are_cut_alone_and_back_too() -> None:

@@ -61,6 +61,11 @@ class Plan(Tabular):
     seconds: float | None
     """Expected for the embedding; None when unknown."""
     truncated: int
+    divided: int
+    """Rows that are cut into passages."""
+    passages: int
+    new_passages: int
+    """Passages that would be embedded; the others have a vector already."""
     deletion_guard: bool
     """The sync would stop before deleting: more than half of the vectors would go."""
     comparison: str
@@ -77,7 +82,8 @@ class Plan(Tabular):
             pipeline=pipeline, rows=found.rows, changes=dict(found.kinds), reasons=dict(found.reasons),
             examples={reason: tuple(keys) for reason, keys in found.examples.items()}, texts=found.texts,
             tokens=found.tokens, tokens_counted=found.tokens_counted, estimate=found.estimate, seconds=found.seconds,
-            truncated=found.truncated, deletion_guard=found.deletion_guard, comparison=found.comparison,
+            truncated=found.truncated, divided=found.divided, passages=found.passages,
+            new_passages=found.new_passages, deletion_guard=found.deletion_guard, comparison=found.comparison,
             generation=found.generation, samples=tuple(found.samples),
             misfit=found.misfit,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from rowvec.documents.passages import Cut
 from rowvec.embedders.base import PaidEmbedder
 from rowvec.errors import EmbedderError
 from rowvec.evaluation.recall import TIE, recall
@@ -19,6 +20,7 @@ from rowvec.stores.auditor import Auditor
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, embed_batch, of_like_length
+from rowvec.syncing.divided import cuts_of, mean_of
 from rowvec.types import Document, Key, TextVector, Vector
 
 LOWEST_COSINE = 0.999
@@ -42,6 +44,7 @@ class Sample:
     def __init__(self, pipeline: Pipeline, auditor: Auditor, size: int, total: int, stop: threading.Event) -> None:
         self.pipeline = pipeline
         self.auditor = auditor
+        self.cutter = pipeline.cutter()
         self.wanted = size
         self.left = total
         self.stop = stop
@@ -83,10 +86,17 @@ class Sample:
 
     def _compare(self, documents: Sequence[Document]) -> dict[Key, Document]:
         embedder = self.pipeline.embedder
-        answer = patiently(self.stop, embed_batch, embedder, [document.text for document in documents], Answer())
+        cuts = cuts_of(self.cutter, documents)
+        texts = [
+            text
+            for document, cut in zip(documents, cuts, strict=True)
+            for text in ([piece.embedded for piece in cut.pieces] if cut else [document.text])
+        ]
+        answer = patiently(self.stop, embed_batch, embedder, texts, Answer())
+        vectors = list(_of_rows(answer.vectors, cuts, normalized=embedder.fingerprint.normalized))
         self.tokens += answer.tokens
         self.cost = embedder.budget.spent if isinstance(embedder, PaidEmbedder) else self.cost + answer.cost
-        wrong = self._differing(documents, answer.vectors)
+        wrong = self._differing(documents, vectors)
         # A write may have come between: what differs is looked at once more.
         again = [document for document in documents if document.key in wrong]
         still = self._differing(again, [wrong[document.key] for document in again], count=False) if again else {}
@@ -122,6 +132,22 @@ class Sample:
         elif self.dice.random() * len(self._texts) < QUERIES:
             del self.vectors[self.dice.choice(list(self.vectors))]
             self.vectors[document.key] = vector
+
+
+def _of_rows(
+    vectors: Sequence[TextVector | EmbedderError], cuts: Sequence[Cut | None], *, normalized: bool
+) -> Iterator[TextVector | EmbedderError]:
+    """The vectors of whole rows, of those of texts and passages."""
+    at = 0
+    for cut in cuts:
+        behind = at + (len(cut.pieces) if cut else 1)
+        part, at = vectors[at:behind], behind
+        problem = next((each for each in part if isinstance(each, EmbedderError)), None)
+        if problem is not None or cut is None:
+            yield problem or part[0]
+        else:
+            known = [each.vector for each in part if isinstance(each, TextVector)]
+            yield TextVector(mean_of(known, [piece.tokens for piece in cut.pieces], normalized=normalized))
 
 
 def _cosine(one: Vector, other: Vector) -> float:

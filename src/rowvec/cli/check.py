@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -16,9 +17,10 @@ from rowvec.cli.codes import code_of
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
 from rowvec.config.environment import DOTENV
 from rowvec.config.trust import is_open_to_all
+from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.embedders.base import OtherQueries, PaidEmbedder, similarity_of
 from rowvec.embedders.known_languages import SAMPLE, misfit
-from rowvec.embedders.pricing import WITH_KEY
+from rowvec.embedders.pricing import WITH_KEY, dollars
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
@@ -94,6 +96,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
         if unset is None:
             yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
+        yield from _long_texts(pipeline, rows)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -129,6 +132,29 @@ def _queries(pipeline: Pipeline) -> Iterator[Check]:
     said = f"in {embedder.query_precision}, at a cosine of {parity:.4f} to {embedder.fingerprint.precision}"
     fix = None if parity >= LEAST_PARITY else "Leave out embedder.query_precision: queries would find other rows."
     yield Check("queries", fix is None, said, fix, {"precision": embedder.query_precision, "cosine": round(parity, 6)})
+
+
+def _long_texts(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
+    """Where texts do not fit the window, and have one vector each all the same."""
+    embedder, window = pipeline.embedder, pipeline.embedder.fingerprint.max_tokens
+    if pipeline.passages is not None or window is None:
+        return
+    texts = [pipeline.to_document(row).text for row in rows]
+    usual = PassageSettings()
+    cutter = Cutter(replace(usual, tokens=min(usual.tokens, max(1, window * 3 // 4))), embedder)
+    cuts = [cut for cut in cutter.cut(texts, [""] * len(texts)) if cut is not None]
+    if not cuts:
+        return
+    tokens = sum(piece.tokens for cut in cuts for piece in cut.pieces)
+    price = embedder.price if isinstance(embedder, PaidEmbedder) else None
+    cost = f", {dollars(price.cost(tokens))}" if price is not None else ""
+    passages = output.count(sum(len(cut.pieces) for cut in cuts), "passage")
+    yield Check(
+        "long texts", True,
+        f"{len(cuts):,} of the first {output.count(len(texts), 'text')} do not fit the window of {window} tokens",
+        f"text.passages = {{}} gives each part of them a vector: {passages}, {output.count(tokens, 'token')}{cost}",
+        {"long": len(cuts), "sample": len(texts), "tokens": tokens},
+    )  # fmt: skip
 
 
 def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:

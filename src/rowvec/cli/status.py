@@ -121,6 +121,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("failures", found.failures),
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
+        *([("passages", _passages(found))] if found.divided else []),
         ("unfit", _unfit(found)),
         ("model", found.model or "-"),
         ("index", _index(found.index)),
@@ -128,6 +129,10 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
     ]
+
+
+def _passages(found: Status) -> str:
+    return f"{found.passages:,} of {found.divided:,} rows, {found.passages / found.divided:.1f} a row"
 
 
 def _unfit(found: Status) -> str:

@@ -224,6 +224,11 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line()
         about = "" if result.tokens_counted else "about "
         output.line(f"{output.count(result.texts, 'text')} to embed, {about}{output.count(result.tokens, 'token')}.")
+        if result.divided:
+            output.line(
+                f"{output.count(result.divided, 'row')} cut into passages:"
+                f" {result.new_passages:,} of {output.count(result.passages, 'passage')} to embed."
+            )
         _print_price(result)
         if result.misfit:
             output.line(result.misfit.problem)
@@ -276,6 +281,8 @@ def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> No
         output.line(f"Compared: {report.comparison}")
     if report.reused:
         output.line(f"{output.count(report.reused, 'row')} got the vector of an identical text.")
+    if report.divided:
+        output.line(f"{output.count(report.divided, 'row')} cut into {output.count(report.passages, 'passage')}.")
     if report.truncated:
         output.line(f"{output.count(report.truncated, 'text')} longer than the model's window cut.")
     if report.unfit:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 RULES = 1
 """Of cutting; another number for rules that cut the same text elsewhere."""
-MIN_SHARE = 0.6
+MIN_SHARE = 0.4
 UNIT_SHARE = 10
 SLAB_PASSAGES, SLAB_CHARACTERS = 12, 8
 """A slab has so many passages of text at so many characters a token."""
@@ -228,7 +228,10 @@ class _Packing:
     def __init__(self, text: str, parts: _Parts, most: int, settings: PassageSettings) -> None:
         self._text, self._parts, self._most = text, parts, max(1, most)
         self._overlap = min(settings.overlap, self._most // 2)
-        self._plain = settings.split == "none"
+        self._plain, self._markdown = settings.split == "none", settings.split == "markdown"
+        # Those that the passages can reach.
+        reach = settings.max_passages * settings.tokens * CHARACTERS_PER_TOKEN
+        self._fences = _fences(text[:reach]) if self._markdown else []
         self._slab = max(4_000, settings.tokens * SLAB_PASSAGES * SLAB_CHARACTERS)
 
     def __iter__(self) -> Any:
@@ -290,7 +293,11 @@ class _Packing:
         text, bound = self._text, units[at].start
         former, follows = text[max(0, bound - 40) : bound], text[bound : bound + 64]
         space = former[len(former.rstrip()) :] + follows[: len(follows) - len(follows.lstrip())]
-        if space.count("\n") > 1 or follows.startswith("#"):
+        if bisect_left(self._fences, bound) % 2:
+            level = 0
+        elif self._markdown and _HEADING.match(follows.lstrip()):
+            level = 5
+        elif space.count("\n") > 1:
             level = 4
         elif "\n" in space:
             level = 3
@@ -326,9 +333,14 @@ def _blocks(text: str) -> list[str]:
     return [text[one:other] for one, other in pairwise(bounds)]
 
 
+def _fences(text: str) -> list[int]:
+    """Where fenced code begins and ends, by turns."""
+    return [found.start() for found in _FENCE.finditer(text)]
+
+
 def _markdown_blocks(text: str) -> list[str]:
     """Blocks, but a fenced one is whole, and a heading begins one."""
-    fences = [found.start() for found in _FENCE.finditer(text)]
+    fences = _fences(text)
     bounds = {found.end() for found in _BLANK_LINES.finditer(text)} | {
         found.start() for found in _HEADING.finditer(text)
     }

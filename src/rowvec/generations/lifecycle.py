@@ -23,6 +23,7 @@ from rowvec.generations.kept_settings import with_columns
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
 from rowvec.stores.generation_policy import Action, choose, standing
+from rowvec.support.stored import json_object
 from rowvec.types import Fingerprint, Generation, State
 
 ACCEPT = "`rowvec sync --accept` puts it live all the same."
@@ -85,11 +86,24 @@ def _undone(live: Fingerprint, wanted: Fingerprint, previous: Generation) -> str
 
 
 def _building(live: Fingerprint, wanted: Fingerprint, begun: Generation | None) -> str:
+    if live.agrees(wanted):
+        return (
+            f"What becomes of texts that do not fit the model's window changes: {_long_texts(live)} before,"
+            f" {_long_texts(wanted)} from now on. Texts that fit keep their vectors, and only the others are embedded."
+            " The new vectors are made beside the live ones, which searches use until every row has one."
+        )
     done = f" {begun.rows:,} rows have a vector of it already." if begun is not None and begun.rows else ""
     return (
         f"The model changes from {words(live, wanted)} to {words(wanted, live)}. Its vectors are made beside the live"
         f" ones, which searches use until every row has a new one.{done}"
     )
+
+
+def _long_texts(fingerprint: Fingerprint) -> str:
+    if fingerprint.passages:
+        told = json_object(fingerprint.passages)
+        return f"passages of up to {told.get('tokens')} tokens"
+    return {"mean": "the mean of windows", "refuse": "refused by the service"}.get(fingerprint.overflow, "cut off")
 
 
 def absence(live: Pipeline) -> str:

@@ -269,6 +269,8 @@ class StatusReply(BaseModel):
     failures: int
     stale: int
     truncated: int
+    divided: int = Field(description="Rows that are cut into passages.")
+    passages: int
     unfit: int = Field(description="Metadata values that are null because they do not fit their column.")
     bytes: int
     model: str | None

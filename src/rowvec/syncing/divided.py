@@ -99,9 +99,15 @@ def divided(cutter: Cutter | None, changes: Sequence[Change], model: Fingerprint
     """Of each change the row that is cut; None where its text is one passage."""
     if cutter is None or model is None or not changes:
         return [None] * len(changes)
-    documents = [change.document for change in changes]
-    cuts = cutter.cut([each.text for each in documents], [each.context for each in documents])
+    cuts = cuts_of(cutter, [change.document for change in changes])
     return [Divided(change, cut, model) if cut else None for change, cut in zip(changes, cuts, strict=True)]
+
+
+def cuts_of(cutter: Cutter | None, documents: Sequence[Document]) -> list[Cut | None]:
+    """None for a text that is one passage."""
+    if cutter is None:
+        return [None] * len(documents)
+    return cutter.cut([each.text for each in documents], [each.context for each in documents])
 
 
 def mean_of(vectors: Sequence[Vector], weights: Sequence[int], *, normalized: bool) -> Vector:

@@ -7,7 +7,6 @@ It has where the two differ in nothing but what becomes of a text that does not 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.hashes import covered, digest
@@ -40,7 +39,7 @@ class Reuse:
         self._masks: tuple[Fingerprint, Fingerprint] | None = None
         self._live = live
         old = live.spec.fingerprint if live is not None else None
-        if fingerprint is not None and old is not None and same_vectors(fingerprint, old):
+        if fingerprint is not None and old is not None and fingerprint.agrees(old):
             self._masks = fingerprint, old
 
     @property
@@ -83,8 +82,3 @@ class Reuse:
         assert self._live is not None or not here
         found = self._ask(self._live, list(here)) if self._live is not None and here else {}
         return {here[text_hash]: vector for text_hash, vector in found.items() if not vector.truncated}
-
-
-def same_vectors(one: Fingerprint, other: Fingerprint) -> bool:
-    """Whether a text that fits the window has the same vector by both."""
-    return replace(one, overflow="", passages="") == replace(other, overflow="", passages="")
