@@ -38,6 +38,8 @@ WAYS = {
 }
 LEAST, MOST = 40, 300
 """Characters of a sentence that is asked for."""
+COMMON = 25
+"""Sentences that begin with the same characters are taken for one that cards share."""
 
 
 def cards(most: int) -> list[dict[str, Any]]:
@@ -51,7 +53,8 @@ def cards(most: int) -> list[dict[str, Any]]:
 
 
 def sentences(body: str) -> list[str]:
-    parts = re.split(r"(?<=[.!?])\s+|\n{2,}", body)
+    # An address says nothing to a model, and cards share the sentences around it.
+    parts = (part for part in re.split(r"(?<=[.!?])\s+|\n{2,}", body) if "http" not in part)
     return [
         " ".join(part.split()) for part in parts if LEAST <= len(part) <= MOST and re.search(r"[a-z]{3} [a-z]", part)
     ]
@@ -62,12 +65,12 @@ def queries(rows: Sequence[Mapping[str, Any]], most: int) -> dict[str, dict[str,
     dice = random.Random(7)
     often: dict[str, int] = {}
     for row in rows:
-        for sentence in set(sentences(row["body"])):
-            often[sentence] = often.get(sentence, 0) + 1
+        for start in {sentence[:COMMON] for sentence in sentences(row["body"])}:
+            often[start] = often.get(start, 0) + 1
     found: dict[str, list[tuple[str, str]]] = {"name": [], "last": [], "middle": []}
     for row in rows:
         found["name"].append((re.sub(r"[^A-Za-z0-9]+", " ", row["name"].rpartition("/")[2]).strip(), row["name"]))
-        own = [each for each in sentences(row["body"]) if often[each] == 1]
+        own = [each for each in sentences(row["body"]) if often[each[:COMMON]] == 1]
         # Four characters a token: these texts go on far behind the window.
         behind = [each for each in own if row["body"].find(each[:30]) > 1400]
         if behind:

@@ -221,30 +221,35 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line()
         output.table(["why", "rows", "for example"], reasons, right=[1])
     if result.texts:
-        output.line()
-        about = "" if result.tokens_counted else "about "
-        output.line(f"{output.count(result.texts, 'text')} to embed, {about}{output.count(result.tokens, 'token')}.")
-        if result.divided:
-            output.line(
-                f"{output.count(result.divided, 'row')} cut into passages:"
-                f" {result.new_passages:,} of {output.count(result.passages, 'passage')} to embed."
-            )
-        _print_price(result)
-        if result.misfit:
-            output.line(result.misfit.problem)
-            output.line(f"  {result.misfit.fix}")
-        if result.truncated:
-            output.line(f"{output.count(result.truncated, 'text')} longer than the model's window will be cut.")
-        output.line()
-        share = 100 / max(result.rows, 1)
-        filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
-        output.table(["text column", "filled", ""], filled, right=[1, 2])
-        output.line()
-        for document in result.samples[:3]:
-            output.line(f"  {document.key}: {output.clip(document.text, 200)}")
+        _print_texts(result)
     if result.deletion_guard:
         output.line()
         output.line("More than half of the vectors would be deleted: a sync stops before that without --allow-delete.")
+
+
+def _print_texts(result: Preview) -> None:
+    """What is to be embedded, and what that costs."""
+    output.line()
+    about = "" if result.tokens_counted else "about "
+    output.line(f"{output.count(result.texts, 'text')} to embed, {about}{output.count(result.tokens, 'token')}.")
+    if result.divided:
+        output.line(
+            f"{output.count(result.divided, 'row')} cut into passages:"
+            f" {result.new_passages:,} of {output.count(result.passages, 'passage')} to embed."
+        )
+    _print_price(result)
+    if result.misfit:
+        output.line(result.misfit.problem)
+        output.line(f"  {result.misfit.fix}")
+    if result.truncated:
+        output.line(f"{output.count(result.truncated, 'text')} longer than the model's window will be cut.")
+    output.line()
+    share = 100 / max(result.rows, 1)
+    filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
+    output.table(["text column", "filled", ""], filled, right=[1, 2])
+    output.line()
+    for document in result.samples[:3]:
+        output.line(f"  {document.key}: {output.clip(document.text, 200)}")
 
 
 def _print_price(result: Preview) -> None:
