@@ -130,7 +130,7 @@ class LibsqlGeneration:
         statements = [
             *first,
             *entries,
-            *write.others(self.tables, self.spec, batch),
+            *write.others(self.tables, self.spec, batch, listed=self._may_list_unfit(batch)),
             *books.saving_progress(self.tables, batch),
         ]
         if not statements:
@@ -148,6 +148,11 @@ class LibsqlGeneration:
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
+
+    def _may_list_unfit(self, batch: WriteBatch) -> bool:
+        """For a few rows, to ask costs more than to delete what is not there."""
+        one = "select 1 from rowvec_unfit where target = ? limit 1"
+        return len(batch) <= write.ROWS or bool(self._database.query(one, (self.tables.owner,)))
 
     def offsets(self) -> dict[str, str]:
         return books.offsets(self._database, self.tables)
