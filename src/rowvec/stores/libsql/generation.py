@@ -110,9 +110,10 @@ class LibsqlGeneration:
                    where "key" not in (select {self._key} from {self.tables.vectors}))"""
 
     def standing(self) -> Standing:
-        sql = f"select n, since, said from (select {self._counted} as n) left join rowvec_refusals on target = ?"
-        rows, since, said = self._database.query(sql, (self.tables.owner,))[0]
-        return Standing(rows, None if said is None else guarding.found_refusal(since, said))
+        sql = f"""select n, since, said, exists (select 1 from rowvec_deletions where target = ? and rows = 0)
+                  from (select {self._counted} as n) left join rowvec_refusals on target = ?"""
+        rows, since, said, filling = self._database.query(sql, (self.tables.owner, self.tables.owner))[0]
+        return Standing(rows, None if said is None else guarding.found_refusal(since, said), bool(filling))
 
     def refusal(self) -> Refusal | None:
         return guarding.refusal(self._database, self.tables)
