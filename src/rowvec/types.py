@@ -328,6 +328,8 @@ class Standing(NamedTuple):
     rows: int
     """In the ledger, as `GenerationHandle.count` counts them."""
     refusal: Refusal | None
+    filling: bool = False
+    """The ledger began empty, and no sync of all rows has ended since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +344,8 @@ class Guarding:
     """This deletion was refused: to be remembered, with these words unless another one stands."""
     resolved: bool = False
     """All rows were compared, and what they asked for was deleted: no refusal stands any more."""
+    filled: bool = False
+    """The first sync of all rows has ended: moments before it, of which nothing was deleted, are not a measure."""
     told: bool = False
     """Change events ask for its deletions: the rows of a moment before a stream filled the ledger, which holds
     `OUTGROWN` times as many now, are not a measure."""

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,10 +22,11 @@ from rowvec.errors import ConfigError, DataRefused, Locked, StoreError, StoreUna
 from rowvec.filters import Compare, Op
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Stored, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Stored, Unfit, WriteBatch
 from tests.support import digest
 
 DIMENSION = 8
@@ -374,3 +375,34 @@ def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(store: LibsqlStore, 
     with closing(LibsqlStore(str(path), table="items")) as other:
         other.prepare(SPEC)
         assert rows(other).write(WriteBatch([entry(1, "lamp", "a name")])) == 0
+
+
+def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question(
+    store: LibsqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    query, transact = LocalDatabase.query, LocalDatabase.transact
+
+    def counted(database: LocalDatabase, sql: str, *given: object) -> object:
+        asked.append(sql)
+        return query(database, sql, *given)  # type: ignore[arg-type]
+
+    def carried_out(database: LocalDatabase, statements: Sequence[Statement], **given: object) -> object:
+        asked.extend(statement.sql for statement in statements)
+        return transact(database, statements, **given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(LocalDatabase, "query", counted)
+    monkeypatch.setattr(LocalDatabase, "transact", carried_out)
+
+    def about_unfit(batch: WriteBatch) -> int:
+        asked.clear()
+        rows(store).write(batch)
+        return sum("rowvec_unfit" in sql for sql in asked)
+
+    made = [entry(key, f"text {key}") for key in range(500)]
+    assert about_unfit(WriteBatch(entries=made)) == 1
+    bad = made[7]._replace(document=made[7].document._replace(unfit=(Unfit("name", "too long"),)))
+    assert about_unfit(WriteBatch(entries=[bad])) == 2
+    assert [each.key for each in rows(store).unfit()] == [7]
+    assert about_unfit(WriteBatch(updates=[each.document for each in made])) == 1 + 5
+    assert rows(store).unfit() == []

@@ -172,3 +172,25 @@ def test_no_sequence_of_syncs_removes_more_than_half_unasked(world: World, reque
             database=None, derandomize=True, suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_first_fill_that_was_interrupted_is_no_measure_when_it_has_ended(world: World, ends: bool) -> None:
+    """Rows that are read first are often those that go first."""
+    pipeline = world.begin()
+    for key in range(100):
+        world.sql("insert into things values (?, ?)", key, f"thing {key}")
+    first, second = Options(limit=10), Options() if ends else Options(limit=100)
+    sync(pipeline, first)
+    assert sync(pipeline, second).inserted == 90
+    world.sql("delete from things where id < 8")
+    named = Options(Selection(ranges=((0, 9),)))
+    if ends:
+        assert sync(pipeline, named).deleted == 8
+        world.sql("delete from things where id < 60")
+        with pytest.raises(DeletionGuard, match="52 of the 92 rows"):
+            sync(pipeline)
+    else:
+        with pytest.raises(DeletionGuard, match="half of the 10 rows"):
+            sync(pipeline, named)
+    pipeline.close()

@@ -39,7 +39,7 @@ import numpy as np
 
 from rowvec.types import ColumnType, is_bigint
 
-RENDERING = 2
+RENDERING = 3
 """The number of these rules. Whoever changes what text a value gives raises it: the plan of every pipeline then says
 "rendering rules changed", and what that costs, where it would say "text changed"."""
 CONVERSION_ERRORS = (ValueError, TypeError, ArithmeticError, OSError, RecursionError)

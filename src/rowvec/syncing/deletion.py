@@ -234,17 +234,22 @@ class Guard:
                 progress(self.report)
 
     def sweep(self) -> None:
-        """Look for every key of the ledger in the source, and delete those that are gone."""
+        """Look for every key of the ledger in the source, and delete those that are gone; all rows were compared."""
         if not self.pipeline.keep_missing:
             self.delete_gone(self.gone(None, 0))
-            self.settle()
+        self.settle()
 
     def settle(self) -> None:
-        """All rows were compared, and what is gone is deleted: a refusal that stood is resolved."""
-        if self._standing is not None and self._standing.refusal is not None:
-            note = Guarding(self.rows, resolved=True)
+        """All rows were compared, and what is gone is deleted: a refusal that stood is resolved, and a ledger that was
+        empty when it began is filled."""
+        standing = self._standing
+        if standing is None:
+            return
+        filled = standing.filling or (not standing.rows and self._opened)
+        if filled or standing.refusal is not None:
+            note = Guarding(self.rows, resolved=True, filled=filled)
             patiently(self._stop, self._generation.write, WriteBatch(guard=note))
-            self._standing = self._standing._replace(refusal=None)
+            self._standing = standing._replace(refusal=None, filling=False)
 
 
 def _parts(keys: Sequence[Key]) -> list[slice]:

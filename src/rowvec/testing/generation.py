@@ -154,7 +154,11 @@ class MemoryGeneration:
             return len({*self._made.records, *self._made.failures})
 
     def standing(self) -> Standing:
-        return Standing(self.count(), self._made.refusal)
+        return Standing(self.count(), self._made.refusal, self._filling)
+
+    @property
+    def _filling(self) -> bool:
+        return not all(each.rows for each in self._made.moments)
 
     def refusal(self) -> Refusal | None:
         return self._made.refusal
@@ -230,18 +234,23 @@ class MemoryGeneration:
         if guard.allowed:
             made.moments.clear()
             return
+        if guard.filled:
+            if self._filling:
+                made.moments = [each for each in made.moments if each.removed]
+            return
         if made.refusal is None:
-            made.moments = [each for each in made.moments if now - each.since < GUARDED_FOR]
+            made.moments = [each for each in made.moments if not each.rows or now - each.since < GUARDED_FOR]
         rows = len(made.records) if guard.rows is None else guard.rows
         least = 0 if guard.rows is None else rows / 2
-        if rows and (guard.refused or not any(each.rows > least for each in made.moments)):
+        known = any(each.rows > least for each in made.moments) if rows else bool(made.moments)
+        if guard.refused or not known:
             made.moments.append(Moment(now, rows, set(made.records)))
         if guard.refused:
             made.refusal = made.refusal or Refusal(now, guard.refused)
         gone = set(deletes)
         for each in made.moments:
             outgrown = guard.told and len(made.records) >= OUTGROWN * each.rows
-            if (each.removed + len(gone & each.keys)) * 2 > each.rows and not outgrown:
+            if each.rows and (each.removed + len(gone & each.keys)) * 2 > each.rows and not outgrown:
                 raise over_half("memory", each.rows, each.since)
         for each in made.moments:
             each.removed += len(gone & each.keys)

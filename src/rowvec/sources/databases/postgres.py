@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types import datetime as pg_datetime
+from psycopg.types.multirange import MultirangeInfo
+from psycopg.types.range import RangeInfo
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.sql.expression import ColumnElement
@@ -76,6 +78,7 @@ class PostgresDatabase(Database):
             execution_options={"postgresql_readonly": True},
         )
         sa.event.listen(self.engine, "connect", _name)
+        sa.event.listen(self.engine, "connect", _leave_ranges)
         sa.event.listen(self.engine, "begin", _use_our_styles)
 
     def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
@@ -250,6 +253,13 @@ def _name(connection: Any, _record: object) -> None:
     if server_pid(connection) == connection.info.backend_pid:
         connection.execute("set application_name to 'rowvec source'")
     connection.commit()
+
+
+def _leave_ranges(connection: Any, _record: object) -> None:
+    """As the server writes them, such as `[1,5)` and `(,)`: Python's text of them is another one."""
+    for info in psycopg.adapters.types:
+        if isinstance(info, RangeInfo | MultirangeInfo):
+            connection.adapters.register_loader(info.oid, _Readable)
 
 
 def _use_our_styles(connection: Connection) -> None:

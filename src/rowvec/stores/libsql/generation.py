@@ -117,9 +117,10 @@ class LibsqlGeneration:
                    where "key" not in (select {self._key} from {self.tables.vectors}))"""
 
     def standing(self) -> Standing:
-        sql = f"select n, since, said from (select {self._counted} as n) left join rowvec_refusals on target = ?"
-        rows, since, said = self._database.query(sql, (self.tables.owner,))[0]
-        return Standing(rows, None if said is None else guarding.found_refusal(since, said))
+        sql = f"""select n, since, said, exists (select 1 from rowvec_deletions where target = ? and rows = 0)
+                  from (select {self._counted} as n) left join rowvec_refusals on target = ?"""
+        rows, since, said, filling = self._database.query(sql, (self.tables.owner, self.tables.owner))[0]
+        return Standing(rows, None if said is None else guarding.found_refusal(since, said), bool(filling))
 
     def refusal(self) -> Refusal | None:
         return guarding.refusal(self._database, self.tables)
@@ -138,7 +139,7 @@ class LibsqlGeneration:
         statements = [
             *first,
             *entries,
-            *write.others(self.tables, self.spec, batch),
+            *write.others(self.tables, self.spec, batch, listed=self._may_list_unfit(batch)),
             *passages.statements(self.tables, self.spec, batch),
             *books.saving_progress(self.tables, batch),
         ]
@@ -157,6 +158,11 @@ class LibsqlGeneration:
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
+
+    def _may_list_unfit(self, batch: WriteBatch) -> bool:
+        """For a few rows, to ask costs more than to delete what is not there."""
+        one = "select 1 from rowvec_unfit where target = ? limit 1"
+        return len(batch) <= write.ROWS or bool(self._database.query(one, (self.tables.owner,)))
 
     def offsets(self) -> dict[str, str]:
         return books.offsets(self._database, self.tables)

@@ -28,10 +28,13 @@ _CHECK = (
     " and not (? and (select count(*) from {vectors}) >= ? * rows) then json('more than half of ' || target) else 0 end"
 )
 _COUNTED = """insert into rowvec_deletions (target, since, rows) select ?, ?, (select count(*) from {vectors})
-    where exists (select 1 from {vectors})
-    and (? or not exists (select 1 from rowvec_deletions where target = ?)) on conflict do nothing"""
-_GIVEN = """insert into rowvec_deletions (target, since, rows) select ?, ?, ? where ? > 0
-    and (? or not exists (select 1 from rowvec_deletions where target = ? and rows * 2 > ?)) on conflict do nothing"""
+    where ? or not exists (select 1 from rowvec_deletions
+        where target = ? and (rows > 0 or not exists (select 1 from {vectors}))) on conflict do nothing"""
+_GIVEN = """insert into rowvec_deletions (target, since, rows) select ?, ?, ? where ? or not exists
+    (select 1 from rowvec_deletions where target = ? and (rows * 2 > ? or ? = 0)) on conflict do nothing"""
+"""A moment without rows says that the ledger is being filled; it counts nothing, and stays until that has ended."""
+_FILLED = """delete from rowvec_deletions where target = ? and removed = 0
+    and exists (select 1 from rowvec_deletions where target = ? and rows = 0)"""
 
 
 def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
@@ -45,21 +48,23 @@ def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[State
         made.append(Statement("delete from rowvec_refusals where target = ?", (owner,)))
     if guard.allowed:
         return [*made, Statement("delete from rowvec_deletions where target = ?", (owner,))]
-    expire = """delete from rowvec_deletions where target = ? and since < ?
+    if guard.filled:
+        return [*made, Statement(_FILLED, (owner, owner))]
+    expire = """delete from rowvec_deletions where target = ? and rows > 0 and since < ?
         and not exists (select 1 from rowvec_refusals where target = ?)"""
     made.append(Statement(expire, (owner, moment(now - GUARDED_FOR), owner)))
     always, stamp, rows = int(bool(guard.refused)), moment(now), guard.rows
     if rows is None:
         made.append(Statement(_COUNTED.format(vectors=tables.vectors), (owner, stamp, always, owner)))
     else:
-        made.append(Statement(_GIVEN, (owner, stamp, rows, rows, always, owner, rows)))
+        made.append(Statement(_GIVEN, (owner, stamp, rows, always, owner, rows, rows)))
     if guard.refused:
         insert = "insert into rowvec_refusals (target, since, said) values (?, ?, ?) on conflict do nothing"
         made.append(Statement(insert, (owner, stamp, guard.refused)))
     for part in chunks(batch.deletes, _KEYS):
         count = f"""update rowvec_deletions set removed = removed + (select count(*) from {tables.vectors} as t
             where t.{quoted(spec.key)} in ({marks(len(part))}) and t.created_at < rowvec_deletions.since)
-            where target = ?"""
+            where target = ? and rows > 0"""
         made.append(Statement(count, (*keys_in(part), owner)))
     check = Statement(_CHECK.format(vectors=tables.vectors), (owner, int(guard.told), OUTGROWN))
     return [*made, check] if batch.deletes else made

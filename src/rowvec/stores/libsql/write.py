@@ -53,8 +53,12 @@ def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statemen
     return [_upsert(tables, spec, part) for part in _wide(batch.entries, spec)]
 
 
-def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
-    """Everything else of a batch, to be carried out after the entries."""
+def others(tables: Tables, spec: TableSpec, batch: WriteBatch, *, listed: bool) -> list[Statement]:
+    """Everything else of a batch, to be carried out after the entries.
+
+    Args:
+        listed: there may be unfit metadata in the list.
+    """
     statements = []
     for part in chunks([entry.document for entry in batch.entries], ROWS):
         if spec.language is not None:
@@ -71,7 +75,7 @@ def others(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement
         statements.append(
             Statement(f'delete from {tables.failures} where "key" in ({marks(len(part))})', keys_in(part))
         )
-    statements += _unfit(tables, spec, batch)
+    statements += _unfit(tables, spec, batch, listed=listed)
     return statements + [_failed(tables, part) for part in chunks(batch.failures, ROWS)]
 
 
@@ -167,28 +171,28 @@ def _update(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statem
     return Statement(sql, (*values, now()))
 
 
-def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch, *, listed: bool) -> list[Statement]:
     """The statements that bring the list of unfit metadata in step; only of rows that this batch has written."""
     statements = []
     columns = ["k", "text_hash", "row_hash", "named"]
     written = f"""new join {tables.vectors} as t on t.{quoted(spec.key)} = new.k and t.text_hash = new.text_hash
         and t.row_hash = new.row_hash"""
     documents = [entry.document for entry in batch.entries] + batch.updates
-    for part in chunks(documents, ROWS):
+    for part in chunks(documents if listed else [], ROWS):
         sql = f"""{_rows(columns, len(part))} delete from rowvec_unfit
             where target = ? and "key" in (select new.named from {written})"""
         values = ((key_in(each.key), each.text_hash, each.row_hash, str(each.key)) for each in part)
         statements.append(Statement(sql, (*_flat(values), tables.owner)))
-    for keys in chunks(batch.deletes, ROWS):
+    for keys in chunks(batch.deletes if listed else [], ROWS):
         delete = f'delete from rowvec_unfit where target = ? and "key" in ({marks(len(keys))})'
         statements.append(Statement(delete, (tables.owner, *map(str, keys))))
-    for listed in chunks([(document, unfit) for document in documents for unfit in document.unfit], ROWS):
-        sql = f"""{_rows([*columns, "c", "r"], len(listed))}
+    for misfits in chunks([(document, unfit) for document in documents for unfit in document.unfit], ROWS):
+        sql = f"""{_rows([*columns, "c", "r"], len(misfits))}
             insert or replace into rowvec_unfit (target, "key", "column", reason)
             select ?, new.named, new.c, new.r from {written}"""
         named = (
             (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, storable(unfit.reason))
-            for each, unfit in listed
+            for each, unfit in misfits
         )
         statements.append(Statement(sql, (*_flat(named), tables.owner)))
     return statements

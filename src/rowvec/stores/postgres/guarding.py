@@ -31,13 +31,18 @@ create table if not exists rowvec.refusals (
 """
 _REFUSAL = "select since, said from rowvec.refusals where scope = %s"
 _EXPIRE = (
-    "delete from rowvec.deletions where scope = %s and since < now() - %s"
+    "delete from rowvec.deletions where scope = %s and rows > 0 and since < now() - %s"
     " and not exists (select from rowvec.refusals where scope = %s)"
 )
 _KEEP = (
-    "insert into rowvec.deletions (scope, since, rows) select %(scope)s, now(), %(rows)s where %(rows)s > 0 and"
-    " (%(always)s or not exists (select from rowvec.deletions where scope = %(scope)s and rows * 2 > %(rows)s))"
+    "insert into rowvec.deletions (scope, since, rows) select %(scope)s, now(), %(rows)s where %(always)s or not exists"
+    " (select from rowvec.deletions where scope = %(scope)s and (rows * 2 > %(rows)s or %(rows)s = 0))"
     " on conflict do nothing"
+)
+"""A moment without rows says that the ledger is being filled; it counts nothing, and stays until that has ended."""
+_FILLED = (
+    "delete from rowvec.deletions where scope = %s and removed = 0"
+    " and exists (select from rowvec.deletions where scope = %s and rows = 0)"
 )
 
 
@@ -47,11 +52,11 @@ def standing(connection: Connection, known: sql.Composed, scope: str) -> Standin
         known: selects every key of the ledger; takes the scope.
     """
     statement = sql.SQL(
-        "select n, since, said from (select count(*) as n from ({}) known) counted"
-        " left join rowvec.refusals on scope = %s"
+        "select n, since, said, exists (select from rowvec.deletions where scope = %s and rows = 0)"
+        " from (select count(*) as n from ({}) known) counted left join rowvec.refusals on scope = %s"
     ).format(known)
-    rows, since, said = single(connection.execute(statement, [scope, scope]))
-    return Standing(rows, None if said is None else Refusal(since, said))
+    rows, since, said, filling = single(connection.execute(statement, [scope, scope, scope]))
+    return Standing(rows, None if said is None else Refusal(since, said), filling)
 
 
 def refusal(connection: Connection, scope: str) -> Refusal | None:
@@ -76,6 +81,9 @@ def settle(
     if guard.allowed:
         connection.execute("delete from rowvec.deletions where scope = %s", [scope])
         return
+    if guard.filled:
+        connection.execute(_FILLED, [scope, scope])
+        return
     connection.execute(_EXPIRE, [scope, GUARDED_FOR, scope])
     _keep(connection, names, guard)
     if guard.refused:
@@ -88,7 +96,8 @@ def settle(
         older = "t.created_at < d.since" if names.column is None else "true"
         statement = (
             "update rowvec.deletions d set removed = removed + (select count(*) from {table} t"
-            f" where t.{{key}} = any(%s) and {{known}} and {older}) where scope = %s returning rows, since, removed"
+            f" where t.{{key}} = any(%s) and {{known}} and {older}) where scope = %s and rows > 0"
+            " returning rows, since, removed"
         )
         counted = connection.execute(sql.SQL(statement).format(key=key, **names.parts), [list(deletes), scope])
         for rows, since, removed in counted.fetchall():
@@ -104,7 +113,7 @@ def _outgrown(connection: Connection, names: Names, rows: int) -> bool:
 def _keep(connection: Connection, names: Names, guard: Guarding) -> None:
     rows = guard.rows
     if rows is None:
-        asked = "select not exists (select from rowvec.deletions where scope = %s)"
+        asked = "select not exists (select from rowvec.deletions where scope = %s and rows > 0)"
         if not guard.refused and single(connection.execute(asked, [names.scope])) == (False,):
             return
         counted = sql.SQL("select count(*) from {table} where {known}").format(**names.parts)
