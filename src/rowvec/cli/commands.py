@@ -34,7 +34,9 @@ from rowvec.evaluation.recall import GOOD_RECALL
 def init(
     source: Annotated[
         str | None,
-        typer.Option("--from", help="Database to inspect: a URL, a SQLite file, or '${VARIABLE}' with the URL."),
+        typer.Option(
+            "--from", help="What to look at: a database's URL, a file, a folder, a pattern, or '${VARIABLE}'."
+        ),
     ] = None,
     table: Annotated[
         str | None, typer.Option("--table", help="Table or view for the pipeline. Default: the most promising one.")
@@ -42,7 +44,7 @@ def init(
     config: Annotated[Path, typer.Option("--config", "-c", help="File to write.")] = Path("rowvec.toml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
 ) -> None:
-    """Write a commented rowvec.toml, filled in from a database if you name one."""
+    """Write a commented rowvec.toml, filled in from a database or files if you name some."""
     from rowvec.cli.init import init as run
 
     run(source, config, table=table, force=force)

@@ -13,10 +13,11 @@ from rowvec.embedders.known_languages import MULTILINGUAL, foreign, languages_of
 from rowvec.support.redaction import redact
 
 if TYPE_CHECKING:
-    from rowvec.sources.propose import Proposal
+    from rowvec.sources.propose import Files, Proposal
 
 URL_VARIABLE = "ROWVEC_SOURCE_URL"
 EXTRA = "pip install 'rowvec[multilingual]' brings it"
+GROWS = "grows with each change, so that a sync reads only what is new"
 WIDTH = 46
 """Comments behind a setting start in this column."""
 
@@ -137,7 +138,7 @@ def _example_source(url: str | None) -> list[str]:
         _behind('table = "products"', 'or query = "select …"'),
         _behind('key = "id"', "one column, unique and never null"),
         _option('where = "not deleted"', "only these rows"),
-        _option('cursor = "updated_at"', "grows with each change, so that a sync reads only what is new"),
+        _option('cursor = "updated_at"', GROWS),
         _option("page_size = 2000", "rows read at once"),
     ]
 
@@ -163,6 +164,8 @@ def _other_forms(first: str, second: str) -> list[str]:
 
 
 def _source(table: Proposal, url: str | None) -> list[str]:
+    if table.files is not None:
+        return _files(table, table.files, url)
     lines = [
         'kind = "sql"',
         *_url(url or "sqlite:///shop.db"),
@@ -180,10 +183,51 @@ def _source(table: Proposal, url: str | None) -> list[str]:
         ]
     else:
         lines.append(_behind(f"key = {_value(key)}", _one_line(table.key_note)))
-    grows = "grows with each change, so that a sync reads only what is new"
-    for name, value, comment in (("where", table.where, "only these rows"), ("cursor", table.cursor, grows)):
+    for name, value, comment in (("where", table.where, "only these rows"), ("cursor", table.cursor, GROWS)):
         lines.append(_behind(f"{name} = {_value(value)}", comment) if value else _option(f'{name} = "…"', comment))
     return [*lines, _option("page_size = 2000", "rows read at once")]
+
+
+def _files(table: Proposal, files: Files, url: str | None) -> list[str]:
+    rows = f"{table.rows or 0:,} row{'s' * (table.rows != 1)}"
+    many = f"{files.count:,} files, " if files.count > 1 else ""
+    count = f"{many}{rows}" if files.whole else f"{many}more than {rows}"
+    lines = ['kind = "files"', *_paths(files, url, count)]
+    if files.format:
+        lines.append(_behind(f"format = {_value(files.format)}", "the name of the file does not say it"))
+    if files.delimiter:
+        lines.append(_behind(f"delimiter = {_value(files.delimiter)}", "between the fields of a row"))
+    lines.append(_behind(f"key = {_value(table.key)}", _one_line(table.key_note)))
+    if files.types:
+        types = ", ".join(f"{dotted((name,))} = {_value(str(kind))}" for name, kind in files.types.items())
+        lines += ["# So that they do not depend on which rows are read:", f"types = {{ {types} }}"]
+    else:
+        lines.append(_option('types = { code = "text" }', "where the values give another type"))
+    filtered = "only these rows, by a filter as in searches"
+    lines.append(
+        _behind(f"where = {_value(table.where)}", filtered) if table.where else _option('where = "…"', filtered)
+    )
+    cursor = _value(files.cursor or "updated_at")
+    lines.append(_option(f"cursor = {cursor}", "grows with each change, so that a sync compares only what is new"))
+    return [*lines, _option("page_size = 2000", "rows handed on at once")]
+
+
+def _paths(files: Files, url: str | None, count: str) -> list[str]:
+    if url is not None and REFERENCE.fullmatch(url):
+        return [_behind(f"paths = {quoted(url)}", count)]
+    hidden = secrets(files)
+    written = [f'"${{{variable}}}"' for variable, path in hidden]
+    written += [_value(path) for path in files.paths if redact(path) == path]
+    setting = f"paths = {written[0]}" if len(written) == 1 else f"paths = [{', '.join(written)}]"
+    lines = [f"#   {variable}={_one_line(redact(path))}" for variable, path in hidden]
+    head = ["# Its secret stays out of this file. Put this into .env, with the secret instead of ***:"] if lines else []
+    return [*head, *lines, _behind(setting, count)]
+
+
+def secrets(files: Files) -> list[tuple[str, str]]:
+    """Paths with a secret in them, each with the variable that the config reads it from."""
+    hidden = [path for path in files.paths if redact(path) != path]
+    return [(URL_VARIABLE + (f"_{number}" if number > 1 else ""), path) for number, path in enumerate(hidden, 1)]
 
 
 def _text(table: Proposal) -> list[str]:

@@ -33,13 +33,13 @@ class Csv(Format):
 
     def heading(self, file: File) -> Types:
         with file.open_text() as stream:
-            for _, fields in self._records(file, stream):
+            for _, fields in self.records(file, stream):
                 return dict.fromkeys(self._checked(file, fields))
         raise SourceError(f"{file.name} is empty.", hint="Its first line names the columns.")
 
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         with file.open_text() as stream:
-            records = self._records(file, stream)
+            records = self.records(file, stream)
             header = self._checked(file, next(records, (1, []))[1])
             for line, fields in records:
                 if len(fields) != len(header):
@@ -64,7 +64,7 @@ class Csv(Format):
     def _delimiter_of(self, file: File) -> str:
         return self._delimiter or ("\t" if name_without_packing(file.name).lower().endswith(".tsv") else ",")
 
-    def _records(self, file: File, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
+    def records(self, file: File, stream: BinaryIO) -> Iterator[tuple[int, list[str]]]:
         # A limit of the whole process.
         csv.field_size_limit(FIELD_CHARACTERS)
         reader = csv.reader(text_lines(file, stream), delimiter=self._delimiter_of(file), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,6 +53,17 @@ def rows_of(file: File, form: Format, names: Sequence[str]) -> Iterator[tuple[in
             return
         line = found[0]
         yield found
+
+
+def check_same(file: File, found: Collection[str], first: File, expected: Collection[str]) -> None:
+    """Raises SourceError where the columns of a file are not those of the first one."""
+    other = sorted(set(found) ^ set(expected))
+    if other:
+        has = file.name if other[0] in found else first.name
+        raise SourceError(
+            f"{file.name} has other columns than {first.name}: only {has} has {other[0]!r}.",
+            hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
+        )
 
 
 def _sentence(file: File, error: BaseException, row: str = "") -> SourceError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from rowvec.filters import Filter, compares
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.files.base import Format, Types
 from rowvec.sources.files.formats import Csv, format_of
-from rowvec.sources.files.reading import reading, rows_of
+from rowvec.sources.files.reading import check_same, reading, rows_of
 from rowvec.sources.files.spool import Place, Spool, duplicate_error
 from rowvec.sources.row_filter import RowFilter
 from rowvec.sources.storage import File, find
@@ -152,7 +152,7 @@ class FilesSource:
             with reading(file):
                 heading = form.heading(file)
             if types and form.same_columns:
-                self._check_same(file, heading, files[0], types)
+                check_same(file, heading, files[0], types)
             if form.numbers_in_text is not None:
                 tally = told.setdefault(form.numbers_in_text, Tally(numbers=form.numbers_in_text))
                 self._tell(tally, file, form, heading, wanted)
@@ -197,15 +197,6 @@ class FilesSource:
                 hint=f'Name another column, or say what it is: types = {{ {self.cursor} = "timestamp" }}',
             )
         return kind
-
-    def _check_same(self, file: File, found: Collection[str], first: File, expected: Collection[str]) -> None:
-        other = sorted(set(found) ^ set(expected))
-        if other:
-            has = file.name if other[0] in found else first.name
-            raise SourceError(
-                f"{file.name} has other columns than {first.name}: only {has} has {other[0]!r}.",
-                hint="Rows of one pipeline have the same columns: leave one of the files out, or write it again.",
-            )
 
     def _check_types(self, file: File, found: Types) -> None:
         """Of a file that declares its types, and was written or first looked at after the columns were settled."""
@@ -278,7 +269,7 @@ class FilesSource:
         if form.same_columns:
             with reading(file):
                 heading = form.heading(file)
-            self._check_same(file, heading, first, declared)
+            check_same(file, heading, first, declared)
             self._check_types(file, heading)
         others = self._filtered.union([self.cursor] if self.cursor is not None else []).difference(names)
         wanted = [*names, *others]
