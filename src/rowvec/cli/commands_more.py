@@ -49,6 +49,19 @@ def serve(
     )  # fmt: skip
 
 
+@command("mcp")
+def mcp_server(
+    config: ConfigPath = None,
+    pipeline: Annotated[
+        list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to offer (repeatable). Default: all.")
+    ] = None,
+) -> None:
+    """Offer the searches as tools to a chat client or an agent, on stdin and stdout. Needs the `mcp` extra."""
+    from rowvec.cli.serve import speak_mcp
+
+    speak_mcp(config, pipeline or ())
+
+
 @command("map")
 def draw_map(
     pipeline: PipelineOption = None,

@@ -73,6 +73,28 @@ def serve(
         _listen(services, options, bound)
 
 
+def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
+    """Answer the Model Context Protocol on stdin and stdout until stdin is closed.
+
+    Raises:
+        ConfigError: the config is wrong, or the extra is missing.
+    """
+    try:
+        from rowvec.serve.mcp_server import Tools
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("rowvec mcp", "mcp") from error
+    from rowvec.serve import ServeSettings
+    from rowvec.serve.threads import Threads
+
+    options = ServeSettings()
+    with ExitStack() as stack:
+        services = _services(stack, config, pipelines, options)
+        threads, side_threads = Threads(options.workers, options.waiting), Threads(1, options.waiting)
+        stack.callback(threads.close)
+        stack.callback(side_threads.close)
+        Tools(services, threads, side_threads).server().run("stdio")
+
+
 def _services(
     stack: ExitStack, config: Path | None, names: Sequence[str], options: ServeSettings
 ) -> dict[str, Service]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from importlib.util import find_spec
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -73,6 +74,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(map_routes({name: MapFile(service, service.map_file) for name, service in services.items()}))
     page.install(app)
+    _install_mcp(app)
     app.add_middleware(Guard, settings=settings, metrics=metrics)
     if settings.cors_origins:
         app.add_middleware(
@@ -85,13 +87,27 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     return app
 
 
+def _install_mcp(app: FastAPI) -> None:
+    """The tools for agents, where the extra for them is installed."""
+    app.state.mcp_sessions = nullcontext
+    if find_spec("mcp") is None:
+        return
+    from rowvec.serve.mcp_server import Tools, routes
+
+    context: Context = app.state.context
+    server = Tools(context.services, context.threads, context.side_threads, context.metrics).server()
+    app.router.routes += routes(server, context.settings.max_body)
+    app.state.mcp_sessions = server.session_manager.run
+
+
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     context: Context = app.state.context
     for service in context.services.values():
         await asyncio.to_thread(service.warm)
     checking = asyncio.create_task(_check(context))
-    yield
+    async with app.state.mcp_sessions():
+        yield
     checking.cancel()
     for threads in (context.threads, context.side_threads, context.embedding_threads):
         threads.close()

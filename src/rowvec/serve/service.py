@@ -148,6 +148,28 @@ class Service:
             # The limit was checked before: this can only be a row without a vector.
             raise self._unknown(key) from error
 
+    def row(self, key: str) -> tuple[Mapping[str, Any], str]:
+        """The metadata of a row and its text, as far as that is kept.
+
+        Raises:
+            Problem: no such row, or a key of another type.
+        """
+        self.ready()
+        value, rows = self._key(key), self._searcher.rows
+        metadata = rows.metadata([value]).get(value)
+        if metadata is None:
+            raise self._unknown(key)
+        kept = rows.texts([value]).get(value)
+        return metadata, kept.text if kept else ""
+
+    def examples(self, most: int) -> list[Mapping[str, Any]]:
+        """The metadata of the first rows, by key."""
+        self.ready()
+        rows = self._searcher.rows
+        keys = [key for key, _ in rows.vectors(None, most)]
+        found = rows.metadata(keys)
+        return [found[key] for key in keys if key in found]
+
     def _unknown(self, key: str) -> Problem:
         return Problem(404, f"There is no row {key[:100]!r} with a vector in {self.name!r}.")
 

@@ -61,7 +61,7 @@ def server_routes() -> APIRouter:
 
     @router.get("/pipelines", response_model=PipelinesReply, summary="What there is to search")
     async def pipelines(request: Request) -> PipelinesReply:
-        return PipelinesReply(pipelines=[_info(service) for service in context_of(request).services.values()])
+        return PipelinesReply(pipelines=[pipeline_info(service) for service in context_of(request).services.values()])
 
     return router
 
@@ -85,7 +85,7 @@ async def _health(request: Request, services: Iterable[Service]) -> Response:
     return json_reply(reply, 200 if ready else 503)
 
 
-def _info(service: Service) -> PipelineInfo:
+def pipeline_info(service: Service) -> PipelineInfo:
     spec, made = service.pipeline.spec, service.embedder.fingerprint
     return PipelineInfo.model_validate(
         {

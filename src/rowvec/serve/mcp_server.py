@@ -1,0 +1,243 @@
+"""The pipelines as tools of the Model Context Protocol, for chat clients and agents: reading only.
+
+`search` and `fetch` have the two shapes that chat clients look for in a source of documents; an id there is
+`pipeline:key`. The other tools are rowvec's own: filters, modes, scores, columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, TypeVar
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import ToolAnnotations
+from pydantic import BaseModel, Field
+from pydantic_core import to_jsonable_python
+from starlette.routing import BaseRoute
+
+from rowvec import __version__
+from rowvec.errors import RowvecError
+from rowvec.searcher import Mode, SearchResult
+from rowvec.serve.metrics import Metrics
+from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
+from rowvec.serve.problems import Problem, of_rowvec
+from rowvec.serve.replies import numbers
+from rowvec.serve.routes.state import pipeline_info, status_dict
+from rowvec.serve.service import Service, choose
+from rowvec.serve.threads import Threads
+
+T = TypeVar("T")
+
+PATH = "/mcp"
+FOUND = 10
+"""Results of `search`, which has no parameter for it."""
+EXAMPLES = 3
+TITLES = ("title", "name", "label", "subject", "headline")
+LINKS = ("url", "link", "uri", "href", "permalink")
+INSTRUCTIONS = (
+    "Rows of databases, searched by meaning, by words, or by both. `describe` says which pipelines there are and which"
+    " columns a filter may use. `search_rows` finds rows; `similar` finds rows like one of them. Nothing is changed."
+)
+READING = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
+
+Pipeline = Annotated[str | None, Field(description="Name of the pipeline. Optional if there is only one.")]
+Limit = Annotated[int, Field(ge=1, le=100, description="Maximum number of rows.")]
+Where = Annotated[
+    str | None,
+    Field(max_length=10_000, description="A filter over the columns that `describe` lists, e.g. price < 100 and new."),
+]
+
+
+class Result(BaseModel):
+    id: str = Field(description="For `fetch`.")
+    title: str
+    url: str = Field(description='Empty where the rows have no column such as "url".')
+    text: str = Field(description="The part of the row that answers.")
+
+
+class Results(BaseModel):
+    results: list[Result]
+
+
+class Fetched(BaseModel):
+    id: str
+    title: str
+    text: str = Field(description="The text of the row, as far as it is kept.")
+    url: str
+    metadata: dict[str, Any]
+
+
+class Described(PipelineInfo):
+    examples: list[dict[str, Any]] = Field(description="Metadata of a few rows.")
+
+
+class Pipelines(BaseModel):
+    pipelines: list[Described]
+
+
+class Tools:
+    """
+    Args:
+        threads: for searches; `side_threads`: for what asks the source of the rows.
+        metrics: None where nobody reads them.
+    """
+
+    def __init__(
+        self, services: Mapping[str, Service], threads: Threads, side_threads: Threads, metrics: Metrics | None = None
+    ) -> None:
+        self._services = services
+        self._threads, self._side_threads, self._metrics = threads, side_threads, metrics
+
+    def server(self) -> MCPServer[Any]:
+        server: MCPServer[Any] = MCPServer(
+            "rowvec", title="rowvec", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
+        )
+        for tool in (self.search, self.fetch, self.search_rows, self.similar, self.describe, self.status):
+            server.tool(annotations=READING)(tool)
+        return server
+
+    async def search(self, query: QueryText) -> Results:
+        """Search all rows by meaning and words. Returns ids for `fetch`."""
+        found: list[tuple[int, Result]] = []
+        for service in self._services.values():
+            mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
+            result = await self._searched(service, mode, service.search, query, mode, FOUND, None, False, 1)
+            found += enumerate(_result(service, hit) for hit in result.hits)
+        # Scores of different models do not compare: the first of each pipeline come first.
+        found.sort(key=lambda pair: pair[0])
+        return Results(results=[result for _, result in found[:FOUND]])
+
+    async def fetch(self, id: Annotated[str, Field(max_length=10_000, description="As `search` gave it.")]) -> Fetched:
+        """Read one row: its text and its metadata."""
+        name, separator, key = id.partition(":")
+        if not separator or name not in self._services:
+            raise ToolError(f"There is no row {id[:100]!r}. An id is that of a result of `search`.")
+        service = self._services[name]
+        metadata, text = await _told(self._threads.run(service.row, key))
+        values = _values(metadata)
+        return Fetched(id=id, title=_title(values) or key, text=text, url=_first(values, LINKS), metadata=values)
+
+    async def search_rows(
+        self,
+        query: QueryText,
+        pipeline: Pipeline = None,
+        mode: Annotated[Mode, Field(description="By meaning, by words, or by both.")] = "hybrid",
+        limit: Limit = 10,
+        where: Where = None,
+        passages: Passages = 1,
+    ) -> SearchReply:
+        """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
+        answer."""
+        service = self._chosen(pipeline)
+        if mode not in service.modes:
+            raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
+        return _reply(await self._searched(service, mode, service.search, query, mode, limit, where, False, passages))
+
+    async def similar(
+        self,
+        key: Annotated[str, Field(max_length=10_000, description="The key of a row: the id in `search_rows`.")],
+        pipeline: Pipeline = None,
+        limit: Limit = 10,
+        passages: Passages = 1,
+    ) -> SearchReply:
+        """Find the rows nearest to a row."""
+        service = self._chosen(pipeline)
+        return _reply(await self._searched(service, "similar", service.similar, key, limit, False, passages))
+
+    async def describe(self, pipeline: Pipeline = None) -> Pipelines:
+        """List the pipelines: their columns with types, the ways to search, and a few rows as examples."""
+        chosen = [self._chosen(pipeline)] if pipeline is not None else list(self._services.values())
+        described = []
+        for service in chosen:
+            examples = await _told(self._threads.run(service.examples, EXAMPLES))
+            info = pipeline_info(service).model_dump()
+            described.append(Described(**info, examples=[_values(each) for each in examples]))
+        return Pipelines(pipelines=described)
+
+    async def status(self, pipeline: Pipeline = None) -> StatusReply:
+        """Say how far the vectors of a pipeline are in step with its rows."""
+        service = self._chosen(pipeline)
+        found = await _told(self._side_threads.run(service.status))
+        return StatusReply.model_validate(to_jsonable_python(status_dict(found), inf_nan_mode="null", fallback=str))
+
+    def _chosen(self, name: str | None) -> Service:
+        if name is None and len(self._services) > 1:
+            raise ToolError(f"There are several pipelines. Name one of: {', '.join(self._services)}.")
+        try:
+            return choose(self._services, name)
+        except Problem as problem:
+            raise _error(problem) from None
+
+    async def _searched(
+        self, service: Service, mode: str, search: Callable[..., SearchResult], *values: Any
+    ) -> SearchResult:
+        result = await _told(self._threads.run(search, *values))
+        if self._metrics is not None:
+            self._metrics.searched(service.name, mode, result)
+        return result
+
+
+def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:
+    """The routes of the server over HTTP, without sessions: any process behind a balancer may answer.
+
+    Args:
+        most: bytes that a request may have.
+    """
+    return list(
+        server.streamable_http_app(
+            streamable_http_path=PATH,
+            stateless_http=True,
+            json_response=True,
+            max_request_body_size=most,
+            # The guard around the whole API checks hosts and origins.
+            transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),
+        ).routes
+    )
+
+
+async def _told(answer: Awaitable[T]) -> T:
+    """
+    Raises:
+        ToolError: what went wrong, as the HTTP API says it.
+    """
+    try:
+        return await answer
+    except Problem as problem:
+        raise _error(problem) from None
+    except RowvecError as error:
+        raise _error(of_rowvec(error)) from None
+
+
+def _error(problem: Problem) -> ToolError:
+    return ToolError(f"{problem.message} {problem.hint}" if problem.hint else problem.message)
+
+
+def _reply(result: SearchResult) -> SearchReply:
+    found = result.as_dict()
+    for hit in found["results"]:
+        hit["metadata"] = _values(hit["metadata"])
+    return SearchReply.model_validate(to_jsonable_python(found, inf_nan_mode="null", fallback=str))
+
+
+def _result(service: Service, hit: Any) -> Result:
+    values = _values(hit.metadata)
+    text = hit.passages[0].text if hit.passages else ""
+    title = _title(values) or " ".join(text.split())[:80] or str(hit.key)
+    return Result(id=f"{service.name}:{hit.key}", title=title, url=_first(values, LINKS), text=text)
+
+
+def _values(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = to_jsonable_python(numbers(metadata), inf_nan_mode="null", bytes_mode="hex", fallback=str)
+    return values
+
+
+def _title(values: Mapping[str, Any]) -> str:
+    return _first(values, TITLES)
+
+
+def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    """The first text that one of those columns holds."""
+    folded = {name.lower(): value for name, value in values.items()}
+    return next((folded[name] for name in names if isinstance(folded.get(name), str)), "")
