@@ -56,7 +56,7 @@ def mcp_server(
         list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to offer (repeatable). Default: all.")
     ] = None,
 ) -> None:
-    """Offer the searches as tools to a chat client or an agent, on stdin and stdout. Needs the `mcp` extra."""
+    """Offer the searches as tools to a chat client or an agent. Needs the extras `serve` and `mcp`."""
     from rowvec.cli.serve import speak_mcp
 
     speak_mcp(config, pipeline or ())

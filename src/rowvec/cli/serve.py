@@ -82,7 +82,7 @@ def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
     try:
         from rowvec.serve.mcp_server import Tools
     except ModuleNotFoundError as error:
-        raise MissingExtraError("rowvec mcp", "mcp") from error
+        raise MissingExtraError("rowvec mcp", "serve,mcp") from error
     from rowvec.serve import ServeSettings
     from rowvec.serve.threads import Threads
 

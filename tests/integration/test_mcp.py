@@ -1,0 +1,191 @@
+"""The tools for agents, asked by the protocol's own client."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
+
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult, TextContent
+
+from rowvec.serve import Service
+from rowvec.serve.mcp_server import Tools
+from rowvec.serve.threads import Threads
+from rowvec.testing import HashEmbedder, MemoryStore
+from tests.integration.serve_rig import KEY, application, product_pipeline, serving
+
+TOOLS = {"search", "fetch", "search_rows", "similar", "describe", "status"}
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    made = {}
+    for name, count in (("products", 60), ("parts", 20)):
+        made[name] = Service(product_pipeline(MemoryStore(), name=name, count=count, embedder=HashEmbedder(16)))
+        made[name].warm()
+    return made
+
+
+def ask(services: dict[str, Service], tool: str, **arguments: Any) -> CallToolResult:
+    """One call, in this process."""
+
+    async def call() -> CallToolResult:
+        threads = Threads(2, 10)
+        async with Client(Tools(services, threads, threads).server()) as client:
+            result = await client.call_tool(tool, arguments)
+        threads.close()
+        return result
+
+    return anyio.run(call)
+
+
+def said(result: CallToolResult) -> str:
+    assert result.is_error
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+def found(result: CallToolResult) -> Any:
+    assert not result.is_error, result.content
+    assert result.structured_content is not None
+    return result.structured_content
+
+
+def test_every_tool_only_reads_and_says_so(services: dict[str, Service]) -> None:
+    async def listed() -> Any:
+        threads = Threads(1, 1)
+        async with Client(Tools(services, threads, threads).server()) as client:
+            return (await client.list_tools()).tools
+
+    tools = anyio.run(listed)
+    assert {tool.name for tool in tools} == TOOLS
+    for tool in tools:
+        assert tool.annotations.read_only_hint and not tool.annotations.open_world_hint
+        assert tool.description and tool.output_schema
+
+
+def test_search_and_fetch_have_the_shapes_that_chat_clients_call(services: dict[str, Service]) -> None:
+    results = found(ask(services, "search", query="brake pads 7"))["results"]
+    assert {"id", "title", "url", "text"} == results[0].keys()
+    assert {result["id"].partition(":")[0] for result in results} == {"products", "parts"}
+    best = next(result for result in results if result["id"] == "products:7")
+    assert best["title"] == "brake pads 7"
+    fetched = found(ask(services, "fetch", id="products:7"))
+    assert fetched["text"] == "brake pads 7"
+    assert fetched["metadata"]["price"] == 10.5
+
+
+def test_rows_are_searched_with_a_filter_and_show_passages(services: dict[str, Service]) -> None:
+    reply = found(
+        ask(services, "search_rows", query="oil filter", pipeline="products", where="price < 30", limit=3, passages=1)
+    )
+    assert len(reply["results"]) == 3
+    assert all(hit["metadata"]["price"] < 30 for hit in reply["results"])
+    (passage,) = reply["results"][0]["passages"]
+    assert [passage["text"][start:end] for start, end in passage["marks"]] == ["oil", "filter"]
+
+
+def test_similar_describe_and_status(services: dict[str, Service]) -> None:
+    similar = found(ask(services, "similar", key="7", pipeline="parts", limit=4))
+    assert len(similar["results"]) == 4
+    assert 7 not in [hit["id"] for hit in similar["results"]]
+    described = found(ask(services, "describe"))["pipelines"]
+    assert [each["name"] for each in described] == ["products", "parts"]
+    assert {"name": "price", "type": "number"} in described[0]["columns"]
+    assert len(described[0]["examples"]) == 3
+    assert found(ask(services, "status", pipeline="parts"))["rows"] == 20
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "words"),
+    [
+        ("search_rows", {"query": "x"}, "several pipelines"),
+        ("search_rows", {"query": "x", "pipeline": "product"}, "Did you mean 'products'?"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "where": "prise < 3"}, "prise"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "where": "price <"}, "price <"),
+        ("search_rows", {"query": " ", "pipeline": "parts"}, "empty"),
+        ("search_rows", {"query": "x" * 20_000, "pipeline": "parts"}, "10000"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "limit": 100_000}, "100"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "mode": "magic"}, "mode"),
+        ("similar", {"key": "4711", "pipeline": "parts"}, "There is no row '4711'"),
+        ("similar", {"key": "seven", "pipeline": "parts"}, "not an integer"),
+        ("fetch", {"id": "7"}, "There is no row '7'"),
+        ("fetch", {"id": "nothing:7"}, "There is no row 'nothing:7'"),
+        ("fetch", {"id": "parts:4711"}, "There is no row '4711'"),
+        ("drop_rows", {}, "drop_rows"),
+    ],
+)
+def test_a_mistake_is_an_error_that_says_what_to_do(
+    services: dict[str, Service], tool: str, arguments: dict[str, Any], words: str
+) -> None:
+    try:
+        text = said(ask(services, tool, **arguments))
+    except Exception as error:  # a tool that is not there is an error of the protocol
+        text = "".join(map(str, getattr(error, "exceptions", [error])))
+    assert words in text
+
+
+@asynccontextmanager
+async def over_http(url: str, key: str) -> AsyncIterator[Client]:
+    from mcp.client.streamable_http import streamable_http_client
+
+    async with (
+        httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
+        Client(streamable_http_client(url, http_client=http)) as client,
+    ):
+        yield client
+
+
+@pytest.fixture(scope="module")
+def server_url() -> Iterator[str]:
+    with serving(application(product_pipeline(MemoryStore()), api_keys=(KEY,))) as url:
+        yield f"{url}/mcp"
+
+
+def test_the_server_answers_over_http_with_its_key(server_url: str) -> None:
+    async def call() -> Any:
+        async with over_http(server_url, KEY) as client:
+            return await client.call_tool("search_rows", {"query": "spark plug 4", "limit": 2})
+
+    assert len(found(anyio.run(call))["results"]) == 2
+
+
+def test_without_the_key_nobody_gets_in(server_url: str) -> None:
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        reply = httpx.post(server_url, json=asked, headers=headers)
+        assert (reply.status_code, reply.json()["error"]["message"]) == (401, "The API key is missing or wrong.")
+
+
+CONFIG = """
+[pipelines.things]
+source = { kind = "files", paths = "things.jsonl", key = "id" }
+text = { columns = ["name"] }
+store = { kind = "libsql", url = "things.db", metadata = ["name"] }
+"""
+
+
+@pytest.mark.slow
+def test_the_command_speaks_on_stdin_and_stdout(tmp_path: Path) -> None:
+    (tmp_path / "rowvec.toml").write_text(CONFIG)
+    (tmp_path / "things.jsonl").write_text("".join(f'{{"id": {n}, "name": "{n} lamps"}}\n' for n in (1, 2)))
+    rowvec = [sys.executable, "-m", "rowvec.cli.main"]
+    subprocess.run([*rowvec, "sync", "--config", tmp_path / "rowvec.toml"], check=True, capture_output=True)
+    arguments = [*rowvec[1:], "mcp", "--config", str(tmp_path / "rowvec.toml")]
+
+    async def call() -> Any:
+        async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
+            return await client.call_tool("search", {"query": "two lamps"})
+
+    assert [each["id"] for each in found(anyio.run(call))["results"]] == ["things:2", "things:1"]
