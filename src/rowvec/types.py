@@ -40,6 +40,7 @@ class ColumnType(enum.StrEnum):
     DATE = "date"
     TIME = "time"
     TIMESTAMP = "timestamp"
+    INTERVAL = "interval"
     UUID = "uuid"
     JSON = "json"
     ARRAY = "array"
@@ -59,6 +60,8 @@ class Column:
     """False where neither a declaration nor a value has told the type yet: it is text until one does."""
     was_boolean: bool = field(default=False, compare=False, repr=False)
     """Its first values were booleans: texts go on to say yes and no for them."""
+    ignores_case: bool = field(default=False, compare=False, repr=False)
+    """It is a text that the database compares without regard to case, and filters do so too."""
 
     @property
     def yes_no(self) -> bool:

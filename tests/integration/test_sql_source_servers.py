@@ -7,9 +7,11 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
@@ -17,6 +19,7 @@ from rowvec.documents.text import Documents, build_recipe
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.base import Selection
 from rowvec.sources.propose import propose
+from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType
 from tests.integration.sql_rig import TRICKY, Open, Run, explained, keys, postgres_database, reads_every_key_once
 
@@ -43,7 +46,7 @@ def test_every_type_of_postgres_has_a_word_and_a_text(postgres: Any, source: Ope
     some = source(url, table="t")
     assert [column.type.value for column in some.columns] == [
         "integer", "integer", "number", "decimal", "boolean", "text", "date", "time", "timestamp", "timestamp", "uuid",
-        "json", "bytes", "array", "text", "text", "text",
+        "json", "bytes", "array", "text", "interval", "text",
     ]  # fmt: skip
     recipe = build_recipe(some.columns, "id", columns="*")
     assert recipe.render(next(some.pages(1))[0]) == (
@@ -58,9 +61,51 @@ def test_a_type_that_sounds_like_a_number_is_text_where_its_values_are(postgres:
     run("create table t (id int primary key, a money, b point, c int4range, d int8multirange, e int2vector)")
     run("insert into t values (1, 1234.5, '(1,2)', '[1,10)', '{[1,3)}', '1 2')")
     some = source(url, table="t")
-    assert {column.type for column in some.columns[1:]} == {ColumnType.TEXT}
+    assert {column.type for column in some.columns[2:]} == {ColumnType.TEXT}
     documents = Documents(build_recipe(some.columns, "id", columns="*"), some.columns[1:])
     assert documents(next(some.pages(1))[0]).metadata[1:] == ("(1,2)", "[1, 10)", "{[1, 3)}", "1 2")
+
+
+@pytest.mark.parametrize("how", [{"table": "t"}, {"query": "select * from t"}])
+def test_money_of_postgres_is_a_decimal_and_a_duration_keeps_its_months(postgres: Any, source: Open, how: Any) -> None:
+    url, run = postgres
+    run("create domain fee as money")
+    run("create table t (id int primary key, price money, fees money[], fee fee, takes interval)")
+    run("insert into t values (1, 1234567.5, '{1000,-0.05}', 0.1, '1 year 2 mons -3 days')")
+    run("insert into t values (2, -2, null, null, '-1 day -02:00'), (3, null, null, null, '178000000 years')")
+    some = source(url, **how)
+    kinds = [ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.ARRAY, ColumnType.DECIMAL, ColumnType.INTERVAL]
+    assert [column.type for column in some.columns] == kinds
+    documents = Documents(build_recipe(some.columns, "id", columns="*"), some.columns[1:])
+    first, second, third = map(documents, next(some.pages(3)))
+    for part in ("1234567.50", "1000.00, -0.05", "0.10", "1 year 2 mons -3 days"):
+        assert part in first.text
+    assert first.metadata == (Decimal("1234567.50"), [1000.0, -0.05], Decimal("0.10"), "1 year 2 mons -3 days")
+    assert second.metadata == (Decimal("-2.00"), None, None, "-1 days -02:00:00")
+    assert third.metadata[3] is None
+    assert third.unfit[0].column == "takes"
+
+
+def test_a_citext_of_postgres_ignores_case(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    run("create extension citext; create domain email as citext")
+    run("create table t (id int primary key, a citext, b email, c text, d int4range)")
+    for how in ({"table": "t"}, {"query": "select * from t"}):
+        assert [column.name for column in source(url, **how).columns if column.ignores_case] == ["a", "b"]
+
+
+PARTS = [
+    "2 days", "1h 30m", "1.5 years", "1.5 mons", "0.5 week", "-1 day +02:03:04", "1 day ago", "@ 1 minute", "1 c",
+    "1:30", "P1Y2M3DT4H5M6.7S", "P2W", "PT36H", "3 dec 2 hrs 5 us", "-0:00:01.5", "1 day -25:00", "-1 mon 1 day",
+]  # fmt: skip
+
+
+def test_durations_are_read_and_written_as_postgres_does(postgres: Any) -> None:
+    with psycopg.connect(postgres[0]) as connection:
+        for text in PARTS:
+            found = interval_of(text)
+            written = connection.execute("select %s::interval::text, %s::interval = %s", [text, text, found.span])
+            assert written.fetchone() == (str(found), True)
 
 
 def test_times_that_python_has_not_are_read_as_text_and_stored_as_null(postgres: Any, source: Open) -> None:

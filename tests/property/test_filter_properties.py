@@ -110,6 +110,10 @@ VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
     ColumnType.DATE: st.dates(dt.date(2024, 1, 1), dt.date(2024, 1, 4)) | st.dates(),
     ColumnType.TIME: st.sampled_from([dt.time(0), dt.time(9, 30), dt.time(9, 30, 0, 1), dt.time.max]),
     ColumnType.TIMESTAMP: MOMENTS | st.sampled_from([dt.datetime(2024, 1, 1, tzinfo=dt.UTC), dt.datetime(2024, 1, 1)]),
+    ColumnType.INTERVAL: st.sampled_from(
+        ["1 mon", "30 days", "720:00:00", "-1 days +02:03:04", "00:00:00", "00:00:00.000001", "1 year 2 mons -3 days",
+         "360 days", "-00:30:00", "2700000 years"]
+    ),
     ColumnType.UUID: st.uuids() | st.uuids().map(lambda found: type(found)(int=found.int % 3)),
     ColumnType.JSON: st.sampled_from([1, "a", True, {"a": 1}, {"a": "a"}, [1, "a"], [True, 0.1], [[1]], ["b"], []])
     | st.sampled_from([{"a": {"b": True}}, {"a": {"b": 10**15}}, {"a": [1, "a"]}, {"a": None}, {"a": -0.5}]),
@@ -117,6 +121,7 @@ VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 MEMBERS = st.sampled_from([1, 0, 0.1, True, False, "a", "A", "1", "true", "'"])
 COLUMNS = [Column(f'{kind} "%s" value', kind) for kind in VALUES]
+COLUMNS.append(Column("of any case", ColumnType.TEXT, ignores_case=True))
 ODD = {
     ColumnType.NUMBER: st.sampled_from([math.nan, math.inf, -math.inf]),
     ColumnType.DECIMAL: st.sampled_from([Decimal("NaN"), Decimal("Infinity"), Decimal("-Infinity")]),
@@ -194,6 +199,7 @@ PG_TYPES = {
     ColumnType.DATE: "date",
     ColumnType.TIME: "time",
     ColumnType.TIMESTAMP: "timestamptz",
+    ColumnType.INTERVAL: "interval",
     ColumnType.UUID: "uuid",
     ColumnType.JSON: "jsonb",
     ColumnType.ARRAY: "jsonb",

@@ -406,3 +406,11 @@ def test_large_integers_stay_exact_beside_fractions_of_another_file(write: Write
     write("a.csv", f"id,n\n1,{2**60 + 1}\n")
     write("b.csv", "id,n\n2,5.5\n")
     assert types(source_of(tmp_path / "*.csv"))["n"] is ColumnType.DECIMAL
+
+
+def test_a_duration_of_parquet_is_one(tmp_path: Path) -> None:
+    spans = [dt.timedelta(days=1, hours=2), None]
+    pq.write_table(pa.table({"id": [1, 2], "takes": pa.array(spans, pa.duration("ns"))}), tmp_path / "a.parquet")
+    source = FilesSource([str(tmp_path / "a.parquet")], key="id")
+    assert source.columns[1].type is ColumnType.INTERVAL
+    assert [row.values["takes"] for page in source.pages(5) for row in page] == spans

@@ -99,4 +99,4 @@ def test_types_of_postgresql_that_are_no_prose(server: str) -> None:
         finally:
             connection.execute("drop schema proposed cascade")
     assert found.text == ("title", "label")
-    assert found.metadata == ("title", "feel")
+    assert found.metadata == ("title", "feel", "took", "paid")

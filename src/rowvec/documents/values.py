@@ -13,7 +13,7 @@ The text of a value, whichever database it comes from:
 | infinite number | `infinity`, `-infinity` |
 | date, time | ISO 8601: `2024-05-01`, `12:30:00` |
 | timestamp | both with a space between, and its UTC offset if it has one: `2024-05-01 12:30:00+00:00` |
-| interval | `1 day 02:03:04`, `-00:30:00` |
+| interval | `1 day 02:03:04`, `-00:30:00`; with months as PostgreSQL writes it: `1 year 2 mons` |
 | UUID | lower case with hyphens |
 | JSON object, list with lists or objects in it | JSON, compact, keys sorted, letters not escaped |
 | list, set | its values with `, ` between; a set in sorted order |
@@ -37,6 +37,7 @@ from uuid import UUID
 
 import numpy as np
 
+from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType, is_bigint
 
 RENDERING = 3
@@ -366,6 +367,14 @@ def _to_time(value: Any) -> dt.time | None:
     raise TypeError("not a time")
 
 
+def _to_interval(value: Any) -> str | None:
+    if isinstance(value, str) and not value.strip():
+        return None
+    if not isinstance(value, str | dt.timedelta):
+        raise TypeError("not a duration")
+    return str(interval_of(value))
+
+
 def _to_uuid(value: Any) -> UUID | None:
     if isinstance(value, UUID):
         return value
@@ -434,6 +443,7 @@ _CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
     ColumnType.DATE: _to_date,
     ColumnType.TIME: _to_time,
     ColumnType.TIMESTAMP: _to_timestamp,
+    ColumnType.INTERVAL: _to_interval,
     ColumnType.UUID: _to_uuid,
     ColumnType.JSON: _to_json,
     ColumnType.ARRAY: _to_array,

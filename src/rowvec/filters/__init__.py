@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from rowvec.filters.binding import bind, unknown_column
 from rowvec.filters.json_form import from_json, to_json
-from rowvec.filters.meaning import Wild, letter_cases, matches, pattern
+from rowvec.filters.meaning import Wild, letter_cases, lowered, matches, pattern
 from rowvec.filters.text_form import parse, render
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, compares, comparison
 
@@ -38,6 +38,7 @@ __all__ = [
     "comparison",
     "from_json",
     "letter_cases",
+    "lowered",
     "matches",
     "parse",
     "pattern",

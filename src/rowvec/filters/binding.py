@@ -39,39 +39,41 @@ def bind(where: Filter, columns: Sequence[Column]) -> Filter:
             suit the column's type.
     """
     check(where)
-    bound = _bound(where, {column.name: column.type for column in columns})
+    bound = _bound(where, {column.name: column for column in columns})
     check(bound)
     return bound
 
 
-def _bound(where: Filter, types: Mapping[str, ColumnType]) -> Filter:
+def _bound(where: Filter, known: Mapping[str, Column]) -> Filter:
     if isinstance(where, Not):
-        return Not(_bound(where.part, types))
+        return Not(_bound(where.part, known))
     if isinstance(where, And | Or):
-        return replace(where, parts=tuple(_bound(part, types) for part in where.parts))
-    where = _located(where, types)
+        return replace(where, parts=tuple(_bound(part, known) for part in where.parts))
+    where = _located(where, known)
     if None in where.values and where.op is not Op.IS_NULL:
-        return _bound(comparison(where.name, where.op, where.value), types)
+        return _bound(comparison(where.name, where.op, where.value), known)
     if where.op is Op.IS_NULL:
-        return replace(where, value=None, type=types[where.column])
-    kind = _type_inside(where) if where.path else types[where.column]
+        return replace(where, value=None, type=known[where.column].type)
+    column = known[where.column]
+    kind = _type_inside(where) if where.path else column.type
     _check_operator(where, kind)
+    folds = column.ignores_case and kind is ColumnType.TEXT and not where.path
     values = tuple(_converted(where, value, kind) for value in where.values)
-    return replace(where, value=values if isinstance(where.value, tuple) else values[0], type=kind)
+    return replace(where, value=values if isinstance(where.value, tuple) else values[0], type=kind, ignores_case=folds)
 
 
-def _located(where: Compare, types: Mapping[str, ColumnType]) -> Compare:
+def _located(where: Compare, known: Mapping[str, Column]) -> Compare:
     """With its path, if it names what is inside a JSON column. A column that has the whole name comes first."""
-    if where.path or where.column in types:
+    if where.path or where.column in known:
         return where
     words = where.column.split(".")
     for end in range(len(words) - 1, 0, -1):
         column, path = ".".join(words[:end]), tuple(words[end:])
-        if types.get(column) is ColumnType.JSON:
+        if column in known and known[column].type is ColumnType.JSON:
             if any(not step or '"' in step or "\\" in step for step in path):
                 raise SearchError(f"{clipped(where.column)} is not a path inside the column {clipped(column)}.")
             return replace(where, column=column, path=path)
-    raise unknown_column(where.column, types)
+    raise unknown_column(where.column, known)
 
 
 def _type_inside(where: Compare) -> ColumnType:

@@ -7,11 +7,14 @@ import enum
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or
+from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType
 
 
@@ -31,12 +34,14 @@ def _truth(where: Filter, metadata: Mapping[str, Any]) -> bool | None:
         return decisive if decisive in outcomes else None if None in outcomes else not decisive
     if where.type is None:
         raise TypeError(f"The filter on {where.column!r} is not bound: call bind() first.")
-    value = _comparable(_inside(metadata[where.column], where) if where.path else metadata[where.column])
+    value = _comparable(_inside(metadata[where.column], where) if where.path else metadata[where.column], where)
     if where.op is Op.IS_NULL:
         return value is None
     if where.op is Op.IN and not where.value:
         return False
-    return None if value is None else _TESTS[where.op](value, where)
+    if value is None:
+        return None
+    return (_FOLDED if where.ignores_case else _TESTS)[where.op](value, where)
 
 
 def _inside(value: Any, where: Compare) -> Any:
@@ -57,7 +62,9 @@ def json_types(value: Any) -> tuple[ColumnType, ...]:
     return (ColumnType.ARRAY,) if isinstance(value, list | tuple) else ()
 
 
-def _comparable(value: Any) -> Any:
+def _comparable(value: Any, where: Compare) -> Any:
+    if where.type is ColumnType.INTERVAL and isinstance(value, str):
+        return interval_of(value).span
     if isinstance(value, dt.datetime) and value.tzinfo is None:
         return value.replace(tzinfo=dt.UTC)
     return None if isinstance(value, float | Decimal) and math.isnan(value) else value
@@ -98,6 +105,14 @@ def letter_cases(text: str) -> list[str]:
     return [cases(character) for character in text]
 
 
+def lowered(text: str) -> str:
+    """A text as it is ordered where case does not count. ASCII alone, so that no locale has a say."""
+    return text.translate(_LOWER)
+
+
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
+
+
 def _contains(value: Any, where: Compare) -> bool:
     if where.type is ColumnType.TEXT:
         return _like(value, where)
@@ -109,9 +124,13 @@ def _contains(value: Any, where: Compare) -> bool:
 
 
 def _like(value: str, where: Compare) -> bool:
+    return _fits(value, pattern(where))
+
+
+def _fits(value: str, parts: Sequence[str | Wild]) -> bool:
     wild = {Wild.ANY: ".*", Wild.ONE: "."}
     expression = "".join(
-        wild[part] if isinstance(part, Wild) else f"[{re.escape(letter_cases(part)[0])}]" for part in pattern(where)
+        wild[part] if isinstance(part, Wild) else f"[{re.escape(letter_cases(part)[0])}]" for part in parts
     )
     return re.fullmatch(expression, value, re.DOTALL) is not None
 
@@ -132,3 +151,23 @@ _TESTS: dict[Op, Callable[[Any, Compare], bool]] = {
     Op.CONTAINS: _contains,
     Op.LIKE: _like,
 }
+
+
+def _among(value: str, where: Compare) -> bool:
+    return any(_fits(value, list(other)) for other in where.values)
+
+
+def _in_order(value: str, where: Compare) -> bool:
+    values = tuple(map(lowered, where.values))
+    return _TESTS[where.op](lowered(value), replace(where, value=values if where.op is Op.BETWEEN else values[0]))
+
+
+_FOLDED: dict[Op, Callable[[Any, Compare], bool]] = {
+    **dict.fromkeys((Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN), _in_order),
+    Op.EQ: _among,
+    Op.NE: lambda value, where: not _among(value, where),
+    Op.IN: _among,
+    Op.CONTAINS: _contains,
+    Op.LIKE: _like,
+}
+"""Of a column that ignores case. Texts are equal if each letter is; only ASCII counts for their order."""

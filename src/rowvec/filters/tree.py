@@ -56,6 +56,8 @@ class Compare:
     value: Any = None
     type: ColumnType | None = None
     path: tuple[str, ...] = ()
+    ignores_case: bool = False
+    """The column does; filled in by `bind`."""
 
     @property
     def name(self) -> str:
@@ -159,7 +161,7 @@ def _check_values(part: Compare) -> None:
         raise SearchError(f"`between` on {name} has {len(part.values)} values; it takes the lowest and the highest.")
     if len(part.values) > max(MAX_VALUES, 2):
         raise SearchError(f"`in` on {name} has {len(part.values):,} values; the maximum is {MAX_VALUES:,}.")
-    is_pattern = part.op is Op.LIKE or (part.op is Op.CONTAINS and part.type is ColumnType.TEXT)
+    is_pattern = part.op is Op.LIKE or part.ignores_case or (part.op is Op.CONTAINS and part.type is ColumnType.TEXT)
     longest = MAX_SUBSTRING if is_pattern else MAX_TEXT
     if part.op is Op.LIKE and isinstance(part.value, str) and part.value.count("%") > MAX_WILDCARDS:
         raise SearchError(f"`like` on {name} has more than {MAX_WILDCARDS} %.", hint="Use fewer, or `contains`.")
@@ -168,7 +170,7 @@ def _check_values(part: Compare) -> None:
             _check_text(value, name, longest)
         elif isinstance(value, int | float):
             _check_number(value, name)
-        elif not isinstance(value, None | Decimal | dt.date | dt.time | UUID):
+        elif not isinstance(value, None | Decimal | dt.date | dt.time | dt.timedelta | UUID):
             raise SearchError(f"The filter on {name} has {described(value)} where one value belongs.")
 
 

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType, is_bigint
 
 _DIGITS = 300
@@ -43,6 +44,7 @@ _NAMES: dict[type, str] = {
     dt.datetime: "timestamp",
     dt.date: "date",
     dt.time: "time",
+    dt.timedelta: "duration",
     UUID: "UUID",
 }
 _OTHERS: dict[type, str] = {type(None): "null", list: "a list", tuple: "a list", dict: "an object"}
@@ -56,6 +58,7 @@ EXPECTED: dict[ColumnType, str] = {
     ColumnType.DATE: "a date in quotes, such as '2024-05-01'",
     ColumnType.TIME: "a time of day in quotes, such as '12:30'",
     ColumnType.TIMESTAMP: "a date or time in quotes, such as '2024-05-01' or '2024-05-01T12:30:00Z'",
+    ColumnType.INTERVAL: "a duration in quotes, such as '2 days', '1 hour 30 min' or 'P2D'",
     ColumnType.UUID: "a UUID in quotes, such as '6f1c2f0e-8a55-4a53-9d0c-0d1f4a3b2c1d'",
     ColumnType.JSON: "text, a number, true or false",
     ColumnType.ARRAY: "text, a number, true or false",
@@ -140,6 +143,12 @@ def _timestamp(value: Any) -> dt.datetime:
     return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
+def _interval(value: Any) -> dt.timedelta:
+    if not isinstance(value, str | dt.timedelta):
+        raise TypeError
+    return interval_of(value).span
+
+
 def _uuid(value: Any) -> UUID:
     if isinstance(value, UUID):
         return value
@@ -168,6 +177,7 @@ CONVERT: dict[ColumnType, Callable[[Any], Any]] = {
     ColumnType.DATE: _date,
     ColumnType.TIME: _time,
     ColumnType.TIMESTAMP: _timestamp,
+    ColumnType.INTERVAL: _interval,
     ColumnType.UUID: _uuid,
     ColumnType.JSON: _member,
     ColumnType.ARRAY: _member,

@@ -41,6 +41,7 @@ def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -
         "key": [source.key, source.key_type.value],
         "metadata": {column.name: column.type.value for column in metadata},
         "columns": [[each.name, each.type.value if each.told else None, each.yes_no] for each in source.columns],
+        "ignores_case": [each.name for each in source.columns if each.ignores_case],
     }
     return json.dumps(values, sort_keys=True)
 
@@ -54,7 +55,10 @@ def known_columns(kept: str, key: str, names: Sequence[str]) -> tuple[ColumnType
         found_key, kind = values["key"]
         if found_key != key:
             return None
-        return ColumnType(kind), tuple(Column(name, ColumnType(types[name])) for name in names)
+        folding = values.get("ignores_case", ())
+        return ColumnType(kind), tuple(
+            Column(name, ColumnType(types[name]), ignores_case=name in folding) for name in names
+        )
     except (KeyError, TypeError, ValueError):
         # Another version of rowvec kept less, or other types.
         return None
@@ -62,10 +66,18 @@ def known_columns(kept: str, key: str, names: Sequence[str]) -> tuple[ColumnType
 
 def remembered_columns(kept: str) -> list[Column]:
     """The source's columns as they were at the last sync, in their order; none where the settings do not say."""
+    values = json_object(kept)
+    folding = values.get("ignores_case", ())
     try:
         return [
-            Column(name, ColumnType(kind or ColumnType.TEXT), told=kind is not None, was_boolean=yes_no)
-            for name, kind, yes_no in json_object(kept)["columns"]
+            Column(
+                name,
+                ColumnType(kind or ColumnType.TEXT),
+                told=kind is not None,
+                was_boolean=yes_no,
+                ignores_case=name in folding,
+            )
+            for name, kind, yes_no in values["columns"]
         ]
     except (KeyError, TypeError, ValueError):
         return []
@@ -82,7 +94,7 @@ def with_columns(kept: str, now: str) -> str:
     values, today = json_object(kept), json_object(now)
     if not values or not today:
         return kept
-    values |= {name: today[name] for name in ("key", "metadata", "columns") if name in today}
+    values |= {name: today[name] for name in ("key", "metadata", "columns", "ignores_case") if name in today}
     return json.dumps(values, sort_keys=True)
 
 

@@ -27,6 +27,7 @@ _NUMBERS = frozenset(
         ColumnType.BOOLEAN,
         ColumnType.DATE,
         ColumnType.TIMESTAMP,
+        ColumnType.INTERVAL,
     }
 )
 _LETTER = re.compile(r"[^\W\d_]")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -158,7 +159,11 @@ def _arranged(name: str, found: ColumnType | None, before: Column | None, declar
 def in_order(columns: Sequence[Column], remembered: Sequence[Column]) -> list[Column]:
     """Columns whose types are declared, in the order in which they were first seen."""
     found = {column.name: column.type if column.told else None for column in columns}
-    return arranged(found, remembered, declared=found.keys())
+    folding = {column.name for column in columns if column.ignores_case}
+    return [
+        replace(column, ignores_case=column.name in folding)
+        for column in arranged(found, remembered, declared=found.keys())
+    ]
 
 
 def changes(before: Sequence[Column], now: Sequence[Column]) -> Iterator[str]:

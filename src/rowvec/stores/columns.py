@@ -18,6 +18,7 @@ _TEXTS = {
     ColumnType.DATE,
     ColumnType.TIME,
     ColumnType.TIMESTAMP,
+    ColumnType.INTERVAL,
     ColumnType.UUID,
     ColumnType.JSON,
     ColumnType.ARRAY,

@@ -12,13 +12,24 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from rowvec.filters import And, Compare, Filter, Not, Op, Or, Wild, letter_cases, pattern
+from rowvec.filters import And, Compare, Filter, Not, Op, Or, Wild, letter_cases, lowered, pattern
+from rowvec.support.stretches import stretches
 from rowvec.types import ColumnType
 
 Sql = tuple[str, list[Any]]
 """A condition, and the values of its placeholders in order."""
 
+SORTABLE = 21
+_OFFSET = 10**20
+_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
+_AT_ONCE = 2_000
+"""Characters of the texts that one regular expression looks for."""
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
+
+
+def sortable(span: dt.timedelta) -> str:
+    """A span in `SORTABLE` digits whose order as texts is that of the spans."""
+    return f"{span // dt.timedelta(microseconds=1) + _OFFSET:0{SORTABLE}}"
 
 
 class Postgres:
@@ -29,6 +40,11 @@ class Postgres:
     def name(self, column: str, alias: str) -> str:
         # psycopg takes a lone % for the start of a placeholder, within quotes too.
         return f"{alias}." + '"' + column.replace('"', '""').replace("%", "%%") + '"'
+
+    def column(self, where: Compare, alias: str) -> str:
+        """The column, in a type that knows the operators: one of the user's own table may be `money` or `citext`."""
+        kind = "::text" if where.ignores_case else "::numeric" if where.type is ColumnType.DECIMAL else ""
+        return self.name(where.column, alias) + kind * (not where.path)
 
     def inside(self, name: str, where: Compare) -> Sql:
         """What a JSON column holds at the end of a path, if it has the type that is compared."""
@@ -44,6 +60,8 @@ class Postgres:
 
     def operand(self, name: str, where: Compare) -> str:
         """What is compared: by code point where texts are ordered, whatever the collation of the database."""
+        if where.ignores_case:
+            return self._lower(name)
         return f'({name}) collate "C"' if where.type is ColumnType.TEXT and where.op in _ORDER else name
 
     def is_null(self, name: str, where: Compare) -> str:
@@ -67,6 +85,23 @@ class Postgres:
 
     def member(self, operand: str, values: list[Any]) -> Sql:
         return f"{operand} = any(%s)", [values]
+
+    def _lower(self, name: str) -> str:
+        return f'lower({name} collate "C")'
+
+    def among(self, name: str, texts: list[str]) -> Sql:
+        """One of these texts, whatever the case of their letters. An index serves where they are ASCII."""
+        plain, others = _by_letters(texts)
+        parts, values = [], list[Any]()
+        if plain:
+            parts.append(f"{self._lower(name)} = any(%s)")
+            values.append(plain)
+        expressions = ["".join(map(self._letter, text)) for text in others]
+        if expressions:
+            parts.append(f"{name} ~ any(%s)")
+            cut = stretches(map(len, expressions), len(expressions), _AT_ONCE)
+            values.append([f"^(?:{'|'.join(expressions[some])})$" for some in cut])
+        return " or ".join(parts) or "false", values
 
     def like(self, name: str, parts: list[str | Wild]) -> Sql:
         """A regular expression of one bracket a letter: `ilike` knows the case of ASCII only where the locale is C."""
@@ -97,6 +132,9 @@ class Sqlite:
     def name(self, column: str, alias: str) -> str:
         return f"{alias}." + '"' + column.replace('"', '""') + '"'
 
+    def column(self, where: Compare, alias: str) -> str:
+        return self.name(where.column, alias)
+
     def inside(self, name: str, where: Compare) -> Sql:
         """See `Postgres.inside`."""
         path = "$" + "".join(f'."{step}"' for step in where.path)
@@ -118,6 +156,10 @@ class Sqlite:
     def operand(self, name: str, where: Compare) -> str:
         if where.type is ColumnType.DECIMAL:
             return f"case {name} {self._NOT_FINITE} else cast({name} as real) end"
+        if where.type is ColumnType.INTERVAL:
+            return f"substr({name}, 1, {SORTABLE})"
+        if where.ignores_case:
+            return f"lower({name})"
         return f"substr({name}, 1, {self._MOMENT})" if where.type is ColumnType.TIMESTAMP else name
 
     def value(self, value: Any, where: Compare) -> Any:
@@ -128,6 +170,8 @@ class Sqlite:
                 return float(value)
             case dt.datetime():
                 return value.isoformat(timespec="microseconds")[: self._MOMENT]
+            case dt.timedelta():
+                return sortable(value)
             case dt.time():
                 return value.isoformat(timespec="microseconds")
             case dt.date() | UUID():
@@ -136,6 +180,20 @@ class Sqlite:
 
     def member(self, operand: str, values: list[Any]) -> Sql:
         return f"{operand} in ({', '.join('?' * len(values))})", values
+
+    def among(self, name: str, texts: list[str]) -> Sql:
+        """See `Postgres.among`; `lower` knows ASCII only."""
+        plain, others = _by_letters(texts)
+        parts, values = [], list[Any]()
+        if plain:
+            parts.append(f"lower({name}) in ({', '.join('?' * len(plain))})")
+            values += plain
+        if others:
+            found = f"exists (select 1 from json_each(?) as wanted where {name} glob wanted.value)"
+            # A missing text is unknown, where exists() alone would say false.
+            parts.append(f"case when {name} is not null then {found} end")
+            values.append(json.dumps(["".join(map(self._letter, text)) for text in others]))
+        return " or ".join(parts) or "false", values
 
     def like(self, name: str, parts: list[str | Wild]) -> Sql:
         """`like` knows the case of ASCII only; `glob` with one bracket a letter knows all, at ten times the price."""
@@ -166,6 +224,11 @@ class Sqlite:
             *values,
             *inner,
         ]
+
+
+def _by_letters(texts: list[str]) -> tuple[list[str], list[str]]:
+    """Those of ASCII letters only, in lower case, and the others."""
+    return [lowered(text) for text in texts if text.isascii()], [text for text in texts if not text.isascii()]
 
 
 def _known(where: Compare) -> ColumnType:
@@ -203,7 +266,7 @@ def compile_filter(where: Filter, dialect: Dialect, alias: str = "t", *, negated
 
 
 def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -> Sql:
-    name, inner = dialect.name(where.column, alias), list[Any]()
+    name, inner = dialect.column(where, alias), list[Any]()
     if where.path:
         name, inner = dialect.inside(name, where)
     if where.op is Op.IS_NULL:
@@ -214,10 +277,13 @@ def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -
         return text, [*inner, *values]
     if where.op is Op.CONTAINS:
         return dialect.element(name, where.value, inner)
+    if where.ignores_case and where.op in _EQUALITY:
+        text, values = dialect.among(name, list(where.values))
+        return (f"not ({text})" if where.op is Op.NE else text), values
     if not where.values:
         return "false", []
     operand, mark = dialect.operand(name, where), dialect.placeholder
-    values = [dialect.value(value, where) for value in where.values]
+    values = [dialect.value(lowered(value) if where.ignores_case else value, where) for value in where.values]
     if where.op is Op.IN:
         text, values = dialect.member(operand, values)
     elif where.op is Op.BETWEEN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from rowvec.sources.databases.base import (
     server_name,
 )
 from rowvec.sources.databases.postgres_checks import table_checks
+from rowvec.support.intervals import interval_of
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
@@ -77,7 +79,7 @@ class PostgresDatabase(Database):
             },
             execution_options={"postgresql_readonly": True},
         )
-        sa.event.listen(self.engine, "connect", _name)
+        sa.event.listen(self.engine, "connect", _begin_session)
         sa.event.listen(self.engine, "connect", _leave_ranges)
         sa.event.listen(self.engine, "begin", _use_our_styles)
 
@@ -88,13 +90,25 @@ class PostgresDatabase(Database):
         assert isinstance(cursor, psycopg.Cursor)
         described = cursor.description or ()
         self._oids = {column.name: column.type_code for column in described}
-        return [Column(column.name, self._type(column.type_code)) for column in described]
+        folding = self._folding(connection)
+        return [
+            Column(column.name, self._type(column.type_code), ignores_case=column.type_code in folding)
+            for column in described
+        ]
+
+    def _folding(self, connection: Connection) -> frozenset[int]:
+        """The type `citext`, whose number is another one in each database, if there is a column of it."""
+        extensions = [oid for oid in self._oids.values() if psycopg.adapters.types.get(oid) is None]
+        if not extensions:
+            return frozenset()
+        known = sa.text("select oid from pg_type where typname = 'citext' and oid = any(:oids)")
+        return frozenset(connection.execute(known, {"oids": extensions}).scalars())
 
     @staticmethod
     def _type(oid: int) -> ColumnType:
         known = psycopg.adapters.types.get(oid)
-        if known is None or known.name == "money":
-            # A type of an extension or of the user's own, or with a currency's sign: psycopg gives its text.
+        if known is None:
+            # A type of an extension or of the user's own: psycopg gives its text.
             return ColumnType.TEXT
         return ColumnType.ARRAY if known.array_oid == oid else named(known.name) or ColumnType.TEXT
 
@@ -128,6 +142,16 @@ class PostgresDatabase(Database):
         collatable, self._is_plain = connection.execute(known, {"oid": self._oids[key]}).one()
         self._as_text = not collatable
         return column if collatable else _output(column).label("rowvec_key")
+
+    def read_value(self, column: str) -> ColumnElement[Any]:
+        """An amount of `money` as a number: its text has a currency's sign and the commas of a locale."""
+        value: ColumnElement[Any] = sa.column(column)
+        money, oid = psycopg.adapters.types["money"], self._oids.get(column)
+        if oid == money.oid:
+            value = sa.cast(value, sa.Numeric).label(column)
+        elif oid == money.array_oid:
+            value = sa.cast(value, ARRAY(sa.Numeric)).label(column)
+        return value
 
     @property
     def key_is_text(self) -> bool:
@@ -248,8 +272,9 @@ def queue_usage(connection: psycopg.Connection[Any]) -> float:
     return float(row[0])
 
 
-def _name(connection: Any, _record: object) -> None:
-    """So that an administrator sees who it is, where that is not kept for the next client of a pooler."""
+def _begin_session(connection: Any, _record: object) -> None:
+    """The form of durations; and a name for an administrator, where a pooler does not keep it for the next client."""
+    connection.adapters.register_loader("interval", _Interval)
     if server_pid(connection) == connection.info.backend_pid:
         connection.execute("set application_name to 'rowvec source'")
     connection.commit()
@@ -277,6 +302,18 @@ def _first_line(error: BaseException) -> str:
     return lines[0].removeprefix("connection failed: ")
 
 
+class _Interval(Loader):
+    """psycopg takes a year for 365 days and a month for 30: one that has such stays text."""
+
+    def load(self, data: Buffer) -> dt.timedelta | str:
+        text = bytes(data).decode()
+        try:
+            found = interval_of(text)
+        except ValueError:
+            return text
+        return str(found) if found.months else found.span
+
+
 def _lenient(strict: type[Any]) -> type[Any]:
     class Lenient(strict):  # type: ignore[misc]
         def load(self, data: Buffer) -> Any:
@@ -300,5 +337,4 @@ _LENIENT = {
     "timetz": _lenient(pg_datetime.TimetzLoader),
     "timestamp": _lenient(pg_datetime.TimestampLoader),
     "timestamptz": _lenient(pg_datetime.TimestamptzLoader),
-    "interval": _lenient(pg_datetime.IntervalLoader),
 }

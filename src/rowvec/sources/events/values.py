@@ -18,6 +18,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from rowvec.errors import ConfigError
+from rowvec.support.intervals import interval_of
 from rowvec.support.suggestions import suggestion
 from rowvec.types import ColumnType
 
@@ -176,6 +177,12 @@ def _span(value: int) -> dt.timedelta:
     return dt.timedelta(microseconds=value)
 
 
+def _interval(value: str) -> Any:
+    """A driver gives one without months as a duration, and one with months as its text."""
+    found = interval_of(value)
+    return str(found) if found.months else found.span
+
+
 def _json(value: str) -> Any:
     return json.loads(value)
 
@@ -202,8 +209,8 @@ _LOGICAL: dict[str, tuple[ColumnType, Decode]] = {
     "NanoTimestamp": (ColumnType.TIMESTAMP, _moment(_NANO)),
     "IsoTimestamp": (ColumnType.TIMESTAMP, _iso_moment),
     "ZonedTimestamp": (ColumnType.TIMESTAMP, _zoned),
-    "MicroDuration": (ColumnType.TEXT, _span),
-    "Interval": (ColumnType.TEXT, _same),
+    "MicroDuration": (ColumnType.INTERVAL, _span),
+    "Interval": (ColumnType.INTERVAL, _interval),
     "Year": (ColumnType.INTEGER, _same),
     "Uuid": (ColumnType.UUID, UUID),
     "Json": (ColumnType.JSON, _json),

@@ -179,6 +179,7 @@ def _arrow_type(kind: Any) -> ColumnType | None:
         (types.is_date, ColumnType.DATE),
         (types.is_time, ColumnType.TIME),
         (types.is_timestamp, ColumnType.TIMESTAMP),
+        (types.is_duration, ColumnType.INTERVAL),
         (types.is_struct, ColumnType.JSON),
         (types.is_map, ColumnType.JSON),
         (types.is_nested, ColumnType.ARRAY),

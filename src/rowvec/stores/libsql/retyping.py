@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import is_lossless
+from rowvec.stores.filter_sql import SORTABLE
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import OWN, Tables, failure_table, vector_table
 from rowvec.stores.libsql.values import DECLARED, quoted
@@ -71,6 +72,8 @@ def _value(column: Column, was: str) -> str:
     declared, now = (DECLARED.get(kind, "TEXT") for kind in (old, column.type))
     if old is ColumnType.BOOLEAN and column.type is ColumnType.TEXT:
         return f"case {name} when 1 then 'yes' when 0 then 'no' end"
+    if old is ColumnType.INTERVAL and column.type is ColumnType.TEXT:
+        return f"substr({name}, {SORTABLE + 2})"
     return name if declared == now else f"cast({name} as {now})"
 
 

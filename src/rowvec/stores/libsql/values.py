@@ -15,6 +15,8 @@ from typing import Any
 from uuid import UUID
 
 from rowvec.errors import DataRefused, StoreError
+from rowvec.stores.filter_sql import SORTABLE, sortable
+from rowvec.support.intervals import interval_of
 from rowvec.types import Column, ColumnType, Key
 
 DECLARED: dict[ColumnType, str] = {
@@ -57,6 +59,8 @@ def value_in(value: Any, column: Column) -> Any:
             return str(UUID(str(value)))
         case ColumnType.TEXT:
             return _text(_checked(value, str))
+        case ColumnType.INTERVAL:
+            return f"{sortable(interval_of(value).span)} {interval_of(value)}"
         case _:
             return _moment(value, column.type)
 
@@ -79,6 +83,8 @@ def value_out(value: Any, column: Column) -> Any:
             return dt.time.fromisoformat(value)
         case ColumnType.TIMESTAMP:
             return dt.datetime.fromisoformat(value)
+        case ColumnType.INTERVAL:
+            return value[SORTABLE + 1 :]
         case _:
             return value
 

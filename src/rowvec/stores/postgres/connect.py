@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 
 from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreError, StoreUnavailable
 from rowvec.stores.postgres.embedded import revive
+from rowvec.stores.postgres.intervals import register_intervals
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
@@ -202,6 +203,7 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
                 own = isinstance(connection, Session) and not connection.behind_pooler
                 connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
             register_vector(connection)
+            register_intervals(connection)
             if isinstance(connection, Session):
                 connection.path = path
     return str(version)

@@ -285,9 +285,13 @@ class PostgresGeneration:
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._asked.metadata]
-        stored = [self.spec.key, *(column.name for column in self.spec.metadata)]
+        # A column of the user's own table may be of the type `money`.
+        stored = [
+            sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
+            for column in self.spec.metadata
+        ]
         statement = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join(map(sql.Identifier, stored)), self.names.sql, self._key
+            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key
         )
         rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}

@@ -26,6 +26,7 @@ SQL_TYPES = {
     ColumnType.DATE: "date",
     ColumnType.TIME: "time without time zone",
     ColumnType.TIMESTAMP: "timestamp with time zone",
+    ColumnType.INTERVAL: "interval",
     ColumnType.UUID: "uuid",
     ColumnType.JSON: "jsonb",
     ColumnType.ARRAY: "jsonb",
@@ -45,10 +46,12 @@ METADATA_INDEXES = {
     ColumnType.DECIMAL: "btree ({})",
     ColumnType.DATE: "btree ({})",
     ColumnType.TIMESTAMP: "btree ({})",
+    ColumnType.INTERVAL: "btree ({})",
     ColumnType.UUID: "hash ({})",
     ColumnType.TEXT: "hash ({})",
     ColumnType.ARRAY: "gin ({} jsonb_path_ops)",
 }
+FOLDED_INDEX = 'hash (lower({} collate "C"))'
 OWN_COLUMNS = {
     "text_hash": "bytea",
     "row_hash": "bytea",
@@ -225,7 +228,7 @@ def index_metadata(
         beside: while others write the table; not for a transaction.
     """
     for column in columns:
-        how = METADATA_INDEXES.get(column.type)
+        how = FOLDED_INDEX if column.ignores_case else METADATA_INDEXES.get(column.type)
         if how is not None:
             connection.execute(
                 sql.SQL("create index {} on {} using {}").format(

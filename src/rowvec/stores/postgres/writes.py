@@ -17,6 +17,7 @@ from rowvec.errors import DataRefused, StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.schema import KEY_TYPES, SQL_TYPES
+from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType, Document, Entry, Key
 
 Connection = psycopg.Connection[Any]
@@ -155,6 +156,8 @@ def adapter(kind: ColumnType) -> Callable[[Any], Any]:
     """What makes a metadata value one that the driver takes for that type; None may be among the values."""
     if kind in (ColumnType.JSON, ColumnType.ARRAY):
         return lambda value: None if value is None else Jsonb(value)
+    if kind is ColumnType.INTERVAL:
+        return lambda value: None if value is None else interval_of(value)
     if kind is ColumnType.TIMESTAMP:
         return _aware
     return _same

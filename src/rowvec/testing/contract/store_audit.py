@@ -84,6 +84,7 @@ def test_nothing_and_an_empty_text_are_two_values(store: Store) -> None:
         (ColumnType.BOOLEAN, True, False),
         (ColumnType.TIMESTAMP, WHEN, WHEN.replace(microsecond=1)),
         (ColumnType.DATE, WHEN.date(), WHEN.replace(year=2025).date()),
+        (ColumnType.INTERVAL, "1 mon 02:00:00", "1 mon 02:00:01"),
         (ColumnType.JSON, {"a": [1, None]}, {"a": [1]}),
         (ColumnType.ARRAY, ["x", "y"], ["y", "x"]),
         (ColumnType.BYTES, b"\0\xff", b"\0"),

@@ -121,6 +121,7 @@ def test_a_key_may_have_such_a_name(opened: Opener, name: str) -> None:
         (ColumnType.NUMBER, 19.99, ColumnType.DECIMAL, Decimal("19.99")),
         (ColumnType.NUMBER, 5.5, ColumnType.TEXT, "5.5"),
         (ColumnType.DATE, dt.date(2026, 1, 2), ColumnType.TEXT, "2026-01-02"),
+        (ColumnType.INTERVAL, "1 mon -2 days", ColumnType.TEXT, "1 mon -2 days"),
     ],
 )
 @DATABASES
@@ -143,13 +144,14 @@ def test_a_column_is_widened_with_its_values(
     assert store.prepare(wider).count() == 2
 
 
+@pytest.mark.parametrize("kind", [ColumnType.INTEGER, ColumnType.INTERVAL, ColumnType.DECIMAL])
 @DATABASES
-def test_a_column_of_a_type_that_cannot_hold_its_values_is_filled_anew(unprepared: Opener) -> None:
+def test_a_column_of_a_type_that_cannot_hold_its_values_is_filled_anew(unprepared: Opener, kind: ColumnType) -> None:
     spec = replace(SPEC, metadata=(Column("v", ColumnType.TEXT), Column("n", ColumnType.INTEGER)))
     store = unprepared(spec)
     store.prepare(spec)
     write(store, entry(1, "lamp", "x", 7), spec=spec)
-    other = replace(spec, metadata=(Column("v", ColumnType.INTEGER), Column("n", ColumnType.INTEGER)))
+    other = replace(spec, metadata=(Column("v", kind), Column("n", ColumnType.INTEGER)))
     found = store.prepare(other)
     assert found.metadata([1])[1] == {"v": None, "n": 7}
     assert found.lookup([1])[1].row_hash != entry(1, "lamp", "x", 7).document.row_hash

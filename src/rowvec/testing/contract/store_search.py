@@ -46,6 +46,7 @@ ALL_TYPES = (
     Column("day", ColumnType.DATE),
     Column("opens", ColumnType.TIME),
     Column("seen", ColumnType.TIMESTAMP),
+    Column("takes", ColumnType.INTERVAL),
     Column("ref", ColumnType.UUID),
     Column("extra", ColumnType.JSON),
     Column("tags", ColumnType.ARRAY),
@@ -60,6 +61,7 @@ VALUES = (
     dt.date(2026, 2, 28),
     dt.time(9, 30),
     WHEN,
+    "1 year 2 mons -3 days +04:05:06.5",
     UUID(int=77),
     {"size": [1, 2], "ß": None},
     ["red", "blå"],
@@ -137,6 +139,69 @@ def test_a_filter_passes_the_rows_that_sql_would(opened: Opener, where: Filter) 
     assert set(ranked.keys) == expected
     assert ranked.complete
     assert set(rows(store, spec).keyword("thing", 10, bound).keys) == expected
+
+
+SPANS = {1: "2 days", 2: "26:00:00", 3: "10 days", 4: None, 5: "1 mon", 6: "30 days", 7: "-1 days +02:00:00"}
+TAKES = (Column("takes", ColumnType.INTERVAL),)
+LONGER: list[tuple[Compare, set[int]]] = [
+    (Compare("takes", Op.GT, "2 days"), {3, 5, 6}),
+    (Compare("takes", Op.BETWEEN, ("1 hour", "2 days")), {1, 2}),
+    (Compare("takes", Op.EQ, "P30D"), {5, 6}),
+    (Compare("takes", Op.IN, ("1 day 2 hours", dt.timedelta(days=10))), {2, 3}),
+    (Compare("takes", Op.NE, "1 month"), {1, 2, 3, 7}),
+    (Compare("takes", Op.LT, "0 s"), {7}),
+    (Compare("takes", Op.IS_NULL), {4}),
+]
+
+
+@pytest.mark.parametrize(("where", "found"), LONGER, ids=str)
+def test_durations_are_compared_by_how_long_they_are(opened: Opener, where: Compare, found: set[int]) -> None:
+    spec = replace(SPEC, metadata=TAKES)
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", span) for key, span in SPANS.items()), spec=spec)
+    bound = bind(where, TAKES)
+    assert {key for key, span in SPANS.items() if matches(bound, {"takes": span})} == found
+    assert set(rows(store, spec).nearest(vector_of("query"), 10, bound).keys) == found
+    assert rows(store, spec).metadata([5])[5] == {"takes": "1 mon"}
+
+
+NAMES = {
+    1: "Müller",
+    2: "MÜLLER",
+    3: "müller@A.de",
+    4: None,
+    5: "straße",
+    6: "STRASSE",
+    7: "hp_1",
+    8: "HP_1",
+    9: "hpx1",
+}
+OWNER = (Column("owner", ColumnType.TEXT, ignores_case=True),)
+ANY_CASE: list[tuple[Filter, set[int]]] = [
+    (Compare("owner", Op.EQ, "mÜller"), {1, 2}),
+    (Compare("owner", Op.EQ, "Hp_1"), {7, 8}),
+    (Compare("owner", Op.NE, "HP_1"), {1, 2, 3, 5, 6, 9}),
+    (Not(Compare("owner", Op.EQ, "MÜLLER")), {3, 5, 6, 7, 8, 9}),
+    (Compare("owner", Op.IN, ("MÜLLER@a.DE", "Hp_1", "STRAßE")), {3, 5, 7, 8}),
+    (Not(Compare("owner", Op.IN, ("ÄÖ", "straSSe"))), {1, 2, 3, 5, 7, 8, 9}),
+    (Compare("owner", Op.BETWEEN, ("H", "i")), {7, 8, 9}),
+    (Compare("owner", Op.LT, "HP_1"), set()),
+    (Compare("owner", Op.GE, "S"), {5, 6}),
+    (Compare("owner", Op.LIKE, "mü%"), {1, 2, 3}),
+    (Compare("owner", Op.CONTAINS, "P_"), {7, 8}),
+    (Compare("owner", Op.IS_NULL), {4}),
+]
+
+
+@pytest.mark.parametrize(("where", "found"), ANY_CASE, ids=str)
+def test_a_column_that_ignores_case_is_filtered_without_it(opened: Opener, where: Filter, found: set[int]) -> None:
+    spec = replace(SPEC, metadata=OWNER)
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", name) for key, name in NAMES.items()), spec=spec)
+    bound = bind(where, OWNER)
+    assert {key for key, name in NAMES.items() if matches(bound, {"owner": name})} == found
+    assert set(rows(store, spec).nearest(vector_of("query"), 10, bound).keys) == found
+    assert rows(store, spec).metadata([2])[2] == {"owner": "MÜLLER"}
 
 
 # Searching
