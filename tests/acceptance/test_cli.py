@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.acceptance.shop import ROWVEC, Shop, wait_until
+from tests.acceptance.shop import PARTS, ROWVEC, Shop, wait_until
 from tests.servers.openai import EmbeddingServer
 from tests.support import as_role
 
@@ -103,6 +103,32 @@ def test_from_a_database_to_a_search(shop: Shop, model: EmbeddingServer) -> None
     answer = shop.run("search", "name: a red lantern. description: number 7 of many", "--limit", "3")
     assert answer.code == 0, answer.err
     assert answer.out.splitlines()[1].split()[1] == "7"
+
+
+def test_from_files_to_a_sync(shop: Shop) -> None:
+    config = shop.folder / "rowvec.toml"
+    config.unlink()
+    names = ["sku", "name", "price", "ean", "deleted"]
+    rows = [[f"A-{n}", f"a lamp number {n}", f"{n}.50", f"{n:013d}", str(n == 7).lower()] for n in range(1, 31)]
+    for number, part in enumerate((rows[:20], rows[20:])):
+        lines = [";".join(row) for row in [names, *part]]
+        (shop.folder / f"products-{number}.csv").write_text("\n".join(lines), encoding="utf-8")
+    answer = shop.run("init", "--from", "products-*.csv")
+    assert answer.code == 0, answer.err
+    assert answer.out.splitlines()[-1] == "Next: rowvec check, rowvec plan, rowvec sync."
+
+    head, _, rest = config.read_text(encoding="utf-8").partition("[pipelines.products.embedder]")
+    store = rest[rest.index("[pipelines.products.store]") :].replace('"embedded"', '"${STORE_URL}"', 1)
+    embedder = PARTS["embedder"].replace(", ", "\n")
+    config.write_text(f"{head}[pipelines.products.embedder]\n{embedder}\n\n{store}", encoding="utf-8")
+    answer = shop.run("check")
+    assert answer.code == 0, answer.out
+    assert "29 rows, key sku (text)" in answer.out
+    answer = shop.run("plan")
+    assert answer.code == 0, answer.err
+    assert "products: 29 rows" in answer.out
+    answer = shop.run("sync")
+    assert answer.out.startswith("products: 29 new; 29 texts embedded"), answer.err
 
 
 def test_init_means_a_relative_path_as_seen_from_the_config(shop: Shop) -> None:

@@ -8,15 +8,19 @@ import json
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from rowvec.cli.init import init
+from rowvec.config import FilesSourceConfig, load
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.source import FilesSource
+from rowvec.support.redaction import HIDDEN, redact
 from rowvec.syncing.run import sync
 from rowvec.types import Key, Report, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
@@ -138,3 +142,35 @@ def test_following_sees_an_object_that_comes_later(s3: S3Server) -> None:
 
     sync(pipeline, follow=True, stop=stop, progress=stop_after_three)
     vectors_match_rows(pipeline, {1: "uno", 2: "two"})
+
+
+@pytest.mark.parametrize(
+    ("path", "patterns", "rows"),
+    [
+        ("shop/rows/b.parquet", ["shop/rows/b.parquet"], 2),
+        ("shop/rows/", ["shop/rows/*.parquet"], 2),
+        ("shop/csv", ["shop/csv/*.csv"], 2),
+        ("shop/csv/deep", ["shop/csv/deep/**/*.csv.gz"], 1),
+        ("shop/csv/**.csv*", ["shop/csv/**.csv*"], 3),
+    ],
+)
+def test_init_proposes_for_s3_and_keeps_the_secret_out(
+    s3: S3Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str, patterns: list[str], rows: int
+) -> None:
+    init(s3.url(path), tmp_path / "rowvec.toml", force=False)
+    said, text = capsys.readouterr().out, (tmp_path / "rowvec.toml").read_text(encoding="utf-8")
+    assert SECRET_KEY not in said + text
+    assert 'paths = "${ROWVEC_SOURCE_URL}"' in text
+    asked = [line.strip() for line in said.splitlines() if "ROWVEC_SOURCE_URL=" in line]
+    assert asked == [f"ROWVEC_SOURCE_URL={redact(s3.url(pattern))}" for pattern in patterns]
+    (tmp_path / ".env").write_text(asked[0].replace(HIDDEN, SECRET_KEY), encoding="utf-8")
+    declared = load(tmp_path).pipeline().source
+    assert isinstance(declared, FilesSourceConfig)
+    assert FilesSource(declared.paths, key=declared.key).count() == rows
+    assert declared.key == "id"
+
+
+def test_init_says_what_is_not_in_s3(s3: S3Server, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no file s3://shop/none/") as caught:
+        init(s3.url("shop/none/"), tmp_path / "rowvec.toml", force=False)
+    assert SECRET_KEY not in str(caught.value)

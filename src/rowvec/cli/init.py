@@ -55,7 +55,8 @@ def _proposed(source: str, folder: Path, table: str | None) -> tuple[list[Propos
     from rowvec.sources.propose import propose, propose_files
 
     written = _url(source, folder)
-    found = _resolved(written, folder)
+    # The path of a file may hold what would be a reference.
+    found = _resolved(written, folder) if "://" in written or written.startswith("${") else written
     if "://" in found and not found.startswith("s3://"):
         return _chosen(propose(found, base=folder), table), written
     if table is not None:
@@ -73,9 +74,8 @@ def _say_what_needs_a_look(first: Proposal) -> None:
     if first.key is None:
         output.line(f"No key was found for {first.table}: set source.key there before anything else.")
     elif first.files is not None and not first.files.named_key:
-        output.line(
-            f"The key is {first.key}, which is unique and does not look like an id: if another is, set source.key."
-        )
+        output.line(f"The key is {first.key}: it is unique, but does not look like an id.")
+        output.line("  Set source.key if another column is one.")
     if not first.text:
         output.line(f"No text was found in {first.table}: all columns are embedded. Choose them with text.columns.")
     what, share = unknown_to_default(first)

@@ -82,7 +82,8 @@ def _proposal(place: Place, survey: Survey, key: Candidate, columns: tuple[Colum
     judge = judge_of({}, survey.sample)
     told = [column for column in columns if column.told]
     flag, where = _condition(told, survey)
-    text = text_of(told, {key.name}, judge)
+    # A title that has to be the key is still worth embedding.
+    text = text_of(told, {key.name} if key.named else set(), judge)
     said = said_by(survey.sample, text)
     rows = f"{survey.rows:,} row{'s' * (survey.rows != 1)}"
     seen = f"in all {rows}" if survey.whole else f"in the {rows} looked at"
@@ -92,10 +93,10 @@ def _proposal(place: Place, survey: Survey, key: Candidate, columns: tuple[Colum
         table=place.name,
         rows=survey.rows,
         key=key.name,
-        key_note=f"unique and never null {seen}",
+        key_note=f"unique and never null {seen}" + ("" if key.named else ", but does not look like an id"),
         columns=columns,
         text=text,
-        metadata=metadata_of(told, {key.name, flag}, text, judge),
+        metadata=metadata_of(told, {key.name, flag}, tuple(name for name in text if name != key.name), judge),
         # The files are read completely in any case: a cursor is left to the user.
         cursor=None,
         where=where,
@@ -121,9 +122,12 @@ def _key(place: Place, survey: Survey) -> Candidate:
         SourceError: no column can be one.
     """
     found = candidates(place.name, survey.types, survey.sample)
-    possible = next((each for each in found if survey.unique(each.name)), None)
-    if possible is not None:
-        return possible
+    spoiled = False
+    for each in found:
+        if survey.unique(each.name) and (each.named or not spoiled):
+            return each
+        # Where id itself has a value twice, another column is not the answer.
+        spoiled = spoiled or each.is_id
     shown = listed([file.name for file in place.files])
     reasons = [reason for each in found if (reason := _why_not(survey, each.name))][:_REASONS]
     said = f": {'; '.join(reasons)}" if reasons else ""
@@ -139,7 +143,7 @@ def _why_not(survey: Survey, name: str) -> str:
     value = survey.twice.get(name)
     if value is None:
         return ""
-    return f"{name} has {value!r} on {' and '.join(survey.rows_with(name, value))}"
+    return f"{name} is {value!r} in {' and in '.join(survey.rows_with(name, value))}"
 
 
 def _delimiter(place: Place) -> str | None:

@@ -7,14 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rowvec.sources.column_worth import is_prose
 from rowvec.sources.propose.proposal import KEY_TYPES
 from rowvec.types import Column, ColumnType
 
-_IDS = frozenset({"id", "uuid", "guid", "key", "pk"})
+_IDS = frozenset({"id", "uid", "uuid", "guid", "key", "pk"})
 _LIKE_IDS = "sku code number no nr num isbn ean gtin upc asin mpn barcode handle slug ref reference url uri"
 _CODES = frozenset(_LIKE_IDS.split())
-_CODE = re.compile(r"[\w./:+-]+")
+_MONEY = "price cost amount total revenue salary fee tax discount budget balance"
+AMOUNTS = frozenset(_MONEY.split())
+_WRITTEN_ID = re.compile(r"(?=.*[0-9])[\w./:+-]+")
+_OWN_ID, _UNNAMED = 1, 6
 _DIGITS = re.compile(r"[0-9]+")
 
 
@@ -23,6 +25,8 @@ class Candidate:
     name: str
     named: bool
     """It is called, or written, as an id is."""
+    is_id: bool
+    """It is called the id of these rows."""
 
 
 def candidates(
@@ -33,11 +37,8 @@ def candidates(
     for place, (name, kind) in enumerate(types.items()):
         rank = _rank(Column(name, kind or ColumnType.TEXT), table, values.get(name, ()), first=place == 0)
         if rank is not None and kind is not None:
-            ranked.append((rank, place, Candidate(name, named=rank < _UNNAMED)))
+            ranked.append((rank, place, Candidate(name, named=rank < _UNNAMED, is_id=rank <= _OWN_ID)))
     return [candidate for *_, candidate in sorted(ranked, key=lambda each: each[:2])]
-
-
-_UNNAMED = 5
 
 
 def _rank(column: Column, table: str, values: Sequence[Any], *, first: bool) -> int | None:
@@ -53,9 +54,10 @@ def _rank(column: Column, table: str, values: Sequence[Any], *, first: bool) -> 
         return 1 if table.lower().startswith(words[0][:4]) else 2
     if words[-1] in _CODES:
         return 3
-    written = column.type is not ColumnType.TEXT or all(map(_CODE.fullmatch, texts))
-    if written and first and not is_prose(column, "", values):
+    if column.type is ColumnType.TEXT and texts and all(map(_WRITTEN_ID.fullmatch, texts)):
         return 4
+    if first and column.type is not ColumnType.TEXT and AMOUNTS.isdisjoint(words):
+        return 5
     # A price or a count is unique only by chance.
     return _UNNAMED if column.type is ColumnType.TEXT else None
 

@@ -40,23 +40,31 @@ def located(source: str, base: Path) -> Place:
         SourceError: there is nothing, or nothing that is read. ConfigError: a format that rowvec does not read.
     """
     paths = _patterns(source, base)
-    files = find(paths, base)
+    try:
+        files = find(paths, base)
+    except SourceError as error:
+        if error.transient or "://" in source:
+            raise
+        raise SourceError(f"There is no file {source}.", hint=error.hint) from error
     kinds = Counter(_format(file.name) for file in files)
     if len(kinds) > 1:
         counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
         raise ConfigError(
             f"{redact(source)} has files of several formats: {counted}.",
-            hint=f"Say which of them are the rows: {redact(_within(source, '*' + _ending(files[0].name)))}",
+            hint=f"Say which of them are the rows: --from '{redact(_within(source, '*' + _ending(files[0].name)))}'",
         )
     declared = any(_suffix(file.name) not in _FORMATS for file in files)
-    return Place(paths, files, name_of(source), next(iter(kinds)), declared)
+    name = name_of(source if "://" in source else str(base / Path(source).expanduser()))
+    return Place(paths, files, name, next(iter(kinds)), declared)
 
 
 def name_of(source: str) -> str:
     """After the file, or the folder where the file's name is only a pattern."""
-    for part in reversed(PurePosixPath(re.sub(r"^\w+://([^/]*@)?", "", source).partition("?")[0]).parts):
-        plain = part[: len(part) - len(_ending(part))].replace("*", "").strip(" -_.~/")
-        if plain:
+    path = re.sub(r"^\w+://([^/]*@)?", "", source).partition("?")[0] if "://" in source else source
+    last, *folders = reversed(PurePosixPath(path or "/").parts)
+    for part in (last.removesuffix(_ending(last)), *folders):
+        plain = part.replace("*", "").strip(" -_.~/")
+        if re.search(r"[^\W\d_]", plain):
             return plain
     return "rows"
 
@@ -73,9 +81,11 @@ def _patterns(source: str, base: Path) -> tuple[str, ...]:
         return _in_folder(source, base)
     if path.exists() or "*" in source:
         return (source,)
-    beside = sorted(each.name for each in path.parent.iterdir()) if path.parent.is_dir() else []
-    hint = suggestion(path.name, beside) + " A database is named by its URL, such as postgresql://user@host/name."
-    raise SourceError(f"There is no file or folder {source}.", hint=hint)
+    hint = f"There is no folder {path.parent} either."
+    if path.parent.is_dir():
+        hint = suggestion(path.name, sorted(each.name for each in path.parent.iterdir()))
+    database = "A database is named by its URL, such as postgresql://user@host/name."
+    raise SourceError(f"There is no file or folder {source}.", hint=f"{hint} {database}")
 
 
 def _in_folder(source: str, base: Path) -> tuple[str, ...]:

@@ -10,14 +10,12 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rowvec.sources.propose.keys import name_words
+from rowvec.sources.propose.keys import AMOUNTS, name_words
 from rowvec.sources.told_types import Tally
 from rowvec.types import ColumnType
 
 _WITH_ZEROS = "sku code isbn ean gtin upc mpn barcode zip zipcode postcode plz phone telephone mobile fax vat"
 _CODES = frozenset(_WITH_ZEROS.split())
-_MONEY = "price cost amount total revenue salary fee tax discount budget balance"
-_AMOUNTS = frozenset(_MONEY.split())
 _WRITTEN_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]{1,4})?")
 _NUMBERS = (ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL)
 _DATES = (ColumnType.DATE, ColumnType.TIMESTAMP)
@@ -58,7 +56,7 @@ def _declared(name: str, kind: ColumnType, values: Sequence[Any], *, is_key: boo
 
 def _is_amount(words: Sequence[str], values: Sequence[Any]) -> bool:
     texts = [value for value in values if isinstance(value, str)]
-    if not _AMOUNTS.isdisjoint(words):
+    if not AMOUNTS.isdisjoint(words):
         return all(map(_WRITTEN_AMOUNT.fullmatch, texts))
     # 2.50 is written so by whoever counts in hundredths.
     return (

@@ -60,8 +60,9 @@ class Survey:
 
     def rows_with(self, name: str, value: Any) -> list[str]:
         """Where the first two rows are that have this value."""
+        several = len(self.files) > 1
         places = (
-            f"{file.name}, {self._form.line} {line}"
+            (f"{file.name}, " if several else "") + f"{self._form.line} {line}"
             for file in self.files
             for line, row in rows_of(file, self._form, [name])
             if str(row.get(name)) == str(value)
