@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import httpx
+import httpx2
 import pytest
 
 pytest.importorskip("mcp", reason="the extra `mcp` is not installed")
@@ -141,7 +142,7 @@ async def over_http(url: str, key: str) -> AsyncIterator[Client]:
     from mcp.client.streamable_http import streamable_http_client
 
     async with (
-        httpx.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {key}"}) as http,
         Client(streamable_http_client(url, http_client=http)) as client,
     ):
         yield client

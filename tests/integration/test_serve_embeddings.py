@@ -17,7 +17,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import Document, Row
+from rowvec.types import Document, Fingerprint, Row
 from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, serving
 
 TEXTS = ["brake pads", "a longer text with several words", "ünïcödé ✓"]
@@ -74,8 +74,11 @@ class Kept:
     def embedder(self, settings: str) -> Embedder:
         return self._pipeline.embedder
 
-    def documents(self, settings: str) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+    def documents(self, settings: str, model: Fingerprint) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
         return self._pipeline.to_document, self._pipeline.text_columns
+
+    def passages(self, settings: str) -> None:
+        return None
 
     def close(self) -> None:
         pass
