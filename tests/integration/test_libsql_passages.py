@@ -69,7 +69,6 @@ def store(path: Path) -> Iterator[LibsqlStore]:
 DAMAGE: dict[str, tuple[str, dict[Drift, tuple[int, list[int]]]]] = {
     "gap": (f"delete from {PASSAGES} where n = 1", {Drift.PASSAGES: (1, [1])}),
     "first": (f"delete from {PASSAGES} where n = 0", {Drift.PASSAGES: (1, [1])}),
-    "alone": (f"delete from {PASSAGES} where n > 0", {Drift.PASSAGES: (1, [1])}),
     "beyond": (f'update {PASSAGES} set "end" = 999 where n = 2', {Drift.PASSAGES: (1, [1])}),
     "empty": (f'update {PASSAGES} set "end" = start where n = 0', {Drift.PASSAGES: (1, [1])}),
     "order": (f"update {PASSAGES} set start = 1 where n = 2", {Drift.PASSAGES: (1, [1])}),
