@@ -313,8 +313,9 @@ class Entry(NamedTuple):
     expected: bytes | None
     truncated: bool = False
     passages: tuple[Passage, ...] = ()
-    """In the order of the text; empty where the text is one passage, whose vector is the row's. One that has no vector
-    yet, or was refused, is left out, and the text hash says then that the row is not current."""
+    """In the order of the text; empty where the text is one passage, whose vector is the row's."""
+    partial: bool = False
+    """Passages without a vector are left out: the text hash says that the row is not current."""
 
 
 class Refusal(NamedTuple):

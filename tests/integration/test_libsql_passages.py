@@ -19,14 +19,14 @@ import pytest
 from rowvec.errors import StoreError
 from rowvec.stores.auditor import Audited, Drift
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
-from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.libsql import LibsqlStore, passages
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.support.killpoints import Step
 from rowvec.testing.contract.samples import document
 from rowvec.testing.contract.store_passages import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Y, Z, divided, kept, plain
-from rowvec.types import Column, ColumnType, Entry, Passage, Vectors, WriteBatch
+from rowvec.types import Column, ColumnType, Entry, Passage, StoredText, Vectors, WriteBatch
 from tests.support import digest
 
 TEXTS, PASSAGES = "rowvec_kept_texts_items_1", "rowvec_passages_items_1"
@@ -69,7 +69,6 @@ def store(path: Path) -> Iterator[LibsqlStore]:
 DAMAGE: dict[str, tuple[str, dict[Drift, tuple[int, list[int]]]]] = {
     "gap": (f"delete from {PASSAGES} where n = 1", {Drift.PASSAGES: (1, [1])}),
     "first": (f"delete from {PASSAGES} where n = 0", {Drift.PASSAGES: (1, [1])}),
-    "alone": (f"delete from {PASSAGES} where n > 0", {Drift.PASSAGES: (1, [1])}),
     "beyond": (f'update {PASSAGES} set "end" = 999 where n = 2', {Drift.PASSAGES: (1, [1])}),
     "empty": (f'update {PASSAGES} set "end" = start where n = 0', {Drift.PASSAGES: (1, [1])}),
     "order": (f"update {PASSAGES} set start = 1 where n = 2", {Drift.PASSAGES: (1, [1])}),
@@ -213,6 +212,22 @@ def test_what_else_has_the_name_of_the_view_is_left_alone(path: Path) -> None:
 
 
 # Tables that were lost, and columns of another type
+
+
+def test_passages_of_before_are_not_shown_in_the_text_of_after(
+    store: LibsqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = passages._kept
+    longer = divided(1, ("A", W), ("nother text.", Z))._replace(expected=ONE.document.text_hash)
+
+    def between(*arguments: Any) -> Any:
+        assert write(store, longer) == 0
+        return read(*arguments)
+
+    monkeypatch.setattr(passages, "_kept", between)
+    assert rows(store).texts([1]) == {1: StoredText("Another text.")}
+    monkeypatch.setattr(passages, "_kept", read)
+    assert rows(store).texts([1]) == {1: kept(longer)}
 
 
 def test_a_lost_table_of_texts_is_made_again_and_filled_by_the_next_sync(store: LibsqlStore, path: Path) -> None:

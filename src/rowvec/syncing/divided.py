@@ -33,6 +33,9 @@ class Divided:
         self._left = len(cut.pieces)
         self._held = change.before.text_hash if change.before is not None else None
         """The text hash in the ledger."""
+        self._held_before = self._held
+        self.unfit = False
+        """The store has refused a part of the row: no further one is offered."""
 
     @property
     def whole(self) -> bool:
@@ -76,16 +79,21 @@ class Divided:
         if not known:
             return None
         document, expected = self.change.document, self._held
-        if len(known) < len(self.pieces):
+        partial = len(known) < len(self.pieces)
+        if partial:
             document = document._replace(text_hash=incomplete(document.text_hash))
-        self._held = document.text_hash
+        self._held_before, self._held = self._held, document.text_hash
         weights = [piece.tokens for piece, _, _ in known]
         mean = mean_of([vector.vector for _, _, vector in known], weights, normalized=self._normalized)
         truncated = self.cut_off or any(vector.truncated for _, _, vector in known)
         passages = tuple(
             Passage(piece.start, piece.end, text_hash, vector.vector) for piece, text_hash, vector in known
         )
-        return Entry(document, mean, expected, truncated, passages)
+        return Entry(document, mean, expected, truncated, passages, partial)
+
+    def refused(self) -> None:
+        """What `entry` gave last was not stored."""
+        self.unfit, self._held = True, self._held_before
 
 
 class Part(NamedTuple):

@@ -242,7 +242,6 @@ class Engine:
             self._window_bytes += len(change.document.text)
 
     def _take_row(self, row: Divided, known: dict[bytes, TextVector]) -> None:
-        self._window_bytes += len(row.change.document.text)
         for place, text_hash in enumerate(row.hashes):
             vector = known.get(text_hash)
             if vector is not None:
@@ -251,6 +250,9 @@ class Engine:
                 self._want(row.text(place), Part(row, place), row.longest)
         if row.whole:
             self.writer.add_row(row)
+        elif self._window:
+            # The text stays in memory; what waits for nothing to be sent must not count, or it would wait for ever.
+            self._window_bytes += len(row.change.document.text)
 
     def _known_texts(self, changes: list[Change], rows: list[Divided | None]) -> dict[bytes, TextVector]:
         """Vectors of passages, and of whole texts in the live generation."""

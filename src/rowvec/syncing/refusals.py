@@ -108,6 +108,8 @@ class RowWriter:
         if isinstance(item, Entry | Document) and self._without_metadata(batch, name, item, error, written):
             return
         written.refused[key] = name
+        if isinstance(item, Entry) and item.partial:
+            return  # What becomes of the whole row is decided, and put on record, later.
         stored = self._generation.lookup([key])
         text_hash = item.document.text_hash if isinstance(item, Entry) else getattr(item, "text_hash", b"")
         failure = new_failure(key, error, text_hash, stored.get(key), dt.datetime.now(dt.UTC))

@@ -46,6 +46,8 @@ class Writer:
         self._report, self._amend = report, amend
         self._counted: dict[Key, tuple[tuple[str, ...], Document]] = {}
         """Rows in the batch, and the fields of the report that each is counted in."""
+        self._parts: dict[Key, Divided] = {}
+        """Rows of which the batch has a part."""
         self._bytes = 0
         """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
         self._committed_at = time.monotonic()
@@ -87,9 +89,10 @@ class Writer:
 
     def add_part(self, row: Divided) -> None:
         """What is there of a row: it was paid for. The row is counted when it is whole."""
-        entry = row.entry()
+        entry = None if row.unfit else row.entry()
         if entry is not None:
             self._append(entry)
+            self._parts[entry.document.key] = row
 
     def _append(self, entry: Entry) -> None:
         self.batch.entries.append(entry)
@@ -111,6 +114,7 @@ class Writer:
         if self._amend is not None:
             self._amend(batch)
         counted, self._counted = self._counted, {}
+        parts, self._parts = self._parts, {}
         written = self._rows.write(batch)
         report = self._report
         report.conflicts += written.conflicts
@@ -118,8 +122,9 @@ class Writer:
         for key, place in written.refused.items():
             # What was counted when it was decided did not come about.
             if place in ("entries", "updates"):
-                if key not in counted:
-                    continue  # A part of a row: it is counted when the row is whole.
+                if key in parts:
+                    parts[key].refused()
+                    continue  # It is counted when the row is whole.
                 names, document = counted[key]
                 for name in names:
                     setattr(report, name, getattr(report, name) - 1)

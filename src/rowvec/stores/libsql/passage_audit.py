@@ -59,7 +59,7 @@ def _broken(tables: Tables, spec: TableSpec, *, texts: bool) -> tuple[str, Value
     beyond = f'or max(p."end") > (select length(x.text) from {tables.kept_texts} as x where x.id = p."row")'
     return (
         f"""t.rowid in (select p."row" from {passages} as p group by p."row"
-            having count(*) < 2 or min(p.n) <> 0 or max(p.n) <> count(*) - 1
+            having min(p.n) <> 0 or max(p.n) <> count(*) - 1
             or min(p.start >= ifnull({before}, 0) and p."end" > p.start and {sound}) = 0 {beyond if texts else ""})""",
         (bytes(size),),
     )

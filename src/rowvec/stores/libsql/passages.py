@@ -84,14 +84,16 @@ def texts(
     found: dict[Key, StoredText] = {}
     for part in chunks(keys, _KEYS) if spec.keeps_texts else ():
         passages = _passages(database, tables, spec, metric, part, vector) if spec.has_passages else {}
-        for key, text in _kept(database, tables, spec, part):
-            found[key] = StoredText(text, tuple(passages.get(key, ())))
+        for key, text_hash, text in _kept(database, tables, spec, part):
+            # Where the row was written between the two reads, its former passages are not of this text.
+            found[key] = StoredText(text, tuple(passages.get((key, text_hash), ())))
     return found
 
 
 def _kept(database: Database, tables: Tables, spec: TableSpec, keys: Sequence[Key]) -> list[Values]:
     key = f"t.{quoted(spec.key)}"
-    sql = f"""select {key}, x.text from {tables.vectors} as t join {tables.kept_texts} as x on x.id = t.rowid
+    sql = f"""select {key}, t.text_hash, x.text
+        from {tables.vectors} as t join {tables.kept_texts} as x on x.id = t.rowid
         where {key} in ({marks(len(keys))})"""
     try:
         rows = database.query(sql, keys_in(keys))
@@ -102,22 +104,23 @@ def _kept(database: Database, tables: Tables, spec: TableSpec, keys: Sequence[Ke
             raise
         # No sync of this version has prepared the store yet, or one that keeps no texts has.
         return []
-    return [(key_of(each, spec.key_type), text) for each, text in rows]
+    return [(key_of(each, spec.key_type), text_hash, text) for each, text_hash, text in rows]
 
 
 def _passages(
     database: Database, tables: Tables, spec: TableSpec, metric: str, keys: Sequence[Key], vector: Vector | None
-) -> dict[Key, list[ScoredPassage]]:
+) -> dict[tuple[Key, bytes], list[ScoredPassage]]:
+    """By the key of their row and its text hash."""
     value, values = ("null", ()) if vector is None else distance(metric, vector, "p")
     key = f"t.{quoted(spec.key)}"
     rows = database.query(
-        f"""select {key}, p.start, p."end", {value} from {tables.vectors} as t
+        f"""select {key}, t.text_hash, p.start, p."end", {value} from {tables.vectors} as t
             join {tables.passages} as p on p."row" = t.rowid
             where {key} in ({marks(len(keys))}) order by 1, p.n""",
         (*values, *keys_in(keys)),
     )
-    scored = [None] * len(rows) if vector is None else scores([row[3] for row in rows], metric, vector)
-    found: dict[Key, list[ScoredPassage]] = {}
-    for (each, start, end, _), score in zip(rows, scored, strict=True):
-        found.setdefault(key_of(each, spec.key_type), []).append(ScoredPassage(start, end, score))
+    scored = [None] * len(rows) if vector is None else scores([row[4] for row in rows], metric, vector)
+    found: dict[tuple[Key, bytes], list[ScoredPassage]] = {}
+    for (each, text_hash, start, end, _), score in zip(rows, scored, strict=True):
+        found.setdefault((key_of(each, spec.key_type), text_hash), []).append(ScoredPassage(start, end, score))
     return found

@@ -28,7 +28,7 @@ _BROKEN = """select key from (
     from (select p.*, lag(start) over w as before, lag("end") over w as reached from {passages} p
         window w as (partition by key order by n)) each group by key
 ) s where {held} and (
-    passages < 2 or first <> 0 or last <> passages - 1 or disordered or strange or empty or {beyond})"""
+    first <> 0 or last <> passages - 1 or disordered or strange or empty or {beyond})"""
 _BEYOND = "exists (select from {texts} x where x.key = s.key and length(x.text) < reach)"
 
 
