@@ -59,6 +59,11 @@ class _Cursor(psycopg.Cursor[Any]):
         return super().execute(query, params, **options)
 
 
+def rendered(statement: sql.Composed) -> bytes:
+    """Its text, for a statement that is executed with values again and again."""
+    return _doubled(statement).as_bytes(None)
+
+
 def _doubled(part: sql.Composable) -> sql.Composable:
     if isinstance(part, sql.Composed):
         return sql.Composed([_doubled(inner) for inner in part])
@@ -221,15 +226,20 @@ def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def one_snapshot(connection: psycopg.Connection[Any]) -> Iterator[None]:
+def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Iterator[None]:
     """See one state of the tables in several statements that only read.
 
     Inside a caller's transaction its isolation level stands.
+
+    Args:
+        settings: statements that set something for the transaction; they cost no round trip of their own.
     """
     if connection.info.transaction_status is not TransactionStatus.IDLE:
+        if settings:
+            connection.execute(settings.encode())
         yield
         return
-    connection.execute("begin isolation level repeatable read, read only")
+    connection.execute(f"begin isolation level repeatable read, read only; {settings}".encode())
     try:
         yield
     except BaseException:

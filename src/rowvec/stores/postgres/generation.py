@@ -25,7 +25,7 @@ from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.postgres.vector_index.blended import Side, blended, scores
+from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
 from rowvec.stores.postgres.writes import Writer
@@ -84,6 +84,7 @@ class PostgresGeneration:
         rows = VectorTable(names, self._key, metric, storage, spec.dimension)
         parts = VectorTable(self.beside.passages, sql.Identifier("key"), metric, storage, spec.dimension)
         self.index = Indexes(sessions, rows, wanted, parts if spec.has_passages else None)
+        self._blend = Blend(rows, parts) if spec.has_passages else None
         self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
         self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
         self._fence = fence
@@ -239,10 +240,10 @@ class PostgresGeneration:
 
         def look(connection: Connection) -> Ranked:
             serving = None if exact else index.usable(connection)
-            if index.passages is None or not self._divided(connection):
+            if self._blend is None or index.passages is None or not self._divided(connection):
                 return nearest(connection, index.table, value, limit, condition, serving)
-            parts = Side(index.passages.table, None if exact else index.passages.usable(connection))
-            return blended(connection, Side(index.table, serving), parts, value, limit, condition)
+            parts = None if exact else index.passages.usable(connection)
+            return self._blend.nearest(connection, (serving, parts), value, limit, condition)
 
         return self._read(look)
 
@@ -250,12 +251,11 @@ class PostgresGeneration:
         if not keys:
             return {}
         value: Vector = np.asarray(vector, dtype=np.float32)
-        table, passages = self.index.table, self.index.passages
 
         def look(connection: Connection) -> Ranked:
-            if passages is None or not self._divided(connection):
-                return similarities(connection, table, value, keys)
-            return scores(connection, table, passages.table, value, keys)
+            if self._blend is None or not self._divided(connection):
+                return similarities(connection, self.index.table, value, keys)
+            return self._blend.scores(connection, value, keys)
 
         found = self._read(look)
         return dict(zip(found.keys, found.scores, strict=True))

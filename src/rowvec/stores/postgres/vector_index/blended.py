@@ -4,6 +4,8 @@ Half of the score is in one list, ordered by the vectors of rows, and half in an
 Both are read from the top; a row that neither has shown so far is at most as near as the two last ones together. So
 reading ends as soon as enough of those that were seen are nearer than that: the threshold algorithm (Fagin, Lotem and
 Naor, "Optimal aggregation algorithms for middleware", 2003). A row without passages counts in the first list alone.
+
+One statement reads both lists and compares those rows that may be among the hits: as a rule a search asks once.
 """
 
 from __future__ import annotations
@@ -16,155 +18,252 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.connect import one_snapshot
+from rowvec.stores.postgres.connect import one_snapshot, rendered
+from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
+    EFFORT,
     EVERYTHING,
+    MAX_EF,
     Condition,
     Serving,
     VectorTable,
     is_narrow,
-    nearest,
     ranked,
 )
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
+Indexes = tuple[Serving | None, Serving | None]
+"""Those that serve the vectors of rows and of passages."""
+Distances = list[tuple[Key, float]]
 
-ROWS, PASSAGES = 20, 20
-"""Read of each list at first, beside what is asked for."""
+READ, LEAST = 2, 20
+"""Of each list are read at first: this many for each row that is asked for, and no fewer than that."""
 GROWTH, ROUNDS = 2, 3
 """How much more is read each time, and how often at most: an approximate index is not worth more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One of the two tables, with the index that serves it."""
+class _Read:
+    """What one reading of both lists has shown. Distances are infinite where a list has ended before.
 
-    table: VectorTable
-    index: Serving | None
+    Attributes:
+        compared: with their distances, nearest first.
+        others: with the least distance that they can have.
+        full: whether each list gave as many as it was asked for.
+        last: the distances at the ends of both lists.
+    """
+
+    compared: Distances
+    others: Distances
+    full: tuple[bool, bool]
+    last: tuple[float, float]
+
+    @property
+    def unseen(self) -> float:
+        """The least distance of a row that neither list has shown."""
+        row, passage = (last if full else math.inf for last, full in zip(self.last, self.full, strict=True))
+        return min(row, (row + passage) / 2)
 
 
-def blended(
-    connection: Connection, rows: Side, passages: Side, vector: Vector, limit: int, where: Condition | None
-) -> Ranked:
-    """Up to `limit` keys by falling score, and whether every matching row and passage was compared."""
-    with one_snapshot(connection):
+class Blend:
+    """Searches rows by their own vectors and by those of their passages."""
+
+    def __init__(self, rows: VectorTable, passages: VectorTable) -> None:
+        self._rows, self._passages = rows, passages
+        self._known: dict[tuple[object, ...], bytes] = {}
+
+    def nearest(
+        self, connection: Connection, indexes: Indexes, vector: Vector, limit: int, where: Condition | None
+    ) -> Ranked:
+        """Up to `limit` keys by falling score, and whether every matching row and passage was compared."""
         if limit < 1:
             return Ranked([], [], exact=True, complete=True)
-        if rows.index is None and passages.index is None:
-            return _all(connection, rows.table, passages.table, vector, limit, where, few=False)
-        if where is not None and is_narrow(connection, rows.table, where):
-            return _all(connection, rows.table, passages.table, vector, limit, where, few=True)
-        found = _united(connection, rows, passages, vector, limit, where)
-    return Ranked(found.keys[:limit], found.scores[:limit], exact=False, complete=True)
+        if indexes == (None, None):
+            return self._all(connection, vector, limit, where or EVERYTHING, few=False)
+        settings = _settings(indexes, max(LEAST, READ * limit))
+        if where is None:
+            with one_snapshot(connection, settings):
+                return self._united(connection, indexes, vector, limit, None)
+        with one_snapshot(connection):
+            if is_narrow(connection, self._rows, where):
+                return self._all(connection, vector, limit, where, few=True)
+            connection.execute(settings.encode())
+            return self._united(connection, indexes, vector, limit, where)
+
+    def scores(self, connection: Connection, vector: Vector, keys: Sequence[Key]) -> Ranked:
+        """Of those of the keys that have a vector, the nearest first."""
+        return ranked(self._rows, self._distances(connection, vector, keys), exact=True)
+
+    def _united(
+        self, connection: Connection, indexes: Indexes, vector: Vector, limit: int, where: Condition | None
+    ) -> Ranked:
+        many = max(LEAST, READ * limit)
+        for last in reversed(range(ROUNDS)):
+            read = self._read(connection, indexes, vector, limit, many, where)
+            if not all(full or index is None for full, index in zip(read.full, indexes, strict=True)):
+                # An index gives up where too few of many rows match.
+                indexes = tuple(index if full else None for full, index in zip(read.full, indexes, strict=True))  # type: ignore[assignment]
+                connection.execute("set local enable_seqscan to default")
+                read = self._read(connection, indexes, vector, limit, many, where)
+            found = self._completed(connection, indexes, vector, limit, many, where, read)
+            if not last or len(found) < limit or found[limit - 1][1] <= read.unseen:
+                break
+            many *= GROWTH
+        return ranked(self._rows, found[:limit], exact=False)
+
+    def _completed(
+        self,
+        connection: Connection,
+        indexes: Indexes,
+        vector: Vector,
+        limit: int,
+        many: int,
+        where: Condition | None,
+        read: _Read,
+    ) -> Distances:
+        """The same, compared with those that may be nearer, and with rows of texts that the indexes leave out."""
+        worst = read.compared[limit - 1][1] if len(read.compared) >= limit else math.inf
+        more = {key for key, least in read.others if least <= worst}
+        tables = ((self._rows, where), (self._passages, where and self._through(where)))
+        for (table, condition), index, end in zip(tables, indexes, read.last, strict=True):
+            near = index.repeated.near(vector, table.metric, end) if index else []
+            if near:
+                text, values = (condition or EVERYTHING).sql, (condition or EVERYTHING).values
+                rows = repeated.rows_of(connection, table.names, table.key, near, many, text, values)
+                more.update(key for key, _ in rows)
+        more.difference_update(key for key, _ in read.compared)
+        if not more:
+            return read.compared
+        others = self._distances(connection, vector, list(more))
+        # What is not a number, the distance of a vector of zeros, is not near either.
+        return sorted([*read.compared, *others], key=lambda each: (math.isnan(each[1]), each[1], each[0]))
+
+    # Statements
+
+    def _read(
+        self, connection: Connection, indexes: Indexes, vector: Vector, limit: int, many: int, where: Condition | None
+    ) -> _Read:
+        conditions = (where or EVERYTHING, self._through(where) if where else EVERYTHING)
+        values: list[Any] = []
+        for index, condition in zip(indexes, conditions, strict=True):
+            values += [vector, *condition.values, *([vector] if index else []), many]
+        values += [vector, vector, vector, max(LEAST, READ * limit)]
+        # A plan for any values of a filter would be one for none.
+        rows = connection.execute(
+            self._reading(indexes, where, conditions), values, binary=True, prepare=False if where else None
+        ).fetchall()
+        compared = [(key, distance) for key, distance, *_ in rows if distance is not None]
+        others = [(key, least) for key, _, least, place, *_ in rows if place > max(LEAST, READ * limit)]
+        if not rows:
+            return _Read([], [], (False, False), (math.inf, math.inf))
+        own, passages, last, last_passage = rows[0][4:]
+        ends = (math.inf if last is None else last, math.inf if last_passage is None else last_passage)
+        return _Read(compared, others, (own == many, passages == many), ends)
+
+    def _reading(
+        self, indexes: Indexes, where: Condition | None, conditions: tuple[Condition, Condition]
+    ) -> bytes | sql.Composed:
+        chosen = tuple(index and (index.status.precision, index.status.definition) for index in indexes)
+        if where is None and chosen in self._known:
+            return self._known[chosen]
+        lists = [
+            _list(table, index, condition)
+            for table, index, condition in zip((self._rows, self._passages), indexes, conditions, strict=True)
+        ]
+        statement = sql.SQL(_READING).format(
+            rows=lists[0], parts=lists[1], key=self._rows.key, op=sql.SQL(DISTANCE[self._rows.metric]),
+            passages=self._passages.names.sql, **self._rows.names.parts,
+        )  # fmt: skip
+        if where is not None:
+            return statement
+        self._known = {**self._known, chosen: rendered(statement)}
+        return self._known[chosen]
+
+    def _distances(self, connection: Connection, vector: Vector, keys: Sequence[Key]) -> Distances:
+        found = Condition(sql.SQL("t.{} = any(%s)").format(self._rows.key), [list(keys)])
+        return self._compare(connection, vector, None, found, few=True)
+
+    def _all(self, connection: Connection, vector: Vector, limit: int | None, where: Condition, *, few: bool) -> Ranked:
+        return ranked(self._rows, self._compare(connection, vector, limit, where, few=few), exact=True)
+
+    def _compare(
+        self, connection: Connection, vector: Vector, limit: int | None, where: Condition, *, few: bool
+    ) -> Distances:
+        """Compare every matching row and all its passages.
+
+        Args:
+            few: look up the passages of each row; otherwise read them all at once.
+        """
+        statement = sql.SQL(_COMPARING).format(
+            grouped=sql.SQL(_LOOKED_UP if few else _GROUPED).format(
+                passages=self._passages.names.sql, key=self._rows.key, op=sql.SQL(DISTANCE[self._rows.metric])
+            ),
+            key=self._rows.key, op=sql.SQL(DISTANCE[self._rows.metric]), where=where.sql, **self._rows.names.parts,
+        )  # fmt: skip
+        return connection.execute(statement, [vector, vector, *where.values, limit], binary=True).fetchall()
+
+    def _through(self, where: Condition) -> Condition:
+        """The same filter for passages: that of their rows. Both tables are called `t`, each where it is meant."""
+        statement = sql.SQL("t.key in (select t.{key} from {table} t where t.{embedding} is not null and {where})")
+        parts = self._rows.names.parts
+        return Condition(statement.format(key=self._rows.key, where=where.sql, **parts), where.values)
 
 
-def scores(
-    connection: Connection, rows: VectorTable, passages: VectorTable, vector: Vector, keys: Sequence[Key]
-) -> Ranked:
-    """Of those of the keys that have a vector, the nearest first."""
-    found = Condition(sql.SQL("t.{} = any(%s)").format(rows.key), [list(keys)])
-    return _all(connection, rows, passages, vector, None, found, few=True)
+def _settings(indexes: Indexes, many: int) -> str:
+    """Both lists are read by one statement, so under one effort: the greater one."""
+    said = []
+    for kind, scan in (("hnsw", "hnsw.ef_search"), ("ivfflat", "ivfflat.probes")):
+        found = [each.status for each in indexes if each is not None and each.status.kind == kind]
+        if found:
+            effort = max(each.effort or EFFORT[kind] for each in found)
+            effort = min(MAX_EF, max(effort, many)) if kind == "hnsw" else effort
+            said.append(f"set local {scan} = {effort}; set local {kind}.iterative_scan = relaxed_order")
+            said += ["set local enable_seqscan = off"] if kind == "hnsw" else []
+    return "; ".join(said)
 
 
-def _united(
-    connection: Connection, rows: Side, passages: Side, vector: Vector, limit: int, where: Condition | None
-) -> Ranked:
-    of_passages = None if where is None else _through(rows.table, where)
-    many, parts = 2 * limit + ROWS, 2 * limit + PASSAGES
-    for _ in range(ROUNDS):
-        near = _ask(connection, rows, vector, many, where)
-        near_parts = _ask(connection, passages, vector, parts, of_passages)
-        own = dict(zip(near.keys, near.scores, strict=True))
-        best: dict[Key, float] = {}
-        for key, score in zip(near_parts.keys, near_parts.scores, strict=True):
-            best.setdefault(key, score)
-        last = near.scores[-1] if len(near.keys) == many else -math.inf
-        last_part = near_parts.scores[-1] if len(near_parts.keys) == parts else -math.inf
-        found = _best(connection, rows.table, passages.table, vector, limit, own, best, (last, last_part))
-        unseen = max(last, (last + last_part) / 2)
-        if len(found.keys) < limit or found.scores[limit - 1] >= unseen:
-            break
-        many, parts = GROWTH * many, GROWTH * parts
-    return found
-
-
-def _best(
-    connection: Connection,
-    rows: VectorTable,
-    passages: VectorTable,
-    vector: Vector,
-    limit: int,
-    own: dict[Key, float],
-    best: dict[Key, float],
-    last: tuple[float, float],
-) -> Ranked:
-    """Those that may be among the first `limit`, with their scores: all are compared whose bound is above the worst."""
-
-    def bound(key: Key) -> float:
-        if key not in best:
-            # It may have no passages.
-            return max(own[key], (own[key] + last[1]) / 2)
-        return (own.get(key, last[0]) + best[key]) / 2
-
-    bounds = sorted(((bound(key), key) for key in {*own, *best}), key=lambda each: -each[0])
-    keys = [key for _, key in bounds]
-    first = min(len(keys), 2 * limit)
-    found = scores(connection, rows, passages, vector, keys[:first])
-    worst = found.scores[limit - 1] if len(found.keys) >= limit else -math.inf
-    more = [key for high, key in bounds[first:] if high >= worst]
-    if not more:
-        return found
-    others = scores(connection, rows, passages, vector, more)
-    both = sorted(
-        zip([*found.scores, *others.scores], [*found.keys, *others.keys], strict=True), key=lambda each: -each[0]
-    )
-    return Ranked([key for _, key in both], [score for score, _ in both], exact=False, complete=True)
-
-
-def _ask(connection: Connection, side: Side, vector: Vector, limit: int, where: Condition | None) -> Ranked:
-    if side.index is None:
-        # The index of the other side has set it for the rest of the transaction.
-        connection.execute("set local enable_seqscan to default")
-    return nearest(connection, side.table, vector, limit, where, side.index, spare=1)
-
-
-def _through(rows: VectorTable, where: Condition) -> Condition:
-    """The same filter for passages: that of their rows. Both tables are called `t`, each where it is meant."""
-    statement = sql.SQL("t.key in (select t.{key} from {table} t where t.{embedding} is not null and {where})")
-    return Condition(statement.format(key=rows.key, where=where.sql, **rows.names.parts), where.values)
-
-
-def _all(
-    connection: Connection,
-    rows: VectorTable,
-    passages: VectorTable,
-    vector: Vector,
-    limit: int | None,
-    where: Condition | None,
-    *,
-    few: bool,
-) -> Ranked:
-    """Compare every matching row and all its passages.
-
-    Args:
-        few: look up the passages of each row; otherwise read them all at once.
-    """
-    condition = where or EVERYTHING
-    grouped = (
-        "lateral (select min(p.embedding {op} %b) as near from {passages} p where p.key = t.{key}) best on true"
-        if few
-        else "(select p.key, min(p.embedding {op} %b) as near from {passages} p group by 1) best on best.key = t.{key}"
-    )
-    statement = sql.SQL(
+def _list(table: VectorTable, index: Serving | None, where: Condition) -> sql.Composed:
+    """The nearest of one table, by its index or by comparing all."""
+    near = "select t.{key} as key, t.{embedding} {op} %b as distance from {table} t where t.{embedding} is not null"
+    if index is None:
         # The fence keeps the planner from an approximate index, which could leave out matching rows.
-        "select key, coalesce((own + near) / 2, own) as distance from (select t.{key} as key,"
-        f" t.{{embedding}} {{op}} %b as own, best.near from {{table}} t left join {grouped}"
-        " where t.{embedding} is not null and {where} offset 0) compared order by distance, key limit %s"
-    ).format(
-        key=rows.key, op=sql.SQL(DISTANCE[rows.metric]), passages=passages.names.sql, where=condition.sql,
-        **rows.names.parts,
+        text = f"select * from ({near} and {{where}} offset 0) compared order by distance limit %s"
+        cast, held = "", sql.SQL("true")
+    else:
+        text = f"{near} and {{where}} and {{held}} order by t.{{embedding}}{{cast}} {{op}} %b{{cast}} limit %s"
+        same = index.status.precision == table.storage
+        cast, held = "" if same else f"::{index.status.precision}({table.dimension})", index.repeated.condition  # type: ignore[assignment]
+    return sql.SQL(text).format(
+        key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, held=held, cast=sql.SQL(cast),
+        **table.names.parts,
     )  # fmt: skip
-    found = connection.execute(statement, [vector, vector, *condition.values, limit], binary=True).fetchall()
-    return ranked(rows, found, exact=True)
+
+
+_LOOKED_UP = "lateral (select min(p.embedding {op} %b) as near from {passages} p where p.key = t.{key}) best on true"
+_GROUPED = "(select p.key, min(p.embedding {op} %b) as near from {passages} p group by 1) best on best.key = t.{key}"
+_COMPARING = (
+    # The fence keeps the planner from an approximate index, which could leave out matching rows.
+    "select key, coalesce((own + near) / 2, own) as distance from (select t.{key} as key,"
+    " t.{embedding} {op} %b as own, best.near from {table} t left join {grouped}"
+    " where t.{embedding} is not null and {where} offset 0) compared order by distance, key limit %s"
+)
+_READING = (
+    "with own as materialized ({rows}), parts as materialized ({parts}),"
+    " ends as materialized (select * from (select count(*) as rows, max(distance) as last from own) a,"
+    " (select count(*) as passages, max(distance) as last_passage from parts) b),"
+    # A row that only the first list shows may have no passages.
+    " seen as (select key, case when best.distance is null"
+    " then least(own.distance, (own.distance + last_passage) / 2)"
+    " else (coalesce(own.distance, last, best.distance) + best.distance) / 2 end as least"
+    " from ends cross join (own full join (select key, min(distance) as distance from parts group by 1) best"
+    " using (key))),"
+    " placed as materialized (select key, least, row_number() over (order by least) as place from seen)"
+    " select placed.key, compared.distance, least, place, rows, passages, last, last_passage"
+    " from ends cross join placed left join lateral"
+    " (select coalesce(((t.{embedding} {op} %b) + best.near) / 2, t.{embedding} {op} %b) as distance from {table} t,"
+    " lateral (select min(p.embedding {op} %b) as near from {passages} p where p.key = t.{key}) best"
+    " where t.{key} = placed.key and t.{embedding} is not null offset 0) compared on place <= %s"
+    " order by compared.distance, placed.key"
+)

@@ -65,22 +65,17 @@ def nearest(
     limit: int,
     where: Condition | None,
     index: Serving | None,
-    *,
-    spare: int = FILTERED_CANDIDATES,
 ) -> Ranked:
     """Up to `limit` keys by rising distance, and whether every matching row was compared.
 
     With a filter the planner's estimate decides: few matching rows are compared one by one, many are taken
     from the index by pgvector's iterative scan. If that comes back short, everything is compared after all, so
     an answer never holds fewer rows than match.
-
-    Args:
-        spare: how many candidates an index gives for each row of an answer where there is a filter.
     """
     condition = where or EVERYTHING
     if index is None or (where is not None and is_narrow(connection, table, where)):
         return _exact(connection, table, vector, limit, condition)
-    found = _approximate(connection, table, vector, limit, condition, index, spare)
+    found = _approximate(connection, table, vector, limit, condition, index)
     if len(found) < limit:
         return _exact(connection, table, vector, limit, condition)
     near = index.repeated.near(vector, table.metric, found[-1][1])
@@ -123,13 +118,7 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
 
 
 def _approximate(
-    connection: Connection,
-    table: VectorTable,
-    vector: Vector,
-    limit: int,
-    where: Condition,
-    serving: Serving,
-    spare: int,
+    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, serving: Serving
 ) -> list[tuple[Key, float]]:
     index, operator = serving.status, sql.SQL(DISTANCE[table.metric])
     cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
@@ -142,7 +131,7 @@ def _approximate(
         key=table.key, where=where.sql, held=serving.repeated.condition, cast=cast, op=operator, **table.names.parts
     )
     filtered = where is not EVERYTHING
-    candidates = limit * spare if filtered else limit
+    candidates = limit * FILTERED_CANDIDATES if filtered else limit
     values = [*where.values, vector, candidates, vector, limit]
     with one_snapshot(connection):
         connection.execute(_effort(index, candidates, filtered=filtered))
