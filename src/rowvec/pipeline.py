@@ -9,6 +9,7 @@ from typing import Protocol
 from rowvec.embedders.base import Embedder
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support.hashes import covering
@@ -48,6 +49,7 @@ class Pipeline:
     former: Former | None = None
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
+    reranker: Reranker | None = None
 
     @property
     def documents(self) -> Callable[[Row], Document]:
@@ -57,6 +59,8 @@ class Pipeline:
     def close(self) -> None:
         if self.former is not None:
             self.former.close()
+        if self.reranker is not None:
+            self.reranker.close()
         self.embedder.close()
         self.store.close()
         self.source.close()

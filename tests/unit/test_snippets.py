@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowvec.snippets import STRETCH, WHOLE, Asked, between_words, passages
+from rowvec.searcher.snippets import STRETCH, WHOLE, Asked, between_words
+from rowvec.searcher.snippets import passages_of as passages
 from rowvec.types import FoundPassage, ScoredPassage, StoredText
 
 BRAKES = Asked.of("brake pads for trains", "english")

@@ -30,6 +30,7 @@ from rowvec.types import (
     Standing,
     State,
     Stored,
+    StoredText,
     TextVector,
     Unfit,
     UnfitValue,
@@ -290,6 +291,11 @@ class MemoryGeneration:
             return {}
         matrix = np.stack([self._made.records[key].vector for key in known])
         return dict(zip(known, similarity(self._store.metric, matrix, vector), strict=True))
+
+    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        with self._store.tables.guard:
+            records = {key: self._made.records[key] for key in keys if key in self._made.records}
+        return {key: StoredText(each.document.text) for key, each in records.items()} if self.spec.keeps_texts else {}
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         if self._made.spec.language is None:
