@@ -25,6 +25,7 @@ from rowvec.evaluation.gate import Gate
 from rowvec.generations.kept_settings import KeptSettings, kept, remembered_columns
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support import keys
@@ -89,8 +90,7 @@ def _assembled(
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
     columns = [*recipe.columns, *declared.store.metadata]
     source.select(columns)
-    ranking = Ranking(**declared.search.model_dump())
-    ranking.check(declared.store.metadata)
+    ranking = build_ranking(declared)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
@@ -123,6 +123,7 @@ def _assembled(
             declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         gate=_gate(declared),
+        reranker=build_reranker(declared),
     )
 
 
@@ -168,6 +169,32 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     kind = kinds.get("embedder", declared.embedder.kind)
     return cast(Embedder, kind.build(declared.embedder, Building(declared.name, budget=budget)))
+
+
+def build_ranking(declared: PipelineConfig) -> Ranking:
+    """Raises ConfigError when it names a column that is not metadata."""
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank"}))
+    ranking.check(declared.store.metadata)
+    return ranking
+
+
+def build_reranker(declared: PipelineConfig) -> Reranker | None:
+    """None where searches keep their own order. Raises ConfigError for a key or a proxy that cannot work."""
+    chosen = declared.search.rerank
+    if chosen is None:
+        return None
+    from rowvec.rerankers.pricing import RerankPrice
+    from rowvec.rerankers.service import ServiceReranker
+
+    assert chosen.url is not None
+    return ServiceReranker(
+        chosen.kind, chosen.url, chosen.model,
+        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable or "search.rerank.api_key", needs_key=chosen.key_variable is not None,
+        top=chosen.top, weight=chosen.weight, timeout=chosen.timeout,
+        price=RerankPrice(chosen.price_per_million or 0.0, chosen.price_per_search or 0.0),
+        budget=Budget(chosen.max_cost),
+    )  # fmt: skip
 
 
 def build_store(

@@ -91,6 +91,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
         if unset is None:
             yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
+        yield from _reranker(declared)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -115,6 +116,19 @@ def _model(pipeline: Pipeline) -> Check:
     known = [getattr(embedder, name, "") for name in ("how", "prompt_note")]
     said = [model.model, f"{model.dimension} dimensions", model.precision, *known]
     return Check("model", True, ", ".join(filter(None, said)))
+
+
+def _reranker(declared: PipelineConfig) -> Iterator[Check]:
+    """It is not asked: a request may be billed."""
+    chosen = declared.search.rerank
+    if chosen is None:
+        return
+    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, the first {chosen.top} hits of a search"
+    variable = chosen.key_variable
+    if variable is not None and chosen.api_key is None:
+        yield Check("rerank", False, f"{said}: {variable} is not set", f"export {variable}=…, or put it in .env.")
+        return
+    yield Check("rerank", True, f"{said}, within {1000 * chosen.timeout:,.0f} ms")
 
 
 def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:

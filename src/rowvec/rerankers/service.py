@@ -18,7 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rowvec.embedders.pricing import Budget, Hold
-from rowvec.errors import BudgetExceeded
+from rowvec.errors import BudgetExceeded, RowvecError
 from rowvec.rerankers import wire
 from rowvec.rerankers.pricing import RerankPrice
 from rowvec.rerankers.wire import SHAPES, Unusable
@@ -31,6 +31,8 @@ logger = logging.getLogger("rowvec.rerank")
 
 AT_ONCE = 16
 """Requests; further ones wait, and are not sent once nobody waits for them."""
+LATE = 5
+"""A request may take so many times what a search waits: its answer is paid, and of use to the next one who asks."""
 KEPT = 256
 """Answers."""
 MOST_BYTES = 4_000_000
@@ -52,7 +54,7 @@ class ServiceReranker:
         budget: counts the money, and may stop it.
 
     Raises:
-        ConfigError: a key or an environment that cannot work, before anything is sent.
+        ConfigError: a key that no request can carry.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class ServiceReranker:
         self._shape, self._url, self._model = SHAPES[kind], url, model
         self._key = checked_key(api_key, key_env)
         self._missing = key_env if needs_key and self._key is None else None
-        self._http = http_client(url, self._key, timeout, AT_ONCE)
+        self._http: httpx2.Client | None = None
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rowvec-rerank")
         self._answers: OrderedDict[bytes, Future[list[float]]] = OrderedDict()
         self._lock = threading.Lock()
@@ -90,13 +92,13 @@ class ServiceReranker:
         return self.budget.spent + self.budget.lost
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float] | None:
-        deadline = time.monotonic() + self.timeout
         most = self._shape.most
         found: list[float] = []
         try:
             if self._missing is not None:
                 raise Unusable(f"needs a key, but {self._missing} is not set")
-            parts = [self._asked(query, texts[start : start + most]) for start in range(0, len(texts), most)]
+            client, deadline = self._client(), time.monotonic() + self.timeout
+            parts = [self._asked(client, query, texts[start : start + most]) for start in range(0, len(texts), most)]
             for part in parts:
                 found += self._awaited(part, deadline)
         except Unusable as problem:
@@ -104,15 +106,24 @@ class ServiceReranker:
             return None
         except Exception as error:
             # A search has its hits: whatever is wrong with the reranker must not cost them.
-            self._tell(f"failed: {type(error).__name__}")
+            self._tell(f"failed: {error.message if isinstance(error, RowvecError) else type(error).__name__}")
             return None
         return found
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-        self._http.close()
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
 
-    def _asked(self, query: str, texts: Sequence[str]) -> Future[list[float]]:
+    def _client(self) -> httpx2.Client:
+        """Made by the first search, before its time runs: certificates take a while to load, and a sync needs none."""
+        with self._lock:
+            if self._http is None:
+                self._http = http_client(self._url, self._key, LATE * self.timeout, AT_ONCE)
+            return self._http
+
+    def _asked(self, client: httpx2.Client, query: str, texts: Sequence[str]) -> Future[list[float]]:
         """The answer to this question, asked now unless it has been."""
         body = wire.request(self._shape, self._model, query, texts)
         question = hashlib.sha256(body).digest()
@@ -121,7 +132,7 @@ class ServiceReranker:
             if known is not None:
                 self._answers.move_to_end(question)
                 return known
-            asked = self._threads.submit(self._send, body, query, texts)
+            asked = self._threads.submit(self._send, client, body, query, texts)
             self._answers[question] = asked
             if len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
@@ -141,17 +152,17 @@ class ServiceReranker:
             asked.cancel()
             raise Unusable(f"did not answer within {1000 * self.timeout:,.0f} ms") from None
 
-    def _send(self, body: bytes, query: str, texts: Sequence[str]) -> list[float]:
+    def _send(self, client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]) -> list[float]:
         most = self.price.most(query, texts)
         try:
             with self.budget.hold(most) as hold:
-                answer = self._answer(body, hold, most)
+                answer = self._answer(client, body, hold, most)
                 hold.pay(self.price.billed(wire.usage_of(answer), most), wire.usage_of(answer).tokens or 0)
         except BudgetExceeded as error:
             raise Unusable(f"was not asked. {error.message.removesuffix('.')}") from None
         return wire.scores_of(self._shape, answer, len(texts))
 
-    def _answer(self, body: bytes, hold: Hold, most: float) -> object:
+    def _answer(self, client: httpx2.Client, body: bytes, hold: Hold, most: float) -> object:
         """
         Raises:
             Unusable: no JSON came with a status of success. What it may have cost is booked.
@@ -159,7 +170,7 @@ class ServiceReranker:
         import httpx2
 
         try:
-            status, content = self._exchanged(body)
+            status, content = self._exchanged(client, body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             raise Unusable("cannot be reached") from None
         except (httpx2.HTTPError, Unusable) as error:
@@ -175,17 +186,17 @@ class ServiceReranker:
             hold.lose(most)
             raise
 
-    def _exchanged(self, body: bytes) -> tuple[int, bytes]:
+    def _exchanged(self, client: httpx2.Client, body: bytes) -> tuple[int, bytes]:
         """Status and body of the answer, unless it is endless."""
-        until, content = time.monotonic() + 2 * self.timeout, bytearray()
+        until, content = time.monotonic() + LATE * self.timeout, bytearray()
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        with self._http.stream("POST", self._url, content=body, headers=headers) as response:
+        with client.stream("POST", self._url, content=body, headers=headers) as response:
             for part in response.iter_bytes():
                 content += part
                 if len(content) > MOST_BYTES:
                     raise Unusable(f"answered with more than {MOST_BYTES:,} bytes")
                 if time.monotonic() > until:
-                    raise Unusable(f"did not end its answer within {2000 * self.timeout:,.0f} ms")
+                    raise Unusable(f"did not end its answer within {1000 * LATE * self.timeout:,.0f} ms")
             return response.status_code, bytes(content)
 
     def _broken(self, error: httpx2.HTTPError | Unusable) -> str:
