@@ -104,8 +104,8 @@ class _Handler(Handler):
         owner, kind = self.owner, PATHS[self.path]
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         texts = body["texts" if kind == "tei" else "documents"]
-        scheme, _, key = self.headers.get("Authorization", "").partition(" ")
-        key = key if scheme == "Bearer" else None
+        scheme, _, sent = self.headers.get("Authorization", "").partition(" ")
+        key = sent if scheme == "Bearer" else None
         with owner.lock:
             owner.log.append(Asked(kind, body["query"], tuple(texts), body, key, time.monotonic()))
             fault = owner.script.popleft() if owner.script else owner.always
@@ -121,7 +121,7 @@ class _Handler(Handler):
         if fault is Fault.CUT:
             self.close_connection = True
             return
-        answer = _PLAIN.get(fault or "") or self._answer(kind, body, texts, fault, tokens)
+        answer = (fault and _PLAIN.get(fault)) or self._answer(kind, body, texts, fault, tokens)
         if fault is Fault.DRIP:
             self._drip(answer)
             return

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rowvec.assemble import build_ranking, build_reranker
+from rowvec.cli.check import _reranker
 from rowvec.config.rerank import RerankConfig
 from rowvec.ranking import Ranking
 from rowvec.rerankers.service import ServiceReranker
@@ -60,3 +61,14 @@ def test_a_wrong_key_is_not_shown(tmp_path: Path) -> None:
 def test_the_other_settings_of_a_search_stay(tmp_path: Path) -> None:
     table = 'search = { fusion = "rrf", rerank = { kind = "tei", url = "http://127.0.0.1:8080/rerank" } }'
     assert build_ranking(pipeline(tmp_path, table)) == Ranking(fusion="rrf", static_weight=0.2)
+
+
+def test_check_says_what_is_asked_and_whose_key_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
+    table = 'search = { rerank = { kind = "voyage", model = "rerank-2.5" } }'
+    (missing,) = _reranker(pipeline(tmp_path, table))
+    assert not missing.ok and "VOYAGE_API_KEY is not set" in missing.detail
+    monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
+    (there,) = _reranker(pipeline(tmp_path, table))
+    assert there.ok and "within 300 ms" in there.detail and SECRET not in there.detail
+    assert list(_reranker(pipeline(tmp_path))) == []

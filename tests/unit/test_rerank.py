@@ -255,7 +255,7 @@ def test_the_weight_leaves_a_part_to_the_search_and_explain_shows_it(products: P
     for hit in explained[:50]:
         assert hit.parts is not None and hit.parts["rerank"] == number(hit.metadata["name"])
         assert hit.parts["final"] == hit.score
-    assert all(hit.parts["rerank"] is None for hit in explained[50:])
+    assert all(hit.parts is not None and hit.parts["rerank"] is None for hit in explained[50:])
 
 
 def test_a_static_score_counts_as_before(products: Pipeline, reranker: Any) -> None:

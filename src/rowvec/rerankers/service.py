@@ -1,8 +1,9 @@
 """A reranker behind HTTP: Cohere, Jina, Voyage, text-embeddings-inference, and whatever speaks as they do.
 
 A request runs in a thread of its own, and the search waits for it no longer than `timeout`: the timeouts of an HTTP
-client are of single reads, and a server that sends a byte now and then would hold a search for minutes. Nothing is sent
-twice. An answer is kept for the same question, also one that came too late for the search that asked.
+client are of single reads, and a server that sends a byte now and then would hold a search for minutes. No process
+waits for such a thread at its end, as it would for those of an executor. Nothing is sent twice. An answer is kept for
+the same question, also one that came too late for the search that asked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -78,7 +79,7 @@ class ServiceReranker:
         self._key = checked_key(api_key, key_env)
         self._missing = key_env if needs_key and self._key is None else None
         self._http: httpx2.Client | None = None
-        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="rowvec-rerank")
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._answers: OrderedDict[bytes, Future[list[float]]] = OrderedDict()
         self._lock = threading.Lock()
         self._said = float("-inf")
@@ -111,7 +112,6 @@ class ServiceReranker:
         return found
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
         with self._lock:
             if self._http is not None:
                 self._http.close()
@@ -132,12 +132,26 @@ class ServiceReranker:
             if known is not None:
                 self._answers.move_to_end(question)
                 return known
-            asked = self._threads.submit(self._send, client, body, query, texts)
+            asked: Future[list[float]] = Future()
             self._answers[question] = asked
             if len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
         asked.add_done_callback(lambda done: self._forget_failed(question, done))
+        threading.Thread(
+            target=self._answered, args=(asked, client, body, query, texts), name="rowvec-rerank", daemon=True
+        ).start()
         return asked
+
+    def _answered(
+        self, asked: Future[list[float]], client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]
+    ) -> None:
+        with self._slots:
+            if not asked.set_running_or_notify_cancel():
+                return
+            try:
+                asked.set_result(self._send(client, body, query, texts))
+            except Exception as error:
+                asked.set_exception(error)
 
     def _forget_failed(self, question: bytes, done: Future[list[float]]) -> None:
         if done.cancelled() or done.exception() is not None:
