@@ -25,7 +25,7 @@ TEI_TEXTS = 32
 
 
 class Fault(enum.StrEnum):
-    LATE = "the answer comes after a second"
+    LATE = "the answer comes after ten seconds"
     DRIP = "a byte comes every 50 ms"
     CUT = "the connection breaks after the work"
     ERROR = "500"
@@ -117,7 +117,7 @@ class _Handler(Handler):
         with owner.lock:
             owner.billed += 1
             owner.tokens += (tokens := sum(len(text) // 4 + 1 for text in texts))
-        owner.ending.wait(1.0 if fault is Fault.LATE else owner.latency)
+        owner.ending.wait(10.0 if fault is Fault.LATE else owner.latency)
         if fault is Fault.CUT:
             self.close_connection = True
             return

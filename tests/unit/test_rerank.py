@@ -117,7 +117,7 @@ def test_whatever_goes_wrong_the_search_keeps_its_order(
         plain = found.search(QUERY, mode="semantic", explain=True, passages=1, rerank=False)
         began = time.monotonic()
         answers = [found.search(QUERY, mode="semantic", explain=True, passages=1) for _ in range(2)]
-        assert not slow or time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         server.ending.set()
     for answer in answers:
         assert answer.hits == plain.hits
@@ -169,7 +169,10 @@ def test_the_same_question_is_paid_once_whoever_asks(products: Pipeline, reranke
         assert found.reranker is not None and found.reranker.spent == pytest.approx(0.002)
 
 
-def test_an_answer_that_came_too_late_is_there_for_the_next_search(products: Pipeline, reranker: Any) -> None:
+def test_an_answer_that_came_too_late_is_there_for_the_next_search(
+    products: Pipeline, reranker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "LATE", 100)
     with RerankServer(lambda query, text: number(text), latency=0.3) as server:
         found = searcher(products, reranker(server, timeout=0.2))
         assert found.search(QUERY).reranked is False
