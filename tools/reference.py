@@ -78,6 +78,7 @@ def sections() -> dict[str, type[BaseModel]]:
     """The tables of a rowvec.toml, as they are written, and their models."""
     from rowvec.config import kinds, models
     from rowvec.config.load import PARTS
+    from rowvec.config.rerank import RerankConfig
     from rowvec.config.workers import ScheduleConfig, WorkersConfig
 
     found: dict[str, type[BaseModel]] = {"[pipelines.NAME]": models.PipelineTable}
@@ -87,6 +88,7 @@ def sections() -> dict[str, type[BaseModel]]:
         if part == "source":
             found["[pipelines.NAME.text]"] = models.TextConfig
     found["[pipelines.NAME.search]"] = models.SearchConfig
+    found["[pipelines.NAME.search.rerank]"] = RerankConfig
     found["[pipelines.NAME.schedule]"] = ScheduleConfig
     found["[pipelines.NAME.eval]"] = models.EvalConfig
     found["[workers]"] = WorkersConfig

@@ -33,6 +33,7 @@ from rowvec.generations.kept_settings import (
 )
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support import keys
@@ -99,8 +100,7 @@ def _assembled(
     if passages is not None and passages.context:
         # A column that is not there is told of before a model is looked for.
         build_context(source.columns, passages.context)
-    ranking = Ranking(**declared.search.model_dump())
-    ranking.check(declared.store.metadata)
+    ranking = build_ranking(declared)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
@@ -141,6 +141,7 @@ def _assembled(
         ),
         passages=passages,
         gate=_gate(declared),
+        reranker=build_reranker(declared),
     )
 
 
@@ -186,6 +187,32 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     kind = kinds.get("embedder", declared.embedder.kind)
     return cast(Embedder, kind.build(declared.embedder, Building(declared.name, budget=budget)))
+
+
+def build_ranking(declared: PipelineConfig) -> Ranking:
+    """Raises ConfigError when it names a column that is not metadata."""
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank"}))
+    ranking.check(declared.store.metadata)
+    return ranking
+
+
+def build_reranker(declared: PipelineConfig) -> Reranker | None:
+    """None where searches keep their own order. Raises ConfigError for a key or a proxy that cannot work."""
+    chosen = declared.search.rerank
+    if chosen is None:
+        return None
+    from rowvec.rerankers.pricing import RerankPrice
+    from rowvec.rerankers.service import ServiceReranker
+
+    assert chosen.url is not None
+    return ServiceReranker(
+        chosen.kind, chosen.url, chosen.model,
+        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable or "search.rerank.api_key", needs_key=chosen.key_variable is not None,
+        top=chosen.top, weight=chosen.weight, timeout=chosen.timeout,
+        price=RerankPrice(chosen.price_per_million or 0.0, chosen.price_per_search or 0.0),
+        budget=Budget(chosen.max_cost),
+    )  # fmt: skip
 
 
 def build_store(

@@ -6,7 +6,15 @@ from contextlib import ExitStack
 from functools import partial
 
 from rowvec.assemble import assemble as assemble_whole
-from rowvec.assemble import build_embedder, build_source, build_store, check_files, excluded
+from rowvec.assemble import (
+    build_embedder,
+    build_ranking,
+    build_reranker,
+    build_source,
+    build_store,
+    check_files,
+    excluded,
+)
 from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
@@ -18,7 +26,6 @@ from rowvec.generations.kept_settings import (
     with_passages,
 )
 from rowvec.pipeline import Pipeline
-from rowvec.ranking import Ranking
 from rowvec.sources.lazy import LazySource
 from rowvec.stores.base import Ledger, Store, TableSpec
 from rowvec.types import Column, ColumnType, Document, Row
@@ -55,8 +62,7 @@ def _searching(
     source = LazySource(
         declared.source.key, key_type, partial(build_source, declared, remembered_columns(ledger.settings))
     )
-    ranking = Ranking(**declared.search.model_dump())
-    ranking.check(declared.store.metadata)
+    ranking = build_ranking(declared)
     former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)
     embedder = _embedder_for_search(declared, former, ledger)
     passages = passage_settings(declared.text)
@@ -82,6 +88,7 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
+        reranker=build_reranker(declared),
     )
 
 

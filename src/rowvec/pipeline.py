@@ -10,6 +10,7 @@ from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support.hashes import covering
@@ -55,6 +56,7 @@ class Pipeline:
     """How texts that do not fit the window are cut; None where a row has one vector and no more."""
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
+    reranker: Reranker | None = None
 
     @property
     def documents(self) -> Callable[[Row], Document]:
@@ -73,6 +75,8 @@ class Pipeline:
     def close(self) -> None:
         if self.former is not None:
             self.former.close()
+        if self.reranker is not None:
+            self.reranker.close()
         self.embedder.close()
         self.store.close()
         self.source.close()

@@ -90,6 +90,10 @@ class Ranking:
         age_days = max(0.0, (now - moment).total_seconds() / 86400)
         return float(0.5 ** (age_days / self.half_life_days))
 
+    def final(self, relevance: float, static: float | None, decay: float | None) -> float:
+        """The score that a row is placed by."""
+        return (relevance + self.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
+
     @cached_property
     def _expression(self) -> Callable[..., Any] | None:
         return None if self.static is None else _environment().compile_expression(self.static, undefined_to_none=False)

@@ -67,7 +67,7 @@ def test_commands_in_the_prose_exist(page: Path) -> None:
                 mistake = rowvec_mistake(words[1:])
             else:
                 # Here a command may lack its arguments, and a value be a word such as N.
-                options = {name for each in known.params for name in each.opts} | {"--help"}
+                options = {name for each in known.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
                 mistake = next((word for word in words if re.match(r"--?[a-z]", word) and word not in options), None)
             mistakes += [f"{page.name}:{line}: {code}: {mistake}"] if mistake else []
         elif code.startswith(("make ", "pip install ", "python -m ")):
@@ -77,7 +77,8 @@ def test_commands_in_the_prose_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_in_the_prose_exist(page: Path) -> None:
-    options = {name for command in reference.commands().values() for each in command.params for name in each.opts}
+    parameters = [each for command in reference.commands().values() for each in command.params]
+    options = {name for each in parameters for name in (*each.opts, *each.secondary_opts)}
     options |= {"--version", "--verbose", "--help", "--install-completion", "--show-completion"}
     named = {(line, word) for line, code in inline(page) for word in re.findall(r"^--[a-z][a-z-]*", code)}
     assert [f"{page.name}:{line}: {word}" for line, word in sorted(named) if word not in options] == []

@@ -122,6 +122,7 @@ def test_every_mistake_that_the_models_can_find_has_words() -> None:
     for model in (
         TextConfig,
         known_models.PipelineTable,
+        known_models.SearchConfig,
         *(model for models in KINDS.values() for model in models.values()),
     ):
         for name in model.model_fields:

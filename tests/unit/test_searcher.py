@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rowvec import searcher as module
 from rowvec.errors import StoreUnavailable
 from rowvec.filters import Filter
 from rowvec.ranking import Ranking
 from rowvec.searcher import DEPTH, Searcher
+from rowvec.searcher import search as module
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Key, Ranked, Vector
 from tests.integration.serve_rig import product_pipeline

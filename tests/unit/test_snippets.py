@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowvec.snippets import STRETCH, WHOLE, Asked, between_words, passages
+from rowvec.searcher.snippets import READ, STRETCH, WHOLE, Asked, best_passage, between_words
+from rowvec.searcher.snippets import passages_of as passages
 from rowvec.types import FoundPassage, ScoredPassage, StoredText
 
 BRAKES = Asked.of("brake pads for trains", "english")
@@ -84,3 +85,15 @@ def test_what_is_shown_is_what_stands_there(text: str, query: str) -> None:
         assert found.text == text[found.start : found.end]
         places = [place for mark in found.marks for place in mark]
         assert places == sorted(places) and all(0 <= place <= len(found.text) for place in places)
+
+
+def test_what_is_read_of_a_row_is_its_best_passage_or_what_stands_around_the_words() -> None:
+    asked = Asked.of("brake pads", "english")
+    assert best_passage(StoredText("one two", (ScoredPassage(0, 3, 0.2), ScoredPassage(4, 7, 0.7))), asked) == "two"
+    unscored = StoredText("oil filter. brake pads.", (ScoredPassage(0, 11), ScoredPassage(12, 23)))
+    assert best_passage(unscored, asked) == "brake pads."
+    short = "word " * (READ // 5)
+    assert best_passage(StoredText(short), asked) == short
+    read = best_passage(StoredText("word " * 900 + "Brake pads here. " + "more " * 900), asked)
+    assert "Brake pads here." in read and READ - 100 < len(read) <= READ
+    assert best_passage(StoredText("x" * 10_000), asked) == "x" * READ

@@ -187,6 +187,7 @@ class ProjectPipeline:
         explain: bool = False,
         exact: bool = False,
         passages: int = 1,
+        rerank: bool | None = None,
     ) -> SearchResult:
         """The best rows for a query.
 
@@ -197,14 +198,15 @@ class ProjectPipeline:
             explain: give each hit the parts of its score.
             exact: compare every row instead of asking an approximate index.
             passages: give each hit up to so many parts of its text that answer the query, the best first.
+            rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages,
+            passages=passages, rerank=rerank,
         )  # fmt: skip
 
     @method
@@ -379,6 +381,7 @@ class ProjectPipeline:
         modes: Sequence[Mode] = ("semantic", "keyword", "hybrid"),
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
+        rerank: bool | None = None,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -387,8 +390,10 @@ class ProjectPipeline:
             judgements: grades by key by query id, or a file of them (CSV, JSONL or TREC qrels).
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
+            rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
 
         Raises:
+            SearchError: `rerank` without a reranker.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -397,7 +402,9 @@ class ProjectPipeline:
         searcher = self._ready()
 
         def ranker(mode: Mode) -> Callable[[str, int], list[Key]]:
-            return lambda query, depth: [hit.key for hit in searcher.search(query, mode=mode, limit=depth).hits]
+            return lambda query, depth: [
+                hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
+            ]
 
         return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
 

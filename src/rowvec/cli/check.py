@@ -97,6 +97,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
         yield from _long_texts(pipeline, rows)
+        yield from _reranker(declared)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -155,6 +156,19 @@ def _long_texts(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
         f"text.passages = {{}} gives each part of them a vector: {passages}, {output.count(tokens, 'token')}{cost}",
         {"long": len(cuts), "sample": len(texts), "tokens": tokens},
     )  # fmt: skip
+
+
+def _reranker(declared: PipelineConfig) -> Iterator[Check]:
+    """It is not asked: a request may be billed."""
+    chosen = declared.search.rerank
+    if chosen is None:
+        return
+    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, the first {chosen.top} hits of a search"
+    variable = chosen.key_variable
+    if variable is not None and chosen.api_key is None:
+        yield Check("rerank", False, f"{said}: {variable} is not set", f"export {variable}=…, or put it in .env.")
+        return
+    yield Check("rerank", True, f"{said}, within {1000 * chosen.timeout:,.0f} ms")
 
 
 def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:

@@ -23,6 +23,7 @@ from rowvec.cli.options import (
     MaxCost,
     Passages,
     PipelineOption,
+    Rerank,
     RetryFailed,
     Where,
 )
@@ -232,6 +233,7 @@ def search(
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
     exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
     passages: Passages = 1,
+    rerank: Rerank = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
@@ -240,7 +242,7 @@ def search(
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 
@@ -347,6 +349,7 @@ def evaluate(
         list[str] | None, typer.Option("--measure", help="Measure such as nDCG@10 (repeatable).")
     ] = None,
     condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
+    rerank: Rerank = None,
     as_json: Json = False,
 ) -> None:
     """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
@@ -354,7 +357,8 @@ def evaluate(
 
     run(
         config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
-        measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, as_json=as_json,
+        measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, rerank=rerank,
+        as_json=as_json,
     )  # fmt: skip
 
 

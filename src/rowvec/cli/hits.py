@@ -14,6 +14,7 @@ from rowvec.types import FoundPassage, Hit
 
 TITLES = ("title", "name", "label", "subject", "headline")
 PARTS = ("semantic", "keyword", "static", "decay")
+RERANK = "rerank"
 INDENT = 8
 PASSAGE = 320
 """Characters of a passage that a terminal shows."""
@@ -46,6 +47,8 @@ def show(result: SearchResult, key: str, names: Sequence[str], *, explain: bool)
             _block(hit, title, names, explain=explain)
     else:
         _table(result.hits, key, names, explain=explain)
+    if result.reranked is False:
+        output.note("The reranker gave no answer: this is the order without it.")
     if not result.complete:
         output.note("There may be more rows that match.")
 
@@ -57,7 +60,7 @@ def _block(hit: Hit, title: str | None, names: Sequence[str], *, explain: bool) 
     head.append(str(hit.key), "dim")
     _indented(head, hanging=True)
     if explain and hit.parts:
-        told = [f"{part} {hit.parts[part]:.4f}" for part in PARTS if hit.parts.get(part) is not None]
+        told = [f"{part} {hit.parts[part]:.4f}" for part in (*PARTS, RERANK) if hit.parts.get(part) is not None]
         _indented(Text(" · ".join(told), "cyan"))
     values = Text()
     for name in names:
@@ -98,7 +101,9 @@ def marked(passage: FoundPassage, most: int) -> Text:
 
 
 def _table(hits: Sequence[Hit], key: str, names: Sequence[str], *, explain: bool) -> None:
-    parts = PARTS if explain else ()
+    parts = list(PARTS) if explain else []
+    if explain and any(RERANK in (hit.parts or {}) for hit in hits):
+        parts.append(RERANK)
     shown = any(hit.passages for hit in hits)
     output.table(
         ["score", *parts, key, *names, *(["passage"] if shown else [])],

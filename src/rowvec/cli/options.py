@@ -19,6 +19,10 @@ Passages = Annotated[
     int, typer.Option("--passages", min=0, max=20, help="Maximum number of passages shown of each hit.")
 ]
 Columns = Annotated[str | None, typer.Option("--columns", help="Show only these metadata columns, e.g. title,price.")]
+Rerank = Annotated[
+    bool | None,
+    typer.Option("--rerank/--no-rerank", help="Ask the reranker of search.rerank. Default: if there is one."),
+]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]

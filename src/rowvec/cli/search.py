@@ -27,14 +27,16 @@ def search(
     explain: bool,
     exact: bool,
     passages: int,
+    rerank: bool | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
-            query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact, passages=passages
-        )
+            query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
+            passages=passages, rerank=rerank,
+        )  # fmt: skip
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
 
 

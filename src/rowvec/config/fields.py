@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -52,6 +55,24 @@ def clear_url(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def in_clear(base_url: str) -> bool:
+    """What is sent there can be read on the way."""
+    parts = urlsplit(base_url)
+    host = parts.hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost" or host.endswith(".localhost")
+    return parts.scheme == "http" and not here
+
+
+def key_of(variables: Mapping[str, str], url: str) -> str | None:
+    """The variable whose key is for that address, by its host; a subdomain counts too."""
+    host = urlsplit(url).hostname or ""
+    found = (variable for home, variable in variables.items() if host == home or host.endswith(f".{home}"))
+    return next(found, None)
+
+
 def number(value: Any) -> Any:
     if isinstance(value, bool):
         raise wrong("is not a number", "Write a number without quotes.")
@@ -74,6 +95,16 @@ def duration(value: Any) -> Any:
     if not length:
         raise wrong("must be longer than zero", 'Write for example "30m".')
     return length
+
+
+def seconds(value: Any) -> Any:
+    """A number of them, or text: `300ms`, `2s`, `1m`."""
+    if not isinstance(value, str):
+        return number(value)
+    found = re.fullmatch(r"(\d{1,6})(ms|s|m)", value)
+    if found is None:
+        raise wrong("is not a length of time", 'Write for example "300ms", "2s" or a number of seconds.')
+    return int(found[1]) * {"ms": 0.001, "s": 1.0, "m": 60.0}[found[2]]
 
 
 def _language(value: Any) -> Any:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -32,9 +30,12 @@ from rowvec.config.fields import (
     Text_,
     blank_is_none,
     clear_url,
+    in_clear,
+    key_of,
     number,
     wrong,
 )
+from rowvec.config.rerank import RerankConfig
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
@@ -141,20 +142,7 @@ def _lines(value: Any) -> Any:
 
 def key_variable(base_url: str) -> str | None:
     """The variable whose key is for that address; None if a key must be written into the config."""
-    host = urlsplit(base_url).hostname or ""
-    found = (variable for home, variable in KEY_VARIABLES.items() if host == home or host.endswith(f".{home}"))
-    return next(found, None)
-
-
-def in_clear(base_url: str) -> bool:
-    """What is sent there can be read on the way."""
-    parts = urlsplit(base_url)
-    host = parts.hostname or ""
-    try:
-        here = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        here = host == "localhost" or host.endswith(".localhost")
-    return parts.scheme == "http" and not here
+    return key_of(KEY_VARIABLES, base_url)
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
@@ -402,8 +390,10 @@ class SearchConfig(Section):
     """Factor by which `static` is multiplied."""
     decay: OptionalText = None
     """A date or timestamp column: older rows count less."""
-    half_life_days: Annotated[float | None, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = None
+    half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
+    rerank: RerankConfig | None = None
+    """A service that puts the best hits into a better order; its keys are below."""
 
 
 class EvalConfig(Section):

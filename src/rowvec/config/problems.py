@@ -36,6 +36,7 @@ WRONG_TYPES = {
 LIMITS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
 }
 LONGEST_SHOWN = 40
 

@@ -16,6 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, kinds, models
+from rowvec.config.fields import in_clear
 from rowvec.documents.passages import PassageSettings
 from rowvec.documents.text import Documents, Recipe, build_context, build_recipe
 from rowvec.embedders.base import Embedder
@@ -182,7 +183,7 @@ class KeptSettings:
             address = str(values.get("base_url", models.OPENAI))
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
                 values |= {"base_url": today.base_url, "api_key": today.api_key, "allow_http": today.allow_http}
-            elif (variable := models.key_variable(address)) and not models.in_clear(address):
+            elif (variable := models.key_variable(address)) and not in_clear(address):
                 values["api_key"] = os.environ.get(variable)
         return _validated(kind.config, values)
 

@@ -37,6 +37,14 @@ class Metrics:
             "rowvec_search_store_seconds", "Finding the hits of a query.", ["pipeline", "mode"], buckets=SECONDS,
             registry=self.registry,
         )  # fmt: skip
+        self._rerank = Histogram(
+            "rowvec_search_rerank_seconds", "Waiting for the reranker.", ["pipeline"], buckets=SECONDS,
+            registry=self.registry,
+        )  # fmt: skip
+        self._reranks = Counter(
+            "rowvec_search_reranks", "Searches that asked the reranker, by whether it put their hits into order.",
+            ["pipeline", "reranked"], registry=self.registry,
+        )  # fmt: skip
         self._incomplete = Counter(
             "rowvec_searches_incomplete", "Searches with fewer hits than there are matching rows.", ["pipeline"],
             registry=self.registry,
@@ -55,6 +63,9 @@ class Metrics:
         if result.embed_ms:
             self._embed.labels(pipeline).observe(result.embed_ms / 1000)
         self._search.labels(pipeline, mode).observe(result.search_ms / 1000)
+        if result.reranked is not None:
+            self._rerank.labels(pipeline).observe(result.rerank_ms / 1000)
+            self._reranks.labels(pipeline, str(result.reranked).lower()).inc()
         if not result.complete:
             self._incomplete.labels(pipeline).inc()
 
@@ -101,6 +112,9 @@ class _States(Collector):
         cache = CounterMetricFamily(
             "rowvec_query_cache", "Queries, by where their vector came from.", labels=["pipeline", "result"]
         )
+        spent = CounterMetricFamily(
+            "rowvec_rerank_cost_dollars", "What the reranker billed, or may have.", labels=["pipeline"]
+        )
         up = GaugeMetricFamily("rowvec_up", "1 where source and store answer and can be searched.", labels=["pipeline"])
         runs = CounterMetricFamily("rowvec_runs", "Runs, by outcome.", labels=["pipeline", "outcome"])
         seconds = CounterMetricFamily("rowvec_run_seconds", "Duration of runs.", labels=["pipeline", "outcome"])
@@ -108,6 +122,8 @@ class _States(Collector):
         for name, service in self._services.items():
             cache.add_metric([name, "hit"], service.embedder.hits)
             cache.add_metric([name, "miss"], service.embedder.misses)
+            if service.pipeline.reranker is not None:
+                spent.add_metric([name], service.pipeline.reranker.spent)
             try:
                 status = service.status(STATUS_SECONDS)
             except RowvecError:
@@ -121,7 +137,7 @@ class _States(Collector):
                 number = value(status)
                 if number is not None:
                     gauge.add_metric([name], number)
-        yield from (cache, up, runs, seconds, *gauges)
+        yield from (cache, spent, up, runs, seconds, *gauges)
 
 
 class _Tasks(Collector):

@@ -35,6 +35,10 @@ Explain = Annotated[bool, Field(description="Give each hit the parts of its scor
 Passages = Annotated[
     int, Field(ge=0, le=MAX_PASSAGES, description="Maximum number of passages that are shown of each hit.")
 ]
+Rerank = Annotated[
+    bool | None,
+    Field(description="False leaves out the pipeline's reranker. True is refused where there is none."),
+]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
 
@@ -65,6 +69,7 @@ class SearchRequest(Request):
     filters: Filters | None = None
     explain: Explain = False
     passages: Passages = 1
+    rerank: Rerank = None
 
 
 class FilteredRequest(SearchRequest):
@@ -89,7 +94,7 @@ class Hit(BaseModel):
         None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
     )
     explain: dict[str, float | None] | None = Field(
-        None, description="The parts of the score: semantic, keyword, fused, static, decay, final."
+        None, description="The parts of the score: semantic, keyword, fused, static, decay, rerank, final."
     )
 
 
@@ -100,6 +105,12 @@ class SearchReply(BaseModel):
     execution_time_ms: float
     embed_ms: float = Field(description="Turning the query into a vector; about 0 where it was cached.")
     search_ms: float
+    reranked: bool | None = Field(
+        None,
+        description="The reranker put the best hits into order; false where it gave no usable answer in time, and the"
+        " order is that of the search alone. Left out where it was not asked.",
+    )
+    rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
 
 
 class ErrorBody(BaseModel):

@@ -50,7 +50,7 @@ class Service:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
         embedder = CachedQueries(pipeline.embedder, cached_queries)
-        self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former)
+        self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
@@ -122,10 +122,12 @@ class Service:
         conditions: Mapping[str, Any] | str | None = None,
         explain: bool = False,
         passages: int = 0,
+        rerank: bool | None = None,
     ) -> SearchResult:
         """
         Args:
             conditions: a filter as JSON or as text.
+            rerank: False leaves the pipeline's reranker out.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -133,7 +135,9 @@ class Service:
         """
         self.ready()
         where = self._filter(conditions)
-        return self._searcher.search(query, mode=mode, limit=limit, where=where, explain=explain, passages=passages)
+        return self._searcher.search(
+            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank
+        )
 
     def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
         """

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -23,11 +22,11 @@ from rowvec.embedders.openai.limits import Limiter
 from rowvec.embedders.openai.tokens import counter_for
 from rowvec.embedders.pricing import Budget, Price, bare_model
 from rowvec.errors import ConfigError, EmbedderError, TextRefused
+from rowvec.support.services import checked_key, http_client
 from rowvec.support.stretches import stretches
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 if TYPE_CHECKING:
-    import httpx2
     from tokenizers import Tokenizer
 
 OPENAI = "https://api.openai.com/v1"
@@ -97,9 +96,7 @@ class OpenAIEmbedder:
                 f"--max-cost needs a price, but the price of {model!r} is not known.",
                 hint="Set embedder.price_per_million, in US dollars.",
             )
-        self._endpoint = wire.Endpoint(
-            model, wire.checked_url(base_url), key_env, wire.checked_key(api_key, key_env), asked
-        )
+        self._endpoint = wire.Endpoint(model, wire.checked_url(base_url), key_env, checked_key(api_key, key_env), asked)
         self._dimension = dimensions or (self._known.dimension if self._known else None)
         self._tokens = counter_for(bare_model(model), tokenizer)
         self._limiter = Limiter(requests_per_minute, tokens_per_minute)
@@ -111,7 +108,7 @@ class OpenAIEmbedder:
         """It gives certain texts no vector that can be used, however often it is asked."""
         self._proven = False
         self._latency = 0.5
-        self._http = _client(self._endpoint, timeout, concurrency)
+        self._http = http_client(self._endpoint.base_url, self._endpoint.key, timeout, concurrency)
         self._lock = threading.Lock()
         # Held by the one thread that finds out what kind of service this is; its calls come back to it.
         self._first = threading.RLock()
@@ -219,22 +216,3 @@ class OpenAIEmbedder:
             f"{self._endpoint.location} gives {found} dimensions instead of {self._dimension}.",
             hint="The service has changed the model behind this name, or another model has the same name.",
         )
-
-
-def _client(endpoint: wire.Endpoint, timeout: float, connections: int) -> httpx2.Client:
-    import httpx2
-
-    try:
-        return httpx2.Client(
-            headers={"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {},
-            # Loading the certificates takes 0.1 s, and plain http does not need them.
-            verify=urlsplit(endpoint.base_url).scheme == "https",
-            timeout=httpx2.Timeout(timeout, pool=None),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),
-        )
-    # What the environment asks for: a proxy of a kind that it does not know, certificates that are not there.
-    except (ImportError, ValueError, OSError) as error:
-        raise ConfigError(
-            f"No client for {endpoint.base_url} can be set up: {endpoint.quote(str(error))}",
-            hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
-        ) from error

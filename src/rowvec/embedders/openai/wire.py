@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import math
-import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ import numpy as np
 from rowvec.embedders.openai.limits import stated_wait
 from rowvec.embedders.pricing import WITH_KEY, bare_model
 from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.support.services import quoted
 from rowvec.types import Vectors
 
 
@@ -90,20 +90,7 @@ class Endpoint:
 
     def quote(self, message: str) -> str:
         """What the service said, short, on one line and without the key."""
-        said = " ".join(message.split())
-        if self.key:
-            said = said.replace(self.key, "***")
-            # Some services repeat a key with its middle left out.
-            said = _PART_OF_KEY.sub(lambda found: "***" if self._is_part(found[0]) else found[0], said)
-        return said if len(said) <= 300 else said[:300] + " …"
-
-    def _is_part(self, word: str) -> bool:
-        assert self.key is not None
-        return word.startswith(self.key[:SHOWN_OF_KEY]) or word.endswith(self.key[-SHOWN_OF_KEY:])
-
-
-SHOWN_OF_KEY = 4
-_PART_OF_KEY = re.compile(r"[\w*.…-]*[\w*…]")
+        return quoted(message, self.key)
 
 
 def parse(endpoint: Endpoint, content: bytes) -> dict[str, Any]:
@@ -318,15 +305,6 @@ def checked_url(base_url: str) -> str:
             "The base_url of the embedder is not an http address.", hint="For example: https://api.openai.com/v1"
         )
     return base_url.strip().rstrip("/")
-
-
-def checked_key(api_key: str | None, key_env: str) -> str | None:
-    key = (api_key or "").strip()
-    if not key:
-        return None
-    if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ConfigError(f"The key in {key_env} holds characters that keys cannot hold.", hint=f"Set {key_env} again.")
-    return key
 
 
 def checked_dimensions(model: str, dimensions: int | None) -> int | None:

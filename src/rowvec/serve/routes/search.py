@@ -18,6 +18,7 @@ from rowvec.serve.models import (
     Limit,
     Passages,
     QueryText,
+    Rerank,
     SearchMode,
     SearchReply,
     SearchRequest,
@@ -90,9 +91,10 @@ def search_routes(pick: Pick) -> APIRouter:
         where: Where = None,
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
+        rerank: Annotated[Rerank, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
-        return await _search(request, service, query, mode, limit, where, explain, passages)
+        return await _search(request, service, query, mode, limit, where, explain, passages, rerank)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
@@ -112,7 +114,9 @@ def search_routes(pick: Pick) -> APIRouter:
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
-    return await _search(request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages)
+    return await _search(
+        request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank
+    )
 
 
 async def _search(
@@ -124,8 +128,9 @@ async def _search(
     conditions: dict[str, Any] | str | None,
     explain: bool,
     passages: int,
+    rerank: bool | None,
 ) -> Response:
     context = context_of(request)
-    result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages)
+    result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages, rerank)
     context.metrics.searched(service.name, mode, result)
     return search_reply(result)

@@ -2,7 +2,7 @@
 
 import { make } from "./common.js";
 
-const PARTS = { semantic: "meaning", keyword: "words", static: "static", decay: "freshness" };
+const PARTS = { semantic: "meaning", keyword: "words", static: "static", decay: "freshness", rerank: "rerank" };
 const TITLES = ["title", "name", "label", "subject", "headline"];
 
 export function titleColumn(columns) {
@@ -44,11 +44,11 @@ function passage({ text, marks }) {
   return make("blockquote", { className: "passage" }, ...parts.filter((part) => part !== ""));
 }
 
-// A cosine and a factor fill their bar at 1; a keyword score has no such bound, the best hit's fills it.
+// A cosine and a factor fill their bar at 1; a score of words or of a reranker has no such bound, the best hit's fills it.
 function bounds(hits) {
   const largest = (name) => Math.max(0, ...hits.map(({ explain }) => explain?.[name] ?? 0));
   return Object.fromEntries(Object.keys(PARTS).map((name) =>
-    [name, name === "keyword" ? largest(name) : Math.max(1, largest(name))]));
+    [name, name === "keyword" || name === "rerank" ? largest(name) : Math.max(1, largest(name))]));
 }
 
 export function cards(hits, columns, addressOf) {

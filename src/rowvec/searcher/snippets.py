@@ -18,6 +18,8 @@ WHOLE = 400
 """Characters of a text that is shown as a whole."""
 STRETCH = 300
 """Characters that are shown of a longer one, about."""
+READ = 2_000
+"""Characters of a text of one passage that a reranker reads, about: what their windows hold beside a query."""
 LOOKED_AT = 8_000
 """Characters of a text of one passage that are searched for words, and of each passage."""
 NEAR = 40
@@ -56,7 +58,7 @@ class Asked:
         return sum(self.terms[term] for term in {token.term for token in tokens})
 
 
-def passages(
+def passages_of(
     stored: StoredText, asked: Asked, most: int, *, score: float | None = None, by_words: bool = False
 ) -> tuple[FoundPassage, ...]:
     """Up to `most` parts of a row's text, the best first.
@@ -67,13 +69,27 @@ def passages(
     """
     if not stored.passages:
         return (_stretch(stored.text, asked, score),) if stored.text else ()
+    chosen = _best(stored, asked, most, by_words)
+    return tuple(_marked(stored.text, each.start, each.end, asked, each.score) for each in chosen)
+
+
+def best_passage(stored: StoredText, asked: Asked, *, by_words: bool = False) -> str:
+    """The part of a row's text that answers best, with all that stands around it: what a reranker judges the row by."""
+    if stored.passages:
+        (best,) = _best(stored, asked, 1, by_words)
+        return stored.text[best.start : best.end]
+    if len(stored.text) <= READ:
+        return stored.text
+    start, end = _around(stored.text, asked, READ)
+    return stored.text[start:end]
+
+
+def _best(stored: StoredText, asked: Asked, most: int, by_words: bool) -> list[ScoredPassage]:
     if by_words or any(each.score is None for each in stored.passages):
         found = [(asked.worth(asked.found(stored.text[each.start : each.end])), each) for each in stored.passages]
         found.sort(key=lambda pair: -pair[0])
-        chosen = [each for _, each in found[:most]]
-    else:
-        chosen = sorted(stored.passages, key=_falling)[:most]
-    return tuple(_marked(stored.text, each.start, each.end, asked, each.score) for each in chosen)
+        return [each for _, each in found[:most]]
+    return sorted(stored.passages, key=_falling)[:most]
 
 
 def _falling(passage: ScoredPassage) -> float:
@@ -84,19 +100,25 @@ def _falling(passage: ScoredPassage) -> float:
 def _stretch(text: str, asked: Asked, score: float | None) -> FoundPassage:
     if len(text) <= WHOLE:
         return _marked(text, 0, len(text), asked, score)
+    start, end = _around(text, asked, STRETCH)
+    return _marked(text, start, end, asked, score)
+
+
+def _around(text: str, asked: Asked, length: int) -> tuple[int, int]:
+    """The stretch of about this length that says most of the query."""
     tokens = asked.found(text)
-    first = _densest(tokens, asked) if tokens else 0
+    first = _densest(tokens, asked, length) if tokens else 0
     # A little of what stands before the first word tells what it is about.
     start = between_words(text, max(0, first - NEAR))
-    return _marked(text, start, between_words(text, min(len(text), start + STRETCH)), asked, score)
+    return start, between_words(text, min(len(text), start + length))
 
 
-def _densest(tokens: Sequence[Token], asked: Asked) -> int:
-    """Where the stretch begins that says most of the query; the first of several."""
+def _densest(tokens: Sequence[Token], asked: Asked, length: int) -> int:
+    """Where that stretch begins; the first of several."""
     starts = [token.start for token in tokens]
 
     def worth(index: int) -> float:
-        behind = bisect_right(starts, starts[index] + STRETCH - 2 * NEAR)
+        behind = bisect_right(starts, starts[index] + length - 2 * NEAR)
         return asked.worth(tokens[index:behind])
 
     return starts[max(range(len(tokens)), key=lambda index: (worth(index), -index))]

@@ -1,0 +1,231 @@
+"""A reranker behind HTTP: Cohere, Jina, Voyage, text-embeddings-inference, and whatever speaks as they do.
+
+A request runs in a thread of its own, and the search waits for it no longer than `timeout`: the timeouts of an HTTP
+client are of single reads, and a server that sends a byte now and then would hold a search for minutes. No process
+waits for such a thread at its end, as it would for those of an executor. Nothing is sent twice. An answer is kept for
+the same question, also one that came too late for the search that asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rowvec.embedders.pricing import Budget, Hold
+from rowvec.errors import BudgetExceeded, RowvecError
+from rowvec.rerankers import wire
+from rowvec.rerankers.pricing import RerankPrice
+from rowvec.rerankers.wire import SHAPES, Unusable
+from rowvec.support.services import checked_key, http_client, quoted
+
+if TYPE_CHECKING:
+    import httpx2
+
+logger = logging.getLogger("rowvec.rerank")
+
+AT_ONCE = 16
+"""Requests; further ones wait, and are not sent once nobody waits for them."""
+LATE = 5
+"""A request may take so many times what a search waits: its answer is paid, and of use to the next one who asks."""
+KEPT = 256
+"""Answers."""
+MOST_BYTES = 4_000_000
+"""Of an answer."""
+SAID_EVERY = 60.0
+"""Seconds."""
+
+
+class ServiceReranker:
+    """A `Reranker` over HTTP.
+
+    Args:
+        kind: a key of `wire.SHAPES`.
+        url: the whole address that requests go to.
+        model: None where the service has only one.
+        key_env: the variable that the key comes from, for messages.
+        needs_key: the service is known to answer nobody without one.
+        timeout: seconds that a search waits.
+        budget: counts the money, and may stop it.
+
+    Raises:
+        ConfigError: a key that no request can carry.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        url: str,
+        model: str | None = None,
+        *,
+        api_key: str | None = None,
+        key_env: str = "search.rerank.api_key",
+        needs_key: bool = False,
+        top: int = 50,
+        weight: float = 1.0,
+        timeout: float = 0.3,
+        price: RerankPrice = RerankPrice(),
+        budget: Budget | None = None,
+    ) -> None:
+        self.top, self.weight, self.timeout = top, weight, timeout
+        self.price, self.budget = price, budget or Budget()
+        self._shape, self._url, self._model = SHAPES[kind], url, model
+        self._key = checked_key(api_key, key_env)
+        self._missing = key_env if needs_key and self._key is None else None
+        self._http: httpx2.Client | None = None
+        self._slots = threading.BoundedSemaphore(AT_ONCE)
+        self._answers: OrderedDict[bytes, Future[list[float]]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._said = float("-inf")
+        self._unsaid = 0
+
+    def __repr__(self) -> str:
+        return f"ServiceReranker({self._url!r}, model={self._model!r})"
+
+    @property
+    def spent(self) -> float:
+        return self.budget.spent + self.budget.lost
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float] | None:
+        most = self._shape.most
+        found: list[float] = []
+        try:
+            if self._missing is not None:
+                raise Unusable(f"needs a key, but {self._missing} is not set")
+            client, deadline = self._client(), time.monotonic() + self.timeout
+            parts = [self._asked(client, query, texts[start : start + most]) for start in range(0, len(texts), most)]
+            for part in parts:
+                found += self._awaited(part, deadline)
+        except Unusable as problem:
+            self._tell(str(problem))
+            return None
+        except Exception as error:
+            # A search has its hits: whatever is wrong with the reranker must not cost them.
+            self._tell(f"failed: {error.message if isinstance(error, RowvecError) else type(error).__name__}")
+            return None
+        return found
+
+    def close(self) -> None:
+        with self._lock:
+            if self._http is not None:
+                self._http.close()
+
+    def _client(self) -> httpx2.Client:
+        """Made by the first search, before its time runs: certificates take a while to load, and a sync needs none."""
+        with self._lock:
+            if self._http is None:
+                self._http = http_client(self._url, self._key, LATE * self.timeout, AT_ONCE)
+            return self._http
+
+    def _asked(self, client: httpx2.Client, query: str, texts: Sequence[str]) -> Future[list[float]]:
+        """The answer to this question, asked now unless it has been."""
+        body = wire.request(self._shape, self._model, query, texts)
+        question = hashlib.sha256(body).digest()
+        with self._lock:
+            known = self._answers.get(question)
+            if known is not None:
+                self._answers.move_to_end(question)
+                return known
+            asked: Future[list[float]] = Future()
+            self._answers[question] = asked
+            if len(self._answers) > KEPT:
+                self._answers.popitem(last=False)
+        asked.add_done_callback(lambda done: self._forget_failed(question, done))
+        threading.Thread(
+            target=self._answered, args=(asked, client, body, query, texts), name="rowvec-rerank", daemon=True
+        ).start()
+        return asked
+
+    def _answered(
+        self, asked: Future[list[float]], client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]
+    ) -> None:
+        with self._slots:
+            if not asked.set_running_or_notify_cancel():
+                return
+            try:
+                asked.set_result(self._send(client, body, query, texts))
+            except Exception as error:
+                asked.set_exception(error)
+
+    def _forget_failed(self, question: bytes, done: Future[list[float]]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            with self._lock:
+                if self._answers.get(question) is done:
+                    del self._answers[question]
+
+    def _awaited(self, asked: Future[list[float]], deadline: float) -> list[float]:
+        try:
+            return asked.result(max(0.0, deadline - time.monotonic()))
+        except (TimeoutError, CancelledError):
+            asked.cancel()
+            raise Unusable(f"did not answer within {1000 * self.timeout:,.0f} ms") from None
+
+    def _send(self, client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]) -> list[float]:
+        most = self.price.most(query, texts)
+        try:
+            with self.budget.hold(most) as hold:
+                answer = self._answer(client, body, hold, most)
+                hold.pay(self.price.billed(wire.usage_of(answer), most), wire.usage_of(answer).tokens or 0)
+        except BudgetExceeded as error:
+            raise Unusable(f"was not asked. {error.message.removesuffix('.')}") from None
+        return wire.scores_of(self._shape, answer, len(texts))
+
+    def _answer(self, client: httpx2.Client, body: bytes, hold: Hold, most: float) -> object:
+        """
+        Raises:
+            Unusable: no JSON came with a status of success. What it may have cost is booked.
+        """
+        import httpx2
+
+        try:
+            status, content = self._exchanged(client, body)
+        except (httpx2.ConnectError, httpx2.ConnectTimeout):
+            raise Unusable("cannot be reached") from None
+        except (httpx2.HTTPError, Unusable) as error:
+            # The request may have arrived and been billed: nobody knows.
+            hold.lose(most)
+            raise Unusable(self._broken(error)) from None
+        if not 200 <= status < 300:
+            said = quoted(wire.refusal(content), self._key)
+            raise Unusable(f"refused with status {status}{': ' * bool(said)}{said}")
+        try:
+            return wire.parse(content)
+        except Unusable:
+            hold.lose(most)
+            raise
+
+    def _exchanged(self, client: httpx2.Client, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer, unless it is endless."""
+        until, content = time.monotonic() + LATE * self.timeout, bytearray()
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        with client.stream("POST", self._url, content=body, headers=headers) as response:
+            for part in response.iter_bytes():
+                content += part
+                if len(content) > MOST_BYTES:
+                    raise Unusable(f"answered with more than {MOST_BYTES:,} bytes")
+                if time.monotonic() > until:
+                    raise Unusable(f"did not end its answer within {1000 * LATE * self.timeout:,.0f} ms")
+            return response.status_code, bytes(content)
+
+    def _broken(self, error: httpx2.HTTPError | Unusable) -> str:
+        if isinstance(error, Unusable):
+            return str(error)
+        said = quoted(str(error), self._key)
+        return f"broke the connection{': ' * bool(said)}{said}"
+
+    def _tell(self, problem: str) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._said < SAID_EVERY:
+                self._unsaid += 1
+                return
+            self._said, before, self._unsaid = now, self._unsaid, 0
+        more = f" {before:,} searches before this one kept theirs too." if before else ""
+        with suppress(Exception):
+            logger.warning("The reranker at %s %s. The search keeps the order it had.%s", self._url, problem, more)

@@ -1,0 +1,106 @@
+"""The rows that the halves of a search found, and the hits that come of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
+from rowvec.searcher.result import Mode
+from rowvec.stores.base import GenerationHandle
+from rowvec.types import Hit, Key, Ranked, Vector
+
+DEPTH = 200
+"""So many candidates of each kind are fused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    scores: Mapping[Key, float]
+    semantic: Mapping[Key, float]
+    keyword: Mapping[Key, float]
+    exact: bool
+    complete: bool
+    by_words: frozenset[Key] = frozenset()
+    """Rows that only their words found."""
+    first: int = DEPTH
+    """The first ones of `scores` are ranked among each other, and the others after them: whoever asks for a thousand
+    sees the same ten first as whoever asks for ten."""
+
+    @classmethod
+    def alone(cls, ranked: Ranked, mode: Mode, without: Key | None = None) -> Candidates:
+        """Those that one half found."""
+        scores = _scores(ranked)
+        if without is not None:
+            scores.pop(without, None)
+        semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword))
+
+
+def fused(
+    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking
+) -> Candidates:
+    s, k = _scores(semantic), _scores(keyword)
+    by_words = frozenset(k.keys() - s.keys())
+    best_s, best_k = dict(islice(s.items(), DEPTH)), dict(islice(k.items(), DEPTH))
+    if ranking.fusion == "convex":
+        # A row that only its words found has a similarity too: without it, it would count as unrelated.
+        s |= rows.similarities(vector, [key for key in k if key not in s])
+        best_s |= {key: s[key] for key in best_k if key in s}
+    both = _fuse(best_s, best_k, ranking)
+    first = len(both)
+    if limit > DEPTH:
+        both |= {key: score for key, score in _fuse(s, k, ranking).items() if key not in both}
+    return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first)
+
+
+def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> dict[Key, float]:
+    if ranking.fusion == "rrf":
+        return fuse_rrf(semantic, keyword)
+    return fuse_convex(semantic, keyword, ranking.semantic_weight)
+
+
+def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+    now = dt.datetime.now(dt.UTC)
+    keys = list(found.scores)
+    hits: list[Hit] = []
+    for among in (keys[: found.first], keys[found.first :]):
+        lowest = hits[-1].score if hits else math.inf
+        among.sort(key=lambda key: -found.scores[key])
+        # Where nothing reorders them, the values of those that are not shown are not read.
+        step = len(among) if ranking.reorders else limit
+        ranked: list[Hit] = []
+        for start in range(0, len(among), max(step, 1)):
+            if len(hits) + len(ranked) >= limit:
+                break
+            part = among[start : start + step]
+            metadata = rows.metadata(part)
+            # One that is missing was deleted between the two statements.
+            ranked += [
+                _hit(key, metadata[key], found, ranking, now, lowest, explain) for key in part if key in metadata
+            ]
+        hits += sorted(ranked, key=lambda hit: -hit.score)
+    return hits[:limit]
+
+
+def _hit(
+    key: Key, values: Mapping[str, Any], found: Candidates, ranking: Ranking, now: dt.datetime, most: float,
+    explain: bool,
+) -> Hit:  # fmt: skip
+    score = found.scores[key]
+    static = ranking.static_score(values)
+    decay = ranking.decay_factor(values, now)
+    final = min(ranking.final(score, static, decay), most)
+    parts = {
+        "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
+        "static": static, "decay": decay, "final": final,
+    }  # fmt: skip
+    return Hit(key, final, values, parts if explain else None)
+
+
+def _scores(ranked: Ranked) -> dict[Key, float]:
+    return dict(zip(ranked.keys, ranked.scores, strict=True))

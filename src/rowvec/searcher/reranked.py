@@ -1,0 +1,66 @@
+"""The best hits of a search in the order of a reranker, which reads the query beside the best passage of each."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+from rowvec.ranking import Ranking, fuse_convex
+from rowvec.rerankers.base import Reranker
+from rowvec.searcher.candidates import Candidates
+from rowvec.searcher.snippets import Asked, best_passage
+from rowvec.types import Hit, Key, StoredText
+
+
+def reranked(
+    reranker: Reranker,
+    query: str,
+    hits: Sequence[Hit],
+    found: Candidates,
+    texts: Mapping[Key, StoredText],
+    asked: Asked,
+    ranking: Ranking,
+) -> list[Hit] | None:
+    """All hits, the first `reranker.top` of them in a new order; None where the reranker gave no scores.
+
+    Its score takes the place of the score that the halves gave, or a part of it, as `weight` says. A static score and
+    the age of a row count as before.
+    """
+    if not hits:
+        return []
+    best, rest = hits[: reranker.top], hits[reranker.top :]
+    sent = {hit.key: text for hit in best if (text := _text(hit, texts.get(hit.key), asked, found)).strip()}
+    scores = reranker.scores(query, list(sent.values())) if sent else None
+    if scores is None:
+        return None
+    given = dict(zip(sent, scores, strict=True))
+    before = {hit.key: found.scores[hit.key] for hit in best}
+    together, now = fuse_convex(given, before, reranker.weight), dt.datetime.now(dt.UTC)
+    ordered = [_scored(hit, ranking, together[hit.key], given.get(hit.key), now) for hit in best]
+    # A row without a text has no score, and comes after those that have one.
+    ordered.sort(key=lambda hit: (-hit.score, hit.key not in given))
+    lowest = ordered[-1].score
+    return ordered + [_capped(hit, lowest) for hit in rest]
+
+
+def _text(hit: Hit, stored: StoredText | None, asked: Asked, found: Candidates) -> str:
+    """What the reranker reads: where the store keeps no text of a row, its metadata stands in."""
+    if stored is not None and stored.text:
+        return best_passage(stored, asked, by_words=hit.key in found.by_words)
+    return best_passage(
+        StoredText(". ".join(value for value in hit.metadata.values() if isinstance(value, str))), asked
+    )
+
+
+def _scored(hit: Hit, ranking: Ranking, relevance: float, given: float | None, now: dt.datetime) -> Hit:
+    static, decay = ranking.static_score(hit.metadata), ranking.decay_factor(hit.metadata, now)
+    final = ranking.final(relevance, static, decay)
+    parts = None if hit.parts is None else {**hit.parts, "rerank": given, "final": final}
+    return hit._replace(score=final, parts=parts)
+
+
+def _capped(hit: Hit, most: float) -> Hit:
+    """A hit that the reranker has not seen comes after those that it has, and its score says so."""
+    final = min(hit.score, most)
+    parts = None if hit.parts is None else {**hit.parts, "rerank": None, "final": final}
+    return hit._replace(score=final, parts=parts)

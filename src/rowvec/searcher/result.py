@@ -1,0 +1,83 @@
+"""What a search is asked, within its limits, and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rowvec.errors import SearchError
+from rowvec.support.tables import Tabular
+from rowvec.types import Hit
+
+Mode = Literal["semantic", "keyword", "hybrid"]
+
+MAX_LIMIT = 1000
+MAX_QUERY = 10_000
+"""Characters."""
+MAX_PASSAGES = 20
+"""Of a hit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult(Tabular):
+    """Hits, the best first. As rows: one for each hit, its key, its score and its metadata."""
+
+    hits: Sequence[Hit]
+    exact: bool
+    """Every matching row was compared; False when an approximate index answered."""
+    complete: bool
+    """There are as many hits as were asked for, or as there are matching rows."""
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+    reranked: bool | None = None
+    """The reranker has put the best hits into order. False where it gave no answer in time that could be used, and the
+    order is that of the search alone; None where it was not asked."""
+    rerank_ms: float = 0.0
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return [_row(hit) for hit in self.hits]
+
+    def as_dict(self) -> dict[str, Any]:
+        found = {
+            "results": [hit_dict(hit) for hit in self.hits],
+            "exact": self.exact, "complete": self.complete,
+            "execution_time_ms": round(self.embed_ms + self.search_ms + self.rerank_ms, 3),
+            "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
+        }  # fmt: skip
+        if self.reranked is not None:
+            found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
+        return found
+
+
+def _row(hit: Hit) -> dict[str, Any]:
+    """A metadata column that is called `key` or `score` keeps its value under `metadata.key`."""
+    own = {"key": hit.key, "score": hit.score}
+    return {**own, **{f"metadata.{name}" if name in own else name: value for name, value in hit.metadata.items()}}
+
+
+def hit_dict(hit: Hit) -> dict[str, Any]:
+    found: dict[str, Any] = {"id": hit.key, "score": hit.score, "metadata": dict(hit.metadata)}
+    if hit.passages:
+        found["passages"] = [{**each._asdict(), "marks": [list(mark) for mark in each.marks]} for each in hit.passages]
+    if hit.parts is not None:
+        found["explain"] = dict(hit.parts)
+    return found
+
+
+def check_query(query: str, limit: int) -> None:
+    if not query.strip():
+        raise SearchError("The query is empty.", hint="Say in a few words what you look for.")
+    if len(query) > MAX_QUERY:
+        raise SearchError(f"The query has {len(query):,} characters; {MAX_QUERY:,} are the most.")
+    check_limit(limit)
+
+
+def check_passages(passages: int) -> None:
+    if not 0 <= passages <= MAX_PASSAGES:
+        raise SearchError(f"passages is {passages:,}; it must be between 0 and {MAX_PASSAGES}.")
+
+
+def check_limit(limit: int) -> None:
+    if not 1 <= limit <= MAX_LIMIT:
+        raise SearchError(f"The limit is {limit:,}; it must be between 1 and {MAX_LIMIT:,}.")

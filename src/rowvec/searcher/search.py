@@ -1,0 +1,291 @@
+"""From a query to hits: semantic, keyword, hybrid, and similar to a row."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from rowvec.embedders.base import Embedder
+from rowvec.errors import SearchError, StoreError, StoreUnavailable
+from rowvec.filters import Filter
+from rowvec.generations.lifecycle import live_embedder, live_rows, words
+from rowvec.pipeline import Pipeline
+from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
+from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
+from rowvec.searcher.reranked import reranked
+from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
+from rowvec.searcher.snippets import Asked, passages_of
+from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
+from rowvec.types import Fingerprint, Hit, Key, StoredText, Vector
+
+MOST_SWAPS = 5
+"""A query is answered anew so often because another generation went live meanwhile."""
+BESIDE = 16
+"""Keyword halves that run beside their semantic halves at once; further ones run after them."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """The generation that searches see."""
+
+    version: str
+    embedder: Embedder
+    rows: GenerationHandle
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What one generation has for a query; nothing of a store is asked for afterwards."""
+
+    hits: list[Hit]
+    among: Candidates
+    texts: Mapping[Key, StoredText]
+    language: str | None
+    embed_ms: float
+    search_ms: float
+
+    def with_passages(self, hits: Sequence[Hit], asked: Asked, most: int) -> list[Hit]:
+        return [
+            hit._replace(
+                passages=passages_of(
+                    self.texts[hit.key], asked, most,
+                    score=self.among.semantic.get(hit.key), by_words=hit.key in self.among.by_words,
+                )
+            ) if hit.key in self.texts else hit
+            for hit in hits
+        ]  # fmt: skip
+
+
+@dataclass(slots=True)
+class Searcher:
+    """Answers queries for one pipeline. Safe to use from several threads.
+
+    Queries are embedded by the model of the live generation, whatever the config says. An answer goes out only if the
+    same generation was live from the first look to the last: otherwise the query is answered again.
+
+    Args:
+        former: the model of a generation that `embedder` did not make.
+        reranker: puts the best hits of each query into a better order.
+    """
+
+    store: Store
+    embedder: Embedder
+    spec: TableSpec
+    ranking: Ranking = field(default_factory=Ranking)
+    former: Callable[[Ledger], Embedder] | None = None
+    reranker: Reranker | None = None
+    _live: _Live | None = field(default=None, init=False, repr=False)
+    _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
+    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+    _beside: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword"), init=False, repr=False
+    )
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Searcher:
+        """The searcher of a pipeline, checked."""
+        former = partial(live_embedder, pipeline)
+        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher.check()
+        return searcher
+
+    @property
+    def current(self) -> Embedder:
+        """What embeds the queries, as far as is known."""
+        return self._live.embedder if self._live else self.embedder
+
+    @property
+    def rows(self) -> GenerationHandle:
+        """The generation that searches see, as far as is known. Raises as `check` does where none is."""
+        return (self._live or self._look_again(None)).rows
+
+    def check(self) -> None:
+        """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
+        with self._looking:
+            self._live = self._look()
+
+    def _look(self) -> _Live:
+        ledger, rows = live_rows(self.store, self.spec)
+        made, embedder = rows.spec.fingerprint, self.embedder
+        if made is not None and made.of_model != embedder.fingerprint:
+            embedder = self._former(made, ledger)
+        return _Live(ledger.version, embedder, rows)
+
+    def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
+        assert made is not None
+        if made not in self._formers:
+            if self.former is None:
+                raise SearchError(
+                    f"The vectors in {self.store.location} were made by {words(made)}, not by"
+                    f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
+                    hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
+                )
+            self._formers[made] = self.former(ledger)
+        return self._formers[made]
+
+    def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
+        """An answer whose parts are all of the generation that its query was embedded for.
+
+        Raises:
+            StoreUnavailable: generations change places all the time.
+        """
+        live = self._live or self._look_again(None)
+        for _ in range(MOST_SWAPS):
+            try:
+                found = answer(live)
+            except StoreError:
+                # Tables may be gone, or have other columns, because another generation is live now.
+                if self.store.live_version() == live.version:
+                    raise
+            else:
+                if self.store.live_version() == live.version:
+                    return found
+            live = self._look_again(live)
+        raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
+
+    def _look_again(self, seen: _Live | None) -> _Live:
+        with self._looking:
+            # One of several searches that noticed does it for all.
+            if self._live is None or self._live is seen:
+                self._live = self._look()
+            return self._live
+
+    def search(
+        self,
+        query: str,
+        *,
+        mode: Mode = "semantic",
+        limit: int = 10,
+        where: Filter | None = None,
+        explain: bool = False,
+        exact: bool = False,
+        passages: int = 0,
+        ranking: Ranking | None = None,
+        rerank: bool | None = None,
+    ) -> SearchResult:
+        """The best `limit` rows for `query`.
+
+        Args:
+            where: a filter bound to the metadata columns (see filters.bind).
+            explain: give each hit the parts of its score.
+            exact: compare every row instead of asking an approximate index.
+            passages: give each hit up to so many parts of its text that answer the query, the best first.
+            ranking: another way to put scores together than the pipeline's.
+            rerank: False leaves the reranker out. None asks it where there is one.
+
+        Raises:
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
+                reranker.
+            StoreUnavailable: the database does not answer. StoreError: there are no vectors.
+        """
+        check_query(query, limit)
+        check_passages(passages)
+        reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
+        many = limit if reranker is None else max(limit, reranker.top)
+        depth = max(DEPTH, many) if mode == "hybrid" or chosen.reorders else many
+
+        def answer(live: _Live) -> _Found:
+            began, vector = time.perf_counter(), None
+            if mode == "keyword":
+                embedded = began
+                found = Candidates.alone(live.rows.keyword(query, depth, where), mode)
+            elif mode == "semantic":
+                vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+                found = Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
+            else:
+                vector, embedded, found = self._both_halves(live, query, depth, many, where, exact, chosen)
+            hits = hits_of(live.rows, found, many, chosen, explain)
+            read = max(limit if passages else 0, reranker.top if reranker else 0)
+            texts = live.rows.texts([hit.key for hit in hits[:read]], vector) if read else {}
+            done, language = time.perf_counter(), live.rows.spec.language
+            return _Found(hits, found, texts, language, 1000 * (embedded - began), 1000 * (done - embedded))
+
+        # The reranker is paid: it is asked once the generation of the answer is settled.
+        found = self._on_one_generation(answer)
+        return _finished(found, query, limit, passages, reranker, chosen)
+
+    def _both_halves(
+        self,
+        live: _Live,
+        query: str,
+        depth: int,
+        limit: int,
+        where: Filter | None,
+        exact: bool,
+        ranking: Ranking,
+    ) -> tuple[Vector, float, Candidates]:
+        """The query's vector, when there was one, and what both halves found, side by side."""
+        by_words = partial(live.rows.keyword, query, depth, where)
+        beside = self._beside.submit(copy_context().run, by_words)
+        try:
+            vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+            semantic = live.rows.nearest(vector, depth, where, exact=exact)
+        finally:
+            # Nothing of a search works on after its end, and what no thread has begun is done in this one.
+            if not beside.cancel():
+                wait([beside])
+        keyword = by_words() if beside.cancelled() else beside.result()
+        return vector, embedded, fused(live.rows, vector, semantic, keyword, limit, ranking)
+
+    def _asked_reranker(self, rerank: bool | None) -> Reranker | None:
+        if rerank and self.reranker is None:
+            raise SearchError(
+                f"The pipeline {self.spec.pipeline!r} has no reranker.", hint="Set search.rerank in rowvec.toml."
+            )
+        return None if rerank is False else self.reranker
+
+    def similar(
+        self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
+    ) -> SearchResult:
+        """The rows nearest to the row `key`, itself left out. No reranker is asked: there is no query.
+
+        Args:
+            passages: give each hit up to so many of its passages, those nearest to the row first.
+
+        Raises:
+            SearchError: there is no vector for that key.
+        """
+        check_limit(limit)
+        check_passages(passages)
+
+        def answer(live: _Live) -> _Found:
+            began = time.perf_counter()
+            vector = live.rows.vector(key)
+            if vector is None:
+                raise SearchError(
+                    f"There is no vector for the key {key!r} in {self.store.location}.",
+                    hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
+                )
+            depth = max(DEPTH, limit) if self.ranking.reorders else limit
+            ranked = live.rows.nearest(vector, depth + 1, where)
+            found = Candidates.alone(ranked, "semantic", without=key)
+            hits = hits_of(live.rows, found, limit, self.ranking, explain)
+            texts = live.rows.texts([hit.key for hit in hits], vector) if passages else {}
+            return _Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
+
+        return _finished(self._on_one_generation(answer), "", limit, passages, None, self.ranking)
+
+
+def _finished(
+    found: _Found, query: str, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking
+) -> SearchResult:
+    began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
+    asked = Asked.of(query, found.language) if passages or reranker else None
+    if reranker is not None and asked is not None:
+        better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+        hits, done = hits if better is None else better, better is not None
+        rerank_ms = 1000 * (time.perf_counter() - began)
+    hits = hits[:limit]
+    if passages and asked is not None:
+        hits = found.with_passages(hits, asked, passages)
+    search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
+    return SearchResult(hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms)

@@ -1,0 +1,73 @@
+"""What the clients of paid services have in common: connections, keys, and what a service said without its key."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from rowvec.errors import ConfigError
+from rowvec.support.redaction import HIDDEN
+
+if TYPE_CHECKING:
+    import httpx2
+
+SHOWN_OF_KEY = 4
+LONGEST_QUOTE = 300
+_PART_OF_KEY = re.compile(r"[\w*.…-]*[\w*…]")
+
+
+def checked_key(api_key: str | None, key_env: str) -> str | None:
+    """
+    Args:
+        key_env: where the key came from, for the error.
+
+    Raises:
+        ConfigError: no header can carry it.
+    """
+    key = (api_key or "").strip()
+    if not key:
+        return None
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ConfigError(f"The key in {key_env} holds characters that keys cannot hold.", hint=f"Set {key_env} again.")
+    return key
+
+
+def quoted(message: str, key: str | None) -> str:
+    """What a service said, short, on one line and without the key."""
+    said = " ".join(message.split())
+    if key:
+        said = said.replace(key, HIDDEN)
+        # Some services repeat a key with its middle left out.
+        said = _PART_OF_KEY.sub(lambda found: HIDDEN if _is_part(found[0], key) else found[0], said)
+    return said if len(said) <= LONGEST_QUOTE else said[:LONGEST_QUOTE] + " …"
+
+
+def _is_part(word: str, key: str) -> bool:
+    return word.startswith(key[:SHOWN_OF_KEY]) or word.endswith(key[-SHOWN_OF_KEY:])
+
+
+def http_client(url: str, key: str | None, timeout: float, connections: int) -> httpx2.Client:
+    """
+    Args:
+        connections: kept open between requests; there may be more of them.
+
+    Raises:
+        ConfigError: the environment asks for a proxy or for certificates that cannot be used.
+    """
+    import httpx2
+
+    try:
+        return httpx2.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            # Loading the certificates takes 0.1 s, and plain http does not need them.
+            verify=urlsplit(url).scheme == "https",
+            timeout=httpx2.Timeout(timeout, pool=None),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),
+        )
+    # What the environment asks for: a proxy of a kind that it does not know, certificates that are not there.
+    except (ImportError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"No client for {url} can be set up: {quoted(str(error), key)}",
+            hint="Check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, SSL_CERT_FILE and SSL_CERT_DIR in the environment.",
+        ) from error
