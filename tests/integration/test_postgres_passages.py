@@ -175,6 +175,20 @@ def _crowd(spec: TableSpec, rows: int) -> list[Entry]:
     return made
 
 
+def _said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that are executed from now on."""
+    said: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def listened(self: Any, statement: Any, *more: Any, **others: Any) -> Any:
+        text = statement.decode() if isinstance(statement, bytes) else statement
+        said.append(text if isinstance(text, str) else text.as_string(self))
+        return execute(self, statement, *more, **others)
+
+    monkeypatch.setattr(psycopg.Connection, "execute", listened)
+    return said
+
+
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
 def test_an_index_finds_what_comparing_every_passage_finds(
     store: PostgresStore, postgres_url: str, kind: Any, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +221,14 @@ def test_an_index_finds_what_comparing_every_passage_finds(
             hits.append(recall(found.scores, exact.scores) if exact.keys else 1.0)
         assert float(np.mean(hits)) >= 0.95, (kind, share, hits)
         assert found.exact == (share in (10, 0)), "few rows are compared one by one"
+    said = _said(monkeypatch)
+    asks = []
+    for asked in dice.normal(size=(20, 16)).astype(np.float32):
+        said.clear()
+        reader.nearest(asked, 10)
+        asks.append(len(said))
+        assert said[0].startswith("begin isolation level repeatable read, read only; set local")
+    assert sorted(asks)[10] == 2, "one statement reads both lists and compares the rows"
     assert live.index.drop() == 2
     assert live.index.status() == []
 
@@ -215,14 +237,7 @@ def test_a_generation_without_passages_asks_what_it_always_asked(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live = fill(store, WHOLE, TWO)
-    said: list[str] = []
-    execute = psycopg.Connection.execute
-
-    def listened(self: Any, statement: Any, *more: Any, **others: Any) -> Any:
-        said.append(statement if isinstance(statement, str) else statement.as_string(self))
-        return execute(self, statement, *more, **others)
-
-    monkeypatch.setattr(psycopg.Connection, "execute", listened)
+    said = _said(monkeypatch)
     live.nearest(X, 3)
     live.write(WriteBatch([plain(3, "third", Z)]))
     assert said
