@@ -48,6 +48,8 @@ class Record:
     vector: Vector
     truncated: bool
     passages: tuple[Passage, ...] = ()
+    kept: bool = True
+    """Its text is kept for showing it."""
 
 
 @dataclass(slots=True)
@@ -75,6 +77,12 @@ class Made:
     @property
     def fingerprint(self) -> Fingerprint | None:
         return self.spec.fingerprint
+
+    def bring_texts(self, spec: TableSpec) -> None:
+        """Have the next sync write the rows whose texts were not kept, where they are from now on."""
+        for record in self.records.values() if spec.keeps_texts else ():
+            if not record.kept:
+                record.document = record.document._replace(row_hash=b"")
 
     def listed(self, state: State, lost: int) -> Generation:
         size = sum(record.vector.nbytes for record in self.records.values())
@@ -196,13 +204,16 @@ class MemoryGeneration:
                 conflicts += 1
                 continue
             vector = np.array(entry.vector, np.float32)
-            records[document.key] = Record(document, vector, entry.truncated, entry.passages)
+            records[document.key] = Record(
+                document, vector, entry.truncated, entry.passages, self._made.spec.keeps_texts
+            )
             self._list(document)
             failures.pop(document.key, None)
         for document in batch.updates:
             record = records.get(document.key)
             if record and record.document.text_hash == document.text_hash:
                 record.document = document
+                record.kept |= self._made.spec.keeps_texts
                 self._list(document)
                 failures.pop(document.key, None)
         for key in batch.deletes:
@@ -319,9 +330,8 @@ class MemoryGeneration:
     def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
         with self._store.tables.guard:
             records = {key: self._made.records[key] for key in keys if key in self._made.records}
-        if not self._made.spec.keeps_texts:
-            return {}
-        return {key: StoredText(each.document.text, self._scored(each, vector)) for key, each in records.items()}
+        kept = {key: each for key, each in records.items() if each.kept and self._made.spec.keeps_texts}
+        return {key: StoredText(each.document.text, self._scored(each, vector)) for key, each in kept.items()}
 
     def _scored(self, record: Record, vector: Vector | None) -> tuple[ScoredPassage, ...]:
         if vector is None or not record.passages:

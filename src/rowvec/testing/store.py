@@ -107,6 +107,7 @@ class MemoryStore:
                 known[State.BUILDING] = known.pop(State.PREVIOUS)
             case Action.BEGIN_BUILDING:
                 known[State.BUILDING] = Made(spec)
+        known[action.fills].bring_texts(spec)
         self._prepared[spec.fingerprint] = known[action.fills]
         return self.handle(self, known[action.fills], spec)
 
