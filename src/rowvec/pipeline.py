@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rowvec.documents.text import covering
 from rowvec.embedders.base import Embedder
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.support.hashes import covering
 from rowvec.types import Document, Key, Row
 
 

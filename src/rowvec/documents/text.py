@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -41,8 +41,9 @@ from rowvec.documents.values import (
     without_nul,
 )
 from rowvec.errors import ConfigError, SourceError
+from rowvec.support.hashes import mask_of, masked
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, Document, Row, Unfit
+from rowvec.types import Column, Document, Fingerprint, Row, Unfit
 
 HASH_BYTES = 16
 _EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
@@ -99,10 +100,14 @@ class Documents:
     A metadata value is converted to its column's type (SQLite gives a date as a string and a boolean as 0
     or 1), strings are cleaned as text is. One that does not fit becomes null, and `unfit` says why: it never costs the
     row its vector. `row_hash` covers the metadata, with what is said of those, and nothing else.
+
+    Args:
+        mask: of the model that the text hashes cover too, see `covering`.
     """
 
-    def __init__(self, recipe: Recipe, metadata: Sequence[Column]) -> None:
+    def __init__(self, recipe: Recipe, metadata: Sequence[Column], mask: int = 0) -> None:
         self.recipe = recipe
+        self._mask = mask
         self.metadata = tuple(metadata)
         self._converters = [(column.name, metadata_converter(column.type)) for column in metadata]
 
@@ -123,10 +128,11 @@ class Documents:
         except CONVERSION_ERRORS:
             metadata, unfit = self._fitting(row)
             hashed = [*metadata, *unfit]
+        text_hash = _hash(text.encode())
+        if self._mask:
+            text_hash = masked(text_hash, self._mask)
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
-        return tuple.__new__(
-            Document, (row.key, text, tuple(metadata), _hash(text.encode()), metadata_hash(hashed), unfit)
-        )
+        return tuple.__new__(Document, (row.key, text, tuple(metadata), text_hash, metadata_hash(hashed), unfit))
 
     def _fitting(self, row: Row) -> tuple[list[Any], tuple[Unfit, ...]]:
         """The metadata with null for what does not fit, and what that is."""
@@ -140,6 +146,23 @@ class Documents:
                 metadata.append(None)
                 unfit.append(Unfit(name, misfit(value, column.type, error)))
         return metadata, tuple(unfit)
+
+
+def covering(to_document: Callable[[Row], Document], fingerprint: Fingerprint | None) -> Callable[[Row], Document]:
+    """The same, its text hashes covering the fingerprint (`rowvec.support.hashes`)."""
+    if fingerprint is None:
+        return to_document
+    mask = mask_of(fingerprint)
+    if isinstance(to_document, Documents):
+        # In one step with the rest: a sync in which nothing has changed spends its time here.
+        return Documents(to_document.recipe, to_document.metadata, mask)
+
+    def make(row: Row) -> Document:
+        key, text, metadata, text_hash, row_hash, unfit = to_document(row)
+        # tuple.__new__ is what Document() calls, without its step of Python for each row.
+        return tuple.__new__(Document, (key, text, metadata, masked(text_hash, mask), row_hash, unfit))
+
+    return make
 
 
 def metadata_hash(values: list[Any]) -> bytes:
