@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from rowvec.documents.passages import Cutter, PassageSettings
+from rowvec.documents.text import covering
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.support.hashes import covering
 from rowvec.types import Document, Fingerprint, Key, Row
 
 

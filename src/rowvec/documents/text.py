@@ -20,7 +20,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -41,10 +41,10 @@ from rowvec.documents.values import (
     without_nul,
 )
 from rowvec.errors import ConfigError, SourceError
-from rowvec.support.hashes import HASH_BYTES
+from rowvec.support.hashes import HASH_BYTES, mask_of, masked
 from rowvec.support.hashes import digest as _hash
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, Document, Row, Unfit
+from rowvec.types import Column, Document, Fingerprint, Row, Unfit
 
 
 class Recipe(ABC):
@@ -102,13 +102,20 @@ class Documents:
         context: makes the context of the passages of a text.
         long: a text of up to so many characters has none: it is one passage, or nearly so. So the hash of most texts
             depends on nothing but the text, and they share a vector whatever their contexts.
+        mask: of the model that the text hashes cover too, see `covering`.
     """
 
     def __init__(
-        self, recipe: Recipe, metadata: Sequence[Column], context: Recipe | None = None, long: int = 0
+        self,
+        recipe: Recipe,
+        metadata: Sequence[Column],
+        context: Recipe | None = None,
+        long: int = 0,
+        mask: int = 0,
     ) -> None:
         self.recipe = recipe
         self.context, self.long = context, long
+        self._mask = mask
         self.metadata = tuple(metadata)
         self._converters = [(column.name, metadata_converter(column.type)) for column in metadata]
 
@@ -129,14 +136,17 @@ class Documents:
         except CONVERSION_ERRORS:
             metadata, unfit = self._fitting(row)
             hashed = [*metadata, *unfit]
-        # tuple.__new__ is what Document() calls, without its step of Python for each row.
         context, covered = "", text
         if self.context is not None and len(text) > self.long:
             context = self.context.render(row)
             # No text holds a NUL.
             covered = f"{text}\0{context}" if context else text
+        text_hash = _hash(covered.encode())
+        if self._mask:
+            text_hash = masked(text_hash, self._mask)
+        # tuple.__new__ is what Document() calls, without its step of Python for each row.
         return tuple.__new__(
-            Document, (row.key, text, tuple(metadata), _hash(covered.encode()), metadata_hash(hashed), unfit, context)
+            Document, (row.key, text, tuple(metadata), text_hash, metadata_hash(hashed), unfit, context)
         )
 
     def _fitting(self, row: Row) -> tuple[list[Any], tuple[Unfit, ...]]:
@@ -151,6 +161,24 @@ class Documents:
                 metadata.append(None)
                 unfit.append(Unfit(name, misfit(value, column.type, error)))
         return metadata, tuple(unfit)
+
+
+def covering(to_document: Callable[[Row], Document], fingerprint: Fingerprint | None) -> Callable[[Row], Document]:
+    """The same, its text hashes covering the fingerprint (`rowvec.support.hashes`)."""
+    if fingerprint is None:
+        return to_document
+    mask = mask_of(fingerprint)
+    if isinstance(to_document, Documents):
+        # In one step with the rest: a sync in which nothing has changed spends its time here.
+        plain = to_document
+        return Documents(plain.recipe, plain.metadata, plain.context, plain.long, mask)
+
+    def make(row: Row) -> Document:
+        key, text, metadata, text_hash, row_hash, unfit, context = to_document(row)
+        # tuple.__new__ is what Document() calls, without its step of Python for each row.
+        return tuple.__new__(Document, (key, text, metadata, masked(text_hash, mask), row_hash, unfit, context))
+
+    return make
 
 
 def metadata_hash(values: list[Any]) -> bytes:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from hashlib import blake2b
 
-from rowvec.types import Document, Fingerprint, Row
+from rowvec.types import Fingerprint
 
 HASH_BYTES = 16
 _EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
@@ -22,28 +21,18 @@ def digest(data: bytes) -> bytes:
 def incomplete(text_hash: bytes) -> bytes:
     """The hash that a row has while some of its passages have no vector: that of no text, so that the row is compared
     as changed, and tried again."""
-    return _xor(text_hash, (1 << 128) - 1)
+    return masked(text_hash, (1 << 128) - 1)
 
 
 def covered(text_hash: bytes, fingerprint: Fingerprint) -> bytes:
     """The hash of a text that `fingerprint` embeds: exclusive or of both, 16 bytes. Twice, it is what it was before:
     so the hashes in a store can follow another form of the fingerprint without their texts."""
-    return _xor(text_hash, int.from_bytes(fingerprint.digest(), "big"))
+    return masked(text_hash, mask_of(fingerprint))
 
 
-def covering(to_document: Callable[[Row], Document], fingerprint: Fingerprint | None) -> Callable[[Row], Document]:
-    """The same, its text hashes covering the fingerprint."""
-    if fingerprint is None:
-        return to_document
-    mask = int.from_bytes(fingerprint.digest(), "big")
-
-    def make(row: Row) -> Document:
-        key, text, metadata, text_hash, row_hash, unfit, context = to_document(row)
-        # tuple.__new__ is what Document() calls, without its step of Python for each row.
-        return tuple.__new__(Document, (key, text, metadata, _xor(text_hash, mask), row_hash, unfit, context))
-
-    return make
+def mask_of(fingerprint: Fingerprint) -> int:
+    return int.from_bytes(fingerprint.digest(), "big")
 
 
-def _xor(text_hash: bytes, mask: int) -> bytes:
+def masked(text_hash: bytes, mask: int) -> bytes:
     return (int.from_bytes(text_hash, "big") ^ mask).to_bytes(16, "big")
