@@ -74,7 +74,7 @@ class Passages:
         pieces = {(piece.start, piece.end): piece for piece in self.of(held.said)}
         places = [(passage.start, passage.end) for passage in stored.passages]
         if held.whole:
-            assert places == list(pieces)
+            assert places == list(pieces), held
         else:
             assert places, "a row that is not whole has some of its passages"
             assert places == [place for place in pieces if place in set(places)]

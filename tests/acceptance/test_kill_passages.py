@@ -59,13 +59,14 @@ def rows_before() -> Rows:
 
 
 def rows_after() -> Rows:
-    """Sentences put in front, in the middle and at the end, some swapped, some rows gone and some new."""
+    """Sentences put in front, in the middle and at the end, some swapped; some rows shortened, some gone, some new."""
     rows = {key: text for key, text in rows_before().items() if key % 7}
     for key in list(rows)[::2]:
         sentences, fresh = re.findall(r"[^.]+\.", rows[key]), sentence(1000 + key)
         place = (0, 2, len(sentences))[key % 3]
         sentences[place : place + key % 2] = [fresh]
         rows[key] = " ".join(each.strip() for each in sentences)
+    rows |= {key: sentence(1500 + key) for key in (3, 11, 23)}
     return rows | {key: " ".join(sentence(10 * key + n) for n in range(5)) for key in range(200, 206)}
 
 

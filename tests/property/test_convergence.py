@@ -138,6 +138,26 @@ class LostWrite:
 
 
 @dataclass
+class Former:
+    """What made the vectors of another setting, but for the recipe, which is that of today."""
+
+    recipe: int
+
+    def embedder(self, settings: str) -> Recording:
+        model = settings.split()[0]
+        return Recording(MODELS[model], model=model)
+
+    def documents(self, settings: str, model: Fingerprint) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        return partial(document, recipe=self.recipe, settings=self.passages(settings)), ("name", "note")
+
+    def passages(self, settings: str) -> PassageSettings | None:
+        return CUTS[settings.split()[1]]
+
+    def close(self) -> None:
+        pass
+
+
+@dataclass
 class World:
     """One kind of source with one kind of store, and how to reach and to disturb them."""
 
@@ -492,17 +512,11 @@ class Convergence(RuleBasedStateMachine):
         self.vectors_before = {key: held for key, held in self.vectors_before.items() if key in expected}
         embedder, settings = self.embedder(), CUTS[self.cut]
         embedder.chunk_texts = chunk_texts
-        recipe = self.recipe
-
-        def to_document(row: Row) -> Document:
-            metadata = (row.values["note"], row.values["price"])
-            says = said((row.values["name"], *metadata), recipe, settings)
-            hashes = says.hash, digest(repr(metadata))
-            return Document(row.key, says.text, metadata, *hashes, context=says.context)
-
+        to_document = partial(document, recipe=self.recipe, settings=settings)
         spec = TableSpec(
             pipeline="things", key="id", key_type=ColumnType.INTEGER, dimension=MODELS[self.model], metadata=COLUMNS,
-            language="simple", fingerprint=self.fingerprint, recipe=str(recipe),
+            language="simple", fingerprint=self.fingerprint, recipe=str(self.recipe),
+            settings=f"{self.model} {self.cut}",
         )  # fmt: skip
         parts = (
             self.world.open_source(self.cursor),
@@ -513,7 +527,8 @@ class Convergence(RuleBasedStateMachine):
             spec,
         )
         pipeline = Pipeline(
-            "things", *parts, page_size=page_size, cursor=CursorSettings(lag=0), passages=settings
+            "things", *parts, page_size=page_size, cursor=CursorSettings(lag=0), passages=settings,
+            former=Former(self.recipe),
         )  # fmt: skip
         try:
             yield pipeline
@@ -525,6 +540,12 @@ def said(values: Values, recipe: int, settings: PassageSettings | None) -> Said:
     name, note, _ = values
     text = TEXTS[recipe](name or "", note or "")
     return Said(text, (note or "") if settings is not None and settings.context and len(text) > LONG else "")
+
+
+def document(row: Row, recipe: int, settings: PassageSettings | None) -> Document:
+    metadata = (row.values["note"], row.values["price"])
+    says = said((row.values["name"], *metadata), recipe, settings)
+    return Document(row.key, says.text, metadata, says.hash, digest(repr(metadata)), context=says.context)
 
 
 def cut_of(made: Fingerprint) -> str:
@@ -580,3 +601,28 @@ def test_after_any_history_one_undisturbed_sync_makes_the_vectors_right(world: W
             suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
         ),
     )  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_a_history_of_long_texts(world: World) -> None:
+    """What the machine does by chance, once in a row: texts are cut, edited, shortened, refused, cut elsewhere."""
+    machine = type("Machine", (Convergence,), {"world": world})()
+    long, other = "\n\n".join(PARAGRAPHS), "\n\n".join(PARAGRAPHS[:2] * 2)
+    machine.begin(rows=[(long, "chair", 1), (other, "", 2), (long, "", 3), ("lamp", "", 4)], cursor=None, cut="plain")
+    for place, paragraph in ((0.0, "A new one in front."), (0.5, "One in the middle."), (1.0, "One at the end.")):
+        machine.edit_a_long_text(key=0, place=place, removed=0, paragraph=paragraph)
+        machine.sync_and_count_what_is_embedded(page_size=2, billed=True)
+    machine.write_row(key=0, name="lamp", note="", price=1)
+    machine.write_row(key=3, name=f"{other}\n\nThe last words of all.", note="chair", price=1)
+    machine.kill_a_sync(step=Step.WRITE_AFTER_COMMIT, occurrence=1, billed=True)
+    machine.settle()
+    machine.edit_a_long_text(key=2, place=0.0, removed=1, paragraph=None)
+    machine.answer_wrongly(spoil=None, refused=set(), word="brass", silent=0)
+    machine.settle()
+    for cut in ("overlapping", "context", "off", "plain"):
+        machine.change_passages(cut=cut)
+        machine.write_row(key=1, name=f"{cut} {other}", note=cut, price=2)
+        machine.kill_a_sync(step=Step.AFTER_EMBED, occurrence=2, billed=True)
+        machine.settle()
+    machine.delete_rows(keys={2})
+    machine.settle()
