@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rowvec.documents.passages import PassageSettings
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.openai.client import OpenAIEmbedder
@@ -143,12 +144,17 @@ class Journey:
     open_embedder: Callable[[], Embedder]
     bill: Path
     in_place: bool
+    passages: PassageSettings | None = None
+    """How long texts are cut."""
 
     def open(self) -> Pipeline:
         source = self.rows.open()
         source.select(["name", "price"])
         embedder: Any = Bill(self.open_embedder(), self.bill)
-        pipeline = simple_pipeline(source, self.open_store(), embedder, page_size=20)
+        pipeline = simple_pipeline(source, self.open_store(), embedder, page_size=20, passages=self.passages)
+        if self.passages is not None:
+            made = replace(embedder.fingerprint, passages=self.passages.identity)
+            pipeline = replace(pipeline, spec=replace(pipeline.spec, fingerprint=made))
         if self.in_place:
             # Filters ask the table's own columns: nothing is kept beside the vectors for them.
             pipeline = replace(pipeline, to_document=lambda row: simple_document(row)._replace(metadata=()))

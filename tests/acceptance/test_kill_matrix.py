@@ -31,8 +31,10 @@ MANY_TIMES = {Step.AFTER_READ, Step.BEFORE_EMBED, Step.AFTER_EMBED}
 
 
 def impossible(step: Step, names: Names) -> bool:
-    """Change events are not read in pages."""
-    return step is Step.AFTER_READ and names[0] == "events"
+    """Change events are not read in pages, and a row of the user's own table takes its vector with it."""
+    if step is Step.AFTER_READ:
+        return names[0] == "events"
+    return step in (Step.DELETE_BEFORE_COMMIT, Step.DELETE_AFTER_COMMIT) and names[1] == "in-place"
 
 
 MATRIX = [

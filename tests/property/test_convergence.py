@@ -2,7 +2,8 @@
 
 A state machine edits rows, changes the text and the model, and disturbs syncs in every way it can. What should be
 stored it knows from a dictionary of rows. Between two syncs it holds rowvec to less: every vector that is stored is
-that of the text whose hash stands beside it, and no row that has a vector loses it because something went wrong.
+that of the text whose hash stands beside it, a row has no passage of another text, and no row that has a vector loses
+it because something went wrong.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from rowvec.auditing.audit import audit
+from rowvec.documents.passages import PassageSettings
 from rowvec.errors import DeletionGuard, GenerationHeld, Locked, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings
@@ -34,15 +37,15 @@ from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.support import killpoints
-from rowvec.support.hashes import covered
 from rowvec.support.killpoints import Step
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, with_nan, with_one_missing, with_zero
-from rowvec.types import Column, ColumnType, Document, Embedded, Key, Report, Row, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Embedded, Fingerprint, Key, Report, Row, WriteBatch
 from rowvec.workers.members import identity
 from rowvec.workers.ranges import sync_range
 from tests.servers.hrana import HranaServer, serving
 from tests.support import digest, in_child, rows_of
+from tests.support_passages import Held, Passages, Said, stored_hashes, with_vector
 from tests.torture import TORTURE, Faults, error_of, tried
 
 pytestmark = pytest.mark.slow
@@ -51,7 +54,25 @@ EXAMPLES, STEPS = (34, 50) if TORTURE else (4, 12)
 """Six combinations of 34 runs of 50 steps are 10,200 steps."""
 PAIRS = [(source, store) for source in ("sqlite", "postgres") for store in ("postgres", "libsql-file", "libsql-http")]
 WORDS = ["lamp", "chair", "a lamp and a chair", "żółć 東京 😀", 'it\'s "100%" \\ :x', " spaces  inside ", "Lamp", "0"]
+PARAGRAPHS = [
+    "The pump runs dry at night and nobody hears it.",
+    "A valve of brass holds the water back. It leaks.",
+    "żółć stands here beside 東京 and 😀, in one line of words.",
+    "Short.",
+    "One sentence that is longer than any passage may be, so that it is cut somewhere between two of its words",
+    "The pump runs dry at night and somebody hears it.",
+]
+"""Long texts are made of them, so rows share passages."""
 MODELS = {"one": 8, "two": 8, "wide": 12}
+WINDOW = 16
+LONG = 26
+"""No text of up to so many characters is cut: it has too few words."""
+CUTS: dict[str, PassageSettings | None] = {
+    "off": None,
+    "plain": PassageSettings(tokens=9, overlap=0),
+    "overlapping": PassageSettings(tokens=12, overlap=3, max_passages=5),
+    "context": PassageSettings(tokens=12, overlap=0, context="{note}"),
+}
 COLUMNS = (Column("note", ColumnType.TEXT), Column("price", ColumnType.INTEGER))
 TEXTS: list[Callable[[str, str], str]] = [
     lambda name, note: name,
@@ -60,16 +81,24 @@ TEXTS: list[Callable[[str, str], str]] = [
 ]
 """Three ways to make a text of a row."""
 
-names = st.sampled_from(["", *WORDS])
+long_texts = st.lists(st.sampled_from(PARAGRAPHS), min_size=2, max_size=6).map("\n\n".join)
+names = st.sampled_from(["", *WORDS]) | long_texts
 notes = st.sampled_from(["", *WORDS[:3]])
 prices = st.none() | st.integers(0, 3)
 Values = tuple[str | None, str | None, int | None]
 
 
 class Recording(HashEmbedder):
-    """Refuses, spoils or stays silent once, at the call that `script` names."""
+    """Refuses texts with a certain word in them, and spoils its answer once."""
+
+    def __init__(self, dimension: int, **settings: Any) -> None:
+        super().__init__(dimension, **settings)
+        self.fingerprint = replace(self.fingerprint, max_tokens=WINDOW)
+        self.refused_word = ""
 
     def embed(self, texts: Any) -> Embedded:
+        if self.refused_word:
+            self.refused |= {text for text in texts if self.refused_word in text}
         try:
             return super().embed(texts)
         finally:
@@ -106,6 +135,26 @@ class LostWrite:
                 self._generation.write(batch)
             raise StoreUnavailable("The answer got lost, as the test asked.")
         return self._generation.write(batch)
+
+
+@dataclass
+class Former:
+    """What made the vectors of another setting, but for the recipe, which is that of today."""
+
+    recipe: int
+
+    def embedder(self, settings: str) -> Recording:
+        model = settings.split()[0]
+        return Recording(MODELS[model], model=model)
+
+    def documents(self, settings: str, model: Fingerprint) -> tuple[Callable[[Row], Document], tuple[str, ...]]:
+        return partial(document, recipe=self.recipe, settings=self.passages(settings)), ("name", "note")
+
+    def passages(self, settings: str) -> PassageSettings | None:
+        return CUTS[settings.split()[1]]
+
+    def close(self) -> None:
+        pass
 
 
 @dataclass
@@ -162,18 +211,24 @@ class World:
 class Convergence(RuleBasedStateMachine):
     world: ClassVar[World]
 
-    @initialize(rows=st.lists(st.tuples(names, notes, prices), max_size=12), cursor=st.sampled_from([None, "changed"]))
-    def begin(self, rows: list[Values], cursor: str | None) -> None:
+    @initialize(
+        rows=st.lists(st.tuples(names, notes, prices), max_size=12),
+        cursor=st.sampled_from([None, "changed"]),
+        cut=st.sampled_from(list(CUTS)),
+    )
+    def begin(self, rows: list[Values], cursor: str | None, cut: str) -> None:
         self.world.begin()
         self.cursor = cursor
         self.version = 0
         self.rows: dict[int, Values] = {}
-        self.texts: dict[bytes, str] = {}
+        self.known: set[Said] = set()
+        """All that rows may have said."""
         self.recipe = 0
         self.model = "one"
-        self.live_model = self.model
-        self.vectors_before: dict[Key, str] = {}
-        """The text of each."""
+        self.cut = cut
+        self.live = self.fingerprint
+        self.vectors_before: dict[Key, Held] = {}
+        """What each was made from."""
         for key, values in enumerate(rows):
             self.put(key, values)
         self.settle()
@@ -191,10 +246,12 @@ class Convergence(RuleBasedStateMachine):
         self.know_texts()
 
     def know_texts(self) -> None:
-        for compose in TEXTS:
-            for name, note, _ in self.rows.values():
-                text = compose(name or "", note or "")
-                self.texts[digest(text)] = text
+        self.known |= {
+            said(values, recipe, settings)
+            for values in self.rows.values()
+            for recipe in range(len(TEXTS))
+            for settings in CUTS.values()
+        }
 
     @rule(key=st.integers(0, 15), name=names | st.none(), note=notes | st.none(), price=prices)
     def write_row(self, key: int, name: str | None, note: str | None, price: int | None) -> None:
@@ -212,6 +269,25 @@ class Convergence(RuleBasedStateMachine):
         for key in keys & set(self.rows):
             del self.rows[key]
             self.world.sql(f"delete from {self.world.table} where id = %s", key)
+
+    @rule(
+        key=st.integers(0, 15),
+        place=st.sampled_from([0.0, 0.5, 1.0]),
+        removed=st.integers(0, 1),
+        paragraph=st.sampled_from(PARAGRAPHS) | st.none(),
+    )
+    def edit_a_long_text(self, key: int, place: float, removed: int, paragraph: str | None) -> None:
+        """A paragraph in front, in the middle or at the end is put in, swapped for another one, or taken out."""
+        if key in self.rows:
+            name, note, price = self.rows[key]
+            paragraphs = (name or "").split("\n\n")
+            at = round(place * (len(paragraphs) - removed))
+            paragraphs[at : at + removed] = [paragraph] if paragraph is not None else []
+            self.put(key, ("\n\n".join(paragraphs), note, price))
+
+    @rule(cut=st.sampled_from(list(CUTS)))
+    def change_passages(self, cut: str) -> None:
+        self.cut = cut
 
     @rule(recipe=st.integers(0, len(TEXTS) - 1))
     def change_text_settings(self, recipe: int) -> None:
@@ -243,17 +319,25 @@ class Convergence(RuleBasedStateMachine):
             self.is_right(pipeline)
             again = sync(pipeline)
             assert (again.written, again.texts) == (0, 0)
-        self.vectors_before = {key: text for key, (text, _) in self.expected().items()}
-        self.live_model = self.model
+            assert audit(pipeline, settle=0).findings == {}
+        self.vectors_before = {key: Held(said, whole=True) for key, said in self.expected().items()}
+        self.live = self.fingerprint
 
     @rule(page_size=st.integers(1, 5), billed=st.booleans())
     def sync_and_count_what_is_embedded(self, page_size: int, billed: bool) -> None:
         with self.opened(page_size=page_size) as pipeline:
             pipeline.embedder.billed = billed
             store = pipeline.store
-            same_model = store.ledger().fingerprint in (None, pipeline.embedder.fingerprint)
+            same_model = store.ledger().fingerprint in (None, pipeline.spec.fingerprint)
             found = store.generation(pipeline.spec)
-            known = self.stored_hashes(found) if same_model and found is not None else {}
+            needed: dict[bytes, str] = {}
+            stored: set[bytes] = set()
+            if same_model and found is not None:
+                known, passages = stored_hashes(found), Passages(self.embedder(), CUTS[self.cut])
+                for key, each in self.expected().items():
+                    if known.get(key) != each.hash:
+                        needed |= passages.embedded(each)
+                stored = with_vector(found, needed)
             try:
                 report = unless_held(pipeline, Options())
             except DeletionGuard:
@@ -263,23 +347,25 @@ class Convergence(RuleBasedStateMachine):
                 return
             self.recovered(pipeline, report)
             if same_model and report and not report.failed and not report.waiting:
-                needed = {text for key, (text, _) in self.expected().items() if known.get(key) != digest(text)}
-                stored = {self.texts[text_hash] for text_hash in known.values() if text_hash is not None}
                 sent = Counter(pipeline.embedder.texts)
-                assert needed - stored <= set(sent) <= needed
-                assert max(sent.values(), default=1) == 1, "a text is embedded once in a run"
+                missing = {text for text_hash, text in needed.items() if text_hash not in stored}
+                assert missing <= set(sent) <= set(needed.values())
+                # A row of one passage that has a context is not known by its text alone.
+                once = Counter(needed.values()) if self.cut == "context" else Counter(set(needed.values()))
+                assert sent <= once, "a text is embedded once in a run"
 
     def recovered(self, pipeline: Pipeline, report: Report | None) -> None:
         if report and not rows_of(pipeline).failures():
             self.is_right(pipeline)
 
-    @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 3))
-    def kill_a_sync(self, step: Step, occurrence: int) -> None:
+    @rule(step=st.sampled_from(Step), occurrence=st.integers(1, 3), billed=st.booleans())
+    def kill_a_sync(self, step: Step, occurrence: int, billed: bool) -> None:
         tried(self.world.faults, "killed at a labelled step")
 
         def killed() -> None:
             killpoints.observer = _once(step, occurrence, partial(os.kill, os.getpid(), signal.SIGKILL))
-            with self.opened() as pipeline:
+            with self.opened(chunk_texts=3 if billed else 64) as pipeline:
+                pipeline.embedder.billed = billed
                 unless_held(pipeline)
 
         assert in_child(killed) in (0, -signal.SIGKILL)
@@ -303,13 +389,15 @@ class Convergence(RuleBasedStateMachine):
     @rule(
         spoil=st.sampled_from([with_nan, with_zero, with_one_missing]),
         refused=st.sets(st.sampled_from(WORDS), max_size=2),
+        word=st.sampled_from(["", "brass", "Short", "nobody"]),
         silent=st.integers(0, 1),
     )
-    def answer_wrongly(self, spoil: Any, refused: set[str], silent: int) -> None:
+    def answer_wrongly(self, spoil: Any, refused: set[str], word: str, silent: int) -> None:
         tried(self.world.faults, "wrong answer of the embedder")
         with self.opened(chunk_texts=4) as pipeline:
             embedder = pipeline.embedder
             embedder.spoil, embedder.refused, embedder.unavailable = spoil, refused, silent
+            embedder.refused_word = word
             report = unless_held(pipeline)
             assert report is None or report.failed + report.waiting == len(rows_of(pipeline).failures())
         self.each_vector_is_that_of_the_text_beside_it()
@@ -383,67 +471,52 @@ class Convergence(RuleBasedStateMachine):
         with self.opened() as pipeline:
             live = pipeline.store.ledger().fingerprint
             assert live is not None
-            embedder = HashEmbedder(live.dimension, model=live.model)
             kept = existing(pipeline.store, replace(pipeline.spec, fingerprint=live, dimension=live.dimension))
-            found = {}
-            for key, text_hash in self.stored_hashes(kept).items():
-                if text_hash is None:
-                    continue
-                vector = kept.vector(key)
-                assert vector is not None
-                assert abs(vector - embedder.embed_query(self.texts[text_hash])).max() < 1e-6
-                found[key] = self.texts[text_hash]
+            found = Passages(self.embedder(live.model), CUTS[cut_of(live)]).held(kept, self.known)
             lost = self.vectors_before.keys() - found.keys()
-            if live.model != self.live_model:
-                # Both models refuse a new text, and the vector of the former one goes with the former model.
-                failed, expected = {failure.key for failure in kept.failures()}, self.expected()
-                lost -= {key for key in lost & failed if expected[int(key)][0] != self.vectors_before[key]}
+            if live != self.live:
+                # Both models refuse a new text, or a passage of it, and the vector of the former one goes with the
+                # former model.
+                failed, expected = {failure.key for failure in kept.failures()}, self.expected(cut_of(self.live))
+                lost -= {
+                    key for key in lost & failed if Held(expected[int(key)], whole=True) != self.vectors_before[key]
+                }
             assert not lost, f"rows {lost} had a vector, are still there, and have none now"
-            self.vectors_before, self.live_model = found, live.model
+            self.vectors_before, self.live = found, live
 
-    def stored_hashes(self, generation: GenerationHandle) -> dict[Key, bytes | None]:
-        keys = generation.keys(None, 1000)
-        made = generation.spec.fingerprint
-        assert made is not None
-        hashes = {key: stored.text_hash for key, stored in generation.lookup(keys).items()}
-        # Without the model that they cover: what covers it twice does not cover it.
-        return {key: held and covered(held, made) for key, held in hashes.items()}
-
-    def expected(self) -> dict[int, tuple[str, tuple[Any, ...]]]:
-        """Text and metadata of every row that should have a vector."""
-        compose = TEXTS[self.recipe]
-        texts = {key: compose(name or "", note or "") for key, (name, note, _) in self.rows.items()}
-        return {key: (text, self.rows[key][1:]) for key, text in texts.items() if text}
+    def expected(self, cut: str | None = None) -> dict[Key, Said]:
+        """What every row says that should have a vector, by the settings of today or of that name."""
+        settings = CUTS[cut or self.cut]
+        texts = {key: said(values, self.recipe, settings) for key, values in self.rows.items()}
+        return {key: each for key, each in texts.items() if each.text}
 
     def is_right(self, pipeline: Pipeline) -> None:
-        expected = self.expected()
-        live = rows_of(pipeline)
-        assert live.keys(None, 1000) == sorted(expected)
-        embedder = HashEmbedder(MODELS[self.model], model=self.model)
-        for key, (text, _) in expected.items():
-            vector = live.vector(key)
-            assert vector is not None
-            assert abs(vector - embedder.embed_query(text)).max() < 1e-6
+        expected, live = self.expected(), rows_of(pipeline)
+        Passages(self.embedder(), CUTS[self.cut]).are_right(live, expected)
         stored = {key: (found["note"], found["price"]) for key, found in live.metadata(sorted(expected)).items()}
-        assert stored == {key: metadata for key, (_, metadata) in expected.items()}
+        assert stored == {key: self.rows[int(key)][1:] for key in expected}
+
+    def embedder(self, model: str | None = None) -> Recording:
+        model = model or self.model
+        return Recording(MODELS[model], model=model)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        settings = CUTS[self.cut]
+        return replace(self.embedder().fingerprint, passages=settings.identity if settings is not None else "")
 
     @contextmanager
     def opened(self, *, page_size: int = 2000, chunk_texts: int = 64) -> Iterator[Any]:
         # A row without text as a sync begins may lose its vector, whatever it says in the end.
         expected = self.expected()
-        self.vectors_before = {key: text for key, text in self.vectors_before.items() if key in expected}
-        dimension = MODELS[self.model]
-        embedder = Recording(dimension, model=self.model, chunk_texts=chunk_texts)
-        recipe, compose = str(self.recipe), TEXTS[self.recipe]
-
-        def to_document(row: Row) -> Document:
-            text = compose(row.values["name"] or "", row.values["note"] or "")
-            metadata = (row.values["note"], row.values["price"])
-            return Document(row.key, text, metadata, digest(text), digest(repr(metadata)))
-
+        self.vectors_before = {key: held for key, held in self.vectors_before.items() if key in expected}
+        embedder, settings = self.embedder(), CUTS[self.cut]
+        embedder.chunk_texts = chunk_texts
+        to_document = partial(document, recipe=self.recipe, settings=settings)
         spec = TableSpec(
-            pipeline="things", key="id", key_type=ColumnType.INTEGER, dimension=dimension, metadata=COLUMNS,
-            language="simple", fingerprint=embedder.fingerprint, recipe=recipe,
+            pipeline="things", key="id", key_type=ColumnType.INTEGER, dimension=MODELS[self.model], metadata=COLUMNS,
+            language="simple", fingerprint=self.fingerprint, recipe=str(self.recipe),
+            settings=f"{self.model} {self.cut}",
         )  # fmt: skip
         parts = (
             self.world.open_source(self.cursor),
@@ -453,11 +526,32 @@ class Convergence(RuleBasedStateMachine):
             self.world.open_store(),
             spec,
         )
-        pipeline = Pipeline("things", *parts, page_size=page_size, cursor=CursorSettings(lag=0))
+        pipeline = Pipeline(
+            "things", *parts, page_size=page_size, cursor=CursorSettings(lag=0), passages=settings,
+            former=Former(self.recipe),
+        )  # fmt: skip
         try:
             yield pipeline
         finally:
             pipeline.close()
+
+
+def said(values: Values, recipe: int, settings: PassageSettings | None) -> Said:
+    name, note, _ = values
+    text = TEXTS[recipe](name or "", note or "")
+    return Said(text, (note or "") if settings is not None and settings.context and len(text) > LONG else "")
+
+
+def document(row: Row, recipe: int, settings: PassageSettings | None) -> Document:
+    metadata = (row.values["note"], row.values["price"])
+    says = said((row.values["name"], *metadata), recipe, settings)
+    return Document(row.key, says.text, metadata, says.hash, digest(repr(metadata)), context=says.context)
+
+
+def cut_of(made: Fingerprint) -> str:
+    return next(
+        name for name, settings in CUTS.items() if (settings.identity if settings is not None else "") == made.passages
+    )
 
 
 ALLOWED = Options(allow_delete=True)
@@ -507,3 +601,28 @@ def test_after_any_history_one_undisturbed_sync_makes_the_vectors_right(world: W
             suppress_health_check=list(HealthCheck), report_multiple_bugs=False,
         ),
     )  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+def test_a_history_of_long_texts(world: World) -> None:
+    """What the machine does by chance, once in a row: texts are cut, edited, shortened, refused, cut elsewhere."""
+    machine = type("Machine", (Convergence,), {"world": world})()
+    long, other = "\n\n".join(PARAGRAPHS), "\n\n".join(PARAGRAPHS[:2] * 2)
+    machine.begin(rows=[(long, "chair", 1), (other, "", 2), (long, "", 3), ("lamp", "", 4)], cursor=None, cut="plain")
+    for place, paragraph in ((0.0, "A new one in front."), (0.5, "One in the middle."), (1.0, "One at the end.")):
+        machine.edit_a_long_text(key=0, place=place, removed=0, paragraph=paragraph)
+        machine.sync_and_count_what_is_embedded(page_size=2, billed=True)
+    machine.write_row(key=0, name="lamp", note="", price=1)
+    machine.write_row(key=3, name=f"{other}\n\nThe last words of all.", note="chair", price=1)
+    machine.kill_a_sync(step=Step.WRITE_AFTER_COMMIT, occurrence=1, billed=True)
+    machine.settle()
+    machine.edit_a_long_text(key=2, place=0.0, removed=1, paragraph=None)
+    machine.answer_wrongly(spoil=None, refused=set(), word="brass", silent=0)
+    machine.settle()
+    for cut in ("overlapping", "context", "off", "plain"):
+        machine.change_passages(cut=cut)
+        machine.write_row(key=1, name=f"{cut} {other}", note=cut, price=2)
+        machine.kill_a_sync(step=Step.AFTER_EMBED, occurrence=2, billed=True)
+        machine.settle()
+    machine.delete_rows(keys={2})
+    machine.settle()
