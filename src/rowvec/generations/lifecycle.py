@@ -121,10 +121,12 @@ def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
     told = [f"{fingerprint.dimension:,} dimensions"]
     labels = {
         "precision": "{}", "pooling": "pooling {}", "prompt": "prompt {!r}", "max_tokens": "window of {} tokens",
-        "overflow": "overflow {}", "normalized": "normalised: {}", "kind": "{}", "revision": "revision {:.12}",
+        "normalized": "normalised: {}", "kind": "{}", "revision": "revision {:.12}",
     }  # fmt: skip
     shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
     told += [label.format(getattr(fingerprint, name)) for name, label in labels.items() if name in shown]
+    if other is not None and (fingerprint.passages, fingerprint.overflow) != (other.passages, other.overflow):
+        told.append(f"long texts: {_long_texts(fingerprint)}")
     return f"{fingerprint.model} ({', '.join(text for text in told if text.strip())})"
 
 
