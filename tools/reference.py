@@ -87,6 +87,7 @@ def sections() -> dict[str, type[BaseModel]]:
             found[f'[pipelines.NAME.{part}] kind = "{kind}"'] = model
         if part == "source":
             found["[pipelines.NAME.text]"] = models.TextConfig
+            found["[pipelines.NAME.text.passages]"] = models.PassagesConfig
     found["[pipelines.NAME.search]"] = models.SearchConfig
     found["[pipelines.NAME.search.rerank]"] = RerankConfig
     found["[pipelines.NAME.schedule]"] = ScheduleConfig

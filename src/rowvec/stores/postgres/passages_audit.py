@@ -29,6 +29,7 @@ _BROKEN = """select key from (
         window w as (partition by key order by n)) each group by key
 ) s where {held} and (
     first <> 0 or last <> passages - 1 or disordered or strange or empty or {beyond})"""
+_FAILED = "exists (select from rowvec.failures f where f.scope = {scope} and f.key = s.key::text)"
 _BEYOND = "exists (select from {texts} x where x.key = s.key and length(x.text) < reach)"
 
 
@@ -46,7 +47,12 @@ def passages_amiss(connection: Connection, beside: Beside, storage: str, most: i
             broken = beside.format(_BROKEN, beyond=beyond, held=held, norm=norm)
             found += _fault(connection, Drift.PASSAGES, broken, most)
         if there:
-            lost = [beside.format(f"select key from {{side}} s where {LOST}", side=names.sql) for names in there]
+            # What is left of a row that failed is replaced when the row gets its vector again.
+            scope = sql.Literal(beside.names.scope)
+            lost = [
+                beside.format(f"select key from {{side}} s where {LOST} and not {_FAILED}", side=names.sql, scope=scope)
+                for names in there
+            ]
             found += _fault(connection, Drift.LOST_PASSAGES, sql.SQL(" union ").join(lost), most)
         return found
 
