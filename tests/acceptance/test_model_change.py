@@ -332,7 +332,8 @@ def test_the_gate_of_the_config_holds_a_worse_model(rig: Rig) -> None:
     assert "nDCG@10 1.0000, the live generation 1.0000, tolerance 0.01" in synced.err
     # A model that sees the first word only takes every thing for the same one.
     tiny_model(rig.folder / "blind", seed=3, settings={"max_seq_length": 4})
-    rig.use("blind", store=store)
+    blind = 'kind = "local", model = "./blind", workers = 1, cache_dir = "./cache", overflow = "truncate"'
+    rig.use("blind", store=store, embedder=blind)
     held = rig.run("sync")
     assert held.code == 1
     assert "worse than the live one and was not put live: nDCG@10 0." in held.err

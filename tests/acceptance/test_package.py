@@ -165,6 +165,7 @@ USES = {
         "from rowvec.embedders.model_files import find; find('intfloat/multilingual-e5-small')",
     ),
     "mysql": ("pymysql", "from rowvec.sources.sql import SqlSource; SqlSource('mysql://u@h/d', table='t', key='id')"),
+    "mcp": ("mcp", "from pathlib import Path; from rowvec.cli.serve import speak_mcp; speak_mcp(None)"),
     "openvino": ("openvino", "from rowvec.embedders.local.openvino_engine import _openvino; _openvino()"),
     "prefect": ("prefect", "import rowvec.workers.prefect"),
     "serve": ("fastapi", "from pathlib import Path; from rowvec.cli.serve import serve; serve(None)"),

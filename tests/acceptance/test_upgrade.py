@@ -61,7 +61,7 @@ def figures(old: OldStores, pipeline: str) -> dict[str, Any]:
     kept = ("coverage", "failures", "model", "tokens", "cost", "stale", "rows", "current")
     found = old.json("search", QUERY, "-p", pipeline, "-m", "keyword")["results"]
     # Not their scores: the words of a text may be others in a new format.
-    hits = [{name: value for name, value in hit.items() if name != "score"} for hit in found]
+    hits = [{name: value for name, value in hit.items() if name not in ("score", "passages")} for hit in found]
     # Nor the size on disk.
     seen["generations"] = [{**each, "bytes": None} for each in seen["generations"]]
     return {**seen, "hits": hits, **{name: status[name] for name in kept if name in status}}

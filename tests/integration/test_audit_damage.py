@@ -140,9 +140,14 @@ def opened(
                 yield both
 
 
+FOLLOWING = (Drift.WORD_COUNTS, Drift.LOST_PASSAGES)
+"""What damage to rows entails: words and texts beside them that no row has any more."""
+
+
 def found(result: Audit) -> dict[Drift, set[Key]]:
-    assert all(finding.count == max(len(finding.keys), 1) for finding in result.findings.values())
-    return {drift: set(finding.keys) for drift, finding in result.findings.items() if drift is not Drift.WORD_COUNTS}
+    findings = {drift: finding for drift, finding in result.findings.items() if drift not in FOLLOWING}
+    assert all(finding.count == max(len(finding.keys), 1) for finding in findings.values())
+    return {drift: set(finding.keys) for drift, finding in findings.items()}
 
 
 def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str], number: int, seed: int) -> None:

@@ -82,7 +82,8 @@ def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
     try:
         from rowvec.serve.mcp_server import Tools
     except ModuleNotFoundError as error:
-        raise MissingExtraError("rowvec mcp", "serve,mcp") from error
+        missing = "mcp" if str(error.name).startswith("mcp") else "serve"
+        raise MissingExtraError("rowvec mcp", missing) from error
     from rowvec.serve import ServeSettings
     from rowvec.serve.threads import Threads
 
