@@ -98,7 +98,7 @@ def _assembled(
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
     passages = passage_settings(text)
     if passages is not None and passages.context:
-        # A column that is not there is told of before a model is looked for.
+        # A column that is not there is named before a model is looked for.
         build_context(source.columns, passages.context)
     ranking = build_ranking(declared)
     budget = None if max_cost is None else Budget(max_cost)

@@ -197,7 +197,7 @@ class ProjectPipeline:
             where: a filter on metadata columns, such as `price < 100 and supplier = 'HP'`.
             explain: give each hit the parts of its score.
             exact: compare every row instead of asking an approximate index.
-            passages: give each hit up to so many parts of its text that answer the query, the best first.
+            passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
 
         Raises:
@@ -222,7 +222,7 @@ class ProjectPipeline:
         """The rows nearest to the row `key`, itself left out.
 
         Args:
-            passages: give each hit up to so many of its passages, those nearest to the row first.
+            passages: maximum number of its passages that each hit shows, those nearest to the row first.
 
         Raises:
             SearchError: there is no vector for that key.

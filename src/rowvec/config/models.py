@@ -156,7 +156,7 @@ class PassagesConfig(Section):
     tokens: Count = 200
     """Maximum number of tokens in a passage, its context and overlap included."""
     overlap: Annotated[int, BeforeValidator(number), Field(ge=0)] = 20
-    """Up to so many tokens of the passage before are repeated."""
+    """Maximum number of tokens that repeat the end of the passage before."""
     split: Literal["auto", "markdown", "none"] = "auto"
     """Where to cut: `auto` between paragraphs, lines, sentences or words; `markdown` also before headings, and not in
     code; `none` between words only."""

@@ -100,7 +100,7 @@ class Documents:
 
     Args:
         context: makes the context of the passages of a text.
-        long: a text of up to so many characters has none: it is one passage, or nearly so. So the hash of most texts
+        long: a text of at most this many characters has none: it is one passage, or nearly so. So the hash of most texts
             depends on nothing but the text, and they share a vector whatever their contexts.
         mask: of the model that the text hashes cover too, see `covering`.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rowvec.rerankers.wire import Usage
 
 TEXTS_A_SEARCH = 100
-"""Cohere bills a query with up to so many texts as one search, and divides a longer text."""
+"""Cohere bills a query with up to this many texts as one search, and divides a longer text."""
 TOKENS_A_TEXT = 500
 
 

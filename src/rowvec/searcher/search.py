@@ -26,7 +26,7 @@ from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
 from rowvec.types import Fingerprint, Hit, Key, StoredText, Vector
 
 MOST_SWAPS = 5
-"""A query is answered anew so often because another generation went live meanwhile."""
+"""A query is answered again up to this many times because another generation went live meanwhile."""
 BESIDE = 16
 """Keyword halves that run beside their semantic halves at once; further ones run after them."""
 
@@ -136,7 +136,7 @@ class Searcher:
         """An answer whose parts are all of the generation that its query was embedded for.
 
         Raises:
-            StoreUnavailable: generations change places all the time.
+            StoreUnavailable: generations are swapped all the time.
         """
         live = self._live or self._look_again(None)
         for _ in range(MOST_SWAPS):
@@ -178,7 +178,7 @@ class Searcher:
             where: a filter bound to the metadata columns (see filters.bind).
             explain: give each hit the parts of its score.
             exact: compare every row instead of asking an approximate index.
-            passages: give each hit up to so many parts of its text that answer the query, the best first.
+            passages: maximum number of parts of its text that each hit shows, the best first.
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
 
@@ -249,7 +249,7 @@ class Searcher:
         """The rows nearest to the row `key`, itself left out. No reranker is asked: there is no query.
 
         Args:
-            passages: give each hit up to so many of its passages, those nearest to the row first.
+            passages: maximum number of its passages that each hit shows, those nearest to the row first.
 
         Raises:
             SearchError: there is no vector for that key.

@@ -18,7 +18,7 @@ from rowvec.types import ColumnType
 ROWS = 200_000
 """Rows that are looked at: all of most files, read in a few seconds."""
 HEADS = 20
-"""Files that declare their types of which so many are looked at."""
+"""Files that declare their types of which this many are looked at."""
 _LEAST, _AT_ONCE = 1_000, 2_000
 _LONGEST_KEY = 200
 _UNREAD = frozenset({ColumnType.JSON, ColumnType.ARRAY, ColumnType.BYTES})
