@@ -47,16 +47,23 @@ def test_a_search_finds_what_the_searcher_finds(client: httpx.Client, pipeline: 
     assert found["complete"] is expected.complete
     assert [hit["score"] for hit in found["results"]] == pytest.approx([hit.score for hit in expected.hits])
     assert found.keys() == {"results", "exact", "complete", "execution_time_ms", "embed_ms", "search_ms"}
-    assert found["results"][0].keys() == {"id", "score", "metadata"}
+    assert found["results"][0].keys() == {"id", "score", "metadata", "passages"}
+    plain = client.post(f"/search/{mode}", json={"query": "brake pads 7", "limit": 5, "passages": 0}).json()
+    assert plain["results"][0].keys() == {"id", "score", "metadata"}
 
 
 def test_metadata_keeps_its_types(client: httpx.Client) -> None:
     reply = client.post("/search/semantic", json={"query": "disc rotor 8", "limit": 1})
-    assert reply.json()["results"][0] == {
+    score = pytest.approx(1.0, abs=1e-6)
+    (hit,) = reply.json()["results"]
+    (passage,) = hit.pop("passages")
+    assert passage == {"text": "disc rotor 8", "start": 0, "end": 12, "score": score, "marks": passage["marks"]}
+    assert hit == {
         "id": 8,
-        "score": pytest.approx(1.0, abs=1e-6),
+        "score": score,
         "metadata": {"name": "disc rotor 8", "price": 12.0, "stock": 8, "new": True, "added": "2024-01-09T00:00:00Z"},
     }
+    assert [passage["text"][start:end] for start, end in passage["marks"]] == ["disc", "rotor", "8"]
 
 
 @pytest.mark.parametrize(

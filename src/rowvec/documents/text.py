@@ -100,8 +100,8 @@ class Documents:
 
     Args:
         context: makes the context of the passages of a text.
-        long: a text of at most this many characters has none: it is one passage, or nearly so. So the hash of most texts
-            depends on nothing but the text, and they share a vector whatever their contexts.
+        long: a text of at most this many characters has none: it is one passage, or nearly so. So the hash of most
+            texts depends on nothing but the text, and they share a vector whatever their contexts.
         mask: of the model that the text hashes cover too, see `covering`.
     """
 

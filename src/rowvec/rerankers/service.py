@@ -33,7 +33,7 @@ logger = logging.getLogger("rowvec.rerank")
 AT_ONCE = 16
 """Requests; further ones wait, and are not sent once nobody waits for them."""
 LATE = 5
-"""A request may take this many times as long as a search waits: its answer is paid, and of use to the next one who asks."""
+"""A request may take this many times as long as a search waits: its answer is paid, and of use to the next search."""
 KEPT = 256
 """Answers."""
 MOST_BYTES = 4_000_000
