@@ -63,7 +63,7 @@ def test_a_type_that_sounds_like_a_number_is_text_where_its_values_are(postgres:
     some = source(url, table="t")
     assert {column.type for column in some.columns[2:]} == {ColumnType.TEXT}
     documents = Documents(build_recipe(some.columns, "id", columns="*"), some.columns[1:])
-    assert documents(next(some.pages(1))[0]).metadata[1:] == ("(1,2)", "[1, 10)", "{[1, 3)}", "1 2")
+    assert documents(next(some.pages(1))[0]).metadata[1:] == ("(1,2)", "[1,10)", "{[1,3)}", "1 2")
 
 
 @pytest.mark.parametrize("how", [{"table": "t"}, {"query": "select * from t"}])
