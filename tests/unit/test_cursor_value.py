@@ -14,7 +14,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings, Selection
 from rowvec.stores.base import Store
 from rowvec.syncing import cursor
-from rowvec.syncing.cursor import lowered, not_after
+from rowvec.syncing.cursor_values import TIME_LAG, lowered, not_after
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
@@ -501,16 +501,16 @@ def test_local_time_is_read_again_on_the_day_when_clocks_go_back() -> None:
     """Berlin and New York: after 02:59 comes 02:00, and what is stamped then lies an hour below the mark."""
     berlin, new_york = dt.datetime(2026, 10, 25, 2, 59), dt.datetime(2026, 11, 1, 1, 59)
     for mark in (berlin, new_york):
-        since = cursor.lowered(mark, None)
+        since = lowered(mark, None)
         assert isinstance(since, dt.datetime)
         assert since <= mark - dt.timedelta(minutes=59 + 5)
         text = mark.isoformat(" ")
-        assert cursor.lowered(text, None) == since.isoformat(" ")
+        assert lowered(text, None) == since.isoformat(" ")
         aware = mark.replace(tzinfo=dt.UTC)
-        assert cursor.lowered(aware, None) == aware - cursor.TIME_LAG
-        assert cursor.lowered(f"{text}+00:00", None) == str(mark - cursor.TIME_LAG)
+        assert lowered(aware, None) == aware - TIME_LAG
+        assert lowered(f"{text}+00:00", None) == str(mark - TIME_LAG)
     summer = dt.datetime(2026, 7, 1, 2, 59)
-    assert cursor.lowered(summer, None) == summer - cursor.TIME_LAG
+    assert lowered(summer, None) == summer - TIME_LAG
 
 
 MINUTES = dt.timedelta(minutes=5)

@@ -8,8 +8,6 @@ everything read is written or recorded as a failure.
 A cursor says nothing of rows that are gone, nor of those that appear with an old value or come into view of `where`.
 They are noticed by their number: of the rows that the source holds, as many as last time should be without an entry in
 the ledger, and it should hold no more than it did when the last sync ended and the cursor tells of.
-
-Local time goes back once a year: a time without a zone is not trusted on days when any clock of the world does.
 """
 
 from __future__ import annotations
@@ -17,38 +15,30 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
 from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
-from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorValue, Incremental
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.retry import patiently
 from rowvec.support.stored import from_json, json_object, moment
+from rowvec.syncing.cursor_values import is_below, lowered, not_after, value_of
 from rowvec.syncing.plan import Circumstances
 from rowvec.types import Key, WriteBatch
 from rowvec.words import FORMAT
 
 STREAM = "cursor"
 """The name that the mark is kept under, beside the offsets of change events."""
-TIME_LAG = dt.timedelta(minutes=5)
-NUMBER_LAG = 1000
 MOST_KEYS = 200_000
 """When more rows than that have changed, all are compared: their keys are held in memory."""
 KEYS_AT_ONCE = 5000
 EMPTY_KEPT = 1000
-_MILLISECONDS_FROM = 10**11
-"""A Unix time above it counts milliseconds."""
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s?(?:Z|[-+]\d\d(?::?\d\d)?)?)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +73,7 @@ class Watermark:
     def decoded(cls, text: str) -> Watermark | None:
         """None where an older or a newer rowvec wrote what this one cannot read: then all rows are compared."""
         said = json_object(text)
-        highest, compared_at = _value(said.get("highest")), moment(said.get("compared_at"))
+        highest, compared_at = value_of(said.get("highest")), moment(said.get("compared_at"))
         if highest is None or compared_at is None:
             return None
         counts = from_json(Counts, said)
@@ -108,20 +98,6 @@ class Counts:
     unembedded: int = 0
     rows: int = -1
     empty: list[str] = field(default_factory=list)
-
-
-def _value(said: Any) -> CursorValue | None:
-    """The value of a cursor as `Watermark.encoded` wrote it; None where it is of an unknown kind."""
-    try:
-        kind, value = said
-        if kind in ("date", "datetime"):
-            found: CursorValue = getattr(dt, kind).fromisoformat(value)
-            return found
-        if kind == "str":
-            _moment(value)
-    except (ConfigError, TypeError, ValueError, AttributeError):
-        return None
-    return value if kind in ("str", "int", "float") and type(value).__name__ == kind else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +201,7 @@ def _reason_for_all(
     cursor = pipeline.source.cursor if isinstance(pipeline.source, Incremental) else None
     if highest is None:
         return f"no row has a value in {cursor}"
-    if _is_below(highest, lowered(before.highest, pipeline.cursor.lag)):
+    if is_below(highest, lowered(before.highest, pipeline.cursor.lag)):
         return f"{cursor} went back from {before.highest} to {highest}"
     return None
 
@@ -331,105 +307,3 @@ def _settings(pipeline: Pipeline) -> str:
     words = None if spec.language is None else (spec.language, FORMAT)
     parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint, words)
     return hashlib.blake2b(repr((*parts, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()
-
-
-# Values of a cursor
-
-
-def lowered(mark: CursorValue, lag: dt.timedelta | int | None) -> CursorValue:
-    """The value that lies a lag below `mark`, or a little lower.
-
-    Args:
-        lag: by default TIME_LAG, of a number NUMBER_LAG. A length of time below a number takes it for Unix time.
-
-    Raises:
-        ConfigError: an amount as the lag of a time, or a text that is none.
-    """
-    if isinstance(mark, int | float):
-        return mark - _in_units(mark, lag)
-    if isinstance(lag, int):
-        raise ConfigError(
-            f"source.cursor_lag is the number {lag}, and the cursor holds times such as {mark}.",
-            hint='Write a length of time, such as cursor_lag = "5m".',
-        )
-    span = TIME_LAG if lag is None else lag
-    if isinstance(mark, dt.datetime):
-        return _earlier(mark, span if mark.tzinfo else span + clocks_go_back(mark.date()))
-    if isinstance(mark, dt.date):
-        return _earlier(dt.datetime.combine(mark, dt.time()), span).date()
-    moment = _moment(mark)
-    if moment.tzinfo is None:
-        span += clocks_go_back(moment.date())
-    return _written_like(mark, _earlier(moment.replace(tzinfo=None), span))
-
-
-@lru_cache(maxsize=16)
-def clocks_go_back(day: dt.date) -> dt.timedelta:
-    """By how much the clocks of some part of the world are put back around that day: what is stamped in local time
-    there lies below what was stamped before."""
-    if not dt.date.min + dt.timedelta(2) < day < dt.date.max - dt.timedelta(2):
-        return dt.timedelta()
-    moments = [dt.datetime.combine(day, dt.time(12), dt.UTC) + dt.timedelta(days) for days in (-2, -1, 0, 1)]
-    most = dt.timedelta()
-    for name in available_timezones():
-        offsets = [moment.astimezone(ZoneInfo(name)).utcoffset() or dt.timedelta() for moment in moments]
-        most = max([most, *(earlier - later for earlier, later in pairwise(offsets))])
-    return most
-
-
-def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
-    try:
-        return moment - span
-    except OverflowError:  # What other systems write for "never" is the first moment that there is.
-        return dt.datetime.min.replace(tzinfo=moment.tzinfo)
-
-
-def not_after(mark: CursorValue, now: dt.datetime) -> CursorValue:
-    """A row stamped in the future must not hide those that are stamped with the time it really is."""
-    if isinstance(mark, int | float):
-        return mark
-    if isinstance(mark, dt.datetime):
-        return min(mark, now if mark.tzinfo else now.replace(tzinfo=None))
-    if isinstance(mark, dt.date):
-        return min(mark, now.date())
-    moment = _moment(mark)
-    here = now.astimezone(moment.tzinfo or dt.UTC)
-    return mark if moment.replace(tzinfo=moment.tzinfo or dt.UTC) <= here else _written_like(mark, here)
-
-
-def _in_units(mark: int | float, lag: dt.timedelta | int | None) -> int:
-    if not isinstance(lag, dt.timedelta):
-        return NUMBER_LAG if lag is None else lag
-    seconds = int(lag.total_seconds())
-    return seconds * 1000 if abs(mark) >= _MILLISECONDS_FROM else seconds
-
-
-def _moment(text: str) -> dt.datetime:
-    if _TIME.fullmatch(text.strip()):
-        try:
-            return dt.datetime.fromisoformat(text.strip())
-        except ValueError:
-            pass
-    raise ConfigError(
-        f"source.cursor: {text!r} is not an ISO 8601 time, such as 2026-08-01 12:00:00.",
-        hint="Name a column of times, dates or integers.",
-    )
-
-
-def _written_like(pattern: str, moment: dt.datetime) -> str:
-    """The moment as text that sorts among texts like `pattern`: without a fraction and zone it sorts before them."""
-    found = _TIME.fullmatch(pattern.strip())
-    assert found is not None
-    _, separator, minutes, seconds = found.groups()
-    day = moment.date().isoformat()
-    if minutes is None:
-        return day
-    return f"{day}{separator}{moment:%H:%M:%S}" if seconds else f"{day}{separator}{moment:%H:%M}"
-
-
-def _is_below(value: Any, other: Any) -> bool:
-    try:
-        return bool(value < other)
-    except TypeError:
-        # The column is of another type now, or has got a time zone.
-        return True
