@@ -66,7 +66,7 @@ PARAGRAPHS = [
 MODELS = {"one": 8, "two": 8, "wide": 12}
 WINDOW = 16
 LONG = 26
-"""No text of up to so many characters is cut: it has too few words."""
+"""No text of at most this many characters is cut: it has too few words."""
 CUTS: dict[str, PassageSettings | None] = {
     "off": None,
     "plain": PassageSettings(tokens=9, overlap=0),

@@ -250,7 +250,7 @@ class TestDeletions:
 
 @pytest.fixture
 def counts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the ledger: for its number of rows, and for so many keys."""
+    """What is asked of the ledger: for its number of rows, and for a number of keys."""
     asked: list[str] = []
     for name in ("count", "standing", "lookup"):
         original = getattr(MemoryGeneration, name)

@@ -8,11 +8,10 @@ from rich.padding import Padding
 from rich.text import Text
 
 from rowvec.cli import output
-from rowvec.searcher import SearchResult
+from rowvec.searcher import SearchResult, title_column
 from rowvec.support.suggestions import check_column
 from rowvec.types import FoundPassage, Hit
 
-TITLES = ("title", "name", "label", "subject", "headline")
 PARTS = ("semantic", "keyword", "static", "decay")
 RERANK = "rerank"
 INDENT = 8
@@ -42,7 +41,7 @@ def show(result: SearchResult, key: str, names: Sequence[str], *, explain: bool)
         names: the metadata columns to show.
     """
     if output.out.is_terminal:
-        title = next((name for wanted in TITLES for name in names if name.lower() == wanted), None)
+        title = title_column(names)
         for hit in result.hits:
             _block(hit, title, names, explain=explain)
     else:

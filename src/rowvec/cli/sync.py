@@ -182,6 +182,7 @@ def interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+_TOO_LONG = "longer than what is read of a text (the model's window, or text.passages.max_passages): the rest"
 _KINDS = [
     (Kind.INSERT, "embed, new"),
     (Kind.EMBED, "embed again"),
@@ -242,7 +243,7 @@ def _print_texts(result: Preview) -> None:
         output.line(result.misfit.problem)
         output.line(f"  {result.misfit.fix}")
     if result.truncated:
-        output.line(f"{output.count(result.truncated, 'text')} longer than the model's window will be cut.")
+        output.line(f"{output.count(result.truncated, 'text')} {_TOO_LONG} will be left out.")
     output.line()
     share = 100 / max(result.rows, 1)
     filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
@@ -289,7 +290,7 @@ def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> No
     if report.divided:
         output.line(f"{output.count(report.divided, 'row')} cut into {output.count(report.passages, 'passage')}.")
     if report.truncated:
-        output.line(f"{output.count(report.truncated, 'text')} longer than the model's window cut.")
+        output.line(f"{output.count(report.truncated, 'text')} {_TOO_LONG} was left out.")
     if report.unfit:
         values = output.count(report.unfit, "metadata value")
         output.note(f"{values} did not fit: null is stored, and `rowvec failures` lists why.")

@@ -7,6 +7,8 @@ import unicodedata
 FURTHEST = 1000
 """Characters that are looked back for a place to cut; what is longer is not a character that people see."""
 JOINER = "\u200d"
+VIRAMA = 9
+"""Its combining class."""
 FOLLOWS = {"L": ("L", "V", "LV", "LVT"), "V": ("V", "T"), "LV": ("V", "T"), "T": ("T",), "LVT": ("T",)}
 """What goes on with a syllable of Hangul: consonants, vowels and finals, alone or put together."""
 
@@ -28,6 +30,9 @@ def within_cluster(text: str, at: int) -> bool:
         while first > max(0, at - FURTHEST) and _is_regional(text[first - 1]):
             first -= 1
         return (at - first) % 2 == 1
+    if unicodedata.combining(one) == VIRAMA and unicodedata.category(other) == "Lo":
+        # In scripts of India, the next consonant belongs to the same syllable.
+        return True
     # Thai, Lao: a vowel that is written behind its consonant.
     return other in "\u0e33\u0eb3" or _hangul(other) in FOLLOWS.get(_hangul(one), ())
 

@@ -40,7 +40,7 @@ RULES = 1
 MIN_SHARE = 0.4
 UNIT_SHARE = 10
 SLAB_PASSAGES, SLAB_CHARACTERS = 12, 8
-"""A slab has so many passages of text at so many characters a token."""
+"""Passages in a slab, and characters that a token is taken to have."""
 BLOCK_CHARACTERS = 2_000
 CONTEXT_SHARE = 2
 """The context takes up to this part of a passage."""

@@ -1,7 +1,17 @@
 """From a query to hits: semantic, keyword, hybrid, and similar to a row."""
 
 from rowvec.searcher.candidates import DEPTH
-from rowvec.searcher.result import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, Mode, SearchResult, hit_dict
+from rowvec.searcher.result import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, Mode, SearchResult, hit_dict, title_column
 from rowvec.searcher.search import Searcher
 
-__all__ = ["DEPTH", "MAX_LIMIT", "MAX_PASSAGES", "MAX_QUERY", "Mode", "SearchResult", "Searcher", "hit_dict"]
+__all__ = [
+    "DEPTH",
+    "MAX_LIMIT",
+    "MAX_PASSAGES",
+    "MAX_QUERY",
+    "Mode",
+    "SearchResult",
+    "Searcher",
+    "hit_dict",
+    "title_column",
+]

@@ -15,7 +15,7 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
-"""So many candidates of each kind are fused."""
+"""Number of candidates of each kind that are fused."""
 
 
 @dataclass(frozen=True, slots=True)

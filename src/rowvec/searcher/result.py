@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,8 @@ MAX_QUERY = 10_000
 """Characters."""
 MAX_PASSAGES = 20
 """Of a hit."""
+TITLES = ("title", "name", "label", "subject", "headline")
+"""Metadata columns that say what a row is called, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,12 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
     if hit.parts is not None:
         found["explain"] = dict(hit.parts)
     return found
+
+
+def title_column(columns: Iterable[str]) -> str | None:
+    """The column that says what a row is called, in whatever case its name is written; None where there is none."""
+    named = {name.lower(): name for name in columns}
+    return next((named[title] for title in TITLES if title in named), None)
 
 
 def check_query(query: str, limit: int) -> None:

@@ -6,11 +6,11 @@ that is short, or else the stretch of it that holds most of the query's words.
 
 from __future__ import annotations
 
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rowvec.documents.graphemes import near_boundary
 from rowvec.types import FoundPassage, ScoredPassage, StoredText
 from rowvec.words import PLAIN, Token, analyzer
 
@@ -24,11 +24,6 @@ LOOKED_AT = 8_000
 """Characters of a text of one passage that are searched for words, and of each passage."""
 NEAR = 40
 """Characters that a cut moves at most to fall between two words."""
-_JOINED = frozenset("\u200d\ufe0e\ufe0f")
-_SKINS = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
-_FLAGS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
-_VIRAMA = 9
-"""Its combining class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +138,4 @@ def between_words(text: str, place: int) -> int:
     for index in range(place, max(0, place - NEAR), -1):
         if text[index - 1].isspace():
             return index
-    while place and _inside(text, place):
-        place -= 1
-    return place
-
-
-def _inside(text: str, place: int) -> bool:
-    """The characters on both sides of this place are seen as one: a letter and its marks, a sequence of emoji."""
-    before, after = text[place - 1], text[place]
-    if after in _JOINED or after in _SKINS or unicodedata.category(after).startswith("M"):
-        return True
-    if after in _FLAGS and before in _FLAGS:
-        # Flags are pairs.
-        run = place
-        while run and text[run - 1] in _FLAGS:
-            run -= 1
-        return (place - run) % 2 == 1
-    # Behind a virama the next consonant is a part of the same syllable.
-    return before == "\u200d" or unicodedata.combining(before) == _VIRAMA
+    return near_boundary(text, place)

@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from itertools import chain, zip_longest
 from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
@@ -19,7 +21,7 @@ from starlette.routing import BaseRoute
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
-from rowvec.searcher import Mode, SearchResult
+from rowvec.searcher import Mode, SearchResult, title_column
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
 from rowvec.serve.problems import Problem, of_rowvec
@@ -34,7 +36,6 @@ PATH = "/mcp"
 FOUND = 10
 """Results of `search`, which has no parameter for it."""
 EXAMPLES = 3
-TITLES = ("title", "name", "label", "subject", "headline")
 LINKS = ("url", "link", "uri", "href", "permalink")
 INSTRUCTIONS = (
     "Rows of databases, searched by meaning, by words, or by both. `describe` says which pipelines there are and which"
@@ -100,14 +101,16 @@ class Tools:
 
     async def search(self, query: QueryText) -> Results:
         """Search all rows by meaning and words. Returns ids for `fetch`."""
-        found: list[tuple[int, Result]] = []
-        for service in self._services.values():
-            mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
-            result = await self._searched(service, mode, service.search, query, mode, FOUND, None, False, 1)
-            found += enumerate(_result(service, hit) for hit in result.hits)
+        asked = (self._best(service, query) for service in self._services.values())
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        found = [answer for answer in answers if not isinstance(answer, BaseException)]
+        for problem in answers:
+            # One pipeline that cannot be searched does not hide the others.
+            if isinstance(problem, BaseException) and (not found or not isinstance(problem, ToolError)):
+                raise problem
         # Scores of different models do not compare: the first of each pipeline come first.
-        found.sort(key=lambda pair: pair[0])
-        return Results(results=[result for _, result in found[:FOUND]])
+        in_turn = chain.from_iterable(zip_longest(*found))
+        return Results(results=[result for result in in_turn if result is not None][:FOUND])
 
     async def fetch(self, id: Annotated[str, Field(max_length=10_000, description="As `search` gave it.")]) -> Fetched:
         """Read one row: its text and its metadata."""
@@ -161,6 +164,11 @@ class Tools:
         service = self._chosen(pipeline)
         found = await _told(self._side_threads.run(service.status))
         return StatusReply.model_validate(to_jsonable_python(status_dict(found), inf_nan_mode="null", fallback=str))
+
+    async def _best(self, service: Service, query: str) -> list[Result]:
+        mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
+        result = await self._searched(service, mode, service.search, query, mode, FOUND, None, False, 1)
+        return [_result(service, hit) for hit in result.hits]
 
     def _chosen(self, name: str | None) -> Service:
         if name is None and len(self._services) > 1:
@@ -234,7 +242,8 @@ def _values(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _title(values: Mapping[str, Any]) -> str:
-    return _first(values, TITLES)
+    named = title_column(values)
+    return values[named] if named is not None and isinstance(values[named], str) else ""
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -80,7 +80,7 @@ class Limits:
                 self.characters = min(self.characters or characters, most)
 
     def suspicious(self) -> bool:
-        """One more text was refused alone: so many in a row that it may not be the texts."""
+        """One more text was refused alone, and after enough of them in a row it may not be the texts."""
         with self.lock:
             self.refused += 1
             return self.refused >= self.trusted

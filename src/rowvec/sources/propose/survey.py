@@ -108,7 +108,7 @@ class Survey:
                 self._compare(name, there)
 
     def _keep(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Every so many rows, so that the sample is from all over and its size has a bound."""
+        """At regular distances, so that the sample is from all over and its size has a bound."""
         self._kept += [row for number, row in enumerate(rows, self.rows) if number % self._step == 0]
         while len(self._kept) > 2 * SAMPLED:
             self._kept = self._kept[::2]

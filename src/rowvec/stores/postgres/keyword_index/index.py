@@ -57,7 +57,7 @@ DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
 CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 SPARE, SPARE_TO_FILTER = 1.5, 4
-"""Of more hits than those need, so many times as many are looked up: up to a third of all versions is dead."""
+"""Of more hits than those need, this many times as many are looked up: up to a third of all versions is dead."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
