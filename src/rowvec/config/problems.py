@@ -74,7 +74,10 @@ def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: M
         model, loc = inner, loc[1:]
     name = str(loc[0]) if loc else ""
     if kind == "extra_forbidden":
-        return Problem(place, "is not a known key", elsewhere.get(name) or suggestion(name, model.model_fields))
+        near, home = suggestion(name, model.model_fields), elsewhere.get(name)
+        if home is not None:
+            near = f"{near} Or: {home}" if near.startswith("Did") else home
+        return Problem(place, "is not a known key", near)
     if kind == "missing":
         example = (model.model_fields[name].examples or ["…"])[0]
         return Problem(place, "is missing", f"Add {name} = {quoted(example)}.")
