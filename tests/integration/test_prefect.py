@@ -47,6 +47,8 @@ def prefect() -> Iterator[dict[str, str]]:
         port = free.getsockname()[1]
         free.close()
         variables = {
+            # Prefect's runner keeps its files in a folder of one name for all accounts of a machine.
+            "TMPDIR": home,
             "PREFECT_HOME": home, "PREFECT_API_URL": f"http://127.0.0.1:{port}/api", "DO_NOT_TRACK": "1",
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "PREFECT_SERVER_UI_ENABLED": "false",
             "PREFECT_RUNNER_POLL_FREQUENCY": "1", "PREFECT_LOGGING_TO_API_BATCH_INTERVAL": "0.2",
