@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from rowvec.errors import StoreError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import GenerationStatus, TableSpec
-from rowvec.stores.columns import stored_filter
+from rowvec.stores.columns import stored_columns, stored_filter, stored_order
+from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.filter_sql import SQLITE
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Values
@@ -22,6 +24,7 @@ from rowvec.stores.libsql.values import key_in, quoted, value_out
 from rowvec.support.keys import key_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
+    Column,
     Failure,
     Key,
     PastFailure,
@@ -241,6 +244,27 @@ class LibsqlGeneration:
 
     def _filter(self, where: Filter | None) -> Filter | None:
         return None if where is None else stored_filter(where, self._asked, self.spec)
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        ordered = None if order is None else stored_order(order, self._asked, self.spec)
+        place = None if after is None else (after, key_in(after.key))
+        condition, table = search.passing(self._filter(where)), self.tables.vectors
+        sql, values = page(SQLITE, table, f"t.{self._key}", condition, ordered, place, limit, offset)
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, tuple(values))]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        passing = Passing(self.tables.vectors, search.passing(self._filter(where)), SQLITE)
+        stored = stored_columns(columns, self._asked, self.spec)
+        names = [column.name for column in columns]
+        return count_facets(lambda sql, values: self._database.query(sql, tuple(values)), passing, stored, names, most)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         columns = self.spec.metadata
