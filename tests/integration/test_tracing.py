@@ -77,12 +77,8 @@ def test_a_sync_shows_reading_embedding_and_writing(spans: InMemorySpanExporter)
     assert whole.attributes is not None
     assert whole.attributes["rowvec.rows.inserted"] == whole.attributes["rowvec.rows.read"] == 30
     found = spans.get_finished_spans()
-    for part, count in (
-        ("rowvec.read", "rowvec.rows"),
-        ("rowvec.embed", "rowvec.texts"),
-        ("rowvec.write", "rowvec.rows"),
-    ):
-        of_part = [each for each in found if each.name == part]
+    for part, count in {"read": "rows", "embed": "texts", "write": "rows"}.items():
+        of_part = [each for each in found if each.name == f"rowvec.{part}"]
         assert {parent(spans, each) for each in of_part} == {"rowvec.sync"}
         assert sum(int(str((each.attributes or {})[f"rowvec.{count}"])) for each in of_part) == 30
 

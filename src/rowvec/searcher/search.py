@@ -23,7 +23,7 @@ from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked, passages_of
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
-from rowvec.support.tracing import Value, span
+from rowvec.support.tracing import span
 from rowvec.types import Fingerprint, Hit, Key, Ranked, StoredText, Vector
 
 MOST_SWAPS = 5
@@ -210,8 +210,8 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             return _Found(hits, found, texts, language, 1000 * (embedded - began), 1000 * (done - embedded))
 
-        about: dict[str, Value | None] = {"rowvec.pipeline": self.spec.pipeline, "rowvec.mode": mode, "rowvec.limit": limit}
-        with span("rowvec.search", about) as traced:
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
             result = _finished(self._on_one_generation(answer), query, limit, passages, reranker, chosen)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
