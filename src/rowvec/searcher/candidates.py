@@ -54,18 +54,21 @@ def fused(
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
         best_s |= {key: s[key] for key in best_k if key in s}
-    both = _fuse(best_s, best_k, ranking)
+    typical = rows.typical(vector) if ranking.fusion == "convex" else None
+    both = _fuse(best_s, best_k, ranking, typical)
     first = len(both)
     if limit > DEPTH:
-        both |= {key: score for key, score in _fuse(s, k, ranking).items() if key not in both}
+        both |= {key: score for key, score in _fuse(s, k, ranking, typical).items() if key not in both}
     ended = max(len(semantic.keys), len(keyword.keys)) < depth
     return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first, ended)
 
 
-def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> dict[Key, float]:
+def _fuse(
+    semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking, typical: float | None
+) -> dict[Key, float]:
     if ranking.fusion == "rrf":
         return fuse_rrf(semantic, keyword)
-    return fuse_convex(semantic, keyword, ranking.semantic_weight)
+    return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
 def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:

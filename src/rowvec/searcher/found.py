@@ -14,6 +14,7 @@ from rowvec.searcher.paging import Bound, Origin
 from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import SearchResult
 from rowvec.searcher.snippets import Asked, passages_of
+from rowvec.support.tracing import span
 from rowvec.types import Hit, Key, StoredText
 
 
@@ -64,7 +65,9 @@ def finished(
     began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
-        better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+        with span("rowvec.rerank") as traced:
+            better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+            traced.note({"rowvec.reranked": better is not None})
         hits, done = hits if better is None else better, better is not None
         rerank_ms = 1000 * (time.perf_counter() - began)
     hits, more = found.page(hits, limit)

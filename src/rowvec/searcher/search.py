@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter
 from rowvec.generations.lifecycle import live_embedder, live_rows, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
@@ -24,7 +24,8 @@ from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
-from rowvec.types import Fingerprint, Hit, Key, Vector
+from rowvec.support.tracing import span
+from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -199,7 +200,7 @@ class Searcher:
             began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, where)
             if bound.after is not None:
                 bound.after.check(origin)
-            facets = live.rows.facets(bound.facets, where, most=bound.facet_limit) if bound.facets else None
+            facets = _facets(live, bound, where) if bound.facets else None
             counted = time.perf_counter()
             top = reranker.top if reranker else 0
             vector, embedded, found, hits = self._deep_enough(live, asked, bound, limit, top, explain)
@@ -213,9 +214,12 @@ class Searcher:
                 hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets
             )
 
-        # The reranker is paid: it is asked once the generation of the answer is settled.
-        found = self._on_one_generation(answer)
-        return finished(found, query, limit, passages, reranker, chosen)
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
+            # The reranker is paid: it is asked once the generation of the answer is settled.
+            result = finished(self._on_one_generation(answer), query, limit, passages, reranker, chosen)
+            traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
+        return result
 
     def _deep_enough(
         self, live: _Live, asked: _Query, bound: Bound, limit: int, top: int, explain: bool
@@ -242,32 +246,28 @@ class Searcher:
             return self._both_halves(live, asked, vector, depth, many)
         if asked.mode == "keyword":
             embedded = time.perf_counter()
-            return (
-                None,
-                embedded,
-                Candidates.alone(live.rows.keyword(asked.query, depth, asked.where), "keyword", depth),
-            )
-        vector = live.embedder.embed_query(asked.query) if vector is None else vector
+            return None, embedded, Candidates.alone(_by_words(live, asked, depth), "keyword", depth)
+        vector = _embedded(live, asked) if vector is None else vector
         embedded = time.perf_counter()
-        found = live.rows.nearest(vector, depth, asked.where, exact=asked.exact)
-        return vector, embedded, Candidates.alone(found, "semantic", depth)
+        return vector, embedded, Candidates.alone(_by_meaning(live, asked, vector, depth), "semantic", depth)
 
     def _both_halves(
         self, live: _Live, asked: _Query, vector: Vector | None, depth: int, many: int
     ) -> tuple[Vector, float, Candidates]:
         """The same for both halves, side by side."""
-        by_words = partial(live.rows.keyword, asked.query, depth, asked.where)
+        by_words = partial(_by_words, live, asked, depth)
         beside = self._beside.submit(copy_context().run, by_words)
         try:
-            vector = live.embedder.embed_query(asked.query) if vector is None else vector
+            vector = _embedded(live, asked) if vector is None else vector
             embedded = time.perf_counter()
-            semantic = live.rows.nearest(vector, depth, asked.where, exact=asked.exact)
+            semantic = _by_meaning(live, asked, vector, depth)
         finally:
             # Nothing of a search works on after its end, and what no thread has begun is done in this one.
             if not beside.cancel():
                 wait([beside])
         keyword = by_words() if beside.cancelled() else beside.result()
-        return vector, embedded, fused(live.rows, vector, semantic, keyword, many, depth, asked.ranking)
+        with span("rowvec.fuse"):
+            return vector, embedded, fused(live.rows, vector, semantic, keyword, many, depth, asked.ranking)
 
     def browse(
         self, *, limit: int = 10, where: Filter | None = None, passages: int = 0, refine: Refine = PLAIN
@@ -290,7 +290,7 @@ class Searcher:
             if bound.after is not None:
                 bound.after.check(origin)
                 place = bound.after.place(bound.order)
-            counts = live.rows.facets(bound.facets, where, most=bound.facet_limit)
+            counts = _facets(live, bound, where)
             keys = live.rows.browse(limit + 1, where, order=bound.order, offset=bound.offset, after=place)
             shown = live.rows.metadata(keys[:limit])
             hits = [Hit(key, None, shown[key]) for key in keys[:limit] if key in shown]
@@ -302,7 +302,9 @@ class Searcher:
                 facets=counts if bound.facets else None, filtered=where is not None, next=more,
             )  # fmt: skip
 
-        return self._on_one_generation(answer)
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": "browse", "rowvec.limit": limit})
+            return self._on_one_generation(answer)
 
     def _asked_reranker(self, rerank: bool | None) -> Reranker | None:
         if rerank and self.reranker is None:
@@ -341,3 +343,23 @@ class Searcher:
             return Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
 
         return finished(self._on_one_generation(answer), "", limit, passages, None, self.ranking)
+
+
+def _embedded(live: _Live, asked: _Query) -> Vector:
+    with span("rowvec.embed", {"rowvec.texts": 1}):
+        return live.embedder.embed_query(asked.query)
+
+
+def _by_meaning(live: _Live, asked: _Query, vector: Vector, depth: int) -> Ranked:
+    with span("rowvec.semantic"):
+        return live.rows.nearest(vector, depth, asked.where, exact=asked.exact)
+
+
+def _by_words(live: _Live, asked: _Query, depth: int) -> Ranked:
+    with span("rowvec.keyword"):
+        return live.rows.keyword(asked.query, depth, asked.where)
+
+
+def _facets(live: _Live, bound: Bound, where: Filter | None) -> Facets:
+    with span("rowvec.facets"):
+        return live.rows.facets(bound.facets, where, most=bound.facet_limit)
