@@ -176,9 +176,6 @@ def test_ten_thousand_values_are_counted_and_texts_of_any_length(opened: Opener)
     assert rows(store, spec).browse(2, order=Order(columns[2])) == (
         [10_000, 10_001] if long < "x" else [10_001, 10_000]
     )
-    store.prepare(replace(spec, metadata=columns[:1]))
-    store.activate(replace(spec, metadata=columns[:1]))
-    assert rows(store, replace(spec, metadata=columns[:1])).facets(columns[:1]).rows == 10_002
 
 
 def test_equal_scores_are_in_the_order_of_the_keys_however_many_are_asked_for(opened: Opener) -> None:
