@@ -62,6 +62,26 @@ def mcp_server(
     speak_mcp(config, pipeline or ())
 
 
+@command()
+def token(
+    where: Annotated[
+        str,
+        typer.Option("--where", "-w", help='Filter of the rows that the token shows, e.g. "tenant_id = 7".'),
+    ],
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option("--pipeline", "-p", help="Pipeline to open (repeatable). Optional if there is only one."),
+    ] = None,
+    config: ConfigPath = None,
+    expires: Annotated[str, typer.Option("--expires", help="How long it is valid, e.g. 30m, 12h or 7d.")] = "1h",
+    as_json: Json = False,
+) -> None:
+    """Make a search token, signed with ROWVEC_API_KEY: its holder sees the rows of a filter, and nothing else."""
+    from rowvec.cli.token import token as run
+
+    run(config, pipeline or (), where, expires, as_json=as_json)
+
+
 @command("map")
 def draw_map(
     pipeline: PipelineOption = None,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowvec.api.project import Project
+from rowvec.api.tokens import KEY_VARIABLE
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.errors import ConfigError, MissingExtraError
@@ -21,7 +22,6 @@ from rowvec.support import logs
 if TYPE_CHECKING:
     from rowvec.serve import ServeSettings, Service
 
-KEY_VARIABLE = "ROWVEC_API_KEY"
 SEARCH_SECONDS = 10.0
 """A search that the database needs longer for is cancelled."""
 STOP_SECONDS = 5
@@ -93,7 +93,7 @@ def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
         threads, side_threads = Threads(options.workers, options.waiting), Threads(1, options.waiting)
         stack.callback(threads.close)
         stack.callback(side_threads.close)
-        Tools(services, threads, side_threads).server().run("stdio")
+        Tools(lambda call: services, threads, side_threads).server().run("stdio")
 
 
 def _services(

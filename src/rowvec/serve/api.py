@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -14,7 +15,7 @@ from rowvec import __version__
 from rowvec.errors import ConfigError
 from rowvec.serve import problems
 from rowvec.serve.background import Background
-from rowvec.serve.context import Context, named_pipeline, only_pipeline
+from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
@@ -92,10 +93,18 @@ def _install_mcp(app: FastAPI) -> None:
     app.state.mcp_sessions = nullcontext
     if find_spec("mcp") is None:
         return
+    from mcp.server.mcpserver import Context as Call
+
     from rowvec.serve.mcp_server import Tools, routes
 
     context: Context = app.state.context
-    server = Tools(context.services, context.threads, context.side_threads, context.metrics).server()
+
+    def visible(call: Call[Any, Any]) -> Mapping[str, Service]:
+        request = call.request_context.request
+        assert request is not None, "a call over HTTP has its request, and that its rights"
+        return context_of(request).services
+
+    server = Tools(visible, context.threads, context.side_threads, context.metrics).server()
     app.router.routes += routes(server, context.settings.max_body)
     app.state.mcp_sessions = server.session_manager.run
 

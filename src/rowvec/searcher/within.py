@@ -1,0 +1,56 @@
+"""The rows of a generation as somebody sees them who may see only those of a filter.
+
+The one place where such a limit is put in: whatever a search reads, it reads through this. A new way of reading rows
+has to be added here, or searches with a limit cannot use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rowvec.filters import And, Filter
+from rowvec.stores.base import RowsHandle, TableSpec
+from rowvec.types import Key, Ranked, StoredText, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """
+    Args:
+        only: a bound filter; there are no other rows than those that it finds.
+    """
+
+    rows: RowsHandle
+    only: Filter
+
+    @property
+    def spec(self) -> TableSpec:
+        return self.rows.spec
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        return self.rows.vector(key, self._both(where))
+
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        return self.rows.vectors(after, limit, self._both(where))
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        return self.rows.nearest(vector, limit, self._both(where), exact=exact)
+
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        return self.rows.similarities(vector, keys, self._both(where))
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+        return self.rows.keyword(query, limit, self._both(where))
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        return self.rows.metadata(keys, self._both(where))
+
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
+        return self.rows.texts(keys, vector, self._both(where))
+
+    def _both(self, where: Filter | None) -> Filter:
+        return self.only if where is None else And((self.only, where))
