@@ -25,7 +25,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from rowvec import filters
-from rowvec.config.fields import duration
+from rowvec.api.spans import time_span
 from rowvec.errors import ConfigError, SearchError, TokenRefused
 from rowvec.filters import Filter
 
@@ -91,10 +91,7 @@ def token(
     if len(key) < SHORTEST_KEY:
         what = f"The API key is shorter than {SHORTEST_KEY} characters." if key else "There is no API key to sign with."
         raise ConfigError(what, hint=f"Set {KEY_VARIABLE} to a key of the server.")
-    try:
-        length = duration(expires)
-    except ValueError as error:
-        raise ConfigError(f"expires {error.args[0]}.", hint=error.args[1]) from None
+    length = time_span(expires)
     if not dt.timedelta(0) < length <= LONGEST:
         raise ConfigError(f"A token is valid for up to {LONGEST.days} days.", hint='Write for example "12h".')
     try:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Path
 from starlette.requests import Request
 
 from rowvec.api.tokens import Grant
 from rowvec.errors import SearchError
+from rowvec.evaluation.query_log import QueryLog
+from rowvec.searcher import SearchResult
 from rowvec.serve.background import Background
 from rowvec.serve.guard.guard import GRANT
 from rowvec.serve.metrics import Metrics
@@ -32,6 +34,18 @@ class Context:
     """For lists of texts, which take long: searches have threads of their own."""
     metrics: Metrics
     background: Background
+    queries: QueryLog | None = None
+    """The log of what people asked."""
+
+    def searched(
+        self, service: Service, mode: str, query: str, where: Mapping[str, Any] | str | None, result: SearchResult
+    ) -> str | None:
+        """Count a search and note it in the log; the id that it has there."""
+        self.metrics.searched(service.name, mode, result)
+        if self.queries is None:
+            return None
+        keys = [hit.key for hit in result.hits]
+        return self.queries.record(service.name, mode, query, where, keys, result.milliseconds)
 
 
 SEEN = "rowvec.context"

@@ -23,7 +23,6 @@ from starlette.routing import BaseRoute
 from rowvec import __version__
 from rowvec.errors import RowvecError
 from rowvec.searcher import Mode, SearchResult, title_column
-from rowvec.serve.metrics import Metrics
 from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
@@ -80,6 +79,7 @@ class Pipelines(BaseModel):
 
 
 Visible = Callable[[Context[Any, Any]], Mapping[str, Service]]
+Searched = Callable[[Service, str, str, str | None, SearchResult], str | None]
 
 
 class Tools:
@@ -87,14 +87,14 @@ class Tools:
     Args:
         visible: gives the pipelines that a call may see.
         threads: for searches; `side_threads`: for what asks the source of the rows.
-        metrics: None where nobody reads them.
+        searched: counts and logs a search, and gives its id in the log; None where nobody reads that.
     """
 
     def __init__(
-        self, visible: Visible, threads: Threads, side_threads: Threads, metrics: Metrics | None = None
+        self, visible: Visible, threads: Threads, side_threads: Threads, searched: Searched | None = None
     ) -> None:
         self._visible = visible
-        self._threads, self._side_threads, self._metrics = threads, side_threads, metrics
+        self._threads, self._side_threads, self._told = threads, side_threads, searched
 
     def server(self) -> MCPServer[Any]:
         server: MCPServer[Any] = MCPServer(
@@ -147,7 +147,7 @@ class Tools:
         service = self._chosen(ctx, pipeline)
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        return _reply(await self._searched(service, mode, service.search, query, mode, limit, where, False, passages))
+        return _reply(*await self._searched(service, mode, query, where, limit, passages))
 
     async def similar(
         self,
@@ -159,7 +159,8 @@ class Tools:
     ) -> SearchReply:
         """Find the rows nearest to a row."""
         service = self._chosen(ctx, pipeline)
-        return _reply(await self._searched(service, "similar", service.similar, key, limit, False, passages))
+        result = await _told(self._threads.run(service.similar, key, limit, False, passages))
+        return _reply(result, self._noted(service, "similar", key, None, result))
 
     async def describe(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> Pipelines:
         """List the pipelines: their columns with types, the ways to search, and a few rows as examples."""
@@ -179,7 +180,7 @@ class Tools:
 
     async def _best(self, service: Service, query: str) -> list[Result]:
         mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
-        result = await self._searched(service, mode, service.search, query, mode, FOUND, None, False, 1)
+        result, _ = await self._searched(service, mode, query, None, FOUND, 1)
         return [_result(service, hit) for hit in result.hits]
 
     def _services(self, ctx: Context[Any, Any]) -> Mapping[str, Service]:
@@ -198,12 +199,13 @@ class Tools:
             raise _error(problem) from None
 
     async def _searched(
-        self, service: Service, mode: str, search: Callable[..., SearchResult], *values: Any
-    ) -> SearchResult:
-        result = await _told(self._threads.run(search, *values))
-        if self._metrics is not None:
-            self._metrics.searched(service.name, mode, result)
-        return result
+        self, service: Service, mode: Mode, query: str, where: str | None, limit: int, passages: int
+    ) -> tuple[SearchResult, str | None]:
+        result = await _told(self._threads.run(service.search, query, mode, limit, where, False, passages))
+        return result, self._noted(service, mode, query, where, result)
+
+    def _noted(self, service: Service, mode: str, query: str, where: str | None, result: SearchResult) -> str | None:
+        return None if self._told is None else self._told(service, mode, query, where, result)
 
 
 def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:
@@ -241,8 +243,8 @@ def _error(problem: Problem) -> ToolError:
     return ToolError(f"{problem.message} {problem.hint}" if problem.hint else problem.message)
 
 
-def _reply(result: SearchResult) -> SearchReply:
-    found = result.as_dict()
+def _reply(result: SearchResult, query_id: str | None) -> SearchReply:
+    found = {**result.as_dict(), "query_id": query_id}
     for hit in found["results"]:
         hit["metadata"] = _values(hit["metadata"])
     return SearchReply.model_validate(to_jsonable_python(found, inf_nan_mode="null", fallback=str))

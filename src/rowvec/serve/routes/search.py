@@ -107,8 +107,7 @@ def search_routes(pick: Pick) -> APIRouter:
     ) -> Response:
         context = context_of(request)
         result = await context.threads.run(service.similar, id, limit, explain, passages)
-        context.metrics.searched(service.name, "similar", result)
-        return search_reply(result)
+        return search_reply(result, context.searched(service, "similar", id, None, result))
 
     return router
 
@@ -132,5 +131,4 @@ async def _search(
 ) -> Response:
     context = context_of(request)
     result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages, rerank)
-    context.metrics.searched(service.name, mode, result)
-    return search_reply(result)
+    return search_reply(result, context.searched(service, mode, query, conditions, result))

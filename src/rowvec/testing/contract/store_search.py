@@ -376,6 +376,9 @@ def test_every_reading_of_rows_passes_a_filter(opened: Opener) -> None:
     assert live.vectors(1, 9, mine) == []
     assert live.vector(2, mine) is None
     found, whole = live.vector(1, mine), live.vector(1)
-    assert found is not None and whole is not None and np.array_equal(found, whole)
+    assert found is not None
+    assert whole is not None
+    assert np.array_equal(found, whole)
     write(store, entry(1, "red lamp", "yours"))
-    assert live.vector(1, mine) is None and live.metadata([1], mine) == {} == live.texts([1], None, mine)
+    assert live.vector(1, mine) is None
+    assert live.metadata([1], mine) == {} == live.texts([1], None, mine)
