@@ -57,12 +57,13 @@ from counted where place = 1 order by {order}, at desc limit ?"""
 _ORDERS: dict[Order, dict[str, str]] = {
     "latest": {"each": "id", "only": "true", "order": "at desc"},
     "slow": {"each": "id", "only": "true", "order": "slowest desc"},
-    "no-hits": {"each": "query", "only": "hits = 0 and mode != 'similar'", "order": "times desc"},
-    "top": {"each": "query", "only": "mode != 'similar'", "order": "times desc"},
+    "no-hits": {"each": "query", "only": "hits = 0 and mode not in ('similar', 'browse')", "order": "times desc"},
+    "top": {"each": "query", "only": "mode not in ('similar', 'browse')", "order": "times desc"},
 }
 _JUDGED = """
 select query, key, max(case type {grades} end) from events join queries on id = query_id
-where pipeline = ? and queries.at >= ? and mode != 'similar' group by query, key order by query, 3 desc, key"""
+where pipeline = ? and queries.at >= ? and mode not in ('similar', 'browse')
+group by query, key order by query, 3 desc, key"""
 
 
 def asked(path: Path, pipeline: str, order: Order, since: dt.timedelta | None, limit: int) -> list[LoggedQuery]:

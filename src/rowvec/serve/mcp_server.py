@@ -22,8 +22,20 @@ from starlette.routing import BaseRoute
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
-from rowvec.searcher import Mode, SearchResult, title_column
-from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
+from rowvec.searcher import Mode, Refine, SearchResult, title_column
+from rowvec.serve.models import (
+    After,
+    Distinct,
+    FacetLimit,
+    Facets,
+    Offset,
+    Order,
+    Passages,
+    PipelineInfo,
+    QueryText,
+    SearchReply,
+    StatusReply,
+)
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
@@ -94,7 +106,7 @@ class Tools:
         self, visible: Visible, threads: Threads, side_threads: Threads, searched: Searched | None = None
     ) -> None:
         self._visible = visible
-        self._threads, self._side_threads, self._told = threads, side_threads, searched
+        self._threads, self._side_threads, self._noted = threads, side_threads, searched
 
     def server(self) -> MCPServer[Any]:
         server: MCPServer[Any] = MCPServer(
@@ -134,20 +146,31 @@ class Tools:
 
     async def search_rows(
         self,
-        query: QueryText,
         ctx: Context[Any, Any],
+        query: QueryText | None = None,
         pipeline: Pipeline = None,
         mode: Annotated[Mode, Field(description="By meaning, by words, or by both.")] = "hybrid",
         limit: Limit = 10,
         where: Where = None,
         passages: Passages = 1,
+        facets: Facets = [],  # noqa: B006
+        facet_limit: FacetLimit = 10,
+        distinct: Distinct = None,
+        offset: Offset = 0,
+        after: After = None,
+        order: Order = None,
     ) -> SearchReply:
         """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
-        answer."""
-        service = self._chosen(ctx, pipeline)
+        answer. Without a query: the rows that pass the filter, in an order. Facets count values over all rows that
+        pass the filter. `next` leads to the next page."""
+        service, refine = self._chosen(ctx, pipeline), Refine(facets, facet_limit, distinct, offset, after, order)
+        if query is None:
+            browsed = service.browse, limit, where, passages, refine
+            return _reply(*await self._searched(service, "browse", "", where, *browsed))
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        return _reply(*await self._searched(service, mode, query, where, limit, passages))
+        asked = (query, mode, limit, where, False, passages, None, refine)
+        return _reply(*await self._searched(service, mode, query, where, service.search, *asked))
 
     async def similar(
         self,
@@ -159,8 +182,8 @@ class Tools:
     ) -> SearchReply:
         """Find the rows nearest to a row."""
         service = self._chosen(ctx, pipeline)
-        result = await _told(self._threads.run(service.similar, key, limit, False, passages))
-        return _reply(result, self._noted(service, "similar", key, None, result))
+        asked = service.similar, key, limit, False, passages
+        return _reply(*await self._searched(service, "similar", key, None, *asked))
 
     async def describe(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> Pipelines:
         """List the pipelines: their columns with types, the ways to search, and a few rows as examples."""
@@ -180,7 +203,8 @@ class Tools:
 
     async def _best(self, service: Service, query: str) -> list[Result]:
         mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
-        result, _ = await self._searched(service, mode, query, None, FOUND, 1)
+        asked = service.search, query, mode, FOUND, None, False, 1
+        result, _ = await self._searched(service, mode, query, None, *asked)
         return [_result(service, hit) for hit in result.hits]
 
     def _services(self, ctx: Context[Any, Any]) -> Mapping[str, Service]:
@@ -199,13 +223,17 @@ class Tools:
             raise _error(problem) from None
 
     async def _searched(
-        self, service: Service, mode: Mode, query: str, where: str | None, limit: int, passages: int
+        self,
+        service: Service,
+        mode: str,
+        query: str,
+        where: str | None,
+        search: Callable[..., SearchResult],
+        *values: Any,
     ) -> tuple[SearchResult, str | None]:
-        result = await _told(self._threads.run(service.search, query, mode, limit, where, False, passages))
-        return result, self._noted(service, mode, query, where, result)
-
-    def _noted(self, service: Service, mode: str, query: str, where: str | None, result: SearchResult) -> str | None:
-        return None if self._told is None else self._told(service, mode, query, where, result)
+        """What `search` found, and its id in the log of queries."""
+        result = await _told(self._threads.run(search, *values))
+        return result, None if self._noted is None else self._noted(service, mode, query, where, result)
 
 
 def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:

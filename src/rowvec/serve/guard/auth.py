@@ -19,7 +19,8 @@ Headers = Mapping[bytes, bytes]
 PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 TOKENS_OPEN = re.compile(
-    r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid)|/similar/.*)?|/pipelines|/events|/mcp", re.DOTALL
+    r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid|browse)|/similar/.*)?|/pipelines|/events|/mcp",
+    re.DOTALL,
 )
 """Paths that a search token opens, and no others: what they answer comes from `context_of(request).services`, which
 sees the rows of the token and no others."""
