@@ -206,7 +206,8 @@ BROWSE = st.builds(
         "POST", f"{prefix}/search/browse", {**options, **({} if where is None else {"filters": where}), **order}
     ),
     PREFIX, OPTIONS.map(lambda given: {k: v for k, v in given.items() if k not in ("explain", "rerank", "distinct")}),
-    st.none() | WHERE, st.sampled_from([{}, {"order": "price"}, {"order": "price desc"}, {"order": "title"}, {"order": "x"}]),
+    st.none() | WHERE,
+    st.sampled_from([{}, {"order": "price"}, {"order": "price desc"}, {"order": "title"}, {"order": "x"}]),
 )  # fmt: skip
 SIMILAR = st.builds(
     lambda prefix, key, limit: Ask("GET", f"{prefix}/search/similar/{quote(key, safe='/')}?limit={limit}&passages=3"),
