@@ -5,8 +5,8 @@
 
 The view joins products with the average of their reviews, so that no index gives its rows in the order of their keys.
 The table of those products, which is read in pages along its primary key, is there to compare with. The three are read
-in turns in the embedded PostgreSQL; times are medians. "held" is how long the source's transaction was open. Peak memory
-is that of the process after all sizes. What is kept is in results/reading.json.
+in turns in the embedded PostgreSQL; times are medians. "held" is how long the source's transaction was open. Peak
+memory is that of the process after all sizes. What is kept is in results/reading.json.
 """
 
 from __future__ import annotations

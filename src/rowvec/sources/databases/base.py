@@ -105,7 +105,7 @@ class Database(ABC):
     def stream(
         self, statement: Callable[[], sa.Executable], size: Callable[[], int]
     ) -> Generator[list[tuple[Any, ...]]]:
-        """The rows of one statement part by part, as the driver gives them; what is not asked for yet stays on the server.
+        """The rows of one statement part by part, as the driver gives them; the server keeps those that come later.
 
         Args:
             statement: asked for again where the driver cannot read a value: then for the rows after the last part.
@@ -126,7 +126,7 @@ class Database(ABC):
         self, connection: Connection, statement: sa.Executable, size: Callable[[], int]
     ) -> Generator[list[tuple[Any, ...]]]:
         result = connection.execution_options(stream_results=True).execute(statement)
-        # Past SQLAlchemy's own rows, as in `_answer`. It holds the first one already, so the cursor alone would lack it.
+        # Past SQLAlchemy's own rows, as in `_answer`. The cursor alone would lack the first one, which is held already.
         held = result.cursor_strategy
         try:
             while rows := held.fetchmany(result, result.cursor, size()):
@@ -155,7 +155,7 @@ class Database(ABC):
         """
 
     def pages_by_index(self, connection: Connection, relation: Relation, key: str, order: Order) -> bool:
-        """An index gives the rows in the order of their keys, so that the database need not sort all of them for a page."""
+        """An index gives the rows in the order of their keys: the database need not sort all of them for a page."""
         return order is as_it_is and self._leads_an_index(connection, relation, key)
 
     def _leads_an_index(self, connection: Connection, relation: Relation, key: str) -> bool:
