@@ -184,7 +184,7 @@ def cut(url: str, name: str | None = None) -> None:
                 [name],
             )
         return
-    with closing(pymysql.connect(host="127.0.0.1", user="root")) as connection, connection.cursor() as cursor:
+    with closing(pymysql.connect(host="127.0.0.1", user="root")) as server, server.cursor() as cursor:
         cursor.execute("select id from information_schema.processlist where db = %s and command <> 'Sleep'", [name])
         for (number,) in cursor.fetchall():
             cursor.execute(f"kill {number}")
@@ -223,8 +223,10 @@ def test_a_server_that_is_gone_before_the_first_row_is_said(source: Open) -> Non
         fill(run)
         some = source(url, query=GROUPED)
         name = url.rpartition("/")[2]
-        run(f"alter database {name} allow_connections false")
-        cut(url.replace(name, "postgres"), name)
+        elsewhere = url.replace(name, "postgres")
+        with psycopg.connect(elsewhere, autocommit=True) as server:
+            server.execute(f"alter database {name} allow_connections false")
+        cut(elsewhere, name)
         with pytest.raises((SourceUnavailable, SourceError), match="not currently accepting connections"):
             some.read_ahead(10, stop=threading.Event())
 

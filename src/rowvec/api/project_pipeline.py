@@ -286,7 +286,7 @@ class ProjectPipeline:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
 
         Args:
-            spec: what to build; HNSW by default.
+            spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
             queries: this many searches are compared when tuning.
             progress: called with a phase, what is done and what there is in all.
@@ -296,7 +296,7 @@ class ProjectPipeline:
         """
         found = self.vector_index
         if action == "build":
-            found.build(spec or IndexSpec(), progress)
+            found.build(spec, progress)
         elif action == "drop":
             found.drop()
         elif action == "tune":

@@ -83,7 +83,7 @@ class ReadsAhead(Protocol):
         until: Key | None = None,
         limit: int | None = None,
     ) -> Iterator[list[Row]] | None:
-        """Pages as `Source.pages` gives them, read by one statement into a temporary file; None where those are as good.
+        """Pages as `Source.pages` gives them, read by one statement into a temporary file; None if those are as good.
 
         No connection or transaction is held open when it returns. There may be more rows after those that it gives:
         where the file would be too large, where the connection broke, and after `stop` was set.

@@ -148,8 +148,8 @@ class SqlSource:
         until: Key | None = None,
         limit: int | None = None,
     ) -> Iterator[list[Row]] | None:
-        """See `ReadsAhead.read_ahead`. Without an index that gives the rows in the order of their keys, the database sorts
-        all of them for each page: a view of n rows would be read n / size times."""
+        """See `ReadsAhead.read_ahead`. Where no index gives the rows in the order of their keys, the database sorts all
+        of them for each page: a view of n rows would be read n / size times."""
         if self._has_index:
             return None
         self._refuse_null_keys()
