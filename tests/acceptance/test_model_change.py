@@ -89,6 +89,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(LocalEmbedder, "embed", slowly)
     monkeypatch.setattr(LocalEmbedder, "chunk_texts", 20)
     monkeypatch.setattr(writer, "COMMIT_ROWS", 20)
+    monkeypatch.setattr(PostgresGeneration, "rows_at_once", 20)
     monkeypatch.setattr(run, "SLICE_SECONDS", 0.5)
     return bill
 

@@ -168,6 +168,14 @@ class AltersTable(Protocol):
         ...
 
 
+@runtime_checkable
+class TakesMany(Protocol):
+    """A generation that does better with more rows in one write than others."""
+
+    rows_at_once: int
+    """The most that it is given."""
+
+
 class GenerationHandle(Protocol):
     """The rows of one generation: what they were made from, their vectors, and the searches among them.
 

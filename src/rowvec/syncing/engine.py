@@ -19,8 +19,9 @@
                      ▲                                                     │
                      └───────── no answer: see `outage` ───────────────────┘
 
-      batch          (`writer`) one transaction of the store: after 2 s, 2,000 rows or 16 MiB of text, and with each
-                     answer that cost money, when the record of the run knows what it cost
+      batch          (`writer`) one transaction of the store: after 2 s, 2,000 rows (10,000 in PostgreSQL) or 16 MiB of
+                     texts and vectors, and with each answer that cost money, when the record of the run knows what it
+                     cost
 
 Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
 through one queue. All that threads share beside it is what they learn of the service (`batches.Limits`), which has a

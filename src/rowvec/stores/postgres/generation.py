@@ -49,6 +49,9 @@ from rowvec.types import (
 
 Connection = psycopg.Connection[Any]
 
+ROWS_AT_ONCE = 10_000
+"""The words of each write are one segment of the keyword index: fewer and larger ones are written faster."""
+
 
 class PostgresGeneration:
     """See stores.base.GenerationHandle.
@@ -61,6 +64,8 @@ class PostgresGeneration:
         fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
+
+    rows_at_once = ROWS_AT_ONCE
 
     def __init__(
         self,
