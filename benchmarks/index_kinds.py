@@ -64,6 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--target", type=float, default=0.98)
+    parser.add_argument("--abstracts", type=int, default=2_000, help="so many of them are blended")
     parser.add_argument("--grow", type=float, default=0.05, help="share of the rows that come after the index")
     parser.add_argument("--keep", type=Path, help="the folder that benchmarks.products --keep was given")
     parser.add_argument("--compute", default="int8", help="with --keep: of the catalogue there")
@@ -114,7 +115,7 @@ def without_index(url: str, kind: str, like: str | None, options: argparse.Names
     elif options.keep:
         run(url, COPY.format(table=table_of(kind), source=products_table(url), rows=options.rows))
     else:
-        texts, vectors = abstracts()
+        texts, vectors = abstracts(options.abstracts)
         fill(filled, options.rows, texts, vectors)
     store.activate(SPEC)
     run(url, f"vacuum analyze {table_of(kind)}")
@@ -135,9 +136,9 @@ def products_table(url: str) -> str:
     return TABLES["vector"]
 
 
-def abstracts() -> tuple[list[str], Vectors]:
-    texts = [row["text"] for row in vaswani().rows]
-    cache = Path(tempfile.gettempdir()) / "rowvec-vaswani-minilm.npy"
+def abstracts(count: int) -> tuple[list[str], Vectors]:
+    texts = [row["text"] for row in vaswani().rows][:count]
+    cache = Path(tempfile.gettempdir()) / f"rowvec-vaswani-{count}-minilm.npy"
     return texts, real_vectors(LocalEmbedder(MODEL), texts, cache)
 
 

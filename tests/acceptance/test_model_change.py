@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.stores.postgres.generation import PostgresGeneration
 from rowvec.support import killpoints
 from rowvec.support.killpoints import Step
 from rowvec.syncing import run, writer
