@@ -19,6 +19,7 @@ from rowvec.sources.page_size import PageSize, sample
 from rowvec.stores.base import GenerationHandle, Ledger
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
 from rowvec.types import Change, Document, Failure, Key, Row, Stored
 
@@ -107,7 +108,11 @@ def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> It
     size = PageSize(pipeline.page_size)
     while read and left != 0 and not stop.is_set():
         read = False
-        for rows in patiently(stop, _next_pages, pipeline, size.rows, replace(options, after=after, limit=left), stop):
+        with span("rowvec.read") as traced:
+            pages = patiently(stop, _next_pages, pipeline, size.rows, replace(options, after=after, limit=left), stop)
+            if isinstance(pages, list):
+                traced.note({"rowvec.rows": sum(map(len, pages))})
+        for rows in pages:
             if stop.is_set():
                 return
             yield rows
