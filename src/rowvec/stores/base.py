@@ -379,6 +379,10 @@ class Store(Protocol):
         """
         ...
 
+    def holder(self) -> str | None:
+        """Who holds that lock now, and since when, in words; None where nobody does."""
+        ...
+
     def begin_run(self, pipeline: str) -> int:
         """Open the record of a run, after `prepare`; returns its number."""
         ...

@@ -136,6 +136,9 @@ class MemoryStore:
         finally:
             self.tables.holder = None
 
+    def holder(self) -> str | None:
+        return self.tables.holder
+
     def begin_run(self, pipeline: str) -> int:
         run = len(self.tables.runs) + 1
         self.tables.runs.append(Run(run, pipeline, _now(), None, "running", {}))

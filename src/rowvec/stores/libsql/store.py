@@ -168,6 +168,9 @@ class LibsqlStore:
     def lock(self) -> AbstractContextManager[None]:
         return self._lease.hold()
 
+    def holder(self) -> str | None:
+        return self._lease.holder()
+
     def begin_run(self, pipeline: str) -> int:
         return books.begin_run(self._database, self._target, pipeline, self._lease.token)
 

@@ -210,7 +210,8 @@ class PostgresGeneration:
         def look(connection: Connection) -> GenerationStatus:
             found = books.of_table(connection, self.index.table)
             passages, divided, size = self.beside.sizes(connection)
-            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+            words = self.words.size(connection) if self.words is not None else 0
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size + words)
 
         return self._read(look)
 

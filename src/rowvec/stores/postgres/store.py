@@ -199,6 +199,9 @@ class PostgresStore:
     def lock(self, part: str | None = None) -> AbstractContextManager[None]:
         return self._sessions.lock(part)
 
+    def holder(self) -> str | None:
+        return self._read(self._sessions.holder)
+
     # Runs
 
     def begin_run(self, pipeline: str) -> int:
