@@ -427,9 +427,7 @@ class Report:
     @property
     def settled(self) -> int:
         """Rows that need nothing more."""
-        return (
-            self.inserted + self.embedded + self.updated + self.unchanged + self.empty + self.failed + self.waiting
-        )
+        return self.inserted + self.embedded + self.updated + self.unchanged + self.empty + self.failed + self.waiting
 
     @property
     def written(self) -> int:
@@ -460,9 +458,7 @@ class Report:
         return values
 
 
-COUNTS = tuple(
-    each.name for each in fields(Report) if type(each.default) in (int, float) and each.name != "per_second"
-)
+COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float) and each.name != "per_second")
 """The fields of a report that add up."""
 
 
@@ -480,6 +476,15 @@ class Run:
     error: str | None = None
     stopping: bool = False
     """It was asked to stop, and has not ended yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The result of one `rowvec eval`, as a store keeps it."""
+
+    made_at: dt.datetime
+    record: Mapping[str, Any]
+    """See `rowvec.evaluation.record`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,9 +162,7 @@ class TestVerdict:
     def test_a_first_sync_that_was_stopped(self) -> None:
         pipeline = pipeline_of()
         sync(pipeline, Options(limit=4))
-        assert status(pipeline).verdict.reasons == (
-            "no sync of all rows has ended yet: 4 of 10 rows have a vector",
-        )
+        assert status(pipeline).verdict.reasons == ("no sync of all rows has ended yet: 4 of 10 rows have a vector",)
 
     def test_another_model_in_the_config(self) -> None:
         store = MemoryStore()
@@ -210,6 +208,23 @@ class TestWork:
         assert (work.seconds_left, work.share) == (4.0, pytest.approx(1 / 3))
         assert replace(work, per_second=0.0).seconds_left is None
         assert replace(work, total=None).share is None
+
+    def test_it_ends_cleanly_when_somebody_asks_it_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("rowvec.syncing.engine.FIRST_RECORD_SECONDS", 0.0)
+        monkeypatch.setattr("rowvec.syncing.engine.RECORD_SECONDS", 0.0)
+        pipeline = pipeline_of(5000, embedder=HashEmbedder(8, seconds=0.01))
+        told: list[str] = []
+
+        def look(report: Report) -> None:
+            if report.embedded + report.inserted:
+                pipeline.store.ask_to_stop(pipeline.store.runs(1)[0].id)
+
+        report = sync(pipeline, progress=look, tell=told.append)
+        (run,) = pipeline.store.runs()
+        assert run.outcome == "interrupted"
+        assert 0 < report.inserted < 5000
+        assert "asked this sync to stop" in told[0]
+        assert sync(pipeline).unchanged == report.inserted
 
     def test_a_sync_that_ended_is_no_work(self) -> None:
         pipeline = pipeline_of()

@@ -64,8 +64,10 @@ def _reasons(status: Status, now: dt.datetime) -> Iterator[str]:
             f": {' '.join(ended.error.split())}" if ended.error else ""
         )
     if status.as_of is None:
-        yield "never synced" if ended is None else (
-            f"no sync of all rows has ended yet: {status.current:,} of {count(status.rows, 'row')} have a vector"
+        yield (
+            "never synced"
+            if ended is None
+            else (f"no sync of all rows has ended yet: {status.current:,} of {count(status.rows, 'row')} have a vector")
         )
     if status.waiting is not None and status.waiting.rows:
         yield behind(status, now)

@@ -15,6 +15,7 @@ from rowvec.types import (
     Check,
     Column,
     ColumnType,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
@@ -36,6 +37,9 @@ from rowvec.types import (
 RUNS_KEPT = 1_000
 """Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
 
+
+EVALUATIONS_KEPT = 100
+"""Results of `rowvec eval` per table; older ones are forgotten."""
 
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
@@ -387,8 +391,15 @@ class Store(Protocol):
         """Open the record of a run, after `prepare`; returns its number."""
         ...
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
-        """Bring the record of a run up to date; `outcome` "running" while it works."""
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        """Bring the record of a run up to date; `outcome` "running" while it works.
+
+        Returns True where somebody has asked a running one to stop.
+        """
+        ...
+
+    def ask_to_stop(self, run: int) -> None:
+        """Let the next `save_run` of a running run say that it was asked to stop."""
         ...
 
     def runs(self, limit: int = 10) -> list[Run]:
@@ -396,6 +407,18 @@ class Store(Protocol):
         ...
 
     def totals(self) -> Totals: ...
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
+
+        Args:
+            record: of values that JSON knows.
+        """
+        ...
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        """Latest first."""
+        ...
 
     def close(self) -> None: ...
 

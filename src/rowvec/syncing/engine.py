@@ -411,7 +411,10 @@ class Engine:
     def _record(self) -> None:
         self._record_due = time.monotonic() + RECORD_SECONDS
         running = self._running
-        patiently(self.abort, self._store.save_run, running.number, running.so_far(self._report), "running")
+        so_far = running.so_far(self._report)
+        if patiently(self.abort, self._store.save_run, running.number, so_far, "running") and not self.stop.is_set():
+            running.tell("Somebody asked this sync to stop: the batches in hand are finished, and it ends.")
+            self.stop.set()
 
 
 def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:

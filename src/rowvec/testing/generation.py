@@ -18,6 +18,7 @@ from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
     Document,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
@@ -100,6 +101,8 @@ class Tables:
     generations: dict[State, Made] = field(default_factory=dict)
     swaps: int = 0
     runs: list[Run] = field(default_factory=list)
+    stops: set[int] = field(default_factory=set)
+    evaluations: list[Evaluated] = field(default_factory=list)
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))

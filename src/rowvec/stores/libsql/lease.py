@@ -57,7 +57,9 @@ class Lease:
         """Who holds the lock now, and since when, in words."""
         if self._database.exists() and self._database.query(_THERE):
             token = self.live()
-            for holder, since in self._database.query("select holder, since from rowvec_locks where token = ?", (token,)):
+            for holder, since in self._database.query(
+                "select holder, since from rowvec_locks where token = ?", (token,)
+            ):
                 return f"{holder}, since {since[:19]} UTC"
         return None
 

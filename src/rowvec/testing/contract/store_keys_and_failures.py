@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from dataclasses import replace
 from uuid import UUID
@@ -224,6 +225,43 @@ def test_the_lock_is_released_when_the_sync_fails(store: Store) -> None:
         raise ValueError("oops")
     with store.lock():
         pass
+
+
+def test_who_holds_the_lock_is_said_to_everybody(opened: Opener) -> None:
+    one, two = opened(SPEC), opened(SPEC)
+    assert two.holder() is None
+    with one.lock():
+        assert re.search(r"since \d{4}-\d\d-\d\d", two.holder() or "")
+    assert two.holder() is None
+
+
+def test_a_running_sync_hears_that_it_is_to_stop(opened: Opener) -> None:
+    one, two = opened(SPEC), opened(SPEC)
+    with one.lock():
+        run = one.begin_run("items")
+        assert one.save_run(run, Report(), "running") is False
+        assert two.runs()[0].stopping is False
+        two.ask_to_stop(run)
+        two.ask_to_stop(run)
+        assert two.runs()[0].stopping is True
+        assert one.save_run(run, Report(), "running") is True
+        one.save_run(run, Report(), "interrupted")
+        assert two.runs()[0].stopping is False
+        later = one.begin_run("items")
+        assert one.save_run(later, Report(), "running") is False
+
+
+def test_evaluations_are_kept_latest_first_and_not_for_ever(opened: Opener) -> None:
+    store = opened(SPEC)
+    assert store.evaluations() == []
+    for number in range(base.EVALUATIONS_KEPT + 3):
+        store.save_evaluation({"queries": number, "name": "Größe", "modes": {"hybrid": {"nDCG@10": 0.5}}})
+    found = opened(SPEC).evaluations(2)
+    assert [each.record["queries"] for each in found] == [102, 101]
+    assert len(store.evaluations(1000)) == base.EVALUATIONS_KEPT
+    assert found[0].record["modes"] == {"hybrid": {"nDCG@10": 0.5}}
+    assert found[0].record["name"] == "Größe"
+    assert found[0].made_at >= found[1].made_at
 
 
 def test_a_run_is_recorded_from_beginning_to_end(store: Store) -> None:
