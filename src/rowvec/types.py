@@ -405,7 +405,7 @@ class Report:
     reused: int = 0
     """Rows that got the vector of an identical text and cost no embedding."""
     texts: int = 0
-    """Texts that the embedder answered for, each of them once."""
+    """Texts that got a vector from the embedder, each of them once."""
     truncated: int = 0
     divided: int = 0
     """Rows written with passages, and how many passages these have."""

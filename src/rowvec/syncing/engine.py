@@ -342,7 +342,7 @@ class Engine:
         self._in_flight -= 1
         chunk, answer = signal.chunk, signal.future.result()
         done = len(answer.vectors) if chunk.changes else 0
-        self._report.texts += done
+        self._report.texts += sum(not isinstance(each, EmbedderError) for each in answer.vectors[:done])
         self._bill.settle(answer)
         begun: dict[int, Divided] = {}
         for change, vector in zip(chunk.changes, answer.vectors, strict=False):

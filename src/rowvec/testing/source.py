@@ -83,7 +83,8 @@ class MemorySource:
 
     def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
         values: list[Any] = [row[self.cursor] for row in self.rows.values() if row[self.cursor] is not None]  # type: ignore[index]
-        return min(limit, sum(mark < value <= until for value in values))
+        low: Any = mark
+        return min(limit, sum(1 for value in values if low < value <= until))
 
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return {key for key in keys if key in self.rows}
