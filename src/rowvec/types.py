@@ -478,6 +478,14 @@ class Run:
     """It was asked to stop, and has not ended yet."""
 
 
+class Repeated(NamedTuple):
+    """Rows of one text."""
+
+    rows: int
+    keys: tuple[Key, ...]
+    """Some of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluated:
     """The result of one `rowvec eval`, as a store keeps it."""

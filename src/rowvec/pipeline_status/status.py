@@ -10,6 +10,7 @@ from typing import Any
 from rowvec.documents.text import settings_and_rendering
 from rowvec.generations.lifecycle import course, live_spec
 from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status.reasons import Reason, reasons
 from rowvec.pipeline_status.verdict import Verdict, verdict
 from rowvec.pipeline_status.waiting import Waiting, waiting
 from rowvec.pipeline_status.work import Work, work
@@ -23,6 +24,8 @@ from rowvec.types import Failure, Generation, Refusal, Run, State, UnfitValue
 
 SHOWN_FAILURES = 100
 SHOWN_RUNS = 5
+NESTED = frozenset({"runs", "totals", "index", "refusal", "waiting", "work", "generations", "verdict", "reasons"})
+"""What is no single value, and so no column of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,8 @@ class Status(Tabular):
     """A deletion that a sync refused; it stands until it is allowed or resolved."""
     latest_failures: Sequence[Failure] = ()
     """At most SHOWN_FAILURES of them."""
+    reasons: Sequence[Reason] = ()
+    """Of all failures."""
     generations: Sequence[Generation] = ()
     """The live one, the one being filled and the previous one, as far as they exist."""
     work: Work | None = None
@@ -103,19 +108,14 @@ class Status(Tabular):
             "coverage": self.coverage,
             "waiting": self.waiting.as_dict() if self.waiting else None,
             "work": self.work.as_dict() if self.work else None,
+            "reasons": [each.as_dict() for each in self.reasons],
             "generations": [each.as_dict() for each in self.generations],
             "all_bytes": self.all_bytes,
             "verdict": self.verdict.as_dict(),
         }
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        return [
-            {
-                name: value
-                for name, value in self.as_dict().items()
-                if name not in ("runs", "totals", "index", "refusal", "waiting", "work", "generations", "verdict")
-            }
-        ]
+        return [{name: value for name, value in self.as_dict().items() if name not in NESTED}]
 
     def progress(self) -> dict[str, Any]:
         """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
@@ -183,6 +183,7 @@ def status(pipeline: Pipeline) -> Status:
         engine=found.engine,
         refusal=live.refusal(),
         latest_failures=failed[:SHOWN_FAILURES],
+        reasons=reasons(failed),
         generations=store.generations(pipeline.spec),
         work=work(runs[0] if runs else None, store.holder()),
     )

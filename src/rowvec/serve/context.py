@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Path
@@ -27,6 +28,8 @@ class Context:
     """For lists of texts, which take long: searches have threads of their own."""
     metrics: Metrics
     background: Background
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when the server ends: what would stay open for long ends too."""
 
 
 Pick = Callable[..., object]

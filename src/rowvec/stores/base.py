@@ -22,6 +22,7 @@ from rowvec.types import (
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Report,
     Run,
     Standing,
@@ -40,6 +41,9 @@ RUNS_KEPT = 1_000
 
 EVALUATIONS_KEPT = 100
 """Results of `rowvec eval` per table; older ones are forgotten."""
+
+REPEATED_KEYS = 5
+"""Keys that are named of rows with one text."""
 
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
@@ -255,6 +259,14 @@ class GenerationHandle(Protocol):
         ...
 
     def status(self) -> GenerationStatus: ...
+
+    def truncated(self, limit: int) -> list[Key]:
+        """Keys of up to `limit` rows of whose text the model left something out, in the store's own order."""
+        ...
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        """Up to `limit` texts that more than one row has, the most frequent first, each with up to REPEATED_KEYS."""
+        ...
 
     def vector(self, key: Key) -> Vector | None:
         """The stored vector of a row."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, TableSpec, over_half
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
@@ -28,6 +28,7 @@ from rowvec.types import (
     PastFailure,
     Ranked,
     Refusal,
+    Repeated,
     Run,
     ScoredPassage,
     Standing,
@@ -296,6 +297,17 @@ class MemoryGeneration:
             divided=sum(record.passages != () for record in records.values()),
             unfit=sum(map(len, self._made.unfit.values())),
         )
+
+    def truncated(self, limit: int) -> list[Key]:
+        records: Mapping[Any, Record] = self._made.records
+        return sorted(key for key, record in records.items() if record.truncated)[:limit]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        by_text: dict[bytes, list[Any]] = {}
+        for key, record in self._made.records.items():
+            by_text.setdefault(record.document.text_hash, []).append(key)
+        groups = sorted((sorted(keys) for keys in by_text.values() if len(keys) > 1), key=len, reverse=True)
+        return [Repeated(len(keys), tuple(keys[:REPEATED_KEYS])) for keys in groups[:limit]]
 
     def vector(self, key: Key) -> Vector | None:
         record = self._made.records.get(key)

@@ -13,7 +13,12 @@ from rowvec.serve.settings import ServeSettings
 
 Headers = Mapping[bytes, bytes]
 
-PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
+PANELS = ("overview", "status", "runs", "eval", "quality")
+"""The pages about the state of pipelines; the first of them is `/ui/`."""
+PUBLIC = frozenset(
+    {"/", "/docs", "/ui", "/ui/", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"}
+    | {f"/ui/{name}" for name in PANELS}
+)
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 OURS = frozenset({b"same-origin", b"none"})
 """What a browser says of a request by a page of this server, and of an address that its user typed."""

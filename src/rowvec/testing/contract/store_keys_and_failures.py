@@ -31,6 +31,7 @@ from rowvec.types import (
     Entry,
     Key,
     PastFailure,
+    Repeated,
     Report,
     Stored,
     Unfit,
@@ -308,6 +309,19 @@ def test_status_counts_rows_failures_and_truncated_texts(store: Store) -> None:
     status = rows(store).status()
     assert (status.rows, status.failures, status.stale, status.truncated) == (2, 2, 0, 1)
     assert status.bytes > 0
+
+
+def test_rows_whose_text_was_cut_are_named(store: Store) -> None:
+    write(store, *(entry(key, f"item {key}", truncated=key % 2 == 1) for key in range(1, 8)))
+    assert rows(store).truncated(3) == [1, 3, 5]
+    assert rows(store).truncated(100) == [1, 3, 5, 7]
+
+
+def test_rows_of_one_text_are_named_together(store: Store) -> None:
+    write(store, *(entry(key, "lamp") for key in range(1, 8)), *(entry(key, "chair") for key in (20, 21)))
+    write(store, entry(30, "table"))
+    assert rows(store).repeated(10) == [Repeated(7, (1, 2, 3, 4, 5)), Repeated(2, (20, 21))]
+    assert rows(store).repeated(1) == [Repeated(7, (1, 2, 3, 4, 5))]
 
 
 def test_status_sums_what_all_runs_cost(store: Store) -> None:
