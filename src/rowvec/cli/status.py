@@ -186,7 +186,7 @@ def bar(share: float) -> str:
 
 
 def _facts(found: Status) -> list[tuple[str, Any]]:
-    rows = f"({found.current:,} of {found.rows:,} rows have a current vector)"
+    rows = f"({min(found.current, found.rows):,} of {found.rows:,} rows have a current vector)"
     facts: list[tuple[str, Any]] = []
     if found.work is not None:
         facts += [("at work", _work(found.work)), ("lock", found.work.holder or "-")]

@@ -47,8 +47,8 @@ def verdict(status: Status, now: dt.datetime | None = None) -> Verdict:
 
 
 def as_of(status: Status, now: dt.datetime | None = None) -> str:
-    """`as of the last sync, 22 min ago`."""
-    return "before the first sync" if status.as_of is None else f"as of the last sync, {ago(status.as_of, now)}"
+    """`as of the last sync, 22 min ago`; `so far` before the first has ended."""
+    return "so far" if status.as_of is None else f"as of the last sync, {ago(status.as_of, now)}"
 
 
 def _grave(status: Status) -> bool:

@@ -67,9 +67,9 @@ def _install_panel(app: FastAPI, name: str) -> None:
     app.add_api_route(f"/ui/{name}/body", body, include_in_schema=False)
 
 
-def _html(template: str, status: int = 200, **values: Any) -> Response:
+def _html(template: str, http_status: int = 200, **values: Any) -> Response:
     return HTMLResponse(
-        templates.get_template(template).render(**values), status, headers={"Cache-Control": "no-cache"}
+        templates.get_template(template).render(**values), http_status, headers={"Cache-Control": "no-cache"}
     )
 
 

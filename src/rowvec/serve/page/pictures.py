@@ -134,9 +134,9 @@ def sparkline(latest_first: Sequence[Run]) -> Markup:
         kind = "failed" if run.outcome in ("failed", "lost") else "new" if count else "idle"
         pieces.append(_piece(index * 5, 20 - height, 4, height, kind, f"run {run.id}: {run.outcome}, {count:,} rows"))
     label = f"Rows written by the last {len(shown)} runs: {', '.join(f'{count:,}' for count in counts[-5:])}"
-    return Markup('<svg class="spark" viewBox="0 0 120 20" role="img" aria-label="{}">{}</svg>').format(
-        label, Markup("").join(pieces)
-    )
+    return Markup(
+        '<svg class="spark" viewBox="0 0 {0} 20" width="{0}" height="20" role="img" aria-label="{1}">{2}</svg>'
+    ).format(5 * max(len(shown), 1), label, Markup("").join(pieces))
 
 
 def _chart(drawn: Sequence[Markup], label: str) -> Markup:
@@ -178,7 +178,8 @@ def _times(moments: Sequence[dt.datetime]) -> list[Markup]:
     """The first and the last, and what is in between if it is one; in UTC."""
     if not moments:
         return []
-    pattern = "%H:%M" if (moments[-1] - moments[0]).total_seconds() < 86_400 else "%Y-%m-%d"
+    span = (moments[-1] - moments[0]).total_seconds()
+    pattern = "%H:%M:%S" if span < 600 else "%H:%M" if span < 86_400 else "%Y-%m-%d"
     places = [(moments[0], AXIS, "start"), (moments[-1], CHART_WIDTH, "end")]
     if len(moments) == 3:
         places.append((moments[1], (AXIS + CHART_WIDTH) // 2, "middle"))
