@@ -200,10 +200,10 @@ def test_failed_rows_can_be_made_due(browser: Browser) -> None:
     pipeline = troubled()
     with serving(application(pipeline)) as url, faultless(browser, url) as page:
         page.goto("/ui/status")
-        before = pipeline.store.generation(pipeline.spec).failures()  # type: ignore[union-attr]
+        before = pipeline.store.generation(pipeline.spec).failures()
         page.get_by_role("button", name="Try again").click()
         expect(page.get_by_role("button", name="They are due now")).to_be_visible()
-        after = pipeline.store.generation(pipeline.spec).failures()  # type: ignore[union-attr]
+        after = pipeline.store.generation(pipeline.spec).failures()
         assert [(each.key, each.attempts) for each in after] == [(each.key, each.attempts) for each in before]
         assert max(each.next_try for each in after) < min(each.next_try for each in before)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,9 +12,11 @@ from typing import TYPE_CHECKING, Literal
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
+from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError, StoreError
+from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
@@ -428,6 +431,47 @@ class ProjectPipeline:
         if keep:
             keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
         return found
+
+    @method
+    def queries(
+        self, order: Order = "latest", *, since: str | dt.timedelta | None = None, limit: int = 20
+    ) -> Rows[LoggedQuery]:
+        """What people asked a server of this project that logs queries (`[serve.queries]`).
+
+        Args:
+            order: "latest", "slow", "no-hits" or "top"; the two last count the same words together.
+            since: only the queries of this time until now, such as "7d".
+            limit: up to this many.
+
+        Raises:
+            ConfigError: there is no log.
+        """
+        path = self._project.config.query_log
+        return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
+
+    @method
+    def export_queries(
+        self,
+        queries: Path | str,
+        judgements: Path | str,
+        *,
+        since: str | dt.timedelta | None = None,
+        force: bool = False,
+    ) -> tuple[int, int]:
+        """Write the logged queries that have clicks or conversions, and these as judgements: files for `eval`.
+
+        Args:
+            since: only the queries of this time until now, such as "7d".
+            force: overwrite the files.
+
+        Returns:
+            The number of queries and that of judgements.
+
+        Raises:
+            ConfigError: there is no log, it has no clicks, or a file cannot be written.
+        """
+        path = self._project.config.query_log
+        return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

@@ -11,7 +11,7 @@ from typing import Any
 
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import RowsHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
@@ -45,7 +45,7 @@ class Candidates:
 
 
 def fused(
-    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
+    rows: RowsHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
 ) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
@@ -71,7 +71,7 @@ def _fuse(
     return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
-def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+def hits_of(rows: RowsHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []

@@ -122,6 +122,17 @@ class BrowseRequest(PageRequest):
         return Refine(self.facets, self.facet_limit, None, self.offset, self.after, self.order)
 
 
+class EventRequest(Request):
+    query_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="As the reply of the search gave it.")]
+    key: Annotated[int | str, Field(description="The id of a hit of that reply.")]
+    type: Annotated[Literal["click", "conversion"], Field(description="It was opened, or it was what they wanted.")]
+    position: Annotated[int | None, Field(ge=1, le=MAX_LIMIT, description="Its place in the list, from 1.")] = None
+
+
+class EventReply(BaseModel):
+    recorded: bool
+
+
 class FilteredRequest(SearchRequest):
     filters: Filters
 
@@ -197,6 +208,7 @@ class SearchReply(BaseModel):
         " order is that of the search alone. Left out where it was not asked.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
+    query_id: str | None = Field(None, description="For POST /events. Left out where no queries are logged.")
     total: int | None = Field(
         None, description="Rows that pass the filter. Given with facets, and for rows that are browsed."
     )

@@ -176,17 +176,11 @@ class AltersTable(Protocol):
         ...
 
 
-class GenerationHandle(Protocol):
-    """The rows of one generation: what they were made from, their vectors, and the searches among them.
-
-    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
-    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+class LedgerHandle(Protocol):
+    """What the rows of one generation were made from, and how they are written.
 
     Writing methods are called from one thread; the others may be called from several at the same time.
     """
-
-    @property
-    def spec(self) -> TableSpec: ...
 
     @property
     def index(self) -> VectorIndex | None:
@@ -268,11 +262,22 @@ class GenerationHandle(Protocol):
         """Up to `limit` texts that more than one row has, the most frequent first, each with up to REPEATED_KEYS."""
         ...
 
-    def vector(self, key: Key) -> Vector | None:
+
+class RowsHandle(Protocol):
+    """The rows of one generation as searches read them. May be used from several threads at the same time.
+
+    Every method but `typical` takes a bound filter, `where`, and answers as if there were no other rows than those that
+    it finds. So a search can be limited to some of the rows in one place: see `rowvec.searcher.within`.
+    """
+
+    @property
+    def spec(self) -> TableSpec: ...
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         """The stored vector of a row."""
         ...
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
         """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded."""
         ...
 
@@ -287,7 +292,7 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
         ...
 
@@ -326,15 +331,25 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]: ...
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         """The kept texts of those rows, each with its passages; rows without one are left out.
 
         Args:
             vector: give each passage its similarity to it.
         """
         ...
+
+
+class GenerationHandle(LedgerHandle, RowsHandle, Protocol):
+    """The rows of one generation: what they were made from, their vectors, and the searches among them.
+
+    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
+    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+    """
 
 
 class Store(Protocol):

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import RowvecError
 from rowvec.evaluation.recall import GOOD_RECALL
+from rowvec.generations.lifecycle import live_rows
 from rowvec.pipeline_status import Status, Verdict, Work
 from rowvec.pipeline_status.verdict import as_of
 from rowvec.serve.page import pictures
@@ -175,7 +176,8 @@ def _changed(now: float | None, before: float | None) -> tuple[float, float | No
 def quality_values(service: Service) -> dict[str, Any]:
     """Rows worth a look: cut, repeated, unfit and failed."""
     status = service.status()
-    rows = service.rows if status.model else None
+    pipeline = service.pipeline
+    rows = live_rows(pipeline.store, pipeline.spec)[1] if status.model else None
     return {
         "name": service.name,
         "status": status,

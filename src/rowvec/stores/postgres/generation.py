@@ -28,7 +28,14 @@ from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.indexes import Indexes
-from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
+from rowvec.stores.postgres.vector_index.nearest import (
+    DISTANCE,
+    EVERYTHING,
+    Condition,
+    VectorTable,
+    nearest,
+    similarities,
+)
 from rowvec.stores.postgres.writes import Writer
 from rowvec.stores.typical import Typical
 from rowvec.support.killpoints import Step, reached
@@ -236,26 +243,28 @@ class PostgresGeneration:
 
     # Search
 
-    def vector(self, key: Key) -> Vector | None:
-        statement = sql.SQL("select {embedding} from {table} where {key} = %s").format(
-            key=self._key, **self.names.parts
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        condition = self._condition(where)
+        statement = sql.SQL("select {embedding} from {table} t where {key} = %s and {where}").format(
+            key=self._key, where=condition.sql, **self.names.parts
         )
-        row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
+        row = self._read(lambda c: c.execute(statement, [key, *condition.values], binary=True).fetchone())
         return None if row is None or row[0] is None else as_array(row[0])
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        condition = self._condition(where)
         bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
         statement = sql.SQL(
-            "select {key}, {embedding} from {table} where {embedding} is not null {bound} order by {key} limit %s"
-        ).format(key=self._key, bound=bound, **self.names.parts)
-        values = [limit] if after is None else [after, limit]
+            "select {key}, {embedding} from {table} t where {embedding} is not null and {where} {bound}"
+            " order by {key} limit %s"
+        ).format(key=self._key, where=condition.sql, bound=bound, **self.names.parts)
+        values = [*condition.values, limit] if after is None else [*condition.values, after, limit]
         rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
         return [(key, as_array(vector)) for key, vector in rows]
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         value: Vector = np.asarray(vector, dtype=np.float32)
         condition = None if where is None else self._condition(where)
-
         index = self.index
 
         def look(connection: Connection) -> Ranked:
@@ -267,7 +276,9 @@ class PostgresGeneration:
 
         return self._read(look)
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        if where is not None:
+            keys = list(self.metadata(keys, where))
         if not keys:
             return {}
         value: Vector = np.asarray(vector, dtype=np.float32)
@@ -297,7 +308,9 @@ class PostgresGeneration:
         self._has_passages = self._has_passages or self.beside.filled(connection)
         return self._has_passages
 
-    def _condition(self, where: Filter) -> Condition:
+    def _condition(self, where: Filter | None) -> Condition:
+        if where is None:
+            return EVERYTHING
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
@@ -356,29 +369,33 @@ class PostgresGeneration:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return f"{held} and {text}", values
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        condition = self._condition(where)
         names = [column.name for column in self._asked.metadata]
         # A column of the user's own table may be of the type `money`.
         stored = [
             sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
             for column in self.spec.metadata
         ]
-        statement = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key
+        statement = sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
+            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key, condition.sql
         )
-        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         if not keys:
             return {}
+        condition = self._condition(where)
         value = None if vector is None else np.asarray(vector, dtype=np.float32)
 
         def look(connection: Connection) -> dict[Key, StoredText]:
             with one_snapshot(connection):
                 if not self.beside.readable(connection):
                     return {}
-                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value)
+                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value, condition)
 
         return self._read(look)
 
