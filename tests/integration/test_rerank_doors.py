@@ -120,7 +120,7 @@ def test_the_commands_carry_it(
     assert "reranked" not in json.loads(searched(QUERY, False))
     assert "rerank" in searched(QUERY, None, as_json=False).split("\n")[0]
     server.script.append(Fault.ERROR)
-    assert "The reranker gave no answer" in searched("oil", None, as_json=False)
+    assert "status 500: internal error. This is the order without it." in searched("oil", None, as_json=False)
     (tmp_path / "queries.csv").write_text(f"id,query\nq,{QUERY}\nr,timing belt\n")
     (tmp_path / "judged.csv").write_text("query_id,key,rating\nq,60,1\nr,60,1\n")
     server.script.extend([Fault.ERROR] * 2)

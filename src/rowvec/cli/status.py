@@ -128,6 +128,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("size", f"{found.bytes / 1e6:,.1f} MB"),
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
+        *([("rerank cost", f"{dollars(found.totals.rerank_cost)} for searches")] if found.totals.rerank_cost else []),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +32,7 @@ from rowvec.config.fields import (
     in_clear,
     key_of,
     number,
+    path_or_name,
     wrong,
 )
 from rowvec.config.rerank import RerankConfig
@@ -49,14 +49,6 @@ LONGEST_TABLE = 50
 
 def _path(value: Any, info: ValidationInfo) -> Any:
     return info.context.path(value) if isinstance(value, str) and info.context else value
-
-
-def _model(value: str, info: ValidationInfo) -> str:
-    """A path becomes absolute; the name of a model on a hub stays."""
-    if not info.context:
-        return value
-    path = str(info.context.path(value))
-    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -146,7 +138,7 @@ def key_variable(base_url: str) -> str | None:
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
-ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
+ModelName: TypeAlias = Annotated[Text_, AfterValidator(path_or_name)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
@@ -393,7 +385,7 @@ class SearchConfig(Section):
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
     rerank: RerankConfig | None = None
-    """A service that puts the best hits into a better order; its keys are below."""
+    """A service or a model that puts the best hits into a better order; its keys are below."""
 
 
 class EvalConfig(Section):

@@ -36,6 +36,8 @@ class SearchResult(Tabular):
     """The reranker has put the best hits into order. False where it gave no answer in time that could be used, and the
     order is that of the search alone; None where it was not asked."""
     rerank_ms: float = 0.0
+    rerank_problem: str = ""
+    """Why `reranked` is False, as a sentence."""
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [_row(hit) for hit in self.hits]
@@ -49,6 +51,8 @@ class SearchResult(Tabular):
         }  # fmt: skip
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
+        if self.rerank_problem:
+            found["rerank_problem"] = self.rerank_problem
         return found
 
 

@@ -278,14 +278,16 @@ class Searcher:
 def _finished(
     found: _Found, query: str, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking
 ) -> SearchResult:
-    began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
+    began, hits, done, problem, rerank_ms = time.perf_counter(), found.hits, None, "", 0.0
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
-        better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
-        hits, done = hits if better is None else better, better is not None
+        hits, problem = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+        done = not problem
         rerank_ms = 1000 * (time.perf_counter() - began)
     hits = hits[:limit]
     if passages and asked is not None:
         hits = found.with_passages(hits, asked, passages)
     search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
-    return SearchResult(hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms)
+    return SearchResult(
+        hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms, problem
+    )

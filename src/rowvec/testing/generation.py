@@ -100,6 +100,8 @@ class Tables:
     generations: dict[State, Made] = field(default_factory=dict)
     swaps: int = 0
     runs: list[Run] = field(default_factory=list)
+    spent: float = 0.0
+    """US dollars, by searches on a reranker."""
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))

@@ -255,6 +255,13 @@ def _mask(
     connection.execute(statement.format(table, column, sql.SQL(" || ").join(halves), column, only))
 
 
+SPENDING = """
+create table if not exists rowvec.spending (
+    scope text primary key,
+    cost double precision not null
+);
+"""
+"""On the reranker, in US dollars."""
 UNFIT = """
 create table if not exists rowvec.unfit (
     scope text not null,
@@ -284,6 +291,10 @@ def _remember_deletions(connection: Connection) -> None:
     connection.execute(guarding.TABLES)
 
 
+def _keep_spending(connection: Connection) -> None:
+    connection.execute(SPENDING)
+
+
 def _expect_passages(connection: Connection) -> None:
     """Texts and passages stand beside each table of vectors, whose next sync makes them where they are missing.
 
@@ -296,6 +307,7 @@ LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
     (5, guarding.TABLES, _remember_deletions),
     (6, UNFIT, _list_unfit),
     (7, "", _take_long_keys),
+    (9, SPENDING, _keep_spending),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -308,5 +320,6 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "failures of rows with long keys", _take_long_keys),
     Migration(8, "texts and passages beside the rows", _expect_passages),
+    Migration(9, "what searches spend", _keep_spending),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""
