@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
-from rowvec.stores.base import GenerationHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
 """Number of candidates of each kind that are fused."""
+
+
+class Rows(Protocol):
+    """What hits are made from: a generation of a store, or what one query found in it."""
+
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> Mapping[Key, float]: ...
+    def metadata(self, keys: Sequence[Key]) -> Mapping[Key, Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +47,7 @@ class Candidates:
         return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword))
 
 
-def fused(
-    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking
-) -> Candidates:
+def fused(rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
     best_s, best_k = dict(islice(s.items(), DEPTH)), dict(islice(k.items(), DEPTH))
@@ -64,7 +68,7 @@ def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: 
     return fuse_convex(semantic, keyword, ranking.semantic_weight)
 
 
-def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+def hits_of(rows: Rows, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []
