@@ -178,8 +178,8 @@ def test_judgements_are_read_from_every_format(tmp_path: Path, text: str) -> Non
         '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE topics>\n<topics task="x">\n<!-- <topic number="0"> -->\n'
         '<topic number="1">\n<query>red, lamp</query><question>q?</question>\n</topic>\n'
         "<topic id='2' type=\"x\"><title>chair</title></topic></topics>",
-        '<?xml version="1.0"?>\n<top>\n<num>1</num><title>red, lamp</title>\n</top>\n<top><num>2</num><title>chair</title>'
-        "</top>",
+        '<?xml version="1.0"?>\n<top>\n<num>1</num><title>red, lamp</title>\n</top>\n'
+        "<top><num>2</num><title>chair</title></top>",
     ],
     ids=["csv", "tsv", "jsonl", "trec", "old trec", "xml", "trec with a prolog"],
 )

@@ -343,7 +343,8 @@ def evaluate(
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     mode: Annotated[
-        list[str] | None, typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all.")
+        list[str] | None,
+        typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all; hybrid with --fit."),
     ] = None,
     measure: Annotated[
         list[str] | None, typer.Option("--measure", help="Measure such as nDCG@10 (repeatable).")
