@@ -21,7 +21,7 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.searcher.fitting import Fit, fit
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
@@ -181,7 +181,7 @@ class ProjectPipeline:
     @method
     def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
         mode: Mode = "semantic",
         limit: int = 10,
@@ -190,8 +190,14 @@ class ProjectPipeline:
         exact: bool = False,
         passages: int = 1,
         rerank: bool | None = None,
+        facets: Sequence[str] = (),
+        facet_limit: int = 10,
+        distinct: str | None = None,
+        offset: int = 0,
+        after: str | None = None,
+        order: str | None = None,
     ) -> SearchResult:
-        """The best rows for a query.
+        """The best rows for a query; without a query, the rows that pass the filter.
 
         Args:
             mode: "semantic" (vectors), "keyword" (BM25) or "hybrid" (both).
@@ -201,14 +207,22 @@ class ProjectPipeline:
             exact: compare every row instead of asking an approximate index.
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            facets: metadata columns whose values are counted over all rows that pass the filter.
+            facet_limit: number of values that a facet lists, at most 1,000.
+            distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
+            offset: this many hits are left out first.
+            after: `next` of the page before, in place of an offset.
+            order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker; a facet, an
+                order or a page that cannot be.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
             passages=passages, rerank=rerank,
+            refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 
     @method

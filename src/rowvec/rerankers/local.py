@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from typing import Any, Protocol
 
 from rowvec.rerankers.base import Unusable
@@ -77,7 +78,7 @@ class LocalReranker(Guarded):
                 asked.set_exception(error)
 
         # A thread of its own, as for a service: no process waits for it at its end.
-        threading.Thread(target=work, name="rowvec-rerank", daemon=True).start()
+        threading.Thread(target=copy_context().run, args=(work,), name="rowvec-rerank", daemon=True).start()
         try:
             found = asked.result(self.timeout)
         except TimeoutError:

@@ -30,7 +30,7 @@ LEAST_QUERIES = 2
 ROUNDS = 10
 """Of the ascent; it ends earlier when no weight changes."""
 LEAST = 1e-4
-"""By which a mean must rise for a weight to change."""
+"""By which a mean must rise at least for a weight to change."""
 SEED = 1
 SEMANTIC_WEIGHTS = tuple(step / 20 for step in range(21))
 STATIC_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0)
@@ -163,18 +163,31 @@ def _fusions(ranking: Ranking) -> Iterator[Ranking]:
 
 
 def _climb(trial: _Trial, start: Ranking, axes: Sequence[Axis], names: Sequence[str]) -> Ranking:
-    """The ranking with the best mean over these queries that the ascent reaches. Of equals, the earlier one stays."""
-    best, top = start, _mean(trial.values(start), names)
+    """The ranking that the ascent reaches by these queries.
+
+    A part changes only where its best value is better by more than a standard error of the differences, query by query:
+    what is better by less changes with the queries that were drawn. (The rule is that of Breiman et al.,
+    "Classification and Regression Trees", 1984.)
+    """
+    best = start
     for _ in range(ROUNDS):
         before = best
         for axis in axes:
-            for tried in axis(best):
-                value = _mean(trial.values(tried), names)
-                if value > top + LEAST:
-                    best, top = tried, value
+            tried = max(axis(best), key=lambda ranking: _mean(trial.values(ranking), names))
+            if _clearly_better(trial.values(best), trial.values(tried), names):
+                best = tried
         if best == before:
             break
     return best
+
+
+def _clearly_better(old: Mapping[str, float], new: Mapping[str, float], names: Sequence[str]) -> bool:
+    differences = [new[name] - old[name] for name in names]
+    mean = math.fsum(differences) / len(names)
+    if len(names) == 1:
+        return mean > LEAST
+    spread = math.fsum((each - mean) ** 2 for each in differences) / (len(names) - 1)
+    return mean > max(LEAST, math.sqrt(spread / len(names)))
 
 
 def _mean(values: Mapping[str, float], names: Sequence[str]) -> float:
@@ -227,11 +240,13 @@ class _Found:
 
     rows: GenerationHandle
     mode: Mode
+    depth: int
     vector: Vector | None
     semantic: Ranked | None
     keyword: Ranked | None
     _similarities: dict[Key, float] = field(default_factory=dict)
     _metadata: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+    _typical: tuple[float | None] | None = None
 
     @classmethod
     def of(cls, rows: GenerationHandle, embedder: Embedder, query: str, mode: Mode, limit: int) -> _Found:
@@ -239,7 +254,7 @@ class _Found:
         vector = None if mode == "keyword" else embedder.embed_query(query)
         semantic = None if vector is None else rows.nearest(vector, depth)
         keyword = None if mode == "semantic" else rows.keyword(query, depth)
-        return cls(rows, mode, vector, semantic, keyword)
+        return cls(rows, mode, depth, vector, semantic, keyword)
 
     def ranked(self, ranking: Ranking, limit: int) -> list[Key]:
         return [hit.key for hit in hits_of(self, self._candidates(ranking, limit), limit, ranking, explain=False)]
@@ -248,13 +263,18 @@ class _Found:
         if self.semantic is None or self.keyword is None or self.vector is None:
             alone = self.semantic or self.keyword
             assert alone is not None
-            return Candidates.alone(alone, self.mode)
-        return fused(self, self.vector, self.semantic, self.keyword, limit, ranking)
+            return Candidates.alone(alone, self.mode, self.depth)
+        return fused(self, self.vector, self.semantic, self.keyword, limit, self.depth, ranking)
 
     def similarities(self, vector: Vector, keys: Sequence[Key]) -> Mapping[Key, float]:
         if not self._similarities:
             self._similarities = dict(self.rows.similarities(vector, keys))
         return self._similarities
+
+    def typical(self, vector: Vector) -> float | None:
+        if self._typical is None:
+            self._typical = (self.rows.typical(vector),)
+        return self._typical[0]
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         if not self._metadata:

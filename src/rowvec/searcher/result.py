@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rowvec.errors import SearchError
+from rowvec.filters import Facets
 from rowvec.support.tables import Tabular
 from rowvec.types import Hit
 
@@ -38,6 +39,14 @@ class SearchResult(Tabular):
     rerank_ms: float = 0.0
     rerank_problem: str = ""
     """Why `reranked` is False, as a sentence."""
+    facets: Facets | None = None
+    """Counts over all rows that pass the filter. None where none were asked for."""
+    total: int | None = None
+    """Rows with a vector that pass the filter, where they were counted: with facets, and for rows that are browsed."""
+    filtered: bool = False
+    """There was a filter."""
+    next: str | None = None
+    """The cursor of the next page. None where this is the last one."""
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [_row(hit) for hit in self.hits]
@@ -53,6 +62,14 @@ class SearchResult(Tabular):
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
         if self.rerank_problem:
             found["rerank_problem"] = self.rerank_problem
+        if self.total is not None:
+            found["total"] = self.total
+        if self.facets is not None:
+            found["facets"] = {
+                "scope": "filtered rows" if self.filtered else "all rows", "rows": self.facets.rows,
+                "columns": {name: facet.as_dict() for name, facet in self.facets.columns.items()},
+            }  # fmt: skip
+        found["next"] = self.next
         return found
 
 

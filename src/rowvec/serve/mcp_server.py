@@ -21,9 +21,21 @@ from starlette.routing import BaseRoute
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
-from rowvec.searcher import Mode, SearchResult, title_column
+from rowvec.searcher import Mode, Refine, SearchResult, title_column
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
+from rowvec.serve.models import (
+    After,
+    Distinct,
+    FacetLimit,
+    Facets,
+    Offset,
+    Order,
+    Passages,
+    PipelineInfo,
+    QueryText,
+    SearchReply,
+    StatusReply,
+)
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
@@ -124,19 +136,29 @@ class Tools:
 
     async def search_rows(
         self,
-        query: QueryText,
+        query: QueryText | None = None,
         pipeline: Pipeline = None,
         mode: Annotated[Mode, Field(description="By meaning, by words, or by both.")] = "hybrid",
         limit: Limit = 10,
         where: Where = None,
         passages: Passages = 1,
+        facets: Facets = [],  # noqa: B006
+        facet_limit: FacetLimit = 10,
+        distinct: Distinct = None,
+        offset: Offset = 0,
+        after: After = None,
+        order: Order = None,
     ) -> SearchReply:
         """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
-        answer."""
-        service = self._chosen(pipeline)
+        answer. Without a query: the rows that pass the filter, in an order. Facets count values over all rows that
+        pass the filter. `next` leads to the next page."""
+        service, refine = self._chosen(pipeline), Refine(facets, facet_limit, distinct, offset, after, order)
+        if query is None:
+            return _reply(await self._searched(service, "browse", service.browse, limit, where, passages, refine))
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        return _reply(await self._searched(service, mode, service.search, query, mode, limit, where, False, passages))
+        asked = (query, mode, limit, where, False, passages, None, refine)
+        return _reply(await self._searched(service, mode, service.search, *asked))
 
     async def similar(
         self,

@@ -15,7 +15,7 @@ from rowvec.generations.lifecycle import live_embedder
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status
 from rowvec.pipeline_status import status as gather
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.stores.base import GenerationHandle, Ledger
@@ -125,11 +125,13 @@ class Service:
         explain: bool = False,
         passages: int = 0,
         rerank: bool | None = None,
+        refine: Refine = PLAIN,
     ) -> SearchResult:
         """
         Args:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
+            refine: facets, one hit a value, a page beyond the first.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -138,8 +140,20 @@ class Service:
         self.ready()
         where = self._filter(conditions)
         return self._searcher.search(
-            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank
-        )
+            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
+            refine=refine,
+        )  # fmt: skip
+
+    def browse(
+        self,
+        limit: int,
+        conditions: Mapping[str, Any] | str | None = None,
+        passages: int = 0,
+        refine: Refine = PLAIN,
+    ) -> SearchResult:
+        """The rows that pass the filter, in an order. Raises as `search` does."""
+        self.ready()
+        return self._searcher.browse(limit=limit, where=self._filter(conditions), passages=passages, refine=refine)
 
     def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
         """

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from rowvec.errors import DeletionGuard, StoreError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.index import IndexStatus, VectorIndex
 from rowvec.types import (
     Check,
@@ -277,8 +277,39 @@ class GenerationHandle(Protocol):
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
         ...
 
+    def typical(self, vector: Vector) -> float | None:
+        """The mean similarity of all rows to it, estimated by a sample (see `rowvec.stores.typical`). The handle draws
+        it once, from different texts. None without rows."""
+        ...
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
+        ...
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        """Up to `limit` rows that have a vector, as `filters.browsed` orders them; by key where there is no order.
+
+        Args:
+            offset: this many of them are left out first.
+            after: only those that come after this place in the order.
+        """
+        ...
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        """Counts over all rows that have a vector and pass the filter, as `filters.facets_of` defines them.
+
+        Args:
+            columns: as `filters.facet_columns` gave them; none to count the rows only.
+            most: values that are listed of each column.
+        """
         ...
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...

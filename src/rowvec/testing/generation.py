@@ -12,11 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
-from rowvec.filters import Filter, bind, matches
+from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
 from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
+from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
+    Column,
     Document,
     Failure,
     Fingerprint,
@@ -329,6 +331,13 @@ class MemoryGeneration:
                 scores[key] = 0.5 * best + 0.5 * scores[key]
         return scores
 
+    def typical(self, vector: Vector) -> float | None:
+        with self._store.tables.guard:
+            vectors = {record.document.text_hash: record.vector for record in self._made.records.values()}
+        return Typical(self._store.metric, lambda most: [vectors[each] for each in sorted(vectors)[:most]]).similarity(
+            vector
+        )
+
     def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
         with self._store.tables.guard:
             records = {key: self._made.records[key] for key in keys if key in self._made.records}
@@ -359,6 +368,20 @@ class MemoryGeneration:
             return keys
         bound = bind(where, self._made.spec.metadata)
         return [key for key, metadata in self.metadata(keys).items() if matches(bound, metadata)]
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        return browsed(self.metadata(self._matching(where)), order, after)[offset : offset + limit]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        return facets_of(self.metadata(self._matching(where)).values(), columns, most)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._made.spec.metadata]

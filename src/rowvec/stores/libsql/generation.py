@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from rowvec.errors import StoreError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import GenerationStatus, TableSpec
-from rowvec.stores.columns import stored_filter
+from rowvec.stores.columns import stored_columns, stored_filter, stored_order
+from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.filter_sql import SQLITE
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Values
@@ -19,9 +21,11 @@ from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, value_out
+from rowvec.stores.typical import Typical
 from rowvec.support.keys import key_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
+    Column,
     Failure,
     Key,
     PastFailure,
@@ -68,6 +72,7 @@ class LibsqlGeneration:
         self.spec, self._asked = spec, asked
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
+        self._typical = Typical(metric, self._sample)
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
@@ -236,11 +241,41 @@ class LibsqlGeneration:
             return {}
         return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
 
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        sql = f"""select embedding from {self.tables.vectors}
+                  where embedding is not null group by text_hash order by text_hash limit ?"""
+        return [np.frombuffer(vector, "<f4") for (vector,) in self._database.query(sql, (most,))]
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
 
     def _filter(self, where: Filter | None) -> Filter | None:
         return None if where is None else stored_filter(where, self._asked, self.spec)
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        ordered = None if order is None else stored_order(order, self._asked, self.spec)
+        place = None if after is None else (after, key_in(after.key))
+        condition, table = search.passing(self._filter(where)), self.tables.vectors
+        sql, values = page(SQLITE, table, f"t.{self._key}", condition, ordered, place, limit, offset)
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, tuple(values))]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        passing = Passing(self.tables.vectors, search.passing(self._filter(where)), SQLITE)
+        stored = stored_columns(columns, self._asked, self.spec)
+        names = [column.name for column in columns]
+        return count_facets(lambda sql, values: self._database.query(sql, tuple(values)), passing, stored, names, most)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         columns = self.spec.metadata

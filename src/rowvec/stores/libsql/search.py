@@ -9,7 +9,7 @@ import numpy as np
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
 from rowvec.stores.base import TableSpec
-from rowvec.stores.filter_sql import SQLITE, compile_filter
+from rowvec.stores.filter_sql import SQLITE, Sql, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted
@@ -56,6 +56,12 @@ def _condition(where: Filter | None) -> tuple[str, Values]:
         return "", ()
     text, values = compile_filter(where, SQLITE, "t")
     return f" and {text}", tuple(values)
+
+
+def passing(where: Filter | None) -> Sql:
+    """The rows `t` that a search compares."""
+    extra, values = _condition(where)
+    return f"t.embedding is not null{extra}", list(values)
 
 
 def blended(tables: Tables, spec: TableSpec, metric: str, vector: Vector) -> tuple[str, Values]:

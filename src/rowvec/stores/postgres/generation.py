@@ -11,10 +11,11 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import GenerationStatus, TableSpec
-from rowvec.stores.columns import stored_filter
-from rowvec.stores.filter_sql import POSTGRES, compile_filter
+from rowvec.stores.columns import stored_columns, stored_filter, stored_order
+from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import books, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
@@ -29,8 +30,10 @@ from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
 from rowvec.stores.postgres.writes import Writer
+from rowvec.stores.typical import Typical
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
+    Column,
     ColumnType,
     Document,
     Entry,
@@ -91,6 +94,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
 
@@ -260,6 +264,18 @@ class PostgresGeneration:
         found = self._read(look)
         return dict(zip(found.keys, found.scores, strict=True))
 
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        statement = sql.SQL(
+            "select distinct on ({text_hash}) {embedding} from {table} where {embedding} is not null"
+            " order by {text_hash} limit %s"
+        ).format(**self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [most], binary=True).fetchall())
+        return [as_array(vector) for (vector,) in rows]
+
     def _divided(self, connection: Connection) -> bool:
         """There are passages. Where there were some, a search that counts on them is right without any too."""
         self._has_passages = self._has_passages or self.beside.filled(connection)
@@ -282,6 +298,47 @@ class PostgresGeneration:
 
         hits = self._read(look)
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        ordered = None if order is None else stored_order(order, self._asked, self.spec)
+        place = None if after is None else (after, after.key)
+        key = POSTGRES.name(self.spec.key, "t")
+        text, values = page(POSTGRES, self._table, key, self._passing(where), ordered, place, limit, offset)
+        return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        passing = Passing(self._table, self._passing(where), POSTGRES)
+        stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+
+        def look(connection: Connection) -> Facets:
+            def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
+                return connection.execute(text.encode(), values).fetchall()
+
+            with one_snapshot(connection):
+                return count_facets(ask, passing, stored, names, most)
+
+        return self._read(look)
+
+    @property
+    def _table(self) -> str:
+        """Quoted, for a statement that is text."""
+        return self.names.sql.as_string(None).replace("%", "%%")
+
+    def _passing(self, where: Filter | None) -> Sql:
+        """The rows `t` that a search compares."""
+        held = f"{POSTGRES.name(self.names.own('embedding'), 't')} is not null"
+        if where is None:
+            return held, []
+        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
+        return f"{held} and {text}", values
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._asked.metadata]
