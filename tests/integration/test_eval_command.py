@@ -125,7 +125,7 @@ def test_a_run_file_that_cannot_be_written_is_refused(judged: Judged, tmp_path: 
 def test_ids_that_match_by_half_or_less_are_told(judged: Judged) -> None:
     judged.judge({query: {"1": 1} for query in ["1", "2", "q3", "q4", "q5", "q6"]})
     _, err = judged.eval()
-    assert "Only 2 query ids are in both files, of 30 queries and 6 judged queries." in err
+    assert "Query ids that are in both files: 2, of 30 queries and 6 that are judged." in err
     assert "  Only queries name '3', '4', '5' …\n  Only judgements name 'q3', 'q4', 'q5' …\n" in err
     judged.judge({query: {"1": 1} for query in list(QUERIES)[:16]})
     assert "in both files" not in judged.eval()[1]

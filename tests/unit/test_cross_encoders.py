@@ -129,7 +129,9 @@ def test_a_tokenizer_without_a_form_for_two_texts_is_refused(tmp_path: Path) -> 
         CrossEncoder(str(folder), cache_dir=tmp_path)
 
 
-def test_the_hub_s_own_organisation_is_asked_for_a_bare_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_name_is_looked_up_on_the_hub_and_a_bare_one_is_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rowvec.embedders import model_files
 
     asked: list[tuple[str, bool]] = []
@@ -139,6 +141,8 @@ def test_the_hub_s_own_organisation_is_asked_for_a_bare_name(tmp_path: Path, mon
         raise EmbedderError(f"no {name}")
 
     monkeypatch.setattr(model_files, "_from_hub", no_hub)
-    with pytest.raises(EmbedderError):
-        find_cross_encoder("ms-marco-MiniLM-L6-v2", tmp_path)
+    with pytest.raises(EmbedderError, match="no cross-encoder/ms"):
+        find_cross_encoder("cross-encoder/ms-marco-MiniLM-L6-v2", tmp_path)
+    with pytest.raises(EmbedderError, match="There is no folder 'ms-marco'"):
+        find_cross_encoder("ms-marco", tmp_path)
     assert asked == [("cross-encoder/ms-marco-MiniLM-L6-v2", False)]

@@ -168,7 +168,11 @@ def _reranker(declared: PipelineConfig, reranker: Reranker | None) -> Iterator[C
     if chosen.kind == "local":
         from rowvec.embedders.cross_encoder_files import find_cross_encoder
 
-        files = find_cross_encoder(str(chosen.model)).files
+        try:
+            files = find_cross_encoder(str(chosen.model)).files
+        except EmbedderError as error:
+            yield Check("rerank", False, error.message, error.hint)
+            return
         said = f"local, {files.name} ({files.family.name}, pairs of {files.recipe.max_tokens} tokens), {first}"
         problem = reranker.scores(TRIAL, [TRIAL]).problem
         waits = f"within {1000 * chosen.timeout:,.0f} ms"

@@ -120,12 +120,8 @@ def note_unmatched(asked: Mapping[str, str], judged: Mapping[str, Mapping[str, i
     if not matched or 2 * matched > max(len(asked), len(judged)):
         return
     lone = [[query for query in ids if query not in others] for ids, others in ((asked, judged), (judged, asked))]
-    of = [f"{len(ids):,} {what}" for ids, what in ((asked, "queries"), (judged, "judged queries"))]
-    output.note(
-        f"Only {output.count(matched, 'query id', 'query ids')} is in both files, of {of[0]} and {of[1]}."
-        if matched == 1
-        else f"Only {matched:,} query ids are in both files, of {of[0]} and {of[1]}."
-    )
+    queries, of = output.count(len(asked), "query", "queries"), f"{len(judged):,} that are judged"
+    output.note(f"Query ids that are in both files: {matched:,}, of {queries} and {of}.")
     for what, ids in zip(("Only queries", "Only judgements"), lone, strict=True):
         if ids:
             output.note(f"  {what} name {', '.join(map(repr, ids[:SHOWN_IDS]))}{' …' * (len(ids) > SHOWN_IDS)}")

@@ -31,8 +31,6 @@ from rowvec.embedders.tokenizer_settings import CLASSES, FILE, read_tokenizer_se
 from rowvec.embedders.weights import WEIGHTS, SafeTensors, files_of
 from rowvec.errors import EmbedderError
 
-ORGANISATION = "cross-encoder"
-"""On the hub, of a name without one."""
 SHORTEST_WINDOW = 8
 """Tokens: the special ones of a pair, and a few of each text."""
 
@@ -124,7 +122,12 @@ _HINT = (
 
 
 def _found(model: str, cache: Path) -> CrossEncoderFiles:
-    name, folder, origin = locate(model, ORGANISATION, modules=False)
+    if "/" not in model and not Path(model).expanduser().is_dir():
+        raise EmbedderError(
+            f"There is no folder {model!r}, and a name on the Hugging Face hub has its owner before it.",
+            hint="Give the folder of the model, or its whole name, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
+        )
+    name, folder, origin = locate(model, modules=False)
     if folder.is_file():
         raise unsupported(name, "it makes vectors, and is not a cross-encoder")
     said = Settings(folder / CONFIG)

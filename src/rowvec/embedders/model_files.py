@@ -214,8 +214,8 @@ def at_hand(model: str) -> bool:
     return _packaged(name) is not None or _from_hub_cache(name) is not None
 
 
-def full_name(model: str, organisation: str = "sentence-transformers") -> str:
-    return model if "/" in model else f"{organisation}/{model}"
+def full_name(model: str) -> str:
+    return model if "/" in model else f"sentence-transformers/{model}"
 
 
 def fetched_folder(package: Package) -> Path:
@@ -223,11 +223,10 @@ def fetched_folder(package: Package) -> Path:
     return default_cache() / "fetched" / f"{package.module}-{package.version}"
 
 
-def locate(model: str, organisation: str = "sentence-transformers", *, modules: bool = True) -> tuple[str, Path, str]:
+def locate(model: str, *, modules: bool = True) -> tuple[str, Path, str]:
     """The name, folder and origin of a model.
 
     Args:
-        organisation: of a model whose name on the hub has none.
         modules: the model is an encoder, whose modules are read.
 
     Raises:
@@ -247,7 +246,7 @@ def locate(model: str, organisation: str = "sentence-transformers", *, modules: 
             f"{model!r} cannot be the name of a model.",
             hint=f"Give a folder, or a name on the Hugging Face hub such as {MINILM}.",
         )
-    name = full_name(model, organisation)
+    name = full_name(model)
     if (packaged := _packaged(name)) is not None:
         return name, *packaged
     return name, _from_hub(name, modules), "hub"
