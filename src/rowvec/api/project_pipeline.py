@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Literal
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
+from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.config.edit import set_search
 from rowvec.errors import ConfigError, StoreError
+from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
@@ -23,6 +26,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.searcher.fitting import Fit, fit
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -302,7 +306,7 @@ class ProjectPipeline:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
 
         Args:
-            spec: what to build; HNSW by default.
+            spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
             queries: this many searches are compared when tuning.
             progress: called with a phase, what is done and what there is in all.
@@ -312,7 +316,7 @@ class ProjectPipeline:
         """
         found = self.vector_index
         if action == "build":
-            found.build(spec or IndexSpec(), progress)
+            found.build(spec, progress)
         elif action == "drop":
             found.drop()
         elif action == "tune":
@@ -398,6 +402,7 @@ class ProjectPipeline:
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
         rerank: bool | None = None,
+        keep: bool = False,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -407,9 +412,11 @@ class ProjectPipeline:
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            keep: keep the means and the worst queries in the store, for the page and for later comparison.
 
         Raises:
             SearchError: `rerank` without a reranker.
+            StoreError: with `keep`, the store cannot be written.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -422,7 +429,51 @@ class ProjectPipeline:
                 hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
             ]
 
-        return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        if keep:
+            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
+        return found
+
+    @method
+    def queries(
+        self, order: Order = "latest", *, since: str | dt.timedelta | None = None, limit: int = 20
+    ) -> Rows[LoggedQuery]:
+        """What people asked a server of this project that logs queries (`[serve.queries]`).
+
+        Args:
+            order: "latest", "slow", "no-hits" or "top"; the two last count the same words together.
+            since: only the queries of this time until now, such as "7d".
+            limit: up to this many.
+
+        Raises:
+            ConfigError: there is no log.
+        """
+        path = self._project.config.query_log
+        return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
+
+    @method
+    def export_queries(
+        self,
+        queries: Path | str,
+        judgements: Path | str,
+        *,
+        since: str | dt.timedelta | None = None,
+        force: bool = False,
+    ) -> tuple[int, int]:
+        """Write the logged queries that have clicks or conversions, and these as judgements: files for `eval`.
+
+        Args:
+            since: only the queries of this time until now, such as "7d".
+            force: overwrite the files.
+
+        Returns:
+            The number of queries and that of judgements.
+
+        Raises:
+            ConfigError: there is no log, it has no clicks, or a file cannot be written.
+        """
+        path = self._project.config.query_log
+        return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
 
     @method
     def fit(

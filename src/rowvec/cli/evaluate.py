@@ -12,9 +12,10 @@ from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
 from rowvec.embedders.pricing import dollars
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Mode, Searcher
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.types import Key, Progress
 
 if TYPE_CHECKING:
@@ -64,11 +65,15 @@ def evaluate(
         pipeline = door.assembled
         searcher, reranks = Searcher.of(pipeline), _Reranks()
         check_rows(searcher, judged)
-        with progress.phases("An evaluation changes nothing.") as tell:
+        with progress.phases("An evaluation changes no row.") as tell:
             for label, mode, choice in _runs(wanted, rerank):
                 run = _run(searcher, mode, tell, len(asked.keys() & judged.keys()), choice, reranks)
                 found[label] = score(run, asked, judged, measures, condensed=condensed)
         _note_reranks(pipeline, reranks)
+        try:
+            keep_evaluation(pipeline, found, asked)
+        except StoreError as error:
+            output.note(f"The result is not kept: {error.message}")
     if run_file is not None:
         # With the reranker, where it is measured beside.
         label, last = list(found.items())[-1]
@@ -140,7 +145,7 @@ def check_rows(searcher: Searcher, judged: Mapping[str, Mapping[str, int]]) -> N
         return
     examples = ", ".join(map(repr, found.missing[:SHOWN_IDS]))
     if len(found.missing) == found.looked_up:
-        keys = ", ".join(repr(str(key)) for key in searcher.rows.keys(None, SHOWN_IDS)) or "none"
+        keys = ", ".join(repr(str(key)) for key in searcher.rows.browse(SHOWN_IDS)) or "none"
         raise ConfigError(
             f"None of the rows that are judged relevant is in {searcher.store.location}: judgements name {examples}.",
             hint=f"The rows there have keys such as {keys}. Judgements name rows by the key of the pipeline.",

@@ -44,6 +44,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def absolute(value: Any, info: ValidationInfo) -> Any:
+    """A path, beside the config where it is relative."""
+    return info.context.path(value) if isinstance(value, str) and info.context else value
+
+
 def wrong(what: str, fix: str) -> ValueError:
     return ValueError(what, fix)
 

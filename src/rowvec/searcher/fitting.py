@@ -22,7 +22,7 @@ from rowvec.ranking import Ranking
 from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
 from rowvec.searcher.result import Mode
 from rowvec.searcher.search import Searcher
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import RowsHandle
 from rowvec.types import Key, Progress, Ranked, Vector
 
 FOLDS = 5
@@ -238,7 +238,7 @@ class _Trial:
 class _Found:
     """What one query found, which no weight changes. It stands in for the rows when hits are made of it."""
 
-    rows: GenerationHandle
+    rows: RowsHandle
     mode: Mode
     depth: int
     vector: Vector | None
@@ -249,7 +249,7 @@ class _Found:
     _typical: tuple[float | None] | None = None
 
     @classmethod
-    def of(cls, rows: GenerationHandle, embedder: Embedder, query: str, mode: Mode, limit: int) -> _Found:
+    def of(cls, rows: RowsHandle, embedder: Embedder, query: str, mode: Mode, limit: int) -> _Found:
         depth = max(DEPTH, limit)
         vector = None if mode == "keyword" else embedder.embed_query(query)
         semantic = None if vector is None else rows.nearest(vector, depth)

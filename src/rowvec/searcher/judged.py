@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import RowsHandle
 from rowvec.support.keys import parse_key
 
 LOOKED_UP = 2_000
@@ -22,7 +22,7 @@ class JudgedRows:
     missing: Sequence[str]
 
 
-def judged_rows(rows: GenerationHandle, judgements: Mapping[str, Mapping[str, int]]) -> JudgedRows:
+def judged_rows(rows: RowsHandle, judgements: Mapping[str, Mapping[str, int]]) -> JudgedRows:
     relevant = [[key for key, rating in judged.items() if rating > 0] for judged in judgements.values()]
     longest = max(map(len, relevant), default=0)
     in_turn = (keys[place] for place in range(longest) for keys in relevant if place < len(keys))

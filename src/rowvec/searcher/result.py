@@ -48,6 +48,11 @@ class SearchResult(Tabular):
     next: str | None = None
     """The cursor of the next page. None where this is the last one."""
 
+    @property
+    def milliseconds(self) -> float:
+        """In all."""
+        return self.embed_ms + self.search_ms + self.rerank_ms
+
     def to_dicts(self) -> list[dict[str, Any]]:
         return [_row(hit) for hit in self.hits]
 
@@ -55,7 +60,7 @@ class SearchResult(Tabular):
         found = {
             "results": [hit_dict(hit) for hit in self.hits],
             "exact": self.exact, "complete": self.complete,
-            "execution_time_ms": round(self.embed_ms + self.search_ms + self.rerank_ms, 3),
+            "execution_time_ms": round(self.milliseconds, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
         if self.reranked is not None:

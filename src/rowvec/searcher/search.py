@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -23,7 +24,8 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
-from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
+from rowvec.searcher.within import EVERY_ROW, Within, both
+from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
 from rowvec.support.tracing import span
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
@@ -43,7 +45,19 @@ class _Live:
 
     version: str
     embedder: Embedder
-    rows: GenerationHandle
+    rows: RowsHandle
+
+
+@dataclass(slots=True)
+class _Known:
+    """What a searcher knows of its pipeline, and shares with those that see a part of the rows."""
+
+    live: _Live | None = None
+    formers: dict[Fingerprint, Embedder] = field(default_factory=dict)
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    beside: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword")
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +89,8 @@ class Searcher:
     ranking: Ranking = field(default_factory=Ranking)
     former: Callable[[Ledger], Embedder] | None = None
     reranker: Reranker | None = None
-    _live: _Live | None = field(default=None, init=False, repr=False)
-    _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
-    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _beside: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword"), init=False, repr=False
-    )
+    only: Filter | None = field(default=None, init=False)
+    _known: _Known = field(default_factory=_Known, init=False, repr=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Searcher:
@@ -90,20 +100,34 @@ class Searcher:
         searcher.check()
         return searcher
 
+    def within(self, only: Filter) -> Searcher:
+        """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
+        limited = copy(self)
+        # A filter that every row passes is none: an index answers faster without one.
+        limited.only = self.only if only == EVERY_ROW else self._limited(only)
+        return limited
+
+    def _limited(self, where: Filter | None) -> Filter | None:
+        return where if self.only is None else both(self.only, where)
+
     @property
     def current(self) -> Embedder:
         """What embeds the queries, as far as is known."""
-        return self._live.embedder if self._live else self.embedder
+        return self._known.live.embedder if self._known.live else self.embedder
 
     @property
-    def rows(self) -> GenerationHandle:
-        """The generation that searches see, as far as is known. Raises as `check` does where none is."""
-        return (self._live or self._look_again(None)).rows
+    def rows(self) -> RowsHandle:
+        """The rows that searches see, as far as is known. Raises as `check` does where there is no generation."""
+        return self._seen(self._known.live or self._look_again(None)).rows
+
+    def _seen(self, live: _Live) -> _Live:
+        """What this searcher may see of it."""
+        return live if self.only is None else replace(live, rows=Within(live.rows, self.only))
 
     def check(self) -> None:
         """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
-        with self._looking:
-            self._live = self._look()
+        with self._known.looking:
+            self._known.live = self._look()
 
     def _look(self) -> _Live:
         ledger, rows = live_rows(self.store, self.spec)
@@ -114,15 +138,16 @@ class Searcher:
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
-        if made not in self._formers:
+        formers = self._known.formers
+        if made not in formers:
             if self.former is None:
                 raise SearchError(
                     f"The vectors in {self.store.location} were made by {words(made)}, not by"
                     f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
                     hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
                 )
-            self._formers[made] = self.former(ledger)
-        return self._formers[made]
+            formers[made] = self.former(ledger)
+        return formers[made]
 
     def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
         """An answer whose parts are all of the generation that its query was embedded for.
@@ -130,10 +155,10 @@ class Searcher:
         Raises:
             StoreUnavailable: generations are swapped all the time.
         """
-        live = self._live or self._look_again(None)
+        live = self._known.live or self._look_again(None)
         for _ in range(MOST_SWAPS):
             try:
-                found = answer(live)
+                found = answer(self._seen(live))
             except StoreError:
                 # Tables may be gone, or have other columns, because another generation is live now.
                 if self.store.live_version() == live.version:
@@ -145,11 +170,12 @@ class Searcher:
         raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
-        with self._looking:
+        known = self._known
+        with known.looking:
             # One of several searches that noticed does it for all.
-            if self._live is None or self._live is seen:
-                self._live = self._look()
-            return self._live
+            if known.live is None or known.live is seen:
+                known.live = self._look()
+            return known.live
 
     def search(
         self,
@@ -197,13 +223,13 @@ class Searcher:
         about = (mode, query, exact, chosen, reranker is not None, refine.distinct)
 
         def answer(live: _Live) -> Found:
-            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, where)
+            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
             if bound.after is not None:
                 bound.after.check(origin)
             facets = _facets(live, bound, where) if bound.facets else None
             counted = time.perf_counter()
             top = reranker.top if reranker else 0
-            vector, embedded, found, hits = self._deep_enough(live, asked, bound, limit, top, explain)
+            vector, embedded, found, hits, whole = self._deep_enough(live, asked, bound, limit, top, explain)
             start = bound.first(hits)
             # A reranker may bring any of its hits onto a page that begins among them.
             read = hits[: top + limit if start < top else top] + hits[start : start + limit] if passages or top else []
@@ -211,7 +237,16 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             embed_ms = 1000 * (embedded - counted)
             return Found(
-                hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets
+                hits,
+                found,
+                texts,
+                language,
+                embed_ms,
+                1000 * (done - began) - embed_ms,
+                bound,
+                origin,
+                facets,
+                whole,
             )
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
@@ -223,8 +258,8 @@ class Searcher:
 
     def _deep_enough(
         self, live: _Live, asked: _Query, bound: Bound, limit: int, top: int, explain: bool
-    ) -> tuple[Vector | None, float, Candidates, list[Hit]]:
-        """The query's vector, when there was one, and all hits up to the end of the page.
+    ) -> tuple[Vector | None, float, Candidates, list[Hit], bool]:
+        """The query's vector, when there was one, all hits up to the end of the page, and whether there are no more.
 
         Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
         """
@@ -234,8 +269,9 @@ class Searcher:
             vector, made, found = self._candidates(live, asked, vector, depth, many)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
-            if found.ended or len(hits) >= bound.first(hits) + limit or not bound.looks_deeper:
-                return vector, embedded, found, hits
+            whole = found.ended and len(found.scores) <= many
+            if whole or not bound.looks_deeper or len(hits) >= bound.first(hits) + limit:
+                return vector, embedded, found, hits, whole
             many = depth * DEEPER
 
     def _candidates(
@@ -256,7 +292,7 @@ class Searcher:
     ) -> tuple[Vector, float, Candidates]:
         """The same for both halves, side by side."""
         by_words = partial(_by_words, live, asked, depth)
-        beside = self._beside.submit(copy_context().run, by_words)
+        beside = self._known.beside.submit(copy_context().run, by_words)
         try:
             vector = _embedded(live, asked) if vector is None else vector
             embedded = time.perf_counter()
@@ -285,7 +321,7 @@ class Searcher:
         about = ("browse", None if bound.order is None else bound.order.name)
 
         def answer(live: _Live) -> SearchResult:
-            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, where)
+            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
             place = None
             if bound.after is not None:
                 bound.after.check(origin)
@@ -299,7 +335,7 @@ class Searcher:
             hits = with_passages(hits, texts, Words.of("", live.rows.spec.language), passages)
             return SearchResult(
                 hits, exact=True, complete=True, search_ms=1000 * (time.perf_counter() - began), total=counts.rows,
-                facets=counts if bound.facets else None, filtered=where is not None, next=more,
+                facets=counts if bound.facets else None, filtered=origin.where is not None, next=more,
             )  # fmt: skip
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from rowvec.errors import RowvecError
+from rowvec.evaluation.query_log import QueryLog
 from rowvec.pipeline_status import Status
 from rowvec.searcher import SearchResult
 from rowvec.serve.background import Background
@@ -21,7 +22,13 @@ STATUS_SECONDS = 15.0
 
 
 class Metrics:
-    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int], background: Background) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        busy: Callable[[], int],
+        background: Background,
+        queries: QueryLog | None = None,
+    ) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = Counter(
             "rowvec_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
@@ -51,6 +58,8 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(_States(services, busy))
         self.registry.register(_Tasks(background))
+        if queries is not None:
+            self.registry.register(_Logged(queries))
 
     def request(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's pattern and its own methods: a label must not take as many values as callers can think of.
@@ -80,15 +89,30 @@ def _recall(status: Status) -> float | None:
 
 GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_source_rows", "Rows the source holds.", lambda s: s.rows),
-    ("rowvec_current_rows", "Rows with a current vector.", lambda s: s.current),
-    ("rowvec_coverage_ratio", "Rows with a current vector / rows that should have one.", lambda s: s.coverage),
-    ("rowvec_lag_seconds", "Age of the oldest row without a current vector.", lambda s: s.lag_seconds or 0.0),
+    ("rowvec_current_rows_at_last_sync", "Rows whose vector was that of their text then.", lambda s: s.current),
+    ("rowvec_coverage_ratio_at_last_sync", "Rows with a current vector then / rows of now.", lambda s: s.coverage),
+    (
+        "rowvec_last_sync_timestamp_seconds",
+        "When the last sync of all rows began; absent before it.",
+        lambda s: s.as_of.timestamp() if s.as_of else None,
+    ),
+    (
+        "rowvec_waiting_rows",
+        "Rows changed since the last sync, by a cursor or by their number; else absent.",
+        lambda s: s.waiting.rows if s.waiting else None,
+    ),
+    (
+        "rowvec_lag_seconds",
+        "Since when a row may be without a current vector, as far as is known; 0 for none.",
+        lambda s: s.lag_seconds or 0.0,
+    ),
     ("rowvec_failed_rows", "Rows that could not be embedded or stored.", lambda s: s.failures),
     ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
     ("rowvec_deletion_refused", "1 while the refusal of a deletion stands.", lambda s: s.refusal is not None),
     ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
     ("rowvec_unfit_values", "Metadata values that are null as they do not fit their column.", lambda s: s.unfit),
-    ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),
+    ("rowvec_store_bytes", "Size of all generations with their texts, passages and indexes.", lambda s: s.all_bytes),
+    ("rowvec_syncing", "1 while a sync is at work.", lambda s: s.work is not None),
     (
         "rowvec_index_recall_ratio",
         "Last measured recall of the vector index.",
@@ -138,6 +162,24 @@ class _States(Collector):
                 if number is not None:
                     gauge.add_metric([name], number)
         yield from (cache, spent, up, runs, seconds, *gauges)
+
+
+class _Logged(Collector):
+    """How the log of queries keeps up."""
+
+    def __init__(self, queries: QueryLog) -> None:
+        self._queries = queries
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "rowvec_query_log_written", "Queries and events in the log.", value=self._queries.written
+        )
+        yield CounterMetricFamily(
+            "rowvec_query_log_dropped", "Queries and events that the log lost.", value=self._queries.dropped
+        )
 
 
 class _Tasks(Collector):

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 import time
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rowvec import filters
 from rowvec.errors import RowvecError, SearchError
-from rowvec.generations.lifecycle import live_embedder
+from rowvec.generations.lifecycle import course, live_embedder
 from rowvec.pipeline import Pipeline
-from rowvec.pipeline_status import Status
+from rowvec.pipeline_status import Status, Work
 from rowvec.pipeline_status import status as gather
+from rowvec.pipeline_status.work import work
 from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
-from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.stores.base import Ledger, RowsHandle
 from rowvec.support.keys import parse_key
 from rowvec.support.suggestions import suggestion
-from rowvec.types import ColumnType, Key
+from rowvec.types import ColumnType, Key, WriteBatch
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -29,6 +33,8 @@ CHECK_SECONDS = 1.0
 """Seconds between two checks of a pipeline for requests, at least."""
 MOST_CONTAINS = 5
 """In one filter: no index helps them."""
+WORK_SECONDS = 1.0
+FAILURES_AT_ONCE = 1000
 STATUS_SECONDS = 5.0
 """Seconds that a status is kept: it counts rows, and a page that reloads must not become a burden."""
 
@@ -39,11 +45,20 @@ class Service:
     Args:
         cached_queries: number of latest queries whose vectors are kept.
         map_file: where `rowvec map` puts the map of the vectors.
+        schedule: when the pipeline is synced by itself: an interval, or a cron line.
     """
 
-    def __init__(self, pipeline: Pipeline, *, cached_queries: int = 4096, map_file: Path | None = None) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        *,
+        cached_queries: int = 4096,
+        map_file: Path | None = None,
+        schedule: dt.timedelta | str | None = None,
+    ) -> None:
         self.pipeline = pipeline
         self.map_file = map_file
+        self.schedule = schedule
         self.name = pipeline.name
 
         def former(ledger: Ledger) -> CachedQueries:
@@ -58,6 +73,23 @@ class Service:
         self._checked = float("-inf")
         self._gathering = threading.Lock()
         self._status: tuple[float, Status | RowvecError] | None = None
+        self._looking = threading.Lock()
+        self._work: tuple[float, Work | None] | None = None
+        self._whole: Service | None = None
+
+    def within(self, where: filters.Filter) -> Service:
+        """The same pipeline, as if it held no other rows than those that a filter finds. Cheap: made for a request.
+
+        Its store and its source are out of reach: they know of all rows.
+
+        Raises:
+            SearchError: the filter does not fit the metadata columns.
+        """
+        limited = copy(self)
+        limited._whole = self._whole or self
+        limited._searcher = self._searcher.within(filters.bind(where, self.pipeline.spec.metadata))
+        limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH)
+        return limited
 
     @property
     def embedder(self) -> CachedQueries:
@@ -106,9 +138,10 @@ class Service:
         Raises:
             Problem: 503, the pipeline cannot be searched.
         """
-        if self.problem is not None:
-            self.check(CHECK_SECONDS)
-        if self.problem is not None:
+        whole = self._whole or self
+        if whole.problem is not None:
+            whole.check(CHECK_SECONDS)
+        if whole.problem is not None:
             raise Problem(
                 503,
                 f"The pipeline {self.name!r} cannot be searched now.",
@@ -206,8 +239,8 @@ class Service:
             raise Problem(422, f"The id {text[:100]!r} is not {what}, as the keys of {self.name!r} are.") from None
 
     @property
-    def rows(self) -> GenerationHandle:
-        """The generation that searches see."""
+    def rows(self) -> RowsHandle:
+        """The rows that searches see."""
         return self._searcher.rows
 
     def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
@@ -227,7 +260,10 @@ class Service:
 
         Raises:
             SourceError, StoreError: one of them does not answer.
+            Problem: 403, the caller may not see all rows.
         """
+        if self._whole is not None:
+            raise _unseen()
         with self._gathering:
             if self._status is None or time.monotonic() - self._status[0] > seconds:
                 # An error too, and as old as its end: whoever waited for it must not wait once more, one by one.
@@ -237,11 +273,70 @@ class Service:
             raise found.with_traceback(None)
         return found
 
+    def work(self) -> Work | None:
+        """The sync at work now, at most WORK_SECONDS old; None where there is none, or where nobody can tell."""
+        with self._looking:
+            if self._work is None or time.monotonic() - self._work[0] > WORK_SECONDS:
+                store = self.pipeline.store
+                try:
+                    latest = next(iter(store.runs(1)), None) if store.ledger().exists else None
+                    found = work(latest, store.holder())
+                except RowvecError:
+                    found = None
+                self._work = (time.monotonic(), found)
+            return self._work[1]
+
+    def stop_sync(self) -> int | None:
+        """Ask the sync at work to end cleanly. Returns its run; None where there is none.
+
+        Raises:
+            StoreError: the store does not answer, or its role may not write.
+        """
+        running = self.work()
+        if running is None:
+            return None
+        self.pipeline.store.ask_to_stop(running.run)
+        self._work = None
+        return running.run
+
+    def retry_failures(self) -> int:
+        """Let the next sync try every failed row again, however long its next try is away. Returns their number.
+
+        Raises:
+            Locked: a sync is at work.
+            StoreError: the store does not answer, or its role may not write.
+        """
+        pipeline = course(self.pipeline).pipeline
+        with pipeline.store.lock():
+            rows = pipeline.store.generation(pipeline.spec)
+            if rows is None:
+                return 0
+            now = dt.datetime.now(dt.UTC)
+            failed = [replace(failure, next_try=now) for failure in rows.failures()]
+            for start in range(0, len(failed), FAILURES_AT_ONCE):
+                rows.write(WriteBatch(failures=failed[start : start + FAILURES_AT_ONCE]))
+        self._status = None
+        return len(failed)
+
     def _gathered(self) -> Status | RowvecError:
         try:
             return gather(self.pipeline)
         except RowvecError as error:
             return error
+
+
+def _unseen() -> Problem:
+    return Problem(403, "A search token does not open this: it is about all rows.", "Use the API key.")
+
+
+class _OutOfReach:
+    """Stands in the place of what must not be asked for somebody who may not see all rows."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise _unseen()
+
+
+_OUT_OF_REACH: Any = _OutOfReach()
 
 
 def choose(services: Mapping[str, Service], name: str | None) -> Service:

@@ -15,12 +15,14 @@ from rowvec.types import (
     Check,
     Column,
     ColumnType,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Report,
     Run,
     Standing,
@@ -36,6 +38,12 @@ from rowvec.types import (
 RUNS_KEPT = 1_000
 """Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
 
+
+EVALUATIONS_KEPT = 100
+"""Results of `rowvec eval` per table; older ones are forgotten."""
+
+REPEATED_KEYS = 5
+"""Keys that are named of rows with one text."""
 
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
@@ -170,17 +178,19 @@ class AltersTable(Protocol):
         ...
 
 
-class GenerationHandle(Protocol):
-    """The rows of one generation: what they were made from, their vectors, and the searches among them.
+@runtime_checkable
+class TakesMany(Protocol):
+    """A generation that does better with more rows in one write than others."""
 
-    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
-    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+    rows_at_once: int
+    """The most that it is given."""
+
+
+class LedgerHandle(Protocol):
+    """What the rows of one generation were made from, and how they are written.
 
     Writing methods are called from one thread; the others may be called from several at the same time.
     """
-
-    @property
-    def spec(self) -> TableSpec: ...
 
     @property
     def index(self) -> VectorIndex | None:
@@ -254,11 +264,30 @@ class GenerationHandle(Protocol):
 
     def status(self) -> GenerationStatus: ...
 
-    def vector(self, key: Key) -> Vector | None:
+    def truncated(self, limit: int) -> list[Key]:
+        """Keys of up to `limit` rows of whose text the model left something out, in the store's own order."""
+        ...
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        """Up to `limit` texts that more than one row has, the most frequent first, each with up to REPEATED_KEYS."""
+        ...
+
+
+class RowsHandle(Protocol):
+    """The rows of one generation as searches read them. May be used from several threads at the same time.
+
+    Every method but `typical` takes a bound filter, `where`, and answers as if there were no other rows than those that
+    it finds. So a search can be limited to some of the rows in one place: see `rowvec.searcher.within`.
+    """
+
+    @property
+    def spec(self) -> TableSpec: ...
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         """The stored vector of a row."""
         ...
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
         """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded."""
         ...
 
@@ -273,7 +302,7 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
         ...
 
@@ -312,15 +341,25 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]: ...
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         """The kept texts of those rows, each with its passages; rows without one are left out.
 
         Args:
             vector: give each passage its similarity to it.
         """
         ...
+
+
+class GenerationHandle(LedgerHandle, RowsHandle, Protocol):
+    """The rows of one generation: what they were made from, their vectors, and the searches among them.
+
+    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
+    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+    """
 
 
 class Store(Protocol):
@@ -412,12 +451,23 @@ class Store(Protocol):
         """
         ...
 
+    def holder(self) -> str | None:
+        """Who holds that lock now, and since when, in words; None where nobody does."""
+        ...
+
     def begin_run(self, pipeline: str) -> int:
         """Open the record of a run, after `prepare`; returns its number."""
         ...
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
-        """Bring the record of a run up to date; `outcome` "running" while it works."""
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        """Bring the record of a run up to date; `outcome` "running" while it works.
+
+        Returns True where somebody has asked a running one to stop.
+        """
+        ...
+
+    def ask_to_stop(self, run: int) -> None:
+        """Let the next `save_run` of a running run say that it was asked to stop."""
         ...
 
     def runs(self, limit: int = 10) -> list[Run]:
@@ -433,6 +483,18 @@ class Store(Protocol):
         ...
 
     def totals(self) -> Totals: ...
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
+
+        Args:
+            record: of values that JSON knows.
+        """
+        ...
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        """Latest first."""
+        ...
 
     def close(self) -> None: ...
 

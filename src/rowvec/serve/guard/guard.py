@@ -8,20 +8,25 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public
+from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem
+from rowvec.serve.problems import Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
 
 AUTHORISED = "rowvec.authorised"
 """Key of the ASGI scope: True for a caller with a right key, and for everybody if the server has no key."""
+GRANT = "rowvec.grant"
+"""Key of the ASGI scope: what the caller's search token opens; None for a caller who may see everything."""
 UNLIMITED = frozenset({"/health", "/health/live"})
 SECURITY_HEADERS = [
     (
@@ -35,9 +40,18 @@ SECURITY_HEADERS = [
 ]
 
 
+Page = Callable[[Request, int], Response]
+
+
 class Guard:
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+    """
+    Args:
+        page: answers a person in a browser who asks for an address that needs a key, and which no page is.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, page: Page) -> None:
         self._app = app
+        self._page = page
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.api_keys)
@@ -82,7 +96,9 @@ class Guard:
         try:
             most = self._admit(scope)
         except Problem as refusal:
-            await refusal.response()(scope, receive, send)
+            person = refusal.status_code == 401 and is_person(Request(scope))
+            response = self._page(Request(scope), 401) if person else refusal.response()
+            await response(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
 
@@ -95,17 +111,19 @@ class Guard:
         headers: Headers = dict(scope["headers"])
         path: str = scope["path"]
         self._visitors.check(path, headers)
-        caller = self._keys.caller(headers) if self._keys else None
-        scope[AUTHORISED] = not self._keys or caller is not None
+        caller = self._keys.caller(headers)
+        scope[AUTHORISED], scope[GRANT] = caller.whole, caller.grant
         if path not in UNLIMITED:
             # Whoever sends wrong keys is known by the address: each wrong key is not a new caller.
             client = scope.get("client")
-            wait = self._rate.wait(caller or (client[0] if client else ""))
+            wait = self._rate.wait(caller.name or (client[0] if client else ""))
             if wait:
                 raise Problem(429, "Too many requests.", f"Wait {wait:.1f} s.", retry_after=wait)
-        if not scope[AUTHORISED] and not is_public(path):
-            hint = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
-            raise Problem(401, "The API key is missing or wrong.", hint)
+        if not is_public(path):
+            if caller.refusal is not None:
+                raise caller.refusal
+            if not caller.whole and not opens(path):
+                raise Problem(403, "A search token does not open this.", "It opens searches. Use the API key.")
         embeds = path.endswith("/v1/embeddings")
         most = self._settings.max_embeddings_body if embeds else self._settings.max_body
         length = headers.get(b"content-length", b"0")

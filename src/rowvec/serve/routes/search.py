@@ -93,8 +93,7 @@ def search_routes(pick: Pick) -> APIRouter:
     async def browse(request: Request, body: BrowseRequest, service: Service = Depends(pick)) -> Response:
         context = context_of(request)
         result = await context.threads.run(service.browse, body.limit, body.filters, body.passages, body.refine)
-        context.metrics.searched(service.name, "browse", result)
-        return search_reply(result)
+        return search_reply(result, context.searched(service, "browse", "", body.filters, result))
 
     @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")
     async def simple(
@@ -127,8 +126,7 @@ def search_routes(pick: Pick) -> APIRouter:
     ) -> Response:
         context = context_of(request)
         result = await context.threads.run(service.similar, id, limit, explain, passages)
-        context.metrics.searched(service.name, "similar", result)
-        return search_reply(result)
+        return search_reply(result, context.searched(service, "similar", id, None, result))
 
     return router
 
@@ -156,5 +154,4 @@ async def _search(
     result = await context.threads.run(
         service.search, query, mode, limit, conditions, explain, passages, rerank, refine
     )
-    context.metrics.searched(service.name, mode, result)
-    return search_reply(result)
+    return search_reply(result, context.searched(service, mode, query, conditions, result))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,24 +12,32 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.filters import Facets, Filter, Order, Place, compares
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, guarding, schema
+from rowvec.stores.postgres import books, facet_index, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import one_snapshot, single
+from rowvec.stores.postgres.facet_index import FacetIndex
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
-from rowvec.stores.postgres.vector_index.indexes import Indexes
-from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
+from rowvec.stores.postgres.vector_index.nearest import (
+    DISTANCE,
+    EVERYTHING,
+    Condition,
+    VectorTable,
+    nearest,
+    similarities,
+)
 from rowvec.stores.postgres.writes import Writer
 from rowvec.stores.typical import Typical
 from rowvec.support.killpoints import Step, reached
@@ -41,6 +50,7 @@ from rowvec.types import (
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -51,6 +61,9 @@ from rowvec.types import (
 )
 
 Connection = psycopg.Connection[Any]
+
+ROWS_AT_ONCE = 10_000
+"""The words of each write are one segment of the keyword index: fewer and larger ones are written faster."""
 
 
 class PostgresGeneration:
@@ -64,6 +77,8 @@ class PostgresGeneration:
         fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
+
+    rows_at_once = ROWS_AT_ONCE
 
     def __init__(
         self,
@@ -94,6 +109,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._counts: tuple[float, FacetIndex | None] | None = None
         self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
@@ -214,32 +230,49 @@ class PostgresGeneration:
         def look(connection: Connection) -> GenerationStatus:
             found = books.of_table(connection, self.index.table)
             passages, divided, size = self.beside.sizes(connection)
-            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+            words = self.words.size(connection) if self.words is not None else 0
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size + words)
 
         return self._read(look)
 
-    # Search
-
-    def vector(self, key: Key) -> Vector | None:
-        statement = sql.SQL("select {embedding} from {table} where {key} = %s").format(
+    def truncated(self, limit: int) -> list[Key]:
+        statement = sql.SQL("select {key} from {table} where {truncated} order by {key} limit %s").format(
             key=self._key, **self.names.parts
         )
-        row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
+        return [key for (key,) in self._read(lambda c: c.execute(statement, [limit]).fetchall())]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        statement = sql.SQL(
+            "select count(*), (array_agg({key} order by {key}))[1:%s] from {table} where {embedding} is not null"
+            " group by {text_hash} having count(*) > 1 order by count(*) desc, min({key}::text) limit %s"
+        ).format(key=self._key, **self.names.parts)
+        found = self._read(lambda c: c.execute(statement, [REPEATED_KEYS, limit]).fetchall())
+        return [Repeated(rows, tuple(keys)) for rows, keys in found]
+
+    # Search
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        condition = self._condition(where)
+        statement = sql.SQL("select {embedding} from {table} t where {key} = %s and {where}").format(
+            key=self._key, where=condition.sql, **self.names.parts
+        )
+        row = self._read(lambda c: c.execute(statement, [key, *condition.values], binary=True).fetchone())
         return None if row is None or row[0] is None else as_array(row[0])
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        condition = self._condition(where)
         bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
         statement = sql.SQL(
-            "select {key}, {embedding} from {table} where {embedding} is not null {bound} order by {key} limit %s"
-        ).format(key=self._key, bound=bound, **self.names.parts)
-        values = [limit] if after is None else [after, limit]
+            "select {key}, {embedding} from {table} t where {embedding} is not null and {where} {bound}"
+            " order by {key} limit %s"
+        ).format(key=self._key, where=condition.sql, bound=bound, **self.names.parts)
+        values = [*condition.values, limit] if after is None else [*condition.values, after, limit]
         rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
         return [(key, as_array(vector)) for key, vector in rows]
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         value: Vector = np.asarray(vector, dtype=np.float32)
         condition = None if where is None else self._condition(where)
-
         index = self.index
 
         def look(connection: Connection) -> Ranked:
@@ -251,7 +284,9 @@ class PostgresGeneration:
 
         return self._read(look)
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        if where is not None:
+            keys = list(self.metadata(keys, where))
         if not keys:
             return {}
         value: Vector = np.asarray(vector, dtype=np.float32)
@@ -281,7 +316,9 @@ class PostgresGeneration:
         self._has_passages = self._has_passages or self.beside.filled(connection)
         return self._has_passages
 
-    def _condition(self, where: Filter) -> Condition:
+    def _condition(self, where: Filter | None) -> Condition:
+        if where is None:
+            return EVERYTHING
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
@@ -315,10 +352,15 @@ class PostgresGeneration:
         return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
 
     def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        passing = Passing(self._table, self._passing(where), POSTGRES)
         stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+        kept = None if where is None else stored_filter(where, self._asked, self.spec)
+        used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
 
         def look(connection: Connection) -> Facets:
+            index = self._facet_index(connection)
+            part = index.fits if index is not None and used <= index.columns else ""
+            passing = Passing(self._table, self._passing(where), POSTGRES, part)
+
             def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
                 return connection.execute(text.encode(), values).fetchall()
 
@@ -326,6 +368,13 @@ class PostgresGeneration:
                 return count_facets(ask, passing, stored, names, most)
 
         return self._read(look)
+
+    def _facet_index(self, connection: Connection) -> FacetIndex | None:
+        """Looked up every few seconds only."""
+        now = time.monotonic()
+        if self._counts is None or now - self._counts[0] > INDEX_SECONDS:
+            self._counts = now, facet_index.find(connection, self.names, self.spec)
+        return self._counts[1]
 
     @property
     def _table(self) -> str:
@@ -340,29 +389,33 @@ class PostgresGeneration:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return f"{held} and {text}", values
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        condition = self._condition(where)
         names = [column.name for column in self._asked.metadata]
         # A column of the user's own table may be of the type `money`.
         stored = [
             sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
             for column in self.spec.metadata
         ]
-        statement = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key
+        statement = sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
+            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key, condition.sql
         )
-        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         if not keys:
             return {}
+        condition = self._condition(where)
         value = None if vector is None else np.asarray(vector, dtype=np.float32)
 
         def look(connection: Connection) -> dict[Key, StoredText]:
             with one_snapshot(connection):
                 if not self.beside.readable(connection):
                     return {}
-                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value)
+                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value, condition)
 
         return self._read(look)
 
