@@ -88,7 +88,7 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
-        reranker=build_reranker(declared),
+        reranker=build_reranker(declared, store),
     )
 
 

@@ -24,7 +24,7 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
-from rowvec.searcher.within import Within, both
+from rowvec.searcher.within import EVERY_ROW, Within, both
 from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
 from rowvec.support.tracing import span
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
@@ -103,7 +103,8 @@ class Searcher:
     def within(self, only: Filter) -> Searcher:
         """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
         limited = copy(self)
-        limited.only = self._limited(only)
+        # A filter that every row passes is none: an index answers faster without one.
+        limited.only = self.only if only == EVERY_ROW else self._limited(only)
         return limited
 
     def _limited(self, where: Filter | None) -> Filter | None:
