@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from rowvec.config.environment import Environment
 from rowvec.support.redaction import ENCODE, unclear
@@ -81,6 +81,11 @@ def number(value: Any) -> Any:
 
 def blank_is_none(value: Any) -> Any:
     return None if value == "" else value
+
+
+def path_beside(value: Any, info: ValidationInfo) -> Any:
+    """A relative path means beside the config."""
+    return info.context.path(value) if isinstance(value, str) and info.context else value
 
 
 def duration(value: Any) -> Any:

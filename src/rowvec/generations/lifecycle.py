@@ -121,7 +121,7 @@ def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
     told = [f"{fingerprint.dimension:,} dimensions"]
     labels = {
         "precision": "{}", "pooling": "pooling {}", "prompt": "prompt {!r}", "max_tokens": "window of {} tokens",
-        "normalized": "normalised: {}", "kind": "{}", "revision": "revision {:.12}",
+        "normalized": "normalised: {}", "kind": "{}", "params": "{}", "revision": "revision {:.12}",
     }  # fmt: skip
     shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
     told += [label.format(getattr(fingerprint, name)) for name, label in labels.items() if name in shown]

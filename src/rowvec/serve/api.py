@@ -14,13 +14,14 @@ from rowvec import __version__
 from rowvec.errors import ConfigError
 from rowvec.serve import problems
 from rowvec.serve.background import Background
-from rowvec.serve.context import Context, named_pipeline, only_pipeline
+from rowvec.serve.context import Context, named_pipeline, only_pipeline, pipeline_if_one
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
 from rowvec.serve.parameters import only_known
 from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
 from rowvec.serve.routes.map import MapFile, map_routes
+from rowvec.serve.routes.rerank import rerank_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
 from rowvec.serve.routes.tasks import task_routes
@@ -69,8 +70,10 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     app.include_router(models_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
         app.include_router(search_routes(pick), prefix=prefix)
-        app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
+    for routes in (embeddings_routes, rerank_routes):
+        app.include_router(routes(pipeline_if_one))
+        app.include_router(routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(map_routes({name: MapFile(service, service.map_file) for name, service in services.items()}))
     page.install(app)

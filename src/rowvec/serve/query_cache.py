@@ -6,7 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import SEND_TEXT, Embedder, ReadsTokens, shortens
+from rowvec.errors import TextRefused
 from rowvec.types import Embedded, Vector
 
 
@@ -23,6 +24,7 @@ class CachedQueries:
         self.chunk_texts = embedder.chunk_texts
         self.chunk_tokens = embedder.chunk_tokens
         self.billed = embedder.billed
+        self.shortens = shortens(embedder)
         self.hits = 0
         self.misses = 0
         self._embedder = embedder
@@ -60,6 +62,15 @@ class CachedQueries:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """See `rowvec.embedders.base.ReadsTokens`."""
+        if not isinstance(self._embedder, ReadsTokens):
+            raise TextRefused(
+                f"Token arrays cannot be read here: there is no tokenizer of {self.fingerprint.model!r}.",
+                hint=SEND_TEXT,
+            )
+        return self._embedder.text_of(tokens)
 
     def close(self) -> None:
         self._embedder.close()

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem
+from rowvec.serve.problems import OPENAI_PATH, Problem
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
@@ -71,7 +71,7 @@ class Guard:
             if status:
                 raise  # Half an answer is out: only a broken connection can show it to the caller.
             problem = Problem(500, f"It failed: id {incident}.", "The server's log has the details under this id.")
-            await problem.response()(scope, receive, sending)
+            await problem.response(scope["path"])(scope, receive, sending)
         finally:
             self._metrics.request(scope, status, time.perf_counter() - began)
 
@@ -79,7 +79,7 @@ class Guard:
         try:
             most = self._admit(scope)
         except Problem as refusal:
-            await refusal.response()(scope, receive, send)
+            await refusal.response(scope["path"])(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
 
@@ -103,8 +103,7 @@ class Guard:
         if not scope[AUTHORISED] and not is_public(path):
             hint = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
             raise Problem(401, "The API key is missing or wrong.", hint)
-        embeds = path.endswith("/v1/embeddings")
-        most = self._settings.max_embeddings_body if embeds else self._settings.max_body
+        most = self._settings.max_embeddings_body if OPENAI_PATH.match(path) else self._settings.max_body
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise too_large(most)
