@@ -13,7 +13,7 @@ from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
-from rowvec.errors import ConfigError, StoreError
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
@@ -55,6 +55,11 @@ class ProjectPipeline:
 
     def __repr__(self) -> str:
         return f"<rowvec pipeline {self.name!r}>"
+
+    @property
+    def config(self) -> Path:
+        """The rowvec.toml that declares it."""
+        return self._project.config.path
 
     @property
     def assembled(self) -> Pipeline:
@@ -228,6 +233,30 @@ class ProjectPipeline:
             SearchError: there is no vector for that key.
         """
         return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
+
+    @method
+    def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:
+        """The texts of these rows, as they were embedded; without the rows that have none.
+
+        Raises:
+            StoreError: there are no vectors yet.
+        """
+        return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
+
+    @method
+    def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float] | None:
+        """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
+
+        None where it gave no answer in time that can be used; the log says why.
+
+        Raises:
+            SearchError: there is no reranker.
+        """
+        reranker = self.searchable.reranker
+        if reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
+        return reranker.scores(query, list(texts)) if texts else []
 
     @method
     def status(self) -> Status:

@@ -92,11 +92,11 @@ class WindowTokenizer:
     @cached_property
     def _decoder(self) -> Tokenizer:
         """The tokenizer that joins words as they were divided: the usual clean-up writes `don't` for `do not`."""
-        from tokenizers import decoders
+        from tokenizers import decoders, models
 
         found = self.whole()
-        if isinstance(found.decoder, decoders.WordPiece):
-            found.decoder = decoders.WordPiece(found.decoder.prefix, cleanup=False)
+        if isinstance(found.model, models.WordPiece):
+            found.decoder = decoders.WordPiece(found.model.continuing_subword_prefix, cleanup=False)
         return found
 
     @property
