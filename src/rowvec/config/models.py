@@ -338,6 +338,9 @@ class PipelineTable(Section):
     """How hits are ranked."""
     embedder: dict[str, Any] = Field(default_factory=dict)
     """Which model makes the vectors; its keys depend on `kind`."""
+    query_embedder: dict[str, Any] | None = None
+    """The same model somewhere else, which embeds queries instead: the same keys as `embedder`. It is refused where the
+    two do not agree."""
     store: dict[str, Any] = Field(default_factory=dict)
     """Where vectors are kept; its keys depend on `kind`."""
     eval: dict[str, Any] | None = None

@@ -257,7 +257,7 @@ def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
 
 def _exact_ranking(pipeline: Pipeline) -> Ranker:
     rows = existing(pipeline.store, pipeline.spec)
-    return ranking(pipeline.embedder.embed_query, lambda vector, depth: rows.nearest(vector, depth, exact=True))
+    return ranking(pipeline.searching.embed_query, lambda vector, depth: rows.nearest(vector, depth, exact=True))
 
 
 def _measured(pipeline: Pipeline, live: Pipeline) -> Verdict | None:

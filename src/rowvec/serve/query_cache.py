@@ -16,9 +16,13 @@ class CachedQueries:
 
     The wrapped embedder is called from at most `concurrency` threads at once, and for documents from one: a long
     list of texts does not keep queries waiting.
+
+    Args:
+        size: number of queries.
+        queries: what embeds queries, where that is not `embedder`.
     """
 
-    def __init__(self, embedder: Embedder, size: int) -> None:
+    def __init__(self, embedder: Embedder, size: int, queries: Embedder | None = None) -> None:
         self.fingerprint = embedder.fingerprint
         self.concurrency = embedder.concurrency
         self.chunk_texts = embedder.chunk_texts
@@ -28,6 +32,7 @@ class CachedQueries:
         self.hits = 0
         self.misses = 0
         self._embedder = embedder
+        self._queries = queries or embedder
         self._size = size
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
         self._guard = threading.Lock()
@@ -36,7 +41,7 @@ class CachedQueries:
 
     def warm(self) -> None:
         """Load the model; nothing is counted."""
-        self._embedder.embed_query("warm up")
+        self._queries.embed_query("warm up")
 
     def embed_query(self, text: str) -> Vector:
         with self._guard:
@@ -47,7 +52,7 @@ class CachedQueries:
                 return known
             self.misses += 1
         with self._slots:
-            vector = self._embedder.embed_query(text)
+            vector = self._queries.embed_query(text)
         # Shared by every thread that asks for the same text from now on.
         vector.setflags(write=False)
         with self._guard:

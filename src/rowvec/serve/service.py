@@ -49,7 +49,7 @@ class Service:
         def former(ledger: Ledger) -> CachedQueries:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
-        embedder = CachedQueries(pipeline.embedder, cached_queries)
+        embedder = CachedQueries(pipeline.embedder, cached_queries, pipeline.searching)
         self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""

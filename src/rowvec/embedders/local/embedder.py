@@ -93,7 +93,9 @@ class LocalEmbedder:
         self._files = find(model, self._cache)
         recipe = self._files.recipe
         own = self._files.dimension
-        self._dimension = checked_dimensions(self._files.name, dimensions or recipe.dimensions, own)
+        self._dimension = checked_dimensions(
+            self._files.name, recipe.dimensions if dimensions is None else dimensions, own
+        )
         self._max_tokens = recipe.max_tokens if max_tokens is None else max_tokens
         if not 3 <= self._max_tokens <= recipe.limit:
             raise ConfigError(
