@@ -34,7 +34,7 @@ class FoundRow:
     key: Key
     text: str
     """Where the store keeps none, the metadata columns that are text."""
-    score: float
+    score: float | None
     metadata: Mapping[str, Any]
     """The pipeline's metadata columns."""
     passages: tuple[FoundPassage, ...]

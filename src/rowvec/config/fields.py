@@ -43,6 +43,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def absolute(value: Any, info: ValidationInfo) -> Any:
+    """A path, beside the config where it is relative."""
+    return info.context.path(value) if isinstance(value, str) and info.context else value
+
+
 def wrong(what: str, fix: str) -> ValueError:
     return ValueError(what, fix)
 
@@ -81,11 +86,6 @@ def number(value: Any) -> Any:
 
 def blank_is_none(value: Any) -> Any:
     return None if value == "" else value
-
-
-def path_beside(value: Any, info: ValidationInfo) -> Any:
-    """A relative path means beside the config."""
-    return info.context.path(value) if isinstance(value, str) and info.context else value
 
 
 def duration(value: Any) -> Any:

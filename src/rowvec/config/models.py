@@ -27,10 +27,10 @@ from rowvec.config.fields import (
     OptionalText,
     Section,
     Text_,
+    absolute,
     blank_is_none,
     clear_url,
     number,
-    path_beside,
     wrong,
 )
 from rowvec.config.rerank import RerankConfig
@@ -213,7 +213,7 @@ class LocalEmbedderConfig(EmbedderConfig):
     """Batches computed at once; by default one for each core."""
     batch_size: OptionalCount = None
     """Maximum number of texts in a batch; by default what fits a budget of tokens."""
-    cache_dir: Annotated[Path | None, BeforeValidator(path_beside), BeforeValidator(blank_is_none)] = None
+    cache_dir: Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(blank_is_none)] = None
     """Folder in which downloaded and converted models are kept."""
 
     of_the_machine: ClassVar = frozenset({"query_precision", "engine", "device", "workers", "batch_size", "cache_dir"})
@@ -317,9 +317,9 @@ class SearchConfig(Section):
 class EvalConfig(Section):
     """What a new generation is measured by, before searches see it."""
 
-    queries: Annotated[Path, BeforeValidator(path_beside)] = Field(examples=["queries.csv"])
+    queries: Annotated[Path, BeforeValidator(absolute)] = Field(examples=["queries.csv"])
     """File of queries: CSV, JSONL or TREC, as `rowvec eval` reads it."""
-    judgements: Annotated[Path, BeforeValidator(path_beside)] = Field(examples=["judgements.csv"])
+    judgements: Annotated[Path, BeforeValidator(absolute)] = Field(examples=["judgements.csv"])
     """File of judgements: CSV, JSONL or TREC qrels."""
     measure: Text_ = "nDCG@10"
     """Measure, as `rowvec eval` names it."""

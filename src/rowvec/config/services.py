@@ -15,11 +15,11 @@ from rowvec.config.fields import (
     OptionalCount,
     Price,
     Text_,
+    absolute,
     blank_is_none,
     in_clear,
     key_of,
     number,
-    path_beside,
     wrong,
 )
 from rowvec.embedders.params import problem_of
@@ -91,7 +91,7 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     """Maximum number of requests a minute; no limit by default."""
     tokens_per_minute: OptionalCount = None
     """Maximum number of tokens a minute; no limit by default."""
-    tokenizer: Annotated[Path | None, BeforeValidator(path_beside), BeforeValidator(blank_is_none)] = None
+    tokenizer: Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(blank_is_none)] = None
     """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens; overrides the built-in table."""
