@@ -35,16 +35,16 @@ def main(arguments: Sequence[str]) -> None:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(
         arguments
     )
-    found = [
-        {"model": model, "collection": name, **scores(of(), LocalEmbedder(model))}
-        for model in MODELS
-        for name, of in (("vaswani", vaswani), ("icecat", icecat))
-    ]
+    found: list[dict[str, Any]] = []
+    for model in MODELS:
+        embedder = LocalEmbedder(model)
+        for name, of in (("vaswani", vaswani), ("icecat", icecat)):
+            found.append({"model": model, "collection": name, **scores(of(), embedder)})
+            RESULTS.write_text(json.dumps(found, indent=2) + "\n")
     table = Table("model", "collection", "rows", *map(str, SIZES))
     for row in found:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
 
 
 def scores(collection: Collection, embedder: LocalEmbedder) -> dict[str, Any]:

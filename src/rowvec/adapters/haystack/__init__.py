@@ -12,6 +12,8 @@ from rowvec.errors import MissingExtraError
 try:
     import haystack  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name is not None and error.name.partition(".")[0] != "haystack":
+        raise
     raise MissingExtraError("rowvec.adapters.haystack", "haystack") from error
 
 from rowvec.adapters.haystack.retriever import RowvecRetriever

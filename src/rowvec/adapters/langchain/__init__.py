@@ -13,6 +13,8 @@ from rowvec.errors import MissingExtraError
 try:
     import langchain_core  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name is not None and error.name.partition(".")[0] != "langchain_core":
+        raise
     raise MissingExtraError("rowvec.adapters.langchain", "langchain") from error
 
 from rowvec.adapters.langchain.reranker import RowvecReranker

@@ -12,6 +12,8 @@ from rowvec.errors import MissingExtraError
 try:
     import llama_index.core  # noqa: F401
 except ModuleNotFoundError as error:
+    if error.name is not None and error.name.partition(".")[0] != "llama_index":
+        raise
     raise MissingExtraError("rowvec.adapters.llamaindex", "llamaindex") from error
 
 from rowvec.adapters.llamaindex.retriever import RowvecRetriever
