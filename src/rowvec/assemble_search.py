@@ -94,7 +94,7 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
-        reranker=build_reranker(declared),
+        reranker=build_reranker(declared, store),
         query_embedder=build_query_embedder(loaded, declared, embedder),
     )
 

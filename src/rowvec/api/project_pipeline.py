@@ -15,6 +15,7 @@ from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
+from rowvec.config.edit import set_search
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
@@ -23,7 +24,10 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
+from rowvec.searcher.fitting import Fit, fit
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -261,10 +265,10 @@ class ProjectPipeline:
         return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
 
     @method
-    def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float] | None:
+    def rerank(self, query: str, texts: Sequence[str]) -> Scored:
         """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
 
-        None where it gave no answer in time that can be used; the log says why.
+        Without scores where it gave no answer in time that can be used; `problem` says why.
 
         Raises:
             SearchError: there is no reranker.
@@ -273,7 +277,7 @@ class ProjectPipeline:
         if reranker is None:
             hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
             raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
-        return reranker.scores(query, list(texts)) if texts else []
+        return reranker.scores(query, list(texts)) if texts else Scored([])
 
     @method
     def status(self) -> Status:
@@ -332,7 +336,7 @@ class ProjectPipeline:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
 
         Args:
-            spec: what to build; HNSW by default.
+            spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
             queries: this many searches are compared when tuning.
             progress: called with a phase, what is done and what there is in all.
@@ -342,7 +346,7 @@ class ProjectPipeline:
         """
         found = self.vector_index
         if action == "build":
-            found.build(spec or IndexSpec(), progress)
+            found.build(spec, progress)
         elif action == "drop":
             found.drop()
         elif action == "tune":
@@ -428,6 +432,7 @@ class ProjectPipeline:
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
         rerank: bool | None = None,
+        keep: bool = False,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -437,9 +442,11 @@ class ProjectPipeline:
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            keep: keep the means and the worst queries in the store, for the page and for later comparison.
 
         Raises:
             SearchError: `rerank` without a reranker.
+            StoreError: with `keep`, the store cannot be written.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -452,7 +459,10 @@ class ProjectPipeline:
                 hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
             ]
 
-        return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        if keep:
+            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
+        return found
 
     @method
     def queries(
@@ -494,6 +504,40 @@ class ProjectPipeline:
         """
         path = self._project.config.query_log
         return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
+
+    @method
+    def fit(
+        self,
+        queries: Path | str | Mapping[str, str],
+        judgements: Path | str | Mapping[str, Mapping[str, int]],
+        *,
+        mode: Mode = "hybrid",
+        measure: str = "nDCG@10",
+        folds: int = 5,
+        condensed: bool = False,
+        write: bool = False,
+        tell: Progress = lambda *_: None,
+    ) -> Fit:
+        """Propose weights for the search, and measure what they gain on queries by which none was chosen.
+
+        Args:
+            queries, judgements, condensed: as for `eval`.
+            folds: parts into which the queries are divided; each part is measured with weights of the others.
+            write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
+            tell: told how far it is.
+
+        Raises:
+            ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
+            MissingExtraError: ir_measures is not installed.
+        """
+        asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
+        judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
+        found = fit(
+            self._ready(), asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, tell=tell
+        )
+        if write and found.better:
+            set_search(self._project.config.path, self.name, found.changes)
+        return found
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +30,7 @@ from rowvec.config.fields import (
     blank_is_none,
     clear_url,
     number,
+    path_or_name,
     wrong,
 )
 from rowvec.config.rerank import RerankConfig
@@ -40,14 +40,6 @@ EMBEDDED = "embedded"
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-def _model(value: str, info: ValidationInfo) -> str:
-    """A path becomes absolute; the name of a model on a hub stays."""
-    if not info.context:
-        return value
-    path = str(info.context.path(value))
-    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -116,7 +108,7 @@ def _lines(value: Any) -> Any:
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
-ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
+ModelName: TypeAlias = Annotated[Text_, AfterValidator(path_or_name)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
@@ -263,8 +255,8 @@ class PostgresStoreConfig(StoreConfig):
     index."""
     create_extension: bool = True
     """Create the extension `vector` if it is missing."""
-    index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
-    """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
+    index: Literal["auto", "hnsw", "hnsw-bit", "ivfflat", "none"] = "auto"
+    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -311,7 +303,7 @@ class SearchConfig(Section):
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
     rerank: RerankConfig | None = None
-    """A service that puts the best hits into a better order; its keys are below."""
+    """A service or a model that puts the best hits into a better order; its keys are below."""
 
 
 class EvalConfig(Section):

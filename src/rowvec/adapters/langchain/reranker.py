@@ -46,14 +46,14 @@ class RowvecReranker(BaseDocumentCompressor):
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        scores = self._rows.pipeline.rerank(query, [each.page_content for each in documents])
-        return self._ordered(documents, scores)
+        scored = self._rows.pipeline.rerank(query, [each.page_content for each in documents])
+        return self._ordered(documents, scored.scores)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
     ) -> Sequence[Document]:
-        scores = await self._rows.pipeline.rerank.aio(query, [each.page_content for each in documents])
-        return self._ordered(documents, scores)
+        scored = await self._rows.pipeline.rerank.aio(query, [each.page_content for each in documents])
+        return self._ordered(documents, scored.scores)
 
     def _ordered(self, documents: Sequence[Document], scores: Sequence[float] | None) -> Sequence[Document]:
         if scores is None:

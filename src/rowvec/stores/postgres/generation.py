@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,23 +12,24 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.filters import Facets, Filter, Order, Place, compares
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, guarding, schema
+from rowvec.stores.postgres import books, facet_index, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import one_snapshot, single
+from rowvec.stores.postgres.facet_index import FacetIndex
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
-from rowvec.stores.postgres.vector_index.indexes import Indexes
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,
@@ -48,6 +50,7 @@ from rowvec.types import (
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -58,6 +61,9 @@ from rowvec.types import (
 )
 
 Connection = psycopg.Connection[Any]
+
+ROWS_AT_ONCE = 10_000
+"""The words of each write are one segment of the keyword index: fewer and larger ones are written faster."""
 
 
 class PostgresGeneration:
@@ -71,6 +77,8 @@ class PostgresGeneration:
         fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
+
+    rows_at_once = ROWS_AT_ONCE
 
     def __init__(
         self,
@@ -101,6 +109,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._counts: tuple[float, FacetIndex | None] | None = None
         self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
@@ -221,9 +230,24 @@ class PostgresGeneration:
         def look(connection: Connection) -> GenerationStatus:
             found = books.of_table(connection, self.index.table)
             passages, divided, size = self.beside.sizes(connection)
-            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+            words = self.words.size(connection) if self.words is not None else 0
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size + words)
 
         return self._read(look)
+
+    def truncated(self, limit: int) -> list[Key]:
+        statement = sql.SQL("select {key} from {table} where {truncated} order by {key} limit %s").format(
+            key=self._key, **self.names.parts
+        )
+        return [key for (key,) in self._read(lambda c: c.execute(statement, [limit]).fetchall())]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        statement = sql.SQL(
+            "select count(*), (array_agg({key} order by {key}))[1:%s] from {table} where {embedding} is not null"
+            " group by {text_hash} having count(*) > 1 order by count(*) desc, min({key}::text) limit %s"
+        ).format(key=self._key, **self.names.parts)
+        found = self._read(lambda c: c.execute(statement, [REPEATED_KEYS, limit]).fetchall())
+        return [Repeated(rows, tuple(keys)) for rows, keys in found]
 
     # Search
 
@@ -328,10 +352,15 @@ class PostgresGeneration:
         return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
 
     def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        passing = Passing(self._table, self._passing(where), POSTGRES)
         stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+        kept = None if where is None else stored_filter(where, self._asked, self.spec)
+        used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
 
         def look(connection: Connection) -> Facets:
+            index = self._facet_index(connection)
+            part = index.fits if index is not None and used <= index.columns else ""
+            passing = Passing(self._table, self._passing(where), POSTGRES, part)
+
             def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
                 return connection.execute(text.encode(), values).fetchall()
 
@@ -339,6 +368,13 @@ class PostgresGeneration:
                 return count_facets(ask, passing, stored, names, most)
 
         return self._read(look)
+
+    def _facet_index(self, connection: Connection) -> FacetIndex | None:
+        """Looked up every few seconds only."""
+        now = time.monotonic()
+        if self._counts is None or now - self._counts[0] > INDEX_SECONDS:
+            self._counts = now, facet_index.find(connection, self.names, self.spec)
+        return self._counts[1]
 
     @property
     def _table(self) -> str:
