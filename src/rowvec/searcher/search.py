@@ -96,7 +96,7 @@ class Searcher:
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher = cls(pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         searcher.check()
         return searcher
 
