@@ -7,7 +7,9 @@ from functools import partial
 
 from rowvec.assemble import assemble as assemble_whole
 from rowvec.assemble import (
+    build_card,
     build_embedder,
+    build_gate,
     build_ranking,
     build_reranker,
     build_source,
@@ -88,7 +90,9 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
+        gate=build_gate(declared),
         reranker=build_reranker(declared),
+        card=build_card(declared),
     )
 
 

@@ -14,7 +14,7 @@ from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.types import Document, Fingerprint, Key, Row
+from rowvec.types import Card, Document, Fingerprint, Key, Row
 
 
 class Former(Protocol):
@@ -57,6 +57,8 @@ class Pipeline:
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
     reranker: Reranker | None = None
+    card: Card = field(default_factory=Card)
+    """How the page shows a row."""
 
     @property
     def documents(self) -> Callable[[Row], Document]:

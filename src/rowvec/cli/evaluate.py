@@ -10,7 +10,9 @@ from pathlib import Path
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
+from rowvec.config import load
 from rowvec.embedders.pricing import dollars
+from rowvec.errors import ConfigError
 from rowvec.searcher import Mode, Searcher
 from rowvec.types import Key, Progress
 
@@ -18,8 +20,8 @@ from rowvec.types import Key, Progress
 def evaluate(
     config: Path | None,
     name: str | None,
-    queries: Path,
-    judgements: Path,
+    queries: Path | None,
+    judgements: Path | None,
     *,
     modes: Sequence[str],
     measures: Sequence[str],
@@ -28,13 +30,21 @@ def evaluate(
     as_json: bool,
 ) -> None:
     """
+    Args:
+        queries: None for what was judged on the page of `rowvec serve`.
+        judgements: None where `queries` is a file of judgements that name the queries by their text.
+
     Raises:
         ConfigError: a file that cannot be read, a measure that does not exist.
     """
-    from rowvec.evaluation.files import read_judgements, read_queries
+    from rowvec.evaluation.files import queries_of, read_judgements, read_queries
     from rowvec.evaluation.measures import evaluate as score
 
-    asked, judged = read_queries(queries), read_judgements(judgements)
+    if queries is not None and judgements is not None:
+        asked, judged = read_queries(queries), read_judgements(judgements)
+    else:
+        judged = read_judgements(queries or _judged_on_the_page(config, name))
+        asked = queries_of(judged)
     with opened(config, name) as door:
         pipeline = door.assembled
         searcher = Searcher.of(pipeline)
@@ -56,6 +66,19 @@ def evaluate(
     first = next(iter(found.values()))
     output.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
     output.note(f"{output.count(first.queries, 'query', 'queries')} judged.")
+
+
+def _judged_on_the_page(config: Path | None, name: str | None) -> Path:
+    from rowvec.evaluation.judged import judgements_file
+
+    loaded = load(config)
+    path = judgements_file(loaded.state, loaded.pipeline(name).name)
+    if not path.exists():
+        raise ConfigError(
+            f"Nothing of {loaded.pipeline(name).name!r} was judged on the page yet.",
+            hint="Judge hits on /ui/compare of `rowvec serve`, or name two files: queries and judgements.",
+        )
+    return path
 
 
 @dataclass(slots=True)

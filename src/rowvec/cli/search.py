@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
@@ -28,14 +29,21 @@ def search(
     exact: bool,
     passages: int,
     rerank: bool | None,
+    ranking: Sequence[str],
+    generation: str,
     columns: str | None,
     as_json: bool,
 ) -> None:
+    """
+    Args:
+        ranking: changes as KEY=VALUE.
+    """
+    changes, state = _changes(ranking), _state(generation)
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank,
+            passages=passages, rerank=rerank, ranking=changes, generation=state,
         )  # fmt: skip
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
 
@@ -63,6 +71,27 @@ def mode_named(mode: str) -> Mode:
         if mode == known:
             return known
     raise ConfigError(f"There is no mode {mode!r}.", hint=f"Use one of {', '.join(MODES)}.")
+
+
+def _changes(given: Sequence[str]) -> dict[str, Any]:
+    """`semantic_weight=0.8` and the like; nothing behind the sign means none."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, sign, value = (part.strip() for part in each.partition("="))
+        if not sign:
+            raise ConfigError(f"--ranking {each}: there is no value.", hint="Write --ranking semantic_weight=0.8")
+        try:
+            found[name] = float(value) if value else None
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _state(name: str) -> Literal["live", "previous", "building"]:
+    for known in ("live", "previous", "building"):
+        if name == known:
+            return known
+    raise ConfigError(f"There is no generation {name!r}.", hint="Use one of live, previous, building.")
 
 
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:

@@ -99,6 +99,7 @@ def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
 def _services(
     stack: ExitStack, config: Path | None, names: Sequence[str], options: ServeSettings
 ) -> dict[str, Service]:
+    from rowvec.evaluation.judged import judgements_file
     from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
@@ -111,7 +112,10 @@ def _services(
     services = {}
     for name in names or loaded.names:
         pipeline = project.pipeline(name).searchable
-        services[name] = Service(pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name))
+        services[name] = Service(
+            pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name),
+            judgements_file=judgements_file(loaded.state, name),
+        )  # fmt: skip
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any
         # other error of a command.
         services[name].warm()

@@ -6,10 +6,11 @@ import datetime as dt
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
-from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
+from rowvec.ranking import Fused, Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Hit, Key, Ranked, Vector
@@ -18,13 +19,15 @@ DEPTH = 200
 """Number of candidates of each kind that are fused."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidates:
     scores: Mapping[Key, float]
     semantic: Mapping[Key, float]
     keyword: Mapping[Key, float]
     exact: bool
     complete: bool
+    halves: Fused
+    """What meaning and words add to each score."""
     by_words: frozenset[Key] = frozenset()
     """Rows that only their words found."""
     first: int = DEPTH
@@ -38,7 +41,15 @@ class Candidates:
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
-        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword))
+        halves = Fused(semantic, keyword)
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, halves, by_words=frozenset(keyword))
+
+    @cached_property
+    def ranks(self) -> tuple[Mapping[Key, int], Mapping[Key, int]]:
+        """Place of each row among those that meaning found, and among those that words found; from 1."""
+        found = [key for key in self.semantic if key not in self.by_words]
+        semantic, keyword = ({key: rank for rank, key in enumerate(keys, 1)} for keys in (found, self.keyword))
+        return semantic, keyword
 
 
 def fused(
@@ -51,14 +62,22 @@ def fused(
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
         best_s |= {key: s[key] for key in best_k if key in s}
-    both = _fuse(best_s, best_k, ranking)
+    whole = _fuse(best_s, best_k, ranking)
+    both = whole.scores
     first = len(both)
     if limit > DEPTH:
-        both |= {key: score for key, score in _fuse(s, k, ranking).items() if key not in both}
-    return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first)
+        rest = _fuse(s, k, ranking)
+        rest = Fused(_without(both, rest.first), _without(both, rest.second))
+        both |= rest.scores
+        whole = Fused({**whole.first, **rest.first}, {**whole.second, **rest.second})
+    return Candidates(both, s, k, semantic.exact, semantic.complete, whole, by_words, first)
 
 
-def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> dict[Key, float]:
+def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
+    return {key: score for key, score in scores.items() if key not in known}
+
+
+def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> Fused:
     if ranking.fusion == "rrf":
         return fuse_rrf(semantic, keyword)
     return fuse_convex(semantic, keyword, ranking.semantic_weight)
@@ -94,12 +113,38 @@ def _hit(
     score = found.scores[key]
     static = ranking.static_score(values)
     decay = ranking.decay_factor(values, now)
-    final = min(ranking.final(score, static, decay), most)
-    parts = {
+    whole = ranking.final(score, static, decay)
+    final = min(whole, most)
+    if not explain:
+        return Hit(key, final, values)
+    parts: dict[str, float | None] = {
         "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
         "static": static, "decay": decay, "final": final,
     }  # fmt: skip
-    return Hit(key, final, values, parts if explain else None)
+    parts |= {"semantic_rank": found.ranks[0].get(key), "keyword_rank": found.ranks[1].get(key)}
+    parts |= shares(found, ranking, key, static, decay)
+    return Hit(key, final, values, parts | held_back(final - whole))
+
+
+def shares(
+    found: Candidates, ranking: Ranking, key: Key, static: float | None, decay: float | None, part: float = 1.0
+) -> dict[str, float | None]:
+    """What each half and the static score add to the score of a hit; together they are `Ranking.final`.
+
+    Args:
+        part: how much of the halves counts, where a reranker has the rest.
+    """
+    kept = 1.0 if decay is None else decay
+    return {
+        "semantic_part": found.halves.first.get(key, 0.0) * part * kept,
+        "keyword_part": found.halves.second.get(key, 0.0) * part * kept,
+        "static_part": None if static is None else ranking.static_weight * static * kept,
+    }
+
+
+def held_back(amount: float) -> dict[str, float | None]:
+    """Of a hit whose score may not pass that of the hits before it, how much it lost; nothing for all others."""
+    return {"capped_part": amount} if amount else {}
 
 
 def _scores(ranked: Ranked) -> dict[Key, float]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter
-from rowvec.generations.lifecycle import live_embedder, live_rows, words
+from rowvec.generations.lifecycle import live_embedder, live_rows, live_spec, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
@@ -22,8 +22,8 @@ from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
 from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked, passages_of
-from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
-from rowvec.types import Fingerprint, Hit, Key, StoredText, Vector
+from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
+from rowvec.types import Fingerprint, Hit, Key, State, StoredText, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -114,11 +114,31 @@ class Searcher:
             self._live = self._look()
 
     def _look(self) -> _Live:
-        ledger, rows = live_rows(self.store, self.spec)
+        return self._opened(*live_rows(self.store, self.spec))
+
+    def _opened(self, ledger: Ledger, rows: GenerationHandle) -> _Live:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
         return _Live(ledger.version, embedder, rows)
+
+    def _other(self, state: State) -> _Live:
+        """A generation that searches do not see unless they ask for it. Looked up each time: it may be swapped or
+        dropped while the live one stays.
+
+        Raises:
+            SearchError: there is none in that state.
+        """
+        version = self.store.live_version()
+        known = {each.state: each for each in self.store.generations(self.spec)}
+        if state not in known or known[state].fingerprint is None:
+            raise SearchError(
+                f"There is no {state} generation of {self.spec.pipeline!r}.",
+                hint=f"There is: {', '.join(sorted(known)) or 'none'}. `rowvec generations` lists them.",
+            )
+        chosen = known[state]
+        ledger = Ledger(True, True, chosen.fingerprint, settings=chosen.settings, version=version)
+        return self._opened(ledger, existing(self.store, live_spec(self.spec, ledger)))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -132,13 +152,13 @@ class Searcher:
             self._formers[made] = self.former(ledger)
         return self._formers[made]
 
-    def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
+    def _on_one_generation(self, answer: Callable[[_Live], T], state: State = State.LIVE) -> T:
         """An answer whose parts are all of the generation that its query was embedded for.
 
         Raises:
             StoreUnavailable: generations are swapped all the time.
         """
-        live = self._live or self._look_again(None)
+        live = (self._live or self._look_again(None)) if state is State.LIVE else self._other(state)
         for _ in range(MOST_SWAPS):
             try:
                 found = answer(live)
@@ -149,7 +169,7 @@ class Searcher:
             else:
                 if self.store.live_version() == live.version:
                     return found
-            live = self._look_again(live)
+            live = self._look_again(live) if state is State.LIVE else self._other(state)
         raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
@@ -171,6 +191,7 @@ class Searcher:
         passages: int = 0,
         ranking: Ranking | None = None,
         rerank: bool | None = None,
+        generation: State = State.LIVE,
     ) -> SearchResult:
         """The best `limit` rows for `query`.
 
@@ -181,10 +202,11 @@ class Searcher:
             passages: maximum number of parts of its text that each hit shows, the best first.
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
+            generation: another one than that which searches see, to compare the two.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker.
+                reranker; there is no such generation.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         check_query(query, limit)
@@ -210,7 +232,7 @@ class Searcher:
             return _Found(hits, found, texts, language, 1000 * (embedded - began), 1000 * (done - embedded))
 
         # The reranker is paid: it is asked once the generation of the answer is settled.
-        found = self._on_one_generation(answer)
+        found = self._on_one_generation(answer, generation)
         return _finished(found, query, limit, passages, reranker, chosen)
 
     def _both_halves(

@@ -31,6 +31,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 RUNS_KEPT = 1_000
@@ -280,6 +281,10 @@ class GenerationHandle(Protocol):
         ...
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        """When those rows got their vector or their metadata last; rows without a vector are left out."""
+        ...
 
     def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
         """The kept texts of those rows, each with its passages; rows without one are left out.

@@ -38,6 +38,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 from rowvec.words import analyzer
 
@@ -50,6 +51,7 @@ class Record:
     passages: tuple[Passage, ...] = ()
     kept: bool = True
     """Its text is kept for showing it."""
+    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 @dataclass(slots=True)
@@ -212,7 +214,7 @@ class MemoryGeneration:
         for document in batch.updates:
             record = records.get(document.key)
             if record and record.document.text_hash == document.text_hash:
-                record.document = document
+                record.document, record.at = document, dt.datetime.now(dt.UTC)
                 record.kept |= self._made.spec.keeps_texts
                 self._list(document)
                 failures.pop(document.key, None)
@@ -362,3 +364,7 @@ class MemoryGeneration:
         names = [column.name for column in self._made.spec.metadata]
         records = self._made.records
         return {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        records = self._made.records
+        return {key: Written(records[key].at, records[key].truncated) for key in keys if key in records}

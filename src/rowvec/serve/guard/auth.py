@@ -13,7 +13,8 @@ from rowvec.serve.settings import ServeSettings
 
 Headers = Mapping[bytes, bytes]
 
-PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
+PAGES = frozenset({"/", "/docs", "/ui/compare", "/ui/map", "/ui/row", "/ui/status"})
+PUBLIC = PAGES | {"/health", "/health/live", "/openapi.json", "/favicon.ico"}
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 OURS = frozenset({b"same-origin", b"none"})
 """What a browser says of a request by a page of this server, and of an address that its user typed."""

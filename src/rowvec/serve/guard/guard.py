@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,21 +23,28 @@ logger = logging.getLogger("rowvec.serve")
 AUTHORISED = "rowvec.authorised"
 """Key of the ASGI scope: True for a caller with a right key, and for everybody if the server has no key."""
 UNLIMITED = frozenset({"/health", "/health/live"})
-SECURITY_HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        b" form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def security_headers(image_hosts: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Args: image_hosts: origins besides this server that pictures may come from."""
+    return [
+        (b"content-security-policy", POLICY.format(" ".join(["'self'", *sorted(set(image_hosts))])).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, image_hosts: Iterable[str] = ()
+    ) -> None:
         self._app = app
+        self._headers = security_headers(image_hosts)
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.api_keys)
@@ -58,7 +66,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *self._headers]
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)

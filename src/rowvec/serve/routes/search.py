@@ -56,7 +56,9 @@ class _Key(PathConvertor):
 
 register_url_convertor("key", _Key())
 
-Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
+Where = Annotated[
+    str | None, Query(max_length=10_000, description="A filter as text or as JSON.", examples=["price < 100"])
+]
 
 
 def search_routes(pick: Pick) -> APIRouter:
@@ -103,10 +105,11 @@ def search_routes(pick: Pick) -> APIRouter:
         limit: Annotated[Limit, Query()] = 10,
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
+        where: Where = None,
         service: Service = Depends(pick),
     ) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.similar, id, limit, explain, passages)
+        result = await context.threads.run(service.similar, id, limit, explain, passages, where)
         context.metrics.searched(service.name, "similar", result)
         return search_reply(result)
 
@@ -115,8 +118,9 @@ def search_routes(pick: Pick) -> APIRouter:
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     return await _search(
-        request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank
-    )
+        request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank,
+        body.changes, body.generation,
+    )  # fmt: skip
 
 
 async def _search(
@@ -129,8 +133,12 @@ async def _search(
     explain: bool,
     passages: int,
     rerank: bool | None,
+    ranking: dict[str, Any] | None = None,
+    generation: str = "live",
 ) -> Response:
     context = context_of(request)
-    result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages, rerank)
+    result = await context.threads.run(
+        service.search, query, mode, limit, conditions, explain, passages, rerank, ranking, generation
+    )
     context.metrics.searched(service.name, mode, result)
     return search_reply(result)
