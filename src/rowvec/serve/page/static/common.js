@@ -82,7 +82,7 @@ export function notify(error) {
 }
 
 // What stands in backticks is code.
-const spoken = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part)).filter((part) => part !== "");
+export const spoken = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part)).filter((part) => part !== "");
 
 // Pages of a server with one pipeline need not speak of pipelines; the choice of several is in the address, and
 // `onReturn` gets that of an address which the back button has brought back. Throws where the address names one that there is not:

@@ -1,6 +1,6 @@
 // The page that compares: one query in two settings, what moved, and what the judged queries say of both.
 
-import { askJson, choosePipeline, Failure, make, notify, parse, typing, unknownParts } from "./common.js";
+import { askJson, choosePipeline, Failure, make, notify, parse, spoken, typing, unknownParts } from "./common.js";
 import { cards, headingOf } from "./hits.js";
 import { moves, Side } from "./settings.js";
 
@@ -131,15 +131,15 @@ function drawSide(name, hits, moved, others) {
     row: `row?${new URLSearchParams({ pipeline: pipeline.name, id: hit.id })}`,
     more: [arrow(moved[index], others), about.judges ? thumbs(hit) : null],
   });
-  byId(`hits-${name}`).replaceChildren(...cards(hits, own, links));
+  byId(`hits-${name}`).replaceChildren(...cards(hits, own, links, full(sides[name].read()).mode));
 }
 
 function thumbs(hit) {
   const heading = headingOf(hit, pipeline);
   const rating = ratings[String(hit.id)];
-  return make("span", { className: "thumbs" }, ...[[1, "👍", "answers the query"], [0, "👎", "does not answer it"]].map(([value, sign, words]) => {
+  return make("span", { className: "thumbs" }, ...[[1, "Good", "answers the query"], [0, "Bad", "does not answer it"]].map(([value, sign, words]) => {
     const pressed = rating !== undefined && (value ? rating > 0 : rating === 0);
-    const button = make("button", { type: "button", className: "quiet", "aria-pressed": String(pressed), "aria-label": `${heading}: ${words}` }, sign);
+    const button = make("button", { type: "button", className: "quiet", "aria-pressed": String(pressed), "aria-label": `${sign}: ${heading} ${words}` }, sign);
     button.dataset.id = hit.id;
     button.dataset.value = value;
     button.addEventListener("click", () => judge(hit.id, button.getAttribute("aria-pressed") === "true" ? null : value));
@@ -180,7 +180,7 @@ async function measure(asked = false) {
 function drawScore({ measure: name, a, b, queries }) {
   score.hidden = !queries.length && !about.judges;
   if (!queries.length) {
-    score.replaceChildren(make("p", { className: "muted" }, "No query is judged yet. A thumb on a hit judges it, and rowvec eval reads what was judged."));
+    score.replaceChildren(make("p", { className: "muted" }, ...spoken("No query is judged yet. Good and Bad on a hit judge it, and `rowvec eval` reads what was judged.")));
     return;
   }
   const [won, lost] = [queries.filter((each) => each.b > each.a).length, queries.filter((each) => each.b < each.a).length];

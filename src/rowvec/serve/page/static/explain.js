@@ -13,10 +13,9 @@ export function ordinal(number) {
 const precise = (value) => (Math.abs(value) < 0.1 && value !== 0 ? value.toFixed(4) : value.toFixed(3));
 
 // The weight that a part has, as far as the pipeline's settings say it.
-function weightOf(name, explain, { fusion, semantic_weight: weight, static_weight: extra } = {}) {
-  const both = explain.semantic_rank !== undefined && explain.fused !== explain.semantic && explain.fused !== explain.keyword;
+function weightOf(name, explain, mode, { fusion, semantic_weight: weight, static_weight: extra } = {}) {
   if (name === "static") return extra === undefined ? "" : `× ${extra}`;
-  if (name === "rerank" || !both) return "";
+  if (name === "rerank" || mode !== "hybrid") return "";
   if (fusion === "rrf") return explain[`${name}_rank`] ? `1 / (60 + ${explain[`${name}_rank`]})` : "";
   return weight === undefined ? "" : `up to ${precise(name === "semantic" ? weight : 1 - weight)}`;
 }
@@ -30,7 +29,7 @@ function places(explain) {
 }
 
 // `best` is the score that fills the bar: that of the first hit, so that bars can be compared down the list.
-export function why({ score, explain }, best, ranking) {
+export function why({ score, explain }, best, mode, ranking) {
   const parts = Object.keys(PARTS).filter((name) => typeof explain[`${name}_part`] === "number" && (explain[`${name}_part`] !== 0 || typeof explain[name] === "number"));
   const bar = make("span", { className: "whole", "aria-hidden": "true" }, ...parts.filter((name) => explain[`${name}_part`] > 0).map((name) => {
     const piece = make("span", { className: `fill ${name}` });
@@ -41,7 +40,7 @@ export function why({ score, explain }, best, ranking) {
     make("th", { scope: "row" }, make("i", { className: `swatch ${name}`, "aria-hidden": "true" }), PARTS[name]),
     make("td", { className: "number" }, typeof explain[name] === "number" ? precise(explain[name]) : "–"),
     make("td", {}, explain[`${name}_rank`] ? ordinal(explain[`${name}_rank`]) : ""),
-    make("td", {}, weightOf(name, explain, ranking)),
+    make("td", {}, weightOf(name, explain, mode, ranking)),
     make("td", { className: "number" }, precise(explain[`${name}_part`]))));
   if (typeof explain.capped_part === "number") {
     rows.push(make("tr", {}, make("th", { scope: "row", colSpan: 4 }, "not above the hits before it"), make("td", { className: "number" }, precise(explain.capped_part))));

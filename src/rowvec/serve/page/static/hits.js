@@ -114,7 +114,7 @@ export function details(hit, pipeline, open = OPEN) {
 }
 
 // `links(hit)` gives the addresses of the row's own page and of its similar rows, and what else stands at the foot.
-export function cards(hits, pipeline, links) {
+export function cards(hits, pipeline, links, mode = "semantic") {
   const best = Math.max(0, ...hits.map(({ score }) => score));
   return hits.map((hit, index) => {
     const heading = headingOf(hit, pipeline);
@@ -129,7 +129,7 @@ export function cards(hits, pipeline, links) {
       ...details(hit, pipeline),
       snippet ? make("p", { className: "snippet" }, snippet) : null,
       ...(hit.passages ?? []).map(passage),
-      hit.explain ? why(hit, best, pipeline.ranking) : null,
+      hit.explain ? why(hit, best, mode, pipeline.ranking) : null,
       make("div", { className: "hit-foot" },
         make("span", { className: "key" }, `#${hit.id}`),
         source ? make("a", { href: source, rel: "noreferrer noopener" }, "Open the source") : null,

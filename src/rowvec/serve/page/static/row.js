@@ -1,6 +1,6 @@
 // The page of one row: what its vector was made of, how it stands, and what is near it.
 
-import { ask, askJson, choosePipeline, Failure, make, notify, parse } from "./common.js";
+import { ask, askJson, choosePipeline, Failure, make, notify, parse, spoken } from "./common.js";
 import { ago, cards, headingOf, sourceOf, valueOf } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
@@ -44,7 +44,7 @@ function failure({ failure: failed, embedded }) {
 // Offsets are code points. Overlapping passages are marked where each begins.
 function text(row) {
   if (row.text === null) {
-    byId("text").replaceChildren(make("p", { className: "muted" }, "The store keeps no text of this row (`store.texts`)."));
+    byId("text").replaceChildren(make("p", { className: "muted" }, ...spoken("The store keeps no text of this row (`store.texts`).")));
     return;
   }
   const characters = [...row.text];
@@ -60,7 +60,7 @@ function text(row) {
   }
   const longer = row.longer && row.read === null && !row.passages.length
     ? make("p", { className: "muted" }, "It is longer than the model's window: its vector is the mean of several windows, or of its beginning.") : "";
-  byId("text").replaceChildren(make("pre", { className: "text", tabIndex: 0, role: "region", "aria-labelledby": "text-title" }, ...parts), longer);
+  byId("text").replaceChildren(make("pre", { className: "text", tabIndex: 0, role: "group", "aria-label": "Text" }, ...parts), longer);
 }
 
 function values(row) {
@@ -72,7 +72,7 @@ function values(row) {
   const json = make("details", { className: "more" }, make("summary", {}, "As JSON"),
     make("pre", { tabIndex: 0 }, JSON.stringify({ id: row.id, metadata: row.metadata, text: row.text }, null, 2)));
   byId("values").replaceChildren(
-    told.length ? make("table", { className: "values" }, make("tbody", {}, ...told)) : make("p", { className: "muted" }, "The pipeline keeps no metadata (`store.metadata`)."), json);
+    told.length ? make("table", { className: "values" }, make("tbody", {}, ...told)) : make("p", { className: "muted" }, ...spoken("The pipeline keeps no metadata (`store.metadata`).")), json);
 }
 
 async function near(row) {

@@ -163,7 +163,7 @@ async function run(work, warning) {
     if (mine.signal.aborted) return;
     notify(warning && new Failure(warning));
     document.title = `${title} · rowvec`;
-    hits.replaceChildren(...cards(reply.results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) })));
+    hits.replaceChildren(...cards(reply.results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) }), like === null ? mode() : "semantic"));
     clearTimeout(slow);
     describe(reply, heading);
   } catch (error) {

@@ -31,6 +31,7 @@ export class Side {
   write(setting) {
     const { ranking = {}, ...rest } = Object(setting);
     const wanted = { mode: this.pipeline.modes.at(-1), generation: "live", rerank: false, ...this.pipeline.ranking, ...rest, ...Object(ranking) };
+    this.fieldset.querySelector(".ranking").open = Object.keys(Object(ranking)).length > 0 || rest.rerank === true;
     const strange = Object.keys(wanted).find((name) => !this.input(name));
     if (strange) return strange;
     for (const [name, value] of Object.entries(wanted)) {
