@@ -147,14 +147,23 @@ class Fused:
         return {key: first.get(key, 0.0) + second.get(key, 0.0) for key in dict.fromkeys([*first, *second])}
 
 
-def fuse_convex(semantic: Mapping[Key, float], keyword: Mapping[Key, float], semantic_weight: float) -> Fused:
+def fuse_convex(
+    semantic: Mapping[Key, float],
+    keyword: Mapping[Key, float],
+    semantic_weight: float,
+    typical: float | None = None,
+) -> Fused:
     """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
 
     Each side is divided by its best score, so that zero stays zero; where scores are negative, as distances are, it is
     scaled by its worst as well. A convex combination beats reciprocal rank fusion in Bruch, Gai and Ingber,
     "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
+
+    Args:
+        typical: the semantic score that rows have on average, which counts as zero then. Models whose cosines crowd,
+            such as e5's between 0.75 and 0.9, would give all rows nearly the same.
     """
-    return Fused(_normalised(semantic, semantic_weight), _normalised(keyword, 1 - semantic_weight))
+    return Fused(normalised(semantic, semantic_weight, typical), normalised(keyword, 1 - semantic_weight))
 
 
 def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> Fused:
@@ -169,13 +178,18 @@ def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int
     return Fused(first, second)
 
 
-def _normalised(scores: Mapping[Key, float], weight: float) -> dict[Key, float]:
-    """Each score between 0 and `weight`."""
+def normalised(scores: Mapping[Key, float], weight: float = 1.0, zero: float | None = None) -> dict[Key, float]:
+    """From 0 to `weight`, which the best one has.
+
+    Args:
+        zero: the score that counts as 0, as all below it do. Where none is above it, it does not count.
+    """
     if not scores:
         return {}
-    low, high = min(0.0, *scores.values()), max(scores.values())
+    high = max(scores.values())
+    low = zero if zero is not None and zero < high else min(0.0, *scores.values())
     span = high - low
-    return {key: weight * ((score - low) / span) if span else weight for key, score in scores.items()}
+    return {key: weight * (max(0.0, score - low) / span) if span else weight for key, score in scores.items()}
 
 
 def _problem(name: str, value: Any) -> str | None:

@@ -62,11 +62,12 @@ def fused(
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
         best_s |= {key: s[key] for key in best_k if key in s}
-    whole = _fuse(best_s, best_k, ranking)
+    typical = rows.typical(vector) if ranking.fusion == "convex" else None
+    whole = _fuse(best_s, best_k, ranking, typical)
     both = whole.scores
     first = len(both)
     if limit > DEPTH:
-        rest = _fuse(s, k, ranking)
+        rest = _fuse(s, k, ranking, typical)
         rest = Fused(_without(both, rest.first), _without(both, rest.second))
         both |= rest.scores
         whole = Fused({**whole.first, **rest.first}, {**whole.second, **rest.second})
@@ -77,10 +78,12 @@ def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Ke
     return {key: score for key, score in scores.items() if key not in known}
 
 
-def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> Fused:
+def _fuse(
+    semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking, typical: float | None
+) -> Fused:
     if ranking.fusion == "rrf":
         return fuse_rrf(semantic, keyword)
-    return fuse_convex(semantic, keyword, ranking.semantic_weight)
+    return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
 def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:

@@ -23,7 +23,8 @@ from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked, passages_of
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
-from rowvec.types import Fingerprint, Hit, Key, State, StoredText, Vector
+from rowvec.support.tracing import span
+from rowvec.types import Fingerprint, Hit, Key, Ranked, State, StoredText, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -219,10 +220,10 @@ class Searcher:
             began, vector = time.perf_counter(), None
             if mode == "keyword":
                 embedded = began
-                found = Candidates.alone(live.rows.keyword(query, depth, where), mode)
+                found = Candidates.alone(_by_words(live, query, depth, where), mode)
             elif mode == "semantic":
-                vector, embedded = live.embedder.embed_query(query), time.perf_counter()
-                found = Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
+                vector, embedded = _embedded(live, query), time.perf_counter()
+                found = Candidates.alone(_by_meaning(live, vector, depth, where, exact), mode)
             else:
                 vector, embedded, found = self._both_halves(live, query, depth, many, where, exact, chosen)
             hits = hits_of(live.rows, found, many, chosen, explain)
@@ -231,9 +232,13 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             return _Found(hits, found, texts, language, 1000 * (embedded - began), 1000 * (done - embedded))
 
-        # The reranker is paid: it is asked once the generation of the answer is settled.
-        found = self._on_one_generation(answer, generation)
-        return _finished(found, query, limit, passages, reranker, chosen)
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
+            # The reranker is paid: it is asked once the generation of the answer is settled.
+            found = self._on_one_generation(answer, generation)
+            result = _finished(found, query, limit, passages, reranker, chosen)
+            traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
+        return result
 
     def _both_halves(
         self,
@@ -246,17 +251,18 @@ class Searcher:
         ranking: Ranking,
     ) -> tuple[Vector, float, Candidates]:
         """The query's vector, when there was one, and what both halves found, side by side."""
-        by_words = partial(live.rows.keyword, query, depth, where)
+        by_words = partial(_by_words, live, query, depth, where)
         beside = self._beside.submit(copy_context().run, by_words)
         try:
-            vector, embedded = live.embedder.embed_query(query), time.perf_counter()
-            semantic = live.rows.nearest(vector, depth, where, exact=exact)
+            vector, embedded = _embedded(live, query), time.perf_counter()
+            semantic = _by_meaning(live, vector, depth, where, exact)
         finally:
             # Nothing of a search works on after its end, and what no thread has begun is done in this one.
             if not beside.cancel():
                 wait([beside])
         keyword = by_words() if beside.cancelled() else beside.result()
-        return vector, embedded, fused(live.rows, vector, semantic, keyword, limit, ranking)
+        with span("rowvec.fuse"):
+            return vector, embedded, fused(live.rows, vector, semantic, keyword, limit, ranking)
 
     def _asked_reranker(self, rerank: bool | None) -> Reranker | None:
         if rerank and self.reranker is None:
@@ -297,13 +303,30 @@ class Searcher:
         return _finished(self._on_one_generation(answer), "", limit, passages, None, self.ranking)
 
 
+def _embedded(live: _Live, query: str) -> Vector:
+    with span("rowvec.embed", {"rowvec.texts": 1}):
+        return live.embedder.embed_query(query)
+
+
+def _by_meaning(live: _Live, vector: Vector, depth: int, where: Filter | None, exact: bool) -> Ranked:
+    with span("rowvec.semantic"):
+        return live.rows.nearest(vector, depth, where, exact=exact)
+
+
+def _by_words(live: _Live, query: str, depth: int, where: Filter | None) -> Ranked:
+    with span("rowvec.keyword"):
+        return live.rows.keyword(query, depth, where)
+
+
 def _finished(
     found: _Found, query: str, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking
 ) -> SearchResult:
     began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
-        better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+        with span("rowvec.rerank") as traced:
+            better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+            traced.note({"rowvec.reranked": better is not None})
         hits, done = hits if better is None else better, better is not None
         rerank_ms = 1000 * (time.perf_counter() - began)
     hits = hits[:limit]

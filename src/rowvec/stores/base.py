@@ -276,6 +276,11 @@ class GenerationHandle(Protocol):
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
         ...
 
+    def typical(self, vector: Vector) -> float | None:
+        """The mean similarity of all rows to it, estimated by a sample (see `rowvec.stores.typical`). The handle draws
+        it once, from different texts. None without rows."""
+        ...
+
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
         ...

@@ -49,6 +49,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
 from rowvec.syncing.divided import Divided, Part, divided
 from rowvec.syncing.outage import Chunk, Outage
@@ -397,7 +398,8 @@ def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) 
     reached(Step.BEFORE_EMBED)
     answer = Answer()
     try:
-        embed_batch(embedder, texts, answer, limits=limits, once=once)
+        with span("rowvec.embed", {"rowvec.texts": len(texts)}):
+            embed_batch(embedder, texts, answer, limits=limits, once=once)
     except EmbedderError as error:
         # What was answered before it is kept.
         answer.problem = error

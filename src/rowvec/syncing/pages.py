@@ -15,6 +15,7 @@ from rowvec.sources.base import Selection, Source
 from rowvec.stores.base import GenerationHandle, Ledger
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
 from rowvec.types import Change, Document, Failure, Key, Row, Stored
 
@@ -110,7 +111,9 @@ def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> It
     while not stop.is_set() and left != 0:
         wanted = size if left is None else min(size, left)
 
-        rows = patiently(stop, _one_page, pipeline.source, wanted, options.selection, after, options.until)
+        with span("rowvec.read") as traced:
+            rows = patiently(stop, _one_page, pipeline.source, wanted, options.selection, after, options.until)
+            traced.note({"rowvec.rows": len(rows)})
         if not rows:
             return
         yield rows

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
 from rowvec.stores.base import GenerationHandle
+from rowvec.support.tracing import span
 from rowvec.syncing.divided import Divided
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.refusals import RowWriter, Tries
@@ -115,7 +116,8 @@ class Writer:
             self._amend(batch)
         counted, self._counted = self._counted, {}
         parts, self._parts = self._parts, {}
-        written = self._rows.write(batch)
+        with span("rowvec.write", {"rowvec.rows": len(batch)}):
+            written = self._rows.write(batch)
         report = self._report
         report.conflicts += written.conflicts
         report.unfit += written.unfit

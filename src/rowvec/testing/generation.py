@@ -14,6 +14,7 @@ import numpy as np
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
 from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
+from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
@@ -328,6 +329,13 @@ class MemoryGeneration:
                 best = max(similarity(self._store.metric, np.stack([each.vector for each in passages]), vector))
                 scores[key] = 0.5 * best + 0.5 * scores[key]
         return scores
+
+    def typical(self, vector: Vector) -> float | None:
+        with self._store.tables.guard:
+            vectors = {record.document.text_hash: record.vector for record in self._made.records.values()}
+        return Typical(self._store.metric, lambda most: [vectors[each] for each in sorted(vectors)[:most]]).similarity(
+            vector
+        )
 
     def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
         with self._store.tables.guard:

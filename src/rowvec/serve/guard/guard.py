@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
+from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.problems import Problem
 from rowvec.serve.settings import ServeSettings
@@ -72,7 +73,9 @@ class Guard:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sending)
+            with request_span(scope) as traced:
+                await self._answer(scope, receive, sending)
+                note_answer(traced, scope, status)
         except Exception:
             incident = secrets.token_hex(8)
             logger.exception("Request %s failed: %s %s", incident, scope["method"], scope["path"])

@@ -19,6 +19,7 @@ from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, value_out
+from rowvec.stores.typical import Typical
 from rowvec.support.keys import key_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
@@ -69,6 +70,7 @@ class LibsqlGeneration:
         self.spec, self._asked = spec, asked
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
+        self._typical = Typical(metric, self._sample)
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
@@ -236,6 +238,15 @@ class LibsqlGeneration:
         if not keys:
             return {}
         return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
+
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        sql = f"""select embedding from {self.tables.vectors}
+                  where embedding is not null group by text_hash order by text_hash limit ?"""
+        return [np.frombuffer(vector, "<f4") for (vector,) in self._database.query(sql, (most,))]
 
     def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))

@@ -29,6 +29,7 @@ from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
 from rowvec.stores.postgres.writes import Writer
+from rowvec.stores.typical import Typical
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     ColumnType,
@@ -92,6 +93,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
 
@@ -260,6 +262,18 @@ class PostgresGeneration:
 
         found = self._read(look)
         return dict(zip(found.keys, found.scores, strict=True))
+
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        statement = sql.SQL(
+            "select distinct on ({text_hash}) {embedding} from {table} where {embedding} is not null"
+            " order by {text_hash} limit %s"
+        ).format(**self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [most], binary=True).fetchall())
+        return [as_array(vector) for (vector,) in rows]
 
     def _divided(self, connection: Connection) -> bool:
         """There are passages. Where there were some, a search that counts on them is right without any too."""

@@ -15,6 +15,7 @@ import pytest
 from rowvec.errors import SearchError
 from rowvec.filters import And, Compare, Filter, Not, Op, Or, bind, matches
 from rowvec.stores.base import Store
+from rowvec.stores.typical import SAMPLED
 from rowvec.testing.contract.samples import (
     DIMENSION,
     SPEC,
@@ -238,6 +239,22 @@ def test_rows_can_be_asked_for_the_scores_that_a_search_gives_them(opened: Opene
     expected = dict(zip(found.keys, found.scores, strict=True))
     assert rows(store).similarities(query, [2, 4, 99]) == pytest.approx({key: expected[key] for key in (2, 4)})
     assert rows(store).similarities(query, []) == {}
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_a_typical_row_is_as_near_as_different_texts_are_on_average(opened: Opener, metric: str) -> None:
+    store = opened(SPEC, metric)
+    rng = np.random.default_rng(5)
+    query = rng.standard_normal(DIMENSION).astype(np.float32)
+    assert rows(store).typical(query) is None
+    vectors = (rng.standard_normal((SAMPLED, DIMENSION)) * rng.uniform(0.2, 5.0, (SAMPLED, 1)) + 1).astype(np.float32)
+    rows(store).write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(SAMPLED)]))
+    mean = np.mean([similarity(metric, vector, query) for vector in vectors])
+    assert rows(store).typical(query) == pytest.approx(mean, rel=1e-4)
+    # Copies of one text, however many, count once.
+    copies = [Entry(document(key, "item 7"), vectors[7], None) for key in range(SAMPLED, 4 * SAMPLED)]
+    rows(store).write(WriteBatch(copies))
+    assert rows(store).typical(query) == pytest.approx(mean, rel=1e-4)
 
 
 def test_a_search_gives_every_row_where_there_are_fewer_than_asked_for(store: Store) -> None:
