@@ -163,7 +163,7 @@ def fuse_convex(
         typical: the semantic score that rows have on average, which counts as zero then. Models whose cosines crowd,
             such as e5's between 0.75 and 0.9, would give all rows nearly the same.
     """
-    return Fused(normalised(semantic, semantic_weight, typical), normalised(keyword, 1 - semantic_weight))
+    return Fused(normalised(semantic, typical, semantic_weight), normalised(keyword, weight=1 - semantic_weight))
 
 
 def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> Fused:
@@ -178,7 +178,7 @@ def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int
     return Fused(first, second)
 
 
-def normalised(scores: Mapping[Key, float], weight: float = 1.0, zero: float | None = None) -> dict[Key, float]:
+def normalised(scores: Mapping[Key, float], zero: float | None = None, weight: float = 1.0) -> dict[Key, float]:
     """From 0 to `weight`, which the best one has.
 
     Args:

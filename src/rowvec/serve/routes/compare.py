@@ -109,7 +109,10 @@ def _judge(service: Service, body: JudgementRequest) -> dict[str, Any]:
     key = str(body.id)
     if body.rating is not None:
         service.row(key)
-    _file(service).rate(body.query, key, body.rating)
+    try:
+        _file(service).rate(body.query, key, body.rating)
+    except ConfigError as error:
+        raise Problem(409, error.message, error.hint) from error
     return _judgements(service, body.query)
 
 
