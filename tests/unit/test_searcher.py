@@ -94,7 +94,7 @@ def test_a_search_is_answered_where_no_thread_is_free(monkeypatch: pytest.Monkey
     found = searcher_of()
     expected = found.search(QUERY, mode="hybrid").hits
     free = threading.Event()
-    busy = found._beside.submit(free.wait, 60)
+    busy = found._known.beside.submit(free.wait, 60)
     try:
         assert found.search(QUERY, mode="hybrid").hits == expected
         assert not busy.done()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING, Any, Literal
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
+from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError, StoreError
+from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -179,7 +182,7 @@ class ProjectPipeline:
     @method
     def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
         mode: Mode = "semantic",
         limit: int = 10,
@@ -190,8 +193,14 @@ class ProjectPipeline:
         rerank: bool | None = None,
         ranking: Mapping[str, Any] | None = None,
         generation: Literal["live", "previous", "building"] = "live",
+        facets: Sequence[str] = (),
+        facet_limit: int = 10,
+        distinct: str | None = None,
+        offset: int = 0,
+        after: str | None = None,
+        order: str | None = None,
     ) -> SearchResult:
-        """The best rows for a query.
+        """The best rows for a query; without a query, the rows that pass the filter.
 
         Args:
             mode: "semantic" (vectors), "keyword" (BM25) or "hybrid" (both).
@@ -204,10 +213,16 @@ class ProjectPipeline:
             ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
                 `static`, `decay` or `half_life_days` switches that off.
             generation: vectors of another generation than the live one, to compare the two.
+            facets: metadata columns whose values are counted over all rows that pass the filter.
+            facet_limit: number of values that a facet lists, at most 1,000.
+            distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
+            offset: this many hits are left out first.
+            after: `next` of the page before, in place of an offset.
+            order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
-                generation, a ranking that cannot be.
+                generation; a ranking, a facet, an order or a page that cannot be.
             StoreError: there are no vectors yet.
         """
         known = [column.name for column in self.searchable.spec.metadata]
@@ -215,6 +230,7 @@ class ProjectPipeline:
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
             passages=passages, rerank=rerank, generation=State(generation),
             ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
+            refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 
     @method
@@ -415,6 +431,47 @@ class ProjectPipeline:
             ]
 
         return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+
+    @method
+    def queries(
+        self, order: Order = "latest", *, since: str | dt.timedelta | None = None, limit: int = 20
+    ) -> Rows[LoggedQuery]:
+        """What people asked a server of this project that logs queries (`[serve.queries]`).
+
+        Args:
+            order: "latest", "slow", "no-hits" or "top"; the two last count the same words together.
+            since: only the queries of this time until now, such as "7d".
+            limit: up to this many.
+
+        Raises:
+            ConfigError: there is no log.
+        """
+        path = self._project.config.query_log
+        return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
+
+    @method
+    def export_queries(
+        self,
+        queries: Path | str,
+        judgements: Path | str,
+        *,
+        since: str | dt.timedelta | None = None,
+        force: bool = False,
+    ) -> tuple[int, int]:
+        """Write the logged queries that have clicks or conversions, and these as judgements: files for `eval`.
+
+        Args:
+            since: only the queries of this time until now, such as "7d".
+            force: overwrite the files.
+
+        Returns:
+            The number of queries and that of judgements.
+
+        Raises:
+            ConfigError: there is no log, it has no clicks, or a file cannot be written.
+        """
+        path = self._project.config.query_log
+        return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

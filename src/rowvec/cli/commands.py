@@ -9,10 +9,14 @@ import typer
 
 from rowvec.cli.app import app, command
 from rowvec.cli.options import (
+    After,
     All,
     AllowDelete,
     Columns,
     ConfigPath,
+    Distinct,
+    FacetColumns,
+    FacetLimit,
     Force,
     FromStart,
     Full,
@@ -21,6 +25,8 @@ from rowvec.cli.options import (
     Keys,
     Limit,
     MaxCost,
+    Offset,
+    Order,
     Passages,
     PipelineOption,
     Rerank,
@@ -224,7 +230,9 @@ def failures(
 
 @command()
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    query: Annotated[
+        str | None, typer.Argument(help="What to look for, in plain words. Without it, the rows are listed.")
+    ] = None,
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     mode: Annotated[str, typer.Option("--mode", "-m", help="semantic, keyword or hybrid.")] = "semantic",
@@ -243,15 +251,22 @@ def search(
     generation: Annotated[
         str, typer.Option("--generation", help="Search the vectors of live, previous or building.")
     ] = "live",
+    facet: FacetColumns = None,
+    facet_limit: FacetLimit = 10,
+    distinct: Distinct = None,
+    offset: Offset = 0,
+    after: After = None,
+    order: Order = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by meaning, by words, or by both."""
+    """Find rows by meaning, by words, or by both. Without a query, list the rows that pass a filter."""
     from rowvec.cli.search import search as run
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, columns=columns,
+        passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, facets=facet or (),
+        facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, columns=columns,
         as_json=as_json,
     )  # fmt: skip
 

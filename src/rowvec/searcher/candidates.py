@@ -12,7 +12,7 @@ from typing import Any
 
 from rowvec.ranking import Fused, Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import RowsHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
@@ -33,16 +33,18 @@ class Candidates:
     first: int = DEPTH
     """The first ones of `scores` are ranked among each other, and the others after them: whoever asks for a thousand
     sees the same ten first as whoever asks for ten."""
+    ended: bool = False
+    """There are no more."""
 
     @classmethod
-    def alone(cls, ranked: Ranked, mode: Mode, without: Key | None = None) -> Candidates:
-        """Those that one half found."""
+    def alone(cls, ranked: Ranked, mode: Mode, depth: int, without: Key | None = None) -> Candidates:
+        """Those that one half found when it was asked for `depth`."""
         scores = _scores(ranked)
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
-        halves = Fused(semantic, keyword)
-        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, halves, by_words=frozenset(keyword))
+        halves, ended = Fused(semantic, keyword), len(ranked.keys) < depth
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, halves, frozenset(keyword), ended=ended)
 
     @cached_property
     def ranks(self) -> tuple[Mapping[Key, int], Mapping[Key, int]]:
@@ -53,7 +55,7 @@ class Candidates:
 
 
 def fused(
-    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking
+    rows: RowsHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
 ) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
@@ -71,7 +73,8 @@ def fused(
         rest = Fused(_without(both, rest.first), _without(both, rest.second))
         both |= rest.scores
         whole = Fused({**whole.first, **rest.first}, {**whole.second, **rest.second})
-    return Candidates(both, s, k, semantic.exact, semantic.complete, whole, by_words, first)
+    ended = max(len(semantic.keys), len(keyword.keys)) < depth
+    return Candidates(both, s, k, semantic.exact, semantic.complete, whole, by_words, first, ended)
 
 
 def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
@@ -86,12 +89,13 @@ def _fuse(
     return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
-def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+def hits_of(rows: RowsHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []
     for among in (keys[: found.first], keys[found.first :]):
-        lowest = hits[-1].score if hits else math.inf
+        lowest = score_of(hits[-1]) if hits else math.inf
+        # A store gives equal scores by key, and a stable sort leaves them so: every page sees the same order.
         among.sort(key=lambda key: -found.scores[key])
         # Where nothing reorders them, the values of those that are not shown are not read.
         step = len(among) if ranking.reorders else limit
@@ -105,7 +109,7 @@ def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Rank
             ranked += [
                 _hit(key, metadata[key], found, ranking, now, lowest, explain) for key in part if key in metadata
             ]
-        hits += sorted(ranked, key=lambda hit: -hit.score)
+        hits += sorted(ranked, key=lambda hit: -score_of(hit))
     return hits[:limit]
 
 
@@ -148,6 +152,12 @@ def shares(
 def held_back(amount: float) -> dict[str, float | None]:
     """Of a hit whose score may not pass that of the hits before it, how much it lost; nothing for all others."""
     return {"capped_part": amount} if amount else {}
+
+
+def score_of(hit: Hit) -> float:
+    """Of a hit that a query has found."""
+    assert hit.score is not None
+    return hit.score
 
 
 def _scores(ranked: Ranked) -> dict[Key, float]:

@@ -41,7 +41,7 @@ class Setting(Request):
 
         def run(query: str, limit: int) -> list[Key]:
             asked = None if self.rerank else False
-            found = service.search(query, self.mode, limit, None, False, 0, asked, changes, self.generation)
+            found = service.search(query, self.mode, limit, rerank=asked, ranking=changes, generation=self.generation)
             return [hit.key for hit in found.hits]
 
         return run

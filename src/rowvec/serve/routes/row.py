@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from rowvec.documents.passages import SeesWindow
-from rowvec.generations.lifecycle import words
+from rowvec.generations.lifecycle import live_rows, words
 from rowvec.serve.context import context_of
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
@@ -54,7 +54,7 @@ def _whole(service: Service, file: MapFile, id: str) -> dict[str, Any]:
         Problem: 404, neither a vector nor a failure has that key.
     """
     service.ready()
-    key, rows = service.key(id), service.rows
+    key, (_, rows) = service.key(id), live_rows(service.pipeline.store, service.pipeline.spec)
     metadata, failure = rows.metadata([key]).get(key), _failure(rows, key)
     if metadata is None and failure is None:
         raise service.unknown(id)

@@ -10,12 +10,18 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rowvec.searcher import Mode
+from rowvec.searcher import Mode, Refine
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.models import (
+    After,
+    BrowseRequest,
+    Distinct,
     Explain,
+    FacetLimit,
+    Facets,
     FilteredRequest,
     Limit,
+    Offset,
     Passages,
     QueryText,
     Rerank,
@@ -41,6 +47,7 @@ FOUND = {
     "execution_time_ms": 5.1,
     "embed_ms": 3.9,
     "search_ms": 1.2,
+    "next": None,
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
@@ -84,6 +91,12 @@ def search_routes(pick: Pick) -> APIRouter:
     async def hybrid(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
         return await _answer(request, service, "hybrid", body)
 
+    @router.post("/search/browse", response_model=SearchReply, summary="Browse the rows that match, in an order")
+    async def browse(request: Request, body: BrowseRequest, service: Service = Depends(pick)) -> Response:
+        context = context_of(request)
+        result = await context.threads.run(service.browse, body.limit, body.filters, body.passages, body.refine)
+        return search_reply(result, context.searched(service, "browse", "", body.filters, result))
+
     @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")
     async def simple(
         request: Request,
@@ -94,9 +107,15 @@ def search_routes(pick: Pick) -> APIRouter:
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
         rerank: Annotated[Rerank, Query()] = None,
+        facets: Annotated[Facets, Query()] = [],  # noqa: B006
+        facet_limit: Annotated[FacetLimit, Query()] = 10,
+        distinct: Annotated[Distinct, Query()] = None,
+        offset: Annotated[Offset, Query()] = 0,
+        after: Annotated[After, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
-        return await _search(request, service, query, mode, limit, where, explain, passages, rerank)
+        refine = Refine(facets, facet_limit, distinct, offset, after)
+        return await _search(request, service, query, mode, limit, where, explain, passages, rerank, refine)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
@@ -110,8 +129,7 @@ def search_routes(pick: Pick) -> APIRouter:
     ) -> Response:
         context = context_of(request)
         result = await context.threads.run(service.similar, id, limit, explain, passages, where)
-        context.metrics.searched(service.name, "similar", result)
-        return search_reply(result)
+        return search_reply(result, context.searched(service, "similar", id, where, result))
 
     return router
 
@@ -119,7 +137,7 @@ def search_routes(pick: Pick) -> APIRouter:
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     return await _search(
         request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank,
-        body.changes, body.generation,
+        body.refine, body.changes, body.generation,
     )  # fmt: skip
 
 
@@ -133,12 +151,12 @@ async def _search(
     explain: bool,
     passages: int,
     rerank: bool | None,
+    refine: Refine,
     ranking: dict[str, Any] | None = None,
     generation: str = "live",
 ) -> Response:
     context = context_of(request)
     result = await context.threads.run(
-        service.search, query, mode, limit, conditions, explain, passages, rerank, ranking, generation
+        service.search, query, mode, limit, conditions, explain, passages, rerank, refine, ranking, generation
     )
-    context.metrics.searched(service.name, mode, result)
-    return search_reply(result)
+    return search_reply(result, context.searched(service, mode, query, conditions, result))

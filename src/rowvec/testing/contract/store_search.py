@@ -373,3 +373,29 @@ def test_a_look_from_another_thread_changes_nothing_that_a_search_sees(store: St
         finally:
             done.set()
         looking.result()
+
+
+def test_every_reading_of_rows_passes_a_filter(opened: Opener) -> None:
+    """What `where` does not find is not there, whichever way it is asked for: see `stores.base.RowsHandle`."""
+    store = opened(SPEC)
+    write(store, entry(1, "red lamp", "mine"), entry(2, "red lamp", "yours"), entry(3, "red chair", None))
+    live, mine = rows(store), bind(Compare("name", Op.EQ, "mine"), SPEC.metadata)
+    query, every = vector_of("red lamp"), [1, 2, 3]
+    assert live.nearest(query, 9, mine).keys == [1]
+    assert live.nearest(query, 9, mine, exact=True).keys == [1]
+    assert live.keyword("red", 9, mine).keys == [1]
+    assert live.similarities(query, every, mine) == pytest.approx({1: 1.0}, abs=1e-5)
+    assert live.similarities(query, [2], mine) == {}
+    assert live.metadata(every, mine) == {1: {"name": "mine"}}
+    assert live.texts(every, None, mine) == {1: live.texts([1])[1]}
+    assert live.texts(every, query, mine) == {1: live.texts([1], query)[1]}
+    assert [key for key, _ in live.vectors(None, 9, mine)] == [1]
+    assert live.vectors(1, 9, mine) == []
+    assert live.vector(2, mine) is None
+    found, whole = live.vector(1, mine), live.vector(1)
+    assert found is not None
+    assert whole is not None
+    assert np.array_equal(found, whole)
+    write(store, entry(1, "red lamp", "yours"))
+    assert live.vector(1, mine) is None
+    assert live.metadata([1], mine) == {} == live.texts([1], None, mine)

@@ -146,7 +146,7 @@ async function similar(signal) {
   const asked = new URLSearchParams({ limit: limit.value, explain: true, ...(chosen !== undefined && { where: typeof chosen === "object" ? JSON.stringify(chosen) : chosen }) });
   const [reply, row] = await Promise.all([
     ask(path(`search/similar/${encodeURIComponent(like)}?${asked}`), { signal }),
-    askJson(`ui/row/metadata?${new URLSearchParams({ pipeline: pipeline.name, id: like })}`, { signal }),
+    askJson(`ui/row/metadata?${new URLSearchParams({ pipeline: pipeline.name, id: like })}`, { signal }).catch(() => ({ id: like, metadata: {} })),
   ]);
   const heading = `Rows similar to ${headingOf(row, pipeline)}`;
   return { reply: parse(await reply.text()), heading, title: heading };
