@@ -198,8 +198,8 @@ def test_a_swap_of_generations_during_a_search_pays_once(
 def _same(found: Searcher) -> Any:
     from dataclasses import replace
 
-    assert found._live is not None
-    return replace(found._live, version="same")
+    assert found._known.live is not None
+    return replace(found._known.live, version="same")
 
 
 @pytest.mark.parametrize(

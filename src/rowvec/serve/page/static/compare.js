@@ -131,7 +131,7 @@ function drawSide(name, hits, moved, others) {
     row: `row?${new URLSearchParams({ pipeline: pipeline.name, id: hit.id })}`,
     more: [arrow(moved[index], others), about.judges ? thumbs(hit) : null],
   });
-  byId(`hits-${name}`).replaceChildren(...cards(hits, own, links, full(sides[name].read()).mode));
+  byId(`hits-${name}`).replaceChildren(...cards(hits, own, links, { mode: full(sides[name].read()).mode }));
 }
 
 function thumbs(hit) {

@@ -115,6 +115,18 @@ export class Filters {
     return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
   }
 
+  // The condition on one column, as the API takes it.
+  get(name) {
+    const known = this.text === null ? this.read() : undefined;
+    return known?.and ? undefined : known?.[keyOf(name)];
+  }
+
+  set(name, value) {
+    if (this.text !== null) return;
+    const { [keyOf(name)]: _, ...rest } = { ...this.kept, ...this.drawn() };
+    this.write(value === undefined ? rest : { ...rest, [keyOf(name)]: value });
+  }
+
   // An object, or text in the language of `where`.
   write(filters) {
     this.text = isObject(filters) ? null : String(filters);

@@ -114,8 +114,7 @@ export function details(hit, pipeline, open = OPEN) {
 }
 
 // `links(hit)` gives the addresses of the row's own page and of its similar rows, and what else stands at the foot.
-export function cards(hits, pipeline, links, mode = "semantic") {
-  const best = Math.max(0, ...hits.map(({ score }) => score));
+export function cards(hits, pipeline, links, { mode = "semantic", best = Math.max(0, ...hits.map(({ score }) => score)) } = {}) {
   return hits.map((hit, index) => {
     const heading = headingOf(hit, pipeline);
     const { row, similar, more = [] } = links(hit, index);
@@ -125,7 +124,7 @@ export function cards(hits, pipeline, links, mode = "semantic") {
       picture(hit, pipeline),
       make("div", { className: "hit-head" },
         make("h2", {}, make("a", { href: row }, heading)),
-        make("span", { className: "score" }, make("span", { className: "visually-hidden" }, "score "), hit.score.toFixed(3))),
+        hit.score === null ? null : make("span", { className: "score" }, make("span", { className: "visually-hidden" }, "score "), hit.score.toFixed(3))),
       ...details(hit, pipeline),
       snippet ? make("p", { className: "snippet" }, snippet) : null,
       ...(hit.passages ?? []).map(passage),

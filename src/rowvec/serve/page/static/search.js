@@ -2,14 +2,17 @@
 
 import { ask, askJson, choosePipeline, Failure, make, MODES, notify, offerModes, parse, typing, unknownParts } from "./common.js";
 import { Filters } from "./filters.js";
-import { cards, headingOf } from "./hits.js";
+import { facetOf } from "./facets.js";
+import { cards, headingOf, titleColumn } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
 const [form, query, hits, summary, limit, chips] = ["search", "query", "hits", "summary", "limit", "chips"].map(byId);
-const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit"];
+const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "browse"];
 const MOST = 1000;
 const PAUSE = 250;
 const SLOW = 250;
+const COUNTED = new Set(["boolean", "text", "integer", "number", "decimal", "date", "timestamp"]);
+const FACETS = 8;
 
 let pipeline;
 let filters;
@@ -18,6 +21,8 @@ let like = null;
 let draft = false;
 let pause;
 let waiting = false;
+let best = 0;
+let browsing = false;
 
 const mode = () => form.elements.mode.value;
 const path = (rest) => `pipelines/${encodeURIComponent(pipeline.name)}/${rest}`;
@@ -36,6 +41,7 @@ function address(changes = {}) {
   const chosen = filters.read();
   set("filters", typeof chosen === "object" ? JSON.stringify(chosen) : chosen);
   set("limit", limit.value !== "20" && limit.value);
+  set("browse", browsing && row === null && !query.value.trim() && "all");
   return `?${state}`;
 }
 
@@ -100,6 +106,7 @@ function restore() {
   draft = false;
   const state = new URLSearchParams(location.search);
   like = state.get("like");
+  browsing = state.get("browse") === "all";
   query.value = state.get("query") ?? state.get("q") ?? "";
   filters.write(filtersOf(state.get("filters") ?? "{}"));
   try {
@@ -118,26 +125,35 @@ function restore() {
 
 function show(warning = null) {
   showChips();
+  byId("welcome").hidden = true;
   if (like !== null) return run(similar, warning);
   if (query.value.trim()) return run(search, warning);
+  if (filters.read() !== undefined || browsing) return run(browse, warning);
   running?.abort();
+  byId("more").hidden = true;
   hits.replaceChildren();
   notify(warning && new Failure(warning));
   document.title = "Search · rowvec";
+  byId("welcome").hidden = false;
   const named = pipeline.columns.map(({ name }) => name).join(", ");
-  if (filters.read() !== undefined) summary.textContent = "The filters wait for words: say what you are looking for.";
-  else summary.textContent = named ? `Searching ${pipeline.name}, which can be filtered by ${named}.` : `Searching ${pipeline.name}.`;
+  summary.textContent = named ? `Searching ${pipeline.name}, which can be filtered by ${named}.` : `Searching ${pipeline.name}.`;
+  drawFacets(null);
   return undefined;
 }
 
-async function search(signal) {
-  const reply = await askJson(path(`search/${mode()}`), {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true }),
-    signal,
-  });
-  return { reply, title: query.value.trim() };
+const post = (rest, body, signal) => askJson(path(rest), {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
+});
+
+// Without words: the rows that pass the filters, by key.
+async function browse(signal, after) {
+  const body = { limit: Number(limit.value), filters: filters.read(), ...(after ? { after } : { facets: faceted() }) };
+  return { reply: await post("search/browse", body, signal), title: `Rows of ${pipeline.name}`, again: browse };
+}
+
+async function search(signal, after) {
+  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(after ? { after } : { facets: faceted() }) };
+  return { reply: await post(`search/${mode()}`, body, signal), title: query.value.trim(), again: search };
 }
 
 // The row is named by what the server says of it, not by the address, in which anybody may write a sentence.
@@ -159,16 +175,20 @@ async function run(work, warning) {
   document.body.classList.add("working");
   hits.setAttribute("aria-busy", "true");
   try {
-    const { reply, heading, title } = await work(mine.signal);
+    const { reply, heading, title, again } = await work(mine.signal);
     if (mine.signal.aborted) return;
     notify(warning && new Failure(warning));
     document.title = `${title} · rowvec`;
-    hits.replaceChildren(...cards(reply.results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) }), like === null ? mode() : "semantic"));
+    best = reply.results[0]?.score ?? 0;
+    hits.replaceChildren(...drawn(reply.results));
     clearTimeout(slow);
     describe(reply, heading);
+    drawFacets(reply.facets ?? null);
+    offerMore(reply, again);
   } catch (error) {
     if (error.name === "AbortError") return;
     hits.replaceChildren();
+    byId("more").hidden = true;
     clearTimeout(slow);
     summary.textContent = "";
     notify(error);
@@ -181,6 +201,44 @@ async function run(work, warning) {
   }
 }
 
+const drawn = (results) => cards(results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) }), { mode: like === null ? mode() : "semantic", best });
+
+// The next page behind the last hit; the keyboard goes on there.
+function offerMore(reply, again) {
+  const button = byId("more");
+  button.hidden = !reply.next || !again;
+  button.onclick = async () => {
+    const mine = running;
+    button.disabled = true;
+    try {
+      const { reply: page } = await again(mine.signal, reply.next);
+      const items = drawn(page.results);
+      for (const item of items) item.tabIndex = -1;
+      hits.append(...items);
+      items[0]?.focus();
+      offerMore(page, again);
+    } catch (error) {
+      if (error.name !== "AbortError") notify(error);
+    } finally {
+      button.disabled = false;
+    }
+  };
+}
+
+// Columns whose values are counted: those that a facet can list, and no more than the page has room for.
+const faceted = () => pipeline.columns.filter(({ name, type }) => COUNTED.has(type) && name !== titleColumn(pipeline.columns, pipeline.card)).map(({ name }) => name).slice(0, FACETS);
+
+function drawFacets(facets) {
+  const box = byId("facets");
+  const choose = (key, value) => {
+    filters.set(key, value);
+    submit();
+  };
+  const lists = facets ? Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean) : [];
+  box.hidden = !lists.length;
+  box.replaceChildren(...lists);
+}
+
 function describe(reply, heading) {
   const count = reply.results.length;
   if (!count) {
@@ -188,10 +246,12 @@ function describe(reply, heading) {
     summary.replaceChildren(make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
     return;
   }
+  const scored = reply.results[0].score !== null;
+  const total = reply.total !== undefined && reply.total !== null ? ` of ${reply.total.toLocaleString("en")} ${filters.read() === undefined ? "rows" : "rows that match"}` : "";
   const facts = [
-    `${count} ${count === 1 ? "hit" : "hits"}`,
+    scored ? `${count} ${count === 1 ? "hit" : "hits"}${total && count < reply.total ? total.replace("of", "among") : ""}` : `${count} ${count === 1 ? "row" : "rows"}${count < reply.total ? total : ""}`,
     `${reply.execution_time_ms.toFixed(1)} ms`,
-    reply.exact ? "every row compared" : "from the index",
+    scored ? (reply.exact ? "every row compared" : "from the index") : "by key",
     ...(reply.complete ? [] : ["there may be more matching rows"]),
   ];
   summary.replaceChildren(...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
@@ -271,6 +331,10 @@ function listen() {
     if ((event.target.name === "mode" || event.target === limit) && (query.value.trim() || like !== null)) submit();
   });
   query.addEventListener("input", onTyping);
+  byId("browse").addEventListener("click", () => {
+    browsing = true;
+    submit();
+  });
   byId("filters-toggle").addEventListener("click", () => showFilters(byId("filters").hidden));
   byId("filters-clear").addEventListener("click", () => (filters.write({}), submit()));
   hits.addEventListener("click", (event) => {
