@@ -23,6 +23,7 @@ let pause;
 let waiting = false;
 let best = 0;
 let browsing = false;
+let counted = null;
 
 const mode = () => form.elements.mode.value;
 const path = (rest) => `pipelines/${encodeURIComponent(pipeline.name)}/${rest}`;
@@ -137,7 +138,7 @@ function show(warning = null) {
   byId("welcome").hidden = false;
   const named = pipeline.columns.map(({ name }) => name).join(", ");
   summary.textContent = named ? `Searching ${pipeline.name}, which can be filtered by ${named}.` : `Searching ${pipeline.name}.`;
-  drawFacets(null);
+  byId("facets").hidden = true;
   return undefined;
 }
 
@@ -147,12 +148,12 @@ const post = (rest, body, signal) => askJson(path(rest), {
 
 // Without words: the rows that pass the filters, by key.
 async function browse(signal, after) {
-  const body = { limit: Number(limit.value), filters: filters.read(), ...(after ? { after } : { facets: faceted() }) };
+  const body = { limit: Number(limit.value), filters: filters.read(), ...(after && { after }) };
   return { reply: await post("search/browse", body, signal), title: `Rows of ${pipeline.name}`, again: browse };
 }
 
 async function search(signal, after) {
-  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(after ? { after } : { facets: faceted() }) };
+  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(after && { after }) };
   return { reply: await post(`search/${mode()}`, body, signal), title: query.value.trim(), again: search };
 }
 
@@ -171,6 +172,7 @@ async function similar(signal) {
 async function run(work, warning) {
   running?.abort();
   const mine = running = new AbortController();
+  countValues();
   const slow = setTimeout(() => { summary.textContent = "Searching …"; }, SLOW);
   document.body.classList.add("working");
   hits.setAttribute("aria-busy", "true");
@@ -183,7 +185,6 @@ async function run(work, warning) {
     hits.replaceChildren(...drawn(reply.results));
     clearTimeout(slow);
     describe(reply, heading);
-    drawFacets(reply.facets ?? null);
     offerMore(reply, again);
   } catch (error) {
     if (error.name === "AbortError") return;
@@ -228,15 +229,29 @@ function offerMore(reply, again) {
 // Columns whose values are counted: those that a facet can list, and no more than the page has room for.
 const faceted = () => pipeline.columns.filter(({ name, type }) => COUNTED.has(type) && name !== titleColumn(pipeline.columns, pipeline.card)).map(({ name }) => name).slice(0, FACETS);
 
-function drawFacets(facets) {
+// What the columns hold depends on the filters alone: it is counted beside the hits, and once for many queries. Its room
+// is kept free, so that nothing jumps when it comes.
+async function countValues() {
   const box = byId("facets");
-  const choose = (key, value) => {
-    filters.set(key, value);
-    submit();
-  };
-  const lists = facets ? Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean) : [];
-  box.hidden = !lists.length;
-  box.replaceChildren(...lists);
+  const columns = faceted();
+  box.hidden = like !== null || !columns.length;
+  if (box.hidden) return;
+  const body = { limit: 1, passages: 0, filters: filters.read(), facets: columns };
+  const wanted = JSON.stringify([pipeline.name, body]);
+  if (wanted === counted) return;
+  counted = wanted;
+  try {
+    const { facets } = await post("search/browse", body);
+    if (wanted !== counted) return;
+    const choose = (name, value) => (filters.set(name, value), submit());
+    const lists = Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean);
+    box.replaceChildren(...lists);
+    box.hidden = !lists.length;
+  } catch {
+    // The hits are there all the same, or the error is theirs too.
+    counted = null;
+    box.hidden = true;
+  }
 }
 
 function describe(reply, heading) {
@@ -247,9 +262,9 @@ function describe(reply, heading) {
     return;
   }
   const scored = reply.results[0].score !== null;
-  const total = reply.total !== undefined && reply.total !== null ? ` of ${reply.total.toLocaleString("en")} ${filters.read() === undefined ? "rows" : "rows that match"}` : "";
+  const among = filters.read() === undefined ? "rows" : "rows that match";
   const facts = [
-    scored ? `${count} ${count === 1 ? "hit" : "hits"}${total && count < reply.total ? total.replace("of", "among") : ""}` : `${count} ${count === 1 ? "row" : "rows"}${count < reply.total ? total : ""}`,
+    scored ? `${count} ${count === 1 ? "hit" : "hits"}` : `${count.toLocaleString("en")} of ${reply.total.toLocaleString("en")} ${among}`,
     `${reply.execution_time_ms.toFixed(1)} ms`,
     scored ? (reply.exact ? "every row compared" : "from the index") : "by key",
     ...(reply.complete ? [] : ["there may be more matching rows"]),
