@@ -50,7 +50,7 @@ function histogram(name, facet, condition, choose) {
     const fill = make("span", { className: "bin", "aria-hidden": "true" });
     fill.style.height = `${Math.max(bin.count ? 6 : 0, (100 * bin.count) / most)}%`;
     const button = make("button", { type: "button", "aria-pressed": String(pressed), title: `${short(bin.from)} – ${short(bin.to)}: ${count(bin.count)}`,
-      "aria-label": `${name} from ${short(bin.from)} to ${short(bin.to)}: ${count(bin.count)}` }, fill);
+      "aria-label": `${name}, ${short(bin.from)} to ${short(bin.to)}: ${count(bin.count)}` }, fill);
     button.addEventListener("click", () => choose(name, pressed ? undefined : range));
     return make("li", {}, button);
   });
