@@ -24,6 +24,7 @@ from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -310,7 +311,7 @@ class ProjectPipeline:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
 
         Args:
-            spec: what to build; HNSW by default.
+            spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
             queries: this many searches are compared when tuning.
             progress: called with a phase, what is done and what there is in all.
@@ -320,7 +321,7 @@ class ProjectPipeline:
         """
         found = self.vector_index
         if action == "build":
-            found.build(spec or IndexSpec(), progress)
+            found.build(spec, progress)
         elif action == "drop":
             found.drop()
         elif action == "tune":
@@ -406,6 +407,7 @@ class ProjectPipeline:
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
         rerank: bool | None = None,
+        keep: bool = False,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -415,9 +417,11 @@ class ProjectPipeline:
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            keep: keep the means and the worst queries in the store, for the page and for later comparison.
 
         Raises:
             SearchError: `rerank` without a reranker.
+            StoreError: with `keep`, the store cannot be written.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -430,7 +434,10 @@ class ProjectPipeline:
                 hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
             ]
 
-        return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        if keep:
+            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
+        return found
 
     @method
     def queries(

@@ -195,17 +195,19 @@ def status(
     all_of_them: All = False,
     as_json: Json = False,
 ) -> None:
-    """Show coverage, lag, failures, cost and the last runs."""
+    """Show whether vectors are in step, as of when, what waits, failures, cost and the last runs."""
+    from rowvec.cli import status as showing
     from rowvec.cli.several import each, shows_all
-    from rowvec.cli.status import status as run
 
     def one(name: str | None) -> None:
-        run(config, name, as_json=as_json, every=every if watch else None)
+        showing.status(config, name, as_json=as_json, every=every if watch else None)
 
     if watch and all_of_them:
         raise ConfigError("--watch shows one pipeline.", hint="Name it with -p, and leave --all out.")
-    several = all_of_them or (not watch and shows_all(config, pipeline))
-    raise typer.Exit(each(config, pipeline, one, every=several, as_json=as_json))
+    several = not watch and not all_of_them and shows_all(config, pipeline)
+    if several and not as_json:
+        raise typer.Exit(showing.overview(config))
+    raise typer.Exit(each(config, pipeline, one, every=several or all_of_them, as_json=as_json))
 
 
 @command()
@@ -293,12 +295,19 @@ def index(
     action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
-    kind: Annotated[str, typer.Option("--kind", help="hnsw or ivfflat.")] = "hnsw",
-    precision: Annotated[str, typer.Option("--precision", help="halfvec or vector.")] = "halfvec",
-    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph.")] = 16,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="hnsw, hnsw-bit or ivfflat; by default what store.index says.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="halfvec, vector or bit.")] = None,
+    dimensions: Annotated[
+        int | None, typer.Option("--dimensions", min=1, help="The index holds the first so many numbers of a vector.")
+    ] = None,
+    m: Annotated[
+        int | None, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph; 16.")
+    ] = None,
     ef_construction: Annotated[
-        int, typer.Option("--ef-construction", min=4, max=1000, help="Effort of an HNSW build.")
-    ] = 64,
+        int | None, typer.Option("--ef-construction", min=4, max=1000, help="Effort of an HNSW build; 64.")
+    ] = None,
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Number of clusters of an IVFFlat index.")] = None,
     target: Annotated[float, typer.Option("--target", min=0, max=1, help="Recall that tuning aims at.")] = GOOD_RECALL,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Number of searches that tuning compares.")] = 200,
@@ -308,8 +317,8 @@ def index(
     from rowvec.cli.index import index as run
 
     run(
-        action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
-        target=target, queries=queries, as_json=as_json,
+        action, config, pipeline, kind=kind, precision=precision, dimensions=dimensions, m=m,
+        ef_construction=ef_construction, lists=lists, target=target, queries=queries, as_json=as_json,
     )  # fmt: skip
 
 

@@ -343,8 +343,8 @@ class PostgresStoreConfig(StoreConfig):
     index."""
     create_extension: bool = True
     """Create the extension `vector` if it is missing."""
-    index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
-    """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
+    index: Literal["auto", "hnsw", "hnsw-bit", "ivfflat", "none"] = "auto"
+    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
 
     @property
     def target(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ from rowvec.serve.routes.row import row_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
 from rowvec.serve.routes.tasks import task_routes
+from rowvec.serve.routes.work import work_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
@@ -78,7 +79,7 @@ def create_app(
     app.state.context = Context(
         services, settings, threads, side_threads, embedding_threads, metrics, background, queries
     )
-    problems.install(app)
+    problems.install(app, page.not_found)
     app.include_router(server_routes())
     app.include_router(event_routes())
     app.include_router(task_routes())
@@ -87,6 +88,7 @@ def create_app(
         app.include_router(search_routes(pick), prefix=prefix)
         app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
+        app.include_router(work_routes(pick), prefix=prefix)
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
     maps = {name: MapFile(service, service.map_file) for name, service in services.items()}
     app.include_router(map_routes(maps))
@@ -97,7 +99,7 @@ def create_app(
     # Not for short replies: packing one would cost a search more than sending it.
     app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
     hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
-    app.add_middleware(Guard, settings=settings, metrics=metrics, image_hosts=hosts)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

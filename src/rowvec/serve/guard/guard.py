@@ -8,15 +8,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem
+from rowvec.serve.problems import Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
@@ -42,11 +44,21 @@ def security_headers(image_hosts: Iterable[str]) -> list[tuple[bytes, bytes]]:
     ]
 
 
+Page = Callable[[Request, int], Response]
+
+
 class Guard:
+    """
+    Args:
+        page: answers a person in a browser who asks for an address that needs a key, and which no page is.
+        image_hosts: origins besides this server that pictures of a page may come from.
+    """
+
     def __init__(
-        self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, image_hosts: Iterable[str] = ()
+        self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, page: Page, image_hosts: Iterable[str] = ()
     ) -> None:
         self._app = app
+        self._page = page
         self._headers = security_headers(image_hosts)
         self._settings = settings
         self._metrics = metrics
@@ -92,7 +104,9 @@ class Guard:
         try:
             most = self._admit(scope)
         except Problem as refusal:
-            await refusal.response()(scope, receive, send)
+            person = refusal.status_code == 401 and is_person(Request(scope))
+            response = self._page(Request(scope), 401) if person else refusal.response()
+            await response(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
 

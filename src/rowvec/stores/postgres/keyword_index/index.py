@@ -47,8 +47,8 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 """BM25 scores, shape (candidates,)."""
 
 K1, B = 1.2, 0.75
-BATCH = 1_000
-"""Texts that become one segment."""
+BATCH = 10_000
+"""Texts that become one segment at most. Of 1,000 the server needed four times as long for each."""
 FAN_IN = 8
 """Segments of one size class before they are merged into one of the next."""
 MERGED_IN_PASSING = 32_000
@@ -237,9 +237,9 @@ class KeywordIndex:
         return self._state(conn)[1]
 
     def size(self, conn: Connection) -> int:
-        """Bytes on disk of the three tables with their own indexes."""
+        """Bytes on disk of the three tables with their own indexes; 0 where they are not there."""
         names = [self._name(conn, side) for side in TABLES]
-        query = "select sum(pg_total_relation_size(name::regclass)) from unnest(%s::text[]) as name"
+        query = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) from unnest(%s::text[]) as name"
         return int(_first(conn.execute(query, [names])))
 
     def _scores(self, conn: Connection, query: str) -> tuple[Documents, Scores]:
