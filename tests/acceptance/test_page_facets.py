@@ -53,7 +53,7 @@ def filters(page: Page) -> Any:
 
 def test_a_value_is_chosen_with_its_count_and_taken_back(page: Page) -> None:
     page.goto("/?query=rotor")
-    yes = page.get_by_role("group", name="new", exact=True).get_by_role("button", name="yes 35")
+    yes = page.get_by_role("group", name="Values of new", exact=True).get_by_role("button", name="yes 35")
     yes.click()
     expect(page.locator("#summary")).to_contain_text("20 hits")
     expect(yes).to_have_attribute("aria-pressed", "true")
@@ -66,7 +66,7 @@ def test_a_value_is_chosen_with_its_count_and_taken_back(page: Page) -> None:
 
 def test_a_bar_of_a_histogram_takes_its_range(page: Page) -> None:
     page.goto("/?query=rotor&limit=100")
-    bars = page.get_by_role("group", name="price", exact=True).get_by_role("button")
+    bars = page.get_by_role("group", name="Values of price", exact=True).get_by_role("button")
     label = bars.nth(2).get_attribute("aria-label") or ""
     bars.nth(2).click()
     condition = filters(page)["price"]

@@ -97,7 +97,8 @@ export async function choosePipeline(onChange, onReturn) {
     select.value = wanted ?? pipelines[0].name;
     if (!chosen()) throw new Failure(`There is no pipeline "${wanted.slice(0, 100)}".`, `There is: ${pipelines.map(({ name }) => name).join(", ")}. Choose one above.`);
   };
-  window.addEventListener("popstate", () => {
+  // Set, not added: a page that could not start asks again.
+  window.onpopstate = () => {
     try {
       follow();
     } catch (error) {
@@ -105,9 +106,9 @@ export async function choosePipeline(onChange, onReturn) {
       return;
     }
     onReturn?.(chosen());
-  });
+  };
   select.closest("label").hidden = pipelines.length < 2 && pipelines[0].name === (new URLSearchParams(location.search).get("pipeline") ?? pipelines[0].name);
-  select.addEventListener("change", () => onChange(chosen()));
+  select.onchange = () => onChange(chosen());
   for (const link of document.querySelectorAll("nav a")) {
     link.addEventListener("click", () => {
       if (pipelines.length > 1) link.search = new URLSearchParams({ pipeline: select.value });

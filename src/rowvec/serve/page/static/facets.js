@@ -4,6 +4,7 @@ import { make } from "./common.js";
 
 const LISTED = 6;
 const MANY = 0.9;
+const BARS = 10;
 
 const count = (number) => number.toLocaleString("en");
 const short = (value) => (typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 2 }) : String(value).slice(0, 10));
@@ -39,12 +40,22 @@ function values(name, facet, condition, choose) {
   facet.distinct > listed.length ? make("span", { className: "muted" }, `${count(facet.distinct - listed.length)} more values`) : null];
 }
 
+// No more bars than there is room for, each wide enough for a finger.
+function widened(bins) {
+  const size = Math.ceil(bins.length / BARS);
+  return Array.from({ length: Math.ceil(bins.length / size) }, (_, group) => {
+    const some = bins.slice(group * size, (group + 1) * size);
+    return { from: some[0].from, to: some.at(-1).to, count: some.reduce((sum, each) => sum + each.count, 0) };
+  });
+}
+
 // A bar for each bin, whose click takes its range; a second click takes it back.
 function histogram(name, facet, condition, choose) {
-  if (facet.bins.length < 2) return null;
-  const most = Math.max(1, ...facet.bins.map((bin) => bin.count));
-  const bars = facet.bins.map((bin, place) => {
-    const last = place === facet.bins.length - 1;
+  const bins = widened(facet.bins);
+  if (bins.length < 2) return null;
+  const most = Math.max(1, ...bins.map((bin) => bin.count));
+  const bars = bins.map((bin, place) => {
+    const last = place === bins.length - 1;
     const range = { ">=": bin.from, [last ? "<=" : "<"]: bin.to };
     const pressed = JSON.stringify(condition) === JSON.stringify(range);
     const fill = make("span", { className: "bin", "aria-hidden": "true" });
@@ -60,5 +71,5 @@ function histogram(name, facet, condition, choose) {
 
 export function facetOf(name, facet, condition, choose) {
   const inside = facet.kind === "values" ? values(name, facet, condition, choose) : histogram(name, facet, condition, choose);
-  return inside && make("div", { className: "facet", role: "group", "aria-label": name }, make("strong", {}, name), ...inside);
+  return inside && make("div", { className: "facet", role: "group", "aria-label": `Values of ${name}` }, make("strong", {}, name), ...inside);
 }

@@ -12,7 +12,7 @@ export class Side {
     this.pipeline = pipeline;
     const names = Object.keys(MODES).filter((mode) => pipeline.modes.includes(mode));
     this.fill("mode", names.map((mode) => [mode, MODES[mode]]));
-    this.fill("generation", generations.map(({ state, model, rows }) => [state, `${STATES[state]}: ${model}, ${rows.toLocaleString("en")} rows`]));
+    this.fill("generation", generations.map(({ state, model, rows }) => [state, `${STATES[state]}: ${model.replace(/^[^(\s]*\//, "")}, ${rows.toLocaleString("en")} rows`]));
     const dates = pipeline.columns.filter(({ type }) => type === "date" || type === "timestamp");
     this.fill("decay", [["", "nothing"], ...dates.map(({ name }) => [name, name])]);
     this.input("rerank").closest("label").hidden = !pipeline.reranks;
