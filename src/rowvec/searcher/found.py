@@ -33,6 +33,8 @@ class Found:
     """None where there is one page only."""
     origin: Origin | None = None
     facets: Facets | None = None
+    whole: bool = False
+    """There are no more hits than these."""
 
     def page(self, hits: Sequence[Hit], limit: int) -> tuple[list[Hit], str | None]:
         """The hits to show, and the cursor of those after them."""
@@ -40,7 +42,7 @@ class Found:
             return list(hits[:limit]), None
         start = self.bound.first(hits)
         shown = list(hits[start : start + limit])
-        if len(shown) < limit or (self.among.ended and start + limit >= len(hits)):
+        if len(shown) < limit or (self.whole and start + limit >= len(hits)):
             return shown, None
         return shown, self.bound.next_hit(self.origin, start + limit, shown[-1])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rowvec.errors import ConfigError, StoreError
 from rowvec.stores.base import Ledger, TableSpec, Totals
-from rowvec.stores.libsql import books, migrations, schema, search, write
+from rowvec.stores.libsql import books, facet_index, migrations, schema, search, write
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.generations import Generations
@@ -84,6 +84,7 @@ class LibsqlStore:
         if done.tables != live.tables and live.index.status() and not done.index.status():
             # Before the swap: searches must not become slow by it.
             done.index.build()
+        self._settle(lambda: facet_index.wanted(self._database, done.tables, spec))
         self._settle(lambda: self._generations.completion(spec), self._prepared.get(spec.fingerprint, done.tables))
         self._prepared.clear()
 

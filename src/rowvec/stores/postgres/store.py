@@ -12,7 +12,7 @@ from psycopg import sql
 from rowvec.stores.base import Ledger, TableSpec, Totals
 from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.migrations import latest
-from rowvec.stores.postgres import books, checks, limits, migrations, schema
+from rowvec.stores.postgres import books, checks, facet_index, limits, migrations, schema
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import (
     describe,
@@ -149,6 +149,7 @@ class PostgresStore:
         # First: by the statistics it is known which texts an index should leave out.
         done.index.analyse()
         done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
+        self._write(lambda c: facet_index.ensure(c, names, spec))
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 
