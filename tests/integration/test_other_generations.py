@@ -98,3 +98,15 @@ def test_over_http(old: Pipeline, models: Models) -> None:
         where = '{"price": {"<": 0}}'
         assert client.get("/search/similar/7", params={"where": where}).json()["results"] == []
         assert client.get("/search/similar/7", params={"where": "{broken"}).status_code == 422
+
+
+def test_a_page_of_one_generation_does_not_lead_into_another(old: Pipeline, models: Models) -> None:
+    new = models.of(models.new, old)
+    sync(new)
+    with client_of(application(new)) as client:
+        body = {"query": QUERY, "limit": 5, "generation": "previous"}
+        first = client.post("/search/semantic", json=body).json()
+        second = client.post("/search/semantic", json={**body, "after": first["next"]}).json()
+        assert not {hit["id"] for hit in first["results"]} & {hit["id"] for hit in second["results"]}
+        wrong = client.post("/search/semantic", json={"query": QUERY, "limit": 5, "after": first["next"]})
+        assert wrong.status_code == 422

@@ -242,7 +242,7 @@ class Searcher:
         bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         asked = _Query(query, mode, where, exact, chosen)
-        about = (mode, query, exact, chosen, reranker is not None, refine.distinct)
+        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, generation)
 
         def answer(live: _Live) -> Found:
             began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
