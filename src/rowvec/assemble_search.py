@@ -91,7 +91,7 @@ def _searching(
         former=former,
         passages=passages,
         gate=build_gate(declared),
-        reranker=build_reranker(declared),
+        reranker=build_reranker(declared, store),
         card=build_card(declared),
     )
 

@@ -11,6 +11,7 @@ import pytest
 
 from rowvec.errors import SearchError
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Searcher
 from rowvec.types import Hit
 from tests.integration.serve_rig import COLUMNS, product_pipeline
@@ -31,8 +32,8 @@ class Reversing:
 
     top, weight, spent = 5, 0.7, 0.0
 
-    def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
-        return [float(place) for place in range(len(texts))]
+    def scores(self, query: str, texts: Sequence[str]) -> Scored:
+        return Scored([float(place) for place in range(len(texts))])
 
     def close(self) -> None: ...
 

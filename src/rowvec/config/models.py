@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,6 +34,7 @@ from rowvec.config.fields import (
     in_clear,
     key_of,
     number,
+    path_or_name,
     wrong,
 )
 from rowvec.config.rerank import RerankConfig
@@ -47,14 +47,6 @@ KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTE
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-def _model(value: str, info: ValidationInfo) -> str:
-    """A path becomes absolute; the name of a model on a hub stays."""
-    if not info.context:
-        return value
-    path = str(info.context.path(value))
-    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -144,7 +136,7 @@ def key_variable(base_url: str) -> str | None:
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
-ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
+ModelName: TypeAlias = Annotated[Text_, AfterValidator(path_or_name)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
@@ -391,7 +383,7 @@ class SearchConfig(Section):
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
     rerank: RerankConfig | None = None
-    """A service that puts the best hits into a better order; its keys are below."""
+    """A service or a model that puts the best hits into a better order; its keys are below."""
     card: CardConfig | None = None
     """How the page shows a row; its keys are below."""
 

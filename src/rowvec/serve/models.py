@@ -241,6 +241,7 @@ class SearchReply(BaseModel):
         " order is that of the search alone. Left out where it was not asked.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
+    rerank_problem: str | None = Field(None, description="Why `reranked` is false.")
     query_id: str | None = Field(None, description="For POST /events. Left out where no queries are logged.")
     total: int | None = Field(
         None, description="Rows that pass the filter. Given with facets, and for rows that are browsed."
@@ -390,7 +391,9 @@ class PipelineInfo(BaseModel):
     columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may use.")
     ranking: RankingInfo
     reranks: bool = Field(description="It has a reranker.")
-    billed: bool = Field(description="A query may cost money: its model or its reranker is a paid service.")
+    billed: bool = Field(
+        description="A query may cost money or time: its model is a paid service, or a reranker reads its hits."
+    )
     card: CardInfo
 
 
@@ -414,6 +417,7 @@ class TotalsInfo(BaseModel):
     tokens: int
     cost: float = Field(description="US dollars.")
     outcomes: dict[str, tuple[int, float]] = Field(description="Of each outcome, how many runs and their seconds.")
+    rerank_cost: float = Field(description="US dollars that searches spent on a reranker, beside `cost`.")
 
 
 class IndexInfo(BaseModel):

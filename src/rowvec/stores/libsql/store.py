@@ -187,6 +187,9 @@ class LibsqlStore:
     def runs(self, limit: int = 10) -> list[Run]:
         return books.latest_runs(self._database, self._target, self._lease, limit)
 
+    def spend(self, cost: float) -> None:
+        books.spend(self._database, self._target, cost)
+
     def totals(self) -> Totals:
         return books.totals(self._database, self._target)
 

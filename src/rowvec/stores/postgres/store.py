@@ -225,6 +225,9 @@ class PostgresStore:
         scope, is_held = self._live.scope, self._sessions.is_held
         return self._read(lambda c: books.latest_runs(c, scope, limit, locked=is_held(c)))
 
+    def spend(self, cost: float) -> None:
+        self._write(lambda c: books.spend(c, self._live.scope, cost))
+
     def totals(self) -> Totals:
         return self._read(lambda c: books.totals(c, self._live.scope))
 
