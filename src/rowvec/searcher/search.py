@@ -281,14 +281,19 @@ class Searcher:
 
         Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
         """
-        many, vector, embedded = max(bound.start + limit, top), None, None
+        many, vector, embedded, values = max(bound.start + limit, top), None, None, None
         while True:
             depth = max(DEPTH, many) if asked.mode == "hybrid" or asked.ranking.reorders else many
             vector, made, found = self._candidates(live, asked, vector, depth, many)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
             whole = found.ended and len(found.scores) <= many
-            if whole or not bound.looks_deeper or len(hits) >= bound.first(hits) + limit:
+            full = len(hits) >= bound.first(hits) + limit
+            if bound.distinct is not None and not whole and not full:
+                # Where every value has its hit, the other rows need not be looked at.
+                values = bound.values(live.rows, asked.where) if values is None else values
+                whole = len(hits) >= values
+            if whole or full or not bound.looks_deeper:
                 return vector, embedded, found, hits, whole
             many = depth * DEEPER
 
