@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rowvec.config.kinds import Building, Kind
 from rowvec.config.models import (
     EMBEDDED,
     LibsqlStoreConfig,
     LocalEmbedderConfig,
-    OpenAIEmbedderConfig,
     PostgresStoreConfig,
     SentenceTransformersEmbedderConfig,
 )
+from rowvec.config.rerank import RerankConfig
+from rowvec.config.services import OpenAIEmbedderConfig
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget, price_of
@@ -25,6 +28,10 @@ from rowvec.filters import parse
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store
 from rowvec.types import Column, ColumnType
+
+if TYPE_CHECKING:
+    from rowvec.rerankers.base import Reranker
+    from rowvec.rerankers.local import ScoresPairs
 
 
 def _sql(chosen: SqlSourceConfig, to: Building) -> Source:
@@ -87,6 +94,7 @@ def _local(chosen: LocalEmbedderConfig, to: Building) -> Embedder:
     return LocalEmbedder(
         chosen.model, precision=chosen.precision,
         query_precision=chosen.query_precision, engine=chosen.engine, device=chosen.device, overflow=chosen.overflow,
+        dimensions=chosen.dimensions,
         max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
         workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
     )  # fmt: skip
@@ -97,7 +105,8 @@ def _sentence_transformers(chosen: SentenceTransformersEmbedderConfig, to: Build
 
     return SentenceTransformersEmbedder(
         chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
-        passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
+        passage_prompt=chosen.passage_prompt, revision=chosen.revision, dimensions=chosen.dimensions,
+        trust_remote_code=chosen.trust_remote_code,
     )  # fmt: skip
 
 
@@ -110,7 +119,9 @@ def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
         key_env=chosen.key_variable or KEY_SETTING, dimensions=chosen.dimensions,
         batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
-        max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
+        max_tries=chosen.max_tries, api=chosen.api, query_params=chosen.query_params,
+        passage_params=chosen.passage_params,
+        query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
         price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
         budget=to.budget or Budget(chosen.max_cost),
     )  # fmt: skip
@@ -158,3 +169,39 @@ SENTENCE_TRANSFORMERS = Kind(SentenceTransformersEmbedderConfig, _sentence_trans
 OPENAI = Kind(OpenAIEmbedderConfig, _openai)
 POSTGRES = Kind(PostgresStoreConfig, _postgres, _owned_by_postgres)
 LIBSQL = Kind(LibsqlStoreConfig, _libsql)
+
+
+def reranker(chosen: RerankConfig, store: Store | None = None) -> Reranker:
+    """What puts the best hits of searches into a better order; no model is loaded, and nobody is asked.
+
+    Args:
+        store: keeps what searches spend on a service that has a price.
+
+    Raises:
+        ConfigError: a key or a proxy that cannot work.
+    """
+    if chosen.kind == "local":
+        from rowvec.rerankers.local import LocalReranker
+
+        assert chosen.model is not None
+        load = partial(_cross_encoder, chosen.model, chosen.precision or "float32")
+        return LocalReranker(load, chosen.model, top=chosen.top, weight=chosen.weight, timeout=chosen.timeout)
+    from rowvec.rerankers.keeping import KeptSpending
+    from rowvec.rerankers.pricing import RerankPrice
+    from rowvec.rerankers.service import ServiceReranker
+
+    assert chosen.url is not None
+    price = RerankPrice(chosen.price_per_million or 0.0, chosen.price_per_search or 0.0)
+    made = ServiceReranker(
+        chosen.kind, chosen.url, chosen.model,
+        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable or "search.rerank.api_key", needs_key=chosen.key_variable is not None,
+        top=chosen.top, weight=chosen.weight, timeout=chosen.timeout, price=price, budget=Budget(chosen.max_cost),
+    )  # fmt: skip
+    return made if store is None or price == RerankPrice() else KeptSpending(made, store.spend)
+
+
+def _cross_encoder(model: str, precision: str) -> ScoresPairs:
+    from rowvec.embedders.local.cross_encoder import CrossEncoder
+
+    return CrossEncoder(model, precision=precision)

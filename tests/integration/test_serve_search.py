@@ -106,7 +106,12 @@ def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:
 
 def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:
     reply = client.post("/search/hybrid", json={"query": "oil filter 9", "limit": 2, "explain": True})
-    assert reply.json()["results"][0]["explain"].keys() == {"semantic", "keyword", "fused", "static", "decay", "final"}
+    parts = reply.json()["results"][0]["explain"]
+    assert parts.keys() == {
+        "semantic", "keyword", "fused", "static", "decay", "final",
+        "semantic_rank", "keyword_rank", "semantic_part", "keyword_part", "static_part",
+    }  # fmt: skip
+    assert parts["semantic_part"] + parts["keyword_part"] == pytest.approx(parts["final"])
 
 
 def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, pipeline: Pipeline) -> None:
@@ -156,7 +161,7 @@ def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, pipel
     assert (status["rows"], status["current"], status["coverage"], status["failures"]) == (60, 60, 1.0, 0)
     assert status["runs"][0]["outcome"] == "done"
     assert pipeline.store.location not in client.get("/status").text
-    assert 'rowvec_coverage_ratio{pipeline="products"} 1.0' in client.get("/metrics").text
+    assert 'rowvec_coverage_ratio_at_last_sync{pipeline="products"} 1.0' in client.get("/metrics").text
 
 
 def test_bare_routes_ask_for_a_name_where_there_are_several_pipelines() -> None:

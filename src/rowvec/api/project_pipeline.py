@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
@@ -15,7 +15,8 @@ from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
-from rowvec.errors import ConfigError, StoreError
+from rowvec.config.edit import set_search
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
@@ -23,7 +24,10 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
+from rowvec.searcher.fitting import Fit, fit
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -58,6 +62,11 @@ class ProjectPipeline:
 
     def __repr__(self) -> str:
         return f"<rowvec pipeline {self.name!r}>"
+
+    @property
+    def config(self) -> Path:
+        """The rowvec.toml that declares it."""
+        return self._project.config.path
 
     @property
     def assembled(self) -> Pipeline:
@@ -191,6 +200,8 @@ class ProjectPipeline:
         exact: bool = False,
         passages: int = 1,
         rerank: bool | None = None,
+        ranking: Mapping[str, Any] | None = None,
+        generation: Literal["live", "previous", "building"] = "live",
         facets: Sequence[str] = (),
         facet_limit: int = 10,
         distinct: str | None = None,
@@ -208,6 +219,9 @@ class ProjectPipeline:
             exact: compare every row instead of asking an approximate index.
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
+                `static`, `decay` or `half_life_days` switches that off.
+            generation: vectors of another generation than the live one, to compare the two.
             facets: metadata columns whose values are counted over all rows that pass the filter.
             facet_limit: number of values that a facet lists, at most 1,000.
             distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
@@ -216,13 +230,15 @@ class ProjectPipeline:
             order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker; a facet, an
-                order or a page that cannot be.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
+                generation; a ranking, a facet, an order or a page that cannot be.
             StoreError: there are no vectors yet.
         """
+        known = [column.name for column in self.searchable.spec.metadata]
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank,
+            passages=passages, rerank=rerank, generation=State(generation),
+            ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
             refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 
@@ -245,6 +261,30 @@ class ProjectPipeline:
             SearchError: there is no vector for that key.
         """
         return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
+
+    @method
+    def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:
+        """The texts of these rows, as they were embedded; without the rows that have none.
+
+        Raises:
+            StoreError: there are no vectors yet.
+        """
+        return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
+
+    @method
+    def rerank(self, query: str, texts: Sequence[str]) -> Scored:
+        """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
+
+        Without scores where it gave no answer in time that can be used; `problem` says why.
+
+        Raises:
+            SearchError: there is no reranker.
+        """
+        reranker = self.searchable.reranker
+        if reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
+        return reranker.scores(query, list(texts)) if texts else Scored([])
 
     @method
     def status(self) -> Status:
@@ -399,6 +439,7 @@ class ProjectPipeline:
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
         rerank: bool | None = None,
+        keep: bool = False,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -408,9 +449,11 @@ class ProjectPipeline:
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            keep: keep the means and the worst queries in the store, for the page and for later comparison.
 
         Raises:
             SearchError: `rerank` without a reranker.
+            StoreError: with `keep`, the store cannot be written.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -423,7 +466,10 @@ class ProjectPipeline:
                 hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
             ]
 
-        return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        if keep:
+            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
+        return found
 
     @method
     def queries(
@@ -465,6 +511,40 @@ class ProjectPipeline:
         """
         path = self._project.config.query_log
         return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
+
+    @method
+    def fit(
+        self,
+        queries: Path | str | Mapping[str, str],
+        judgements: Path | str | Mapping[str, Mapping[str, int]],
+        *,
+        mode: Mode = "hybrid",
+        measure: str = "nDCG@10",
+        folds: int = 5,
+        condensed: bool = False,
+        write: bool = False,
+        tell: Progress = lambda *_: None,
+    ) -> Fit:
+        """Propose weights for the search, and measure what they gain on queries by which none was chosen.
+
+        Args:
+            queries, judgements, condensed: as for `eval`.
+            folds: parts into which the queries are divided; each part is measured with weights of the others.
+            write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
+            tell: told how far it is.
+
+        Raises:
+            ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
+            MissingExtraError: ir_measures is not installed.
+        """
+        asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
+        judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
+        found = fit(
+            self._ready(), asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, tell=tell
+        )
+        if write and found.better:
+            set_search(self._project.config.path, self.name, found.changes)
+        return found
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

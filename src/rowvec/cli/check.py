@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from rich.text import Text
 
 from rowvec import assemble
 from rowvec.cli import embedded, output
@@ -24,6 +25,7 @@ from rowvec.embedders.pricing import WITH_KEY, dollars
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_rows, has_table
 from rowvec.stores.base import AltersTable
@@ -63,14 +65,18 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix, **c.more} for c in lines])
         return code
     for line in lines:
-        output.line(f"{_verdict(line)}  {line.what:<9} {line.detail}")
+        word, style = _verdict(line)
+        output.say(Text.assemble((word, style), f"  {line.what:<9} {line.detail}"))
         if line.fix:
             output.line(f"       {'':<9} {line.fix}")
     return code
 
 
-def _verdict(line: Check) -> str:
-    return ("NOTE " if line.what == LANGUAGE else "OK   ") if line.ok else "WRONG"
+def _verdict(line: Check) -> tuple[str, str]:
+    """The word, and its colour."""
+    if not line.ok:
+        return "WRONG", "bold red"
+    return ("NOTE ", "yellow") if line.what == LANGUAGE else ("OK   ", "green")
 
 
 def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
@@ -97,7 +103,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
         yield from _long_texts(pipeline, rows)
-        yield from _reranker(declared)
+        yield from _reranker(declared, pipeline.reranker)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -125,8 +131,14 @@ def _model(pipeline: Pipeline) -> Check:
 
 
 def _queries(pipeline: Pipeline) -> Iterator[Check]:
-    """Where queries are computed in another precision than rows: whether their vectors agree."""
-    embedder = pipeline.embedder
+    """Where queries are computed elsewhere or in another precision than rows: whether their vectors agree."""
+    embedder, separate = pipeline.embedder, pipeline.query_embedder
+    if separate is not None:
+        lowest, text = agreement = separate.compare()
+        said = f"by {separate.queries.fingerprint.model}, at a cosine of {lowest:.4f} or more to those of the embedder"
+        fix = None if agreement.passed else f"Leave out query_embedder: {text!r} has another vector by it."
+        yield Check("queries", fix is None, said, fix, {"cosine": round(lowest, 6)})
+        return
     if not isinstance(embedder, OtherQueries) or embedder.query_precision == embedder.fingerprint.precision:
         return
     parity = embedder.query_parity(TRIAL)
@@ -158,12 +170,26 @@ def _long_texts(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
     )  # fmt: skip
 
 
-def _reranker(declared: PipelineConfig) -> Iterator[Check]:
-    """It is not asked: a request may be billed."""
+def _reranker(declared: PipelineConfig, reranker: Reranker | None) -> Iterator[Check]:
+    """A model on this machine scores a text. A service is not asked: a request may be billed."""
     chosen = declared.search.rerank
-    if chosen is None:
+    if chosen is None or reranker is None:
         return
-    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, the first {chosen.top} hits of a search"
+    first = f"the first {chosen.top} hits of a search"
+    if chosen.kind == "local":
+        from rowvec.embedders.cross_encoder_files import find_cross_encoder
+
+        try:
+            files = find_cross_encoder(str(chosen.model)).files
+        except EmbedderError as error:
+            yield Check("rerank", False, error.message, error.hint)
+            return
+        said = f"local, {files.name} ({files.family.name}, pairs of {files.recipe.max_tokens} tokens), {first}"
+        problem = reranker.scores(TRIAL, [TRIAL]).problem
+        waits = f"within {1000 * chosen.timeout:,.0f} ms"
+        yield Check("rerank", not problem, f"{said}, {waits}" if not problem else f"{said}. {problem}")
+        return
+    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, {first}"
     variable = chosen.key_variable
     if variable is not None and chosen.api_key is None:
         yield Check("rerank", False, f"{said}: {variable} is not set", f"export {variable}=…, or put it in .env.")

@@ -195,17 +195,19 @@ def status(
     all_of_them: All = False,
     as_json: Json = False,
 ) -> None:
-    """Show coverage, lag, failures, cost and the last runs."""
+    """Show whether vectors are in step, as of when, what waits, failures, cost and the last runs."""
+    from rowvec.cli import status as showing
     from rowvec.cli.several import each, shows_all
-    from rowvec.cli.status import status as run
 
     def one(name: str | None) -> None:
-        run(config, name, as_json=as_json, every=every if watch else None)
+        showing.status(config, name, as_json=as_json, every=every if watch else None)
 
     if watch and all_of_them:
         raise ConfigError("--watch shows one pipeline.", hint="Name it with -p, and leave --all out.")
-    several = all_of_them or (not watch and shows_all(config, pipeline))
-    raise typer.Exit(each(config, pipeline, one, every=several, as_json=as_json))
+    several = not watch and not all_of_them and shows_all(config, pipeline)
+    if several and not as_json:
+        raise typer.Exit(showing.overview(config))
+    raise typer.Exit(each(config, pipeline, one, every=several or all_of_them, as_json=as_json))
 
 
 @command()
@@ -242,6 +244,15 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
     passages: Passages = 1,
     rerank: Rerank = None,
+    ranking: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ranking", metavar="KEY=VALUE", help="Another value for a key of [search], such as semantic_weight=0.8."
+        ),
+    ] = None,
+    generation: Annotated[
+        str, typer.Option("--generation", help="Search the vectors of live, previous or building.")
+    ] = "live",
     facet: FacetColumns = None,
     facet_limit: FacetLimit = 10,
     distinct: Distinct = None,
@@ -256,8 +267,9 @@ def search(
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, facets=facet or (), facet_limit=facet_limit, distinct=distinct,
-        offset=offset, after=after, order=order, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, facets=facet or (),
+        facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, columns=columns,
+        as_json=as_json,
     )  # fmt: skip
 
 
@@ -360,27 +372,60 @@ def rollback(pipeline: PipelineOption = None, config: ConfigPath = None, as_json
 
 @command("eval")
 def evaluate(
-    queries: Annotated[Path, typer.Argument(help="Queries: CSV, JSONL or TREC.")],
-    judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],
+    queries: Annotated[
+        Path | None, typer.Argument(help="Queries: CSV, JSONL or TREC. Default: what was judged on the page.")
+    ] = None,
+    judgements: Annotated[
+        Path | None, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels. Default: the first file has them.")
+    ] = None,
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     mode: Annotated[
-        list[str] | None, typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all.")
+        list[str] | None,
+        typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all; hybrid with --fit."),
     ] = None,
     measure: Annotated[
         list[str] | None, typer.Option("--measure", help="Measure such as nDCG@10 (repeatable).")
     ] = None,
     condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
-    rerank: Rerank = None,
+    rerank: Annotated[
+        bool | None,
+        typer.Option("--rerank/--no-rerank", help="Measure with the reranker beside without. Default: as searches do."),
+    ] = None,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="Maximum number of worst queries that are listed.")] = 5,
+    run_file: Annotated[
+        Path | None, typer.Option("--run", help="Write the rankings of one mode to this file, as a TREC run.")
+    ] = None,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="Propose weights for the search, and say what they gain on queries left out.")
+    ] = False,
+    folds: Annotated[
+        int | None, typer.Option("--folds", min=2, help="Parts of the queries for --fit. Default: 5.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="With --fit: write the weights to rowvec.toml if the gain shows.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
+    if not fit and (folds or write):
+        raise ConfigError(f"{'--folds' if folds else '--write'} belongs to --fit.", hint="Add --fit, or leave it out.")
+    if fit:
+        from rowvec.cli.fit import fit as propose
+
+        if rerank or run_file:
+            raise ConfigError(f"--fit goes without {'--rerank' if rerank else '--run'}.", hint="Leave one of them out.")
+        propose(
+            config, pipeline, queries, judgements, modes=mode or [], measures=measure or [], condensed=condensed,
+            folds=folds or 5, write=write, as_json=as_json,
+        )  # fmt: skip
+        return
     from rowvec.cli.evaluate import evaluate as run
 
     run(
         config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
         measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, rerank=rerank,
-        as_json=as_json,
+        worst=worst, run_file=run_file, as_json=as_json,
     )  # fmt: skip
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypeVar
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
@@ -12,7 +13,9 @@ from rowvec.cli import hits, output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.pipeline import Pipeline
-from rowvec.searcher import Mode, SearchResult
+from rowvec.searcher import Mode, Refine, SearchResult
+
+T = TypeVar("T")
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 
@@ -29,6 +32,8 @@ def search(
     exact: bool,
     passages: int,
     rerank: bool | None,
+    ranking: Sequence[str],
+    generation: str,
     facets: Sequence[str],
     facet_limit: int,
     distinct: str | None,
@@ -38,12 +43,20 @@ def search(
     columns: str | None,
     as_json: bool,
 ) -> None:
+    """
+    Args:
+        ranking: changes as KEY=VALUE.
+    """
+    changes, state = _changes(ranking), _state(generation)
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
+        refine = Refine(facets, facet_limit, distinct, offset, after, order)
+        spec = pipeline.searchable.spec
+        _check(lambda: refine.bound(spec.metadata, spec.key_type, browses=query is None))
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank, facets=facets, facet_limit=facet_limit, distinct=distinct,
-            offset=offset, after=after, order=order,
+            passages=passages, rerank=rerank, ranking=changes, generation=state, facets=facets,
+            facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
         )  # fmt: skip
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
         if result.next and not as_json and (query is None or offset):
@@ -75,10 +88,35 @@ def mode_named(mode: str) -> Mode:
     raise ConfigError(f"There is no mode {mode!r}.", hint=f"Use one of {', '.join(MODES)}.")
 
 
+def _changes(given: Sequence[str]) -> dict[str, Any]:
+    """`semantic_weight=0.8` and the like; nothing behind the sign means none."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, sign, value = (part.strip() for part in each.partition("="))
+        if not sign:
+            raise ConfigError(f"--ranking {each}: there is no value.", hint="Write --ranking semantic_weight=0.8")
+        try:
+            found[name] = float(value) if value else None
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _state(name: str) -> Literal["live", "previous", "building"]:
+    for known in ("live", "previous", "building"):
+        if name == known:
+            return known
+    raise ConfigError(f"There is no generation {name!r}.", hint="Use one of live, previous, building.")
+
+
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
+    return None if where is None else _check(lambda: bind(parse(where), pipeline.spec.metadata))
+
+
+def _check(read: Callable[[], T]) -> T:
     """Raises ConfigError: for a command a wrong filter is an option that is wrong."""
     try:
-        return bind(parse(where), pipeline.spec.metadata) if where is not None else None
+        return read()
     except SearchError as error:
         raise ConfigError(error.message, hint=error.hint) from None
 

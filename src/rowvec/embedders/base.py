@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from rowvec.embedders.pricing import Budget, Price
 from rowvec.errors import EmbedderError
-from rowvec.types import Embedded, Fingerprint, Vector
+from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 PROBE = "rowvec"
 """A plain word, sent where it must be known whether a service embeds anything at all."""
+
+SEND_TEXT = "Send text. In LangChain: check_embedding_ctx_length=False."
+"""The hint of an error about tokens of another model, which LangChain sends to a model that it does not know."""
 
 
 class Embedder(Protocol):
@@ -75,6 +80,32 @@ class OtherQueries(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """An embedder that has its model's own tokenizer at hand."""
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The text that these tokens stand for; it gives the same tokens again.
+
+        Raises:
+            TextRefused: they are not in the vocabulary, or do not come from this tokenizer.
+        """
+        ...
+
+
+def shortens(embedder: Embedder) -> bool:
+    """Whether the first numbers of a vector are a good vector too: the model was trained for that (Matryoshka)."""
+    return bool(getattr(embedder, "shortens", False))
+
+
+def shortened(vectors: Vectors, dimension: int) -> Vectors:
+    """The first `dimension` numbers of each vector, scaled to length 1 again; shape (texts, dimension)."""
+    cut = vectors[:, :dimension]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    scaled: Vectors = (cut / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
+    return scaled
+
+
 def similarity_of(embedder: Embedder) -> str:
     """What the model was trained to be compared by, as its files name it: cosine, dot, euclidean or manhattan. Of
     vectors of length 1 all of them give one order, and cosine stands for it."""
@@ -106,6 +137,15 @@ class AbsentEmbedder:
 
     def close(self) -> None:
         pass
+
+
+@runtime_checkable
+class KnowsWindow(Protocol):
+    """An embedder that knows by its own tokenizer what its window holds."""
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text, whether nothing of it is cut off."""
+        ...
 
 
 @runtime_checkable

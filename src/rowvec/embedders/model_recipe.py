@@ -57,6 +57,8 @@ class ModelRecipe:
     """The name of the prompt that goes before texts of no kind of their own."""
     similarity: str = "cosine"
     """What the model was trained to be compared by: cosine, dot, euclidean or manhattan."""
+    dimensions: int | None = None
+    """The first numbers of each vector that count; None for all."""
 
     def prompt(self, *names: str) -> str:
         """What goes before a text: the first prompt among `names` that says anything; "" where they say to put nothing;
@@ -78,17 +80,15 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
         EmbedderError: a module, a kind of pooling or an option that the local embedder does not carry out.
     """
     pooling, places, normalize = _modules(name, folder)
-    settings = _encoder_settings(folder)
+    settings = encoder_settings(folder)
     positions = positions_of(config, name)
     limit = positions.stop - positions.start
     if limit < 3:
         raise unsupported(name, f"its {positions.stop} positions leave room for {max(0, limit)} tokens")
-    window = _window(folder, settings, limit)
+    window = window_of(folder, settings, limit)
     if window < 3:
         raise unsupported(name, f"its window is {window} tokens, which leaves no room for a text")
     own = Settings(folder / "config_sentence_transformers.json", optional=True)
-    if own.values.get("truncate_dim") is not None:
-        raise unsupported(name, f"its vectors are cut to {shown(own.values['truncate_dim'])} dimensions")
     similarity = own.text("similarity_fn_name", "cosine", among=SIMILARITIES)
     return ModelRecipe(
         pooling=pooling,
@@ -100,6 +100,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
         prompts=_prompts(own),
         default_prompt=own.text("default_prompt_name") or None,
         similarity=similarity.removesuffix("_product"),
+        dimensions=own.whole("truncate_dim", None),
     )
 
 
@@ -164,13 +165,14 @@ def _pooling(name: str, settings: Settings) -> str:
     return str(modes[0])
 
 
-def _encoder_settings(folder: Path) -> Settings:
+def encoder_settings(folder: Path) -> Settings:
+    """What the library says of the encoder: its window, and whether it lowers the case."""
     # Named after the architecture that the library first met, whatever the model is.
     path = next(iter(sorted(folder.glob("sentence_*_config.json"))), folder / "sentence_bert_config.json")
     return Settings(path, optional=True)
 
 
-def _window(folder: Path, settings: Settings, limit: int) -> int:
+def window_of(folder: Path, settings: Settings, limit: int) -> int:
     """The least of what the files name and the positions allow; a name without a number says nothing."""
     for place in ("processor_kwargs", "tokenizer_args"):
         nested = settings.mapping(place).get("model_max_length")

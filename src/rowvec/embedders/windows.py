@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rowvec.embedders.architectures import unsupported
@@ -39,25 +40,10 @@ class WindowTokenizer:
     """
 
     def __init__(self, files: ModelFiles, max_tokens: int, max_windows: int = 1) -> None:
-        from tokenizers import Tokenizer
-        from tokenizers.normalizers import Lowercase
-        from tokenizers.normalizers import Sequence as InTurn
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(files.tokenizer))
-        # The library raises bare Exception for every kind of damage.
-        except Exception as error:
-            raise EmbedderError(
-                f"The tokenizer {files.tokenizer} cannot be read: {error}.",
-                hint="The model is damaged or half downloaded: fetch it again.",
-            ) from error
+        self._tokenizer = loaded_tokenizer(files)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if not 0 < special < max_tokens:
             raise unsupported(files.name, f"its tokenizer adds {special} special tokens to a window of {max_tokens}")
-        files.tokenizer_settings.change(self._tokenizer)
-        if files.recipe.lower_case:
-            inner = self._tokenizer.normalizer
-            self._tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
         self._tokenizer.no_padding()
         self._from_end = files.tokenizer_settings.side == "left"
         self._tokenizer.enable_truncation(max_tokens, direction="left" if self._from_end else "right")
@@ -73,6 +59,35 @@ class WindowTokenizer:
         found = Tokenizer.from_str(self._tokenizer.to_str())
         found.no_truncation()
         return found
+
+    def text_of(self, tokens: Sequence[int]) -> str | None:
+        """The text of these tokens, special ones at either end left out; None where it would give other tokens."""
+        specials = set(self._tokenizer.encode("").ids)
+        inner = list(tokens)
+        while inner and inner[0] in specials:
+            inner.pop(0)
+        while inner and inner[-1] in specials:
+            inner.pop()
+        if not inner:
+            return None
+        text = readable(self._decoder.decode(inner, skip_special_tokens=False))
+        again = self._tokenizer.encode(text, add_special_tokens=False)
+        return text if [token for piece in (again, *again.overflowing) for token in piece.ids] == inner else None
+
+    @cached_property
+    def _decoder(self) -> Tokenizer:
+        """The tokenizer that joins words as they were divided: the usual clean-up writes `don't` for `do not`."""
+        from tokenizers import decoders, models
+
+        found = self.whole()
+        if isinstance(found.model, models.WordPiece):
+            found.decoder = decoders.WordPiece(found.model.continuing_subword_prefix, cleanup=False)
+        return found
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
 
     def encode(self, texts: Sequence[str]) -> list[Tokenized]:
         encodings = self._tokenizer.encode_batch_fast([self._readable(text, self._reach) for text in texts])
@@ -105,6 +120,31 @@ class WindowTokenizer:
 
     def _short(self, pieces: Sequence[Encoding]) -> bool:
         return sum(len(piece.ids) for piece in pieces) < self._enough
+
+
+def loaded_tokenizer(files: ModelFiles) -> Tokenizer:
+    """The model's tokenizer, with what its other files change of it.
+
+    Raises:
+        EmbedderError: the file is damaged.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.normalizers import Sequence as InTurn
+
+    try:
+        tokenizer = Tokenizer.from_file(str(files.tokenizer))
+    # The library raises bare Exception for every kind of damage.
+    except Exception as error:
+        raise EmbedderError(
+            f"The tokenizer {files.tokenizer} cannot be read: {error}.",
+            hint="The model is damaged or half downloaded: fetch it again.",
+        ) from error
+    files.tokenizer_settings.change(tokenizer)
+    if files.recipe.lower_case:
+        inner = tokenizer.normalizer
+        tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
+    return tokenizer
 
 
 def cut(text: str, reach: int) -> str:

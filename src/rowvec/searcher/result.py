@@ -37,6 +37,8 @@ class SearchResult(Tabular):
     """The reranker has put the best hits into order. False where it gave no answer in time that could be used, and the
     order is that of the search alone; None where it was not asked."""
     rerank_ms: float = 0.0
+    rerank_problem: str = ""
+    """Why `reranked` is False, as a sentence."""
     facets: Facets | None = None
     """Counts over all rows that pass the filter. None where none were asked for."""
     total: int | None = None
@@ -63,6 +65,8 @@ class SearchResult(Tabular):
         }  # fmt: skip
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
+        if self.rerank_problem:
+            found["rerank_problem"] = self.rerank_problem
         if self.total is not None:
             found["total"] = self.total
         if self.facets is not None:

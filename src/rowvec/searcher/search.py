@@ -15,7 +15,7 @@ from typing import TypeVar
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter
-from rowvec.generations.lifecycle import live_embedder, live_rows, words
+from rowvec.generations.lifecycle import live_embedder, live_rows, live_spec, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
@@ -24,10 +24,10 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
-from rowvec.searcher.within import Within, both
-from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
+from rowvec.searcher.within import EVERY_ROW, Within, both
+from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec, existing
 from rowvec.support.tracing import span
-from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
+from rowvec.types import Fingerprint, Hit, Key, Ranked, State, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -96,14 +96,15 @@ class Searcher:
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher = cls(pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         searcher.check()
         return searcher
 
     def within(self, only: Filter) -> Searcher:
         """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
         limited = copy(self)
-        limited.only = self._limited(only)
+        # A filter that every row passes is none: an index answers faster without one.
+        limited.only = self.only if only == EVERY_ROW else self._limited(only)
         return limited
 
     def _limited(self, where: Filter | None) -> Filter | None:
@@ -129,11 +130,31 @@ class Searcher:
             self._known.live = self._look()
 
     def _look(self) -> _Live:
-        ledger, rows = live_rows(self.store, self.spec)
+        return self._opened(*live_rows(self.store, self.spec))
+
+    def _opened(self, ledger: Ledger, rows: RowsHandle) -> _Live:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
         return _Live(ledger.version, embedder, rows)
+
+    def _other(self, state: State) -> _Live:
+        """A generation that searches do not see unless they ask for it. Looked up each time: it may be swapped or
+        dropped while the live one stays.
+
+        Raises:
+            SearchError: there is none in that state.
+        """
+        version = self.store.live_version()
+        known = {each.state: each for each in self.store.generations(self.spec)}
+        if state not in known or known[state].fingerprint is None:
+            raise SearchError(
+                f"There is no {state} generation of {self.spec.pipeline!r}.",
+                hint=f"There is: {', '.join(sorted(known)) or 'none'}. `rowvec generations` lists them.",
+            )
+        chosen = known[state]
+        ledger = Ledger(True, True, chosen.fingerprint, settings=chosen.settings, version=version)
+        return self._opened(ledger, existing(self.store, live_spec(self.spec, ledger)))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -148,13 +169,13 @@ class Searcher:
             formers[made] = self.former(ledger)
         return formers[made]
 
-    def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
+    def _on_one_generation(self, answer: Callable[[_Live], T], state: State = State.LIVE) -> T:
         """An answer whose parts are all of the generation that its query was embedded for.
 
         Raises:
             StoreUnavailable: generations are swapped all the time.
         """
-        live = self._known.live or self._look_again(None)
+        live = (self._known.live or self._look_again(None)) if state is State.LIVE else self._other(state)
         for _ in range(MOST_SWAPS):
             try:
                 found = answer(self._seen(live))
@@ -165,7 +186,7 @@ class Searcher:
             else:
                 if self.store.live_version() == live.version:
                     return found
-            live = self._look_again(live)
+            live = self._look_again(live) if state is State.LIVE else self._other(state)
         raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
@@ -189,6 +210,7 @@ class Searcher:
         ranking: Ranking | None = None,
         rerank: bool | None = None,
         refine: Refine = PLAIN,
+        generation: State = State.LIVE,
     ) -> SearchResult:
         """The best `limit` rows for `query`; without a query the rows that pass the filter, in `refine.order`.
 
@@ -200,26 +222,22 @@ class Searcher:
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
             refine: facets, one hit a value, a page beyond the first.
+            generation: another one than that which searches see, to compare the two.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker; a facet, an order or a page that cannot be.
+                reranker; a facet, an order or a page that cannot be; there is no such generation.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         if query is None:
             return self.browse(limit=limit, where=where, passages=passages, refine=refine)
         check_query(query, limit)
         check_passages(passages)
-        if refine.order is not None:
-            raise SearchError(
-                "The hits of a query are ordered by their score, so that it takes no `order`.",
-                hint="Leave the query out to browse the rows in that order, or leave the order out.",
-            )
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=False)
         bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         asked = _Query(query, mode, where, exact, chosen)
-        about = (mode, query, exact, chosen, reranker is not None, refine.distinct)
+        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, generation)
 
         def answer(live: _Live) -> Found:
             began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
@@ -228,7 +246,7 @@ class Searcher:
             facets = _facets(live, bound, where) if bound.facets else None
             counted = time.perf_counter()
             top = reranker.top if reranker else 0
-            vector, embedded, found, hits = self._deep_enough(live, asked, bound, limit, top, explain)
+            vector, embedded, found, hits, whole = self._deep_enough(live, asked, bound, limit, top, explain)
             start = bound.first(hits)
             # A reranker may bring any of its hits onto a page that begins among them.
             read = hits[: top + limit if start < top else top] + hits[start : start + limit] if passages or top else []
@@ -236,20 +254,30 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             embed_ms = 1000 * (embedded - counted)
             return Found(
-                hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets
+                hits,
+                found,
+                texts,
+                language,
+                embed_ms,
+                1000 * (done - began) - embed_ms,
+                bound,
+                origin,
+                facets,
+                whole,
             )
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
-            result = finished(self._on_one_generation(answer), query, limit, passages, reranker, chosen)
+            found = self._on_one_generation(answer, generation)
+            result = finished(found, query, limit, passages, reranker, chosen)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
         return result
 
     def _deep_enough(
         self, live: _Live, asked: _Query, bound: Bound, limit: int, top: int, explain: bool
-    ) -> tuple[Vector | None, float, Candidates, list[Hit]]:
-        """The query's vector, when there was one, and all hits up to the end of the page.
+    ) -> tuple[Vector | None, float, Candidates, list[Hit], bool]:
+        """The query's vector, when there was one, all hits up to the end of the page, and whether there are no more.
 
         Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
         """
@@ -259,8 +287,9 @@ class Searcher:
             vector, made, found = self._candidates(live, asked, vector, depth, many)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
-            if found.ended or len(hits) >= bound.first(hits) + limit or not bound.looks_deeper:
-                return vector, embedded, found, hits
+            whole = found.ended and len(found.scores) <= many
+            if whole or not bound.looks_deeper or len(hits) >= bound.first(hits) + limit:
+                return vector, embedded, found, hits, whole
             many = depth * DEEPER
 
     def _candidates(
@@ -304,9 +333,7 @@ class Searcher:
         """
         check_limit(limit)
         check_passages(passages)
-        if refine.distinct is not None:
-            raise SearchError("One hit a value needs a query: without one, no row is better than another.")
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=True)
         about = ("browse", None if bound.order is None else bound.order.name)
 
         def answer(live: _Live) -> SearchResult:

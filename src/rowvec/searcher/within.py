@@ -14,6 +14,8 @@ from rowvec.filters import And, Facets, Filter, Order, Place
 from rowvec.stores.base import RowsHandle, TableSpec
 from rowvec.types import Column, Key, Ranked, StoredText, Vector
 
+EVERY_ROW = And(())
+
 
 @dataclass(frozen=True, slots=True)
 class Within:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
+from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
 from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
-from rowvec.types import Vector
-
-MAX_TEXTS = 2048
-"""In one request for embeddings, as at OpenAI."""
 
 
 def _searchable(query: str) -> str:
@@ -39,6 +34,10 @@ Passages = Annotated[
 Rerank = Annotated[
     bool | None,
     Field(description="False leaves out the pipeline's reranker. True is refused where there is none."),
+]
+WhichGeneration = Annotated[
+    Literal["live", "previous", "building"],
+    Field(description="Vectors of another generation than the live one, to compare the two."),
 ]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
@@ -93,6 +92,24 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class RankingChanges(Request):
+    """Other values for keys of `[search]` in rowvec.toml, for this search. What is left out stays as it is there."""
+
+    fusion: Annotated[Fusion, Field(description="How a hybrid search joins its halves.")] = "convex"
+    semantic_weight: Annotated[float, Field(ge=0, le=1, description="Of meaning; the words have the rest.")] = 0.6
+    static: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_EXPRESSION,
+            description="An expression over metadata columns: numbers, columns, functions, + - * /. Null for none.",
+            examples=["log(1 + downloads) / 20"],
+        ),
+    ] = None
+    static_weight: Annotated[float, Field(ge=0, le=MOST_WEIGHT)] = 0.2
+    decay: Annotated[str | None, Field(description="A date or timestamp column. Null for none.")] = None
+    half_life_days: Annotated[float | None, Field(gt=0, le=MOST_DAYS, description="Null for no decay.")] = None
+
+
 class PageRequest(Request):
     limit: Limit = 10
     filters: Filters | None = None
@@ -108,6 +125,12 @@ class SearchRequest(PageRequest):
     explain: Explain = False
     rerank: Rerank = None
     distinct: Distinct = None
+    ranking: RankingChanges | None = None
+    generation: WhichGeneration = "live"
+
+    @property
+    def changes(self) -> dict[str, Any] | None:
+        return None if self.ranking is None else self.ranking.model_dump(exclude_unset=True)
 
     @property
     def refine(self) -> Refine:
@@ -155,7 +178,11 @@ class Hit(BaseModel):
         None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
     )
     explain: dict[str, float | None] | None = Field(
-        None, description="The parts of the score: semantic, keyword, fused, static, decay, rerank, final."
+        None,
+        description="The parts of the score. semantic, keyword, static, decay, rerank: as they were measured."
+        " semantic_rank, keyword_rank: the place in each half, from 1. semantic_part, keyword_part, static_part,"
+        " rerank_part, capped_part: what each adds to the score after normalising, with its weight and the decay;"
+        " together they are the score. fused: the halves together. final: the score.",
     )
 
 
@@ -208,6 +235,7 @@ class SearchReply(BaseModel):
         " order is that of the search alone. Left out where it was not asked.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
+    rerank_problem: str | None = Field(None, description="Why `reranked` is false.")
     query_id: str | None = Field(None, description="For POST /events. Left out where no queries are logged.")
     total: int | None = Field(
         None, description="Rows that pass the filter. Given with facets, and for rows that are browsed."
@@ -223,89 +251,6 @@ class ErrorBody(BaseModel):
 
 class ErrorReply(BaseModel):
     error: ErrorBody
-
-
-def _texts(given: Any) -> Any:
-    if isinstance(given, list) and any(isinstance(item, int | list) for item in given):
-        raise ValueError("token arrays are not accepted, because another model's tokens mean nothing here; send text")
-    if isinstance(given, list) and not all(isinstance(item, str) for item in given):
-        raise ValueError("it must be a string or a list of strings")
-    if "" in (given if isinstance(given, list) else [given]):
-        raise ValueError("a text is empty")
-    return given
-
-
-class EmbeddingsRequest(BaseModel):
-    """OpenAI's request. Fields that only OpenAI uses, such as `user`, are accepted and ignored."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"example": {"input": ["brake pads", "disc rotor"]}})
-
-    input: Annotated[
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXTS)],
-        BeforeValidator(_texts),
-    ]
-    model: str | None = Field(None, description="Any name: the pipeline's model answers.")
-    encoding_format: Literal["float", "base64"] | None = Field("float", description="Null is as good as float.")
-    dimensions: int | None = Field(None, description="The model's own dimension, or nothing.")
-
-    @property
-    def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
-
-
-class Embedding(BaseModel):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str = Field(description="Numbers, or base64 of little-endian 32-bit floats.")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsReply(BaseModel):
-    object: Literal["list"]
-    data: list[Embedding]
-    model: str
-    usage: Usage
-
-
-def embeddings_reply(vectors: Sequence[Vector], tokens: int, model: str, encoding: str) -> dict[str, Any]:
-    def encoded(vector: Vector) -> list[float] | str:
-        if encoding == "base64":
-            return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-        values: list[float] = vector.tolist()
-        return values
-
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": encoded(vector)}
-            for index, vector in enumerate(vectors)
-        ],
-        "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
-
-
-class ModelInfo(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int = Field(description="Always 0: part of the format.")
-    owned_by: str
-
-
-class ModelsReply(BaseModel):
-    object: Literal["list"]
-    data: list[ModelInfo]
-
-
-def models_reply(models: Iterable[str]) -> dict[str, Any]:
-    """OpenAI's list of models, each once."""
-    data = [{"id": model, "object": "model", "created": 0, "owned_by": "rowvec"} for model in dict.fromkeys(models)]
-    return {"object": "list", "data": data}
 
 
 class PipelineHealth(BaseModel):
@@ -326,6 +271,28 @@ class MetadataColumn(BaseModel):
     type: str
 
 
+class RankingInfo(BaseModel):
+    """`[search]` of rowvec.toml."""
+
+    fusion: Fusion
+    semantic_weight: float
+    static: str | None
+    static_weight: float
+    decay: str | None
+    half_life_days: float | None
+
+
+class CardInfo(BaseModel):
+    """`[search.card]` of rowvec.toml: which columns have a role on the page."""
+
+    title: str | None
+    image: str | None
+    image_hosts: list[str]
+    url: str | None
+    snippet: str | None
+    fields: list[str]
+
+
 class PipelineInfo(BaseModel):
     name: str
     key: str
@@ -333,6 +300,12 @@ class PipelineInfo(BaseModel):
     dimension: int
     modes: list[str]
     columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may use.")
+    ranking: RankingInfo
+    reranks: bool = Field(description="It has a reranker.")
+    billed: bool = Field(
+        description="A query may cost money or time: its model is a paid service, or a reranker reads its hits."
+    )
+    card: CardInfo
 
 
 class PipelinesReply(BaseModel):
@@ -346,6 +319,7 @@ class RunInfo(BaseModel):
     outcome: str
     report: Mapping[str, Any]
     error: str | None
+    stopping: bool = Field(description="It was asked to stop, and has not ended yet.")
 
 
 class TotalsInfo(BaseModel):
@@ -354,6 +328,7 @@ class TotalsInfo(BaseModel):
     tokens: int
     cost: float = Field(description="US dollars.")
     outcomes: dict[str, tuple[int, float]] = Field(description="Of each outcome, how many runs and their seconds.")
+    rerank_cost: float = Field(description="US dollars that searches spent on a reranker, beside `cost`.")
 
 
 class IndexInfo(BaseModel):
@@ -374,19 +349,81 @@ class RefusalInfo(BaseModel):
     said: str
 
 
+class WaitingInfo(BaseModel):
+    rows: int
+    by: str = Field(description="What tells: the cursor column, or the number of rows.")
+    at_least: bool = Field(description="There may be more of them.")
+
+
+class VerdictInfo(BaseModel):
+    tone: Literal["good", "old", "busy", "warn"]
+    text: str = Field(description="One line; never `in step` without `as of`.")
+    reasons: list[str]
+
+
+class WorkInfo(BaseModel):
+    run: int
+    started_at: dt.datetime
+    phase: str
+    rows: int = Field(description="Rows that need nothing more.")
+    total: int | None
+    share: float | None = Field(description="Between 0 and 1.")
+    per_second: float = Field(description="Rows, over the last few seconds.")
+    seconds_left: float | None
+    failed: int
+    texts: int
+    tokens: int
+    cost: float = Field(description="US dollars.")
+    budget: float | None = Field(description="What `--max-cost` allows, in US dollars.")
+    seen_at: dt.datetime | None = Field(description="When the sync said so.")
+    holder: str | None = Field(description="Who holds the lock, and since when.")
+    stopping: bool
+
+
+class ReasonInfo(BaseModel):
+    rows: int
+    error: str
+    keys: list[int | str] = Field(description="Some of these rows.")
+    next_try: dt.datetime
+
+
+class GenerationInfo(BaseModel):
+    state: Literal["live", "building", "previous"]
+    fingerprint: dict[str, Any] | None
+    rows: int
+    failures: int
+    stale: int
+    bytes: int | None
+    since: dt.datetime
+    undone: bool
+    lost: int
+
+
 class StatusReply(BaseModel):
     pipeline: str
-    rows: int
-    current: int
-    coverage: float = Field(description="Rows with a current vector / rows that should have one.")
-    lag_seconds: float | None
+    verdict: VerdictInfo
+    as_of: dt.datetime | None = Field(
+        description="When the last sync of all rows began: `current` is true of that moment. Null before the first."
+    )
+    waiting: WaitingInfo | None = Field(description="Rows changed since then; null where nothing can tell.")
+    rows: int = Field(description="Rows that the source holds now.")
+    current: int = Field(description="Rows whose vector is that of their text, as of `as_of`.")
+    coverage: float = Field(description="`current` / `rows`.")
+    lag_seconds: float | None = Field(
+        description="Since when a row may be without a current vector, as far as is known; null where none is known."
+    )
+    settings_changed: str = Field(description='What the config says otherwise than at the last sync, or "".')
     failures: int
     stale: int
     truncated: int
     divided: int = Field(description="Rows that are cut into passages.")
     passages: int
     unfit: int = Field(description="Metadata values that are null because they do not fit their column.")
-    bytes: int
+    bytes: int = Field(description="Of the live generation, with its texts, passages and indexes.")
+    all_bytes: int = Field(description="Of all generations.")
+    generations: list[GenerationInfo]
+    work: WorkInfo | None = Field(description="The sync at work now.")
+    reasons: list[ReasonInfo] = Field(description="Why rows failed, the reason with most rows first.")
     model: str | None
     runs: list[RunInfo]
     totals: TotalsInfo

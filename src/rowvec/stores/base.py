@@ -15,12 +15,14 @@ from rowvec.types import (
     Check,
     Column,
     ColumnType,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Report,
     Run,
     Standing,
@@ -31,11 +33,18 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 RUNS_KEPT = 1_000
 """Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
 
+
+EVALUATIONS_KEPT = 100
+"""Results of `rowvec eval` per table; older ones are forgotten."""
+
+REPEATED_KEYS = 5
+"""Keys that are named of rows with one text."""
 
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
@@ -124,7 +133,7 @@ class GenerationStatus:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The runs over the life of a table; tokens and US dollars are those that were billed."""
+    """The runs over the life of a table, and its searches; tokens and US dollars are those that were billed."""
 
     runs: int = 0
     texts: int = 0
@@ -132,6 +141,8 @@ class Totals:
     cost: float = 0.0
     outcomes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Of each outcome, how many ended runs and their seconds."""
+    rerank_cost: float = 0.0
+    """What searches spent on a reranker; it is no part of `cost`."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -252,7 +263,19 @@ class LedgerHandle(Protocol):
         """
         ...
 
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        """When those rows got their vector or their metadata last; rows without a vector are left out."""
+        ...
+
     def status(self) -> GenerationStatus: ...
+
+    def truncated(self, limit: int) -> list[Key]:
+        """Keys of up to `limit` rows of whose text the model left something out, in the store's own order."""
+        ...
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        """Up to `limit` texts that more than one row has, the most frequent first, each with up to REPEATED_KEYS."""
+        ...
 
 
 class RowsHandle(Protocol):
@@ -433,19 +456,50 @@ class Store(Protocol):
         """
         ...
 
+    def holder(self) -> str | None:
+        """Who holds that lock now, and since when, in words; None where nobody does."""
+        ...
+
     def begin_run(self, pipeline: str) -> int:
         """Open the record of a run, after `prepare`; returns its number."""
         ...
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
-        """Bring the record of a run up to date; `outcome` "running" while it works."""
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        """Bring the record of a run up to date; `outcome` "running" while it works.
+
+        Returns True where somebody has asked a running one to stop.
+        """
+        ...
+
+    def ask_to_stop(self, run: int) -> None:
+        """Let the next `save_run` of a running run say that it was asked to stop."""
         ...
 
     def runs(self, limit: int = 10) -> list[Run]:
         """Latest first. A run whose process died is shown as "lost"."""
         ...
 
+    def spend(self, cost: float) -> None:
+        """Add US dollars to what searches spent on a reranker.
+
+        Raises:
+            StoreError: this user may not write, or the store is of an older rowvec.
+        """
+        ...
+
     def totals(self) -> Totals: ...
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
+
+        Args:
+            record: of values that JSON knows.
+        """
+        ...
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        """Latest first."""
+        ...
 
     def close(self) -> None: ...
 

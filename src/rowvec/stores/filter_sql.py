@@ -19,10 +19,10 @@ from rowvec.types import ColumnType
 Sql = tuple[str, list[Any]]
 """A condition, and the values of its placeholders in order."""
 
-LARGEST_FLOAT = "1.7976931348623157e308"
 SORTABLE = 21
 _OFFSET = 10**20
-_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
+_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.SAME})
+_ODD = re.compile(r'["\\\x00-\x1f\x7f]')
 _AT_ONCE = 2_000
 """Characters of the texts that one regular expression looks for."""
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
@@ -126,7 +126,7 @@ class Postgres:
         name = self.column(where, alias)
         match where.type:
             case ColumnType.NUMBER:
-                return f"case when abs({name}) <= {LARGEST_FLOAT} then {name} end"
+                return f"case when abs({name}) < 1e300 then {name} end"
             case ColumnType.DECIMAL:
                 return f"case when abs({name}) < 1e300 then {name}::double precision end"
             case ColumnType.DATE | ColumnType.TIMESTAMP:
@@ -139,6 +139,10 @@ class Postgres:
 
     def by_code_point(self, expression: str) -> str:
         return f'{expression} collate "C"'
+
+    def mean(self, expression: str) -> str:
+        # The server's avg() fails where the square of a number is too large for a float.
+        return f"(sum({expression}) / nullif(count({expression}), 0))::double precision"
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         # A list on the right: '[1]' @> '1' is true as well, but so is '1' @> '1'.
@@ -162,14 +166,26 @@ class Sqlite:
 
     def inside(self, name: str, where: Compare) -> Sql:
         """See `Postgres.inside`."""
-        path = "$" + "".join(f'."{step}"' for step in where.path)
+        kind, value, path = self._at(name, where.path)
         if where.op is Op.IS_NULL:
-            return f"json_extract({name}, ?)", [path]
+            return value, path
         kinds = {
             ColumnType.TEXT: "'text'", ColumnType.NUMBER: "'integer', 'real'", ColumnType.BOOLEAN: "'true', 'false'",
             ColumnType.ARRAY: "'array'",
         }[_known(where)]  # fmt: skip
-        return f"case when json_type({name}, ?) in ({kinds}) then json_extract({name}, ?) end", [path, path]
+        return f"case when {kind} in ({kinds}) then {value} end", [*path, *path]
+
+    def _at(self, name: str, path: tuple[str, ...]) -> tuple[str, str, list[Any]]:
+        """The type and the value of what is at the end of a path, and the values that each of the two takes."""
+        if not any(_ODD.search(step) for step in path):
+            return f"json_type({name}, ?)", f"json_extract({name}, ?)", ["$" + "".join(f'."{step}"' for step in path)]
+        # A path of SQLite cannot say every key.
+        joined, held = [], name
+        for at in range(len(path)):
+            joined.append(f"json_each({held}) as s{at}")
+            held = f"case s{at}.type when 'object' then s{at}.value end"
+        found = f"from {', '.join(joined)} where {' and '.join(f's{at}.key = ?' for at in range(len(path)))}"
+        return f"(select s{len(path) - 1}.type {found})", f"(select s{len(path) - 1}.value {found})", [*path]
 
     def is_null(self, name: str, where: Compare) -> str:
         # A number that is NaN is stored as null; a decimal is stored as its text.
@@ -242,8 +258,7 @@ class Sqlite:
         """See `Postgres.counted`."""
         name = self.operand(self.column(where, alias), where)
         if where.type in (ColumnType.NUMBER, ColumnType.DECIMAL):
-            largest = "1e300" if where.type is ColumnType.DECIMAL else LARGEST_FLOAT
-            return f"case when abs({name}) <= {largest} then {name} end"
+            return f"case when abs({name}) < 1e300 then {name} end"
         return name
 
     def text(self, expression: str) -> str:
@@ -251,6 +266,9 @@ class Sqlite:
 
     def by_code_point(self, expression: str) -> str:
         return expression
+
+    def mean(self, expression: str) -> str:
+        return f"avg({expression})"
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         """json_each walks objects and scalars too, and gives true as 1: the types are looked at."""
@@ -315,7 +333,8 @@ def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -
     if where.op is Op.IS_NULL:
         return dialect.is_null(name, where), inner
     kind = _known(where)
-    if where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT):
+    looks_for = where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT)
+    if looks_for or (where.op is Op.SAME and where.path):
         text, values = dialect.like(name, pattern(where))
         return text, [*inner, *values]
     if where.op is Op.CONTAINS:

@@ -13,13 +13,14 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, TableSpec, over_half
 from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
     Column,
     Document,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
@@ -29,6 +30,7 @@ from rowvec.types import (
     PastFailure,
     Ranked,
     Refusal,
+    Repeated,
     Run,
     ScoredPassage,
     Standing,
@@ -40,6 +42,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 from rowvec.words import analyzer
 
@@ -52,6 +55,7 @@ class Record:
     passages: tuple[Passage, ...] = ()
     kept: bool = True
     """Its text is kept for showing it."""
+    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 @dataclass(slots=True)
@@ -102,6 +106,10 @@ class Tables:
     generations: dict[State, Made] = field(default_factory=dict)
     swaps: int = 0
     runs: list[Run] = field(default_factory=list)
+    stops: set[int] = field(default_factory=set)
+    evaluations: list[Evaluated] = field(default_factory=list)
+    spent: float = 0.0
+    """US dollars, by searches on a reranker."""
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -214,7 +222,7 @@ class MemoryGeneration:
         for document in batch.updates:
             record = records.get(document.key)
             if record and record.document.text_hash == document.text_hash:
-                record.document = document
+                record.document, record.at = document, dt.datetime.now(dt.UTC)
                 record.kept |= self._made.spec.keeps_texts
                 self._list(document)
                 failures.pop(document.key, None)
@@ -295,6 +303,17 @@ class MemoryGeneration:
             divided=sum(record.passages != () for record in records.values()),
             unfit=sum(map(len, self._made.unfit.values())),
         )
+
+    def truncated(self, limit: int) -> list[Key]:
+        records: Mapping[Any, Record] = self._made.records
+        return sorted(key for key, record in records.items() if record.truncated)[:limit]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        by_text: dict[bytes, list[Any]] = {}
+        for key, record in self._made.records.items():
+            by_text.setdefault(record.document.text_hash, []).append(key)
+        groups = sorted((sorted(keys) for keys in by_text.values() if len(keys) > 1), key=len, reverse=True)
+        return [Repeated(len(keys), tuple(keys[:REPEATED_KEYS])) for keys in groups[:limit]]
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         record = self._made.records.get(key)
@@ -389,3 +408,7 @@ class MemoryGeneration:
         bound = None if where is None else bind(where, self._made.spec.metadata)
         found = {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
         return {key: values for key, values in found.items() if bound is None or matches(bound, values)}
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        records = self._made.records
+        return {key: Written(records[key].at, records[key].truncated) for key in keys if key in records}

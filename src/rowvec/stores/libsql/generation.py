@@ -10,7 +10,7 @@ import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
@@ -31,6 +31,7 @@ from rowvec.types import (
     PastFailure,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -38,6 +39,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 _KEYS = 1000
@@ -217,6 +219,25 @@ class LibsqlGeneration:
         index = found[0] if found else None
         return GenerationStatus(rows, failed, stale, truncated, size, parts, divided, unfit, index, f"SQLite {version}")
 
+    def truncated(self, limit: int) -> list[Key]:
+        sql = f"select {self._key} from {self.tables.vectors} where truncated order by {self._key} limit ?"
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, (limit,))]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        table = self.tables.vectors
+        sql = f"""select text_hash, count(*) from {table} where embedding is not null
+                  group by text_hash having count(*) > 1 order by 2 desc, min({self._key}) limit ?"""
+        some = f"select {self._key} from {table} where text_hash = ? order by {self._key} limit ?"
+        return [
+            Repeated(
+                rows,
+                tuple(
+                    key_of(key, self.spec.key_type) for (key,) in self._database.query(some, (text_hash, REPEATED_KEYS))
+                ),
+            )
+            for text_hash, rows in self._database.query(sql, (limit,))
+        ]
+
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         extra, more = self._condition(where)
         sql = f"select embedding from {self.tables.vectors} as t where {self._key} = ?{extra}"
@@ -292,6 +313,13 @@ class LibsqlGeneration:
         return {
             key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys, more)
+        }
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        sql = f"select {self._key}, updated_at, truncated from {self.tables.vectors} where {self._key} in"
+        return {
+            key: Written(dt.datetime.fromisoformat(at), bool(truncated))
+            for key, at, truncated in self._by_keys(sql, keys)
         }
 
     def texts(

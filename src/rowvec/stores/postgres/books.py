@@ -27,6 +27,7 @@ from rowvec.support.keys import key_of
 from rowvec.types import (
     ColumnType,
     Document,
+    Evaluated,
     Failure,
     Fingerprint,
     Key,
@@ -367,12 +368,40 @@ def run_mark(connection: Connection, scope: str, run: int) -> str | None:
     return None if found is None else f"{run} {found[0]}"
 
 
-def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
-    connection.execute(
-        "update rowvec.runs set report = %s, outcome = %s, error = %s,"
-        " ended_at = case when %s = 'running' then null else now() end where id = %s",
+def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> bool:
+    found = connection.execute(
+        "update rowvec.runs r set report = %s, outcome = %s, error = %s,"
+        " ended_at = case when %s = 'running' then null else now() end where id = %s"
+        " returning exists (select from rowvec.stops s where s.run = r.id)",
         [Jsonb(report.as_dict()), outcome, error, outcome, run],
-    )
+    ).fetchone()
+    asked = found == (True,)
+    if asked and outcome != "running":
+        connection.execute("delete from rowvec.stops where run = %s", [run])
+    return asked
+
+
+def ask_to_stop(connection: Connection, run: int) -> None:
+    connection.execute("insert into rowvec.stops values (%s) on conflict do nothing", [run])
+
+
+def _is_stopping(connection: Connection, run: int) -> bool:
+    if connection.execute("select to_regclass('rowvec.stops')").fetchone() == (None,):
+        return False  # A store that no sync of this version has seen yet.
+    return connection.execute("select from rowvec.stops where run = %s", [run]).rowcount > 0
+
+
+def save_evaluation(connection: Connection, scope: str, record: Mapping[str, Any]) -> None:
+    connection.execute("insert into rowvec.evaluations (scope, record) values (%s, %s)", [scope, Jsonb(dict(record))])
+    old = "select id from rowvec.evaluations where scope = %s order by id desc offset %s"
+    connection.execute(f"delete from rowvec.evaluations where id in ({old})", [scope, base.EVALUATIONS_KEPT])
+
+
+def evaluations(connection: Connection, scope: str, limit: int) -> list[Evaluated]:
+    if connection.execute("select to_regclass('rowvec.evaluations')").fetchone() == (None,):
+        return []
+    kept = "select made_at, record from rowvec.evaluations where scope = %s order by id desc limit %s"
+    return [Evaluated(*row) for row in connection.execute(kept, [scope, limit]).fetchall()]
 
 
 def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool) -> list[Run]:
@@ -383,16 +412,41 @@ def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool)
         [scope, limit],
     ).fetchall()
     return [
-        Run(number, pipeline, started, ended, "lost" if outcome == "running" and not locked else outcome, report, error)
+        Run(
+            number,
+            pipeline,
+            started,
+            ended,
+            "lost" if outcome == "running" and not locked else outcome,
+            report,
+            error,
+            stopping=outcome == "running" and locked and _is_stopping(connection, number),
+        )
         for number, pipeline, started, ended, outcome, report, error in rows
     ]
+
+
+def spend(connection: Connection, scope: str, cost: float) -> None:
+    """What searches spent on a reranker."""
+    connection.execute(
+        "insert into rowvec.spending as s (scope, cost) values (%s, %s)"
+        " on conflict (scope) do update set cost = s.cost + excluded.cost",
+        [scope, cost],
+    )
+
+
+def _spent(connection: Connection, scope: str) -> float:
+    if single(connection.execute("select to_regclass('rowvec.spending')::text"))[0] is None:
+        return 0.0
+    found = connection.execute("select cost from rowvec.spending where scope = %s", [scope]).fetchone()
+    return 0.0 if found is None else float(found[0])
 
 
 def totals(connection: Connection, scope: str) -> Totals:
     found = connection.execute(_TOTALS, {"scope": scope}).fetchall()
     runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
     outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
-    return Totals(runs, texts, tokens, float(cost), outcomes)
+    return Totals(runs, texts, tokens, float(cost), outcomes, _spent(connection, scope))
 
 
 # Sums

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,23 +12,24 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.filters import Facets, Filter, Order, Place, compares
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, guarding, schema
+from rowvec.stores.postgres import books, facet_index, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import one_snapshot, single
+from rowvec.stores.postgres.facet_index import FacetIndex
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
-from rowvec.stores.postgres.vector_index.indexes import Indexes
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,
@@ -48,6 +50,7 @@ from rowvec.types import (
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -55,6 +58,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 Connection = psycopg.Connection[Any]
@@ -106,6 +110,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._counts: tuple[float, FacetIndex | None] | None = None
         self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
@@ -226,9 +231,24 @@ class PostgresGeneration:
         def look(connection: Connection) -> GenerationStatus:
             found = books.of_table(connection, self.index.table)
             passages, divided, size = self.beside.sizes(connection)
-            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+            words = self.words.size(connection) if self.words is not None else 0
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size + words)
 
         return self._read(look)
+
+    def truncated(self, limit: int) -> list[Key]:
+        statement = sql.SQL("select {key} from {table} where {truncated} order by {key} limit %s").format(
+            key=self._key, **self.names.parts
+        )
+        return [key for (key,) in self._read(lambda c: c.execute(statement, [limit]).fetchall())]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        statement = sql.SQL(
+            "select count(*), (array_agg({key} order by {key}))[1:%s] from {table} where {embedding} is not null"
+            " group by {text_hash} having count(*) > 1 order by count(*) desc, min({key}::text) limit %s"
+        ).format(key=self._key, **self.names.parts)
+        found = self._read(lambda c: c.execute(statement, [REPEATED_KEYS, limit]).fetchall())
+        return [Repeated(rows, tuple(keys)) for rows, keys in found]
 
     # Search
 
@@ -333,10 +353,15 @@ class PostgresGeneration:
         return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
 
     def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        passing = Passing(self._table, self._passing(where), POSTGRES)
         stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+        kept = None if where is None else stored_filter(where, self._asked, self.spec)
+        used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
 
         def look(connection: Connection) -> Facets:
+            index = self._facet_index(connection)
+            part = index.fits if index is not None and used <= index.columns else ""
+            passing = Passing(self._table, self._passing(where), POSTGRES, part)
+
             def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
                 return connection.execute(text.encode(), values).fetchall()
 
@@ -344,6 +369,13 @@ class PostgresGeneration:
                 return count_facets(ask, passing, stored, names, most)
 
         return self._read(look)
+
+    def _facet_index(self, connection: Connection) -> FacetIndex | None:
+        """Looked up every few seconds only."""
+        now = time.monotonic()
+        if self._counts is None or now - self._counts[0] > INDEX_SECONDS:
+            self._counts = now, facet_index.find(connection, self.names, self.spec)
+        return self._counts[1]
 
     @property
     def _table(self) -> str:
@@ -371,6 +403,14 @@ class PostgresGeneration:
         )
         rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        moment = "updated_at" if self.names.column is None else "null::timestamp with time zone"
+        statement = sql.SQL(
+            "select {key}, {moment}, {truncated} from {table} where {key} = any(%s) and {embedding} is not null"
+        ).format(key=self._key, moment=sql.SQL(moment), **self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        return {key: Written(at, truncated) for key, at, truncated in rows}
 
     def texts(
         self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
