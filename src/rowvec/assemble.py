@@ -18,6 +18,7 @@ from rowvec.config import (
     kinds,
     load,
 )
+from rowvec.config.card import PLACEHOLDER
 from rowvec.config.kinds import Building
 from rowvec.documents.passages import Cutter
 from rowvec.documents.text import build_context, build_recipe
@@ -41,7 +42,7 @@ from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support import keys
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, ColumnType, Key
+from rowvec.types import Card, Column, ColumnType, Key
 
 
 @contextmanager
@@ -143,13 +144,15 @@ def _assembled(
             declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         passages=passages,
-        gate=_gate(declared),
+        gate=build_gate(declared),
         reranker=build_reranker(declared, store),
         query_embedder=build_query_embedder(loaded, declared, embedder),
+        card=build_card(declared),
     )
 
 
-def _gate(declared: PipelineConfig) -> Gate | None:
+def build_gate(declared: PipelineConfig) -> Gate | None:
+    """What a new generation has to pass; None where nothing is asked of it."""
     chosen = declared.eval
     return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
 
@@ -203,9 +206,27 @@ def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Emb
 
 def build_ranking(declared: PipelineConfig) -> Ranking:
     """Raises ConfigError when it names a column that is not metadata."""
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank"}))
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card"}))
     ranking.check(declared.store.metadata)
     return ranking
+
+
+def build_card(declared: PipelineConfig) -> Card:
+    """Raises ConfigError when it names a column that is not metadata."""
+    chosen, columns = declared.search.card, declared.store.metadata
+    if chosen is None:
+        return Card()
+    card = Card(**chosen.model_dump())
+    used = {"title": card.title, "image": card.image, "snippet": card.snippet}
+    for role, name in used.items():
+        if name is not None:
+            check_column(name, columns, f"search.card.{role}")
+    for name in card.fields:
+        check_column(name, columns, "search.card.fields")
+    placeholders = PLACEHOLDER.findall(card.url or "")
+    for name in placeholders or ([card.url] if card.url else []):
+        check_column(name, [*columns, declared.source.key, "id"], "search.card.url")
+    return card
 
 
 def build_reranker(declared: PipelineConfig, store: Store | None = None) -> Reranker | None:

@@ -7,7 +7,9 @@ from functools import partial
 
 from rowvec.assemble import assemble as assemble_whole
 from rowvec.assemble import (
+    build_card,
     build_embedder,
+    build_gate,
     build_query_embedder,
     build_ranking,
     build_reranker,
@@ -94,8 +96,10 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
+        gate=build_gate(declared),
         reranker=build_reranker(declared, store),
         query_embedder=build_query_embedder(loaded, declared, embedder),
+        card=build_card(declared),
     )
 
 

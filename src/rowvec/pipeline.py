@@ -15,7 +15,7 @@ from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.types import Document, Fingerprint, Key, Row
+from rowvec.types import Card, Document, Fingerprint, Key, Row
 
 
 class Former(Protocol):
@@ -60,6 +60,8 @@ class Pipeline:
     reranker: Reranker | None = None
     query_embedder: SeparateQueries | None = None
     """What embeds queries, where that is not what embeds rows."""
+    card: Card = field(default_factory=Card)
+    """How the page shows a row."""
 
     @property
     def searching(self) -> Embedder:

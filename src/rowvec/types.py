@@ -538,6 +538,32 @@ class FoundPassage(NamedTuple):
     """Where in `text` words of the query stand, in order, as pairs of characters."""
 
 
+class Written(NamedTuple):
+    """When a store wrote a row last, and whether its text was longer than the model's window."""
+
+    at: dt.datetime | None
+    """With a time zone; None in a table of the user's own, which has no column for it."""
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Roles of the metadata columns where a row is shown as a card; None where none is set.
+
+    Attributes:
+        url: a column, or an address with columns or the key in braces.
+        image_hosts: origins that pictures may come from.
+        fields: columns that are shown; empty for all.
+    """
+
+    title: str | None = None
+    image: str | None = None
+    image_hosts: tuple[str, ...] = ()
+    url: str | None = None
+    snippet: str | None = None
+    fields: tuple[str, ...] = ()
+
+
 class Hit(NamedTuple):
     key: Key
     score: float | None

@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
@@ -200,6 +200,8 @@ class ProjectPipeline:
         exact: bool = False,
         passages: int = 1,
         rerank: bool | None = None,
+        ranking: Mapping[str, Any] | None = None,
+        generation: Literal["live", "previous", "building"] = "live",
         facets: Sequence[str] = (),
         facet_limit: int = 10,
         distinct: str | None = None,
@@ -217,6 +219,9 @@ class ProjectPipeline:
             exact: compare every row instead of asking an approximate index.
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
+                `static`, `decay` or `half_life_days` switches that off.
+            generation: vectors of another generation than the live one, to compare the two.
             facets: metadata columns whose values are counted over all rows that pass the filter.
             facet_limit: number of values that a facet lists, at most 1,000.
             distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
@@ -225,13 +230,15 @@ class ProjectPipeline:
             order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker; a facet, an
-                order or a page that cannot be.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
+                generation; a ranking, a facet, an order or a page that cannot be.
             StoreError: there are no vectors yet.
         """
+        known = [column.name for column in self.searchable.spec.metadata]
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank,
+            passages=passages, rerank=rerank, generation=State(generation),
+            ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
             refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 

@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from rowvec.config.bases import EmbedderConfig, StoreConfig
+from rowvec.config.card import CardConfig
 from rowvec.config.fields import (
     Count,
     Language,
@@ -304,6 +305,8 @@ class SearchConfig(Section):
     """Age at which a row's score is halved."""
     rerank: RerankConfig | None = None
     """A service or a model that puts the best hits into a better order; its keys are below."""
+    card: CardConfig | None = None
+    """How the page shows a row; its keys are below."""
 
 
 class EvalConfig(Section):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
+from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
 from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
 
 
@@ -33,6 +34,10 @@ Passages = Annotated[
 Rerank = Annotated[
     bool | None,
     Field(description="False leaves out the pipeline's reranker. True is refused where there is none."),
+]
+WhichGeneration = Annotated[
+    Literal["live", "previous", "building"],
+    Field(description="Vectors of another generation than the live one, to compare the two."),
 ]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
@@ -87,6 +92,24 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class RankingChanges(Request):
+    """Other values for keys of `[search]` in rowvec.toml, for this search. What is left out stays as it is there."""
+
+    fusion: Annotated[Fusion, Field(description="How a hybrid search joins its halves.")] = "convex"
+    semantic_weight: Annotated[float, Field(ge=0, le=1, description="Of meaning; the words have the rest.")] = 0.6
+    static: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_EXPRESSION,
+            description="An expression over metadata columns: numbers, columns, functions, + - * /. Null for none.",
+            examples=["log(1 + downloads) / 20"],
+        ),
+    ] = None
+    static_weight: Annotated[float, Field(ge=0, le=MOST_WEIGHT)] = 0.2
+    decay: Annotated[str | None, Field(description="A date or timestamp column. Null for none.")] = None
+    half_life_days: Annotated[float | None, Field(gt=0, le=MOST_DAYS, description="Null for no decay.")] = None
+
+
 class PageRequest(Request):
     limit: Limit = 10
     filters: Filters | None = None
@@ -102,6 +125,12 @@ class SearchRequest(PageRequest):
     explain: Explain = False
     rerank: Rerank = None
     distinct: Distinct = None
+    ranking: RankingChanges | None = None
+    generation: WhichGeneration = "live"
+
+    @property
+    def changes(self) -> dict[str, Any] | None:
+        return None if self.ranking is None else self.ranking.model_dump(exclude_unset=True)
 
     @property
     def refine(self) -> Refine:
@@ -149,7 +178,11 @@ class Hit(BaseModel):
         None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
     )
     explain: dict[str, float | None] | None = Field(
-        None, description="The parts of the score: semantic, keyword, fused, static, decay, rerank, final."
+        None,
+        description="The parts of the score. semantic, keyword, static, decay, rerank: as they were measured."
+        " semantic_rank, keyword_rank: the place in each half, from 1. semantic_part, keyword_part, static_part,"
+        " rerank_part, capped_part: what each adds to the score after normalising, with its weight and the decay;"
+        " together they are the score. fused: the halves together. final: the score.",
     )
 
 
@@ -238,6 +271,28 @@ class MetadataColumn(BaseModel):
     type: str
 
 
+class RankingInfo(BaseModel):
+    """`[search]` of rowvec.toml."""
+
+    fusion: Fusion
+    semantic_weight: float
+    static: str | None
+    static_weight: float
+    decay: str | None
+    half_life_days: float | None
+
+
+class CardInfo(BaseModel):
+    """`[search.card]` of rowvec.toml: which columns have a role on the page."""
+
+    title: str | None
+    image: str | None
+    image_hosts: list[str]
+    url: str | None
+    snippet: str | None
+    fields: list[str]
+
+
 class PipelineInfo(BaseModel):
     name: str
     key: str
@@ -245,6 +300,12 @@ class PipelineInfo(BaseModel):
     dimension: int
     modes: list[str]
     columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may use.")
+    ranking: RankingInfo
+    reranks: bool = Field(description="It has a reranker.")
+    billed: bool = Field(
+        description="A query may cost money or time: its model is a paid service, or a reranker reads its hits."
+    )
+    card: CardInfo
 
 
 class PipelinesReply(BaseModel):

@@ -14,7 +14,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -193,10 +193,16 @@ def is_person(request: Request) -> bool:
 
 
 def _fields(request: Request) -> list[str]:
-    """The fields of the body that the route of a request takes."""
+    """The fields of the body that the route of a request takes; those of a field that is an object with its name."""
     body = getattr(request.scope.get("route"), "body_field", None)
-    model = body and body.field_info.annotation
-    return list(getattr(model, "model_fields", ()))
+    fields = getattr(body and body.field_info.annotation, "model_fields", {})
+    inner = [
+        f"{name}.{each}"
+        for name, field in fields.items()
+        for model in get_args(field.annotation)
+        for each in getattr(model, "model_fields", ())
+    ]
+    return [*fields, *inner]
 
 
 def _documented(description: str, message: str, hint: str | None = None) -> dict[str, Any]:

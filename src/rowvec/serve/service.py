@@ -14,18 +14,20 @@ from typing import Any
 
 from rowvec import filters
 from rowvec.errors import RowvecError, SearchError
+from rowvec.evaluation.judged import JudgementsFile
 from rowvec.generations.lifecycle import course, live_embedder
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status, Work
 from rowvec.pipeline_status import status as gather
 from rowvec.pipeline_status.work import work
+from rowvec.ranking import Ranking
 from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.stores.base import Ledger, RowsHandle
 from rowvec.support.keys import parse_key
 from rowvec.support.suggestions import suggestion
-from rowvec.types import ColumnType, Key, WriteBatch
+from rowvec.types import ColumnType, Key, State, WriteBatch
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -45,6 +47,7 @@ class Service:
     Args:
         cached_queries: number of latest queries whose vectors are kept.
         map_file: where `rowvec map` puts the map of the vectors.
+        judgements_file: where the page puts what people judge; None where it keeps nothing.
         schedule: when the pipeline is synced by itself: an interval, or a cron line.
     """
 
@@ -54,10 +57,12 @@ class Service:
         *,
         cached_queries: int = 4096,
         map_file: Path | None = None,
+        judgements_file: Path | None = None,
         schedule: dt.timedelta | str | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.map_file = map_file
+        self.judgements = JudgementsFile(judgements_file) if judgements_file else None
         self.schedule = schedule
         self.name = pipeline.name
 
@@ -159,12 +164,16 @@ class Service:
         passages: int = 0,
         rerank: bool | None = None,
         refine: Refine = PLAIN,
+        ranking: Mapping[str, Any] | None = None,
+        generation: str = "live",
     ) -> SearchResult:
         """
         Args:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
             refine: facets, one hit a value, a page beyond the first.
+            ranking: changes of the pipeline's ranking, as `Ranking.changed` takes them.
+            generation: live, previous or building.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -174,7 +183,7 @@ class Service:
         where = self._filter(conditions)
         return self._searcher.search(
             query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
-            refine=refine,
+            refine=refine, ranking=self.ranking(ranking), generation=State(generation),
         )  # fmt: skip
 
     def browse(
@@ -202,18 +211,31 @@ class Service:
             raise Problem(503, problem or "The reranker gave no answer that can be used.", retry_after=1)
         return scores
 
-    def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
+    def ranking(self, changes: Mapping[str, Any] | None) -> Ranking:
+        """The pipeline's ranking with those changes. Raises SearchError for one that it cannot have."""
+        spec, ranking = self.pipeline.spec, self.pipeline.ranking
+        return ranking.changed(changes, [column.name for column in spec.metadata]) if changes else ranking
+
+    def similar(
+        self,
+        key: str,
+        limit: int,
+        explain: bool = False,
+        passages: int = 0,
+        conditions: Mapping[str, Any] | str | None = None,
+    ) -> SearchResult:
         """
         Raises:
+            SearchError: the filter names something that does not exist.
             Problem: no such row, or a key of another type.
         """
         self.ready()
-        value = self._key(key)
+        value, where = self.key(key), self._filter(conditions)
         try:
-            return self._searcher.similar(value, limit=limit, explain=explain, passages=passages)
+            return self._searcher.similar(value, limit=limit, where=where, explain=explain, passages=passages)
         except SearchError as error:
             # The limit was checked before: this can only be a row without a vector.
-            raise self._unknown(key) from error
+            raise self.unknown(key) from error
 
     def row(self, key: str) -> tuple[Mapping[str, Any], str]:
         """The metadata of a row and its text, as far as that is kept.
@@ -222,10 +244,10 @@ class Service:
             Problem: no such row, or a key of another type.
         """
         self.ready()
-        value, rows = self._key(key), self._searcher.rows
+        value, rows = self.key(key), self._searcher.rows
         metadata = rows.metadata([value]).get(value)
         if metadata is None:
-            raise self._unknown(key)
+            raise self.unknown(key)
         kept = rows.texts([value]).get(value)
         return metadata, kept.text if kept else ""
 
@@ -237,17 +259,19 @@ class Service:
         found = rows.metadata(keys)
         return [found[key] for key in keys if key in found]
 
-    def _unknown(self, key: str) -> Problem:
+    def unknown(self, key: str) -> Problem:
+        """The answer to whoever asks for a row that there is not."""
         return Problem(404, f"There is no row {key[:100]!r} with a vector in {self.name!r}.")
 
-    def _key(self, text: str) -> Key:
+    def key(self, text: str) -> Key:
+        """A key as an address or a request names it. Raises Problem where no row can have it."""
         kind = self.pipeline.spec.key_type
         if "\0" in text:
-            raise self._unknown(text)
+            raise self.unknown(text)
         try:
             return parse_key(text, kind)
         except OverflowError:
-            raise self._unknown(text) from None
+            raise self.unknown(text) from None
         except ValueError:
             what = "an integer" if kind is ColumnType.INTEGER else "a UUID"
             raise Problem(422, f"The id {text[:100]!r} is not {what}, as the keys of {self.name!r} are.") from None

@@ -63,7 +63,9 @@ class _Key(PathConvertor):
 
 register_url_convertor("key", _Key())
 
-Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
+Where = Annotated[
+    str | None, Query(max_length=10_000, description="A filter as text or as JSON.", examples=["price < 100"])
+]
 
 
 def search_routes(pick: Pick) -> APIRouter:
@@ -122,11 +124,12 @@ def search_routes(pick: Pick) -> APIRouter:
         limit: Annotated[Limit, Query()] = 10,
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
+        where: Where = None,
         service: Service = Depends(pick),
     ) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.similar, id, limit, explain, passages)
-        return search_reply(result, context.searched(service, "similar", id, None, result))
+        result = await context.threads.run(service.similar, id, limit, explain, passages, where)
+        return search_reply(result, context.searched(service, "similar", id, where, result))
 
     return router
 
@@ -134,7 +137,7 @@ def search_routes(pick: Pick) -> APIRouter:
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     return await _search(
         request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank,
-        body.refine,
+        body.refine, body.changes, body.generation,
     )  # fmt: skip
 
 
@@ -149,9 +152,11 @@ async def _search(
     passages: int,
     rerank: bool | None,
     refine: Refine,
+    ranking: dict[str, Any] | None = None,
+    generation: str = "live",
 ) -> Response:
     context = context_of(request)
     result = await context.threads.run(
-        service.search, query, mode, limit, conditions, explain, passages, rerank, refine
+        service.search, query, mode, limit, conditions, explain, passages, rerank, refine, ranking, generation
     )
     return search_reply(result, context.searched(service, mode, query, conditions, result))
