@@ -340,7 +340,8 @@ def test_a_pointer_that_passes_asks_for_no_rows(page: Page) -> None:
       const { left, top, width, height } = canvas.getBoundingClientRect();
       for (let step = 0; step <= 40; step += 1) {
         const clientX = left + 30 + (step * (width - 60)) / 40;
-        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY: top + height / 2, pointerType: "mouse" }));
+        const where = { clientX, clientY: top + height / 2, pointerType: "mouse" };
+        canvas.dispatchEvent(new PointerEvent("pointermove", where));
       }
     }""")
     expect(page.locator("#card")).to_be_visible()
