@@ -256,7 +256,7 @@ def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
 class Everywhere(MemoryGeneration):
     """Has metadata for any key: embedding 100,000 rows would take the test's time and show nothing."""
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def metadata(self, keys: Sequence[Key], where: Any = None) -> dict[Key, Mapping[str, Any]]:
         known = rows(COUNT)
         return {key: known[int(key) % COUNT + 1] for key in keys}
 
