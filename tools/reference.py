@@ -77,8 +77,8 @@ def cli() -> str:
 def sections() -> dict[str, type[BaseModel]]:
     """The tables of a rowvec.toml, as they are written, and their models."""
     from rowvec.config import kinds, models
-    from rowvec.config.load import PARTS
     from rowvec.config.card import CardConfig
+    from rowvec.config.load import PARTS
     from rowvec.config.rerank import RerankConfig
     from rowvec.config.serve import QueriesConfig
     from rowvec.config.workers import ScheduleConfig, WorkersConfig

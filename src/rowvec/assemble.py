@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,7 @@ from rowvec.documents.passages import Cutter
 from rowvec.documents.text import build_context, build_recipe
 from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
+from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.gate import Gate
 from rowvec.generations.kept_settings import (
@@ -144,6 +146,7 @@ def _assembled(
         passages=passages,
         gate=build_gate(declared),
         reranker=build_reranker(declared, store),
+        query_embedder=build_query_embedder(loaded, declared, embedder),
         card=build_card(declared),
     )
 
@@ -191,6 +194,14 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
     """Raises EmbedderError when the model cannot be found, MissingExtraError when its library is not installed."""
     kind = kinds.get("embedder", declared.embedder.kind)
     return cast(Embedder, kind.build(declared.embedder, Building(declared.name, budget=budget)))
+
+
+def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Embedder) -> SeparateQueries | None:
+    """None where rows and queries have one embedder. Raises as `build_embedder`, and where dimensions differ."""
+    if declared.query_embedder is None:
+        return None
+    queries = build_embedder(replace(declared, embedder=declared.query_embedder))
+    return SeparateQueries(embedder, queries, loaded.state / f"{declared.name}.query_embedder.json")
 
 
 def build_ranking(declared: PipelineConfig) -> Ranking:

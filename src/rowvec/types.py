@@ -190,6 +190,8 @@ class Fingerprint:
     passages: str = ""
     """How a text that does not fit the window is cut into passages, as `PassageSettings.identity` says it; empty where
     a row has one vector and no more."""
+    params: str = ""
+    """What a service is told beside the text of a row, as JSON; empty for nothing."""
 
     @property
     def of_model(self) -> Fingerprint:

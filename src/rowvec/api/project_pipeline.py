@@ -16,7 +16,7 @@ from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.config.edit import set_search
-from rowvec.errors import ConfigError, StoreError
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
@@ -24,6 +24,7 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.searcher.fitting import Fit, fit
 from rowvec.searcher.kept import keep_evaluation
@@ -61,6 +62,11 @@ class ProjectPipeline:
 
     def __repr__(self) -> str:
         return f"<rowvec pipeline {self.name!r}>"
+
+    @property
+    def config(self) -> Path:
+        """The rowvec.toml that declares it."""
+        return self._project.config.path
 
     @property
     def assembled(self) -> Pipeline:
@@ -255,6 +261,30 @@ class ProjectPipeline:
             SearchError: there is no vector for that key.
         """
         return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
+
+    @method
+    def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:
+        """The texts of these rows, as they were embedded; without the rows that have none.
+
+        Raises:
+            StoreError: there are no vectors yet.
+        """
+        return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
+
+    @method
+    def rerank(self, query: str, texts: Sequence[str]) -> Scored:
+        """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
+
+        Without scores where it gave no answer in time that can be used; `problem` says why.
+
+        Raises:
+            SearchError: there is no reranker.
+        """
+        reranker = self.searchable.reranker
+        if reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
+        return reranker.scores(query, list(texts)) if texts else Scored([])
 
     @method
     def status(self) -> Status:

@@ -51,7 +51,8 @@ def search(
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         refine = Refine(facets, facet_limit, distinct, offset, after, order)
-        _check(lambda: refine.bound(pipeline.searchable.spec.metadata, pipeline.searchable.spec.key_type))
+        spec = pipeline.searchable.spec
+        _check(lambda: refine.bound(spec.metadata, spec.key_type, browses=query is None))
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
             passages=passages, rerank=rerank, ranking=changes, generation=state, facets=facets,

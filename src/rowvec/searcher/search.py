@@ -96,7 +96,7 @@ class Searcher:
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher = cls(pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         searcher.check()
         return searcher
 
@@ -233,12 +233,7 @@ class Searcher:
             return self.browse(limit=limit, where=where, passages=passages, refine=refine)
         check_query(query, limit)
         check_passages(passages)
-        if refine.order is not None:
-            raise SearchError(
-                "The hits of a query are ordered by their score, so that it takes no `order`.",
-                hint="Leave the query out to browse the rows in that order, or leave the order out.",
-            )
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=False)
         bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         asked = _Query(query, mode, where, exact, chosen)
@@ -338,9 +333,7 @@ class Searcher:
         """
         check_limit(limit)
         check_passages(passages)
-        if refine.distinct is not None:
-            raise SearchError("One hit a value needs a query: without one, no row is better than another.")
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=True)
         about = ("browse", None if bound.order is None else bound.order.name)
 
         def answer(live: _Live) -> SearchResult:

@@ -17,7 +17,7 @@ from rowvec.errors import ConfigError
 from rowvec.evaluation.query_log import QueryLog
 from rowvec.serve import problems
 from rowvec.serve.background import Background
-from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline
+from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline, pipeline_if_one
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
@@ -26,6 +26,7 @@ from rowvec.serve.routes.compare import compare_routes
 from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
 from rowvec.serve.routes.events import event_routes
 from rowvec.serve.routes.map import MapFile, map_routes
+from rowvec.serve.routes.rerank import rerank_routes
 from rowvec.serve.routes.row import row_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
@@ -86,9 +87,11 @@ def create_app(
     app.include_router(models_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
         app.include_router(search_routes(pick), prefix=prefix)
-        app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
         app.include_router(work_routes(pick), prefix=prefix)
+    for routes in (embeddings_routes, rerank_routes):
+        app.include_router(routes(pipeline_if_one))
+        app.include_router(routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
     maps = {name: MapFile(service, service.map_file) for name, service in services.items()}
     app.include_router(map_routes(maps))

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
 from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
 from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
-from rowvec.types import Vector
-
-MAX_TEXTS = 2048
-"""In one request for embeddings, as at OpenAI."""
 
 
 def _searchable(query: str) -> str:
@@ -263,89 +257,6 @@ class ErrorBody(BaseModel):
 
 class ErrorReply(BaseModel):
     error: ErrorBody
-
-
-def _texts(given: Any) -> Any:
-    if isinstance(given, list) and any(isinstance(item, int | list) for item in given):
-        raise ValueError("token arrays are not accepted, because another model's tokens mean nothing here; send text")
-    if isinstance(given, list) and not all(isinstance(item, str) for item in given):
-        raise ValueError("it must be a string or a list of strings")
-    if "" in (given if isinstance(given, list) else [given]):
-        raise ValueError("a text is empty")
-    return given
-
-
-class EmbeddingsRequest(BaseModel):
-    """OpenAI's request. Fields that only OpenAI uses, such as `user`, are accepted and ignored."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"example": {"input": ["brake pads", "disc rotor"]}})
-
-    input: Annotated[
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXTS)],
-        BeforeValidator(_texts),
-    ]
-    model: str | None = Field(None, description="Any name: the pipeline's model answers.")
-    encoding_format: Literal["float", "base64"] | None = Field("float", description="Null is as good as float.")
-    dimensions: int | None = Field(None, description="The model's own dimension, or nothing.")
-
-    @property
-    def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
-
-
-class Embedding(BaseModel):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str = Field(description="Numbers, or base64 of little-endian 32-bit floats.")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsReply(BaseModel):
-    object: Literal["list"]
-    data: list[Embedding]
-    model: str
-    usage: Usage
-
-
-def embeddings_reply(vectors: Sequence[Vector], tokens: int, model: str, encoding: str) -> dict[str, Any]:
-    def encoded(vector: Vector) -> list[float] | str:
-        if encoding == "base64":
-            return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-        values: list[float] = vector.tolist()
-        return values
-
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": encoded(vector)}
-            for index, vector in enumerate(vectors)
-        ],
-        "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
-
-
-class ModelInfo(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int = Field(description="Always 0: part of the format.")
-    owned_by: str
-
-
-class ModelsReply(BaseModel):
-    object: Literal["list"]
-    data: list[ModelInfo]
-
-
-def models_reply(models: Iterable[str]) -> dict[str, Any]:
-    """OpenAI's list of models, each once."""
-    data = [{"id": model, "object": "model", "created": 0, "owned_by": "rowvec"} for model in dict.fromkeys(models)]
-    return {"object": "list", "data": data}
 
 
 class PipelineHealth(BaseModel):

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -69,7 +69,7 @@ class Service:
         def former(ledger: Ledger) -> CachedQueries:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
-        embedder = CachedQueries(pipeline.embedder, cached_queries)
+        embedder = CachedQueries(pipeline.embedder, cached_queries, pipeline.searching)
         self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
@@ -196,6 +196,20 @@ class Service:
         """The rows that pass the filter, in an order. Raises as `search` does."""
         self.ready()
         return self._searcher.browse(limit=limit, where=self._filter(conditions), passages=passages, refine=refine)
+
+    def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """How well each text answers the query, as the pipeline's reranker says; more is better.
+
+        Raises:
+            Problem: there is no reranker, or it gave no answer in time that can be used.
+        """
+        if self.pipeline.reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise Problem(404, f"The pipeline {self.name!r} has no reranker.", hint)
+        scores, problem = self.pipeline.reranker.scores(query, texts)
+        if scores is None:
+            raise Problem(503, problem or "The reranker gave no answer that can be used.", retry_after=1)
+        return scores
 
     def ranking(self, changes: Mapping[str, Any] | None) -> Ranking:
         """The pipeline's ranking with those changes. Raises SearchError for one that it cannot have."""
@@ -377,3 +391,21 @@ def choose(services: Mapping[str, Service], name: str | None) -> Service:
         names = ", ".join(services)
         raise Problem(400, "There are several pipelines.", f"Ask /pipelines/NAME/… with one of: {names}.")
     return next(iter(services.values()))
+
+
+def choose_by_model(services: Mapping[str, Service], model: str | None) -> Service:
+    """The service that a request of an OpenAI client means, whose `model` may name a pipeline or the model of one.
+
+    Raises:
+        Problem: 404 for an unknown name, 400 where there are several and the name does not say which.
+    """
+    if model is None or model in services:
+        return choose(services, model)
+    found = [each for each in services.values() if each.embedder.fingerprint.model == model]
+    if not found:
+        hint = "Name a pipeline, or a model that GET /v1/models lists."
+        raise Problem(404, f"No pipeline, and no model of one, is called {model[:100]!r}.", hint, param="model")
+    if len({each.embedder.fingerprint for each in found}) > 1:
+        names = ", ".join(each.name for each in found)
+        raise Problem(400, f"Several pipelines have the model {model[:100]!r}.", f"Name one: {names}.", param="model")
+    return found[0]

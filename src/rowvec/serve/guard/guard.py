@@ -18,7 +18,7 @@ from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem, is_person
+from rowvec.serve.problems import OPENAI_PATH, Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
@@ -96,7 +96,7 @@ class Guard:
             if status:
                 raise  # Half an answer is out: only a broken connection can show it to the caller.
             problem = Problem(500, f"It failed: id {incident}.", "The server's log has the details under this id.")
-            await problem.response()(scope, receive, sending)
+            await problem.response(scope["path"])(scope, receive, sending)
         finally:
             self._metrics.request(scope, status, time.perf_counter() - began)
 
@@ -105,7 +105,7 @@ class Guard:
             most = self._admit(scope)
         except Problem as refusal:
             person = refusal.status_code == 401 and is_person(Request(scope))
-            response = self._page(Request(scope), 401) if person else refusal.response()
+            response = self._page(Request(scope), 401) if person else refusal.response(scope["path"])
             await response(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
@@ -132,8 +132,7 @@ class Guard:
                 raise caller.refusal
             if not caller.whole and not opens(path):
                 raise Problem(403, "A search token does not open this.", "It opens searches. Use the API key.")
-        embeds = path.endswith("/v1/embeddings")
-        most = self._settings.max_embeddings_body if embeds else self._settings.max_body
+        most = self._settings.max_embeddings_body if OPENAI_PATH.match(path) else self._settings.max_body
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise too_large(most)
