@@ -125,7 +125,13 @@ class SearchRequest(PageRequest):
     explain: Explain = False
     rerank: Rerank = None
     distinct: Distinct = None
-    ranking: RankingChanges | None = None
+    ranking: RankingChanges | None = Field(
+        None,
+        description="Other values for keys of [search] in rowvec.toml, for this search: `fusion`, `semantic_weight`,"
+        " `static`, `static_weight`, `decay`, `half_life_days`. What is left out stays as it is there; null switches"
+        " `static`, `decay` and `half_life_days` off.",
+        examples=[{"semantic_weight": 0.8}],
+    )
     generation: WhichGeneration = "live"
 
     @property
