@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from rowvec.errors import StoreError
 from rowvec.filters import Filter
 from rowvec.stores.base import GenerationStatus, TableSpec
 from rowvec.stores.columns import stored_filter
-from rowvec.stores.libsql import books, guarding, migrations, passages, search, write
+from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
-from rowvec.stores.libsql.database import Database, Values
+from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
@@ -68,6 +68,7 @@ class LibsqlGeneration:
         self.spec, self._asked = spec, asked
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
+        self._words = words.KeptWords(database, tables, spec)
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
@@ -141,6 +142,7 @@ class LibsqlGeneration:
             *entries,
             *write.others(self.tables, self.spec, batch, listed=self._may_list_unfit(batch)),
             *passages.statements(self.tables, self.spec, batch),
+            *self._words.statements(batch),
             *books.saving_progress(self.tables, batch),
         ]
         if not statements:
@@ -157,6 +159,7 @@ class LibsqlGeneration:
                     guarding.explain(self._database, self.tables, error, self._location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
+        self._words.confirm()
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
 
     def _may_list_unfit(self, batch: WriteBatch) -> bool:
@@ -242,6 +245,12 @@ class LibsqlGeneration:
     def _filter(self, where: Filter | None) -> Filter | None:
         return None if where is None else stored_filter(where, self._asked, self.spec)
 
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        return search.holding(self._database, self.tables, self.spec, words)
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        return self._words.parts(known)
+
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         columns = self.spec.metadata
         names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
@@ -254,6 +263,10 @@ class LibsqlGeneration:
 
     def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
         return passages.texts(self._database, self.tables, self.spec, self._metric, keys, vector)
+
+    def tidied(self) -> list[Statement]:
+        """The statements that make few what many writes have left behind."""
+        return self._words.tidied()
 
     def auditor(self) -> LibsqlAuditor:
         return LibsqlAuditor(self._database, self.tables, self.index, self.spec)

@@ -13,12 +13,14 @@ from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted
-from rowvec.stores.libsql.write import marks, vector_in
+from rowvec.stores.libsql.write import chunks, marks, vector_in
 from rowvec.support.keys import key_of
 from rowvec.types import Key, Ranked, Vector
-from rowvec.words import analyzer
+from rowvec.words import PLAIN, analyzer
 
 METRICS = ("cosine", "l2", "ip")
+_WORDS = 100
+"""That are counted in one statement."""
 
 
 def scan(
@@ -124,3 +126,17 @@ def keyword(
     )
     keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)
+
+
+def holding(database: Database, tables: Tables, spec: TableSpec, words: Sequence[str]) -> dict[str, int]:
+    """How many rows hold each word; those that none holds are left out."""
+    asked = {word: " OR ".join(f'"{term}"' for term in analyzer(spec.language or PLAIN).query(word)) for word in words}
+    known = {word: terms for word, terms in asked.items() if terms}
+    if spec.language is None or not known:
+        return {}
+    found: dict[str, int] = {}
+    for part in chunks(list(known), _WORDS):
+        each = f"select ?, (select count(*) from {tables.keywords} where {tables.keywords} match ?)"
+        values = tuple(value for word in part for value in (word, known[word]))
+        found |= dict(database.query(" union all ".join([each] * len(part)), values))
+    return {word: count for word, count in found.items() if count}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -153,6 +153,7 @@ class PostgresGeneration:
         writer = self._writer
 
         def work(connection: Connection) -> int:
+            new_words: list[str] = []
             with connection.transaction():
                 self._fence.hold(connection, self._location)
                 if batch.guard is not None:
@@ -170,6 +171,9 @@ class PostgresGeneration:
                     texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)
                     self.words.upsert(connection, [each.key for each in texts], [each.text for each in texts])
                     self.words.delete(connection, batch.deletes)
+                    if self.spec.keeps_words:
+                        seen = [*(entry.document for entry in written), *batch.updates]
+                        new_words = self.words.kept_words.add(connection, [each.text for each in seen])
                 if not self.names.column:
                     # A table of the user's own holds its columns, not copies of them.
                     self._books.write_unfit(connection, self._written(batch, written, updated), batch.deletes)
@@ -178,6 +182,8 @@ class PostgresGeneration:
                 self._books.save_progress(connection, batch.positions, batch.offsets)
                 reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
             reached(Step.DELETE_AFTER_COMMIT if batch.deletes else Step.WRITE_AFTER_COMMIT)
+            if self.words is not None:
+                self.words.kept_words.confirm(new_words)
             return len(batch.entries) - len(written)
 
         return self._write(work)
@@ -282,6 +288,20 @@ class PostgresGeneration:
 
         hits = self._read(look)
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        index = self.words
+        return {} if index is None else self._read(lambda c: index.holding(c, words))
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        index = self.words
+
+        def look(connection: Connection) -> dict[int, str] | None:
+            if index is None or not index.kept_words.exists(connection):
+                return None
+            return index.kept_words.parts(connection, known)
+
+        return self._read(look)
 
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._asked.metadata]

@@ -3,6 +3,7 @@
     <table>__documents   key -> number of its current version, and that version's length in words
     <table>__segments    one row per write: versions written, change of live documents and words
     <table>__postings    (word, segment) -> packed entries: version, occurrences, length
+    <table>__words       the words as they are written, where they are kept (see kept_words.py)
 
 A write appends one segment and gives each text a new version number; a delete forgets the number. Entries of
 a forgotten number are dead: they take space until `rebuild` drops them, and are never a hit. So no two writers
@@ -32,6 +33,7 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.connect import one_snapshot
+from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.support.identifiers import shortened
@@ -58,6 +60,8 @@ CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 SPARE, SPARE_TO_FILTER = 1.5, 4
 """Of more hits than those need, this many times as many are looked up: up to a third of all versions is dead."""
+LOOKED_AT, LONGEST = 32, 2**31 - 1
+"""Entries of a word in each segment that are looked at, to see whether one is alive; then all of them."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
@@ -83,6 +87,7 @@ class KeywordIndex:
         self.key_type = key_type
         self.language = language
         schema, name = table
+        self.kept_words = KeptWords(schema, family or name)
         self._parts: dict[str, sql.Composable] = {
             "table": sql.Identifier(schema, name),
             "key": sql.Identifier(key),
@@ -132,14 +137,16 @@ class KeywordIndex:
 
     def drop(self, conn: Connection) -> None:
         with conn.transaction():
-            brief_lock(conn, self.tables)
+            brief_lock(conn, [*self.tables, self.kept_words.table])
             conn.execute(self._sql("drop"))
+            self.kept_words.drop(conn)
 
     def rename(self, conn: Connection, name: str) -> KeywordIndex:
         """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
         for side in TABLES:
             rename = sql.SQL("alter table if exists {} rename to {}")
             conn.execute(rename.format(self._parts[side], sql.Identifier(shortened(name, f"__{side}"))))
+        self.kept_words.rename(conn, name)
         return KeywordIndex((self.table[0], name), self.key, self.key_type, self.language)
 
     def upsert(self, conn: Connection, keys: Sequence[Key], texts: Sequence[str]) -> None:
@@ -210,6 +217,22 @@ class KeywordIndex:
             documents, scores = documents[allowed], scores[allowed]
             best = _best(scores, limit)
             return self._hits(conn, documents[best], scores[best], limit, condition, params)
+
+    def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
+        """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
+        count until they are dropped, but a word that only they hold is none."""
+        terms = {word: list(analyzer(self.language).query(word)) for word in words}
+        wanted = list({term for found in terms.values() for term in found})
+        counts: dict[str, int] = {}
+        # A few entries of each segment tell it for nearly every term.
+        for looked_at in (LOOKED_AT, LONGEST) if wanted else ():
+            rows = conn.execute(self._sql("holding"), {"words": wanted, "looked_at": looked_at}).fetchall()
+            counts |= {term: count for term, count, alive in rows if alive}
+            wanted = [term for term, _, alive in rows if not alive]
+            if not wanted:
+                break
+        found = {word: max((counts.get(term, 0) for term in its), default=0) for word, its in terms.items()}
+        return {word: count for word, count in found.items() if count}
 
     def rebuild(self, conn: Connection) -> None:
         """Merge all segments into one, without dead entries; searches and writes go on meanwhile.

@@ -112,6 +112,14 @@ from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint fr
 join {postings} p on p.word = asked.word
 order by p.word
 
+-- name: holding
+-- Of each word how many entries it has, and whether one of those that are looked at is alive.
+select p.word, (sum(length(p.entries)) / 8)::bigint, bool_or(exists (
+    select from generate_series(0, least(length(p.entries) / 8, %(looked_at)s) - 1) as n
+    join {documents} d on d.document = ('x' || encode(substring(p.entries from n * 8 + 1 for 4), 'hex'))::bit(32)::integer
+))
+from {postings} p where p.word = any(%(words)s::text[]) group by p.word
+
 -- name: segments
 select array_agg(segment) from {segments}
 

@@ -1,0 +1,106 @@
+"""Typos in a query: words that no row holds become words that rows hold."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+
+from rowvec.stores.base import GenerationHandle
+from rowvec.words import PLAIN, analyzer
+from rowvec.words.vocabulary import Vocabulary, edits_of
+from rowvec.words.written import LONGEST, Word, words_of
+
+MOST_WORDS = 200
+"""Distinct words of a query that are looked at: as many as keyword search reads."""
+MOST_UNKNOWN = 8
+"""Words of a query that no row holds. A query with more is of something else, or in another language."""
+MOST_NEAR = 200
+"""Words that one may be a typo of, of which the most frequent is looked for."""
+HELD_SECONDS = 60.0
+"""A word that a row holds counts as held for so long."""
+REMEMBERED = 50_000
+
+
+class Speller:
+    """Corrects queries for the rows of one generation. Safe to use from several threads.
+
+    The words of the rows are read when a query first has a word that no row holds, and from then on only what is new.
+    """
+
+    def __init__(self, rows: GenerationHandle) -> None:
+        self._rows = rows
+        self._analyzer = analyzer(rows.spec.language or PLAIN)
+        self._held: dict[str, float] = {}
+        self._vocabulary = Vocabulary()
+        self._parts: set[int] = set()
+        self._reading = threading.Lock()
+
+    def corrected(self, query: str) -> str | None:
+        """The query with its typos corrected; None where there is nothing to correct.
+
+        A word is one if no row holds it, in any of its forms, and it has no digit. It becomes the word of the rows that
+        has the fewest edits from it, then the one that most rows hold, then the first in the alphabet. Up to one edit
+        is corrected from 5 letters on, up to two from 9.
+        """
+        asked = [word for word in words_of(query) if edits_of(word.text) and len(word.text) <= LONGEST]
+        unknown = self._unknown(list(dict.fromkeys(word.text for word in asked))[:MOST_WORDS])
+        if not 0 < len(unknown) <= MOST_UNKNOWN or not self._read():
+            return None
+        meant = self._meant(unknown)
+        return _replaced(query, asked, meant) if meant else None
+
+    def _unknown(self, words: list[str]) -> list[str]:
+        """Those that no row holds; stop words are in the rows or might be."""
+        now = time.monotonic()
+        unsure = [word for word in words if now - self._held.get(word, -HELD_SECONDS) >= HELD_SECONDS]
+        held = self._rows.holding(unsure) if unsure else {}
+        unknown = [word for word in unsure if word not in held and self._analyzer.query(word)]
+        if len(self._held) > REMEMBERED:
+            self._held = {}
+        self._held.update(dict.fromkeys(set(unsure).difference(unknown), now))
+        return unknown
+
+    def _read(self) -> bool:
+        """Bring the vocabulary up to date; False where the rows' words are not kept."""
+        with self._reading:
+            parts = self._rows.kept_words(self._parts)
+            for part, words in (parts or {}).items():
+                self._vocabulary.add(words.split())
+                self._parts.add(part)
+            return parts is not None
+
+    def _meant(self, unknown: Iterable[str]) -> dict[str, str]:
+        near = {word: _nearest(self._vocabulary.near(word)) for word in unknown}
+        held = self._rows.holding(list({each for its in near.values() for each in its}))
+        # A stop word says nothing about a row: it comes last among equals.
+        held |= {each: 0 for its in near.values() for each in its if not self._analyzer.query(each)}
+        chosen = {word: _best(its, held) for word, its in near.items()}
+        return {word: best for word, best in chosen.items() if best is not None}
+
+
+def _nearest(edits: Mapping[str, int]) -> dict[str, int]:
+    return dict(sorted(edits.items(), key=lambda each: (each[1], each[0]))[:MOST_NEAR])
+
+
+def _best(edits: Mapping[str, int], held: Mapping[str, int]) -> str | None:
+    """
+    Args:
+        held: how many rows hold each word.
+    """
+    return min(
+        (each for each in edits if each in held), key=lambda each: (edits[each], -held[each], each), default=None
+    )
+
+
+def _replaced(query: str, asked: Iterable[Word], meant: Mapping[str, str]) -> str:
+    parts, end = [], 0
+    for word in asked:
+        if word.text in meant:
+            parts += [query[end : word.start], _in_case(meant[word.text], query[word.start : word.end])]
+            end = word.end
+    return "".join([*parts, query[end:]])
+
+
+def _in_case(word: str, typed: str) -> str:
+    return word.upper() if typed.isupper() else word.title() if typed.istitle() else word
