@@ -131,6 +131,7 @@ def _assembled(
             recipe=recipe.fingerprint,
             settings=kept(declared, source, metadata),
             keeps_texts=declared.store.texts,
+            keeps_words=declared.search.keeps_words,
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
@@ -142,6 +143,7 @@ def _assembled(
         passages=passages,
         gate=_gate(declared),
         reranker=build_reranker(declared),
+        typos=declared.search.typos,
     )
 
 
@@ -191,7 +193,7 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
 
 def build_ranking(declared: PipelineConfig) -> Ranking:
     """Raises ConfigError when it names a column that is not metadata."""
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank"}))
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "typos"}))
     ranking.check(declared.store.metadata)
     return ranking
 

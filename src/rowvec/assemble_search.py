@@ -84,11 +84,13 @@ def _searching(
             recipe=ledger.recipe,
             settings=ledger.settings,
             keeps_texts=declared.store.texts,
+            keeps_words=declared.search.keeps_words,
         ),
         ranking=ranking,
         former=former,
         passages=passages,
         reranker=build_reranker(declared),
+        typos=declared.search.typos,
     )
 
 

@@ -57,6 +57,8 @@ class Pipeline:
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
     reranker: Reranker | None = None
+    typos: bool = False
+    """Searches correct words that no row holds."""
 
     @property
     def documents(self) -> Callable[[Row], Document]:

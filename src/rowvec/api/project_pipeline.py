@@ -188,6 +188,7 @@ class ProjectPipeline:
         exact: bool = False,
         passages: int = 1,
         rerank: bool | None = None,
+        typos: bool | None = None,
     ) -> SearchResult:
         """The best rows for a query.
 
@@ -199,14 +200,16 @@ class ProjectPipeline:
             exact: compare every row instead of asking an approximate index.
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            typos: correct words that no row holds, or search as written. None does what `search.typos` says.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker,
+                words that are not kept for typos.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank,
+            passages=passages, rerank=rerank, typos=typos,
         )  # fmt: skip
 
     @method

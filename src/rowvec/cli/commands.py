@@ -25,6 +25,7 @@ from rowvec.cli.options import (
     PipelineOption,
     Rerank,
     RetryFailed,
+    Typos,
     Where,
 )
 from rowvec.errors import ConfigError
@@ -234,6 +235,7 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
     passages: Passages = 1,
     rerank: Rerank = None,
+    typos: Typos = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
@@ -242,7 +244,7 @@ def search(
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, typos=typos, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 

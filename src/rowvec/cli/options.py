@@ -23,6 +23,10 @@ Rerank = Annotated[
     bool | None,
     typer.Option("--rerank/--no-rerank", help="Ask the reranker of search.rerank. Default: if there is one."),
 ]
+Typos = Annotated[
+    bool | None,
+    typer.Option("--typos/--no-typos", help="Correct words that no row holds. Default: as search.typos says."),
+]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]

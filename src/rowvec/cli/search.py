@@ -28,6 +28,7 @@ def search(
     exact: bool,
     passages: int,
     rerank: bool | None,
+    typos: bool | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
@@ -35,8 +36,10 @@ def search(
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank,
+            passages=passages, rerank=rerank, typos=typos,
         )  # fmt: skip
+        if result.corrected is not None and not as_json:
+            output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
 
 

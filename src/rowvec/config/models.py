@@ -392,8 +392,15 @@ class SearchConfig(Section):
     """A date or timestamp column: older rows count less."""
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
+    typos: bool = False
+    """Correct words of a query that no row holds, by the words of the rows, which are kept for that."""
     rerank: RerankConfig | None = None
     """A service that puts the best hits into a better order; its keys are below."""
+
+    @property
+    def keeps_words(self) -> bool:
+        """The store keeps the words of the rows as they are written."""
+        return self.typos
 
 
 class EvalConfig(Section):

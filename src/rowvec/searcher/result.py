@@ -36,6 +36,9 @@ class SearchResult(Tabular):
     """The reranker has put the best hits into order. False where it gave no answer in time that could be used, and the
     order is that of the search alone; None where it was not asked."""
     rerank_ms: float = 0.0
+    corrected: str | None = None
+    """What was searched for in place of the query, which has words that no row holds; None where nothing was
+    corrected."""
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [_row(hit) for hit in self.hits]
@@ -47,6 +50,8 @@ class SearchResult(Tabular):
             "execution_time_ms": round(self.embed_ms + self.search_ms + self.rerank_ms, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
+        if self.corrected is not None:
+            found["corrected"] = self.corrected
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
         return found

@@ -22,6 +22,7 @@ from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
 from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked, passages_of
+from rowvec.searcher.spelling import Speller
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
 from rowvec.types import Fingerprint, Hit, Key, StoredText, Vector
 
@@ -40,12 +41,15 @@ class _Live:
     version: str
     embedder: Embedder
     rows: GenerationHandle
+    speller: Speller
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
     """What one generation has for a query; nothing of a store is asked for afterwards."""
 
+    query: str
+    corrected: str | None
     hits: list[Hit]
     among: Candidates
     texts: Mapping[Key, StoredText]
@@ -75,6 +79,7 @@ class Searcher:
     Args:
         former: the model of a generation that `embedder` did not make.
         reranker: puts the best hits of each query into a better order.
+        typos: corrects words that no row holds, unless a search says otherwise.
     """
 
     store: Store
@@ -83,6 +88,7 @@ class Searcher:
     ranking: Ranking = field(default_factory=Ranking)
     former: Callable[[Ledger], Embedder] | None = None
     reranker: Reranker | None = None
+    typos: bool = False
     _live: _Live | None = field(default=None, init=False, repr=False)
     _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
     _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -94,7 +100,10 @@ class Searcher:
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
-        searcher = cls(pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher = cls(
+            pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos,
+        )  # fmt: skip
         searcher.check()
         return searcher
 
@@ -118,7 +127,7 @@ class Searcher:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
-        return _Live(ledger.version, embedder, rows)
+        return _Live(ledger.version, embedder, rows, Speller(rows))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -171,6 +180,7 @@ class Searcher:
         passages: int = 0,
         ranking: Ranking | None = None,
         rerank: bool | None = None,
+        typos: bool | None = None,
     ) -> SearchResult:
         """The best `limit` rows for `query`.
 
@@ -181,10 +191,11 @@ class Searcher:
             passages: maximum number of parts of its text that each hit shows, the best first.
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
+            typos: correct words that no row holds, or search as written. None does what the pipeline says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker.
+                reranker, `typos` where the words of the rows are not kept.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         check_query(query, limit)
@@ -192,26 +203,29 @@ class Searcher:
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         many = limit if reranker is None else max(limit, reranker.top)
         depth = max(DEPTH, many) if mode == "hybrid" or chosen.reorders else many
+        corrects = self._asked_typos(typos)
 
         def answer(live: _Live) -> _Found:
-            began, vector = time.perf_counter(), None
+            start = time.perf_counter()
+            corrected = live.speller.corrected(query) if corrects else None
+            began, vector, asked = time.perf_counter(), None, corrected or query
             if mode == "keyword":
                 embedded = began
-                found = Candidates.alone(live.rows.keyword(query, depth, where), mode)
+                found = Candidates.alone(live.rows.keyword(asked, depth, where), mode)
             elif mode == "semantic":
-                vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+                vector, embedded = live.embedder.embed_query(asked), time.perf_counter()
                 found = Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
             else:
-                vector, embedded, found = self._both_halves(live, query, depth, many, where, exact, chosen)
+                vector, embedded, found = self._both_halves(live, asked, depth, many, where, exact, chosen)
             hits = hits_of(live.rows, found, many, chosen, explain)
             read = max(limit if passages else 0, reranker.top if reranker else 0)
             texts = live.rows.texts([hit.key for hit in hits[:read]], vector) if read else {}
             done, language = time.perf_counter(), live.rows.spec.language
-            return _Found(hits, found, texts, language, 1000 * (embedded - began), 1000 * (done - embedded))
+            embed_ms, search_ms = 1000 * (embedded - began), 1000 * (done - embedded + began - start)
+            return _Found(asked, corrected, hits, found, texts, language, embed_ms, search_ms)
 
         # The reranker is paid: it is asked once the generation of the answer is settled.
-        found = self._on_one_generation(answer)
-        return _finished(found, query, limit, passages, reranker, chosen)
+        return _finished(self._on_one_generation(answer), limit, passages, reranker, chosen)
 
     def _both_halves(
         self,
@@ -243,6 +257,14 @@ class Searcher:
             )
         return None if rerank is False else self.reranker
 
+    def _asked_typos(self, typos: bool | None) -> bool:
+        if typos and not self.spec.keeps_words:
+            raise SearchError(
+                f"The pipeline {self.spec.pipeline!r} does not keep the words of its rows, which correct typos.",
+                hint="Set search.typos = true in rowvec.toml, then run `rowvec sync`.",
+            )
+        return self.typos if typos is None else typos
+
     def similar(
         self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
     ) -> SearchResult:
@@ -270,22 +292,23 @@ class Searcher:
             found = Candidates.alone(ranked, "semantic", without=key)
             hits = hits_of(live.rows, found, limit, self.ranking, explain)
             texts = live.rows.texts([hit.key for hit in hits], vector) if passages else {}
-            return _Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
+            search_ms = 1000 * (time.perf_counter() - began)
+            return _Found("", None, hits, found, texts, live.rows.spec.language, 0.0, search_ms)
 
-        return _finished(self._on_one_generation(answer), "", limit, passages, None, self.ranking)
+        return _finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
 
 
-def _finished(
-    found: _Found, query: str, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking
-) -> SearchResult:
+def _finished(found: _Found, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking) -> SearchResult:
     began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
-    asked = Asked.of(query, found.language) if passages or reranker else None
+    asked = Asked.of(found.query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
-        better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+        better = reranked(reranker, found.query, hits, found.among, found.texts, asked, ranking)
         hits, done = hits if better is None else better, better is not None
         rerank_ms = 1000 * (time.perf_counter() - began)
     hits = hits[:limit]
     if passages and asked is not None:
         hits = found.with_passages(hits, asked, passages)
     search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
-    return SearchResult(hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms)
+    return SearchResult(
+        hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms, found.corrected
+    )

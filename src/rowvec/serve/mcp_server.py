@@ -23,7 +23,7 @@ from rowvec import __version__
 from rowvec.errors import RowvecError
 from rowvec.searcher import Mode, SearchResult, title_column
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply
+from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply, Typos
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
@@ -130,13 +130,16 @@ class Tools:
         limit: Limit = 10,
         where: Where = None,
         passages: Passages = 1,
+        typos: Typos = None,
     ) -> SearchReply:
         """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
-        answer."""
+        answer. Where it corrected typos, `corrected` says what it searched for."""
         service = self._chosen(pipeline)
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        return _reply(await self._searched(service, mode, service.search, query, mode, limit, where, False, passages))
+        return _reply(
+            await self._searched(service, mode, service.search, query, mode, limit, where, False, passages, None, typos)
+        )
 
     async def similar(
         self,

@@ -39,6 +39,13 @@ Rerank = Annotated[
     bool | None,
     Field(description="False leaves out the pipeline's reranker. True is refused where there is none."),
 ]
+Typos = Annotated[
+    bool | None,
+    Field(
+        description="Correct words that no row holds; false searches as written. By default what the pipeline says."
+        " True is refused where the words of the rows are not kept."
+    ),
+]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
 
@@ -70,6 +77,7 @@ class SearchRequest(Request):
     explain: Explain = False
     passages: Passages = 1
     rerank: Rerank = None
+    typos: Typos = None
 
 
 class FilteredRequest(SearchRequest):
@@ -109,6 +117,11 @@ class SearchReply(BaseModel):
         None,
         description="The reranker put the best hits into order; false where it gave no usable answer in time, and the"
         " order is that of the search alone. Left out where it was not asked.",
+    )
+    corrected: str | None = Field(
+        None,
+        description="What was searched for in place of the query, which has words that no row holds. Left out where"
+        " nothing was corrected.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
 

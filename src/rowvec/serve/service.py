@@ -50,7 +50,9 @@ class Service:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
         embedder = CachedQueries(pipeline.embedder, cached_queries)
-        self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        self._searcher = Searcher(
+            pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker, pipeline.typos
+        )
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
@@ -123,11 +125,13 @@ class Service:
         explain: bool = False,
         passages: int = 0,
         rerank: bool | None = None,
+        typos: bool | None = None,
     ) -> SearchResult:
         """
         Args:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
+            typos: correct words that no row holds, or search as written; None does what the pipeline says.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -136,7 +140,7 @@ class Service:
         self.ready()
         where = self._filter(conditions)
         return self._searcher.search(
-            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank
+            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank, typos=typos
         )
 
     def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:

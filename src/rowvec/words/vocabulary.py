@@ -146,4 +146,5 @@ def _edits(word: Letters, others: Letters, most: int) -> list[int]:
                 best = np.where(swapped, np.minimum(best, before[j - 2] + np.int8(1)), best)
             row[j] = best
         before = last
-    return np.minimum(row[length], most + 1).tolist()
+    found: list[int] = np.minimum(row[length], most + 1).tolist()
+    return found

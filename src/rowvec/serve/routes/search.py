@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
@@ -22,6 +22,7 @@ from rowvec.serve.models import (
     SearchMode,
     SearchReply,
     SearchRequest,
+    Typos,
 )
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import search_reply
@@ -92,9 +93,11 @@ def search_routes(pick: Pick) -> APIRouter:
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
         rerank: Annotated[Rerank, Query()] = None,
+        typos: Annotated[Typos, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
-        return await _search(request, service, query, mode, limit, where, explain, passages, rerank)
+        asked = _Asked(query, mode, limit, where, explain, passages, rerank, typos)
+        return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
@@ -113,24 +116,28 @@ def search_routes(pick: Pick) -> APIRouter:
     return router
 
 
+class _Asked(NamedTuple):
+    """What a request asks, in the order that `Service.search` takes it."""
+
+    query: str
+    mode: Mode
+    limit: int
+    conditions: dict[str, Any] | str | None
+    explain: bool
+    passages: int
+    rerank: bool | None
+    typos: bool | None
+
+
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
-    return await _search(
-        request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank
-    )
+    asked = _Asked(
+        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.typos
+    )  # fmt: skip
+    return await _search(request, service, asked)
 
 
-async def _search(
-    request: Request,
-    service: Service,
-    query: str,
-    mode: Mode,
-    limit: int,
-    conditions: dict[str, Any] | str | None,
-    explain: bool,
-    passages: int,
-    rerank: bool | None,
-) -> Response:
+async def _search(request: Request, service: Service, asked: _Asked) -> Response:
     context = context_of(request)
-    result = await context.threads.run(service.search, query, mode, limit, conditions, explain, passages, rerank)
-    context.metrics.searched(service.name, mode, result)
+    result = await context.threads.run(service.search, *asked)
+    context.metrics.searched(service.name, asked.mode, result)
     return search_reply(result)

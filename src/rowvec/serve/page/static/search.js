@@ -24,6 +24,7 @@ function address(changes) {
   } else {
     set("query", query.value.trim());
     set("mode", mode());
+    set("typos", changes?.typos);
     const chosen = filters.read();
     set("filters", Object.keys(chosen).length && JSON.stringify(chosen));
   }
@@ -80,7 +81,10 @@ function show(state) {
 const search = () => askJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode()}`, {
   method: "POST",
   headers: { "Content-Type": "application/json" },
-  body: JSON.stringify({ query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true }),
+  body: JSON.stringify({
+    query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true,
+    ...(asWritten() && { typos: false }),
+  }),
   signal: running.signal,
 });
 
@@ -108,12 +112,21 @@ async function run(work, heading) {
   }
 }
 
+// Only where the address says so: a new search corrects typos again.
+const asWritten = () => new URLSearchParams(location.search).get("typos") === "no";
+
+function correction(reply) {
+  if (!reply.corrected) return [];
+  const link = make("a", { href: address({ typos: "no" }) }, `Search for “${query.value.trim()}” as written`);
+  return [make("span", { className: "corrected" }, "Searched for ", make("strong", {}, reply.corrected), ". ", link, ". ")];
+}
+
 function describe(reply, heading) {
   const count = reply.results.length;
   const filtered = Object.keys(filters.read()).length > 0;
   if (!count) {
     const advice = filtered && !heading ? "Loosen a filter, or say it in other words." : "Say it in other words.";
-    summary.replaceChildren(make("strong", {}, "Nothing found. "), advice);
+    summary.replaceChildren(...correction(reply), make("strong", {}, "Nothing found. "), advice);
     return;
   }
   const facts = [
@@ -122,7 +135,7 @@ function describe(reply, heading) {
     reply.exact ? "every row compared" : "from the index",
     ...(reply.complete ? [] : ["there may be more matching rows"]),
   ];
-  summary.replaceChildren(...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
+  summary.replaceChildren(...correction(reply), ...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
 }
 
 function submit() {
