@@ -127,7 +127,7 @@ class Searcher:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
-        return _Live(ledger.version, embedder, rows, Speller(rows))
+        return _Live(ledger.version, embedder, rows, Speller(rows, embedder))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -207,7 +207,7 @@ class Searcher:
 
         def answer(live: _Live) -> _Found:
             start = time.perf_counter()
-            corrected = live.speller.corrected(query) if corrects else None
+            corrected = live.speller.corrected(query, by_meaning=mode != "keyword") if corrects else None
             began, vector, asked = time.perf_counter(), None, corrected or query
             if mode == "keyword":
                 embedded = began

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 
+from rowvec.embedders.base import Embedder, knows
 from rowvec.stores.base import GenerationHandle
 from rowvec.words import PLAIN, analyzer
 from rowvec.words.vocabulary import Vocabulary, edits_of
@@ -28,24 +29,32 @@ class Speller:
     The words of the rows are read when a query first has a word that no row holds, and from then on only what is new.
     """
 
-    def __init__(self, rows: GenerationHandle) -> None:
+    def __init__(self, rows: GenerationHandle, embedder: Embedder) -> None:
         self._rows = rows
+        self._embedder = embedder
         self._analyzer = analyzer(rows.spec.language or PLAIN)
         self._held: dict[str, float] = {}
         self._vocabulary = Vocabulary()
         self._parts: set[int] = set()
         self._reading = threading.Lock()
 
-    def corrected(self, query: str) -> str | None:
+    def corrected(self, query: str, *, by_meaning: bool = True) -> str | None:
         """The query with its typos corrected; None where there is nothing to correct.
 
         A word is one if no row holds it, in any of its forms, and it has no digit. It becomes the word of the rows that
         has the fewest edits from it, then the one that most rows hold, then the first in the alphabet. Up to one edit
         is corrected from 5 letters on, up to two from 9.
+
+        Args:
+            by_meaning: a word that the model knows is no typo, though no row holds it: what it means can be found.
         """
         asked = [word for word in words_of(query) if edits_of(word.text) and len(word.text) <= LONGEST]
         unknown = self._unknown(list(dict.fromkeys(word.text for word in asked))[:MOST_WORDS])
-        if not 0 < len(unknown) <= MOST_UNKNOWN or not self._read():
+        if not 0 < len(unknown) <= MOST_UNKNOWN:
+            return None
+        known = knows(self._embedder, unknown) if by_meaning else set()
+        unknown = [word for word in unknown if word not in known]
+        if not unknown or not self._read():
             return None
         meant = self._meant(unknown)
         return _replaced(query, asked, meant) if meant else None

@@ -61,5 +61,9 @@ class CachedQueries:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
 
+    @property
+    def exact_tokens(self) -> bool:
+        return bool(getattr(self._embedder, "exact_tokens", False))
+
     def close(self) -> None:
         self._embedder.close()
