@@ -144,6 +144,7 @@ def _assembled(
         gate=_gate(declared),
         reranker=build_reranker(declared),
         typos=declared.search.typos,
+        prefix=declared.search.prefix,
     )
 
 
@@ -193,7 +194,7 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
 
 def build_ranking(declared: PipelineConfig) -> Ranking:
     """Raises ConfigError when it names a column that is not metadata."""
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "typos"}))
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "typos", "prefix"}))
     ranking.check(declared.store.metadata)
     return ranking
 

@@ -91,6 +91,7 @@ def _searching(
         passages=passages,
         reranker=build_reranker(declared),
         typos=declared.search.typos,
+        prefix=declared.search.prefix,
     )
 
 

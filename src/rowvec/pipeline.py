@@ -59,6 +59,8 @@ class Pipeline:
     reranker: Reranker | None = None
     typos: bool = False
     """Searches correct words that no row holds."""
+    prefix: bool = False
+    """Searches take the last word as the beginning of one."""
 
     @property
     def documents(self) -> Callable[[Row], Document]:

@@ -84,12 +84,13 @@ def search(
     passages: int = 1,
     rerank: bool | None = None,
     typos: bool | None = None,
+    prefix: bool | None = None,
 ) -> SearchResult:
     """The best rows for a query. Each call loads the model. See `ProjectPipeline.search`."""
     with Project(config) as project:
         return project.pipeline(pipeline).search(
             query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages,
-            rerank=rerank, typos=typos,
+            rerank=rerank, typos=typos, prefix=prefix,
         )  # fmt: skip
 
 

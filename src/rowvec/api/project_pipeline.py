@@ -189,6 +189,7 @@ class ProjectPipeline:
         passages: int = 1,
         rerank: bool | None = None,
         typos: bool | None = None,
+        prefix: bool | None = None,
     ) -> SearchResult:
         """The best rows for a query.
 
@@ -201,15 +202,17 @@ class ProjectPipeline:
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
             typos: correct words that no row holds, or search as written. None does what `search.typos` says.
+            prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
+                None does what `search.prefix` says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker,
-                words that are not kept for typos.
+                no words kept for `typos` or `prefix`.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos,
+            passages=passages, rerank=rerank, typos=typos, prefix=prefix,
         )  # fmt: skip
 
     @method

@@ -23,6 +23,7 @@ from rowvec.cli.options import (
     MaxCost,
     Passages,
     PipelineOption,
+    Prefix,
     Rerank,
     RetryFailed,
     Typos,
@@ -236,6 +237,7 @@ def search(
     passages: Passages = 1,
     rerank: Rerank = None,
     typos: Typos = None,
+    prefix: Prefix = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
@@ -244,7 +246,7 @@ def search(
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, typos=typos, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, typos=typos, prefix=prefix, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ def search(
     passages: int,
     rerank: bool | None,
     typos: bool | None,
+    prefix: bool | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
@@ -36,7 +37,7 @@ def search(
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos,
+            passages=passages, rerank=rerank, typos=typos, prefix=prefix,
         )  # fmt: skip
         if result.corrected is not None and not as_json:
             output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")

@@ -394,13 +394,15 @@ class SearchConfig(Section):
     """Age at which a row's score is halved."""
     typos: bool = False
     """Correct words of a query that no row holds, by the words of the rows, which are kept for that."""
+    prefix: bool = False
+    """Take the last word of a query as the beginning of a word, for results while somebody types."""
     rerank: RerankConfig | None = None
     """A service that puts the best hits into a better order; its keys are below."""
 
     @property
     def keeps_words(self) -> bool:
         """The store keeps the words of the rows as they are written."""
-        return self.typos
+        return self.typos or self.prefix
 
 
 class EvalConfig(Section):

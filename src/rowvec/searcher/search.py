@@ -22,9 +22,9 @@ from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
 from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked, passages_of
-from rowvec.searcher.spelling import Speller
+from rowvec.searcher.spelling import Reading, Speller
 from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
-from rowvec.types import Fingerprint, Hit, Key, StoredText, Vector
+from rowvec.types import Fingerprint, Hit, Key, Ranked, StoredText, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -80,6 +80,7 @@ class Searcher:
         former: the model of a generation that `embedder` did not make.
         reranker: puts the best hits of each query into a better order.
         typos: corrects words that no row holds, unless a search says otherwise.
+        prefix: takes the last word of a query as the beginning of one, unless a search says otherwise.
     """
 
     store: Store
@@ -89,6 +90,7 @@ class Searcher:
     former: Callable[[Ledger], Embedder] | None = None
     reranker: Reranker | None = None
     typos: bool = False
+    prefix: bool = False
     _live: _Live | None = field(default=None, init=False, repr=False)
     _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
     _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -102,7 +104,7 @@ class Searcher:
         former = partial(live_embedder, pipeline)
         searcher = cls(
             pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
-            pipeline.typos,
+            pipeline.typos, pipeline.prefix,
         )  # fmt: skip
         searcher.check()
         return searcher
@@ -181,6 +183,7 @@ class Searcher:
         ranking: Ranking | None = None,
         rerank: bool | None = None,
         typos: bool | None = None,
+        prefix: bool | None = None,
     ) -> SearchResult:
         """The best `limit` rows for `query`.
 
@@ -192,10 +195,12 @@ class Searcher:
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
             typos: correct words that no row holds, or search as written. None does what the pipeline says.
+            prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
+                None does what the pipeline says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker, `typos` where the words of the rows are not kept.
+                reranker, `typos` or `prefix` where the words of the rows are not kept.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         check_query(query, limit)
@@ -203,26 +208,28 @@ class Searcher:
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         many = limit if reranker is None else max(limit, reranker.top)
         depth = max(DEPTH, many) if mode == "hybrid" or chosen.reorders else many
-        corrects = self._asked_typos(typos)
+        typos, prefix = self._kept("typos", typos, self.typos), self._kept("prefix", prefix, self.prefix)
 
         def answer(live: _Live) -> _Found:
             start = time.perf_counter()
-            corrected = live.speller.corrected(query, by_meaning=mode != "keyword") if corrects else None
-            began, vector, asked = time.perf_counter(), None, corrected or query
+            read = Reading.plain(query)
+            if typos or prefix:
+                read = live.speller.read(query, typos=typos, prefix=prefix, by_meaning=mode != "keyword")
+            began, vector = time.perf_counter(), None
             if mode == "keyword":
                 embedded = began
-                found = Candidates.alone(live.rows.keyword(asked, depth, where), mode)
+                found = Candidates.alone(_by_words(live, read, depth, where), mode)
             elif mode == "semantic":
-                vector, embedded = live.embedder.embed_query(asked), time.perf_counter()
+                vector, embedded = live.embedder.embed_query(read.text), time.perf_counter()
                 found = Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
             else:
-                vector, embedded, found = self._both_halves(live, asked, depth, many, where, exact, chosen)
+                vector, embedded, found = self._both_halves(live, read, depth, many, where, exact, chosen)
             hits = hits_of(live.rows, found, many, chosen, explain)
-            read = max(limit if passages else 0, reranker.top if reranker else 0)
-            texts = live.rows.texts([hit.key for hit in hits[:read]], vector) if read else {}
+            shown = max(limit if passages else 0, reranker.top if reranker else 0)
+            texts = live.rows.texts([hit.key for hit in hits[:shown]], vector) if shown else {}
             done, language = time.perf_counter(), live.rows.spec.language
             embed_ms, search_ms = 1000 * (embedded - began), 1000 * (done - embedded + began - start)
-            return _Found(asked, corrected, hits, found, texts, language, embed_ms, search_ms)
+            return _Found(read.text, read.corrected, hits, found, texts, language, embed_ms, search_ms)
 
         # The reranker is paid: it is asked once the generation of the answer is settled.
         return _finished(self._on_one_generation(answer), limit, passages, reranker, chosen)
@@ -230,7 +237,7 @@ class Searcher:
     def _both_halves(
         self,
         live: _Live,
-        query: str,
+        query: Reading,
         depth: int,
         limit: int,
         where: Filter | None,
@@ -238,10 +245,10 @@ class Searcher:
         ranking: Ranking,
     ) -> tuple[Vector, float, Candidates]:
         """The query's vector, when there was one, and what both halves found, side by side."""
-        by_words = partial(live.rows.keyword, query, depth, where)
+        by_words = partial(_by_words, live, query, depth, where)
         beside = self._beside.submit(copy_context().run, by_words)
         try:
-            vector, embedded = live.embedder.embed_query(query), time.perf_counter()
+            vector, embedded = live.embedder.embed_query(query.text), time.perf_counter()
             semantic = live.rows.nearest(vector, depth, where, exact=exact)
         finally:
             # Nothing of a search works on after its end, and what no thread has begun is done in this one.
@@ -257,13 +264,13 @@ class Searcher:
             )
         return None if rerank is False else self.reranker
 
-    def _asked_typos(self, typos: bool | None) -> bool:
-        if typos and not self.spec.keeps_words:
+    def _kept(self, what: str, asked: bool | None, usual: bool) -> bool:
+        if asked and not self.spec.keeps_words:
             raise SearchError(
-                f"The pipeline {self.spec.pipeline!r} does not keep the words of its rows, which correct typos.",
-                hint="Set search.typos = true in rowvec.toml, then run `rowvec sync`.",
+                f"{what} needs the words of the rows, which the pipeline {self.spec.pipeline!r} does not keep.",
+                hint=f"Set search.{what} = true in rowvec.toml, then run `rowvec sync`.",
             )
-        return self.typos if typos is None else typos
+        return usual if asked is None else asked
 
     def similar(
         self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
@@ -296,6 +303,12 @@ class Searcher:
             return _Found("", None, hits, found, texts, live.rows.spec.language, 0.0, search_ms)
 
         return _finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
+
+
+def _by_words(live: _Live, query: Reading, depth: int, where: Filter | None) -> Ranked:
+    if query.last is None:
+        return live.rows.keyword(query.words, depth, where)
+    return live.rows.keyword(query.words, depth, where, last=query.last)
 
 
 def _finished(found: _Found, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking) -> SearchResult:

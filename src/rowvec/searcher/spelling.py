@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from rowvec.embedders.base import Embedder, knows
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import GenerationHandle, LastWord
 from rowvec.words import PLAIN, analyzer
+from rowvec.words.folding import folded
 from rowvec.words.vocabulary import Vocabulary, edits_of
-from rowvec.words.written import LONGEST, Word, words_of
+from rowvec.words.written import LONGEST, Word, last_of, words_of
 
 MOST_WORDS = 200
 """Distinct words of a query that are looked at: as many as keyword search reads."""
@@ -20,7 +22,29 @@ MOST_NEAR = 200
 """Words that one may be a typo of, of which the most frequent is looked for."""
 HELD_SECONDS = 60.0
 """A word that a row holds counts as held for so long."""
+READ_SECONDS = 2.0
+"""The words of the rows are read again after so long."""
 REMEMBERED = 50_000
+MOST_COMPLETIONS = 200
+"""Words that begin as the last one of a query, of which the most frequent are taken."""
+FORMS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A query as it is searched for."""
+
+    text: str
+    """By meaning."""
+    words: str
+    """By words, but for the last one."""
+    last: LastWord | None = None
+    corrected: str | None = None
+    """The query with its typos corrected; None where there are none."""
+
+    @classmethod
+    def plain(cls, query: str) -> Reading:
+        return cls(query, query)
 
 
 class Speller:
@@ -36,7 +60,40 @@ class Speller:
         self._held: dict[str, float] = {}
         self._vocabulary = Vocabulary()
         self._parts: set[int] = set()
+        self._read_at = -READ_SECONDS
         self._reading = threading.Lock()
+
+    def read(self, query: str, *, typos: bool, prefix: bool, by_meaning: bool = True) -> Reading:
+        """
+        Args:
+            typos: correct them.
+            prefix: take the last word as the beginning of one, unless a blank is behind it.
+        """
+        last = last_of(query) if prefix else None
+        if last is None:
+            corrected = self.corrected(query, by_meaning=by_meaning) if typos else None
+            return Reading(corrected or query, corrected or query, corrected=corrected)
+        forms = self._forms(last.text)
+        typed = query[last.start :]
+        begun = query[: last.start] if forms else query
+        corrected = self.corrected(begun, by_meaning=by_meaning) if typos else None
+        if corrected is not None:
+            begun = corrected
+            corrected += typed if forms else ""
+        if not forms:
+            # Not a word of letters, or no row holds one that begins so.
+            return Reading(begun, begun, LastWord(folded(last.text)), corrected)
+        whole = typed if forms[0] == last.text else forms[0]
+        return Reading(begun + whole, begun, LastWord(folded(last.text), (last.text, *forms)), corrected)
+
+    def _forms(self, word: str) -> list[str]:
+        """The words of the rows that begin so, the most frequent first; the word itself comes first of all."""
+        if not self._read():
+            return []
+        begun = self._vocabulary.starting(word, MOST_COMPLETIONS)
+        held = self._rows.holding(list(dict.fromkeys([word, *begun])))
+        found = sorted((each for each in begun if each in held), key=lambda each: (-held[each], each))[:FORMS]
+        return [word, *(each for each in found if each != word)] if word in held else found
 
     def corrected(self, query: str, *, by_meaning: bool = True) -> str | None:
         """The query with its typos corrected; None where there is nothing to correct.
@@ -71,13 +128,17 @@ class Speller:
         return unknown
 
     def _read(self) -> bool:
-        """Bring the vocabulary up to date; False where the rows' words are not kept."""
+        """Bring the vocabulary up to date, unless that was done just now; False where the rows' words are not kept."""
         with self._reading:
+            if time.monotonic() - self._read_at < READ_SECONDS:
+                return True
             parts = self._rows.kept_words(self._parts)
-            for part, words in (parts or {}).items():
-                self._vocabulary.add(words.split())
-                self._parts.add(part)
-            return parts is not None
+            if parts is None:
+                return False
+            self._vocabulary.add(word for words in parts.values() for word in words.split())
+            self._parts.update(parts)
+            self._read_at = time.monotonic()
+            return True
 
     def _meant(self, unknown: Iterable[str]) -> dict[str, str]:
         near = {word: _nearest(self._vocabulary.near(word)) for word in unknown}

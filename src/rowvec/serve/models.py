@@ -46,6 +46,13 @@ Typos = Annotated[
         " True is refused where the words of the rows are not kept."
     ),
 ]
+Prefix = Annotated[
+    bool | None,
+    Field(
+        description="Take the last word as the beginning of one, as while somebody types; a blank behind it ends it. By"
+        " default what the pipeline says. True is refused where the words of the rows are not kept."
+    ),
+]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
 
@@ -78,6 +85,7 @@ class SearchRequest(Request):
     passages: Passages = 1
     rerank: Rerank = None
     typos: Typos = None
+    prefix: Prefix = None
 
 
 class FilteredRequest(SearchRequest):

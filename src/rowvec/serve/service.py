@@ -51,8 +51,9 @@ class Service:
 
         embedder = CachedQueries(pipeline.embedder, cached_queries)
         self._searcher = Searcher(
-            pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker, pipeline.typos
-        )
+            pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos, pipeline.prefix,
+        )  # fmt: skip
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
@@ -126,12 +127,14 @@ class Service:
         passages: int = 0,
         rerank: bool | None = None,
         typos: bool | None = None,
+        prefix: bool | None = None,
     ) -> SearchResult:
         """
         Args:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
             typos: correct words that no row holds, or search as written; None does what the pipeline says.
+            prefix: take the last word as the beginning of one; None does what the pipeline says.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -140,7 +143,15 @@ class Service:
         self.ready()
         where = self._filter(conditions)
         return self._searcher.search(
-            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank, typos=typos
+            query,
+            mode=mode,
+            limit=limit,
+            where=where,
+            explain=explain,
+            passages=passages,
+            rerank=rerank,
+            typos=typos,
+            prefix=prefix,
         )
 
     def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:

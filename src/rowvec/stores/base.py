@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rowvec.errors import DeletionGuard, StoreError
 from rowvec.filters import Filter
@@ -84,6 +84,15 @@ class TableSpec:
     def has_passages(self) -> bool:
         """A row may have passages, with a vector each, beside its own."""
         return self.fingerprint is not None and self.fingerprint.passages != ""
+
+
+class LastWord(NamedTuple):
+    """The last word of a query that may not be typed to its end: one more word of the query, in many forms."""
+
+    beginning: str
+    """In lower case, without diacritics."""
+    forms: tuple[str, ...] = ()
+    """Words that it may become, as they are written. Their stems need not begin so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,8 +287,12 @@ class GenerationHandle(Protocol):
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
         ...
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too.
+
+        Args:
+            last: counts as one more word of the query, which a row holds that has a word that begins so.
+        """
         ...
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:

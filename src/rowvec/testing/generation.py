@@ -13,7 +13,7 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter, bind, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, LastWord, TableSpec, over_half
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
@@ -360,12 +360,18 @@ class MemoryGeneration:
             ScoredPassage(each.start, each.end, score) for each, score in zip(record.passages, scores, strict=True)
         )
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         if self._made.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
         words = analyzer(self._made.spec.language)
         texts = {key: words.terms(record.document.text) for key, record in self._made.records.items()}
-        scores = bm25(texts, words.query(query))
+        asked = words.query(query)
+        if last is not None:
+            others = {term for form in last.forms for term in words.query(form)}
+            for key, terms in texts.items():
+                texts[key] = [*terms, *("" for term in terms if term.startswith(last.beginning) or term in others)]
+            asked[""] = 1.0
+        scores = bm25(texts, asked)
         kept = set(self._matching(where))
         return ranked({key: score for key, score in scores.items() if key in kept}, limit)
 

@@ -6,10 +6,12 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from rowvec.words.tokens import Kind, Part, parts_of, pieces, spaced
+from rowvec.words.tokens import Kind, Part, parts_of, pieces, spaced, unspaced
 
 SHORTEST, LONGEST = 3, 64
 """Letters of a word that is kept."""
+BEGINNING = 2
+"""Characters of a word that is completed, at least."""
 LONGEST_TEXT = 100_000
 """Characters of a text whose words are kept: as many as keyword search reads."""
 REMEMBERED = 200_000
@@ -43,6 +45,20 @@ def words_of(query: str) -> Iterator[Word]:
         for part in _single(parts_of(piece)):
             if part.kind is Kind.WORD:
                 yield Word(part.text, start + part.start, start + part.end)
+
+
+def last_of(query: str) -> Word | None:
+    """The last word or code of a query, if it may not be typed to its end: no blank is behind it, and it has two
+    characters at least. Text of what is written without blanks between words has none."""
+    found = list(pieces(spaced(query)))
+    if not found or found[-1][1] + len(found[-1][0]) < len(query):
+        return None
+    piece, start = found[-1]
+    # What is put together from others, such as a code with its signs, is the longest.
+    part = max(parts_of(piece), key=lambda each: each.end - each.start, default=None)
+    if part is None or part.end < len(piece) or len(part.text) < BEGINNING or unspaced(part.text):
+        return None
+    return Word(part.text, start, len(query))
 
 
 def _single(parts: list[Part]) -> list[Part]:

@@ -17,6 +17,7 @@ from rowvec.serve.models import (
     FilteredRequest,
     Limit,
     Passages,
+    Prefix,
     QueryText,
     Rerank,
     SearchMode,
@@ -94,9 +95,10 @@ def search_routes(pick: Pick) -> APIRouter:
         passages: Annotated[Passages, Query()] = 1,
         rerank: Annotated[Rerank, Query()] = None,
         typos: Annotated[Typos, Query()] = None,
+        prefix: Annotated[Prefix, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
-        asked = _Asked(query, mode, limit, where, explain, passages, rerank, typos)
+        asked = _Asked(query, mode, limit, where, explain, passages, rerank, typos, prefix)
         return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
@@ -127,11 +129,13 @@ class _Asked(NamedTuple):
     passages: int
     rerank: bool | None
     typos: bool | None
+    prefix: bool | None
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     asked = _Asked(
-        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.typos
+        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.typos,
+        body.prefix,
     )  # fmt: skip
     return await _search(request, service, asked)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.filters import Filter
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_filter
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
@@ -239,8 +239,8 @@ class LibsqlGeneration:
             return {}
         return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where), last)
 
     def _filter(self, where: Filter | None) -> Filter | None:
         return None if where is None else stored_filter(where, self._asked, self.spec)

@@ -8,7 +8,7 @@ import numpy as np
 
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import LastWord, TableSpec
 from rowvec.stores.filter_sql import SQLITE, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
@@ -98,7 +98,13 @@ def scores(values: Sequence[float], metric: str, vector: Vector) -> list[float]:
 
 
 def keyword(
-    database: Database, tables: Tables, spec: TableSpec, query: str, limit: int, where: Filter | None
+    database: Database,
+    tables: Tables,
+    spec: TableSpec,
+    query: str,
+    limit: int,
+    where: Filter | None,
+    last: LastWord | None = None,
 ) -> Ranked:
     """Rows that hold any of the words, by FTS5's BM25 (k1 = 1.2, b = 0.75), which is negative there: less is better.
 
@@ -113,6 +119,8 @@ def keyword(
     for term, weight in analyzer(spec.language).query(query).items():
         # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.
         by_weight.setdefault(weight, []).append(f'"{term}"')
+    if last is not None:
+        by_weight.setdefault(1.0, []).extend(_begun(last, spec.language))
     if not by_weight:
         return Ranked([], [], exact=True, complete=True)
     key, words = f"t.{quoted(spec.key)}", tables.keywords
@@ -126,6 +134,13 @@ def keyword(
     )
     keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)
+
+
+def _begun(last: LastWord, language: str) -> list[str]:
+    """Words that begin so, and stems that do not, of which a form of the word is made."""
+    others = {term for form in last.forms for term in analyzer(language).query(form)}
+    beginning = last.beginning.replace('"', '""')
+    return [f'"{beginning}"*', *(f'"{term}"' for term in others if not term.startswith(last.beginning))]
 
 
 def holding(database: Database, tables: Tables, spec: TableSpec, words: Sequence[str]) -> dict[str, int]:

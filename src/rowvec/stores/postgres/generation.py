@@ -12,7 +12,7 @@ from psycopg import sql
 
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
-from rowvec.stores.base import GenerationStatus, TableSpec
+from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_filter
 from rowvec.stores.filter_sql import POSTGRES, compile_filter
 from rowvec.stores.index import IndexSpec
@@ -275,7 +275,7 @@ class PostgresGeneration:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         if self.words is None:
             raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
         condition = None if where is None else self._condition(where)
@@ -283,8 +283,8 @@ class PostgresGeneration:
 
         def look(connection: Connection) -> list[tuple[Key, float]]:
             if condition is None:
-                return words.search(connection, query, limit)
-            return words.search(connection, query, limit, condition.sql, condition.values)
+                return words.search(connection, query, limit, last=last)
+            return words.search(connection, query, limit, condition.sql, condition.values, last)
 
         hits = self._read(look)
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)

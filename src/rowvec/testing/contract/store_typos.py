@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from rowvec.stores.base import Store, TableSpec
+from rowvec.filters import Compare, Op, bind
+from rowvec.stores.base import LastWord, Store, TableSpec
 from rowvec.testing.contract.samples import SPEC, Opener, document, entry, rows, write
 from rowvec.types import ColumnType, Fingerprint, State, WriteBatch
 
@@ -139,3 +140,45 @@ def test_text_keys_and_odd_words(opened: Opener) -> None:
     assert {"łódź", "été", "quoted", "double", "drop", "table", "नमस्ते", "ñandú"} <= found
     assert not any(len(word) > 64 or "日" in word for word in found)
     assert rows(store, spec).holding(["lodz", "нет", "'", '"', "a b", "ñandu"]) == {"lodz": 1, "ñandu": 1}
+
+
+TYPED = (
+    entry(1, "wireless keyboard"),
+    entry(2, "keyboards with keys"),
+    entry(3, "key ring"),
+    entry(4, "wireless mouse"),
+    entry(5, "connection cable SABO-520067.C"),
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "last", "found"),
+    [
+        ("", LastWord("keyb"), {1, 2}),
+        ("", LastWord("key"), {1, 2, 3}),
+        ("wireless", LastWord("keyb"), {1, 2, 4}),
+        ("", LastWord("connectio", ("connectio", "connection")), {5}),
+        ("", LastWord("sabo5200"), {5}),
+        ("", LastWord("zzz"), set()),
+        ("mouse", LastWord("zzz"), {4}),
+        ("", LastWord('k" OR "mous'), set()),
+        ("", LastWord("'"), set()),
+    ],
+)
+def test_the_last_word_may_be_the_beginning_of_one(opened: Opener, query: str, last: LastWord, found: set[int]) -> None:
+    store = opened(SPEC)
+    write(store, *TYPED)
+    assert set(rows(store).keyword(query, 10, last=last).keys) == found
+
+
+def test_a_row_that_holds_more_words_of_the_query_comes_first(opened: Opener) -> None:
+    store = opened(SPEC)
+    write(store, *TYPED)
+    assert rows(store).keyword("wireless", 10, last=LastWord("keyb", ("keyb", "keyboard"))).keys[0] == 1
+
+
+def test_a_beginning_is_filtered_too(opened: Opener) -> None:
+    store = opened(SPEC)
+    write(store, *TYPED)
+    where = bind(Compare("name", Op.EQ, "key ring"), SPEC.metadata)
+    assert rows(store).keyword("", 10, where, last=LastWord("key")).keys == [3]

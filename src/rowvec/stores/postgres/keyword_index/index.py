@@ -19,6 +19,7 @@ Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -32,6 +33,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.base import LastWord
 from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
@@ -62,6 +64,8 @@ SPARE, SPARE_TO_FILTER = 1.5, 4
 """Of more hits than those need, this many times as many are looked up: up to a third of all versions is dead."""
 LOOKED_AT, LONGEST = 32, 2**31 - 1
 """Entries of a word in each segment that are looked at, to see whether one is alive; then all of them."""
+COMPLETIONS = 50
+"""Words that a last word may become."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
@@ -193,6 +197,7 @@ class KeywordIndex:
         limit: int,
         where: sql.Composable | None = None,
         params: Params = (),
+        last: LastWord | None = None,
     ) -> list[tuple[Key, float]]:
         """The best keys with their BM25 scores: any of the query's words counts; equal scores in key order.
 
@@ -201,12 +206,13 @@ class KeywordIndex:
 
         Args:
             where: a condition on the vector table, which it knows as `t`; its positional values are `params`.
+            last: one more word of the query; of the words that begin so, the most frequent `COMPLETIONS` count.
         """
-        if limit < 1 or not query.strip():
+        if limit < 1 or not (query.strip() or last):
             return []
         condition = where or sql.SQL("true")
         with one_snapshot(conn):
-            documents, scores = self._scores(conn, query)
+            documents, scores = self._scores(conn, query, last)
             least, spare = (CANDIDATES_TO_FILTER, SPARE_TO_FILTER) if where else (CANDIDATES, SPARE)
             best = _best(scores, max(least, int(spare * limit)))
             hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
@@ -265,12 +271,15 @@ class KeywordIndex:
         query = "select sum(pg_total_relation_size(name::regclass)) from unnest(%s::text[]) as name"
         return int(_first(conn.execute(query, [names])))
 
-    def _scores(self, conn: Connection, query: str) -> tuple[Documents, Scores]:
+    def _scores(self, conn: Connection, query: str, last: LastWord | None = None) -> tuple[Documents, Scores]:
         """Every version, dead or alive, that holds one of the query's words."""
         weights = analyzer(self.language).query(query)
-        if not weights:
-            return np.empty(0, np.intp), np.empty(0)
-        rows = conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
+        rows: list[Any] = []
+        if weights:
+            rows += conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
+        if last is not None:
+            weights[""] = 1.0
+            rows += conn.cursor(binary=True).execute(self._sql("beginning"), self._begun(last)).fetchall()
         if not rows:
             return np.empty(0, np.intp), np.empty(0)
         _, _, written, documents, words = rows[0]
@@ -290,6 +299,11 @@ class KeywordIndex:
             found.append(entries["document"].astype(np.intp))
             scores.append(count)
         return _summed(found, scores)
+
+    def _begun(self, last: LastWord) -> dict[str, Any]:
+        others = {term for form in last.forms for term in analyzer(self.language).query(form)}
+        behind = last.beginning + chr(sys.maxunicode)
+        return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
     def _hits(
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, where: sql.Composable, params: Params

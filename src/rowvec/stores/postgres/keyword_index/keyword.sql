@@ -112,6 +112,18 @@ from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint fr
 join {postings} p on p.word = asked.word
 order by p.word
 
+-- name: beginning
+-- The words that begin so, the most frequent of them, and others: all of them with their entries, as one word.
+with state as (
+    select sum(written)::bigint as written, sum(documents)::bigint as documents, sum(words)::bigint as words
+    from {segments}
+), begun as (
+    select word from {postings} where word >= %(first)s and word <= %(last)s
+    group by word order by sum(length(entries)) desc, word limit %(most)s
+)
+select ''::text, p.entries, state.* from state, {postings} p
+where p.word in (select word from begun union select unnest(%(others)s::text[]))
+
 -- name: holding
 -- Of each word how many entries it has, and whether one of those that are looked at is alive.
 select p.word, (sum(length(p.entries)) / 8)::bigint, bool_or(exists (
