@@ -17,6 +17,7 @@ from rowvec.cli import search
 from rowvec.errors import SearchError
 from rowvec.pipeline import Pipeline
 from rowvec.serve import Service
+from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from tests.integration.serve_rig import application, client_of, product_pipeline
 
@@ -27,8 +28,12 @@ TYPO, MEANT = "braek pads", "brake pads"
 def products() -> Pipeline:
     """Corrects typos and takes beginnings when asked; the rows were synced before their words were kept."""
     made = product_pipeline(count=60)
+    assert preview(made).note == ""
     made = dataclasses.replace(made, spec=dataclasses.replace(made.spec, keeps_words=True), typos=True)
-    assert sync(made).updated == 60
+    assert "passes every row once" in preview(made).note
+    report = sync(made)
+    assert (report.updated, report.texts) == (60, 0)
+    assert preview(made).note == ""
     return made
 
 

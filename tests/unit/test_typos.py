@@ -120,12 +120,13 @@ class Rows:
     """A pipeline in memory whose texts the test says."""
 
     def __init__(self, *texts: str, spec: TableSpec = KEPT) -> None:
-        self.store, self.spec, self.asked = MemoryStore(), spec, list[str]()
+        self.store, self.spec = MemoryStore(), spec
+        self.asked: list[str] = []
         self.rows = self.store.prepare(spec)
         self.rows.write(WriteBatch([entry(key, text) for key, text in enumerate(texts, 1)]))
 
-    def searcher(self, **options: bool) -> Searcher:
-        return Searcher(self.store, Listening(self.asked), self.spec, **options)
+    def searcher(self, *, typos: bool = False, prefix: bool = False) -> Searcher:
+        return Searcher(self.store, Listening(self.asked), self.spec, typos=typos, prefix=prefix)
 
 
 class Listening(HashEmbedder):

@@ -15,7 +15,7 @@ from rowvec.generations.kept_settings import column_changes
 from rowvec.generations.lifecycle import Course, course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
 from rowvec.syncing.divided import divided
@@ -103,7 +103,8 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     present = generation.count() if generation is not None else 0
     reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
-    result = Preview(reading.comparison, reading.incremental, chosen.note or "", refusal=refusal)
+    note = " ".join(filter(None, (chosen.note, _words_to_keep(pipeline.spec, generation))))
+    result = Preview(reading.comparison, reading.incremental, note, refusal=refusal)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
@@ -127,6 +128,15 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
             _add_missing(result, pipeline, generation, gone, options.selection, stop)
         result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
+
+
+def _words_to_keep(spec: TableSpec, generation: GenerationHandle | None) -> str:
+    if generation is None or not spec.keeps_words or spec.language is None or generation.kept_words() is not None:
+        return ""
+    return (
+        "The words of the rows are not kept yet, by which searches correct typos. The sync passes every row once to"
+        " keep them, and embeds nothing for that."
+    )
 
 
 def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:
