@@ -39,7 +39,7 @@ from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import ColumnType, Document, Entry, WriteBatch
+from rowvec.types import ColumnType, Document, Entry, Key, WriteBatch
 from rowvec.words import analyzer
 from rowvec.words.vocabulary import edits_of
 from rowvec.words.written import words_of
@@ -87,7 +87,7 @@ def quality(state: Path, _: argparse.Namespace) -> Iterator[Found]:
         sets = [{key: spoiled(query, dice) for key, query in collection.queries.items()} for _ in range(SPOILED)]
 
         def score(queries: Mapping[str, str], mode: Mode, typos: bool) -> float:
-            def run(query: str, depth: int) -> Sequence[object]:
+            def run(query: str, depth: int) -> Sequence[Key]:
                 found = searcher.search(query, mode=mode, limit=min(depth, 1000), typos=typos)  # noqa: B023
                 return [hit.key for hit in found.hits]
 
@@ -114,10 +114,14 @@ def _changes(searcher: Searcher, query: str, mode: Mode) -> bool:
     return [hit.key for hit in one] != [hit.key for hit in other]
 
 
+def products() -> list[str]:
+    collection = icecat()
+    return [" ".join(str(row[name]) for name in collection.text if row.get(name)) for row in collection.rows]
+
+
 def texts() -> list[str]:
     """Of three collections, 78,000 in all."""
-    found = [" ".join(str(row[name]) for name in icecat().text if row.get(name)) for row in icecat().rows]
-    found += [str(row["text"]) for row in vaswani().rows]
+    found = products() + [str(row["text"]) for row in vaswani().rows]
     return found + [row[language] for row in cpv() for language in ("en", "pl", "ru", "uk", "de") if row[language]]
 
 
@@ -180,13 +184,13 @@ def speed(state: Path, chosen: argparse.Namespace) -> Iterator[Found]:
 
 
 def writing(state: Path, chosen: argparse.Namespace) -> Iterator[Found]:
-    products = [" ".join(str(row[name]) for name in icecat().text if row.get(name)) for row in icecat().rows]
+    some = products()
     model = LocalEmbedder("sentence-transformers/all-MiniLM-L6-v2", precision="int8")
     embedder, dice = HashEmbedder(384), random.Random(7)
     taken: dict[bool, list[float]] = {True: [], False: []}
     embedding = []
     for turn in range(ROUNDS):
-        numbered = list(enumerate(dice.sample(products, 5 * BATCH)))
+        numbered = list(enumerate(dice.sample(some, 5 * BATCH)))
         batches = [entries(numbered[start : start + BATCH], embedder) for start in range(0, len(numbered), BATCH)]
         for kept in (True, False) if turn % 2 else (False, True):
             spec = TableSpec("typos", "id", ColumnType.INTEGER, 384, (), "english", keeps_words=kept)
@@ -230,9 +234,10 @@ def main(arguments: Sequence[str]) -> None:
         for row in PARTS[part](chosen.state, chosen):
             rows.append(row)
             print(json.dumps(row), flush=True)
-        table = Table(*dict.fromkeys(name for row in rows for name in row), title=part)
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        table = Table(*names, title=part)
         for row in rows:
-            table.add_row(*(str(row.get(column.header, "")) for column in table.columns))
+            table.add_row(*(str(row.get(name, "")) for name in names))
         Console().print(table)
         RESULTS.mkdir(exist_ok=True)
         store: Any = "" if part == "quality" else f"-{chosen.store}"

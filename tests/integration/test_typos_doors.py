@@ -28,12 +28,12 @@ TYPO, MEANT = "braek pads", "brake pads"
 def products() -> Pipeline:
     """Corrects typos and takes beginnings when asked; the rows were synced before their words were kept."""
     made = product_pipeline(count=60)
-    assert preview(made).note == ""
+    assert preview(made).generation == ""
     made = dataclasses.replace(made, spec=dataclasses.replace(made.spec, keeps_words=True), typos=True)
-    assert "passes every row once" in preview(made).note
+    assert "passes every row once" in preview(made).generation
     report = sync(made)
     assert (report.updated, report.texts) == (60, 0)
-    assert preview(made).note == ""
+    assert preview(made).generation == ""
     return made
 
 
