@@ -37,8 +37,8 @@ class Preview:
     """Which rows are compared, and why those; empty where the source has no cursor."""
     incremental: bool = False
     generation: str = ""
-    """What becomes of generations, and of what is kept beside their vectors, in sentences; empty where the sync fills the
-    live one, as nearly always."""
+    """What becomes of generations, and of what is kept beside their vectors, in sentences; empty where the sync fills
+    the live one, as nearly always."""
     columns: list[str] = field(default_factory=list)
     """What is of another type than at the last sync, new, or gone, in sentences."""
     rows: int = 0
