@@ -79,6 +79,7 @@ def sections() -> dict[str, type[BaseModel]]:
     from rowvec.config import kinds, models
     from rowvec.config.load import PARTS
     from rowvec.config.rerank import RerankConfig
+    from rowvec.config.serve import QueriesConfig
     from rowvec.config.workers import ScheduleConfig, WorkersConfig
 
     found: dict[str, type[BaseModel]] = {"[pipelines.NAME]": models.PipelineTable}
@@ -92,6 +93,7 @@ def sections() -> dict[str, type[BaseModel]]:
     found["[pipelines.NAME.search.rerank]"] = RerankConfig
     found["[pipelines.NAME.schedule]"] = ScheduleConfig
     found["[pipelines.NAME.eval]"] = models.EvalConfig
+    found["[serve.queries]"] = QueriesConfig
     found["[workers]"] = WorkersConfig
     return found
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rowvec.api.project import Project as open
     from rowvec.api.project_pipeline import ProjectPipeline
     from rowvec.api.results import AuditResult, Plan, SyncResult
+    from rowvec.api.tokens import token
 
 __version__ = "0.1.0"
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "similar",
     "status",
     "sync",
+    "token",
 ]
 
 
@@ -44,11 +46,11 @@ def __getattr__(name: str) -> Any:
     """Import what a name needs when it is asked for: `import rowvec` itself loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'rowvec' has no attribute {name!r}")
-    from rowvec.api import functions, project, results
+    from rowvec.api import functions, project, results, tokens
 
     if name == "open":
         return project.Project
-    return next(getattr(module, name) for module in (functions, project, results) if hasattr(module, name))
+    return next(getattr(module, name) for module in (functions, project, results, tokens) if hasattr(module, name))
 
 
 def __dir__() -> list[str]:

@@ -117,7 +117,7 @@ def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
 
 
 def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
-    from rowvec.stores.index import IndexSpec
+    from rowvec.stores.index import DEFAULT, KINDS
     from rowvec.stores.postgres.store import PostgresStore
 
     url = chosen.url.get_secret_value()
@@ -129,7 +129,7 @@ def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
     return PostgresStore(
         url, chosen.table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
         create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
-        index=None if chosen.index == "none" else IndexSpec("ivfflat" if chosen.index == "ivfflat" else "hnsw"),
+        index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
     )  # fmt: skip
 
 

@@ -21,7 +21,8 @@
     │   ├── GenerationChanged       another process changed the model whose vectors this one writes
     │   └── GenerationHeld          a new generation is finished but did not replace the live one
     ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
-    └── SearchError                 a query, filter or limit that cannot be answered
+    ├── SearchError                 a query, filter or limit that cannot be answered
+    └── TokenRefused                a search token that is wrong, expired, or not this server's
 
 An error marked transient may pass when tried again; every other one will not. A message says what
 is wrong, where, and what to do about it, in that order; it never holds a password or a key.
@@ -147,4 +148,8 @@ class BrokerUnavailable(RowvecError):
 
 
 class SearchError(RowvecError):
+    pass
+
+
+class TokenRefused(RowvecError):
     pass

@@ -100,15 +100,22 @@ class Ranking:
 
 
 def fuse_convex(
-    semantic: Mapping[Key, float], keyword: Mapping[Key, float], semantic_weight: float
+    semantic: Mapping[Key, float],
+    keyword: Mapping[Key, float],
+    semantic_weight: float,
+    typical: float | None = None,
 ) -> dict[Key, float]:
     """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
 
     Each side is divided by its best score, so that zero stays zero; where scores are negative, as distances are, it is
     scaled by its worst as well. A convex combination beats reciprocal rank fusion in Bruch, Gai and Ingber,
     "An Analysis of Fusion Functions for Hybrid Retrieval" (2023).
+
+    Args:
+        typical: the semantic score that rows have on average, which counts as zero then. Models whose cosines crowd,
+            such as e5's between 0.75 and 0.9, would give all rows nearly the same.
     """
-    a, b = _normalised(semantic), _normalised(keyword)
+    a, b = normalised(semantic, typical), normalised(keyword)
     return {
         key: semantic_weight * a.get(key, 0.0) + (1 - semantic_weight) * b.get(key, 0.0)
         for key in dict.fromkeys([*a, *b])
@@ -128,12 +135,18 @@ def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int
     return fused
 
 
-def _normalised(scores: Mapping[Key, float]) -> dict[Key, float]:
+def normalised(scores: Mapping[Key, float], zero: float | None = None) -> dict[Key, float]:
+    """From 0 to 1, which the best one has.
+
+    Args:
+        zero: the score that counts as 0, as all below it do. Where none is above it, it does not count.
+    """
     if not scores:
         return {}
-    low, high = min(0.0, *scores.values()), max(scores.values())
+    high = max(scores.values())
+    low = zero if zero is not None and zero < high else min(0.0, *scores.values())
     span = high - low
-    return {key: (score - low) / span if span else 1.0 for key, score in scores.items()}
+    return {key: max(0.0, score - low) / span if span else 1.0 for key, score in scores.items()}
 
 
 def _number(value: Any) -> Any:

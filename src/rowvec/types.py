@@ -507,7 +507,8 @@ class FoundPassage(NamedTuple):
 
 class Hit(NamedTuple):
     key: Key
-    score: float
+    score: float | None
+    """None for a row that was browsed: nothing was looked for."""
     metadata: Mapping[str, Any]
     parts: Mapping[str, float | None] | None = None
     passages: tuple[FoundPassage, ...] = ()

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.stores.postgres.generation import PostgresGeneration
 from rowvec.support import killpoints
 from rowvec.support.killpoints import Step
 from rowvec.syncing import run, writer
@@ -89,6 +90,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(LocalEmbedder, "embed", slowly)
     monkeypatch.setattr(LocalEmbedder, "chunk_texts", 20)
     monkeypatch.setattr(writer, "COMMIT_ROWS", 20)
+    monkeypatch.setattr(PostgresGeneration, "rows_at_once", 20)
     monkeypatch.setattr(run, "SLICE_SECONDS", 0.5)
     return bill
 

@@ -150,7 +150,7 @@ def test_a_filter_on_a_column_that_is_not_kept_says_how_to_keep_it(shop: Shop) -
     shop.run("sync", "--all")
     answer = shop.run("search", "lamp", "-p", "lamps", "--where", "description = 'x'")
     assert answer.code == 2
-    assert "The metadata columns are: price. To filter by another column of the rows, add it to store.metadata" in (
+    assert "The metadata columns are: price. To use another column of the rows, add it to store.metadata" in (
         answer.err
     )
 

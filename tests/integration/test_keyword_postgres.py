@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
-from rowvec.stores.postgres.keyword_index.postings import TERMS, batches
+from rowvec.stores.postgres.keyword_index.postings import ENTRY, TERMS, batches
 from rowvec.words import Analyzer
 
 Connection = psycopg.Connection[Any]
@@ -403,3 +404,37 @@ def test_a_batch_is_cut_by_its_words_too() -> None:
     found = list(batches(list(range(250)), [text] * 250, Analyzer("simple"), 1_000))
     assert [key for batch in found for key in batch.keys] == list(range(250))
     assert [len(batch.keys) for batch in found] == [100, 100, 50]
+
+
+def held(conn: Connection, index: KeywordIndex) -> tuple[list[Any], list[Any]]:
+    """Every row of the documents and of the postings, its entries by key in place of the number of a version."""
+    numbers = dict(conn.execute("select document, key from v__documents").fetchall())
+    documents = conn.execute("select key, length from v__documents order by key").fetchall()
+    postings = []
+    for word, packed in conn.execute("select word, entries from v__postings order by word"):
+        entries = np.frombuffer(packed, ENTRY)
+        postings.append((word, sorted((numbers[int(d)], int(n), int(size)) for d, n, size in entries)))
+    return documents, postings
+
+
+def test_a_fill_in_bulk_leaves_the_tables_of_one_row_by_row(conn: Connection, index: KeywordIndex) -> None:
+    texts = random_texts(range(400), 5) | {400: "", 401: "the", 402: "zq " * 33_333}
+    fill(conn, index, texts)
+    assert index._state(conn)[3] == 1, "one segment"
+    bulk = held(conn, index)
+    index.drop(conn)
+    index.create(conn)
+    for key, text in texts.items():
+        fill(conn, index, {key: text})
+    index.rebuild(conn)
+    assert held(conn, index) == bulk
+    assert len(bulk[0]) == 403
+    # What is written later is the same again.
+    fill(conn, index, {7: "aazq", 500: "bazq bazq"})
+    assert 500 in found(conn, index, "bazq", 500)
+    assert 7 in found(conn, index, "aazq", 500)
+
+
+def test_counts_and_lengths_have_a_most(conn: Connection, index: KeywordIndex) -> None:
+    fill(conn, index, {1: "zq " * 33_333})
+    assert held(conn, index) == ([(1, 32_767)], [("zq", [(1, 32_767, 32_767)])])

@@ -42,7 +42,7 @@ def ask(services: dict[str, Service], tool: str, **arguments: Any) -> CallToolRe
 
     async def call() -> CallToolResult:
         threads = Threads(2, 10)
-        async with Client(Tools(services, threads, threads).server()) as client:
+        async with Client(Tools(lambda call: services, threads, threads).server()) as client:
             result = await client.call_tool(tool, arguments)
         threads.close()
         return result
@@ -66,7 +66,7 @@ def found(result: CallToolResult) -> Any:
 def test_every_tool_only_reads_and_says_so(services: dict[str, Service]) -> None:
     async def listed() -> Any:
         threads = Threads(1, 1)
-        async with Client(Tools(services, threads, threads).server()) as client:
+        async with Client(Tools(lambda call: services, threads, threads).server()) as client:
             return (await client.list_tools()).tools
 
     tools = anyio.run(listed)

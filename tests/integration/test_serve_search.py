@@ -46,7 +46,7 @@ def test_a_search_finds_what_the_searcher_finds(client: httpx.Client, pipeline: 
     assert found["exact"] is expected.exact
     assert found["complete"] is expected.complete
     assert [hit["score"] for hit in found["results"]] == pytest.approx([hit.score for hit in expected.hits])
-    assert found.keys() == {"results", "exact", "complete", "execution_time_ms", "embed_ms", "search_ms"}
+    assert found.keys() == {"results", "exact", "complete", "execution_time_ms", "embed_ms", "search_ms", "next"}
     assert found["results"][0].keys() == {"id", "score", "metadata", "passages"}
     plain = client.post(f"/search/{mode}", json={"query": "brake pads 7", "limit": 5, "passages": 0}).json()
     assert plain["results"][0].keys() == {"id", "score", "metadata"}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import pytest
 
 from rowvec.auditing.audit import audit
-from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.errors import StoreUnavailable
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import status
 from rowvec.stores.auditor import Drift
@@ -117,16 +117,6 @@ def test_another_metric_gets_an_index_of_its_own(opened: Open, few_are_many: Non
     sync(pipeline)
     assert index_of(pipeline).operators == "l2_ops"
     assert not rows_of(pipeline).nearest(models.old.embed_query("row 7"), 1).exact
-
-
-def test_vectors_that_are_too_long_for_an_index_are_compared_one_by_one(opened: Open, few_are_many: None) -> None:
-    pipeline = opened(HashEmbedder(4096, model="long"))
-    for _ in range(2):
-        sync(pipeline)
-        assert rows_of(pipeline).index.status() == []
-    assert not audit(pipeline, settle=0).findings
-    with pytest.raises(StoreError, match="4,096 dimensions; pgvector indexes 4,000 at most"):
-        rows_of(pipeline).index.build(IndexSpec())
 
 
 def test_vectors_that_are_too_long_for_full_precision_are_indexed_at_half(opened: Open) -> None:

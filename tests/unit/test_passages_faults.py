@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from rowvec.syncing import engine, pages
+from rowvec.sources import page_size
+from rowvec.syncing import engine
 from rowvec.syncing.run import sync
 from tests.unit.test_passages_sync import SETTINGS, cutting, long_text
 
@@ -16,7 +17,7 @@ def test_large_texts_whose_passages_are_all_known_do_not_hold_up_the_rows_behind
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(engine, "WINDOW_BYTES", 2**18)
-    monkeypatch.setattr(pages, "PAGE_BYTES", 2**18)
+    monkeypatch.setattr(page_size, "PAGE_BYTES", 2**18)
     head = long_text("pumps", 3) + "\n\n"
     # The first page is of 50 rows, the second one of as many as fill it if they are like those.
     rows = {n: head + "tail " * (1_000 if n < 50 else 2_000) for n in range(95)}

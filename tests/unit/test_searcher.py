@@ -10,7 +10,7 @@ import pytest
 
 from rowvec.errors import StoreUnavailable
 from rowvec.filters import Filter
-from rowvec.ranking import Ranking
+from rowvec.ranking import Ranking, fuse_convex, normalised
 from rowvec.searcher import DEPTH, Searcher
 from rowvec.searcher import search as module
 from rowvec.stores.base import GenerationHandle
@@ -94,7 +94,7 @@ def test_a_search_is_answered_where_no_thread_is_free(monkeypatch: pytest.Monkey
     found = searcher_of()
     expected = found.search(QUERY, mode="hybrid").hits
     free = threading.Event()
-    busy = found._beside.submit(free.wait, 60)
+    busy = found._known.beside.submit(free.wait, 60)
     try:
         assert found.search(QUERY, mode="hybrid").hits == expected
         assert not busy.done()
@@ -156,3 +156,24 @@ def test_a_filter_holds_in_both_halves(rows_of: Any) -> None:
     hits = found.search(QUERY, mode="hybrid", limit=100, where=where).hits
     assert asked == [where]
     assert hits and all(hit.metadata["stock"] == 3 for hit in hits)
+
+
+def test_the_mean_similarity_of_rows_counts_as_none_at_all() -> None:
+    """Cosines of e5 crowd: unrelated rows have 0.76 to 0.85, right ones 0.80 to 0.91."""
+    semantic = {1: 0.89, 2: 0.82, 3: 0.78}
+    keyword = {2: 5.0, 3: 4.0}
+    fused = fuse_convex(semantic, keyword, 0.6, typical=0.8)
+    assert fused == pytest.approx({1: 0.6, 2: 0.6 * 0.02 / 0.09 + 0.4, 3: 0.4 * 0.8})
+    assert max(fuse_convex(semantic, keyword, 0.6), key=lambda key: fuse_convex(semantic, keyword, 0.6)[key]) == 2
+    assert max(fused, key=lambda key: fused[key]) == 1
+
+
+@pytest.mark.parametrize("typical", [0.89, 0.95, None])
+def test_where_no_hit_is_nearer_than_rows_are_on_average_scores_count_from_zero(typical: float | None) -> None:
+    assert normalised({1: 0.89, 2: 0.445}, typical) == pytest.approx({1: 1.0, 2: 0.5})
+    assert normalised({1: -1.0, 2: -3.0}, typical) == {1: 1.0, 2: 0.0}
+
+
+def test_no_scores_and_equal_scores_are_scaled_too() -> None:
+    assert normalised({}, 0.5) == {}
+    assert normalised({1: 0.0, 2: 0.0}) == {1: 1.0, 2: 1.0}

@@ -229,6 +229,25 @@ def test_a_query_of_unknown_words_only_stays_as_it_is() -> None:
         rows.search("keybaord " * 120_000, mode="keyword")
 
 
+def test_a_search_that_sees_some_rows_becomes_no_word_of_the_others() -> None:
+    rows = Rows("keyboard", "keyboards", "monitor", "keybaords")
+    only = bind(Compare("name", Op.EQ, "monitor"), SPEC.metadata)
+    everything = rows.searcher(typos=True, prefix=True)
+    limited = everything.within(only)
+    assert everything.search("keybaord ", mode="keyword").corrected is None
+    assert everything.search("mointor ", mode="keyword").corrected == "monitor "
+    assert limited.search("mointor ", mode="keyword").corrected == "monitor "
+    for query in ("keybaord ", "keyboarf ", "keybo"):
+        found = limited.search(query, mode="hybrid")
+        assert found.corrected is None
+        assert rows.asked[-1] == query
+    assert limited.search("keyb", mode="keyword").hits == []
+    # What it does not see, it does not hold either.
+    rows.rows.write(WriteBatch([entry(50, "mointor")]))
+    assert limited.search("mointor ", mode="keyword").corrected == "monitor "
+    assert rows.searcher(typos=True).search("mointor ", mode="keyword").corrected is None
+
+
 def test_an_empty_table_and_one_whose_words_are_not_kept_yet() -> None:
     assert Rows().searcher(typos=True, prefix=True).search("keybaord", mode="hybrid").corrected is None
     rows = Rows(*TEXTS, spec=SPEC)

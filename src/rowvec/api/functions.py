@@ -72,7 +72,7 @@ def plan(
 
 @Call
 def search(
-    query: str,
+    query: str | None = None,
     pipeline: str | None = None,
     *,
     config: Path | str | None = None,
@@ -85,12 +85,19 @@ def search(
     rerank: bool | None = None,
     typos: bool | None = None,
     prefix: bool | None = None,
+    facets: Sequence[str] = (),
+    facet_limit: int = 10,
+    distinct: str | None = None,
+    offset: int = 0,
+    after: str | None = None,
+    order: str | None = None,
 ) -> SearchResult:
-    """The best rows for a query. Each call loads the model. See `ProjectPipeline.search`."""
+    """The best rows for a query, or without one those that pass the filter. See `ProjectPipeline.search`."""
     with Project(config) as project:
         return project.pipeline(pipeline).search(
-            query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages,
-            rerank=rerank, typos=typos, prefix=prefix,
+            query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages, rerank=rerank,
+            facets=facets, facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
+            typos=typos, prefix=prefix,
         )  # fmt: skip
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.api.tokens import token
 from rowvec.config import Config, load
+from rowvec.errors import ConfigError, SearchError
+from rowvec.filters import bind, from_json, parse
 
 
 class Project:
@@ -53,6 +58,27 @@ class Project:
             if key not in self._opened:
                 self._opened[key] = ProjectPipeline(self, declared.name, max_cost)
             return self._opened[key]
+
+    def token(
+        self,
+        pipelines: Mapping[str, str | Mapping[str, Any]],
+        *,
+        expires: str | dt.timedelta = "1h",
+        api_key: str | None = None,
+    ) -> str:
+        """A search token for pipelines of this project. See `rowvec.token`.
+
+        Raises:
+            ConfigError: there is no such pipeline, or its filter does not fit the columns.
+            StoreError: the columns cannot be read.
+        """
+        for name, where in pipelines.items():
+            columns = self.pipeline(name).searchable.spec.metadata
+            try:
+                bind(parse(where) if isinstance(where, str) else from_json(where), columns)
+            except SearchError as error:
+                raise ConfigError(f"{name}: {error.message}", hint=error.hint) from None
+        return token(pipelines, expires=expires, api_key=api_key)
 
     def close(self) -> None:
         """Disconnect every pipeline and unload the models."""

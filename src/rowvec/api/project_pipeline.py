@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +12,18 @@ from typing import TYPE_CHECKING, Literal
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
 from rowvec.api.results import AuditResult, Plan, SyncResult
+from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError, StoreError
+from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -179,7 +182,7 @@ class ProjectPipeline:
     @method
     def search(
         self,
-        query: str,
+        query: str | None = None,
         *,
         mode: Mode = "semantic",
         limit: int = 10,
@@ -190,8 +193,14 @@ class ProjectPipeline:
         rerank: bool | None = None,
         typos: bool | None = None,
         prefix: bool | None = None,
+        facets: Sequence[str] = (),
+        facet_limit: int = 10,
+        distinct: str | None = None,
+        offset: int = 0,
+        after: str | None = None,
+        order: str | None = None,
     ) -> SearchResult:
-        """The best rows for a query.
+        """The best rows for a query; without a query, the rows that pass the filter.
 
         Args:
             mode: "semantic" (vectors), "keyword" (BM25) or "hybrid" (both).
@@ -204,15 +213,22 @@ class ProjectPipeline:
             typos: correct words that no row holds, or search as written. None does what `search.typos` says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what `search.prefix` says.
+            facets: metadata columns whose values are counted over all rows that pass the filter.
+            facet_limit: number of values that a facet lists, at most 1,000.
+            distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
+            offset: this many hits are left out first.
+            after: `next` of the page before, in place of an offset.
+            order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker,
-                no words kept for `typos` or `prefix`.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker; a facet, an
+                order or a page that cannot be; no words kept for `typos` or `prefix`.
             StoreError: there are no vectors yet.
         """
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
             passages=passages, rerank=rerank, typos=typos, prefix=prefix,
+            refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 
     @method
@@ -292,7 +308,7 @@ class ProjectPipeline:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
 
         Args:
-            spec: what to build; HNSW by default.
+            spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
             queries: this many searches are compared when tuning.
             progress: called with a phase, what is done and what there is in all.
@@ -302,7 +318,7 @@ class ProjectPipeline:
         """
         found = self.vector_index
         if action == "build":
-            found.build(spec or IndexSpec(), progress)
+            found.build(spec, progress)
         elif action == "drop":
             found.drop()
         elif action == "tune":
@@ -413,6 +429,47 @@ class ProjectPipeline:
             ]
 
         return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+
+    @method
+    def queries(
+        self, order: Order = "latest", *, since: str | dt.timedelta | None = None, limit: int = 20
+    ) -> Rows[LoggedQuery]:
+        """What people asked a server of this project that logs queries (`[serve.queries]`).
+
+        Args:
+            order: "latest", "slow", "no-hits" or "top"; the two last count the same words together.
+            since: only the queries of this time until now, such as "7d".
+            limit: up to this many.
+
+        Raises:
+            ConfigError: there is no log.
+        """
+        path = self._project.config.query_log
+        return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
+
+    @method
+    def export_queries(
+        self,
+        queries: Path | str,
+        judgements: Path | str,
+        *,
+        since: str | dt.timedelta | None = None,
+        force: bool = False,
+    ) -> tuple[int, int]:
+        """Write the logged queries that have clicks or conversions, and these as judgements: files for `eval`.
+
+        Args:
+            since: only the queries of this time until now, such as "7d".
+            force: overwrite the files.
+
+        Returns:
+            The number of queries and that of judgements.
+
+        Raises:
+            ConfigError: there is no log, it has no clicks, or a file cannot be written.
+        """
+        path = self._project.config.query_log
+        return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

@@ -9,10 +9,14 @@ import typer
 
 from rowvec.cli.app import app, command
 from rowvec.cli.options import (
+    After,
     All,
     AllowDelete,
     Columns,
     ConfigPath,
+    Distinct,
+    FacetColumns,
+    FacetLimit,
     Force,
     FromStart,
     Full,
@@ -21,6 +25,8 @@ from rowvec.cli.options import (
     Keys,
     Limit,
     MaxCost,
+    Offset,
+    Order,
     Passages,
     PipelineOption,
     Prefix,
@@ -226,7 +232,9 @@ def failures(
 
 @command()
 def search(
-    query: Annotated[str, typer.Argument(help="What to look for, in plain words.")],
+    query: Annotated[
+        str | None, typer.Argument(help="What to look for, in plain words. Without it, the rows are listed.")
+    ] = None,
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     mode: Annotated[str, typer.Option("--mode", "-m", help="semantic, keyword or hybrid.")] = "semantic",
@@ -238,15 +246,22 @@ def search(
     rerank: Rerank = None,
     typos: Typos = None,
     prefix: Prefix = None,
+    facet: FacetColumns = None,
+    facet_limit: FacetLimit = 10,
+    distinct: Distinct = None,
+    offset: Offset = 0,
+    after: After = None,
+    order: Order = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
-    """Find rows by meaning, by words, or by both."""
+    """Find rows by meaning, by words, or by both. Without a query, list the rows that pass a filter."""
     from rowvec.cli.search import search as run
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, typos=typos, prefix=prefix, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, facets=facet or (), facet_limit=facet_limit, distinct=distinct,
+        offset=offset, after=after, order=order, typos=typos, prefix=prefix, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 
@@ -272,12 +287,19 @@ def index(
     action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
-    kind: Annotated[str, typer.Option("--kind", help="hnsw or ivfflat.")] = "hnsw",
-    precision: Annotated[str, typer.Option("--precision", help="halfvec or vector.")] = "halfvec",
-    m: Annotated[int, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph.")] = 16,
+    kind: Annotated[
+        str | None, typer.Option("--kind", help="hnsw, hnsw-bit or ivfflat; by default what store.index says.")
+    ] = None,
+    precision: Annotated[str | None, typer.Option("--precision", help="halfvec, vector or bit.")] = None,
+    dimensions: Annotated[
+        int | None, typer.Option("--dimensions", min=1, help="The index holds the first so many numbers of a vector.")
+    ] = None,
+    m: Annotated[
+        int | None, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph; 16.")
+    ] = None,
     ef_construction: Annotated[
-        int, typer.Option("--ef-construction", min=4, max=1000, help="Effort of an HNSW build.")
-    ] = 64,
+        int | None, typer.Option("--ef-construction", min=4, max=1000, help="Effort of an HNSW build; 64.")
+    ] = None,
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Number of clusters of an IVFFlat index.")] = None,
     target: Annotated[float, typer.Option("--target", min=0, max=1, help="Recall that tuning aims at.")] = GOOD_RECALL,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Number of searches that tuning compares.")] = 200,
@@ -287,8 +309,8 @@ def index(
     from rowvec.cli.index import index as run
 
     run(
-        action, config, pipeline, kind=kind, precision=precision, m=m, ef_construction=ef_construction, lists=lists,
-        target=target, queries=queries, as_json=as_json,
+        action, config, pipeline, kind=kind, precision=precision, dimensions=dimensions, m=m,
+        ef_construction=ef_construction, lists=lists, target=target, queries=queries, as_json=as_json,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -13,6 +13,7 @@ from rowvec.cli.options import (
     Json,
     PipelineOption,
 )
+from rowvec.errors import ConfigError
 
 
 @command()
@@ -60,6 +61,58 @@ def mcp_server(
     from rowvec.cli.serve import speak_mcp
 
     speak_mcp(config, pipeline or ())
+
+
+@command()
+def token(
+    where: Annotated[
+        str,
+        typer.Option("--where", "-w", help='Filter of the rows that the token shows, e.g. "tenant_id = 7".'),
+    ],
+    pipeline: Annotated[
+        list[str] | None,
+        typer.Option("--pipeline", "-p", help="Pipeline to open (repeatable). Optional if there is only one."),
+    ] = None,
+    config: ConfigPath = None,
+    expires: Annotated[str, typer.Option("--expires", help="How long it is valid, e.g. 30m, 12h or 7d.")] = "1h",
+    as_json: Json = False,
+) -> None:
+    """Make a search token, signed with ROWVEC_API_KEY: its holder sees the rows of a filter, and nothing else."""
+    from rowvec.cli.token import token as run
+
+    run(config, pipeline or (), where, expires, as_json=as_json)
+
+
+@command()
+def queries(
+    action: Annotated[str, typer.Argument(help="show, or export as the files of `rowvec eval`.")] = "show",
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    no_hits: Annotated[bool, typer.Option("--no-hits", help="Those without a hit, the most frequent first.")] = False,
+    slow: Annotated[bool, typer.Option("--slow", help="The slowest first.")] = False,
+    top: Annotated[bool, typer.Option("--top", help="The most frequent first.")] = False,
+    since: Annotated[str | None, typer.Option("--since", help="Only those of the last 12h, 7d and so on.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Maximum number of lines.")] = 20,
+    queries_file: Annotated[Path, typer.Option("--queries", help="File for the exported queries.")] = Path(
+        "queries.csv"
+    ),
+    judgements_file: Annotated[Path, typer.Option("--judgements", help="File for the exported judgements.")] = Path(
+        "judgements.csv"
+    ),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite those files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what people asked `rowvec serve`, where rowvec.toml has [serve.queries]."""
+    from rowvec.cli.queries import queries as run
+
+    options: dict[Literal["no-hits", "slow", "top"], bool] = {"no-hits": no_hits, "slow": slow, "top": top}
+    chosen = [name for name, wanted in options.items() if wanted]
+    if len(chosen) > 1:
+        raise ConfigError(f"--{chosen[0]} and --{chosen[1]} contradict each other.", hint="Leave one of them out.")
+    run(
+        action, config, pipeline, order=chosen[0] if chosen else "latest", since=since, limit=limit,
+        files=(queries_file, judgements_file), force=force, as_json=as_json,
+    )  # fmt: skip
 
 
 @command("map")

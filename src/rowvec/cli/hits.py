@@ -53,7 +53,7 @@ def show(result: SearchResult, key: str, names: Sequence[str], *, explain: bool)
 
 
 def _block(hit: Hit, title: str | None, names: Sequence[str], *, explain: bool) -> None:
-    head = Text(f"{hit.score:<{INDENT}.4f}", "cyan", end="")
+    head = Text(" " * INDENT if hit.score is None else f"{hit.score:<{INDENT}.4f}", "cyan", end="")
     named = output.cell(hit.metadata.get(title)) if title else ""
     head.append(f"{named}  " if named not in ("", "-") else "", "bold default")
     head.append(str(hit.key), "dim")
@@ -103,12 +103,12 @@ def _table(hits: Sequence[Hit], key: str, names: Sequence[str], *, explain: bool
     parts = list(PARTS) if explain else []
     if explain and any(RERANK in (hit.parts or {}) for hit in hits):
         parts.append(RERANK)
-    shown = any(hit.passages for hit in hits)
+    shown, scored = any(hit.passages for hit in hits), any(hit.score is not None for hit in hits)
     output.table(
-        ["score", *parts, key, *names, *(["passage"] if shown else [])],
+        [*(["score"] if scored else []), *parts, key, *names, *(["passage"] if shown else [])],
         [
             (
-                hit.score,
+                *([hit.score] if scored else []),
                 *((hit.parts or {}).get(part) for part in parts),
                 str(hit.key),
                 *(output.clip(output.cell(hit.metadata.get(name)), CELL) for name in names),
@@ -116,5 +116,5 @@ def _table(hits: Sequence[Hit], key: str, names: Sequence[str], *, explain: bool
             )
             for hit in hits
         ],
-        right=range(len(parts) + 1),
+        right=range(len(parts) + scored),
     )

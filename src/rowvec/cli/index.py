@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError
-from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
+from rowvec.stores.index import KINDS, IndexSpec, IndexStatus, VectorIndex
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
+PRECISIONS = ("halfvec", "vector", "bit")
 COLUMNS = ("index", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
 
 
@@ -21,10 +23,11 @@ def index(
     config: Path | None,
     name: str | None,
     *,
-    kind: str,
-    precision: str,
-    m: int,
-    ef_construction: int,
+    kind: str | None,
+    precision: str | None,
+    dimensions: int | None,
+    m: int | None,
+    ef_construction: int | None,
     lists: int | None,
     target: float,
     queries: int,
@@ -36,19 +39,11 @@ def index(
     """
     if action not in ("build", "drop", "status", "tune"):
         raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
-    if kind not in ("hnsw", "ivfflat") or precision not in ("halfvec", "vector"):
-        raise ConfigError(
-            f"There is no index {kind} of {precision}.", hint="--kind hnsw|ivfflat --precision halfvec|vector"
-        )
-    if action == "build" and kind == "hnsw" and ef_construction < 2 * m:
-        # Said here because pgvector says it late: an invalid index would stay behind.
-        raise ConfigError(
-            f"--ef-construction {ef_construction} is less than twice --m.", hint=f"Write {2 * m} or more."
-        )
+    spec = _spec(kind, precision=precision, dimensions=dimensions, m=m, ef_construction=ef_construction, lists=lists)
     with opened(config, name) as pipeline:
         found = pipeline.vector_index
         if action == "build":
-            _build(found, IndexSpec(kind, precision, m, ef_construction, lists))  # type: ignore[arg-type]
+            _build(found, spec)
         elif action == "drop":
             output.note(f"{output.count(found.drop(), 'index', 'indexes')} dropped.")
         elif action == "tune":
@@ -57,7 +52,26 @@ def index(
         _print(found.status(), as_json=as_json)
 
 
-def _build(index: VectorIndex, spec: IndexSpec) -> None:
+def _spec(kind: str | None, **chosen: Any) -> IndexSpec | None:
+    """What was asked for; None for what the config says."""
+    named = {name: value for name, value in chosen.items() if value is not None}
+    if kind is None and not named:
+        return None
+    if (kind or "hnsw") not in KINDS or named.get("precision", "bit") not in PRECISIONS:
+        raise ConfigError(
+            f"There is no index {kind or 'hnsw'} of {named.get('precision', 'this precision')}.",
+            hint=f"--kind {'|'.join(KINDS)} --precision {'|'.join(PRECISIONS)}",
+        )
+    spec = replace(KINDS[kind or "hnsw"], **named)
+    if spec.kind == "hnsw" and spec.ef_construction < 2 * spec.m:
+        # Said here because pgvector says it late: an invalid index would stay behind.
+        raise ConfigError(
+            f"--ef-construction {spec.ef_construction} is less than twice --m.", hint=f"Write {2 * spec.m} or more."
+        )
+    return spec
+
+
+def _build(index: VectorIndex, spec: IndexSpec | None) -> None:
     cost = index.cost()
     if cost is not None:
         price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
@@ -78,7 +92,8 @@ def _print(found: Sequence[IndexStatus], *, as_json: bool) -> None:
 
 def _row(index: IndexStatus) -> tuple[Any, ...]:
     size = None if index.bytes is None else f"{index.bytes / 1e6:,.1f} MB"
-    return (index.name, index.kind, index.precision, index.valid, size, index.effort, index.recall, index.measured_at)
+    held = f"{index.precision}, first {index.dimensions}" if index.dimensions else index.precision
+    return (index.name, index.kind, held, index.valid, size, index.effort, index.recall, index.measured_at)
 
 
 def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> None:
@@ -88,8 +103,9 @@ def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> 
     if as_json:
         output.print_json([{"effort": e.effort, "recall": e.recall, "ms": e.milliseconds} for e in efforts])
         return
+    effort = "oversampling" if any(each.is_coarse for each in index.status()) else "effort"
     output.table(
-        ["effort", "recall@10", "ms"], [(e.effort, e.recall, f"{e.milliseconds:.2f}") for e in efforts], right=[0, 1, 2]
+        [effort, "recall@10", "ms"], [(e.effort, e.recall, f"{e.milliseconds:.2f}") for e in efforts], right=[0, 1, 2]
     )
     if best is not None and best.recall < target:
         output.note(f"No effort reaches {target}; the best one is kept. A larger m or ef_construction may.")

@@ -23,6 +23,21 @@ Rerank = Annotated[
     bool | None,
     typer.Option("--rerank/--no-rerank", help="Ask the reranker of search.rerank. Default: if there is one."),
 ]
+FacetColumns = Annotated[
+    list[str] | None,
+    typer.Option("--facet", metavar="COLUMN", help="Count the values of a column over all rows that pass the filter."),
+]
+FacetLimit = Annotated[int, typer.Option("--facet-limit", min=1, max=1000, help="Maximum number of values of a facet.")]
+Distinct = Annotated[
+    str | None, typer.Option("--distinct", metavar="COLUMN", help="Show one hit for each value of a column, the best.")
+]
+Offset = Annotated[int, typer.Option("--offset", min=0, help="Leave out this many hits first.")]
+After = Annotated[
+    str | None, typer.Option("--after", metavar="CURSOR", help='Show the page after this one: "next" of --json.')
+]
+Order = Annotated[
+    str | None, typer.Option("--order", help='Without a query: the order of the rows, e.g. "price desc".')
+]
 Typos = Annotated[
     bool | None,
     typer.Option("--typos/--no-typos", help="Correct words that no row holds. Default: as search.typos says."),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
+from rowvec.cli import facets as counts
 from rowvec.cli import hits, output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
@@ -19,7 +20,7 @@ MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 def search(
     config: Path | None,
     name: str | None,
-    query: str,
+    query: str | None,
     *,
     mode: str,
     where: str | None,
@@ -30,6 +31,12 @@ def search(
     rerank: bool | None,
     typos: bool | None,
     prefix: bool | None,
+    facets: Sequence[str],
+    facet_limit: int,
+    distinct: str | None,
+    offset: int,
+    after: str | None,
+    order: str | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
@@ -37,11 +44,14 @@ def search(
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos, prefix=prefix,
+            passages=passages, rerank=rerank, facets=facets, facet_limit=facet_limit, distinct=distinct,
+            offset=offset, after=after, order=order, typos=typos, prefix=prefix,
         )  # fmt: skip
         if result.corrected is not None and not as_json:
             output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
+        if result.next and not as_json and (query is None or offset):
+            output.note(f"There are more: --offset {offset + len(result.hits)}" if not after else "There are more.")
 
 
 def similar(
@@ -80,10 +90,15 @@ def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
 def _print(pipeline: Pipeline, result: SearchResult, *, columns: Sequence[str], explain: bool, as_json: bool) -> None:
     if as_json:
         output.print_json(result.as_dict())
-    elif not result.hits:
-        output.note("No hits.")
-    else:
+        return
+    if result.hits:
         hits.show(result, pipeline.spec.key, columns, explain=explain)
+    else:
+        output.note("No hits.")
+    if result.facets:
+        counts.show(result.facets, filtered=result.filtered)
+    elif result.total is not None:
+        output.note(f"{output.count(result.total, 'row')} in all.")
 
 
 def _columns(pipeline: Pipeline, asked: str | None) -> list[str]:

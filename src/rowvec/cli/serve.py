@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rowvec.api.project import Project
+from rowvec.api.tokens import KEY_VARIABLE
 from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.support import logs
 
 if TYPE_CHECKING:
+    from rowvec.config import Config
+    from rowvec.evaluation.query_log import QueryLog
     from rowvec.serve import ServeSettings, Service
 
-KEY_VARIABLE = "ROWVEC_API_KEY"
 SEARCH_SECONDS = 10.0
 """A search that the database needs longer for is cancelled."""
 STOP_SECONDS = 5
@@ -69,8 +71,10 @@ def serve(
     )
     with ExitStack() as stack:
         bound = stack.enter_context(_bound(host, port))
-        services = _services(stack, config, pipelines, options)
-        _listen(services, options, bound)
+        project = _project(stack, config)
+        queries = _query_log(stack, project.config)
+        services = _services(project, pipelines, options)
+        _listen(services, options, bound, queries)
 
 
 def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
@@ -89,22 +93,34 @@ def speak_mcp(config: Path | None, pipelines: Sequence[str] = ()) -> None:
 
     options = ServeSettings()
     with ExitStack() as stack:
-        services = _services(stack, config, pipelines, options)
+        services = _services(_project(stack, config), pipelines, options)
         threads, side_threads = Threads(options.workers, options.waiting), Threads(1, options.waiting)
         stack.callback(threads.close)
         stack.callback(side_threads.close)
-        Tools(services, threads, side_threads).server().run("stdio")
+        Tools(lambda call: services, threads, side_threads).server().run("stdio")
 
 
-def _services(
-    stack: ExitStack, config: Path | None, names: Sequence[str], options: ServeSettings
-) -> dict[str, Service]:
+def _project(stack: ExitStack, config: Path | None) -> Project:
+    readers = 2 * (os.cpu_count() or 1) + 2
+    return stack.enter_context(Project(config, readers=readers, statement_seconds=SEARCH_SECONDS))
+
+
+def _query_log(stack: ExitStack, loaded: Config) -> QueryLog | None:
+    """None unless the config wants one."""
+    if loaded.serve.queries is None:
+        return None
+    from rowvec.evaluation.query_log import QueryLog
+
+    log = QueryLog(loaded.query_log, loaded.serve.queries.keep)
+    stack.callback(log.close)
+    output.note(f"Queries are logged in {loaded.query_log}.")
+    return log
+
+
+def _services(project: Project, names: Sequence[str], options: ServeSettings) -> dict[str, Service]:
     from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
-    project = stack.enter_context(
-        Project(config, readers=2 * (os.cpu_count() or 1) + 2, statement_seconds=SEARCH_SECONDS)
-    )
     loaded = project.config
     # The routes about tasks send them to the workers of this config.
     os.environ[CONFIG_VARIABLE] = str(loaded.path)
@@ -147,7 +163,9 @@ def _bound(host: str, port: int) -> socket.socket:
     return bound
 
 
-def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.socket) -> None:
+def _listen(
+    services: dict[str, Service], options: ServeSettings, bound: socket.socket, queries: QueryLog | None
+) -> None:
     """Serve until SIGINT or SIGTERM. Requests in hand have STOP_SECONDS to end."""
     import uvicorn
 
@@ -163,7 +181,7 @@ def _listen(services: dict[str, Service], options: ServeSettings, bound: socket.
 
     if logs.wanted():
         logs.install("warning")
-    app = create_app(services, options)
+    app = create_app(services, options, queries)
     # uvicorn ends, then raises the signal that ended it once more: to be stopped is no failure of a server.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     Server(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from rowvec.config.environment import Environment
 from rowvec.support.redaction import ENCODE, unclear
@@ -41,6 +41,11 @@ class Section(BaseModel):
     """A table of the config. Its repr shows no secret, its errors no value."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def absolute(value: Any, info: ValidationInfo) -> Any:
+    """A path, beside the config where it is relative."""
+    return info.context.path(value) if isinstance(value, str) and info.context else value
 
 
 def wrong(what: str, fix: str) -> ValueError:

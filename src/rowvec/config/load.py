@@ -17,6 +17,7 @@ from rowvec.config.environment import DOTENV, At, Environment, Unset, expand
 from rowvec.config.fields import Context, Section
 from rowvec.config.models import EvalConfig, PipelineTable, SearchConfig, TextConfig
 from rowvec.config.problems import Problem, explain, report, shown_path, unknown_kind, unset_variable
+from rowvec.config.serve import ServeConfig
 from rowvec.config.trust import check_ours, owner
 from rowvec.config.workers import ScheduleConfig, WorkersConfig
 from rowvec.errors import ConfigError
@@ -25,7 +26,8 @@ from rowvec.support.suggestions import suggestion
 NAME = "rowvec.toml"
 STATE = ".rowvec"
 BROKER_VARIABLE = "ROWVEC_BROKER"
-TOP = ("pipelines", "workers")
+TOP = ("pipelines", "serve", "workers")
+QUERIES = "queries.db"
 PARTS: tuple[kinds.Part, ...] = ("source", "embedder", "store")
 DEFAULTS = {"embedder": {"kind": "local"}, "store": {"kind": "postgres"}}
 
@@ -54,6 +56,7 @@ class Config:
     path: Path
     _declared: Mapping[str, PipelineConfig | list[Problem]] = field(repr=False)
     _workers: WorkersConfig | list[Problem] = field(default_factory=WorkersConfig, repr=False)
+    _serve: ServeConfig | list[Problem] = field(default_factory=ServeConfig, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -75,6 +78,18 @@ class Config:
         if isinstance(self._workers, WorkersConfig):
             return self._workers
         raise report(self.path, self._workers)
+
+    @property
+    def serve(self) -> ServeConfig:
+        """Raises ConfigError when [serve] needs a variable that is not set."""
+        if isinstance(self._serve, ServeConfig):
+            return self._serve
+        raise report(self.path, self._serve)
+
+    @property
+    def query_log(self) -> Path:
+        """Where the log of queries is, where one is kept."""
+        return (self.serve.queries and self.serve.queries.file) or self.state / QUERIES
 
     @property
     def pipelines(self) -> dict[str, PipelineConfig]:
@@ -122,28 +137,30 @@ def load(path: Path | None = None) -> Config:
         check_ours(each, () if named is None else (named,))
     document = _parse(file)
     declared, problems = _read(file, document)
-    workers, more = _read_workers(file, document.get("workers", {}))
-    if problems or more:
-        raise report(file, problems + more)
-    return Config(file, declared, workers)
+    broker = Environment(file.parent).get(BROKER_VARIABLE)
+    workers, more = _read_section(file, document, "workers", WorkersConfig, {"broker": broker} if broker else {})
+    serve, others = _read_section(file, document, "serve", ServeConfig, {})
+    if problems or more or others:
+        raise report(file, problems + more + others)
+    return Config(file, declared, workers, serve)
 
 
-def _read_workers(file: Path, written: Any) -> tuple[WorkersConfig | list[Problem], list[Problem]]:
+def _read_section(
+    file: Path, document: Mapping[str, Any], name: str, model: type[S], defaults: Mapping[str, Any]
+) -> tuple[S | list[Problem], list[Problem]]:
     """The section, or the variables it waits for; and what is wrong with it."""
-    at: At = ("workers",)
+    at: At = (name,)
+    written = document.get(name, {})
     if not isinstance(written, dict):
-        return [], [Problem(at, "is not a table", "Write [workers].")]
+        return [], [Problem(at, "is not a table", f"Write [{name}].")]
     environment = Environment(file.parent)
     table, unset = expand(written, environment, at)
-    broker = environment.get(BROKER_VARIABLE)
-    if broker and "broker" not in table:
-        table["broker"] = broker
     if unset:
         return [unset_variable(each, environment) for each in unset], []
     try:
-        return WorkersConfig.model_validate(table), []
+        return model.model_validate({**defaults, **table}, context=Context("", file.parent, environment)), []
     except ValidationError as error:
-        return [], explain(error, WorkersConfig, at, {})
+        return [], explain(error, model, at, {})
 
 
 def _read(file: Path, document: dict[str, Any]) -> tuple[dict[str, PipelineConfig | list[Problem]], list[Problem]]:

@@ -28,6 +28,7 @@ from rowvec.config.fields import (
     Price,
     Section,
     Text_,
+    absolute,
     blank_is_none,
     clear_url,
     in_clear,
@@ -45,10 +46,6 @@ KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTE
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-def _path(value: Any, info: ValidationInfo) -> Any:
-    return info.context.path(value) if isinstance(value, str) and info.context else value
 
 
 def _model(value: str, info: ValidationInfo) -> str:
@@ -241,7 +238,7 @@ class LocalEmbedderConfig(EmbedderConfig):
     """Batches computed at once; by default one for each core."""
     batch_size: OptionalCount = None
     """Maximum number of texts in a batch; by default what fits a budget of tokens."""
-    cache_dir: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
+    cache_dir: Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(blank_is_none)] = None
     """Folder in which downloaded and converted models are kept."""
 
     of_the_machine: ClassVar = frozenset({"query_precision", "engine", "device", "workers", "batch_size", "cache_dir"})
@@ -292,7 +289,7 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     """Maximum number of requests a minute; no limit by default."""
     tokens_per_minute: OptionalCount = None
     """Maximum number of tokens a minute; no limit by default."""
-    tokenizer: Annotated[Path | None, BeforeValidator(_path), BeforeValidator(blank_is_none)] = None
+    tokenizer: Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(blank_is_none)] = None
     """The model's `tokenizer.json`: tokens are counted rather than estimated."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens; overrides the built-in table."""
@@ -345,8 +342,8 @@ class PostgresStoreConfig(StoreConfig):
     index."""
     create_extension: bool = True
     """Create the extension `vector` if it is missing."""
-    index: Literal["auto", "hnsw", "ivfflat", "none"] = "auto"
-    """Kind of vector index; `auto` builds HNSW from 10,000 rows on."""
+    index: Literal["auto", "hnsw", "hnsw-bit", "ivfflat", "none"] = "auto"
+    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -408,9 +405,9 @@ class SearchConfig(Section):
 class EvalConfig(Section):
     """What a new generation is measured by, before searches see it."""
 
-    queries: Annotated[Path, BeforeValidator(_path)] = Field(examples=["queries.csv"])
+    queries: Annotated[Path, BeforeValidator(absolute)] = Field(examples=["queries.csv"])
     """File of queries: CSV, JSONL or TREC, as `rowvec eval` reads it."""
-    judgements: Annotated[Path, BeforeValidator(_path)] = Field(examples=["judgements.csv"])
+    judgements: Annotated[Path, BeforeValidator(absolute)] = Field(examples=["judgements.csv"])
     """File of judgements: CSV, JSONL or TREC qrels."""
     measure: Text_ = "nDCG@10"
     """Measure, as `rowvec eval` names it."""

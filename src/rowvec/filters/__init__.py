@@ -19,29 +19,39 @@ Times without an offset are UTC, and a date is the moment its day begins there. 
 from __future__ import annotations
 
 from rowvec.filters.binding import bind, unknown_column
+from rowvec.filters.facets import Facets, facet_columns, facets_of
 from rowvec.filters.json_form import from_json, to_json
 from rowvec.filters.meaning import Wild, letter_cases, lowered, matches, pattern
+from rowvec.filters.ordering import Order, Place, browsed, parse_order, place_value
 from rowvec.filters.text_form import parse, render
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, compares, comparison
 
 __all__ = [
     "And",
     "Compare",
+    "Facets",
     "Filter",
     "Not",
     "Op",
     "Or",
+    "Order",
+    "Place",
     "Wild",
     "bind",
+    "browsed",
     "check",
     "compares",
     "comparison",
+    "facet_columns",
+    "facets_of",
     "from_json",
     "letter_cases",
     "lowered",
     "matches",
     "parse",
+    "parse_order",
     "pattern",
+    "place_value",
     "render",
     "to_json",
     "unknown_column",

@@ -13,7 +13,7 @@ from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, compar
 from rowvec.filters.values import CONVERT, EXPECTED, clipped, described
 from rowvec.types import Column, ColumnType
 
-ADDING = "To filter by another column of the rows, add it to store.metadata and run `rowvec sync`."
+ADDING = "To use another column of the rows, add it to store.metadata and run `rowvec sync`."
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
 _OPERATORS: dict[ColumnType, frozenset[Op]] = {

@@ -34,7 +34,7 @@ def _truth(where: Filter, metadata: Mapping[str, Any]) -> bool | None:
         return decisive if decisive in outcomes else None if None in outcomes else not decisive
     if where.type is None:
         raise TypeError(f"The filter on {where.column!r} is not bound: call bind() first.")
-    value = _comparable(_inside(metadata[where.column], where) if where.path else metadata[where.column], where)
+    value = comparable(_inside(metadata[where.column], where) if where.path else metadata[where.column], where)
     if where.op is Op.IS_NULL:
         return value is None
     if where.op is Op.IN and not where.value:
@@ -62,7 +62,7 @@ def json_types(value: Any) -> tuple[ColumnType, ...]:
     return (ColumnType.ARRAY,) if isinstance(value, list | tuple) else ()
 
 
-def _comparable(value: Any, where: Compare) -> Any:
+def comparable(value: Any, where: Compare) -> Any:
     if where.type is ColumnType.INTERVAL and isinstance(value, str):
         return interval_of(value).span
     if isinstance(value, dt.datetime) and value.tzinfo is None:

@@ -16,6 +16,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
+from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from rowvec.embedders.pricing import Budget, Hold
@@ -24,6 +25,7 @@ from rowvec.rerankers import wire
 from rowvec.rerankers.pricing import RerankPrice
 from rowvec.rerankers.wire import SHAPES, Unusable
 from rowvec.support.services import checked_key, http_client, quoted
+from rowvec.support.tracing import service, span
 
 if TYPE_CHECKING:
     import httpx2
@@ -137,9 +139,8 @@ class ServiceReranker:
             if len(self._answers) > KEPT:
                 self._answers.popitem(last=False)
         asked.add_done_callback(lambda done: self._forget_failed(question, done))
-        threading.Thread(
-            target=self._answered, args=(asked, client, body, query, texts), name="rowvec-rerank", daemon=True
-        ).start()
+        work = (self._answered, asked, client, body, query, texts)
+        threading.Thread(target=copy_context().run, args=work, name="rowvec-rerank", daemon=True).start()
         return asked
 
     def _answered(
@@ -168,8 +169,9 @@ class ServiceReranker:
 
     def _send(self, client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]) -> list[float]:
         most = self.price.most(query, texts)
+        about = {"gen_ai.request.model": self._model, "rowvec.texts": len(texts), **service(self._url)}
         try:
-            with self.budget.hold(most) as hold:
+            with span("rerank", about, kind="CLIENT"), self.budget.hold(most) as hold:
                 answer = self._answer(client, body, hold, most)
                 hold.pay(self.price.billed(wire.usage_of(answer), most), wire.usage_of(answer).tokens or 0)
         except BudgetExceeded as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import RowsHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
@@ -30,19 +30,22 @@ class Candidates:
     first: int = DEPTH
     """The first ones of `scores` are ranked among each other, and the others after them: whoever asks for a thousand
     sees the same ten first as whoever asks for ten."""
+    ended: bool = False
+    """There are no more."""
 
     @classmethod
-    def alone(cls, ranked: Ranked, mode: Mode, without: Key | None = None) -> Candidates:
-        """Those that one half found."""
+    def alone(cls, ranked: Ranked, mode: Mode, depth: int, without: Key | None = None) -> Candidates:
+        """Those that one half found when it was asked for `depth`."""
         scores = _scores(ranked)
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
-        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword))
+        ended = len(ranked.keys) < depth
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword), ended=ended)
 
 
 def fused(
-    rows: GenerationHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, ranking: Ranking
+    rows: RowsHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
 ) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
@@ -51,25 +54,30 @@ def fused(
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         s |= rows.similarities(vector, [key for key in k if key not in s])
         best_s |= {key: s[key] for key in best_k if key in s}
-    both = _fuse(best_s, best_k, ranking)
+    typical = rows.typical(vector) if ranking.fusion == "convex" else None
+    both = _fuse(best_s, best_k, ranking, typical)
     first = len(both)
     if limit > DEPTH:
-        both |= {key: score for key, score in _fuse(s, k, ranking).items() if key not in both}
-    return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first)
+        both |= {key: score for key, score in _fuse(s, k, ranking, typical).items() if key not in both}
+    ended = max(len(semantic.keys), len(keyword.keys)) < depth
+    return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first, ended)
 
 
-def _fuse(semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking) -> dict[Key, float]:
+def _fuse(
+    semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking, typical: float | None
+) -> dict[Key, float]:
     if ranking.fusion == "rrf":
         return fuse_rrf(semantic, keyword)
-    return fuse_convex(semantic, keyword, ranking.semantic_weight)
+    return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
-def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+def hits_of(rows: RowsHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []
     for among in (keys[: found.first], keys[found.first :]):
-        lowest = hits[-1].score if hits else math.inf
+        lowest = score_of(hits[-1]) if hits else math.inf
+        # A store gives equal scores by key, and a stable sort leaves them so: every page sees the same order.
         among.sort(key=lambda key: -found.scores[key])
         # Where nothing reorders them, the values of those that are not shown are not read.
         step = len(among) if ranking.reorders else limit
@@ -83,7 +91,7 @@ def hits_of(rows: GenerationHandle, found: Candidates, limit: int, ranking: Rank
             ranked += [
                 _hit(key, metadata[key], found, ranking, now, lowest, explain) for key in part if key in metadata
             ]
-        hits += sorted(ranked, key=lambda hit: -hit.score)
+        hits += sorted(ranked, key=lambda hit: -score_of(hit))
     return hits[:limit]
 
 
@@ -100,6 +108,12 @@ def _hit(
         "static": static, "decay": decay, "final": final,
     }  # fmt: skip
     return Hit(key, final, values, parts if explain else None)
+
+
+def score_of(hit: Hit) -> float:
+    """Of a hit that a query has found."""
+    assert hit.score is not None
+    return hit.score
 
 
 def _scores(ranked: Ranked) -> dict[Key, float]:

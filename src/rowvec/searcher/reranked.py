@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rowvec.ranking import Ranking, fuse_convex
 from rowvec.rerankers.base import Reranker
-from rowvec.searcher.candidates import Candidates
+from rowvec.searcher.candidates import Candidates, score_of
 from rowvec.searcher.snippets import Asked, best_passage
 from rowvec.types import Hit, Key, StoredText
 
@@ -38,8 +38,8 @@ def reranked(
     together, now = fuse_convex(given, before, reranker.weight), dt.datetime.now(dt.UTC)
     ordered = [_scored(hit, ranking, together[hit.key], given.get(hit.key), now) for hit in best]
     # A row without a text has no score, and comes after those that have one.
-    ordered.sort(key=lambda hit: (-hit.score, hit.key not in given))
-    lowest = ordered[-1].score
+    ordered.sort(key=lambda hit: (-score_of(hit), hit.key not in given))
+    lowest = score_of(ordered[-1])
     return ordered + [_capped(hit, lowest) for hit in rest]
 
 
@@ -61,6 +61,6 @@ def _scored(hit: Hit, ranking: Ranking, relevance: float, given: float | None, n
 
 def _capped(hit: Hit, most: float) -> Hit:
     """A hit that the reranker has not seen comes after those that it has, and its score says so."""
-    final = min(hit.score, most)
+    final = min(score_of(hit), most)
     parts = None if hit.parts is None else {**hit.parts, "rerank": None, "final": final}
     return hit._replace(score=final, parts=parts)

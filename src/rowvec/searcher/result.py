@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from rowvec.errors import SearchError
+from rowvec.filters import Facets
 from rowvec.support.tables import Tabular
 from rowvec.types import Hit
 
@@ -39,6 +40,19 @@ class SearchResult(Tabular):
     corrected: str | None = None
     """What was searched for in place of the query, which has words that no row holds; None where nothing was
     corrected."""
+    facets: Facets | None = None
+    """Counts over all rows that pass the filter. None where none were asked for."""
+    total: int | None = None
+    """Rows with a vector that pass the filter, where they were counted: with facets, and for rows that are browsed."""
+    filtered: bool = False
+    """There was a filter."""
+    next: str | None = None
+    """The cursor of the next page. None where this is the last one."""
+
+    @property
+    def milliseconds(self) -> float:
+        """In all."""
+        return self.embed_ms + self.search_ms + self.rerank_ms
 
     def to_dicts(self) -> list[dict[str, Any]]:
         return [_row(hit) for hit in self.hits]
@@ -47,13 +61,21 @@ class SearchResult(Tabular):
         found = {
             "results": [hit_dict(hit) for hit in self.hits],
             "exact": self.exact, "complete": self.complete,
-            "execution_time_ms": round(self.embed_ms + self.search_ms + self.rerank_ms, 3),
+            "execution_time_ms": round(self.milliseconds, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
         if self.corrected is not None:
             found["corrected"] = self.corrected
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
+        if self.total is not None:
+            found["total"] = self.total
+        if self.facets is not None:
+            found["facets"] = {
+                "scope": "filtered rows" if self.filtered else "all rows", "rows": self.facets.rows,
+                "columns": {name: facet.as_dict() for name, facet in self.facets.columns.items()},
+            }  # fmt: skip
+        found["next"] = self.next
         return found
 
 

@@ -4,32 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter
 from rowvec.generations.lifecycle import live_embedder, live_rows, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
-from rowvec.searcher.reranked import reranked
+from rowvec.searcher.found import Found, finished, with_passages
+from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
-from rowvec.searcher.snippets import Asked, passages_of
+from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Reading, Speller
-from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec
-from rowvec.types import Fingerprint, Hit, Key, Ranked, StoredText, Vector
+from rowvec.searcher.within import Within, both
+from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
+from rowvec.support.tracing import span
+from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
 BESIDE = 16
 """Keyword halves that run beside their semantic halves at once; further ones run after them."""
+DEEPER = 4
+"""So many times the rows are looked at where a page is not full."""
 
 T = TypeVar("T")
 
@@ -40,33 +46,31 @@ class _Live:
 
     version: str
     embedder: Embedder
-    rows: GenerationHandle
+    rows: RowsHandle
     speller: Speller
 
 
+@dataclass(slots=True)
+class _Known:
+    """What a searcher knows of its pipeline, and shares with those that see a part of the rows."""
+
+    live: _Live | None = None
+    formers: dict[Fingerprint, Embedder] = field(default_factory=dict)
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    beside: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword")
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class _Found:
-    """What one generation has for a query; nothing of a store is asked for afterwards."""
+class _Query:
+    """What is looked for."""
 
-    query: str
-    corrected: str | None
-    hits: list[Hit]
-    among: Candidates
-    texts: Mapping[Key, StoredText]
-    language: str | None
-    embed_ms: float
-    search_ms: float
-
-    def with_passages(self, hits: Sequence[Hit], asked: Asked, most: int) -> list[Hit]:
-        return [
-            hit._replace(
-                passages=passages_of(
-                    self.texts[hit.key], asked, most,
-                    score=self.among.semantic.get(hit.key), by_words=hit.key in self.among.by_words,
-                )
-            ) if hit.key in self.texts else hit
-            for hit in hits
-        ]  # fmt: skip
+    query: Reading
+    mode: Mode
+    where: Filter | None
+    exact: bool
+    ranking: Ranking
 
 
 @dataclass(slots=True)
@@ -91,12 +95,8 @@ class Searcher:
     reranker: Reranker | None = None
     typos: bool = False
     prefix: bool = False
-    _live: _Live | None = field(default=None, init=False, repr=False)
-    _formers: dict[Fingerprint, Embedder] = field(default_factory=dict, init=False, repr=False)
-    _looking: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
-    _beside: ThreadPoolExecutor = field(
-        default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword"), init=False, repr=False
-    )
+    only: Filter | None = field(default=None, init=False)
+    _known: _Known = field(default_factory=_Known, init=False, repr=False)
 
     @classmethod
     def of(cls, pipeline: Pipeline) -> Searcher:
@@ -109,20 +109,36 @@ class Searcher:
         searcher.check()
         return searcher
 
+    def within(self, only: Filter) -> Searcher:
+        """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
+        limited = copy(self)
+        limited.only = self._limited(only)
+        return limited
+
+    def _limited(self, where: Filter | None) -> Filter | None:
+        return where if self.only is None else both(self.only, where)
+
     @property
     def current(self) -> Embedder:
         """What embeds the queries, as far as is known."""
-        return self._live.embedder if self._live else self.embedder
+        return self._known.live.embedder if self._known.live else self.embedder
 
     @property
-    def rows(self) -> GenerationHandle:
-        """The generation that searches see, as far as is known. Raises as `check` does where none is."""
-        return (self._live or self._look_again(None)).rows
+    def rows(self) -> RowsHandle:
+        """The rows that searches see, as far as is known. Raises as `check` does where there is no generation."""
+        return self._seen(self._known.live or self._look_again(None)).rows
+
+    def _seen(self, live: _Live) -> _Live:
+        """What this searcher may see of it."""
+        if self.only is None:
+            return live
+        rows = Within(live.rows, self.only)
+        return replace(live, rows=rows, speller=live.speller.within(rows))
 
     def check(self) -> None:
         """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
-        with self._looking:
-            self._live = self._look()
+        with self._known.looking:
+            self._known.live = self._look()
 
     def _look(self) -> _Live:
         ledger, rows = live_rows(self.store, self.spec)
@@ -133,15 +149,16 @@ class Searcher:
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
-        if made not in self._formers:
+        formers = self._known.formers
+        if made not in formers:
             if self.former is None:
                 raise SearchError(
                     f"The vectors in {self.store.location} were made by {words(made)}, not by"
                     f" {words(self.embedder.fingerprint)}: comparing them would mean nothing.",
                     hint="Run `rowvec sync` to embed the rows with the new model, or set the old one in rowvec.toml.",
                 )
-            self._formers[made] = self.former(ledger)
-        return self._formers[made]
+            formers[made] = self.former(ledger)
+        return formers[made]
 
     def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
         """An answer whose parts are all of the generation that its query was embedded for.
@@ -149,10 +166,10 @@ class Searcher:
         Raises:
             StoreUnavailable: generations are swapped all the time.
         """
-        live = self._live or self._look_again(None)
+        live = self._known.live or self._look_again(None)
         for _ in range(MOST_SWAPS):
             try:
-                found = answer(live)
+                found = answer(self._seen(live))
             except StoreError:
                 # Tables may be gone, or have other columns, because another generation is live now.
                 if self.store.live_version() == live.version:
@@ -164,15 +181,16 @@ class Searcher:
         raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
-        with self._looking:
+        known = self._known
+        with known.looking:
             # One of several searches that noticed does it for all.
-            if self._live is None or self._live is seen:
-                self._live = self._look()
-            return self._live
+            if known.live is None or known.live is seen:
+                known.live = self._look()
+            return known.live
 
     def search(
         self,
-        query: str,
+        query: str | None,
         *,
         mode: Mode = "semantic",
         limit: int = 10,
@@ -182,10 +200,11 @@ class Searcher:
         passages: int = 0,
         ranking: Ranking | None = None,
         rerank: bool | None = None,
+        refine: Refine = PLAIN,
         typos: bool | None = None,
         prefix: bool | None = None,
     ) -> SearchResult:
-        """The best `limit` rows for `query`.
+        """The best `limit` rows for `query`; without a query the rows that pass the filter, in `refine.order`.
 
         Args:
             where: a filter bound to the metadata columns (see filters.bind).
@@ -194,68 +213,145 @@ class Searcher:
             passages: maximum number of parts of its text that each hit shows, the best first.
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
+            refine: facets, one hit a value, a page beyond the first.
             typos: correct words that no row holds, or search as written. None does what the pipeline says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what the pipeline says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker, `typos` or `prefix` where the words of the rows are not kept.
+                reranker; a facet, an order or a page that cannot be; `typos` or `prefix` where the words of the rows
+                are not kept.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
+        if query is None:
+            return self.browse(limit=limit, where=where, passages=passages, refine=refine)
         check_query(query, limit)
         check_passages(passages)
+        if refine.order is not None:
+            raise SearchError(
+                "The hits of a query are ordered by their score, so that it takes no `order`.",
+                hint="Leave the query out to browse the rows in that order, or leave the order out.",
+            )
+        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
-        many = limit if reranker is None else max(limit, reranker.top)
-        depth = max(DEPTH, many) if mode == "hybrid" or chosen.reorders else many
         typos, prefix = self._kept("typos", typos, self.typos), self._kept("prefix", prefix, self.prefix)
+        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, typos, prefix)
 
-        def answer(live: _Live) -> _Found:
-            start = time.perf_counter()
-            read = Reading.plain(query)
+        def answer(live: _Live) -> Found:
+            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
+            if bound.after is not None:
+                bound.after.check(origin)
+            facets = _facets(live, bound, where) if bound.facets else None
+            reading = Reading.plain(query)
             if typos or prefix:
-                read = live.speller.read(query, typos=typos, prefix=prefix, by_meaning=mode != "keyword")
-            began, vector = time.perf_counter(), None
-            if mode == "keyword":
-                embedded = began
-                found = Candidates.alone(_by_words(live, read, depth, where), mode)
-            elif mode == "semantic":
-                vector, embedded = live.embedder.embed_query(read.text), time.perf_counter()
-                found = Candidates.alone(live.rows.nearest(vector, depth, where, exact=exact), mode)
-            else:
-                vector, embedded, found = self._both_halves(live, read, depth, many, where, exact, chosen)
-            hits = hits_of(live.rows, found, many, chosen, explain)
-            shown = max(limit if passages else 0, reranker.top if reranker else 0)
-            texts = live.rows.texts([hit.key for hit in hits[:shown]], vector) if shown else {}
+                reading = live.speller.read(query, typos=typos, prefix=prefix, by_meaning=mode != "keyword")
+            asked = _Query(reading, mode, where, exact, chosen)
+            counted = time.perf_counter()
+            top = reranker.top if reranker else 0
+            vector, embedded, found, hits = self._deep_enough(live, asked, bound, limit, top, explain)
+            start = bound.first(hits)
+            # A reranker may bring any of its hits onto a page that begins among them.
+            read = hits[: top + limit if start < top else top] + hits[start : start + limit] if passages or top else []
+            texts = live.rows.texts(list(dict.fromkeys(hit.key for hit in read)), vector) if read else {}
             done, language = time.perf_counter(), live.rows.spec.language
-            embed_ms, search_ms = 1000 * (embedded - began), 1000 * (done - embedded + began - start)
-            return _Found(read.text, read.corrected, hits, found, texts, language, embed_ms, search_ms)
+            embed_ms = 1000 * (embedded - counted)
+            return Found(
+                hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets, reading
+            )
 
-        # The reranker is paid: it is asked once the generation of the answer is settled.
-        return _finished(self._on_one_generation(answer), limit, passages, reranker, chosen)
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
+            # The reranker is paid: it is asked once the generation of the answer is settled.
+            result = finished(self._on_one_generation(answer), limit, passages, reranker, chosen)
+            traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
+        return result
+
+    def _deep_enough(
+        self, live: _Live, asked: _Query, bound: Bound, limit: int, top: int, explain: bool
+    ) -> tuple[Vector | None, float, Candidates, list[Hit]]:
+        """The query's vector, when there was one, and all hits up to the end of the page.
+
+        Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
+        """
+        many, vector, embedded = max(bound.start + limit, top), None, None
+        while True:
+            depth = max(DEPTH, many) if asked.mode == "hybrid" or asked.ranking.reorders else many
+            vector, made, found = self._candidates(live, asked, vector, depth, many)
+            embedded = made if embedded is None else embedded
+            hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
+            if found.ended or len(hits) >= bound.first(hits) + limit or not bound.looks_deeper:
+                return vector, embedded, found, hits
+            many = depth * DEEPER
+
+    def _candidates(
+        self, live: _Live, asked: _Query, vector: Vector | None, depth: int, many: int
+    ) -> tuple[Vector | None, float, Candidates]:
+        """The query's vector, when there was one, and what is found."""
+        if asked.mode == "hybrid":
+            return self._both_halves(live, asked, vector, depth, many)
+        if asked.mode == "keyword":
+            embedded = time.perf_counter()
+            return None, embedded, Candidates.alone(_by_words(live, asked, depth), "keyword", depth)
+        vector = _embedded(live, asked) if vector is None else vector
+        embedded = time.perf_counter()
+        return vector, embedded, Candidates.alone(_by_meaning(live, asked, vector, depth), "semantic", depth)
 
     def _both_halves(
-        self,
-        live: _Live,
-        query: Reading,
-        depth: int,
-        limit: int,
-        where: Filter | None,
-        exact: bool,
-        ranking: Ranking,
+        self, live: _Live, asked: _Query, vector: Vector | None, depth: int, many: int
     ) -> tuple[Vector, float, Candidates]:
-        """The query's vector, when there was one, and what both halves found, side by side."""
-        by_words = partial(_by_words, live, query, depth, where)
-        beside = self._beside.submit(copy_context().run, by_words)
+        """The same for both halves, side by side."""
+        by_words = partial(_by_words, live, asked, depth)
+        beside = self._known.beside.submit(copy_context().run, by_words)
         try:
-            vector, embedded = live.embedder.embed_query(query.text), time.perf_counter()
-            semantic = live.rows.nearest(vector, depth, where, exact=exact)
+            vector = _embedded(live, asked) if vector is None else vector
+            embedded = time.perf_counter()
+            semantic = _by_meaning(live, asked, vector, depth)
         finally:
             # Nothing of a search works on after its end, and what no thread has begun is done in this one.
             if not beside.cancel():
                 wait([beside])
         keyword = by_words() if beside.cancelled() else beside.result()
-        return vector, embedded, fused(live.rows, vector, semantic, keyword, limit, ranking)
+        with span("rowvec.fuse"):
+            return vector, embedded, fused(live.rows, vector, semantic, keyword, many, depth, asked.ranking)
+
+    def browse(
+        self, *, limit: int = 10, where: Filter | None = None, passages: int = 0, refine: Refine = PLAIN
+    ) -> SearchResult:
+        """The rows that pass the filter, in `refine.order`, and how many there are. No row has a score.
+
+        Raises:
+            SearchError: see `search`.
+        """
+        check_limit(limit)
+        check_passages(passages)
+        if refine.distinct is not None:
+            raise SearchError("One hit a value needs a query: without one, no row is better than another.")
+        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        about = ("browse", None if bound.order is None else bound.order.name)
+
+        def answer(live: _Live) -> SearchResult:
+            began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
+            place = None
+            if bound.after is not None:
+                bound.after.check(origin)
+                place = bound.after.place(bound.order)
+            counts = _facets(live, bound, where)
+            keys = live.rows.browse(limit + 1, where, order=bound.order, offset=bound.offset, after=place)
+            shown = live.rows.metadata(keys[:limit])
+            hits = [Hit(key, None, shown[key]) for key in keys[:limit] if key in shown]
+            texts = live.rows.texts([hit.key for hit in hits]) if passages else {}
+            more = bound.next_row(origin, hits) if len(keys) > limit else None
+            hits = with_passages(hits, texts, Words.of("", live.rows.spec.language), passages)
+            return SearchResult(
+                hits, exact=True, complete=True, search_ms=1000 * (time.perf_counter() - began), total=counts.rows,
+                facets=counts if bound.facets else None, filtered=origin.where is not None, next=more,
+            )  # fmt: skip
+
+        with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
+            traced.note({"rowvec.mode": "browse", "rowvec.limit": limit})
+            return self._on_one_generation(answer)
 
     def _asked_reranker(self, rerank: bool | None) -> Reranker | None:
         if rerank and self.reranker is None:
@@ -286,7 +382,7 @@ class Searcher:
         check_limit(limit)
         check_passages(passages)
 
-        def answer(live: _Live) -> _Found:
+        def answer(live: _Live) -> Found:
             began = time.perf_counter()
             vector = live.rows.vector(key)
             if vector is None:
@@ -296,32 +392,31 @@ class Searcher:
                 )
             depth = max(DEPTH, limit) if self.ranking.reorders else limit
             ranked = live.rows.nearest(vector, depth + 1, where)
-            found = Candidates.alone(ranked, "semantic", without=key)
+            found = Candidates.alone(ranked, "semantic", depth + 1, without=key)
             hits = hits_of(live.rows, found, limit, self.ranking, explain)
             texts = live.rows.texts([hit.key for hit in hits], vector) if passages else {}
-            search_ms = 1000 * (time.perf_counter() - began)
-            return _Found("", None, hits, found, texts, live.rows.spec.language, 0.0, search_ms)
+            return Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
 
-        return _finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
-
-
-def _by_words(live: _Live, query: Reading, depth: int, where: Filter | None) -> Ranked:
-    if query.last is None:
-        return live.rows.keyword(query.words, depth, where)
-    return live.rows.keyword(query.words, depth, where, last=query.last)
+        return finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
 
 
-def _finished(found: _Found, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking) -> SearchResult:
-    began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
-    asked = Asked.of(found.query, found.language) if passages or reranker else None
-    if reranker is not None and asked is not None:
-        better = reranked(reranker, found.query, hits, found.among, found.texts, asked, ranking)
-        hits, done = hits if better is None else better, better is not None
-        rerank_ms = 1000 * (time.perf_counter() - began)
-    hits = hits[:limit]
-    if passages and asked is not None:
-        hits = found.with_passages(hits, asked, passages)
-    search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
-    return SearchResult(
-        hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms, found.corrected
-    )
+def _embedded(live: _Live, asked: _Query) -> Vector:
+    with span("rowvec.embed", {"rowvec.texts": 1}):
+        return live.embedder.embed_query(asked.query.text)
+
+
+def _by_meaning(live: _Live, asked: _Query, vector: Vector, depth: int) -> Ranked:
+    with span("rowvec.semantic"):
+        return live.rows.nearest(vector, depth, asked.where, exact=asked.exact)
+
+
+def _by_words(live: _Live, asked: _Query, depth: int) -> Ranked:
+    with span("rowvec.keyword"):
+        if asked.query.last is None:
+            return live.rows.keyword(asked.query.words, depth, asked.where)
+        return live.rows.keyword(asked.query.words, depth, asked.where, last=asked.query.last)
+
+
+def _facets(live: _Live, bound: Bound, where: Filter | None) -> Facets:
+    with span("rowvec.facets"):
+        return live.rows.facets(bound.facets, where, most=bound.facet_limit)

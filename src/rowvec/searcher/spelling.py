@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rowvec.embedders.base import Embedder, knows
-from rowvec.stores.base import GenerationHandle, LastWord
+from rowvec.stores.base import LastWord, RowsHandle
 from rowvec.words import PLAIN, analyzer
 from rowvec.words.folding import folded
 from rowvec.words.vocabulary import Vocabulary, edits_of
@@ -47,21 +47,47 @@ class Reading:
         return cls(query, query)
 
 
-class Speller:
-    """Corrects queries for the rows of one generation. Safe to use from several threads.
+NONE = Reading.plain("")
 
-    The words of the rows are read when a query first has a word that no row holds, and from then on only what is new.
-    """
 
-    def __init__(self, rows: GenerationHandle, embedder: Embedder) -> None:
-        self._rows = rows
-        self._embedder = embedder
-        self._analyzer = analyzer(rows.spec.language or PLAIN)
-        self._held: dict[str, float] = {}
-        self._vocabulary = Vocabulary()
+class _RowWords:
+    """The words of the rows, read when they are first asked for, and from then on only what is new."""
+
+    def __init__(self) -> None:
+        self.all = Vocabulary()
         self._parts: set[int] = set()
         self._read_at = -READ_SECONDS
         self._reading = threading.Lock()
+
+    def read(self, rows: RowsHandle) -> bool:
+        """Bring them up to date, unless that was done just now; False where they are not kept."""
+        with self._reading:
+            if time.monotonic() - self._read_at < READ_SECONDS:
+                return True
+            parts = rows.kept_words(self._parts)
+            if parts is None:
+                return False
+            self.all.add(word for words in parts.values() for word in words.split())
+            self._parts.update(parts)
+            self._read_at = time.monotonic()
+            return True
+
+
+class Speller:
+    """Corrects and completes queries for the rows of one generation. Safe to use from several threads."""
+
+    def __init__(self, rows: RowsHandle, embedder: Embedder) -> None:
+        self._rows = rows
+        self._embedder = embedder
+        self._analyzer = analyzer(rows.spec.language or PLAIN)
+        self._words = _RowWords()
+        self._held: dict[str, float] = {}
+
+    def within(self, rows: RowsHandle) -> Speller:
+        """The same for some of the rows: no query becomes a word that only others hold. For one search."""
+        limited = Speller(rows, self._embedder)
+        limited._words = self._words
+        return limited
 
     def read(self, query: str, *, typos: bool, prefix: bool, by_meaning: bool = True) -> Reading:
         """
@@ -88,9 +114,9 @@ class Speller:
 
     def _forms(self, word: str) -> list[str]:
         """The words of the rows that begin so, the most frequent first; the word itself comes first of all."""
-        if not self._read():
+        if not self._words.read(self._rows):
             return []
-        begun = self._vocabulary.starting(word, MOST_COMPLETIONS)
+        begun = self._words.all.starting(word, MOST_COMPLETIONS)
         held = self._rows.holding(list(dict.fromkeys([word, *begun])))
         found = sorted((each for each in begun if each in held), key=lambda each: (-held[each], each))[:FORMS]
         return [word, *(each for each in found if each != word)] if word in held else found
@@ -111,7 +137,7 @@ class Speller:
             return None
         known = knows(self._embedder, unknown) if by_meaning else set()
         unknown = [word for word in unknown if word not in known]
-        if not unknown or not self._read():
+        if not unknown or not self._words.read(self._rows):
             return None
         meant = self._meant(unknown)
         return _replaced(query, asked, meant) if meant else None
@@ -127,21 +153,8 @@ class Speller:
         self._held.update(dict.fromkeys(set(unsure).difference(unknown), now))
         return unknown
 
-    def _read(self) -> bool:
-        """Bring the vocabulary up to date, unless that was done just now; False where the rows' words are not kept."""
-        with self._reading:
-            if time.monotonic() - self._read_at < READ_SECONDS:
-                return True
-            parts = self._rows.kept_words(self._parts)
-            if parts is None:
-                return False
-            self._vocabulary.add(word for words in parts.values() for word in words.split())
-            self._parts.update(parts)
-            self._read_at = time.monotonic()
-            return True
-
     def _meant(self, unknown: Iterable[str]) -> dict[str, str]:
-        near = {word: _nearest(self._vocabulary.near(word)) for word in unknown}
+        near = {word: _nearest(self._words.all.near(word)) for word in unknown}
         held = self._rows.holding(list({each for its in near.values() for each in its}))
         # A stop word says nothing about a row: it comes last among equals.
         held |= {each: 0 for its in near.values() for each in its if not self._analyzer.query(each)}

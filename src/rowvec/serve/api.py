@@ -6,20 +6,23 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from rowvec import __version__
 from rowvec.errors import ConfigError
+from rowvec.evaluation.query_log import QueryLog
 from rowvec.serve import problems
 from rowvec.serve.background import Background
-from rowvec.serve.context import Context, named_pipeline, only_pipeline
+from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
 from rowvec.serve.parameters import only_known
 from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
+from rowvec.serve.routes.events import event_routes
 from rowvec.serve.routes.map import MapFile, map_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
@@ -34,8 +37,13 @@ SIDE_THREADS = 4
 DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
 
 
-def create_app(services: Mapping[str, Service], settings: ServeSettings | None = None) -> FastAPI:
+def create_app(
+    services: Mapping[str, Service], settings: ServeSettings | None = None, queries: QueryLog | None = None
+) -> FastAPI:
     """The API and the page over `services`, by pipeline name. Models are loaded when the application starts.
+
+    Args:
+        queries: the log of what people ask.
 
     Raises:
         ConfigError: there is no pipeline to serve.
@@ -49,7 +57,7 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
     places = settings.embedding_places
     embedding_threads = Threads(places, places, "The server embeds as many lists of texts as it can.")
     background = Background()
-    metrics = Metrics(services, lambda: threads.busy, background)
+    metrics = Metrics(services, lambda: threads.busy, background, queries)
     app = FastAPI(
         title="rowvec",
         version=__version__,
@@ -62,9 +70,12 @@ def create_app(services: Mapping[str, Service], settings: ServeSettings | None =
         # Spans and log records would carry what people search for.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.context = Context(services, settings, threads, side_threads, embedding_threads, metrics, background)
+    app.state.context = Context(
+        services, settings, threads, side_threads, embedding_threads, metrics, background, queries
+    )
     problems.install(app)
     app.include_router(server_routes())
+    app.include_router(event_routes())
     app.include_router(task_routes())
     app.include_router(models_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
@@ -92,10 +103,18 @@ def _install_mcp(app: FastAPI) -> None:
     app.state.mcp_sessions = nullcontext
     if find_spec("mcp") is None:
         return
+    from mcp.server.mcpserver import Context as Call
+
     from rowvec.serve.mcp_server import Tools, routes
 
     context: Context = app.state.context
-    server = Tools(context.services, context.threads, context.side_threads, context.metrics).server()
+
+    def visible(call: Call[Any, Any]) -> Mapping[str, Service]:
+        request = call.request_context.request
+        assert request is not None, "a call over HTTP has its request, and that its rights"
+        return context_of(request).services
+
+    server = Tools(visible, context.threads, context.side_threads, context.searched).server()
     app.router.routes += routes(server, context.settings.max_body)
     app.state.mcp_sessions = server.session_manager.run
 

@@ -12,6 +12,7 @@ from itertools import chain, zip_longest
 from typing import Annotated, Any, TypeVar
 
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import ToolAnnotations
@@ -21,9 +22,21 @@ from starlette.routing import BaseRoute
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
-from rowvec.searcher import Mode, SearchResult, title_column
-from rowvec.serve.metrics import Metrics
-from rowvec.serve.models import Passages, PipelineInfo, QueryText, SearchReply, StatusReply, Typos
+from rowvec.searcher import Mode, Refine, SearchResult, title_column
+from rowvec.serve.models import (
+    After,
+    Distinct,
+    FacetLimit,
+    Facets,
+    Offset,
+    Order,
+    Passages,
+    PipelineInfo,
+    QueryText,
+    SearchReply,
+    StatusReply,
+    Typos,
+)
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
@@ -78,18 +91,23 @@ class Pipelines(BaseModel):
     pipelines: list[Described]
 
 
+Visible = Callable[[Context[Any, Any]], Mapping[str, Service]]
+Searched = Callable[[Service, str, str, str | None, SearchResult], str | None]
+
+
 class Tools:
     """
     Args:
+        visible: gives the pipelines that a call may see.
         threads: for searches; `side_threads`: for what asks the source of the rows.
-        metrics: None where nobody reads them.
+        searched: counts and logs a search, and gives its id in the log; None where nobody reads that.
     """
 
     def __init__(
-        self, services: Mapping[str, Service], threads: Threads, side_threads: Threads, metrics: Metrics | None = None
+        self, visible: Visible, threads: Threads, side_threads: Threads, searched: Searched | None = None
     ) -> None:
-        self._services = services
-        self._threads, self._side_threads, self._metrics = threads, side_threads, metrics
+        self._visible = visible
+        self._threads, self._side_threads, self._noted = threads, side_threads, searched
 
     def server(self) -> MCPServer[Any]:
         server: MCPServer[Any] = MCPServer(
@@ -99,9 +117,9 @@ class Tools:
             server.tool(annotations=READING)(tool)
         return server
 
-    async def search(self, query: QueryText) -> Results:
+    async def search(self, query: QueryText, ctx: Context[Any, Any]) -> Results:
         """Search all rows by meaning and words. Returns ids for `fetch`."""
-        asked = (self._best(service, query) for service in self._services.values())
+        asked = (self._best(service, query) for service in self._services(ctx).values())
         answers = await asyncio.gather(*asked, return_exceptions=True)
         found = [answer for answer in answers if not isinstance(answer, BaseException)]
         for problem in answers:
@@ -112,49 +130,66 @@ class Tools:
         in_turn = chain.from_iterable(zip_longest(*found))
         return Results(results=[result for result in in_turn if result is not None][:FOUND])
 
-    async def fetch(self, id: Annotated[str, Field(max_length=10_000, description="As `search` gave it.")]) -> Fetched:
+    async def fetch(
+        self,
+        id: Annotated[str, Field(max_length=10_000, description="As `search` gave it.")],
+        ctx: Context[Any, Any],
+    ) -> Fetched:
         """Read one row: its text and its metadata."""
         name, separator, key = id.partition(":")
-        if not separator or name not in self._services:
+        services = self._services(ctx)
+        if not separator or name not in services:
             raise ToolError(f"There is no row {id[:100]!r}. An id is that of a result of `search`.")
-        service = self._services[name]
+        service = services[name]
         metadata, text = await _told(self._threads.run(service.row, key))
         values = _values(metadata)
         return Fetched(id=id, title=_title(values) or key, text=text, url=_first(values, LINKS), metadata=values)
 
     async def search_rows(
         self,
-        query: QueryText,
+        ctx: Context[Any, Any],
+        query: QueryText | None = None,
         pipeline: Pipeline = None,
         mode: Annotated[Mode, Field(description="By meaning, by words, or by both.")] = "hybrid",
         limit: Limit = 10,
         where: Where = None,
         passages: Passages = 1,
+        facets: Facets = [],  # noqa: B006
+        facet_limit: FacetLimit = 10,
+        distinct: Distinct = None,
+        offset: Offset = 0,
+        after: After = None,
+        order: Order = None,
         typos: Typos = None,
     ) -> SearchReply:
         """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
-        answer. Where it corrected typos, `corrected` says what it searched for."""
-        service = self._chosen(pipeline)
+        answer. Without a query: the rows that pass the filter, in an order. Facets count values over all rows that
+        pass the filter. `next` leads to the next page. `corrected` says what it searched for in place of typos."""
+        service, refine = self._chosen(ctx, pipeline), Refine(facets, facet_limit, distinct, offset, after, order)
+        if query is None:
+            browsed = service.browse, limit, where, passages, refine
+            return _reply(*await self._searched(service, "browse", "", where, *browsed))
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        return _reply(
-            await self._searched(service, mode, service.search, query, mode, limit, where, False, passages, None, typos)
-        )
+        asked = (query, mode, limit, where, False, passages, None, refine, typos)
+        return _reply(*await self._searched(service, mode, query, where, service.search, *asked))
 
     async def similar(
         self,
         key: Annotated[str, Field(max_length=10_000, description="The key of a row: the id in `search_rows`.")],
+        ctx: Context[Any, Any],
         pipeline: Pipeline = None,
         limit: Limit = 10,
         passages: Passages = 1,
     ) -> SearchReply:
         """Find the rows nearest to a row."""
-        service = self._chosen(pipeline)
-        return _reply(await self._searched(service, "similar", service.similar, key, limit, False, passages))
+        service = self._chosen(ctx, pipeline)
+        asked = service.similar, key, limit, False, passages
+        return _reply(*await self._searched(service, "similar", key, None, *asked))
 
-    async def describe(self, pipeline: Pipeline = None) -> Pipelines:
+    async def describe(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> Pipelines:
         """List the pipelines: their columns with types, the ways to search, and a few rows as examples."""
-        chosen = [self._chosen(pipeline)] if pipeline is not None else list(self._services.values())
+        chosen = [self._chosen(ctx, pipeline)] if pipeline is not None else list(self._services(ctx).values())
         described = []
         for service in chosen:
             examples = await _told(self._threads.run(service.examples, EXAMPLES))
@@ -162,32 +197,45 @@ class Tools:
             described.append(Described(**info, examples=[_values(each) for each in examples]))
         return Pipelines(pipelines=described)
 
-    async def status(self, pipeline: Pipeline = None) -> StatusReply:
+    async def status(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> StatusReply:
         """Say how far the vectors of a pipeline are in step with its rows."""
-        service = self._chosen(pipeline)
+        service = self._chosen(ctx, pipeline)
         found = await _told(self._side_threads.run(service.status))
         return StatusReply.model_validate(to_jsonable_python(status_dict(found), inf_nan_mode="null", fallback=str))
 
     async def _best(self, service: Service, query: str) -> list[Result]:
         mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
-        result = await self._searched(service, mode, service.search, query, mode, FOUND, None, False, 1)
+        asked = service.search, query, mode, FOUND, None, False, 1
+        result, _ = await self._searched(service, mode, query, None, *asked)
         return [_result(service, hit) for hit in result.hits]
 
-    def _chosen(self, name: str | None) -> Service:
-        if name is None and len(self._services) > 1:
-            raise ToolError(f"There are several pipelines. Name one of: {', '.join(self._services)}.")
+    def _services(self, ctx: Context[Any, Any]) -> Mapping[str, Service]:
         try:
-            return choose(self._services, name)
+            return self._visible(ctx)
+        except Problem as problem:
+            raise _error(problem) from None
+
+    def _chosen(self, ctx: Context[Any, Any], name: str | None) -> Service:
+        services = self._services(ctx)
+        if name is None and len(services) > 1:
+            raise ToolError(f"There are several pipelines. Name one of: {', '.join(services)}.")
+        try:
+            return choose(services, name)
         except Problem as problem:
             raise _error(problem) from None
 
     async def _searched(
-        self, service: Service, mode: str, search: Callable[..., SearchResult], *values: Any
-    ) -> SearchResult:
+        self,
+        service: Service,
+        mode: str,
+        query: str,
+        where: str | None,
+        search: Callable[..., SearchResult],
+        *values: Any,
+    ) -> tuple[SearchResult, str | None]:
+        """What `search` found, and its id in the log of queries."""
         result = await _told(self._threads.run(search, *values))
-        if self._metrics is not None:
-            self._metrics.searched(service.name, mode, result)
-        return result
+        return result, None if self._noted is None else self._noted(service, mode, query, where, result)
 
 
 def routes(server: MCPServer[Any], most: int) -> list[BaseRoute]:
@@ -225,8 +273,8 @@ def _error(problem: Problem) -> ToolError:
     return ToolError(f"{problem.message} {problem.hint}" if problem.hint else problem.message)
 
 
-def _reply(result: SearchResult) -> SearchReply:
-    found = result.as_dict()
+def _reply(result: SearchResult, query_id: str | None) -> SearchReply:
+    found = {**result.as_dict(), "query_id": query_id}
     for hit in found["results"]:
         hit["metadata"] = _values(hit["metadata"])
     return SearchReply.model_validate(to_jsonable_python(found, inf_nan_mode="null", fallback=str))

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from starlette.types import Scope
 
 from rowvec.errors import RowvecError
+from rowvec.evaluation.query_log import QueryLog
 from rowvec.pipeline_status import Status
 from rowvec.searcher import SearchResult
 from rowvec.serve.background import Background
@@ -21,7 +22,13 @@ STATUS_SECONDS = 15.0
 
 
 class Metrics:
-    def __init__(self, services: Mapping[str, Service], busy: Callable[[], int], background: Background) -> None:
+    def __init__(
+        self,
+        services: Mapping[str, Service],
+        busy: Callable[[], int],
+        background: Background,
+        queries: QueryLog | None = None,
+    ) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = Counter(
             "rowvec_http_requests", "Requests answered.", ["method", "route", "status"], registry=self.registry
@@ -51,6 +58,8 @@ class Metrics:
         )  # fmt: skip
         self.registry.register(_States(services, busy))
         self.registry.register(_Tasks(background))
+        if queries is not None:
+            self.registry.register(_Logged(queries))
 
     def request(self, scope: Scope, status: int, seconds: float) -> None:
         # The route's pattern and its own methods: a label must not take as many values as callers can think of.
@@ -138,6 +147,24 @@ class _States(Collector):
                 if number is not None:
                     gauge.add_metric([name], number)
         yield from (cache, spent, up, runs, seconds, *gauges)
+
+
+class _Logged(Collector):
+    """How the log of queries keeps up."""
+
+    def __init__(self, queries: QueryLog) -> None:
+        self._queries = queries
+
+    def describe(self) -> Iterable[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield CounterMetricFamily(
+            "rowvec_query_log_written", "Queries and events in the log.", value=self._queries.written
+        )
+        yield CounterMetricFamily(
+            "rowvec_query_log_dropped", "Queries and events that the log lost.", value=self._queries.dropped
+        )
 
 
 class _Tasks(Collector):

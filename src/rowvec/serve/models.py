@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from rowvec.searcher import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, Mode
+from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
+from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
 from rowvec.types import Vector
 
 MAX_TEXTS = 2048
@@ -72,20 +73,80 @@ Filters = Annotated[
 ]
 
 
+Facets = Annotated[
+    list[str],
+    Field(
+        max_length=MAX_FACETS,
+        description="Metadata columns whose values are counted over all rows that pass the filter, not only the hits.",
+        examples=[["brand", "price"]],
+    ),
+]
+FacetLimit = Annotated[
+    int, Field(ge=1, le=MAX_FACET_VALUES, description="Maximum number of values that a facet lists.")
+]
+Distinct = Annotated[
+    str | None,
+    Field(description="A metadata column: each of its values has one hit, the best. A row without a value is its own."),
+]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="This many hits are left out first.")]
+After = Annotated[
+    str | None, Field(description="`next` of the page before, in place of an offset; everything else as it was.")
+]
+Order = Annotated[
+    str | None,
+    Field(
+        description="A metadata column and asc or desc; rows without a value come last, equal ones by key. By key where"
+        " it is left out.",
+        examples=["price desc"],
+    ),
+]
+
+
 class Request(BaseModel):
     # A misspelled field is refused, not ignored: without its filters a search would look right and be wrong.
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class SearchRequest(Request):
-    query: QueryText
+class PageRequest(Request):
     limit: Limit = 10
     filters: Filters | None = None
-    explain: Explain = False
     passages: Passages = 1
+    facets: Facets = []
+    facet_limit: FacetLimit = 10
+    offset: Offset = 0
+    after: After = None
+
+
+class SearchRequest(PageRequest):
+    query: QueryText
+    explain: Explain = False
     rerank: Rerank = None
     typos: Typos = None
     prefix: Prefix = None
+    distinct: Distinct = None
+
+    @property
+    def refine(self) -> Refine:
+        return Refine(self.facets, self.facet_limit, self.distinct, self.offset, self.after)
+
+
+class BrowseRequest(PageRequest):
+    order: Order = None
+
+    @property
+    def refine(self) -> Refine:
+        return Refine(self.facets, self.facet_limit, None, self.offset, self.after, self.order)
+
+
+class EventRequest(Request):
+    query_id: Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="As the reply of the search gave it.")]
+    key: Annotated[int | str, Field(description="The id of a hit of that reply.")]
+    type: Annotated[Literal["click", "conversion"], Field(description="It was opened, or it was what they wanted.")]
+    position: Annotated[int | None, Field(ge=1, le=MAX_LIMIT, description="Its place in the list, from 1.")] = None
+
+
+class EventReply(BaseModel):
+    recorded: bool
 
 
 class FilteredRequest(SearchRequest):
@@ -104,7 +165,7 @@ class Passage(BaseModel):
 
 class Hit(BaseModel):
     id: int | str
-    score: float
+    score: float | None = Field(description="Null for rows that are browsed: nothing was looked for.")
     metadata: dict[str, Any]
     passages: list[Passage] | None = Field(
         None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
@@ -112,6 +173,42 @@ class Hit(BaseModel):
     explain: dict[str, float | None] | None = Field(
         None, description="The parts of the score: semantic, keyword, fused, static, decay, rerank, final."
     )
+
+
+class FacetValue(BaseModel):
+    value: str | bool
+    count: int
+
+
+class FacetBin(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    start: int | float | str = Field(alias="from")
+    end: int | float | str = Field(alias="to", description="It belongs to the next bin. The last bin has its end too.")
+    count: int
+
+
+class FacetReply(BaseModel):
+    kind: Literal["values", "numbers", "dates"] = Field(
+        description="values: texts, booleans, UUIDs, times of day. numbers and dates have bins."
+    )
+    missing: int = Field(description="Rows without a value; NaN and infinity count as none.")
+    values: list[FacetValue] | None = Field(None, description="values: the most frequent first.")
+    other: int | None = Field(None, description="values: rows with a value that is not listed.")
+    distinct: int | None = Field(None, description="values: number of different values.")
+    min: int | float | str | None = Field(None, description="numbers, dates: null where no row has a value.")
+    max: int | float | str | None = None
+    mean: float | None = Field(None, description="numbers.")
+    unit: str | None = Field(None, description="dates: second, minute, hour, day, week, month, quarter, year, …")
+    bins: list[FacetBin] | None = Field(None, description="numbers, dates: from the least value to the greatest.")
+
+
+class FacetsReply(BaseModel):
+    scope: Literal["filtered rows", "all rows"] = Field(
+        description="What is counted: every row with a vector that passes the filter, or every row with a vector."
+    )
+    rows: int = Field(description="How many those are.")
+    columns: dict[str, FacetReply]
 
 
 class SearchReply(BaseModel):
@@ -132,6 +229,12 @@ class SearchReply(BaseModel):
         " nothing was corrected.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
+    query_id: str | None = Field(None, description="For POST /events. Left out where no queries are logged.")
+    total: int | None = Field(
+        None, description="Rows that pass the filter. Given with facets, and for rows that are browsed."
+    )
+    facets: FacetsReply | None = Field(None, description="Left out where none were asked for.")
+    next: str | None = Field(None, description="Cursor of the next page, for `after`. Null where this is the last one.")
 
 
 class ErrorBody(BaseModel):

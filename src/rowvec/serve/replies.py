@@ -19,8 +19,11 @@ def json_reply(value: Any, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
-def search_reply(result: SearchResult) -> Response:
+def search_reply(result: SearchResult, query_id: str | None) -> Response:
+    """Args: query_id: of the log of queries."""
     found = result.as_dict()
+    if query_id is not None:
+        found["query_id"] = query_id
     for hit in found["results"]:
         hit["metadata"] = numbers(hit["metadata"])
     return json_reply(found)

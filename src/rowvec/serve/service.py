@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,10 @@ from rowvec.generations.lifecycle import live_embedder
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status
 from rowvec.pipeline_status import status as gather
-from rowvec.searcher import Mode, Searcher, SearchResult
+from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
-from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.stores.base import Ledger, RowsHandle
 from rowvec.support.keys import parse_key
 from rowvec.support.suggestions import suggestion
 from rowvec.types import ColumnType, Key
@@ -61,6 +63,21 @@ class Service:
         self._checked = float("-inf")
         self._gathering = threading.Lock()
         self._status: tuple[float, Status | RowvecError] | None = None
+        self._whole: Service | None = None
+
+    def within(self, where: filters.Filter) -> Service:
+        """The same pipeline, as if it held no other rows than those that a filter finds. Cheap: made for a request.
+
+        Its store and its source are out of reach: they know of all rows.
+
+        Raises:
+            SearchError: the filter does not fit the metadata columns.
+        """
+        limited = copy(self)
+        limited._whole = self._whole or self
+        limited._searcher = self._searcher.within(filters.bind(where, self.pipeline.spec.metadata))
+        limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH)
+        return limited
 
     @property
     def embedder(self) -> CachedQueries:
@@ -107,9 +124,10 @@ class Service:
         Raises:
             Problem: 503, the pipeline cannot be searched.
         """
-        if self.problem is not None:
-            self.check(CHECK_SECONDS)
-        if self.problem is not None:
+        whole = self._whole or self
+        if whole.problem is not None:
+            whole.check(CHECK_SECONDS)
+        if whole.problem is not None:
             raise Problem(
                 503,
                 f"The pipeline {self.name!r} cannot be searched now.",
@@ -126,6 +144,7 @@ class Service:
         explain: bool = False,
         passages: int = 0,
         rerank: bool | None = None,
+        refine: Refine = PLAIN,
         typos: bool | None = None,
         prefix: bool | None = None,
     ) -> SearchResult:
@@ -133,6 +152,7 @@ class Service:
         Args:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
+            refine: facets, one hit a value, a page beyond the first.
             typos: correct words that no row holds, or search as written; None does what the pipeline says.
             prefix: take the last word as the beginning of one; None does what the pipeline says.
 
@@ -143,16 +163,20 @@ class Service:
         self.ready()
         where = self._filter(conditions)
         return self._searcher.search(
-            query,
-            mode=mode,
-            limit=limit,
-            where=where,
-            explain=explain,
-            passages=passages,
-            rerank=rerank,
-            typos=typos,
-            prefix=prefix,
-        )
+            query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
+            refine=refine, typos=typos, prefix=prefix,
+        )  # fmt: skip
+
+    def browse(
+        self,
+        limit: int,
+        conditions: Mapping[str, Any] | str | None = None,
+        passages: int = 0,
+        refine: Refine = PLAIN,
+    ) -> SearchResult:
+        """The rows that pass the filter, in an order. Raises as `search` does."""
+        self.ready()
+        return self._searcher.browse(limit=limit, where=self._filter(conditions), passages=passages, refine=refine)
 
     def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
         """
@@ -205,8 +229,8 @@ class Service:
             raise Problem(422, f"The id {text[:100]!r} is not {what}, as the keys of {self.name!r} are.") from None
 
     @property
-    def rows(self) -> GenerationHandle:
-        """The generation that searches see."""
+    def rows(self) -> RowsHandle:
+        """The rows that searches see."""
         return self._searcher.rows
 
     def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
@@ -226,7 +250,10 @@ class Service:
 
         Raises:
             SourceError, StoreError: one of them does not answer.
+            Problem: 403, the caller may not see all rows.
         """
+        if self._whole is not None:
+            raise _unseen()
         with self._gathering:
             if self._status is None or time.monotonic() - self._status[0] > seconds:
                 # An error too, and as old as its end: whoever waited for it must not wait once more, one by one.
@@ -241,6 +268,20 @@ class Service:
             return gather(self.pipeline)
         except RowvecError as error:
             return error
+
+
+def _unseen() -> Problem:
+    return Problem(403, "A search token does not open this: it is about all rows.", "Use the API key.")
+
+
+class _OutOfReach:
+    """Stands in the place of what must not be asked for somebody who may not see all rows."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise _unseen()
+
+
+_OUT_OF_REACH: Any = _OutOfReach()
 
 
 def choose(services: Mapping[str, Service], name: str | None) -> Service:

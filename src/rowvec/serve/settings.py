@@ -6,9 +6,9 @@ import ipaddress
 import os
 from dataclasses import dataclass, field
 
+from rowvec.api.tokens import SHORTEST_KEY
 from rowvec.errors import ConfigError
 
-SHORTEST_KEY = 16
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 

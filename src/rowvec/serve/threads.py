@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from rowvec.serve.problems import Problem
@@ -46,7 +47,8 @@ class Threads:
 
     async def call(self, function: Callable[..., T], *values: Any) -> T:
         """For whoever has a place."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, function, *values)
+        run = copy_context().run
+        return await asyncio.get_running_loop().run_in_executor(self._pool, run, function, *values)
 
     async def run(self, function: Callable[..., T], *values: Any) -> T:
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -65,6 +66,35 @@ class Divisible(Protocol):
 
     def boundaries(self, size: int) -> Iterator[Key]:
         """The last key of each full range of `size` rows, in key order. Fewer rows may come after the last of them."""
+        ...
+
+
+@runtime_checkable
+class ReadsAhead(Protocol):
+    """A source for which each page would cost as much as all of them, such as a view that the database sorts first."""
+
+    def read_ahead(
+        self,
+        size: int,
+        *,
+        stop: threading.Event,
+        selection: Selection | None = None,
+        after: Key | None = None,
+        until: Key | None = None,
+        limit: int | None = None,
+    ) -> Iterator[list[Row]] | None:
+        """Pages as `Source.pages` gives them, read by one statement into a temporary file; None if those are as good.
+
+        No connection or transaction is held open when it returns. There may be more rows after those that it gives:
+        where the file would be too large, where the connection broke, and after `stop` was set.
+
+        Args:
+            limit: the most rows.
+
+        Raises:
+            SourceError: as `Source.pages`; the disk is full.
+            SourceUnavailable: the database did not answer, and no row was read.
+        """
         ...
 
 

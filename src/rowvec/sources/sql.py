@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
+import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +19,11 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
+from rowvec.sources.ahead import Ahead
 from rowvec.sources.base import CursorValue, Selection, names_of
 from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
 from rowvec.sources.databases.base import ENCODING_HINT, NotUtf8
+from rowvec.sources.page_size import PageSize, sample
 from rowvec.sources.told_types import in_order
 from rowvec.support.keys import key_bytes
 from rowvec.support.stretches import stretches
@@ -35,7 +39,7 @@ _PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|\[([^\]]+)\]|([^."`\[\]]+
 
 
 class SqlSource:
-    """A `Source` that reads pages by key order, each in a short transaction of its own.
+    """A `Source` that reads pages by key order, each in a short transaction of its own; or ahead, in one.
 
     The key column is an integer, a text or a uuid, never null and never twice. SQLite has no type for UUIDs:
     its keys are the texts that it holds.
@@ -108,6 +112,7 @@ class SqlSource:
             self._order: Order = as_it_is
             if self.key_type is ColumnType.TEXT:
                 self._order = self._database.order(connection, self._relation, self.key)
+            self._has_index = self._database.pages_by_index(connection, self._relation, self.key, self._order)
 
     def select(self, columns: Sequence[str]) -> None:
         self._names = names_of(self.columns, self.key, columns)
@@ -122,20 +127,10 @@ class SqlSource:
     ) -> Iterator[list[Row]]:
         """See `Source.pages`. One row more than a page holds is read, to see a key that continues on the next one."""
         self._refuse_null_keys()
-        selected = self._selected(selection)
-        if until is not None:
-            selected.append(self._order(self._key) <= self._order(self._bound(until)))
-        names, position = self._names, self._position
-        columns = [self._read_key if name == self.key else self._database.read_value(name) for name in names]
+        names, selected = self._names, self._selected(selection)
         while True:
-            bounds = list(selected)
-            if after is not None:
-                bounds.append(self._order(self._key) > self._order(self._bound(after)))
-            statement = self._from(sa.select(*columns), bounds)
-            values = self._database.fetch(statement.order_by(self._order(self._key)).limit(size + 1))
-            if self._database.met_bad_text and self._database.refuses_bad_text:
-                self._refuse_bad_text(values)
-            keys = self._checked([row[position] for row in values])
+            values = self._database.fetch(self._rows(selected, after, until, size + 1))
+            keys = self._keys(values)
             page = _page(names, keys, self._database.whole_values(names, values[:size]))
             if page:
                 yield page
@@ -143,16 +138,97 @@ class SqlSource:
                 return
             after = page[-1].key
 
+    def read_ahead(
+        self,
+        size: int,
+        *,
+        stop: threading.Event,
+        selection: Selection | None = None,
+        after: Key | None = None,
+        until: Key | None = None,
+        limit: int | None = None,
+    ) -> Iterator[list[Row]] | None:
+        """See `ReadsAhead.read_ahead`. Where no index gives the rows in the order of their keys, the database sorts all
+        of them for each page: a view of n rows would be read n / size times."""
+        if self._has_index:
+            return None
+        self._refuse_null_keys()
+        ahead, names = Ahead(), self._names
+        try:
+            with closing(self._read_once(PageSize(size), self._selected(selection), after, until, limit)) as parts:
+                for keys, values in parts:
+                    ahead.put((keys, values))
+                    if ahead.full or stop.is_set():
+                        break
+        except BaseException:
+            ahead.close()
+            raise
+        return (_page(names, keys, values) for keys, values in ahead.pages())
+
+    def _read_once(
+        self,
+        size: PageSize,
+        selected: Sequence[ColumnElement[bool]],
+        after: Key | None,
+        until: Key | None,
+        limit: int | None,
+    ) -> Generator[tuple[list[Any], list[tuple[Any, ...]]]]:
+        """Keys and values, as far as the connection lasts."""
+        last, read = after, 0
+
+        def rest() -> sa.Select[Any]:
+            return self._rows(selected, last, until, None if limit is None else limit - read)
+
+        try:
+            with closing(self._database.stream(rest, lambda: size.rows)) as parts:
+                for values in parts:
+                    keys = self._keys(values)
+                    if keys[0] == last:
+                        raise self._duplicate(keys[0])
+                    size.learn(sample(values))
+                    last, read = keys[-1], read + len(keys)
+                    yield keys, self._database.whole_values(self._names, values)
+        except SourceUnavailable:
+            if not read:
+                raise
+
+    def _rows(
+        self, selected: Sequence[ColumnElement[bool]], after: Key | None, until: Key | None, limit: int | None
+    ) -> sa.Select[Any]:
+        bounds, key = list(selected), self._order(self._key)
+        if until is not None:
+            bounds.append(key <= self._order(self._bound(until)))
+        if after is not None:
+            bounds.append(key > self._order(self._bound(after)))
+        names = self._names
+        columns = [self._read_key if name == self.key else self._database.read_value(name) for name in names]
+        return self._from(sa.select(*columns), bounds).order_by(key).limit(limit)
+
+    def _keys(self, values: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if self._database.met_bad_text and self._database.refuses_bad_text:
+            self._refuse_bad_text(values)
+        return self._checked([row[self._position] for row in values])
+
     def boundaries(self, size: int) -> Iterator[Key]:
         """See `Divisible.boundaries`. Keys alone are read, along their index where the database has one."""
         after: Key | None = None
         key = self._order(self._key)
-        while True:
+
+        def rest() -> sa.Select[Any]:
             bounds = [] if after is None else [key > self._order(self._bound(after))]
-            statement = self._from(sa.select(self._read_key), bounds).order_by(key).offset(size - 1).limit(1)
-            found = self._typed([row[0] for row in self._database.fetch(statement)])
-            if not found:
-                return
+            return self._from(sa.select(self._read_key), bounds).order_by(key)
+
+        if not self._has_index:
+            # All of these few keys first, so that no connection is held while their ranges are worked on.
+            found_ahead: list[Key] = []
+            with closing(self._database.stream(rest, lambda: size)) as parts:
+                for part in parts:
+                    if len(part) == size:
+                        after = self._typed([part[-1][0]])[0]
+                        found_ahead.append(after)
+            yield from found_ahead
+            return
+        while found := self._typed([row[0] for row in self._database.fetch(rest().offset(size - 1).limit(1))]):
             after = found[0]
             yield found[0]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rowvec.errors import DeletionGuard, StoreError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.index import IndexStatus, VectorIndex
 from rowvec.types import (
     Check,
@@ -180,17 +180,19 @@ class AltersTable(Protocol):
         ...
 
 
-class GenerationHandle(Protocol):
-    """The rows of one generation: what they were made from, their vectors, and the searches among them.
+@runtime_checkable
+class TakesMany(Protocol):
+    """A generation that does better with more rows in one write than others."""
 
-    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
-    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+    rows_at_once: int
+    """The most that it is given."""
+
+
+class LedgerHandle(Protocol):
+    """What the rows of one generation were made from, and how they are written.
 
     Writing methods are called from one thread; the others may be called from several at the same time.
     """
-
-    @property
-    def spec(self) -> TableSpec: ...
 
     @property
     def index(self) -> VectorIndex | None:
@@ -264,11 +266,22 @@ class GenerationHandle(Protocol):
 
     def status(self) -> GenerationStatus: ...
 
-    def vector(self, key: Key) -> Vector | None:
+
+class RowsHandle(Protocol):
+    """The rows of one generation as searches read them. May be used from several threads at the same time.
+
+    Every method but `typical` takes a bound filter, `where`, and answers as if there were no other rows than those that
+    it finds. So a search can be limited to some of the rows in one place: see `rowvec.searcher.within`.
+    """
+
+    @property
+    def spec(self) -> TableSpec: ...
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         """The stored vector of a row."""
         ...
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
         """Up to `limit` rows that have a vector, in the store's own order of keys, `after` excluded."""
         ...
 
@@ -283,8 +296,13 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
         """The scores that `nearest` gives these rows; rows without a vector are left out."""
+        ...
+
+    def typical(self, vector: Vector) -> float | None:
+        """The mean similarity of all rows to it, estimated by a sample (see `rowvec.stores.typical`). The handle draws
+        it once, from different texts. None without rows."""
         ...
 
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
@@ -309,15 +327,51 @@ class GenerationHandle(Protocol):
         """
         ...
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]: ...
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        """Up to `limit` rows that have a vector, as `filters.browsed` orders them; by key where there is no order.
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+        Args:
+            offset: this many of them are left out first.
+            after: only those that come after this place in the order.
+        """
+        ...
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        """Counts over all rows that have a vector and pass the filter, as `filters.facets_of` defines them.
+
+        Args:
+            columns: as `filters.facet_columns` gave them; none to count the rows only.
+            most: values that are listed of each column.
+        """
+        ...
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]: ...
+
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         """The kept texts of those rows, each with its passages; rows without one are left out.
 
         Args:
             vector: give each passage its similarity to it.
         """
         ...
+
+
+class GenerationHandle(LedgerHandle, RowsHandle, Protocol):
+    """The rows of one generation: what they were made from, their vectors, and the searches among them.
+
+    A handle does not change: what another thread opens or a sync prepares is another handle. When generations swap
+    places, it speaks of whatever has its names then, or raises StoreError; `Store.live_version` tells.
+    """
 
 
 class Store(Protocol):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from rowvec.errors import ConfigError
-from rowvec.filters import And, Compare, Filter, Not, Or, bind
+from rowvec.filters import And, Compare, Filter, Not, Or, Order, bind
 from rowvec.stores.base import TableSpec
-from rowvec.types import ColumnType
+from rowvec.types import Column, ColumnType
 
 _TEXTS = {
     ColumnType.INTEGER,
@@ -94,6 +94,17 @@ def stored_filter(where: Filter, asked: TableSpec, stored: TableSpec) -> Filter:
     """
     names = {one.name: other.name for one, other in zip(asked.metadata, stored.metadata, strict=True)}
     return _renamed(bind(where, asked.metadata), names)
+
+
+def stored_columns(columns: Sequence[Column], asked: TableSpec, stored: TableSpec) -> list[Column]:
+    """Metadata columns, named by the user, as the database names and holds them."""
+    found = {one.name: other for one, other in zip(asked.metadata, stored.metadata, strict=True)}
+    return [found[column.name] for column in columns]
+
+
+def stored_order(order: Order, asked: TableSpec, stored: TableSpec) -> Order:
+    (column,) = stored_columns([order.column], asked, stored)
+    return replace(order, column=column)
 
 
 def _renamed(where: Filter, names: Mapping[str, str]) -> Filter:

@@ -19,6 +19,7 @@ from rowvec.types import ColumnType
 Sql = tuple[str, list[Any]]
 """A condition, and the values of its placeholders in order."""
 
+LARGEST_FLOAT = "1.7976931348623157e308"
 SORTABLE = 21
 _OFFSET = 10**20
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
@@ -115,6 +116,30 @@ class Postgres:
         (cases,) = letter_cases(letter)
         return f"[{cases}]" if len(cases) > 1 else re.escape(cases)
 
+    def place(self, where: Compare, alias: str) -> str:
+        """What rows are ordered by: as `operand`, with NaN for null."""
+        found = self.operand(self.column(where, alias), where)
+        return f"nullif({found}, 'NaN')" if where.type in (ColumnType.NUMBER, ColumnType.DECIMAL) else found
+
+    def counted(self, where: Compare, alias: str) -> str:
+        """What facets count: null for what counts as missing."""
+        name = self.column(where, alias)
+        match where.type:
+            case ColumnType.NUMBER:
+                return f"case when abs({name}) <= {LARGEST_FLOAT} then {name} end"
+            case ColumnType.DECIMAL:
+                return f"case when abs({name}) < 1e300 then {name}::double precision end"
+            case ColumnType.DATE | ColumnType.TIMESTAMP:
+                return f"case when {name} between '0001-01-01' and '9999-12-31 23:59:59.999999' then {name} end"
+        return self._lower(name) if where.ignores_case else name
+
+    def text(self, expression: str) -> str:
+        """A value on its way out, in a column of values of several types."""
+        return f"({expression})::text"
+
+    def by_code_point(self, expression: str) -> str:
+        return f'{expression} collate "C"'
+
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         # A list on the right: '[1]' @> '1' is true as well, but so is '1' @> '1'.
         return f"({name})::jsonb @> %s::jsonb", [*inner, json.dumps([value])]
@@ -208,6 +233,24 @@ class Sqlite:
     def _letter(self, letter: str) -> str:
         (cases,) = letter_cases(letter)
         return f"[{cases}]" if len(cases) > 1 or cases in "*?[" else cases
+
+    def place(self, where: Compare, alias: str) -> str:
+        """See `Postgres.place`. A number that is NaN is stored as null."""
+        return self.operand(self.column(where, alias), where)
+
+    def counted(self, where: Compare, alias: str) -> str:
+        """See `Postgres.counted`."""
+        name = self.operand(self.column(where, alias), where)
+        if where.type in (ColumnType.NUMBER, ColumnType.DECIMAL):
+            largest = "1e300" if where.type is ColumnType.DECIMAL else LARGEST_FLOAT
+            return f"case when abs({name}) <= {largest} then {name} end"
+        return name
+
+    def text(self, expression: str) -> str:
+        return expression
+
+    def by_code_point(self, expression: str) -> str:
+        return expression
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         """json_each walks objects and scalars too, and gives true as 1: the types are looked at."""

@@ -15,19 +15,25 @@ class IndexSpec:
 
     Attributes:
         kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
-        precision: "halfvec" halves the index's size; hits are ordered by the full vectors afterwards.
+        precision: "halfvec" halves the index's size; "bit" keeps the sign of each number alone, in HNSW. Hits are
+            ordered by the full vectors afterwards.
+        dimensions: HNSW holds the first so many numbers of each vector, for models that put what matters most there
+            (Matryoshka); None for all.
         m, ef_construction: HNSW's graph degree and build effort.
         lists: IVFFlat's number of clusters; None takes rows / 1000 up to a million rows and sqrt(rows) above.
     """
 
     kind: Literal["hnsw", "ivfflat"] = "hnsw"
-    precision: Literal["halfvec", "vector"] = "halfvec"
+    precision: Literal["halfvec", "vector", "bit"] = "halfvec"
+    dimensions: int | None = None
     m: int = 16
     ef_construction: int = 64
     lists: int | None = None
 
 
 DEFAULT = IndexSpec()
+KINDS = {"hnsw": DEFAULT, "hnsw-bit": IndexSpec(precision="bit"), "ivfflat": IndexSpec("ivfflat")}
+"""As settings and commands name them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class IndexStatus:
     kind: str
     name: str = ""
     precision: str = ""
+    dimensions: int | None = None
+    """It holds the first so many numbers of each vector; None for all of them."""
     operators: str = ""
     """What orders by it, such as `cosine_ops`."""
     definition: str = ""
@@ -45,10 +53,15 @@ class IndexStatus:
     """Searches can use it: it was built to its end."""
     bytes: int | None = None
     effort: int | None = None
-    """hnsw.ef_search or ivfflat.probes, as tuned; None until then."""
+    """As tuned, see `Effort`; None until then."""
     recall: float | None = None
     """Between 0 and 1, as measured at that effort."""
     measured_at: dt.datetime | None = None
+
+    @property
+    def is_coarse(self) -> bool:
+        """It holds too little of a vector to choose hits by: more rows than those are compared by their vectors."""
+        return self.precision == "bit" or self.dimensions is not None
 
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -70,7 +83,8 @@ class Effort:
     """One setting of an index and what it gives."""
 
     effort: int
-    """hnsw.ef_search or ivfflat.probes."""
+    """hnsw.ef_search or ivfflat.probes; for an index of bits or of first numbers the oversampling: how many rows are
+    compared by their vectors for each one asked for."""
     recall: float
     milliseconds: float
     """Median of one search."""
@@ -92,8 +106,14 @@ class VectorIndex(Protocol):
         """What `build` would take; None where that cannot be told."""
         ...
 
-    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
-        """Raises StoreError when vectors of that size or metric cannot be indexed."""
+    def build(self, spec: IndexSpec | None = None, progress: Progress | None = None) -> IndexStatus:
+        """
+        Args:
+            spec: None for what the store's settings say.
+
+        Raises:
+            StoreError: vectors of that size or metric cannot be indexed like that.
+        """
         ...
 
     def drop(self) -> int:

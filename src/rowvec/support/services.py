@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from rowvec.errors import ConfigError
 from rowvec.support.redaction import HIDDEN
+from rowvec.support.tracing import pass_on
 
 if TYPE_CHECKING:
     import httpx2
@@ -60,6 +61,7 @@ def http_client(url: str, key: str | None, timeout: float, connections: int) -> 
     try:
         return httpx2.Client(
             headers={"Authorization": f"Bearer {key}"} if key else {},
+            event_hooks={"request": [lambda request: pass_on(request.headers)]},
             # Loading the certificates takes 0.1 s, and plain http does not need them.
             verify=urlsplit(url).scheme == "https",
             timeout=httpx2.Timeout(timeout, pool=None),

@@ -19,8 +19,9 @@
                      ▲                                                     │
                      └───────── no answer: see `outage` ───────────────────┘
 
-      batch          (`writer`) one transaction of the store: after 2 s, 2,000 rows or 16 MiB of text, and with each
-                     answer that cost money, when the record of the run knows what it cost
+      batch          (`writer`) one transaction of the store: after 2 s, 2,000 rows (10,000 in PostgreSQL) or 16 MiB of
+                     texts and vectors, and with each answer that cost money, when the record of the run knows what it
+                     cost
 
 Every decision is taken in the calling thread, which hears of answers, and of pages where another thread reads them,
 through one queue. All that threads share beside it is what they learn of the service (`batches.Limits`), which has a
@@ -49,6 +50,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
 from rowvec.syncing.divided import Divided, Part, divided
 from rowvec.syncing.outage import Chunk, Outage
@@ -397,7 +399,8 @@ def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) 
     reached(Step.BEFORE_EMBED)
     answer = Answer()
     try:
-        embed_batch(embedder, texts, answer, limits=limits, once=once)
+        with span("rowvec.embed", {"rowvec.texts": len(texts)}):
+            embed_batch(embedder, texts, answer, limits=limits, once=once)
     except EmbedderError as error:
         # What was answered before it is kept.
         answer.problem = error

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from rowvec.documents.text import settings_and_rendering
 from rowvec.documents.values import clean
 from rowvec.errors import SourceError
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.base import Selection, Source
+from rowvec.sources.base import ReadsAhead, Selection, Source
+from rowvec.sources.events.stream import table_of
+from rowvec.sources.lazy import opened
+from rowvec.sources.page_size import PageSize, sample
 from rowvec.stores.base import GenerationHandle, Ledger
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
 from rowvec.types import Change, Document, Failure, Key, Row, Stored
-
-PAGE_BYTES = 16 * 2**20
-"""Text in one page of rows: wide rows make smaller pages, so that memory does not follow them."""
-FIRST_ROWS = 50
-"""In the first page, before it is known how wide they are."""
 
 
 @dataclass(slots=True)
@@ -104,31 +104,35 @@ def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> It
             keys = tuple(options.changed[start : start + pipeline.page_size])
             yield from row_pages(pipeline, replace(options, changed=None, selection=Selection(keys)), stop)
         return
-    left = options.limit
-    after = options.after
-    size = min(FIRST_ROWS, pipeline.page_size)
-    while not stop.is_set() and left != 0:
-        wanted = size if left is None else min(size, left)
-
-        rows = patiently(stop, _one_page, pipeline.source, wanted, options.selection, after, options.until)
-        if not rows:
-            return
-        yield rows
-        after = rows[-1].key
-        left = None if left is None else left - len(rows)
-        sample = rows[:: max(1, len(rows) // 50)]
-        width = sum(map(_width, sample)) / len(sample)
-        size = max(1, min(pipeline.page_size, int(PAGE_BYTES / max(width, 1))))
-
-
-def _one_page(
-    source: Source, size: int, selection: Selection | None, after: Key | None, until: Key | None
-) -> list[Row]:
-    return next(iter(source.pages(size, selection=selection, after=after, until=until)), [])
+    left, after, read = options.limit, options.after, True
+    size = PageSize(pipeline.page_size)
+    while read and left != 0 and not stop.is_set():
+        read = False
+        with span("rowvec.read") as traced:
+            pages = patiently(stop, _next_pages, pipeline, size.rows, replace(options, after=after, limit=left), stop)
+            if isinstance(pages, list):
+                traced.note({"rowvec.rows": sum(map(len, pages))})
+        for rows in pages:
+            if stop.is_set():
+                return
+            yield rows
+            after, read = rows[-1].key, True
+            left = None if left is None else left - len(rows)
+            size.learn([row.values.values() for row in sample(rows)])
 
 
-def _width(row: Row) -> int:
-    return sum(len(value) for value in row.values.values() if isinstance(value, str | bytes))
+def _next_pages(pipeline: Pipeline, size: int, options: Options, stop: threading.Event) -> Iterable[list[Row]]:
+    """One page; many where the source reads ahead; none at the end."""
+    source: Source = table_of(opened(pipeline.source))
+    selection, after, until, limit = options.selection, options.after, options.until, options.limit
+    if isinstance(source, ReadsAhead):
+        ahead = source.read_ahead(
+            pipeline.page_size, stop=stop, selection=selection, after=after, until=until, limit=limit
+        )
+        if ahead is not None:
+            return ahead
+    wanted = size if limit is None else min(size, limit)
+    return list(itertools.islice(source.pages(wanted, selection=selection, after=after, until=until), 1))
 
 
 def new_failure(key: Key, error: Exception, text_hash: bytes, before: Stored | None, now: dt.datetime) -> Failure:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from rowvec.embedders.base import AbsentEmbedder
@@ -20,12 +21,14 @@ from rowvec.stores.base import GenerationHandle
 from rowvec.support import logs
 from rowvec.support.interrupts import stopped_by
 from rowvec.support.retry import PATIENCE, patiently
+from rowvec.support.tracing import span
 from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe, events_of
 from rowvec.syncing.pages import circumstances
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.rows import Pass
 from rowvec.types import Report
 
+CHANGED = ("inserted", "embedded", "updated", "deleted")
 SLICE_SECONDS = 300.0
 """While a generation is filled beside the live one, that is brought in step so often."""
 
@@ -82,7 +85,7 @@ def sync(
         if check is not None:
             check(chosen)
 
-    with stopped_by(stop), pipeline.store.lock():
+    with _traced(pipeline, running), stopped_by(stop), pipeline.store.lock():
         chosen, generation = begun(pipeline, running, accept=accept, check=check_all)
         with recorded(pipeline.store, running, until_stopped=follow):
             if events is None:
@@ -98,6 +101,19 @@ def sync(
                 complete(chosen, accept=accept, tell=tell, accounted=accounted)
             running.report.whole = events is not None or options.whole or options.exhaustive
     return running.report
+
+
+@contextmanager
+def _traced(pipeline: Pipeline, running: Running) -> Iterator[None]:
+    """A span with what the run has done, whatever ends it."""
+    with span("rowvec.sync", {"rowvec.pipeline": pipeline.name}) as traced:
+        try:
+            yield
+        finally:
+            report = running.report
+            counts = {name: getattr(report, name) for name in ("read", *CHANGED, "failed", "unchanged")}
+            traced.note({f"rowvec.rows.{name}": count for name, count in counts.items()})
+            traced.note({"rowvec.tokens": report.tokens, "rowvec.cost": report.cost})
 
 
 def _wanted_events(pipeline: Pipeline, options: Options, *, follow: bool, from_start: bool) -> EventStream | None:
@@ -199,7 +215,7 @@ class _Run:
             self._keep_live(kept)
         finally:
             self.report.add_cost(kept)
-        for name in ("inserted", "embedded", "updated", "deleted"):
+        for name in CHANGED:
             self.report.count(f"live generation: {name}", getattr(kept, name))
 
     def _keep_live(self, kept: Report) -> None:

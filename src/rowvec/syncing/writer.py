@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import GenerationHandle, TakesMany
+from rowvec.support.tracing import span
 from rowvec.syncing.divided import Divided
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.refusals import RowWriter, Tries
@@ -16,6 +17,7 @@ from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector,
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
+"""Unless the store says that it takes more."""
 COMMIT_BYTES = 16 * 2**20
 
 
@@ -48,8 +50,9 @@ class Writer:
         """Rows in the batch, and the fields of the report that each is counted in."""
         self._parts: dict[Key, Divided] = {}
         """Rows of which the batch has a part."""
+        self._most = generation.rows_at_once if isinstance(generation, TakesMany) else COMMIT_ROWS
         self._bytes = 0
-        """Text in the batch: a store keeps the words of each row, so the text goes along until it is written."""
+        """Texts and vectors in the batch: a store keeps the words of each row, so the text goes along."""
         self._committed_at = time.monotonic()
 
     def update(self, change: Change) -> None:
@@ -62,7 +65,7 @@ class Writer:
         expected = change.before.text_hash if change.before is not None else None
         self.batch.entries.append(Entry(document, vector.vector, expected, vector.truncated))
         self.vectors[document.text_hash] = vector
-        self._bytes += len(document.text)
+        self._bytes += len(document.text) + vector.vector.nbytes
         kind = "inserted" if change.kind is Kind.INSERT else "embedded"
         self._count(document, (kind, *["reused"] * reused, *["truncated"] * vector.truncated))
 
@@ -96,7 +99,8 @@ class Writer:
 
     def _append(self, entry: Entry) -> None:
         self.batch.entries.append(entry)
-        self._bytes += len(entry.document.text) + sum(passage.vector.nbytes for passage in entry.passages)
+        vectors = [entry.vector, *(passage.vector for passage in entry.passages)]
+        self._bytes += len(entry.document.text) + sum(vector.nbytes for vector in vectors)
 
     def fail(self, change: Change, error: EmbedderError) -> None:
         self._fail(change, error)
@@ -115,7 +119,8 @@ class Writer:
             self._amend(batch)
         counted, self._counted = self._counted, {}
         parts, self._parts = self._parts, {}
-        written = self._rows.write(batch)
+        with span("rowvec.write", {"rowvec.rows": len(batch)}):
+            written = self._rows.write(batch)
         report = self._report
         report.conflicts += written.conflicts
         report.unfit += written.unfit
@@ -139,6 +144,6 @@ class Writer:
         self._report.unfit += len(document.unfit)
 
     def commit_when_due(self) -> None:
-        full = len(self.batch) >= COMMIT_ROWS or self._bytes >= COMMIT_BYTES
+        full = len(self.batch) >= self._most or self._bytes >= COMMIT_BYTES
         if full or time.monotonic() - self._committed_at >= COMMIT_SECONDS:
             self.commit()

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
-from rowvec.filters import Filter, bind, matches
+from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
 from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, LastWord, TableSpec, over_half
+from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
+    Column,
     Document,
     Failure,
     Fingerprint,
@@ -313,19 +315,21 @@ class MemoryGeneration:
             unfit=sum(map(len, self._made.unfit.values())),
         )
 
-    def vector(self, key: Key) -> Vector | None:
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         record = self._made.records.get(key)
-        return None if record is None else record.vector
+        return None if record is None or not self._matching(where, [key]) else record.vector
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
         with self._store.tables.guard:
-            known: list[Any] = sorted(self._made.records)
+            known: list[Any] = sorted(self._matching(where, list(self._made.records)))
             kept = [key for key in known if after is None or key > after][:limit]
             return [(key, self._made.records[key].vector) for key in kept]
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         records = self._made.records
-        keys = self._matching(where)
+        with self._store.tables.guard:
+            keys = list(records)
+        keys = self._matching(where, keys)
         if not keys:
             return Ranked([], [], True, True)
         held = len(records[keys[0]].vector)
@@ -333,8 +337,8 @@ class MemoryGeneration:
             raise StoreError(f"memory holds vectors of {held} dimensions, the query has {len(vector)}.")
         return ranked(self.similarities(vector, keys), limit)
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
-        known = [key for key in keys if key in self._made.records]
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        known = self._matching(where, keys)
         if not known:
             return {}
         matrix = np.stack([self._made.records[key].vector for key in known])
@@ -346,9 +350,18 @@ class MemoryGeneration:
                 scores[key] = 0.5 * best + 0.5 * scores[key]
         return scores
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def typical(self, vector: Vector) -> float | None:
         with self._store.tables.guard:
-            records = {key: self._made.records[key] for key in keys if key in self._made.records}
+            vectors = {record.document.text_hash: record.vector for record in self._made.records.values()}
+        return Typical(self._store.metric, lambda most: [vectors[each] for each in sorted(vectors)[:most]]).similarity(
+            vector
+        )
+
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
+        with self._store.tables.guard:
+            records = {key: self._made.records[key] for key in self._matching(where, keys)}
         kept = {key: each for key, each in records.items() if each.kept and self._made.spec.keeps_texts}
         return {key: StoredText(each.document.text, self._scored(each, vector)) for key, each in kept.items()}
 
@@ -372,7 +385,7 @@ class MemoryGeneration:
                 texts[key] = [*terms, *("" for term in terms if term.startswith(last.beginning) or term in others)]
             asked[""] = 1.0
         scores = bm25(texts, asked)
-        kept = set(self._matching(where))
+        kept = set(self._matching(where, list(texts)))
         return ranked({key: score for key, score in scores.items() if key in kept}, limit)
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:
@@ -381,24 +394,36 @@ class MemoryGeneration:
         its = analyzer(self._made.spec.language)
         with self._store.tables.guard:
             texts = [set(its.terms(record.document.text)) for record in self._made.records.values()]
-        found = {
-            word: max((sum(term in each for each in texts) for term in its.query(word)), default=0) for word in words
-        }
-        return {word: count for word, count in found.items() if count}
+        found = {word: [sum(term in each for each in texts) for term in its.query(word)] for word in words}
+        return {word: max(counts) for word, counts in found.items() if any(counts)}
 
     def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
         kept = self._made.kept_words
         return None if kept is None else {part: words for part, words in enumerate(kept) if part not in known}
 
-    def _matching(self, where: Filter | None) -> list[Key]:
-        with self._store.tables.guard:
-            keys = list(self._made.records)
+    def _matching(self, where: Filter | None, keys: Sequence[Key]) -> list[Key]:
+        """Those of the keys that have a row which passes the filter."""
         if where is None:
-            return keys
-        bound = bind(where, self._made.spec.metadata)
-        return [key for key, metadata in self.metadata(keys).items() if matches(bound, metadata)]
+            return [key for key in keys if key in self._made.records]
+        return list(self.metadata(keys, where))
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        return browsed(self.metadata(list(self._made.records), where), order, after)[offset : offset + limit]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        return facets_of(self.metadata(list(self._made.records), where).values(), columns, most)
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._made.spec.metadata]
         records = self._made.records
-        return {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
+        bound = None if where is None else bind(where, self._made.spec.metadata)
+        found = {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
+        return {key: values for key, values in found.items() if bound is None or matches(bound, values)}

@@ -44,5 +44,6 @@ def bm25(
 
 
 def ranked(scores: Mapping[Key, float], limit: int) -> Ranked:
-    best: list[tuple[Any, float]] = sorted(scores.items(), key=lambda pair: (-pair[1], str(pair[0])))[:limit]
+    pairs: list[tuple[Any, float]] = list(scores.items())
+    best = sorted(pairs, key=lambda pair: (-pair[1], pair[0]))[:limit]
     return Ranked([key for key, _ in best], [score for _, score in best], exact=True, complete=True)

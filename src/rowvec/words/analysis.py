@@ -137,14 +137,15 @@ class _Words:
         known, tail = self._known, ""
         for each in spaced(text[:LONGEST_TEXT]).split():
             piece = known.get(each) or self._piece(each)
-            found += piece.terms
-            if piece.head and tail:
-                joined = _joined(tail, piece.head)
+            terms, _, behind, head = piece
+            found += terms
+            if head and tail:
+                joined = _joined(tail, head)
                 if joined:
                     found.append(joined)
                 tail = _tail(tail, piece, joined)
             else:
-                tail = piece.tail
+                tail = behind
         return found
 
     def query(self, query: str) -> dict[str, float]:

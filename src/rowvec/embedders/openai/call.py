@@ -12,6 +12,7 @@ from rowvec.embedders.openai import wire as wire
 from rowvec.embedders.openai.limits import pause
 from rowvec.embedders.pricing import Hold
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.support.tracing import Value, service, span
 from rowvec.types import Vectors
 
 if TYPE_CHECKING:
@@ -60,6 +61,21 @@ class Call:
 
     def vectors(self) -> Vectors:
         """Shape (texts, dimension), tried up to `max_tries` times."""
+        before = self._bill.tokens
+        with span(f"embeddings {self._owner.model}", self._about(), kind="CLIENT") as traced:
+            try:
+                return self._tried()
+            finally:
+                traced.note({"gen_ai.usage.input_tokens": self._bill.tokens - before})
+
+    def _about(self) -> dict[str, Value | None]:
+        return {
+            "gen_ai.operation.name": "embeddings", "gen_ai.provider.name": wire.provider(self._endpoint.base_url),
+            "gen_ai.request.model": self._owner.model, "gen_ai.embeddings.dimension.count": self._owner._dimension,
+            "rowvec.texts": len(self._texts), **service(self._endpoint.base_url),
+        }  # fmt: skip
+
+    def _tried(self) -> Vectors:
         from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
         owner = self._owner

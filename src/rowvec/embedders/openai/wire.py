@@ -39,8 +39,18 @@ MODELS = {
     "text-embedding-ada-002": Model(1536, False),
 }
 
+PROVIDERS = {
+    "api.cohere.com": "cohere", "api.mistral.ai": "mistral_ai", "generativelanguage.googleapis.com": "gcp.gemini",
+}  # fmt: skip
+"""What OpenTelemetry calls those that speak OpenAI's API beside OpenAI, by their host."""
+
 KEY_SETTING = "embedder.api_key"
 """The variable of a key, if the service is not known."""
+
+
+def provider(base_url: str) -> str:
+    """The name of a service in traces. By the conventions, one that is not known has the name of the API it speaks."""
+    return PROVIDERS.get(urlsplit(base_url).hostname or "", "openai")
 
 
 class BrokenAnswer(EmbedderUnavailable):

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, and what keeps pages of other sites away from a server on this machine."""
+"""Who may ask: API keys, search tokens, and what keeps pages of other sites away from a server on this machine."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from rowvec.api.tokens import Grant, Verifier, looks_like_a_token
+from rowvec.errors import TokenRefused
 from rowvec.serve.problems import Problem
 from rowvec.serve.settings import ServeSettings
 
@@ -15,6 +18,12 @@ Headers = Mapping[bytes, bytes]
 
 PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
+TOKENS_OPEN = re.compile(
+    r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid|browse)|/similar/.*)?|/pipelines|/events|/mcp",
+    re.DOTALL,
+)
+"""Paths that a search token opens, and no others: what they answer comes from `context_of(request).services`, which
+sees the rows of the token and no others."""
 OURS = frozenset({b"same-origin", b"none"})
 """What a browser says of a request by a page of this server, and of an address that its user typed."""
 
@@ -23,28 +32,73 @@ def is_public(path: str) -> bool:
     return path in PUBLIC or path.startswith("/static/")
 
 
+def opens(path: str) -> bool:
+    """A search token opens it."""
+    return TOKENS_OPEN.fullmatch(path) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        name: for the limit of requests; None for somebody whom only an address tells.
+        whole: may see everything that the server has.
+        grant: what a search token opens for somebody who may not.
+        refusal: why the credential that was sent opens nothing.
+    """
+
+    name: str | None = None
+    whole: bool = False
+    grant: Grant | None = None
+    refusal: Problem | None = None
+
+
 class Keys:
-    """The API keys that open the server; with none of them, everybody may ask."""
+    """The API keys that open the server, and the tokens signed with them; without a key, everybody may ask."""
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self._digests = [hashlib.sha256(key.encode()).digest() for key in keys]
+        self._tokens = Verifier(keys)
 
-    def caller(self, headers: Headers) -> str | None:
-        """A name for whoever holds the key that was sent; None if the key is missing or wrong.
+    def caller(self, headers: Headers) -> Caller:
+        given = _credential(headers)
+        named = self._holder(given) if given else None
+        if named is not None:
+            return Caller(named, whole=True)
+        if not self._digests:
+            # Whoever sends a token expects that only its rows are shown.
+            if looks_like_a_token(given) and self._tokens.is_ours(given):
+                hint = "Set ROWVEC_API_KEY, or send no token."
+                return Caller(refusal=Problem(401, "This server has no API key to check a search token with.", hint))
+            return Caller(whole=True)
+        if looks_like_a_token(given):
+            try:
+                grant = self._tokens.grant(given)
+            except TokenRefused as error:
+                return Caller(refusal=Problem(401, error.message, error.hint))
+            return Caller(grant.holder, grant=grant)
+        hint = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
+        return Caller(refusal=Problem(401, "The API key is missing or wrong.", hint))
+
+    def _holder(self, given: bytes) -> str | None:
+        """A name for whoever holds that key; None if it is wrong.
 
         Digests are compared, all of them and in constant time: how long it takes says nothing about a key.
         """
-        given = headers.get(b"x-api-key")
-        if given is None:
-            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer":
-                return None
-        digest = hashlib.sha256(given.strip()).digest()
+        digest = hashlib.sha256(given).digest()
         found = [index for index, key in enumerate(self._digests) if hmac.compare_digest(digest, key)]
         return f"key {found[0]}" if found else None
 
-    def __bool__(self) -> bool:
-        return bool(self._digests)
+
+def _credential(headers: Headers) -> bytes:
+    """The key or token that was sent; empty where there is none."""
+    given = headers.get(b"x-api-key")
+    if given is None:
+        scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if scheme.lower() != b"bearer":
+            return b""
+    return given.strip()
 
 
 class Visitors:

@@ -11,8 +11,9 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public
+from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
+from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.problems import Problem
 from rowvec.serve.settings import ServeSettings
@@ -21,6 +22,8 @@ logger = logging.getLogger("rowvec.serve")
 
 AUTHORISED = "rowvec.authorised"
 """Key of the ASGI scope: True for a caller with a right key, and for everybody if the server has no key."""
+GRANT = "rowvec.grant"
+"""Key of the ASGI scope: what the caller's search token opens; None for a caller who may see everything."""
 UNLIMITED = frozenset({"/health", "/health/live"})
 SECURITY_HEADERS = [
     (
@@ -64,7 +67,9 @@ class Guard:
             await send(message)
 
         try:
-            await self._answer(scope, receive, sending)
+            with request_span(scope) as traced:
+                await self._answer(scope, receive, sending)
+                note_answer(traced, scope, status)
         except Exception:
             incident = secrets.token_hex(8)
             logger.exception("Request %s failed: %s %s", incident, scope["method"], scope["path"])
@@ -92,17 +97,19 @@ class Guard:
         headers: Headers = dict(scope["headers"])
         path: str = scope["path"]
         self._visitors.check(path, headers)
-        caller = self._keys.caller(headers) if self._keys else None
-        scope[AUTHORISED] = not self._keys or caller is not None
+        caller = self._keys.caller(headers)
+        scope[AUTHORISED], scope[GRANT] = caller.whole, caller.grant
         if path not in UNLIMITED:
             # Whoever sends wrong keys is known by the address: each wrong key is not a new caller.
             client = scope.get("client")
-            wait = self._rate.wait(caller or (client[0] if client else ""))
+            wait = self._rate.wait(caller.name or (client[0] if client else ""))
             if wait:
                 raise Problem(429, "Too many requests.", f"Wait {wait:.1f} s.", retry_after=wait)
-        if not scope[AUTHORISED] and not is_public(path):
-            hint = "Send it as `Authorization: Bearer KEY` or as `X-API-Key: KEY`."
-            raise Problem(401, "The API key is missing or wrong.", hint)
+        if not is_public(path):
+            if caller.refusal is not None:
+                raise caller.refusal
+            if not caller.whole and not opens(path):
+                raise Problem(403, "A search token does not open this.", "It opens searches. Use the API key.")
         embeds = path.endswith("/v1/embeddings")
         most = self._settings.max_embeddings_body if embeds else self._settings.max_body
         length = headers.get(b"content-length", b"0")

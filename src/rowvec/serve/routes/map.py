@@ -141,7 +141,7 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
         context = context_of(request)
         found = await context.threads.run(file.at, version)
         result: SearchResult = await context.threads.run(service.search, query, mode, limit)
-        context.metrics.searched(service.name, mode, result)
+        context.searched(service, mode, query, None, result)
         hits = [
             {"point": found.index.get(hit.key), "id": hit.key, "score": hit.score, "metadata": numbers(hit.metadata)}
             for hit in result.hits

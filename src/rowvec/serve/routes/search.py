@@ -10,12 +10,18 @@ from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rowvec.searcher import Mode
+from rowvec.searcher import Mode, Refine
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.models import (
+    After,
+    BrowseRequest,
+    Distinct,
     Explain,
+    FacetLimit,
+    Facets,
     FilteredRequest,
     Limit,
+    Offset,
     Passages,
     Prefix,
     QueryText,
@@ -43,6 +49,7 @@ FOUND = {
     "execution_time_ms": 5.1,
     "embed_ms": 3.9,
     "search_ms": 1.2,
+    "next": None,
 }
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
@@ -84,6 +91,12 @@ def search_routes(pick: Pick) -> APIRouter:
     async def hybrid(request: Request, body: SearchRequest, service: Service = Depends(pick)) -> Response:
         return await _answer(request, service, "hybrid", body)
 
+    @router.post("/search/browse", response_model=SearchReply, summary="Browse the rows that match, in an order")
+    async def browse(request: Request, body: BrowseRequest, service: Service = Depends(pick)) -> Response:
+        context = context_of(request)
+        result = await context.threads.run(service.browse, body.limit, body.filters, body.passages, body.refine)
+        return search_reply(result, context.searched(service, "browse", "", body.filters, result))
+
     @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")
     async def simple(
         request: Request,
@@ -94,11 +107,17 @@ def search_routes(pick: Pick) -> APIRouter:
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
         rerank: Annotated[Rerank, Query()] = None,
+        facets: Annotated[Facets, Query()] = [],  # noqa: B006
+        facet_limit: Annotated[FacetLimit, Query()] = 10,
+        distinct: Annotated[Distinct, Query()] = None,
+        offset: Annotated[Offset, Query()] = 0,
+        after: Annotated[After, Query()] = None,
         typos: Annotated[Typos, Query()] = None,
         prefix: Annotated[Prefix, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
-        asked = _Asked(query, mode, limit, where, explain, passages, rerank, typos, prefix)
+        refine = Refine(facets, facet_limit, distinct, offset, after)
+        asked = _Asked(query, mode, limit, where, explain, passages, rerank, refine, typos, prefix)
         return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
@@ -112,14 +131,13 @@ def search_routes(pick: Pick) -> APIRouter:
     ) -> Response:
         context = context_of(request)
         result = await context.threads.run(service.similar, id, limit, explain, passages)
-        context.metrics.searched(service.name, "similar", result)
-        return search_reply(result)
+        return search_reply(result, context.searched(service, "similar", id, None, result))
 
     return router
 
 
 class _Asked(NamedTuple):
-    """What a request asks, in the order that `Service.search` takes it."""
+    """What a request asks, in the order in which `Service.search` takes it."""
 
     query: str
     mode: Mode
@@ -128,13 +146,14 @@ class _Asked(NamedTuple):
     explain: bool
     passages: int
     rerank: bool | None
+    refine: Refine
     typos: bool | None
     prefix: bool | None
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     asked = _Asked(
-        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.typos,
+        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.refine, body.typos,
         body.prefix,
     )  # fmt: skip
     return await _search(request, service, asked)
@@ -143,5 +162,4 @@ async def _answer(request: Request, service: Service, mode: Mode, body: SearchRe
 async def _search(request: Request, service: Service, asked: _Asked) -> Response:
     context = context_of(request)
     result = await context.threads.run(service.search, *asked)
-    context.metrics.searched(service.name, asked.mode, result)
-    return search_reply(result)
+    return search_reply(result, context.searched(service, asked.mode, asked.query, asked.conditions, result))

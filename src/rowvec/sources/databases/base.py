@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,6 +102,40 @@ class Database(ABC):
             self.met_bad_text = True
             return _answer(connection, statement)
 
+    def stream(
+        self, statement: Callable[[], sa.Executable], size: Callable[[], int]
+    ) -> Generator[list[tuple[Any, ...]]]:
+        """The rows of one statement part by part, as the driver gives them; the server keeps those that come later.
+
+        Args:
+            statement: asked for again where the driver cannot read a value: then for the rows after the last part.
+            size: rows in the next part.
+        """
+        with self.connect() as connection:
+            try:
+                yield from self._parts(connection, statement(), size)
+            except Exception as error:
+                if not self._undecodable(getattr(error, "orig", error)):
+                    raise
+                connection.rollback()
+                self._read_leniently(connection)
+                self.met_bad_text = True
+                yield from self._parts(connection, statement(), size)
+
+    def _parts(
+        self, connection: Connection, statement: sa.Executable, size: Callable[[], int]
+    ) -> Generator[list[tuple[Any, ...]]]:
+        result = connection.execution_options(stream_results=True).execute(statement)
+        # Past SQLAlchemy's own rows, as in `_answer`. The cursor alone would lack the first one, which is held already.
+        held = result.cursor_strategy
+        try:
+            while rows := held.fetchmany(result, result.cursor, size()):
+                yield list(rows)
+        except BaseException:
+            with suppress(Exception):
+                self._abandon(connection, result)
+            raise
+
     def sample(self, connection: Connection, relation: Relation) -> Answer:
         return self.answer(connection, sa.select(sa.text("*")).select_from(relation.clause).limit(SAMPLE_ROWS))
 
@@ -119,6 +153,15 @@ class Database(ABC):
         A collation may hold two different keys for equal ('a' and 'A'): a page that ends between them would
         lose the second one. A unique index rules that out; without one the keys are ordered by their bytes.
         """
+
+    def pages_by_index(self, connection: Connection, relation: Relation, key: str, order: Order) -> bool:
+        """An index gives the rows in the order of their keys: the database need not sort all of them for a page."""
+        return order is as_it_is and self._leads_an_index(connection, relation, key)
+
+    def _leads_an_index(self, connection: Connection, relation: Relation, key: str) -> bool:
+        if relation.table is None:
+            return False
+        return any(columns[:1] == [key] for columns in sorted_columns(connection, relation.table, relation.schema))
 
     @abstractmethod
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
@@ -159,6 +202,10 @@ class Database(ABC):
     def _undecodable(self, error: BaseException) -> bool:
         """The driver cannot make a Python value of something in this answer."""
         return False
+
+    def _abandon(self, connection: Connection, result: sa.CursorResult[Any]) -> None:
+        """Close an answer that is not read to its end."""
+        result.close()
 
     def _read_leniently(self, connection: Connection) -> None:
         """Give text for such a value, on this connection from now on."""
@@ -214,17 +261,34 @@ class Database(ABC):
 
 def unique_keys(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
     """Columns of the primary key (first) and of each unique index over a whole table."""
+    found = _constraints(connection, table, schema)
+    found += [columns for columns, index in _whole_indexes(connection, table, schema) if index["unique"]]
+    return found
+
+
+def sorted_columns(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
+    """Columns of each index over a whole table that keeps them in order."""
+    found = _constraints(connection, table, schema)
+    for columns, index in _whole_indexes(connection, table, schema):
+        if index.get("dialect_options", {}).get("postgresql_using", "btree") == "btree":
+            found.append(columns)
+    return found
+
+
+def _constraints(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
     inspector = sa.inspect(connection)
     with warnings.catch_warnings():
         # A type of its own that SQLAlchemy does not know makes no difference here.
         warnings.simplefilter("ignore", sa.exc.SAWarning)
         found = [inspector.get_pk_constraint(table, schema)["constrained_columns"]]
-    found += [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
-    for index in inspector.get_indexes(table, schema):
-        partial = any(name.endswith("_where") for name in index.get("dialect_options", {}))
-        if index["unique"] and not partial:
-            found.append([name or "" for name in index["column_names"]])
-    return found
+    return found + [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
+
+
+def _whole_indexes(connection: Connection, table: str, schema: str | None) -> Iterator[tuple[list[str], Any]]:
+    """Columns of each index that holds every row, "" for an expression; and what else is known of it."""
+    for index in sa.inspect(connection).get_indexes(table, schema):
+        if not any(name.endswith("_where") for name in index.get("dialect_options", {})):
+            yield [name or "" for name in index["column_names"]], index
 
 
 def _answer(connection: Connection, statement: sa.Executable) -> Answer:

@@ -140,6 +140,12 @@ class MySqlDatabase(Database):
         statement = "select @@hostname, @@port, @@datadir, @@pid_file, @@server_id, database(), current_user()"
         return repr(tuple(map(_text, connection.exec_driver_sql(statement).one())))
 
+    def _abandon(self, connection: Connection, result: sa.CursorResult[Any]) -> None:
+        # The driver would read all that is left, even from a connection that is closed.
+        unread: Any = result.cursor
+        unread._result.unbuffered_active = False
+        connection.invalidate()
+
     def translate(self, error: BaseException) -> RowvecError:
         code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
         line = str(error.args[1] if code and len(error.args) > 1 else error).splitlines()[0]

@@ -110,6 +110,10 @@ class SqliteDatabase(Database):
             collation = connection.execute(_UNIQUE_INDEX, parameters).scalar() or collation
         return lambda value: value.collate(collation)
 
+    def pages_by_index(self, connection: Connection, relation: Relation, key: str, order: Order) -> bool:
+        # The collation that is ordered by is that of the index.
+        return self._leads_an_index(connection, relation, key)
+
     def one_of(self, column: ColumnElement[Any], keys: Sequence[Any]) -> ColumnElement[bool]:
         # One parameter, however many keys: SQLite limits their number.
         values = sa.func.json_each(sa.bindparam(None, list(keys), type_=sa.JSON)).table_valued("value")

@@ -288,6 +288,11 @@ def has_table(source: Source) -> bool:
     return not isinstance(source, EventStream) or source.rows is not None
 
 
+def table_of(source: Source) -> Source:
+    """What rows are read from: of events with a table to compare with, that table."""
+    return source if not isinstance(source, EventStream) or source.rows is None else source.rows
+
+
 def first_rows(source: Source, most: int) -> list[Row]:
     """Up to `most` rows, for showing what rows are like; of events, those that the first ones tell."""
     if has_table(source):

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from rowvec.errors import StoreError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
-from rowvec.stores.columns import stored_filter
+from rowvec.stores.columns import stored_columns, stored_filter, stored_order
+from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.filter_sql import SQLITE
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Statement, Values
@@ -19,9 +21,11 @@ from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, value_out
+from rowvec.stores.typical import Typical
 from rowvec.support.keys import key_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
+    Column,
     Failure,
     Key,
     PastFailure,
@@ -69,6 +73,7 @@ class LibsqlGeneration:
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
         self._words = words.KeptWords(database, tables, spec)
+        self._typical = Typical(metric, self._sample)
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
@@ -80,11 +85,11 @@ class LibsqlGeneration:
             known[key] = known.get(key, Stored(None, None))._replace(failure=past)
         return known
 
-    def _by_keys(self, sql: str, keys: Sequence[Key]) -> list[Values]:
-        """The rows of a query that ends in `in`; the first column of each is made a key again."""
+    def _by_keys(self, sql: str, keys: Sequence[Key], values: Values = ()) -> list[Values]:
+        """The rows of a query that ends in `in`, after its own values; the first column of each is made a key again."""
         rows = []
         for part in write.chunks(keys, _KEYS):
-            rows += self._database.query(f"{sql} ({write.marks(len(part))})", write.keys_in(part))
+            rows += self._database.query(f"{sql} ({write.marks(len(part))})", (*values, *write.keys_in(part)))
         return [(key_of(key, self.spec.key_type), *rest) for key, *rest in rows]
 
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
@@ -215,16 +220,18 @@ class LibsqlGeneration:
         index = found[0] if found else None
         return GenerationStatus(rows, failed, stale, truncated, size, parts, divided, unfit, index, f"SQLite {version}")
 
-    def vector(self, key: Key) -> Vector | None:
-        sql = f"select embedding from {self.tables.vectors} where {self._key} = ?"
-        found = self._database.query(sql, (key_in(key),))
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        extra, more = self._condition(where)
+        sql = f"select embedding from {self.tables.vectors} as t where {self._key} = ?{extra}"
+        found = self._database.query(sql, (key_in(key), *more))
         return np.frombuffer(found[0][0], "<f4") if found and found[0][0] is not None else None
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        extra, more = self._condition(where)
         start, bound = ("", ()) if after is None else (f"and {self._key} > ?", (key_in(after),))
-        sql = f"""select {self._key}, embedding from {self.tables.vectors}
-                  where embedding is not null {start} order by {self._key} limit ?"""
-        found = self._database.query(sql, (*bound, limit))
+        sql = f"""select {self._key}, embedding from {self.tables.vectors} as t
+                  where embedding is not null{extra} {start} order by {self._key} limit ?"""
+        found = self._database.query(sql, (*more, *bound, limit))
         return [(key_of(key, self.spec.key_type), np.frombuffer(vector, "<f4")) for key, vector in found]
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
@@ -234,16 +241,23 @@ class LibsqlGeneration:
                 return found
         return search.scan(self._database, self.tables, self.spec, self._metric, vector, limit, self._filter(where))
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
         if not keys:
             return {}
-        return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys)
+        condition = self._filter(where)
+        return search.similarities(self._database, self.tables, self.spec, self._metric, vector, keys, condition)
+
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        sql = f"""select embedding from {self.tables.vectors}
+                  where embedding is not null group by text_hash order by text_hash limit ?"""
+        return [np.frombuffer(vector, "<f4") for (vector,) in self._database.query(sql, (most,))]
 
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where), last)
-
-    def _filter(self, where: Filter | None) -> Filter | None:
-        return None if where is None else stored_filter(where, self._asked, self.spec)
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:
         return search.holding(self._database, self.tables, self.spec, words)
@@ -251,18 +265,49 @@ class LibsqlGeneration:
     def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
         return self._words.parts(known)
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def _filter(self, where: Filter | None) -> Filter | None:
+        return None if where is None else stored_filter(where, self._asked, self.spec)
+
+    def _condition(self, where: Filter | None) -> tuple[str, Values]:
+        return search.condition(self._filter(where))
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        ordered = None if order is None else stored_order(order, self._asked, self.spec)
+        place = None if after is None else (after, key_in(after.key))
+        condition, table = search.passing(self._filter(where)), self.tables.vectors
+        sql, values = page(SQLITE, table, f"t.{self._key}", condition, ordered, place, limit, offset)
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, tuple(values))]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        passing = Passing(self.tables.vectors, search.passing(self._filter(where)), SQLITE)
+        stored = stored_columns(columns, self._asked, self.spec)
+        names = [column.name for column in columns]
+        return count_facets(lambda sql, values: self._database.query(sql, tuple(values)), passing, stored, names, most)
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        extra, more = self._condition(where)
         columns = self.spec.metadata
         names = ", ".join([self._key, *(quoted(column.name) for column in columns)])
-        sql = f"select {names} from {self.tables.vectors} where {self._key} in"
+        sql = f"select {names} from {self.tables.vectors} as t where true{extra} and {self._key} in"
         asked = [column.name for column in self._asked.metadata]
         return {
             key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
-            for key, *values in self._by_keys(sql, keys)
+            for key, *values in self._by_keys(sql, keys, more)
         }
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
-        return passages.texts(self._database, self.tables, self.spec, self._metric, keys, vector)
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
+        condition = self._condition(where)
+        return passages.texts(self._database, self.tables, self.spec, self._metric, keys, vector, condition)
 
     def tidied(self) -> list[Statement]:
         """The statements that make few what many writes have left behind."""

@@ -17,7 +17,7 @@ import time
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
-from rowvec.stores.index import DEFAULT, Effort, IndexCost, IndexSpec, IndexStatus
+from rowvec.stores.index import Effort, IndexCost, IndexSpec, IndexStatus
 from rowvec.stores.libsql import search
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.schema import Tables
@@ -124,7 +124,7 @@ class DiskannIndex:
         sql = f"select count(distinct vector_hash) from ({' union all '.join(each)})"
         return int(self._database.query(sql)[0][0])
 
-    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
+    def build(self, spec: IndexSpec | None = None, progress: Progress | None = None) -> IndexStatus:
         if self._metric == "ip":
             raise StoreError(
                 f"{self._database.location}: libSQL has no vector index for the inner product.",

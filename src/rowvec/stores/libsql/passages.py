@@ -78,25 +78,37 @@ def _insert(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, int,
 
 
 def texts(
-    database: Database, tables: Tables, spec: TableSpec, metric: str, keys: Sequence[Key], vector: Vector | None
+    database: Database,
+    tables: Tables,
+    spec: TableSpec,
+    metric: str,
+    keys: Sequence[Key],
+    vector: Vector | None,
+    where: tuple[str, Values],
 ) -> dict[Key, StoredText]:
-    """The kept texts of those rows, each with its passages."""
+    """The kept texts of those rows, each with its passages.
+
+    Args:
+        where: see `search.condition`.
+    """
     found: dict[Key, StoredText] = {}
     for part in chunks(keys, _KEYS) if spec.keeps_texts else ():
         passages = _passages(database, tables, spec, metric, part, vector) if spec.has_passages else {}
-        for key, text_hash, text in _kept(database, tables, spec, part):
+        for key, text_hash, text in _kept(database, tables, spec, part, where):
             # Where the row was written between the two reads, its former passages are not of this text.
             found[key] = StoredText(text, tuple(passages.get((key, text_hash), ())))
     return found
 
 
-def _kept(database: Database, tables: Tables, spec: TableSpec, keys: Sequence[Key]) -> list[Values]:
+def _kept(
+    database: Database, tables: Tables, spec: TableSpec, keys: Sequence[Key], where: tuple[str, Values]
+) -> list[Values]:
     key = f"t.{quoted(spec.key)}"
     sql = f"""select {key}, t.text_hash, x.text
         from {tables.vectors} as t join {tables.kept_texts} as x on x.id = t.rowid
-        where {key} in ({marks(len(keys))})"""
+        where {key} in ({marks(len(keys))}){where[0]}"""
     try:
-        rows = database.query(sql, keys_in(keys))
+        rows = database.query(sql, (*keys_in(keys), *where[1]))
     except StoreError as error:
         if error.transient or database.query(
             "select 1 from sqlite_master where name = ?", (tables.plain("kept_texts"),)

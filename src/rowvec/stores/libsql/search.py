@@ -9,7 +9,7 @@ import numpy as np
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
 from rowvec.stores.base import LastWord, TableSpec
-from rowvec.stores.filter_sql import SQLITE, compile_filter
+from rowvec.stores.filter_sql import SQLITE, Sql, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted
@@ -28,7 +28,7 @@ def scan(
 ) -> Ranked:
     """Compare every row that passes the filter."""
     value, values = blended(tables, spec, metric, vector)
-    extra, more = _condition(where)
+    extra, more = condition(where)
     rows = database.query(
         f"""select t.{quoted(spec.key)}, {value} as distance from {tables.vectors} as t
             where t.embedding is not null{extra} order by distance, 1 limit ?""",
@@ -38,26 +38,39 @@ def scan(
 
 
 def similarities(
-    database: Database, tables: Tables, spec: TableSpec, metric: str, vector: Vector, keys: Sequence[Key]
+    database: Database,
+    tables: Tables,
+    spec: TableSpec,
+    metric: str,
+    vector: Vector,
+    keys: Sequence[Key],
+    where: Filter | None,
 ) -> dict[Key, float]:
-    """Of those of the keys that have a vector."""
+    """Of those of the keys that have a vector and pass the filter."""
     value, values = blended(tables, spec, metric, vector)
+    extra, more = condition(where)
     key = f"t.{quoted(spec.key)}"
     rows = database.query(
         f"""select {key}, {value} from {tables.vectors} as t
-            where t.embedding is not null and {key} in ({marks(len(keys))})""",
-        (*values, *map(key_in, keys)),
+            where t.embedding is not null{extra} and {key} in ({marks(len(keys))})""",
+        (*values, *more, *map(key_in, keys)),
     )
     found = ranked(rows, spec, metric, vector, exact=True)
     return dict(zip(found.keys, found.scores, strict=True))
 
 
-def _condition(where: Filter | None) -> tuple[str, Values]:
+def condition(where: Filter | None) -> tuple[str, Values]:
     """SQL that is empty or begins with `and`, and the values for its parameters."""
     if where is None:
         return "", ()
     text, values = compile_filter(where, SQLITE, "t")
     return f" and {text}", tuple(values)
+
+
+def passing(where: Filter | None) -> Sql:
+    """The rows `t` that a search compares."""
+    extra, values = condition(where)
+    return f"t.embedding is not null{extra}", list(values)
 
 
 def blended(tables: Tables, spec: TableSpec, metric: str, vector: Vector) -> tuple[str, Values]:
@@ -114,7 +127,7 @@ def keyword(
         raise SearchError(
             "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
         )
-    extra, more = _condition(where)
+    extra, more = condition(where)
     by_weight: dict[float, list[str]] = {}
     for term, weight in analyzer(spec.language).query(query).items():
         # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.

@@ -13,7 +13,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.auditor import Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
-from rowvec.stores.index import IndexSpec, IndexStatus
+from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.books import Bookkeeping
 from rowvec.stores.postgres.connect import single
@@ -27,9 +27,9 @@ from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.index import (
     AUTO_ROWS,
     INDEX_MARK,
-    OPERATOR_CLASS,
     find,
     fitting,
+    serves,
     spec_of,
 )
 from rowvec.stores.postgres.vector_index.indexes import Indexes
@@ -150,7 +150,7 @@ class PostgresAuditor:
         words = self._words
         if fault.drift is Drift.INDEX:
             present = self._indexes.status()
-            self._indexes.build(spec_of(present[0]) if present else self._indexes.wanted or IndexSpec())
+            self._indexes.build(spec_of(present[0]) if present else None)
         elif words is not None and fault.drift is Drift.LOST_WORDS:
             self._sessions.write(lambda c: words.delete(c, self._words_amiss(c).lost))
         elif words is not None and fault.drift is Drift.WORD_COUNTS:
@@ -205,7 +205,7 @@ class PostgresAuditor:
         if wanted is None or fitting(wanted, table.storage, table.dimension) is None:
             return []
         # A sync at work builds it when it has read every row.
-        serving = any(index.operators == OPERATOR_CLASS[table.metric] for index in indexes)
+        serving = any(serves(index, table.metric) for index in indexes)
         if serving or self._sessions.holder(connection) is not None:
             return []
         counted = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)

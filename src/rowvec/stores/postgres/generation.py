@@ -11,10 +11,11 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter
+from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
-from rowvec.stores.columns import stored_filter
-from rowvec.stores.filter_sql import POSTGRES, compile_filter
+from rowvec.stores.columns import stored_columns, stored_filter, stored_order
+from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres import books, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
@@ -27,10 +28,19 @@ from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.indexes import Indexes
-from rowvec.stores.postgres.vector_index.nearest import DISTANCE, Condition, VectorTable, nearest, similarities
+from rowvec.stores.postgres.vector_index.nearest import (
+    DISTANCE,
+    EVERYTHING,
+    Condition,
+    VectorTable,
+    nearest,
+    similarities,
+)
 from rowvec.stores.postgres.writes import Writer
+from rowvec.stores.typical import Typical
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
+    Column,
     ColumnType,
     Document,
     Entry,
@@ -49,6 +59,9 @@ from rowvec.types import (
 
 Connection = psycopg.Connection[Any]
 
+ROWS_AT_ONCE = 10_000
+"""The words of each write are one segment of the keyword index: fewer and larger ones are written faster."""
+
 
 class PostgresGeneration:
     """See stores.base.GenerationHandle.
@@ -61,6 +74,8 @@ class PostgresGeneration:
         fence: without which nothing is written.
         wanted: the index that is built where there are rows enough; None for none.
     """
+
+    rows_at_once = ROWS_AT_ONCE
 
     def __init__(
         self,
@@ -91,6 +106,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
 
@@ -222,26 +238,28 @@ class PostgresGeneration:
 
     # Search
 
-    def vector(self, key: Key) -> Vector | None:
-        statement = sql.SQL("select {embedding} from {table} where {key} = %s").format(
-            key=self._key, **self.names.parts
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        condition = self._condition(where)
+        statement = sql.SQL("select {embedding} from {table} t where {key} = %s and {where}").format(
+            key=self._key, where=condition.sql, **self.names.parts
         )
-        row = self._read(lambda c: c.execute(statement, [key], binary=True).fetchone())
+        row = self._read(lambda c: c.execute(statement, [key, *condition.values], binary=True).fetchone())
         return None if row is None or row[0] is None else as_array(row[0])
 
-    def vectors(self, after: Key | None, limit: int) -> list[tuple[Key, Vector]]:
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        condition = self._condition(where)
         bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
         statement = sql.SQL(
-            "select {key}, {embedding} from {table} where {embedding} is not null {bound} order by {key} limit %s"
-        ).format(key=self._key, bound=bound, **self.names.parts)
-        values = [limit] if after is None else [after, limit]
+            "select {key}, {embedding} from {table} t where {embedding} is not null and {where} {bound}"
+            " order by {key} limit %s"
+        ).format(key=self._key, where=condition.sql, bound=bound, **self.names.parts)
+        values = [*condition.values, limit] if after is None else [*condition.values, after, limit]
         rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
         return [(key, as_array(vector)) for key, vector in rows]
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
         value: Vector = np.asarray(vector, dtype=np.float32)
         condition = None if where is None else self._condition(where)
-
         index = self.index
 
         def look(connection: Connection) -> Ranked:
@@ -253,7 +271,9 @@ class PostgresGeneration:
 
         return self._read(look)
 
-    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        if where is not None:
+            keys = list(self.metadata(keys, where))
         if not keys:
             return {}
         value: Vector = np.asarray(vector, dtype=np.float32)
@@ -266,12 +286,26 @@ class PostgresGeneration:
         found = self._read(look)
         return dict(zip(found.keys, found.scores, strict=True))
 
+    def typical(self, vector: Vector) -> float | None:
+        return self._typical.similarity(vector)
+
+    def _sample(self, most: int) -> list[Vector]:
+        # By their hash, which the index has in order: no row is more likely than another.
+        statement = sql.SQL(
+            "select distinct on ({text_hash}) {embedding} from {table} where {embedding} is not null"
+            " order by {text_hash} limit %s"
+        ).format(**self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [most], binary=True).fetchall())
+        return [as_array(vector) for (vector,) in rows]
+
     def _divided(self, connection: Connection) -> bool:
         """There are passages. Where there were some, a search that counts on them is right without any too."""
         self._has_passages = self._has_passages or self.beside.filled(connection)
         return self._has_passages
 
-    def _condition(self, where: Filter) -> Condition:
+    def _condition(self, where: Filter | None) -> Condition:
+        if where is None:
+            return EVERYTHING
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
@@ -303,29 +337,74 @@ class PostgresGeneration:
 
         return self._read(look)
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        ordered = None if order is None else stored_order(order, self._asked, self.spec)
+        place = None if after is None else (after, after.key)
+        key = POSTGRES.name(self.spec.key, "t")
+        text, values = page(POSTGRES, self._table, key, self._passing(where), ordered, place, limit, offset)
+        return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        passing = Passing(self._table, self._passing(where), POSTGRES)
+        stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+
+        def look(connection: Connection) -> Facets:
+            def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
+                return connection.execute(text.encode(), values).fetchall()
+
+            with one_snapshot(connection):
+                return count_facets(ask, passing, stored, names, most)
+
+        return self._read(look)
+
+    @property
+    def _table(self) -> str:
+        """Quoted, for a statement that is text."""
+        return self.names.sql.as_string(None).replace("%", "%%")
+
+    def _passing(self, where: Filter | None) -> Sql:
+        """The rows `t` that a search compares."""
+        held = f"{POSTGRES.name(self.names.own('embedding'), 't')} is not null"
+        if where is None:
+            return held, []
+        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
+        return f"{held} and {text}", values
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        condition = self._condition(where)
         names = [column.name for column in self._asked.metadata]
         # A column of the user's own table may be of the type `money`.
         stored = [
             sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
             for column in self.spec.metadata
         ]
-        statement = sql.SQL("select {} from {} where {} = any(%s)").format(
-            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key
+        statement = sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
+            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key, condition.sql
         )
-        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
-    def texts(self, keys: Sequence[Key], vector: Vector | None = None) -> dict[Key, StoredText]:
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
         if not keys:
             return {}
+        condition = self._condition(where)
         value = None if vector is None else np.asarray(vector, dtype=np.float32)
 
         def look(connection: Connection) -> dict[Key, StoredText]:
             with one_snapshot(connection):
                 if not self.beside.readable(connection):
                     return {}
-                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value)
+                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value, condition)
 
         return self._read(look)
 

@@ -25,6 +25,7 @@ from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
 from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.stores.postgres.vector_index.nearest import Condition
 from rowvec.support.identifiers import shortened
 from rowvec.types import Document, Entry, Key, ScoredPassage, StoredText
 
@@ -271,12 +272,15 @@ class Beside:
         found = "select has_table_privilege(to_regclass(%s), 'select')"
         return single(connection.execute(found, [self.texts.sql.as_string(connection)])) == (True,)
 
-    def read(self, connection: Connection, keys: Sequence[Key], distance: str, vector: Any) -> dict[Key, StoredText]:
+    def read(
+        self, connection: Connection, keys: Sequence[Key], distance: str, vector: Any, where: Condition
+    ) -> dict[Key, StoredText]:
         """Kept texts of rows that have a vector, in the caller's snapshot.
 
         Args:
             distance: pgvector's operator.
             vector: what passages are compared with; None for nothing.
+            where: over the table of the rows, `t`.
         """
         passages: dict[Key, list[tuple[int, int, float | None]]] = {}
         if self.spec.has_passages:
@@ -290,9 +294,10 @@ class Beside:
                 passages.setdefault(key, []).append((passage[0], passage[1], passage[2]))
         statement = self.format(
             "select x.key, x.text from {texts} x join {table} t on t.{key} = x.key"
-            " where x.key = any(%s::{type}[]) and t.{embedding} is not null"
+            " where x.key = any(%s::{type}[]) and t.{embedding} is not null and {where}",
+            where=where.sql,
         )
-        rows = connection.execute(statement, [list(keys)], binary=True).fetchall()
+        rows = connection.execute(statement, [list(keys), *where.values], binary=True).fetchall()
         return {
             key: StoredText(
                 text,

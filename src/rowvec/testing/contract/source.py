@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
-from rowvec.sources.base import Selection, Source
+from rowvec.sources.base import ReadsAhead, Selection, Source
 from rowvec.types import Key, Row
 
 
@@ -31,6 +33,14 @@ class SourceContract:
     def test_a_page_is_never_larger_than_asked_for_and_never_empty(self, source: Source) -> None:
         sizes = [len(page) for page in source.pages(3)]
         assert all(1 <= size <= 3 for size in sizes)
+
+    def test_rows_that_are_read_ahead_are_the_same(self, source: Source) -> None:
+        if not isinstance(source, ReadsAhead):
+            pytest.skip("this source does not read ahead")
+        rows = read(source)
+        ahead = source.read_ahead(3, stop=threading.Event(), after=rows[0].key, until=rows[7].key, limit=5)
+        if ahead is not None:
+            assert [row for page in ahead for row in page] == rows[1:6]
 
     def test_the_count_is_that_of_a_full_read(self, source: Source) -> None:
         rows = read(source)

@@ -15,6 +15,7 @@ import pytest
 from rowvec.errors import SearchError
 from rowvec.filters import And, Compare, Filter, Not, Op, Or, bind, matches
 from rowvec.stores.base import Store
+from rowvec.stores.typical import SAMPLED
 from rowvec.testing.contract.samples import (
     DIMENSION,
     SPEC,
@@ -240,6 +241,22 @@ def test_rows_can_be_asked_for_the_scores_that_a_search_gives_them(opened: Opene
     assert rows(store).similarities(query, []) == {}
 
 
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+def test_a_typical_row_is_as_near_as_different_texts_are_on_average(opened: Opener, metric: str) -> None:
+    store = opened(SPEC, metric)
+    rng = np.random.default_rng(5)
+    query = rng.standard_normal(DIMENSION).astype(np.float32)
+    assert rows(store).typical(query) is None
+    vectors = (rng.standard_normal((SAMPLED, DIMENSION)) * rng.uniform(0.2, 5.0, (SAMPLED, 1)) + 1).astype(np.float32)
+    rows(store).write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(SAMPLED)]))
+    mean = np.mean([similarity(metric, vector, query) for vector in vectors])
+    assert rows(store).typical(query) == pytest.approx(mean, rel=1e-4)
+    # Copies of one text, however many, count once.
+    copies = [Entry(document(key, "item 7"), vectors[7], None) for key in range(SAMPLED, 4 * SAMPLED)]
+    rows(store).write(WriteBatch(copies))
+    assert rows(store).typical(query) == pytest.approx(mean, rel=1e-4)
+
+
 def test_a_search_gives_every_row_where_there_are_fewer_than_asked_for(store: Store) -> None:
     write(store, entry(1, "lamp"), entry(2, "chair"))
     ranked = rows(store).nearest(vector_of("lamp"), 100)
@@ -356,3 +373,29 @@ def test_a_look_from_another_thread_changes_nothing_that_a_search_sees(store: St
         finally:
             done.set()
         looking.result()
+
+
+def test_every_reading_of_rows_passes_a_filter(opened: Opener) -> None:
+    """What `where` does not find is not there, whichever way it is asked for: see `stores.base.RowsHandle`."""
+    store = opened(SPEC)
+    write(store, entry(1, "red lamp", "mine"), entry(2, "red lamp", "yours"), entry(3, "red chair", None))
+    live, mine = rows(store), bind(Compare("name", Op.EQ, "mine"), SPEC.metadata)
+    query, every = vector_of("red lamp"), [1, 2, 3]
+    assert live.nearest(query, 9, mine).keys == [1]
+    assert live.nearest(query, 9, mine, exact=True).keys == [1]
+    assert live.keyword("red", 9, mine).keys == [1]
+    assert live.similarities(query, every, mine) == pytest.approx({1: 1.0}, abs=1e-5)
+    assert live.similarities(query, [2], mine) == {}
+    assert live.metadata(every, mine) == {1: {"name": "mine"}}
+    assert live.texts(every, None, mine) == {1: live.texts([1])[1]}
+    assert live.texts(every, query, mine) == {1: live.texts([1], query)[1]}
+    assert [key for key, _ in live.vectors(None, 9, mine)] == [1]
+    assert live.vectors(1, 9, mine) == []
+    assert live.vector(2, mine) is None
+    found, whole = live.vector(1, mine), live.vector(1)
+    assert found is not None
+    assert whole is not None
+    assert np.array_equal(found, whole)
+    write(store, entry(1, "red lamp", "yours"))
+    assert live.vector(1, mine) is None
+    assert live.metadata([1], mine) == {} == live.texts([1], None, mine)

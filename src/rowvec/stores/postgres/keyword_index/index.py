@@ -51,8 +51,8 @@ Scores: TypeAlias = npt.NDArray[np.float64]
 """BM25 scores, shape (candidates,)."""
 
 K1, B = 1.2, 0.75
-BATCH = 1_000
-"""Texts that become one segment."""
+BATCH = 10_000
+"""Texts that become one segment at most. Of 1,000 the server needed four times as long for each."""
 FAN_IN = 8
 """Segments of one size class before they are merged into one of the next."""
 MERGED_IN_PASSING = 32_000

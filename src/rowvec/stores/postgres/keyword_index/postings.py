@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ ENTRY = np.dtype([("document", ">i4"), ("count", ">i2"), ("length", ">i2")])
 LONGEST = 32_767
 """Words of a text, and occurrences of one word, that are counted."""
 TERMS = 1_000_000
-"""Words of a batch, about 100 MB in hand."""
+"""Occurrences of words in a batch, about 100 MB in hand."""
 
 
 class Postings(NamedTuple):
@@ -31,24 +30,33 @@ class Postings(NamedTuple):
     packed: bytes
 
 
+class _Numbered(dict[str, int]):
+    """Words with a number each, from 0 on, in the order in which they are first looked up."""
+
+    def __missing__(self, word: str) -> int:
+        self[word] = number = len(self)
+        return number
+
+
 class Batch:
     """The texts of one segment, in key order."""
 
     def __init__(self) -> None:
         self.keys: list[Key] = []
-        self.lengths: list[int] = []
-        self._vocabulary: dict[str, int] = {}
+        self._vocabulary = _Numbered()
         self._words: list[int] = []
-        self._texts: list[int] = []
-        self._counts: list[int] = []
+        self._terms: list[int] = []
+        """Of each text how many there are."""
 
     def add(self, key: Key, terms: Sequence[str]) -> None:
-        counts, vocabulary = Counter(terms), self._vocabulary
-        self._words += [vocabulary.setdefault(term, len(vocabulary)) for term in counts]
-        self._counts += counts.values()
-        self._texts += [len(self.keys)] * len(counts)
+        # No step of Python for a word: counting them text by text took a third of the time of a first fill.
+        self._words.extend(map(self._vocabulary.__getitem__, terms))
+        self._terms.append(len(terms))
         self.keys.append(key)
-        self.lengths.append(min(len(terms), LONGEST))
+
+    @property
+    def lengths(self) -> list[int]:
+        return [min(terms, LONGEST) for terms in self._terms]
 
     @property
     def size(self) -> int:
@@ -62,12 +70,14 @@ class Batch:
         vocabulary = sorted(self._vocabulary)
         rank = np.empty(len(vocabulary), np.intp)
         rank[[self._vocabulary[word] for word in vocabulary]] = np.arange(len(vocabulary))
-        words = rank[np.array(self._words, np.intp)]
-        order = np.argsort(words, kind="stable")
-        texts = np.array(self._texts, np.intp)[order]
-        entries = np.empty(len(order), ENTRY)
+        texts_of = np.repeat(np.arange(len(self._terms)), self._terms)
+        # Sorted by word, then by text.
+        pairs = rank[np.array(self._words, np.intp)] * len(self._terms) + texts_of
+        found, counts = np.unique(pairs, return_counts=True)
+        words, texts = np.divmod(found, max(1, len(self._terms)))
+        entries = np.empty(len(found), ENTRY)
         entries["document"] = np.array(numbers, np.int64)[texts]
-        entries["count"] = np.minimum(np.array(self._counts, np.int64), LONGEST)[order]
+        entries["count"] = np.minimum(counts, LONGEST)
         entries["length"] = np.array(self.lengths, np.int64)[texts]
         sizes = np.bincount(words, minlength=len(vocabulary)) * ENTRY.itemsize
         firsts = np.cumsum(sizes) - sizes + 1

@@ -22,15 +22,15 @@ from rowvec.stores.postgres.connect import one_snapshot, rendered
 from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
-    EFFORT,
     EVERYTHING,
-    MAX_EF,
     Condition,
     Serving,
     VectorTable,
     is_narrow,
+    order_by,
     ranked,
 )
+from rowvec.stores.postgres.vector_index.ordering import MAX_EF, candidates, effort_of
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
@@ -171,7 +171,11 @@ class Blend:
         self, indexes: Indexes, where: Condition | None, conditions: tuple[Condition, Condition], many: int, first: int
     ) -> bytes | sql.Composed:
         # Numbers in its text let the server keep one plan for all vectors.
-        chosen = (*(index and (index.status.precision, index.status.definition) for index in indexes), many, first)
+        chosen = (
+            *(index and (index.status.definition, candidates(index.status, many)) for index in indexes),
+            many,
+            first,
+        )
         if where is None and chosen in self._known:
             return self._known[chosen]
         lists = [
@@ -237,8 +241,9 @@ def _settings(indexes: Indexes, many: int) -> str:
     for kind, scan in (("hnsw", "hnsw.ef_search"), ("ivfflat", "ivfflat.probes")):
         found = [each.status for each in indexes if each is not None and each.status.kind == kind]
         if found:
-            effort = round(math.prod(each.effort or EFFORT[kind] for each in found) ** (1 / len(found)))
-            effort = min(MAX_EF, max(effort, many)) if kind == "hnsw" else effort
+            effort = round(math.prod(effort_of(each) for each in found) ** (1 / len(found)))
+            if kind == "hnsw":
+                effort = min(MAX_EF, max(effort, *(candidates(each, many) for each in found)))
             said.append(f"set local {scan} = {effort}; set local {kind}.iterative_scan = relaxed_order")
             said += ["set local enable_seqscan = off"] if kind == "hnsw" else []
     return "; ".join(said)
@@ -247,18 +252,20 @@ def _settings(indexes: Indexes, many: int) -> str:
 def _list(table: VectorTable, index: Serving | None, where: Condition, many: int) -> sql.Composed:
     """The nearest of one table, by its index or by comparing all."""
     held: sql.Composable = sql.SQL("true")
+    order: sql.Composable = held
+    given = many
     near = "select t.{key} as key, t.{embedding} {op} %b as distance from {table} t where t.{embedding} is not null"
     if index is None:
         # The fence keeps the planner from an approximate index, which could leave out matching rows.
         text = f"select * from ({near} and {{where}} offset 0) compared order by distance limit {{many}}"
-        cast = ""
     else:
-        text = f"{near} and {{where}} and {{held}} order by t.{{embedding}}{{cast}} {{op}} %b{{cast}} limit {{many}}"
-        cast = "" if index.status.precision == table.storage else f"::{index.status.precision}({table.dimension})"
-        held = index.repeated.condition
+        text = f"{near} and {{where}} and {{held}} order by {{order}} limit {{given}}"
+        if index.status.is_coarse:
+            text = f"select * from ({text}) compared order by distance limit {{many}}"
+        held, order, given = index.repeated.condition, order_by(table, index.status), candidates(index.status, many)
     return sql.SQL(text).format(
-        key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, held=held, cast=sql.SQL(cast),
-        many=sql.Literal(many), **table.names.parts,
+        key=table.key, op=sql.SQL(DISTANCE[table.metric]), where=where.sql, held=held, order=order,
+        many=sql.Literal(many), given=sql.Literal(given), **table.names.parts,
     )  # fmt: skip
 
 

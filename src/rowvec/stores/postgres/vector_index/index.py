@@ -16,23 +16,30 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.index import IndexSpec, IndexStatus
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.ordering import held_of
 from rowvec.support.identifiers import clipped
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
 
+SHORT_VECTORS = (0, 7, 0)
+"""The version of pgvector that brought halfvec, bits and sub-vectors."""
 AUTO_ROWS = 10_000
 """Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
 INDEX_MARK = "_vectors_"
 LONGEST_FAMILY = 48
 """Bytes."""
 OPERATOR_CLASS = {"cosine": "cosine_ops", "l2": "l2_ops", "ip": "ip_ops"}
-LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000}
+HAMMING = "hamming_ops"
+"""Of bits, whatever the metric is."""
+LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000, "bit": 64_000}
 """Dimensions that pgvector can index."""
+GRAPH_BYTES = 600
+"""Of a row in the graph of an HNSW index while it is built, beside its vector."""
 
 
 def spec_of(index: IndexStatus) -> IndexSpec:
@@ -42,7 +49,10 @@ def spec_of(index: IndexStatus) -> IndexSpec:
     )
     chosen: dict[str, Any] = {name: int(value) for name, value in options}
     kind: Literal["hnsw", "ivfflat"] = "ivfflat" if index.kind == "ivfflat" else "hnsw"
-    return IndexSpec(kind, "halfvec" if index.precision == "halfvec" else "vector", **chosen)
+    precision: Literal["halfvec", "vector", "bit"] = "vector"
+    if index.precision in ("halfvec", "bit"):
+        precision = index.precision  # type: ignore[assignment]
+    return IndexSpec(kind, precision, index.dimensions, **chosen)
 
 
 def _options(spec: IndexSpec, rows: int) -> str:
@@ -78,14 +88,24 @@ def find(connection: Connection, names: Names) -> list[IndexStatus]:
     found = []
     for name, kind, operator_class, definition, *rest in rows:
         precision, _, operators = operator_class.partition("_")
-        found.append(IndexStatus(kind, name, precision, operators, definition, *rest))
+        first = re.search(r"subvector\(.+?, 1, (\d+)\)", definition)
+        dimensions = int(first[1]) if first else None
+        found.append(IndexStatus(kind, name, precision, dimensions, operators, definition, *rest))
     return found
 
 
 def usable(indexes: Sequence[IndexStatus], names: Names, metric: str) -> IndexStatus | None:
     """The one that a search by that metric is answered from."""
-    fit = (each for each in indexes if each.valid and each.operators == OPERATOR_CLASS[metric])
+    fit = (each for each in indexes if each.valid and serves(each, metric))
     return next((each for each in fit if repeated.is_ours(each.definition, names)), None)
+
+
+def serves(index: IndexStatus, metric: str) -> bool:
+    """Searches by that metric can be answered from it, once it is valid."""
+    # A user may have made one of other bits.
+    return index.operators == OPERATOR_CLASS[metric] or (
+        index.operators == HAMMING and "(binary_quantize(" in index.definition
+    )
 
 
 def leaves_out_too_little(connection: Connection, names: Names, index: IndexStatus) -> bool:
@@ -96,12 +116,17 @@ def leaves_out_too_little(connection: Connection, names: Names, index: IndexStat
 
 
 def fitting(spec: IndexSpec, storage: str, dimension: int) -> IndexSpec | None:
-    """The same index, of half precision where pgvector takes vectors of that size no other way; None where it takes
-    none."""
-    if dimension > LONGEST_VECTOR["halfvec"]:
-        return None
-    half = storage == "halfvec" or dimension > LONGEST_VECTOR[spec.precision]
-    return replace(spec, precision="halfvec") if half else spec
+    """The same index, of half precision or of bits where pgvector takes vectors of that size no other way.
+
+    None where it takes none.
+    """
+    if spec.dimensions is not None and spec.dimensions >= dimension:
+        spec = replace(spec, dimensions=None)
+    length = spec.dimensions or dimension
+    if length > LONGEST_VECTOR["halfvec"]:
+        return None if spec.kind == "ivfflat" else replace(spec, precision="bit")
+    half = storage == "halfvec" or length > LONGEST_VECTOR[spec.precision]
+    return replace(spec, precision="halfvec") if half and spec.precision == "vector" else spec
 
 
 def build(
@@ -121,34 +146,67 @@ def build(
     drops.
 
     Raises:
-        StoreError: pgvector cannot index vectors of that size.
+        StoreError: pgvector cannot index vectors of that size like that.
     """
-    chosen = fitting(spec, storage, dimension)
-    if chosen is None:
-        raise StoreError(
-            f"{names.scope} holds vectors of {dimension:,} dimensions; pgvector indexes"
-            f" {LONGEST_VECTOR['halfvec']:,} at most.",
-            hint="Searches compare every row without an index. Or take a model with fewer dimensions.",
-        )
+    chosen = _checked(connection, names, spec, storage, dimension)
     with alone(connection, names.scope):
         rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
         former = [index for index in find(connection, names) if _is_ours(names, index)]
         name = _free_name(connection, names)
         _drop(connection, names, [index for index in former if not index.valid])
-        column = sql.Identifier(names.own("embedding")).as_string(connection)
         kind = chosen.precision
-        column = column if storage == kind else f"({column}::{kind}({dimension}))"
+        column = sql.Identifier(names.own("embedding")).as_string(connection)
+        column = held_of(column, kind, chosen.dimensions, storage, dimension)
+        operators = HAMMING if kind == "bit" else OPERATOR_CLASS[metric]
         left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
         statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
             name=sql.Identifier(name),
             table=names.sql,
             but=repeated.condition(names, left_out),
-            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{OPERATOR_CLASS[metric]}) with ({_options(chosen, rows)})"),
+            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"),
         )
-        with _resources(connection, rows, dimension, kind), _watched(connection, progress, watcher):
+        memory = rows * _bytes_of(kind, chosen.dimensions or dimension)
+        with _resources(connection, memory), _watched(connection, progress, watcher):
             connection.execute(statement)
         _drop(connection, names, [index for index in former if index.valid])
         return next(index for index in find(connection, names) if index.name == name)
+
+
+def _checked(connection: Connection, names: Names, spec: IndexSpec, storage: str, dimension: int) -> IndexSpec:
+    """As it is built.
+
+    Raises:
+        StoreError: pgvector has no such index, or none for vectors of that size.
+    """
+    if spec.kind == "ivfflat" and (spec.precision == "bit" or spec.dimensions is not None):
+        raise StoreError("An IVFFlat index holds whole vectors.", hint="Bits and first numbers take --kind hnsw.")
+    if spec.dimensions is not None and not 0 < spec.dimensions < dimension:
+        raise StoreError(
+            f"{names.scope} holds vectors of {dimension:,} dimensions; an index of the first {spec.dimensions:,} is"
+            " not a part of them.",
+            hint=f"Write a number from 1 to {dimension - 1:,}, or leave --dimensions out.",
+        )
+    chosen = fitting(spec, storage, dimension)
+    if chosen is None:
+        raise StoreError(
+            f"{names.scope} holds vectors of {dimension:,} dimensions; IVFFlat takes"
+            f" {LONGEST_VECTOR['halfvec']:,} at most.",
+            hint="Build --kind hnsw-bit, or compare every row without an index.",
+        )
+    version = use_vectors(connection) or "0"
+    if chosen.precision != "vector" and version_tuple(version) < SHORT_VECTORS:
+        raise StoreError(
+            f"An index of {chosen.precision} takes pgvector 0.7 or later; this server has {version}.",
+            hint="Install a newer pgvector there, then run in this database: ALTER EXTENSION vector UPDATE;",
+        )
+    return chosen
+
+
+def _bytes_of(precision: str, length: int) -> float:
+    """Memory of a row while an HNSW index is built."""
+    if precision == "bit":
+        return length / 8 + GRAPH_BYTES
+    return (length * (2 if precision == "halfvec" else 4) + 8) * 1.3
 
 
 def drop(connection: Connection, names: Names) -> int:
@@ -190,16 +248,19 @@ def _free_name(connection: Connection, names: Names) -> str:
 
 
 @contextmanager
-def _resources(connection: Connection, rows: int, dimension: int, kind: str) -> Iterator[None]:
+def _resources(connection: Connection, graph: float) -> Iterator[None]:
     """Memory for the whole graph where the machine has it, and a worker for each core.
 
-    The graph of an HNSW index takes about rows * (bytes of a vector + 8) * 1.3; a build that outgrows
-    maintenance_work_mem goes on many times slower. A server elsewhere keeps its administrator's settings.
+    A build that outgrows maintenance_work_mem goes on many times slower. A server elsewhere keeps its administrator's
+    settings.
+
+    Args:
+        graph: bytes of an HNSW index while it is built.
     """
     local = str(connection.info.host or "").startswith(("/", "localhost", "127."))
     settings: dict[str, str] = {}
     if local:
-        needed = rows * (dimension * (2 if kind == "halfvec" else 4) + 8) * 1.3 + 2**26
+        needed = graph + 2**26
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory / 4)) / 1024)}kB"
         settings["max_parallel_maintenance_workers"] = str(max(0, (os.cpu_count() or 1) - 1))

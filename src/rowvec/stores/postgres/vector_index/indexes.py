@@ -85,8 +85,9 @@ class Indexes:
             if self._serves(connection, table):
                 return
             pattern = next((index.spec_of(found) for found in index.find(connection, like) if found.valid), None)
-            chosen = pattern or self.wanted
-            if chosen is None or index.fitting(chosen, table.storage, table.dimension) is None:
+            asked = pattern or self.wanted
+            chosen = asked and index.fitting(asked, table.storage, table.dimension)
+            if chosen is None:
                 return
             succeeds = pattern is not None and like != table.names
             if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
@@ -117,10 +118,11 @@ class Indexes:
         if self.passages is not None:
             self.passages.analyse()
 
-    def build(self, spec: IndexSpec = DEFAULT, progress: Progress | None = None) -> IndexStatus:
-        built = self._sessions.write(lambda c: self._build(c, self.table, spec, progress))
+    def build(self, spec: IndexSpec | None = None, progress: Progress | None = None) -> IndexStatus:
+        chosen = spec or self.wanted or DEFAULT
+        built = self._sessions.write(lambda c: self._build(c, self.table, chosen, progress))
         if self.passages is not None and self.passages.is_filled():
-            self.passages.build(spec, progress)
+            self.passages.build(chosen, progress)
         return built
 
     def is_filled(self) -> bool:

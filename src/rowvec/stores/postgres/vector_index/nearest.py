@@ -13,19 +13,16 @@ from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.ordering import candidates, held_of, settings
 from rowvec.stores.postgres.vector_index.repeated import Repeated
 from rowvec.types import Key, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
 
 DISTANCE = {"cosine": "<=>", "l2": "<->", "ip": "<#>"}
-EFFORT = {"hnsw": 80, "ivfflat": 10}
-"""ef_search and probes until the index is tuned."""
+HAMMING_DISTANCE = "<~>"
 EXACT_ROWS = 2500
 """So few matching rows are compared faster one by one than an index finds them among the others."""
-FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
-"""The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
-MAX_EF = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,21 +117,21 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
 def _approximate(
     connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, serving: Serving
 ) -> list[tuple[Key, float]]:
-    index, operator = serving.status, sql.SQL(DISTANCE[table.metric])
-    cast = sql.SQL("") if index.precision == table.storage else sql.SQL(f"::{index.precision}({table.dimension})")
-    # The index orders by its own precision; the outer query orders its candidates by the stored vectors.
+    index = serving.status
+    # The index orders by what it holds; the outer query orders its candidates by the stored vectors.
     statement = sql.SQL(
         "with candidates as materialized (select t.{key} as key, t.{embedding} from {table} t"
-        " where t.{embedding} is not null and {where} and {held} order by t.{embedding}{cast} {op} %b{cast} limit %s)"
+        " where t.{embedding} is not null and {where} and {held} order by {order} limit %s)"
         " select key, {embedding} {op} %b as distance from candidates order by distance, key limit %s"
     ).format(
-        key=table.key, where=where.sql, held=serving.repeated.condition, cast=cast, op=operator, **table.names.parts
-    )
+        key=table.key, where=where.sql, held=serving.repeated.condition, order=order_by(table, index),
+        op=sql.SQL(DISTANCE[table.metric]), **table.names.parts,
+    )  # fmt: skip
     filtered = where is not EVERYTHING
-    candidates = limit * FILTERED_CANDIDATES if filtered else limit
-    values = [*where.values, vector, candidates, vector, limit]
+    given = candidates(index, limit, filtered=filtered)
+    values = [*where.values, vector, given, vector, limit]
     with one_snapshot(connection):
-        connection.execute(_effort(index, candidates, filtered=filtered))
+        connection.execute(settings(index, given, filtered=filtered))
         rows = connection.execute(statement, values, binary=True).fetchall()
         if len(rows) < limit:
             # What is asked next in this transaction is for the planner to decide.
@@ -142,14 +139,14 @@ def _approximate(
         return rows
 
 
-def _effort(index: IndexStatus, limit: int, *, filtered: bool) -> str:
-    # Out of order is no loss, since the outer query sorts what comes, and in strict order later finds are dropped.
-    effort = (index.effort or EFFORT[index.kind]) * (FILTERED_EFFORT if filtered else 1)
-    if index.kind == "ivfflat":
-        return f"set local ivfflat.probes = {effort}; set local ivfflat.iterative_scan = relaxed_order"
-    ef = min(MAX_EF, max(effort, limit))
-    scan = f"set local hnsw.ef_search = {ef}; set local hnsw.iterative_scan = relaxed_order"
-    return f"{scan}; set local enable_seqscan = off"
+def order_by(table: VectorTable, index: IndexStatus) -> sql.Composed:
+    """What makes the planner read rows `t` from the index, nearest first; the vector is one more value."""
+    column, given = (
+        held_of(each, index.precision, index.dimensions, table.storage, table.dimension)
+        for each in ("t.{embedding}", "%b")
+    )
+    operator = HAMMING_DISTANCE if index.precision == "bit" else DISTANCE[table.metric]
+    return sql.SQL(f"{column} {operator} {given}").format(**table.names.parts)
 
 
 def ranked(table: VectorTable, rows: Sequence[tuple[Key, float]], *, exact: bool) -> Ranked:

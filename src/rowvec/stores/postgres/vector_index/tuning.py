@@ -13,13 +13,14 @@ import psycopg
 from psycopg import sql
 
 from rowvec.evaluation.recall import GOOD_RECALL, recall
-from rowvec.stores.index import Effort
+from rowvec.stores.index import Effort, IndexStatus
 from rowvec.stores.postgres.vector_index.nearest import Serving, VectorTable, nearest
 from rowvec.types import Key, Progress, Ranked, Vector
 
 Connection = psycopg.Connection[Any]
 
 EF_SEARCH = (10, 20, 30, 40, 60, 80, 100, 120, 160, 200, 300, 400, 600, 800, 1000)
+OVERSAMPLINGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -45,7 +46,7 @@ def measure(
         tell("exact searches", len(exact), len(sample))
         exact.append(_scores(key, nearest(connection, table, vector, k + 1, None, None), k))
     found: list[Effort] = []
-    for effort in EF_SEARCH if index.status.kind == "hnsw" else PROBES:
+    for effort in _efforts(index.status):
         tell(f"effort {effort}", 0, len(sample))
         found.append(
             _try(connection, table, replace(index, status=replace(index.status, effort=effort)), sample, exact, k)
@@ -54,6 +55,12 @@ def measure(
         if share - math.sqrt(share * (1 - share) / (queries * k)) >= target:
             break
     return found
+
+
+def _efforts(index: IndexStatus) -> Sequence[int]:
+    if index.is_coarse:
+        return OVERSAMPLINGS
+    return EF_SEARCH if index.kind == "hnsw" else PROBES
 
 
 def _sample(connection: Connection, table: VectorTable, count: int) -> list[tuple[Key, Vector]]:

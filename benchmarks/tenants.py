@@ -1,0 +1,167 @@
+"""What a search token costs: beside the same filter sent by hand, beside no filter, and with a log of queries.
+
+    python -m benchmarks.tenants --rows 30000 --requests 300
+
+One table in an embedded PostgreSQL with an HNSW index. Every row belongs to one of a few tenants, and to one of many
+accounts. Two servers read it, one of which logs queries; the ways to ask are measured in turns. An embedder that takes
+no time makes what is added weigh most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime as dt
+import hashlib
+import http.client
+import json
+import multiprocessing
+import os
+import socket
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rig import database, free_port, wait_for
+from benchmarks.serve import clustered, quantiles, texts
+
+import rowvec
+from rowvec.pipeline import Pipeline
+from rowvec.stores.base import TableSpec
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Column, ColumnType, Document, Entry, Row, WriteBatch
+
+RESULTS = Path(__file__).parent / "results" / "tenants.json"
+KEY = "a-key-of-the-benchmark-that-is-long-enough"
+METADATA = tuple(Column(name, ColumnType.INTEGER) for name in ("tenant_id", "account_id"))
+TENANTS, ACCOUNTS = 4, 500
+BATCH = 1000
+WAYS = {
+    "key, no filter": (KEY, None),
+    "key, tenant by hand": (KEY, {"tenant_id": 1}),
+    "token of a tenant": (rowvec.token({"bench": {"tenant_id": 1}}, api_key=KEY), None),
+    "key, account by hand": (KEY, {"account_id": 7}),
+    "token of an account": (rowvec.token({"bench": {"account_id": 7}}, api_key=KEY), None),
+}
+LOGGED = "token of a tenant, logged"
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rows", type=int, default=30_000)
+    parser.add_argument("--requests", type=int, default=300, help="of each way in each mode")
+    options = parser.parse_args(arguments)
+    with database() as (folder, url):
+        fill(url, options.rows)
+        with serving(url, None) as plain, serving(url, folder / "queries.db") as logging:
+            figures = {mode: measured(mode, plain, logging, options.requests) for mode in ("semantic", "hybrid")}
+    print(json.dumps(figures, indent=2))
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps({"arguments": vars(options), "cores": os.cpu_count(), **figures}, indent=2) + "\n")
+
+
+def measured(mode: str, plain: int, logging: int, requests: int) -> dict[str, Any]:
+    clients = {name: (Client(plain), *way) for name, way in WAYS.items()}
+    clients[LOGGED] = (Client(logging), *WAYS["token of a tenant"])
+    times: dict[str, list[float]] = {name: [] for name in clients}
+    queries = texts(seed=len(mode))
+    for number in range(requests + 20):
+        query = next(queries)
+        for name, (client, credential, filters) in clients.items():
+            seconds = client.search(mode, query, credential, filters)
+            if number >= 20:
+                times[name].append(seconds)
+
+    def ratio(one: str, other: str) -> float:
+        return round(statistics.median(times[one]) / statistics.median(times[other]), 3)
+
+    return {
+        **{name: quantiles(found) for name, found in times.items()},
+        "token / by hand, tenant": ratio("token of a tenant", "key, tenant by hand"),
+        "token / by hand, account": ratio("token of an account", "key, account by hand"),
+        "token of a tenant / no filter": ratio("token of a tenant", "key, no filter"),
+        "logged / not logged": ratio(LOGGED, "token of a tenant"),
+    }
+
+
+def build(url: str, readers: int = 2) -> Pipeline:
+    embedder = HashEmbedder(384)
+    spec = TableSpec("bench", "id", ColumnType.INTEGER, 384, METADATA, fingerprint=embedder.fingerprint)
+    store = PostgresStore(url, "items", pipeline="bench", readers=readers)
+    return Pipeline("bench", MemorySource({1: {"name": "not used"}}), _no_document, ("name",), embedder, store, spec)
+
+
+def _no_document(row: Row) -> Document:
+    raise NotImplementedError("The benchmark writes its vectors itself.")
+
+
+def fill(url: str, rows: int) -> None:
+    pipeline = build(url)
+    filled = pipeline.store.prepare(pipeline.spec)
+    vectors, named = clustered(rows, 384), texts(seed=0)
+    for first in range(0, rows, BATCH):
+        entries = [_entry(number, next(named), vectors[number]) for number in range(first, min(rows, first + BATCH))]
+        filled.write(WriteBatch(entries))
+    pipeline.store.activate(pipeline.spec)
+    pipeline.close()
+
+
+def _entry(number: int, text: str, vector: Any) -> Entry:
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    metadata = (number % TENANTS, number % ACCOUNTS)
+    return Entry(Document(number, text, metadata, digest, digest), vector, None)
+
+
+class Client:
+    """One connection, kept open."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.connect()
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def search(self, mode: str, query: str, credential: str, filters: Any) -> float:
+        """Seconds until the answer is read."""
+        body = json.dumps({"query": query, "limit": 10, **({"filters": filters} if filters else {})})
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {credential}"}
+        began = time.perf_counter()
+        self._connection.request("POST", f"/search/{mode}", body, headers)
+        reply = self._connection.getresponse()
+        content = reply.read()
+        seconds = time.perf_counter() - began
+        assert reply.status == 200, content
+        assert len(json.loads(content)["results"]) == 10
+        return seconds
+
+
+@contextmanager
+def serving(url: str, log: Path | None) -> Iterator[int]:
+    port = free_port()
+    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(url, port, log), daemon=True)
+    process.start()
+    try:
+        wait_for(port, process.is_alive)
+        yield port
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(url: str, port: int, log: Path | None) -> None:
+    import uvicorn
+
+    from rowvec.evaluation.query_log import QueryLog
+    from rowvec.serve import ServeSettings, Service, create_app
+
+    settings = ServeSettings(rate=1e6, api_keys=(KEY,))
+    queries = QueryLog(log, dt.timedelta(days=1)) if log else None
+    app = create_app({"bench": Service(build(url, readers=settings.workers))}, settings, queries)
+    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,260 @@
+"""What a search is asked beside its hits, and the cursors that lead from one page of them to the next."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, NamedTuple, Self
+from uuid import UUID
+
+from rowvec.errors import SearchError
+from rowvec.filters import Filter, Order, Place, facet_columns, parse_order, place_value, unknown_column
+from rowvec.filters.ordering import UNORDERED
+from rowvec.filters.values import clipped
+from rowvec.searcher.candidates import score_of
+from rowvec.support.keys import key_of
+from rowvec.types import Column, ColumnType, Hit, Key
+
+MAX_DEPTH = 10_000
+"""Up to this place the hits of a query can be paged through. Browsing has no such end."""
+MAX_OFFSET = 2**31 - 1
+_LONGEST = 100_000
+"""Characters of a cursor: it holds a key and a value."""
+_VERSION = 1
+_CHECK = 6
+"""Bytes that tell a cursor that was cut or changed by hand. They are no secret: a cursor grants nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refine:
+    """What a search is asked beside its hits.
+
+    Attributes:
+        facets: metadata columns whose values are counted over all rows that pass the filter.
+        facet_limit: number of values that a facet lists.
+        distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
+        offset: this many hits are left out first.
+        after: a cursor, `next` of the page before; in place of an offset.
+        order: of rows that are browsed, such as `price desc`. By key where it is None.
+    """
+
+    facets: Sequence[str] = ()
+    facet_limit: int = 10
+    distinct: str | None = None
+    offset: int = 0
+    after: str | None = None
+    order: str | None = None
+
+    def bound(self, columns: Sequence[Column], key_type: ColumnType) -> Bound:
+        """
+        Raises:
+            SearchError: a column that there is not or that does not suit, or a page that cannot be.
+        """
+        if self.after is not None and self.offset:
+            raise SearchError("The search has both an offset and a cursor.", hint="Leave one of them out.")
+        if not 0 <= self.offset <= MAX_OFFSET:
+            raise SearchError(f"offset is {self.offset:,}; it must be between 0 and {MAX_OFFSET:,}.")
+        counted = facet_columns(self.facets, columns, self.facet_limit)
+        distinct = None if self.distinct is None else _comparable(self.distinct, columns)
+        order = None if self.order is None else parse_order(self.order, columns)
+        cursor = None if self.after is None else Cursor.read(self.after, key_type)
+        return Bound(counted, self.facet_limit, distinct, self.offset, cursor, order)
+
+
+PLAIN = Refine()
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The same, with the columns and the cursor that it names."""
+
+    facets: Sequence[Column]
+    facet_limit: int
+    distinct: Order | None
+    """As values are compared in this order, they are the same or not."""
+    offset: int
+    after: Cursor | None
+    order: Order | None
+
+    @property
+    def start(self) -> int:
+        """The number of hits before the page."""
+        return self.offset if self.after is None else self.after.position
+
+    @property
+    def looks_deeper(self) -> bool:
+        """Rows that are found may not be shown: those of a value that a better one has, or those that came since."""
+        return self.distinct is not None or self.after is not None
+
+    def check_depth(self, limit: int) -> None:
+        if self.start + limit > MAX_DEPTH:
+            raise SearchError(
+                f"The page ends at hit {self.start + limit:,}; {MAX_DEPTH:,} are the most that a query gives.",
+                hint="Narrow the filter or the query, or leave the query out to browse all rows.",
+            )
+
+    def one_each(self, hits: Sequence[Hit]) -> list[Hit]:
+        """The first hit of each value of the column that is to be distinct."""
+        if self.distinct is None:
+            return list(hits)
+        seen: set[Any] = set()
+        kept = []
+        for hit in hits:
+            value = place_value(hit.metadata[self.distinct.column.name], self.distinct)
+            if value is None or value not in seen:
+                seen.add(value)
+                kept.append(hit)
+        return kept
+
+    def next_hit(self, origin: Origin, position: int, last: Hit) -> str:
+        return Cursor.at(origin, position, last.key, last.score)
+
+    def next_row(self, origin: Origin, shown: Sequence[Hit]) -> str | None:
+        """The cursor after rows that were browsed."""
+        if not shown:
+            return None
+        last, order = shown[-1], self.order
+        value = None if order is None else place_value(last.metadata[order.column.name], order)
+        return Cursor.at(origin, self.start + len(shown), last.key, value)
+
+    def first(self, hits: Sequence[Hit]) -> int:
+        """Where the page begins among all hits, the best first."""
+        if self.after is None:
+            return self.offset
+        last = self.after
+        for place, hit in enumerate(hits):
+            if hit.key == last.key:
+                return place + 1
+        # Its last row is gone: the page begins after where it was.
+        keys: Sequence[Any] = [hit.key for hit in hits]
+        before = (-last.value, last.key)
+        return next((at for at, hit in enumerate(hits) if (-score_of(hit), keys[at]) > before), len(hits))
+
+
+def _comparable(name: str, columns: Sequence[Column]) -> Order:
+    known = {column.name: column for column in columns}
+    if name not in known:
+        raise unknown_column(name, known)
+    if known[name].type in UNORDERED:
+        raise SearchError(
+            f"The column {clipped(name)} holds {known[name].type} values, which `distinct` does not compare.",
+            hint="Use a column of texts, numbers, booleans, dates, times, durations or UUIDs.",
+        )
+    return Order(known[name])
+
+
+class Origin(NamedTuple):
+    """What a cursor belongs to. A page of anything else would repeat rows or leave some out."""
+
+    pipeline: str
+    generation: str
+    query: tuple[Any, ...]
+    """With everything that has a say in the order of the hits."""
+    where: Filter | None
+
+    @property
+    def digests(self) -> list[str]:
+        return [
+            hashlib.blake2b(repr(part).encode("utf-8", "surrogatepass"), digest_size=6).hexdigest() for part in self
+        ]
+
+
+_OTHERS = (
+    ("another pipeline", "Use it with the pipeline that gave it."),
+    ("another generation: the vectors were replaced since", "Begin again with the first page."),
+    ("another query, mode, order or choice of hits", "Ask the same again, with nothing but `after` changed."),
+    ("another filter", "Ask the same again, with nothing but `after` changed."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The end of a page."""
+
+    of: Sequence[str]
+    """See `Origin.digests`."""
+    position: int
+    """Hits up to here."""
+    key: Key
+    """Of the last hit."""
+    value: Any
+    """Its score, or what it was browsed by."""
+
+    @classmethod
+    def at(cls, origin: Origin, position: int, key: Key, value: Any) -> str:
+        """As it goes out."""
+        said = [_VERSION, *origin.digests, position, str(key) if isinstance(key, UUID) else key, _plain(value)]
+        body = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        return base64.urlsafe_b64encode(body + _checked(body)).decode().rstrip("=")
+
+    @classmethod
+    def read(cls, text: str, key_type: ColumnType) -> Self:
+        """
+        Raises:
+            SearchError: it is not a cursor, or not whole.
+        """
+        try:
+            if len(text) > _LONGEST:
+                raise ValueError("too long")
+            raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+            body, check = raw[:-_CHECK], raw[-_CHECK:]
+            if check != _checked(body):
+                raise ValueError("changed")
+            version, *of, position, key, value = json.loads(body.decode("utf-8", "surrogatepass"))
+            if version != _VERSION:
+                raise ValueError("of another version")
+            return cls(of, int(position), key_of(key, key_type), value)
+        except (ValueError, TypeError):
+            raise SearchError(
+                f"{clipped(text)} is not a cursor, or not a whole one.",
+                hint="Give `next` of the page before as it is. For the first page, leave the cursor out.",
+            ) from None
+
+    def check(self, origin: Origin) -> None:
+        """
+        Raises:
+            SearchError: it belongs to something else; says to what.
+        """
+        for mine, its, (what, hint) in zip(self.of, origin.digests, _OTHERS, strict=True):
+            if mine != its:
+                raise SearchError(f"The cursor belongs to {what}.", hint=hint)
+
+    def place(self, order: Order | None) -> Place:
+        if order is None or self.value is None:
+            return Place(None, self.key)
+        return Place(_READ[order.column.type](self.value), self.key)
+
+
+def _checked(body: bytes) -> bytes:
+    return hashlib.blake2b(body, digest_size=_CHECK).digest()
+
+
+def _plain(value: Any) -> Any:
+    """A value of an order as JSON holds it; `_READ` makes it what it was."""
+    match value:
+        case dt.timedelta():
+            return value // dt.timedelta(microseconds=1)
+        case Decimal() | UUID():
+            return str(value)
+        case dt.date() | dt.time():
+            return value.isoformat()
+    return value
+
+
+_READ: Mapping[ColumnType, Callable[[Any], Any]] = {
+    ColumnType.INTEGER: int,
+    ColumnType.NUMBER: float,
+    ColumnType.DECIMAL: Decimal,
+    ColumnType.BOOLEAN: bool,
+    ColumnType.TEXT: str,
+    ColumnType.DATE: dt.date.fromisoformat,
+    ColumnType.TIME: dt.time.fromisoformat,
+    ColumnType.TIMESTAMP: dt.datetime.fromisoformat,
+    ColumnType.INTERVAL: lambda microseconds: dt.timedelta(microseconds=microseconds),
+    ColumnType.UUID: UUID,
+}

@@ -1,0 +1,92 @@
+"""The rows of a generation as somebody sees them who may see only those of a filter.
+
+The one place where such a limit is put in: whatever a search reads, it reads through this. A new way of reading rows
+has to be added here, or searches with a limit cannot use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rowvec.filters import And, Facets, Filter, Order, Place
+from rowvec.stores.base import LastWord, RowsHandle, TableSpec
+from rowvec.types import Column, Key, Ranked, StoredText, Vector
+
+MOST_WORDS, MOST_COUNTED = 20, 100
+"""Each word is a search of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """
+    Args:
+        only: a bound filter; there are no other rows than those that it finds.
+    """
+
+    rows: RowsHandle
+    only: Filter
+
+    @property
+    def spec(self) -> TableSpec:
+        return self.rows.spec
+
+    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
+        return self.rows.vector(key, both(self.only, where))
+
+    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
+        return self.rows.vectors(after, limit, both(self.only, where))
+
+    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
+        return self.rows.nearest(vector, limit, both(self.only, where), exact=exact)
+
+    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
+        return self.rows.similarities(vector, keys, both(self.only, where))
+
+    def typical(self, vector: Vector) -> float | None:
+        """Of a sample of all rows, as the weights of words are: it moves scores, and shows no row."""
+        return self.rows.typical(vector)
+
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        condition = both(self.only, where)
+        if last is None:
+            return self.rows.keyword(query, limit, condition)
+        return self.rows.keyword(query, limit, condition, last=last)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        """Of the words that most of all rows hold, `MOST_WORDS`, those that these rows hold; no count beyond 100."""
+        held = self.rows.holding(words)
+        most = sorted(held, key=lambda word: (-held[word], word))[:MOST_WORDS]
+        found = {word: len(self.keyword(word, MOST_COUNTED).keys) for word in most}
+        return {word: count for word, count in found.items() if count}
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        """Of all rows: who looks for one asks `holding` before it shows it."""
+        return self.rows.kept_words(known)
+
+    def browse(
+        self,
+        limit: int,
+        where: Filter | None = None,
+        *,
+        order: Order | None = None,
+        offset: int = 0,
+        after: Place | None = None,
+    ) -> list[Key]:
+        return self.rows.browse(limit, both(self.only, where), order=order, offset=offset, after=after)
+
+    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+        return self.rows.facets(columns, both(self.only, where), most=most)
+
+    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
+        return self.rows.metadata(keys, both(self.only, where))
+
+    def texts(
+        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
+    ) -> dict[Key, StoredText]:
+        return self.rows.texts(keys, vector, both(self.only, where))
+
+
+def both(only: Filter, where: Filter | None) -> Filter:
+    return only if where is None else And((only, where))

@@ -1,0 +1,311 @@
+"""Indexes of bits and of first numbers: smaller than what they are built over, and searched with oversampling."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+import psycopg
+import pytest
+
+from rowvec.auditing.audit import audit
+from rowvec.auditing.repair import repair
+from rowvec.errors import StoreError
+from rowvec.filters import bind, parse
+from rowvec.pipeline import Pipeline
+from rowvec.stores.index import KINDS, IndexSpec, IndexStatus
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index.index import spec_of
+from rowvec.syncing.run import sync
+from rowvec.testing import HashEmbedder, MemorySource
+from rowvec.types import Embedded
+from tests.models import Models
+from tests.support import rows_of, simple_pipeline
+
+ROWS = 2_000
+BIT = KINDS["hnsw-bit"]
+FIRST = IndexSpec(dimensions=40)
+FIRST_BITS = IndexSpec(precision="bit", dimensions=100)
+
+
+class Open(Protocol):
+    def __call__(self, rows: int = ROWS, dimension: int = 120, **settings: Any) -> Pipeline: ...
+
+
+class Clustered(HashEmbedder):
+    """Texts of the same ten lie around one point, as texts of one subject do."""
+
+    def embed(self, texts: Any) -> Embedded:
+        found = super().embed(texts)
+        centers = super().embed([f"subject {int(text.split()[-1]) // 10}" for text in texts])
+        vectors = centers.vectors + 0.5 * found.vectors
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return found._replace(vectors=vectors.astype(np.float32))
+
+
+@pytest.fixture
+def opened(postgres_url: str, models: Models) -> Iterator[Open]:
+    with ExitStack() as stores:
+
+        def opener(rows: int = ROWS, dimension: int = 120, **settings: Any) -> Pipeline:
+            store = stores.enter_context(
+                closing(PostgresStore(postgres_url, "shop.things", pipeline="things", **settings))
+            )
+            source = MemorySource({n: {"name": f"row {n}", "price": n % 10} for n in range(rows)})
+            embedder = Clustered(dimension, model=f"clustered {dimension}")
+            return models.of(embedder, simple_pipeline(source=source, store=store))
+
+        yield opener
+
+
+def index_of(pipeline: Pipeline) -> IndexStatus:
+    (found,) = rows_of(pipeline).index.status()
+    return found
+
+
+def store_of(pipeline: Pipeline) -> PostgresStore:
+    assert isinstance(pipeline.store, PostgresStore)
+    return pipeline.store
+
+
+def scans(pipeline: Pipeline) -> int:
+    def counted(connection: Any) -> int:
+        asked = "select sum(idx_scan) from pg_stat_user_indexes where indexrelname = %s"
+        return int(connection.execute(asked, [name]).fetchone()[0])
+
+    name, store = index_of(pipeline).name, store_of(pipeline)
+    store._read(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
+    return store._read(counted)
+
+
+def recall(pipeline: Pipeline, k: int = 10) -> float:
+    """Counted by the keys of what searches answer, for rows that are asked with their own vectors."""
+    rows = rows_of(pipeline)
+    found = 0
+    for key in range(0, ROWS, 40):
+        vector = rows.vector(key)
+        assert vector is not None
+        best = rows.nearest(vector, k, exact=True)
+        answer = rows.nearest(vector, k)
+        assert best.exact
+        assert not answer.exact
+        assert answer.complete
+        assert answer.scores == sorted(answer.scores, reverse=True)
+        found += len({*best.keys} & {*answer.keys})
+    return found / (k * len(range(0, ROWS, 40)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "metric", "storage"),
+    [
+        (BIT, "cosine", "vector"),
+        (BIT, "l2", "halfvec"),
+        (BIT, "ip", "vector"),
+        (FIRST, "cosine", "vector"),
+        (FIRST, "ip", "halfvec"),
+        (FIRST_BITS, "cosine", "halfvec"),
+        (IndexSpec(precision="vector", dimensions=40), "l2", "vector"),
+        (IndexSpec(precision="vector", dimensions=40), "cosine", "halfvec"),
+    ],
+)
+def test_it_is_read_by_searches_and_finds_what_an_exact_one_finds(
+    opened: Open, spec: IndexSpec, metric: Any, storage: Any
+) -> None:
+    pipeline = opened(metric=metric, storage=storage)
+    sync(pipeline)
+    built = rows_of(pipeline).index.build(spec)
+    assert spec_of(built) == (spec if storage == "vector" or spec.precision == "bit" else FIRST)
+    assert built.valid
+    assert recall(pipeline) > 0.85
+    assert scans(pipeline) >= 50
+    assert rows_of(pipeline).nearest(rows_of(pipeline).vector(7), 1).keys == [7]  # type: ignore[arg-type]
+
+
+def test_tuning_finds_the_oversampling_that_reaches_the_target(opened: Open) -> None:
+    pipeline = opened()
+    sync(pipeline)
+    index = rows_of(pipeline).index
+    index.build(BIT)
+    tuned = index.tune(0.95)
+    assert tuned[0].recall < 0.95 <= tuned[-1].recall
+    found = index_of(pipeline)
+    assert (found.effort, found.recall) == (tuned[-1].effort, tuned[-1].recall)
+    reopened = opened()
+    assert recall(reopened) == pytest.approx(tuned[-1].recall, abs=0.05)
+
+
+def test_a_filter_is_kept_and_nothing_is_lost_by_it(opened: Open) -> None:
+    pipeline = opened(rows=6_000)
+    sync(pipeline)
+    store_of(pipeline)._sessions.write(lambda c: c.execute("analyze shop.things"))
+    rows_of(pipeline).index.build(BIT)
+    rows = rows_of(pipeline)
+    where = bind(parse("price < 8"), list(pipeline.spec.metadata))
+    vector = rows.vector(17)
+    assert vector is not None
+    answer = rows.nearest(vector, 10, where)
+    assert not answer.exact
+    assert all(isinstance(key, int) and key % 10 < 8 for key in answer.keys)
+    few = bind(parse("price = 3"), list(pipeline.spec.metadata))
+    assert rows.nearest(vector, 700, few).exact, "more than there are: all are compared"
+    assert len(rows.nearest(vector, 700, few).keys) == 600
+
+
+@pytest.mark.parametrize("dimension", [1, 7, 13])
+def test_vectors_whose_length_is_not_a_multiple_of_eight(opened: Open, dimension: int) -> None:
+    pipeline = opened(rows=200, dimension=dimension)
+    sync(pipeline)
+    rows_of(pipeline).index.build(BIT)
+    vector = rows_of(pipeline).vector(7)
+    assert vector is not None
+    assert len(rows_of(pipeline).nearest(vector, 5).keys) == 5
+
+
+def test_vectors_of_zeros_do_no_harm(opened: Open, postgres_url: str) -> None:
+    pipeline = opened()
+    sync(pipeline)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        zeros = "update shop.things set embedding = array_fill(0, array[120])::vector where id < 5"
+        connection.execute(zeros)
+    rows_of(pipeline).index.build(BIT)
+    rows = rows_of(pipeline)
+    vector = rows.vector(70)
+    assert vector is not None
+    answer = rows.nearest(vector, 10)
+    assert answer.keys[0] == 70
+    assert not set(answer.keys) & set(range(5))
+    assert np.isfinite(answer.scores).all()
+    assert len(rows.nearest(np.zeros(120, np.float32), 3).keys) == 3
+
+
+def test_vectors_too_long_for_anything_else_are_indexed_by_their_bits(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("vector_index.indexes", "audit"):
+        monkeypatch.setattr(f"rowvec.stores.postgres.{module}.AUTO_ROWS", 60)
+    pipeline = opened(rows=60, dimension=5_001)
+    for _ in range(2):
+        sync(pipeline)
+        assert index_of(pipeline).precision == "bit"
+    assert not audit(pipeline, settle=0).findings
+    vector = rows_of(pipeline).vector(7)
+    assert vector is not None
+    answer = rows_of(pipeline).nearest(vector, 5)
+    assert answer.keys[0] == 7
+    assert not answer.exact
+    with pytest.raises(StoreError, match="5,001 dimensions; IVFFlat takes 4,000 at most"):
+        rows_of(pipeline).index.build(IndexSpec("ivfflat"))
+    # Of its first numbers there are few enough for half precision.
+    assert rows_of(pipeline).index.build(IndexSpec(dimensions=512)).precision == "halfvec"
+
+
+def test_another_kind_is_built_beside_the_old_one_while_searches_go_on(opened: Open) -> None:
+    pipeline = opened()
+    sync(pipeline)
+    index, rows = rows_of(pipeline).index, rows_of(pipeline)
+    index.build(IndexSpec())
+    vector = rows.vector(7)
+    assert vector is not None
+    ended, answers = threading.Event(), []
+
+    def search() -> None:
+        while not ended.is_set():
+            answers.append(rows.nearest(vector, 3).keys[0])
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    try:
+        for spec in (BIT, FIRST, IndexSpec("ivfflat"), BIT, IndexSpec()):
+            index.build(spec)
+            assert spec_of(index_of(pipeline)).precision == spec.precision
+    finally:
+        ended.set()
+        thread.join()
+    assert set(answers) == {7}
+
+
+def test_a_build_that_was_cut_off_is_dropped_by_the_next_one(opened: Open, postgres_url: str) -> None:
+    pipeline = opened()
+    sync(pipeline)
+    index = rows_of(pipeline).index
+    index.build(BIT)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        # What a build that was cut off leaves behind.
+        connection.execute(
+            "update pg_index set indisvalid = false where indexrelid = 'shop.things_vectors_1'::regclass"
+        )
+    assert not index_of(pipeline).valid
+    vector = rows_of(pipeline).vector(7)
+    assert vector is not None
+    assert opened() and rows_of(opened()).nearest(vector, 1).exact, "an invalid index answers nothing"
+    assert repair(pipeline, audit(pipeline, sample=0, settle=0)).left == []
+    assert (index_of(pipeline).valid, index_of(pipeline).precision) == (True, "bit")
+
+
+def test_a_new_generation_gets_the_kind_of_index_that_the_live_one_has(opened: Open) -> None:
+    before = opened(rows=300)
+    sync(before)
+    rows_of(before).index.build(FIRST_BITS)
+    sync(opened(rows=300, dimension=256))
+    assert spec_of(index_of(before)) == FIRST_BITS
+    sync(opened(rows=300, dimension=64))
+    assert spec_of(index_of(before)) == BIT, "there are no hundred numbers"
+
+
+def test_repeated_texts_are_left_out_of_it_too(opened: Open) -> None:
+    pipeline = opened()
+    names = {n: {"name": "row 5" if n % 2 else f"row {n}", "price": 1} for n in range(ROWS)}
+    pipeline = replace(pipeline, source=MemorySource(names))
+    sync(pipeline)
+    built = rows_of(pipeline).index.build(BIT)
+    assert " WHERE " in built.definition
+    vector = rows_of(pipeline).vector(1)
+    assert vector is not None
+    assert rows_of(pipeline).nearest(vector, 20).keys == list(range(1, 41, 2))
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        (IndexSpec("ivfflat", "bit"), "IVFFlat index holds whole vectors"),
+        (IndexSpec("ivfflat", dimensions=10), "IVFFlat index holds whole vectors"),
+        (IndexSpec(dimensions=120), "120 dimensions; an index of the first 120 is not a part"),
+        (IndexSpec(dimensions=0), "the first 0 is not a part"),
+    ],
+)
+def test_what_cannot_be_built_is_refused_before_it_is_begun(opened: Open, spec: IndexSpec, message: str) -> None:
+    pipeline = opened(rows=60)
+    sync(pipeline)
+    with pytest.raises(StoreError, match=message):
+        rows_of(pipeline).index.build(spec)
+    assert rows_of(pipeline).index.status() == []
+
+
+def test_an_old_pgvector_is_named(opened: Open, postgres_url: str) -> None:
+    pipeline = opened(rows=60)
+    sync(pipeline)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        (version,) = connection.execute("select extversion from pg_extension where extname = 'vector'").fetchone() or ()
+        change = "update pg_extension set extversion = %s where extname = 'vector'"
+        connection.execute(change, ["0.6.2"])
+        try:
+            with pytest.raises(StoreError, match=r"bit takes pgvector 0.7 or later; this server has 0.6.2") as caught:
+                rows_of(pipeline).index.build(BIT)
+        finally:
+            connection.execute(change, [version])
+    assert "ALTER EXTENSION vector UPDATE" in str(caught.value.hint)
+
+
+def test_the_index_of_somebody_else_over_other_bits_is_not_used(opened: Open, postgres_url: str) -> None:
+    pipeline = opened(rows=60)
+    sync(pipeline)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("alter table shop.things add own bit(8)")
+        connection.execute("create index on shop.things using hnsw (own bit_hamming_ops)")
+    vector = rows_of(pipeline).vector(7)
+    assert vector is not None
+    assert rows_of(pipeline).nearest(vector, 5).exact
