@@ -387,6 +387,12 @@ class Report:
     """Only rows that a cursor points to are compared."""
     to_compare: int | None = None
     """How many rows, if that is known."""
+    phase: str = ""
+    """What is done now, in a few words; empty at the end."""
+    per_second: float = 0.0
+    """Rows settled a second, over the last few seconds; 0 at the end."""
+    budget: float | None = None
+    """What the run may cost, in US dollars."""
     read: int = 0
     inserted: int = 0
     embedded: int = 0
@@ -399,7 +405,7 @@ class Report:
     reused: int = 0
     """Rows that got the vector of an identical text and cost no embedding."""
     texts: int = 0
-    """Texts that the embedder answered for, each of them once."""
+    """Texts that got a vector from the embedder, each of them once."""
     truncated: int = 0
     divided: int = 0
     """Rows written with passages, and how many passages these have."""
@@ -417,6 +423,11 @@ class Report:
     whole: bool = False
     """No row that needed a vector when the run began was left out of it."""
     reasons: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def settled(self) -> int:
+        """Rows that need nothing more."""
+        return self.inserted + self.embedded + self.updated + self.unchanged + self.empty + self.failed + self.waiting
 
     @property
     def written(self) -> int:
@@ -442,11 +453,12 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         values["last_key"] = self.last_key if isinstance(self.last_key, int | None) else str(self.last_key)
+        values["settled"] = self.settled
         values["taken_at"] = dt.datetime.now(dt.UTC).isoformat()
         return values
 
 
-COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float))
+COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float) and each.name != "per_second")
 """The fields of a report that add up."""
 
 
@@ -462,6 +474,25 @@ class Run:
     """running, done, failed, interrupted, or lost (its process died)."""
     report: Mapping[str, Any]
     error: str | None = None
+    stopping: bool = False
+    """It was asked to stop, and has not ended yet."""
+
+
+class Repeated(NamedTuple):
+    """Rows of one text."""
+
+    rows: int
+    keys: tuple[Key, ...]
+    """Some of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The result of one `rowvec eval`, as a store keeps it."""
+
+    made_at: dt.datetime
+    record: Mapping[str, Any]
+    """See `rowvec.evaluation.record`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ def test_from_a_database_to_a_search(shop: Shop, model: EmbeddingServer) -> None
     assert answer.out.startswith(f"products: 1 metadata only, {ROWS - 1} unchanged; 0 texts embedded")
 
     answer = shop.run("status")
-    assert f"100.00 %  ({ROWS} of {ROWS} rows" in answer.out
+    assert f"100 % ({ROWS} of {ROWS} rows" in answer.out
 
     answer = shop.run("search", "name: a red lantern. description: number 7 of many", "--limit", "3")
     assert answer.code == 0, answer.err

@@ -48,8 +48,24 @@ def test_what_only_looks_shows_every_pipeline(shop: Shop) -> None:
     assert "lamps: 10 rows" in planned.out
     assert "chairs: 5 rows" in planned.out
     assert shop.run("sync", "--all").out.count(" new; ") == 2
-    status = shop.run("status")
+    status = shop.run("status", "--all")
     assert [line.split(":")[0] for line in status.out.splitlines() if "vectors.db" in line] == ["lamps", "chairs"]
+
+
+def test_status_without_a_name_is_one_line_for_each_pipeline(shop: Shop) -> None:
+    never = shop.run("status")
+    assert [line.split() for line in never.out.splitlines()[1:]] == [
+        ["lamps", "10", "never", "synced"], ["chairs", "5", "never", "synced"],
+    ]  # fmt: skip
+    shop.run("sync", "-p", "lamps")
+    shop.sql("drop table few")
+    found = shop.run("status")
+    assert found.code == 1
+    lines = found.out.splitlines()
+    assert "in step as of the last sync, " in lines[1]
+    assert lines[2].startswith("chairs")
+    assert "Error: " in lines[2]
+    assert set(json.loads(shop.run("status", "--json").out)) == {"lamps", "chairs"}
 
 
 def test_a_sync_wants_to_know_which(shop: Shop) -> None:

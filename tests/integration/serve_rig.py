@@ -107,6 +107,7 @@ def serving(app: FastAPI) -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
+            app.state.context.closing.set()
             server.should_exit = True
             thread.join()
 

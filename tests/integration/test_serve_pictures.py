@@ -10,8 +10,9 @@ import pytest
 
 from rowvec.serve import Service
 from rowvec.serve.page import pictures
-from rowvec.serve.page.page import body_values, duration, percent, size, templates
+from rowvec.serve.page.bodies import status_values, templates
 from rowvec.stores.index import IndexStatus
+from rowvec.support.figures import percent, seconds, size
 from rowvec.types import Run
 from tests.integration.serve_rig import product_pipeline
 
@@ -33,24 +34,41 @@ def test_sizes_are_read_at_a_glance(count: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.04, "0.0 s"), (59, "59 s"), (150, "2 min"), (9000, "2 h"), (200_000, "2 days")]
+    ("value", "text"), [(0.04, "0.0 s"), (59, "59 s"), (150, "2 min"), (9000, "2.5 h"), (200_000, "2.3 days")]
 )
-def test_so_are_durations(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+def test_so_are_durations(value: float, text: str) -> None:
+    assert seconds(value) == text
 
 
 def _heights(drawn: str, kind: str) -> list[float]:
     return [float(height) for height in re.findall(rf'class="{kind}"[^>]* height="([\d.]+)"', drawn)]
 
 
-def test_a_small_run_can_be_seen_beside_a_large_one() -> None:
-    large = Run(1, "p", START, START, "done", {"inserted": 100_000})
-    small = Run(2, "p", START, START, "done", {"embedded": 3, "failed": 1})
+def test_a_small_run_can_be_seen_beside_a_large_one_and_heights_follow_one_axis() -> None:
+    large = Run(1, "p", START, START, "done", {"inserted": 99_999})
+    small = Run(2, "p", START, START, "done", {"embedded": 9, "failed": 9})
     drawn = str(pictures.runs([small, large]))
-    assert _heights(drawn, "new") == [pytest.approx(pictures.CHART_HEIGHT, abs=0.01)]
-    assert 10 < _heights(drawn, "changed")[0] < pictures.CHART_HEIGHT / 2
-    assert _heights(drawn, "changed")[0] == pytest.approx(3 * _heights(drawn, "failed")[0], rel=0.01)
+    (tall,) = _heights(drawn, "new")
+    assert tall == pytest.approx(pictures.CHART_HEIGHT - 10, abs=0.05)
+    # Ten to the first of ten to the fifth, whatever else the run wrote.
+    assert _heights(drawn, "changed") == _heights(drawn, "failed") == [pytest.approx(tall / 5, abs=0.1)]
     assert drawn.index("run 1:") < drawn.index("run 2:")
+    assert ">10k<" in drawn
+
+
+def test_runs_stand_on_an_axis_of_time_and_lead_to_their_line() -> None:
+    hour = dt.timedelta(hours=1)
+    runs = [
+        Run(3, "p", START + 10 * hour, START + 10 * hour, "failed", {}),
+        Run(2, "p", START + 4 * hour, START + 6 * hour, "done", {"inserted": 10, "cost": 0.25}),
+        Run(1, "p", START, START + hour, "done", {"inserted": 10, "cost": 0.5}),
+    ]
+    drawn = str(pictures.timeline(runs))
+    widths = [float(width) for width in re.findall(r'<rect class="new"[^>]* width="([\d.]+)"', drawn)]
+    assert widths[1] == pytest.approx(2 * widths[0], rel=0.01), "two hours are twice one hour"
+    assert re.findall(r'href="#run-(\d)"', drawn) == ["1", "2", "3"]
+    assert "cost so far, up to $0.75" in drawn
+    assert "cost so far" not in str(pictures.timeline(runs[:1]))
 
 
 def test_a_run_that_wrote_nothing_and_no_run_at_all_are_drawn_too() -> None:
@@ -69,7 +87,7 @@ def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
     measured = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
     found = IndexStatus("hnsw", precision="halfvec", bytes=600, recall=0.9712, measured_at=measured)
     status = replace(service.status(), bytes=1000, index=found)
-    text = templates.get_template("status_body.html").render(**body_values(service, status))
+    text = templates.get_template("status_body.html").render(**status_values(service, status))
     assert "97.1 %" in text
     assert 'class="ring warn"' in text
     assert "hnsw, halfvec, measured 3 days ago" in text
@@ -79,8 +97,8 @@ def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
 def test_an_index_that_is_only_named_is_shown_by_its_name() -> None:
     service = Service(product_pipeline(count=3))
     template = templates.get_template("status_body.html")
-    assert "no index: every row is compared" in template.render(**body_values(service, service.status()))
+    assert "no index: every row is compared" in template.render(**status_values(service, service.status()))
     status = replace(service.status(), index=IndexStatus("diskann"))
-    assert "not measured yet" in template.render(**body_values(service, status))
+    assert "not measured yet" in template.render(**status_values(service, status))
     measured = replace(status, index=IndexStatus("diskann", recall=0.99))
-    assert "<p>diskann</p>" in template.render(**body_values(service, measured))
+    assert "<p>diskann</p>" in template.render(**status_values(service, measured))

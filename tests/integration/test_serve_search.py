@@ -156,7 +156,7 @@ def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, pipel
     assert (status["rows"], status["current"], status["coverage"], status["failures"]) == (60, 60, 1.0, 0)
     assert status["runs"][0]["outcome"] == "done"
     assert pipeline.store.location not in client.get("/status").text
-    assert 'rowvec_coverage_ratio{pipeline="products"} 1.0' in client.get("/metrics").text
+    assert 'rowvec_coverage_ratio_at_last_sync{pipeline="products"} 1.0' in client.get("/metrics").text
 
 
 def test_bare_routes_ask_for_a_name_where_there_are_several_pipelines() -> None:

@@ -10,11 +10,12 @@ import pytest
 
 from rowvec.errors import ConfigError, DeletionGuard, EmbedderUnavailable
 from rowvec.generations.lifecycle import roll_back
+from rowvec.generations.watermark import STREAM, Watermark
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings, Selection
+from rowvec.sources.cursor_values import TIME_LAG, lowered, not_after
 from rowvec.stores.base import Store
 from rowvec.syncing import cursor
-from rowvec.syncing.cursor_values import TIME_LAG, lowered, not_after
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
@@ -492,9 +493,9 @@ def hundred_of(embedder: HashEmbedder, models: Models) -> Pipeline:
 
 
 def later(pipeline: Pipeline, **changes: Any) -> None:
-    mark = cursor.Watermark.decoded(rows_of(pipeline).offsets()[cursor.STREAM])
+    mark = Watermark.decoded(rows_of(pipeline).offsets()[STREAM])
     assert mark is not None
-    rows_of(pipeline).write(WriteBatch(offsets={cursor.STREAM: replace(mark, **changes).encoded()}))
+    rows_of(pipeline).write(WriteBatch(offsets={STREAM: replace(mark, **changes).encoded()}))
 
 
 def test_local_time_is_read_again_on_the_day_when_clocks_go_back() -> None:
@@ -585,5 +586,5 @@ def test_what_no_lag_can_be_taken_from_is_an_error(mark: Any, lag: Any, message:
 
 @pytest.mark.parametrize("highest", [7, 1.5, "2026-08-01 12:00:00", dt.date(2026, 8, 1), dt.datetime.now(UTC)])
 def test_a_mark_is_read_as_it_was_written(highest: Any) -> None:
-    mark = cursor.Watermark(highest, dt.datetime.now(UTC), "settings", 5, 6)
-    assert cursor.Watermark.decoded(mark.encoded()) == mark
+    mark = Watermark(highest, dt.datetime.now(UTC), "settings", 5, 6)
+    assert Watermark.decoded(mark.encoded()) == mark

@@ -24,6 +24,7 @@ from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
@@ -404,6 +405,7 @@ class ProjectPipeline:
         measures: Sequence[str] = MEASURES,
         condensed: bool = False,
         rerank: bool | None = None,
+        keep: bool = False,
     ) -> Mapping[Mode, Evaluation]:
         """Measure the ranking by human judgements; one evaluation for each mode.
 
@@ -413,9 +415,11 @@ class ProjectPipeline:
             measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
             condensed: leave unjudged rows out of the rankings.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            keep: keep the means and the worst queries in the store, for the page and for later comparison.
 
         Raises:
             SearchError: `rerank` without a reranker.
+            StoreError: with `keep`, the store cannot be written.
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
@@ -428,7 +432,10 @@ class ProjectPipeline:
                 hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
             ]
 
-        return {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
+        if keep:
+            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
+        return found
 
     @method
     def queries(

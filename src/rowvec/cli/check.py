@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
+from rich.text import Text
 
 from rowvec import assemble
 from rowvec.cli import embedded, output
@@ -63,14 +64,18 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
         output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix, **c.more} for c in lines])
         return code
     for line in lines:
-        output.line(f"{_verdict(line)}  {line.what:<9} {line.detail}")
+        word, style = _verdict(line)
+        output.say(Text.assemble((word, style), f"  {line.what:<9} {line.detail}"))
         if line.fix:
             output.line(f"       {'':<9} {line.fix}")
     return code
 
 
-def _verdict(line: Check) -> str:
-    return ("NOTE " if line.what == LANGUAGE else "OK   ") if line.ok else "WRONG"
+def _verdict(line: Check) -> tuple[str, str]:
+    """The word, and its colour."""
+    if not line.ok:
+        return "WRONG", "bold red"
+    return ("NOTE ", "yellow") if line.what == LANGUAGE else ("OK   ", "green")
 
 
 def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:

@@ -197,17 +197,19 @@ def status(
     all_of_them: All = False,
     as_json: Json = False,
 ) -> None:
-    """Show coverage, lag, failures, cost and the last runs."""
+    """Show whether vectors are in step, as of when, what waits, failures, cost and the last runs."""
+    from rowvec.cli import status as showing
     from rowvec.cli.several import each, shows_all
-    from rowvec.cli.status import status as run
 
     def one(name: str | None) -> None:
-        run(config, name, as_json=as_json, every=every if watch else None)
+        showing.status(config, name, as_json=as_json, every=every if watch else None)
 
     if watch and all_of_them:
         raise ConfigError("--watch shows one pipeline.", hint="Name it with -p, and leave --all out.")
-    several = all_of_them or (not watch and shows_all(config, pipeline))
-    raise typer.Exit(each(config, pipeline, one, every=several, as_json=as_json))
+    several = not watch and not all_of_them and shows_all(config, pipeline)
+    if several and not as_json:
+        raise typer.Exit(showing.overview(config))
+    raise typer.Exit(each(config, pipeline, one, every=several or all_of_them, as_json=as_json))
 
 
 @command()

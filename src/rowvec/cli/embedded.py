@@ -10,6 +10,7 @@ import typer
 
 from rowvec.cli.command import Command, Group
 from rowvec.cli.options import ConfigPath
+from rowvec.support.figures import size
 
 if TYPE_CHECKING:
     from rowvec.types import Check
@@ -56,5 +57,5 @@ def checks(state: Path) -> Iterator[Check]:
     found = describe(state)
     running = f"process {found.process}, since {found.since}" if found.since else "does not run"
     users = f", used by {', '.join(found.users)}" if found.users else ""
-    detail = f"PostgreSQL {found.version} in {found.folder}, {found.size / 1e6:.0f} MB; {running}{users}"
+    detail = f"PostgreSQL {found.version} in {found.folder}, {size(found.size)}; {running}{users}"
     yield Check("embedded", True, detail)

@@ -11,7 +11,9 @@ from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
 from rowvec.embedders.pricing import dollars
+from rowvec.errors import StoreError
 from rowvec.searcher import Mode, Searcher
+from rowvec.searcher.kept import keep_evaluation
 from rowvec.types import Key, Progress
 
 
@@ -39,7 +41,7 @@ def evaluate(
         pipeline = door.assembled
         searcher = Searcher.of(pipeline)
         found, asked_reranker = {}, _Reranks()
-        with progress.phases("An evaluation changes nothing.") as tell:
+        with progress.phases("An evaluation changes no row.") as tell:
             for mode in modes:
                 total = len(asked.keys() & judged.keys())
                 run = _run(searcher, mode_named(mode), tell, total, rerank, asked_reranker)
@@ -49,6 +51,10 @@ def evaluate(
             output.note(f"Of {searches}, {asked_reranker.missed:,} kept the order without the reranker.")
         if pipeline.reranker is not None and pipeline.reranker.spent:
             output.note(f"The reranker billed {dollars(pipeline.reranker.spent)}.")
+        try:
+            keep_evaluation(pipeline, found, asked)
+        except StoreError as error:
+            output.note(f"The result is not kept: {error.message}")
     if as_json:
         output.print_json({mode: evaluation.as_dict() for mode, evaluation in found.items()})
         return

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rich.text import Text
 
 from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.config import DebeziumSourceConfig, PipelineConfig, load
+from rowvec.pipeline_status.reasons import EXAMPLES, grouped, reasons
 from rowvec.types import Failure, Key, UnfitValue
 
-EXAMPLES = 3
 LINES = 50
 DUE = "A plain sync tries a row again when its next try is due; `rowvec failures --retry` tries all of them now."
 BY_TABLE = "Change events alone do not try them again: `rowvec failures --retry` does, and `rowvec sync --full`."
@@ -36,10 +37,13 @@ def failures(
         return
     most = limit or (len(failed) + len(unfit) if every else LINES)
     if failed:
+        why = output.count(len(reasons(failed)), "reason")
+        output.say(Text(f"{output.count(len(failed), 'row')} failed, for {why}.", "red"))
+        output.line()
         _print_failed(failed, most, every=every)
         output.note(again)
     else:
-        output.line("No failures.")
+        output.say(Text("No failures.", "green"))
     if unfit:
         output.line()
         values = output.count(len(unfit), "metadata value")
@@ -62,7 +66,7 @@ def _unfit(value: UnfitValue) -> dict[str, Any]:
 
 
 def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
-    groups = grouped((failure.error, failure.key, failure) for failure in failed)
+    groups = reasons(failed)
     if every or len(groups) == len(failed):
         output.table(
             ["key", "tries", "failed", "next try", "error"],
@@ -73,10 +77,7 @@ def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
     else:
         output.table(
             ["rows", "next try", "for example", "error"],
-            [
-                (len(group), min(f.next_try for f in group), _keys(group), " ".join(group[0].error.split()))
-                for group in groups[:most]
-            ],
+            [(group.rows, group.next_try, _shown(group.keys, group.rows), group.error) for group in groups[:most]],
             right=[0],
         )
         _say_more(len(groups) - most)
@@ -106,24 +107,12 @@ def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, every: bool) -> None
     _say_more(len(groups) - most)
 
 
-def grouped(items: Iterable[tuple[str, Key, Any]]) -> list[list[Any]]:
-    """Items of the same reason together, the largest group first. Reasons that differ by the key or by numbers are one.
-
-    Args:
-        items: reason, key, item.
-    """
-    groups: dict[str, list[Any]] = {}
-    for reason, key, item in items:
-        if not isinstance(key, int) and str(key) in reason:
-            reason = re.sub(rf"(?<!\w){re.escape(str(key))}(?!\w)", "…", reason)
-        plain = re.sub(r"\d+", "0", reason)
-        groups.setdefault(plain, []).append(item)
-    return sorted(groups.values(), key=len, reverse=True)
+def _keys(group: Sequence[UnfitValue]) -> str:
+    return _shown([each.key for each in group[:EXAMPLES]], len(group))
 
 
-def _keys(group: Sequence[Any]) -> str:
-    keys = ", ".join(output.clip(str(each.key), 40) for each in group[:EXAMPLES])
-    return keys + (", …" if len(group) > EXAMPLES else "")
+def _shown(keys: Sequence[Key], of: int) -> str:
+    return ", ".join(output.clip(str(key), 40) for key in keys) + (", …" if of > len(keys) else "")
 
 
 def _say_more(left: int) -> None:

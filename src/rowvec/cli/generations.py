@@ -13,6 +13,7 @@ from rowvec.errors import ConfigError
 from rowvec.generations.lifecycle import words
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
+from rowvec.support.figures import size
 from rowvec.types import Generation, State
 
 
@@ -64,7 +65,7 @@ def _print(pipeline: Pipeline, found: Sequence[Generation]) -> None:
             _model(each, known.get(others.get(each.state, State.LIVE))),
             each.rows,
             each.failures,
-            "-" if each.bytes is None else f"{each.bytes / 1e6:,.1f} MB",
+            None if each.bytes is None else size(each.bytes),
             each.since,
         )
         for each in found

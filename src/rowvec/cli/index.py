@@ -11,6 +11,7 @@ from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError
 from rowvec.stores.index import KINDS, IndexSpec, IndexStatus, VectorIndex
+from rowvec.support.figures import size
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
@@ -74,7 +75,7 @@ def _spec(kind: str | None, **chosen: Any) -> IndexSpec | None:
 def _build(index: VectorIndex, spec: IndexSpec | None) -> None:
     cost = index.cost()
     if cost is not None:
-        price = f"about {output.seconds(cost.seconds)} and {cost.bytes / 1e6:,.1f} MB"
+        price = f"about {output.seconds(cost.seconds)} and {size(cost.bytes)}"
         output.note(f"{cost.kind} over {output.count(cost.vectors, 'different vector')}: {price}.")
     with progress.phases(FILL_STOPPED if index.resumes else BUILD_STOPPED) as tell:
         index.build(spec, tell)
@@ -91,9 +92,9 @@ def _print(found: Sequence[IndexStatus], *, as_json: bool) -> None:
 
 
 def _row(index: IndexStatus) -> tuple[Any, ...]:
-    size = None if index.bytes is None else f"{index.bytes / 1e6:,.1f} MB"
+    bytes_ = None if index.bytes is None else size(index.bytes)
     held = f"{index.precision}, first {index.dimensions}" if index.dimensions else index.precision
-    return (index.name, index.kind, held, index.valid, size, index.effort, index.recall, index.measured_at)
+    return (index.name, index.kind, held, index.valid, bytes_, index.effort, index.recall, index.measured_at)
 
 
 def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from rowvec.embedders.architectures import TITLES
 from rowvec.embedders.model_fetch import fetch
 from rowvec.embedders.model_files import MINILM, PACKAGES, at_hand, find, full_name
 from rowvec.errors import ConfigError
+from rowvec.support.figures import size
 
 
 def model(action: str, name: str | None) -> None:
@@ -25,7 +26,7 @@ def model(action: str, name: str | None) -> None:
     if action == "fetch":
         fetch_with_a_word(name)
     found = find(name)
-    output.line(f"{found.name}: {found.dimension} dimensions, {found.bytes / 1e6:.0f} MB")
+    output.line(f"{found.name}: {found.dimension} dimensions, {size(found.bytes)}")
     engines = " or ".join(TITLES[engine] for engine in found.family.engines)
     output.line(f"{found.family.name}, pooling {found.recipe.pooling}, runs on {engines}")
     output.line(f"{found.folder.resolve()}")

@@ -14,11 +14,13 @@ from typing import Any
 from uuid import UUID
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from rowvec.errors import RowvecError
 from rowvec.support import decimals
+from rowvec.support.figures import count as count
+from rowvec.support.figures import seconds as seconds
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -68,7 +70,7 @@ def error(told: RowvecError, *, of: str = "") -> None:
         of: the pipeline, where there are several.
     """
     out.file.flush()
-    note(f"Error: {of}: {told}" if of else f"Error: {told}")
+    err.print(Text.assemble(("Error:", "bold red"), f" {of}: {told}" if of else f" {told}"), soft_wrap=True)
     for remark in getattr(told, "__notes__", ()):
         note(f"  {remark}")
     if told.page:
@@ -79,6 +81,11 @@ def error(told: RowvecError, *, of: str = "") -> None:
 
 def line(text: str = "") -> None:
     out.print(text, markup=False, soft_wrap=True)
+
+
+def say(text: Text) -> None:
+    """A line with colours of its own: on a terminal, unless NO_COLOR is set."""
+    out.print(text, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -98,7 +105,7 @@ def grid(headers: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[
     for index, header in enumerate(headers):
         drawn.add_column(header, justify="right" if index in right else "left", overflow="fold", no_wrap=index in right)
     for row in rows:
-        drawn.add_row(*(escape(cell(value)) for value in row))
+        drawn.add_row(*(value if isinstance(value, Text) else Text(cell(value)) for value in row))
     return drawn
 
 
@@ -116,6 +123,8 @@ def _piped_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: S
 def cell(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, Text):
+        return value.plain
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -130,19 +139,3 @@ def cell(value: Any) -> str:
 def clip(text: str, width: int) -> str:
     text = " ".join(text.split())
     return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def seconds(value: float) -> str:
-    if value < 10:
-        return f"{value:.1f} s"
-    if value < 120:
-        return f"{value:.0f} s"
-    if value < 7200:
-        return f"{value / 60:.0f} min"
-    if value < 172800:
-        return f"{value / 3600:.1f} h"
-    return f"{value / 86400:.1f} days"
-
-
-def count(number: int, noun: str, plural: str | None = None) -> str:
-    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
@@ -24,57 +18,91 @@ from rowvec.types import Progress, Report
 LINE_SECONDS = 5.0
 
 
+BAR_WIDTH = 16
+
+
 @contextmanager
-def shown(total: int | None) -> Iterator[OnReport]:
-    """A callback for sync(), drawing on stderr until the block ends. `total` is the number of rows to come."""
+def shown(total: int | None = None) -> Iterator[OnReport]:
+    """A callback for sync(), drawing on stderr until the block ends.
+
+    Args:
+        total: the number of rows to come, where the report does not say it.
+    """
     if output.err.is_terminal:
         with Bars(
-            BarColumn(), MofNCompleteColumn(), TextColumn("rows {task.fields[detail]}"), TimeRemainingColumn(),
+            TextColumn("{task.description}"), BarColumn(BAR_WIDTH),
+            TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             console=output.err, transient=True,
         ) as bar:  # fmt: skip
-            task = bar.add_task("sync", total=total, detail="")
-            began = time.monotonic()
-            yield lambda report: bar.update(
-                task, total=total or report.to_compare, completed=settled(report), detail=detail(report, began)
-            )
+            task = bar.add_task(STARTING, total=None, detail="")
+            pace = _Pace(total)
+
+            def show(report: Report) -> None:
+                phase = report.phase or STARTING
+                room = output.err.width - len(phase) - BAR_WIDTH - 2
+                bar.update(
+                    task, description=phase, total=pace.total(report), completed=report.settled,
+                    detail=fitted(pace.parts(report), room),
+                )  # fmt: skip
+
+            yield show
     else:
         yield _Lines(total)
 
 
+STARTING = "opening source, model and store"
+"""What comes before the first row."""
+
+
+class _Pace:
+    """What is said of a report, the most important first."""
+
+    def __init__(self, total: int | None) -> None:
+        self._told = total
+        self._began = time.monotonic()
+
+    def total(self, report: Report) -> int | None:
+        return self._told or report.to_compare
+
+    def parts(self, report: Report) -> list[str]:
+        total, done = self.total(report), report.settled
+        parts = [f"{done:,} of {output.count(total, 'row')}" if total else output.count(done, "row")]
+        seconds = time.monotonic() - self._began
+        rate = report.per_second or (done / seconds if seconds > 0.5 else 0.0)
+        if total and done < total:
+            parts.append(f"{output.seconds((total - done) / rate)} left" if rate else "time left: measuring")
+        parts.append(f"{rate:,.0f} rows/s")
+        if report.cost:
+            parts.append(dollars(report.cost) + (f" of {dollars(report.budget)}" if report.budget else ""))
+        if report.failed:
+            parts.append(f"{report.failed:,} failed")
+        if report.tokens:
+            parts.append(output.count(report.tokens, "token"))
+        return parts
+
+
+def fitted(parts: Sequence[str], room: int) -> str:
+    """As many of the parts, from the first on, as there is room for."""
+    said = parts[0]
+    for part in parts[1:]:
+        longer = f"{said}, {part}"
+        if len(longer) > room:
+            break
+        said = longer
+    return said
+
+
 class _Lines:
     def __init__(self, total: int | None) -> None:
-        self.total = total
-        self.began = self.last = time.monotonic()
+        self._pace = _Pace(total)
+        self.last = time.monotonic()
 
     def __call__(self, report: Report) -> None:
         now = time.monotonic()
         if now - self.last < LINE_SECONDS:
             return
         self.last = now
-        done, total = settled(report), self.total or report.to_compare
-        of = f" of {total:,}" if total else ""
-        rest = ""
-        if total and 0 < done < total:
-            rest = f", about {output.seconds((total - done) * (now - self.began) / done)} left"
-        output.note(f"{done:,}{of} rows, {detail(report, self.began)}{rest}")
-
-
-def settled(report: Report) -> int:
-    """Rows that need nothing more."""
-    return (
-        report.inserted + report.embedded + report.updated + report.unchanged
-        + report.empty + report.failed + report.waiting
-    )  # fmt: skip
-
-
-def detail(report: Report, began: float) -> str:
-    rate = settled(report) / max(time.monotonic() - began, 0.001)
-    parts = [f"{rate:,.0f} rows/s", f"{report.tokens:,} tokens"]
-    if report.cost:
-        parts.append(dollars(report.cost))
-    if report.failed:
-        parts.append(f"{report.failed:,} failed")
-    return ", ".join(parts)
+        output.note(f"{report.phase or STARTING}: {', '.join(self._pace.parts(report))}")
 
 
 @contextmanager
@@ -87,8 +115,9 @@ def phases(safe: str) -> Iterator[Progress]:
     try:
         if output.err.is_terminal:
             with Bars(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-                TimeElapsedColumn(), TimeRemainingColumn(), console=output.err, transient=True,
+                TextColumn("{task.description}"), BarColumn(BAR_WIDTH),
+                TextColumn("{task.fields[detail]}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+                TimeElapsedColumn(), console=output.err, transient=True,
             ) as bar:  # fmt: skip
                 yield _Bars(bar)
         else:
@@ -109,9 +138,9 @@ class _Bars:
         if self.task is None or phase != self.phase:
             if self.task is not None:
                 self.bar.remove_task(self.task)
-            self.task = self.bar.add_task(phase, total=total, rate="")
+            self.task = self.bar.add_task(phase, total=total, detail="")
             self.phase, self.began = phase, time.monotonic()
-        self.bar.update(self.task, completed=done, total=total, rate=_rate(done, self.began))
+        self.bar.update(self.task, completed=done, total=total, detail=_said(done, total, self.began))
 
 
 class _PhaseLines:
@@ -126,13 +155,14 @@ class _PhaseLines:
             output.note(f"{phase} …")
         elif now - self.last >= LINE_SECONDS:
             self.last = now
-            of = f" of {total:,}" if total else ""
-            left = ""
-            if total and 0 < done < total:
-                left = f"about {output.seconds((total - done) * (now - self.began) / done)} left"
-            output.note(", ".join(filter(None, (f"{phase}: {done:,}{of}", _rate(done, self.began), left))))
+            output.note(f"{phase}: {_said(done, total, self.began)}")
 
 
-def _rate(done: int, began: float) -> str:
+def _said(done: int, total: int | None, began: float) -> str:
     seconds = time.monotonic() - began
-    return f"{done / seconds:,.0f}/s" if done and seconds > 0.1 else ""
+    parts = [f"{done:,} of {total:,}" if total else f"{done:,}"]
+    if total and 0 < done < total:
+        parts.append(f"about {output.seconds((total - done) * seconds / done)} left")
+    if done and seconds > 0.1:
+        parts.append(f"{done / seconds:,.0f}/s")
+    return ", ".join(parts)

@@ -127,7 +127,11 @@ def _services(project: Project, names: Sequence[str], options: ServeSettings) ->
     services = {}
     for name in names or loaded.names:
         pipeline = project.pipeline(name).searchable
-        services[name] = Service(pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name))
+        planned = loaded.pipelines[name].schedule
+        services[name] = Service(
+            pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name),
+            schedule=(planned.every or planned.cron) if planned is not None else None,
+        )  # fmt: skip
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any
         # other error of a command.
         services[name].warm()
@@ -178,6 +182,11 @@ def _listen(
             await super().startup(sockets)
             if self.started:
                 _say_ready(options, bound.getsockname()[1])
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            # Pages that follow what happens have requests open that would not end by themselves.
+            app.state.context.closing.set()
+            await super().shutdown(sockets)
 
     if logs.wanted():
         logs.install("warning")

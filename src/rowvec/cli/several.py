@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from rowvec.cli import output
@@ -57,6 +57,10 @@ def each(
             break
     if as_json:
         output.print_json(documents)
+    return gravest(codes)
+
+
+def gravest(codes: Collection[int]) -> int:
     return next((code for code in GRAVEST_FIRST if code in codes), 0)
 
 

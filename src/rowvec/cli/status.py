@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from rowvec.api.project import opened
 from rowvec.cli import output
+from rowvec.cli.codes import code_of
+from rowvec.cli.several import gravest
+from rowvec.config import load
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, RowvecError, SourceError
 from rowvec.pipeline import Pipeline
-from rowvec.pipeline_status import Status
+from rowvec.pipeline_status import Status, Work
 from rowvec.pipeline_status import status as gather
+from rowvec.pipeline_status.verdict import as_of, behind
 from rowvec.sources.base import Checked
 from rowvec.stores.index import IndexStatus
+from rowvec.support.figures import ago, percent, size
 from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Run
 
-RUN_COLUMNS = ("run", "started", "took", "outcome", "new", "changed", "metadata", "deleted", "unchanged", "failed")
-RIGHT = (0, 4, 5, 6, 7, 8, 9)
+COUNTS = {
+    "new": "inserted", "changed": "embedded", "metadata": "updated", "deleted": "deleted", "unchanged": "unchanged",
+    "failed": "failed",
+}  # fmt: skip
+"""The columns of the table of runs: the word, and what of a report it counts."""
+TONES = {"good": "green", "old": "dim", "busy": "cyan", "warn": "yellow"}
+OUTCOMES = {"done": "green", "running": "cyan", "interrupted": "yellow", "failed": "red", "lost": "red"}
+BAR = 24
+"""Characters of a bar."""
 
 
 def status(config: Path | None, name: str | None, *, as_json: bool, every: float | None = None) -> None:
     """
     Args:
-        every: seconds after which it is shown anew, until Ctrl-C; None to show it once.
+        every: seconds after which it is shown again, until Ctrl-C; None to show it once.
     """
     if as_json and every is not None:
         raise ConfigError("--watch and --json contradict each other.", hint="`rowvec serve` has GET /status for that.")
@@ -43,6 +57,26 @@ def status(config: Path | None, name: str | None, *, as_json: bool, every: float
             _warn(pipeline.assembled)
 
 
+def overview(config: Path | None) -> int:
+    """One line for each pipeline of the config. Returns the gravest exit code.
+
+    A pipeline that cannot be looked at does not keep the others from being shown.
+    """
+    rows: list[tuple[Any, ...]] = []
+    codes = []
+    for name in load(config).names:
+        try:
+            with opened(config, name) as pipeline:
+                found = pipeline.status()
+            rows.append((name, found.rows, Text(found.verdict.text, TONES[found.verdict.tone])))
+        except RowvecError as error:
+            codes.append(code_of(error))
+            rows.append((name, None, Text(f"Error: {error.message}", "red")))
+    output.table(["pipeline", "rows", "state"], rows, right=[1])
+    output.note("`rowvec status -p NAME` shows one of them, `rowvec status --all` shows each.")
+    return gravest(codes)
+
+
 def _warn(pipeline: Pipeline) -> None:
     """Say what is going to fail if nobody does something."""
     if isinstance(pipeline.source, Checked):
@@ -55,6 +89,7 @@ def _warn(pipeline: Pipeline) -> None:
 
 def _print_status(found: Status) -> None:
     output.line(f"{found.pipeline}: {found.where}")
+    output.say(_verdict(found))
     output.line()
     output.table(["", ""], _facts(found))
     if found.refusal is not None:
@@ -63,14 +98,18 @@ def _print_status(found: Status) -> None:
         output.line(f"  {HINT}")
     if found.runs:
         output.line()
-        output.table(RUN_COLUMNS, [_run_row(run) for run in found.runs], right=RIGHT)
+        headers, rows, right = _runs(found.runs)
+        output.table(headers, rows, right=right)
+
+
+def _verdict(found: Status) -> Text:
+    return Text(found.verdict.text, TONES[found.verdict.tone])
 
 
 def _watch(pipeline: Pipeline, every: float) -> None:
     """Show the status in place on a terminal, one below the other in a pipe. A database that is away is waited for."""
     from rich.console import Group
     from rich.live import Live
-    from rich.text import Text
 
     if not output.out.is_terminal:
         while True:
@@ -83,7 +122,8 @@ def _watch(pipeline: Pipeline, every: float) -> None:
             output.line()
             output.out.file.flush()
             time.sleep(every)
-    before: tuple[float, Status] | None = None
+    paces: list[float] = []
+    before: _Frame | None = None
     with Live(console=output.out, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
             try:
@@ -91,48 +131,125 @@ def _watch(pipeline: Pipeline, every: float) -> None:
             except RowvecError as error:
                 if not error.transient:
                     raise
-                live.update(Text(f"{error}\nTrying again every {output.seconds(every)}. Ctrl-C to stop."), refresh=True)
-                before = None
+                said = Text(f"{error}\nTrying again every {output.seconds(every)}. Ctrl-C to stop.\n", "yellow")
+                live.update(Group(said, *(before() if before else ())), refresh=True)
             else:
-                now = time.monotonic()
-                facts = [*_facts(found), ("pace", _pace(before, found, now))]
-                before = before if before and before[1].current == found.current else (now, found)
-                title = Text(f"{found.pipeline}: {found.where}   {dt.datetime.now():%H:%M:%S}\n")
-                refused = Text(f"Refused: {standing_words(found.refusal)}\n" if found.refusal else "")
-                runs = output.grid(RUN_COLUMNS, [_run_row(run) for run in found.runs], RIGHT)
-                live.update(Group(title, output.grid(["", ""], facts), refused, runs), refresh=True)
+                paces = [*paces, _pace(before, found)][-BAR:]
+                before = _Frame(found, list(paces))
+                live.update(Group(*before()), refresh=True)
             time.sleep(every)
 
 
-def _pace(before: tuple[float, Status] | None, found: Status, now: float) -> str:
-    """Rows that got a vector since the last look, and when all will have one."""
-    gained = found.current - before[1].current if before else 0
-    if before is None or gained <= 0:
-        return "-"
-    rate = gained / (now - before[0])
-    left = (found.rows - found.current) / rate
-    return f"{rate:,.0f} rows/s" + (f", about {output.seconds(left)} left" if left > 0 else "")
+def _pace(before: _Frame | None, found: Status) -> float:
+    """Rows a second that were settled, by the record of the run or since the last look."""
+    if found.work is not None and found.work.per_second:
+        return found.work.per_second
+    gained = max(0, found.current - before.found.current) if before is not None else 0
+    return gained / max(time.time() - before.at, 0.001) if before is not None else 0.0
+
+
+class _Frame:
+    """What `--watch` shows of one status; it ages when the database is away."""
+
+    def __init__(self, found: Status, paces: Sequence[float]) -> None:
+        self.found, self.paces, self.at = found, paces, time.time()
+
+    def __call__(self) -> Sequence[Any]:
+        found, age = self.found, time.time() - self.at
+        aged = f", {output.seconds(age)} ago" if age > 1 else ""
+        title = Text(f"{found.pipeline}: {found.where}   {time.strftime('%H:%M:%S', time.localtime(self.at))}{aged}")
+        facts = _facts(found)
+        if max(self.paces, default=0.0) > 0:
+            facts.append(("pace", f"{sparkline(self.paces)}  {self.paces[-1]:,.0f} rows/s"))
+        refused = [Text(f"Refused: {standing_words(found.refusal)}\n")] if found.refusal else []
+        headers, rows, right = _runs(found.runs)
+        return (
+            title,
+            _verdict(found),
+            Text(),
+            output.grid(["", ""], facts),
+            Text(),
+            *refused,
+            output.grid(headers, rows, right),
+        )
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """A line of blocks, the highest value as a full one."""
+    top = max(values, default=0.0) or 1.0
+    return "".join("▁▂▃▄▅▆▇█"[min(7, int(8 * max(value, 0.0) / top))] for value in values)
+
+
+def bar(share: float) -> str:
+    full = round(BAR * min(1.0, max(0.0, share)))
+    return "━" * full + "─" * (BAR - full)
 
 
 def _facts(found: Status) -> list[tuple[str, Any]]:
+    rows = f"({min(found.current, found.rows):,} of {found.rows:,} rows have a current vector)"
+    facts: list[tuple[str, Any]] = []
+    if found.work is not None:
+        facts += [("at work", _work(found.work)), ("lock", found.work.holder or "-")]
+    if found.building is not None:
+        facts.append(("new model", _building(found)))
     return [
-        ("coverage", f"{100 * found.coverage:.2f} %  ({found.current:,} of {found.rows:,} rows have a current vector)"),
+        *facts,
+        ("coverage", f"{percent(found.coverage)} {rows} {as_of(found)}"),
+        ("waiting", _waiting(found)),
         ("lag", _lag(found)),
-        ("failures", found.failures),
+        ("failures", _failures(found)),
         ("stale", found.stale),
         ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
         *([("passages", _passages(found))] if found.divided else []),
         ("unfit", _unfit(found)),
         ("model", found.model or "-"),
         ("index", _index(found.index)),
-        ("size", f"{found.bytes / 1e6:,.1f} MB"),
+        ("size", _size(found)),
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
     ]
 
 
+def _work(work: Work) -> str:
+    parts = [f"run {work.run}: {work.phase}"]
+    if work.total:
+        parts.append(f"{bar(work.share or 0.0)} {percent(work.share or 0.0)}")
+        parts.append(f"{work.rows:,} of {output.count(work.total, 'row')}")
+    if work.per_second:
+        parts.append(f"{work.per_second:,.0f} rows/s")
+    if work.seconds_left is not None:
+        parts.append(f"about {output.seconds(work.seconds_left)} left")
+    if work.cost:
+        parts.append(dollars(work.cost) + (f" of {dollars(work.budget)}" if work.budget else ""))
+    if work.failed:
+        parts.append(f"{work.failed:,} failed")
+    if work.stopping:
+        parts.append("stopping")
+    return ", ".join(parts)
+
+
+def _building(found: Status) -> str:
+    new = found.building
+    assert new is not None
+    share = new.rows / found.rows if found.rows else 0.0
+    model = f", {new.fingerprint.model}" if new.fingerprint else ""
+    return f"{bar(share)} {percent(share)} ({new.rows:,} of {output.count(found.rows, 'row')}){model}"
+
+
+def _waiting(found: Status) -> str:
+    if found.waiting is None:
+        return "not known: without a cursor only `rowvec plan` tells which rows have changed"
+    if not found.waiting.rows:
+        return f"none, as far as {found.waiting.by} tells"
+    return f"{behind(found)} ({found.waiting.by})"
+
+
+def _failures(found: Status) -> Any:
+    return Text(f"{found.failures:,} (`rowvec failures` lists them)", "red") if found.failures else 0
+
+
 def _passages(found: Status) -> str:
-    return f"{found.passages:,} of {found.divided:,} rows, {found.passages / found.divided:.1f} a row"
+    return f"{found.passages:,} of {output.count(found.divided, 'row')}, {found.passages / found.divided:.1f} a row"
 
 
 def _unfit(found: Status) -> str:
@@ -150,15 +267,32 @@ def _index(index: IndexStatus | None) -> str:
     return f"{index.kind}, {index.precision}, recall@10 {recall}"
 
 
+def _size(found: Status) -> str:
+    others = [f"{each.state} generation {size(each.bytes)}" for each in found.generations[1:] if each.bytes]
+    return ", ".join([size(found.all_bytes)] + ([f"of it live {size(found.bytes)}", *others] if others else []))
+
+
 def _lag(found: Status) -> str:
-    if found.rows and not found.runs:
-        return "never synced"
-    return "none" if found.lag_seconds is None else output.seconds(found.lag_seconds)
+    if found.as_of is None:
+        return "never synced" if not found.runs else "-"
+    return f"none {as_of(found)}" if found.lag_seconds is None else f"up to {output.seconds(found.lag_seconds)}"
 
 
-def _run_row(run: Run) -> tuple[Any, ...]:
-    took = output.seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at else None
-    report = run.report
+def _runs(runs: Sequence[Run]) -> tuple[list[str], list[tuple[Any, ...]], list[int]]:
+    """Headers, rows and the columns that are aligned to the right; a count that is 0 in every run is left out."""
+    shown = {word: name for word, name in COUNTS.items() if any(run.report.get(name) for run in runs)}
+    rows = [
+        (
+            run.id, ago(run.started_at),
+            output.seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at else None,
+            _outcome(run), *(run.report.get(name, 0) for name in shown.values()),
+        )
+        for run in runs
+    ]  # fmt: skip
+    right = [0, *range(4, 4 + len(shown))]
+    return ["run", "started", "took", "outcome", *shown], rows, right
+
+
+def _outcome(run: Run) -> Text:
     outcome = run.outcome if not run.error else f"{run.outcome}: {output.clip(run.error, 60)}"
-    counts = (report.get(name, 0) for name in ("inserted", "embedded", "updated", "deleted", "unchanged", "failed"))
-    return (run.id, run.started_at, took, outcome, *counts)
+    return Text(outcome, OUTCOMES.get(run.outcome, ""))

@@ -18,7 +18,7 @@ from rowvec.cli.codes import INTERRUPTED, SOME_FAILED
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.base import Selection, has_cursor
+from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import UNREADABLE, has_table
 from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.syncing.events import events_of
@@ -94,18 +94,16 @@ def sync(
         ConfigError: `from_start`, and there are no events to read.
     """
     with opened(config, name, max_cost=max_cost) as door, interruptible() as stop:
-        pipeline = door.assembled
-        # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
-        # that finds nothing to do.
-        gc.freeze()
-        options = Options(
-            selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
-            full=full,
-        )  # fmt: skip
-        follows_events = events_of(pipeline, options) is not None
-        counts_itself = follows_events or from_start or (options.whole and has_cursor(pipeline.source))
-        total = None if retry_failed or counts_itself else pipeline.source.count(options.selection)
-        with progress.shown(min(total, limit) if total is not None and limit else total) as callback:
+        with progress.shown() as callback:
+            pipeline = door.assembled
+            # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
+            # that finds nothing to do.
+            gc.freeze()
+            options = Options(
+                selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
+                full=full,
+            )  # fmt: skip
+            follows_events = events_of(pipeline, options) is not None
             report = carry_out(
                 pipeline, options, from_start=from_start, accept=accept, progress=callback, tell=output.note, stop=stop
             )
@@ -243,7 +241,8 @@ def _print_texts(result: Preview) -> None:
         output.line(result.misfit.problem)
         output.line(f"  {result.misfit.fix}")
     if result.truncated:
-        output.line(f"{output.count(result.truncated, 'text')} {_TOO_LONG} will be left out.")
+        keys = ", ".join(map(str, result.cut)) + (", …" if result.truncated > len(result.cut) else "")
+        output.line(f"{output.count(result.truncated, 'text')} {_TOO_LONG} will be left out. For example: {keys}.")
     output.line()
     share = 100 / max(result.rows, 1)
     filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]

@@ -119,6 +119,15 @@ class AbsentEmbedder:
 
 
 @runtime_checkable
+class KnowsWindow(Protocol):
+    """An embedder that knows by its own tokenizer what its window holds."""
+
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """Of each text, whether nothing of it is cut off."""
+        ...
+
+
+@runtime_checkable
 class PaidEmbedder(Embedder, Protocol):
     """An embedder whose calls may cost money."""
 

@@ -102,6 +102,11 @@ class SentenceTransformersEmbedder:
         counts = self._counts(self._passage_prompt, texts)
         return counts if window is None else [min(count, window) for count in counts]
 
+    def fits(self, texts: Sequence[str]) -> list[bool]:
+        """See `rowvec.embedders.base.KnowsWindow`."""
+        window = self.fingerprint.max_tokens
+        return [window is None or count <= window for count in self._counts(self._passage_prompt, texts)]
+
     def close(self) -> None:
         """The memory goes back when the embedder itself does."""
 

@@ -27,6 +27,7 @@ from rowvec.serve.routes.map import MapFile, map_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
 from rowvec.serve.routes.tasks import task_routes
+from rowvec.serve.routes.work import work_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
@@ -73,7 +74,7 @@ def create_app(
     app.state.context = Context(
         services, settings, threads, side_threads, embedding_threads, metrics, background, queries
     )
-    problems.install(app)
+    problems.install(app, page.not_found)
     app.include_router(server_routes())
     app.include_router(event_routes())
     app.include_router(task_routes())
@@ -82,11 +83,12 @@ def create_app(
         app.include_router(search_routes(pick), prefix=prefix)
         app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
+        app.include_router(work_routes(pick), prefix=prefix)
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(map_routes({name: MapFile(service, service.map_file) for name, service in services.items()}))
     page.install(app)
     _install_mcp(app)
-    app.add_middleware(Guard, settings=settings, metrics=metrics)
+    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

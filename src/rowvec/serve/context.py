@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from fastapi import Path
@@ -36,6 +37,8 @@ class Context:
     background: Background
     queries: QueryLog | None = None
     """The log of what people asked."""
+    closing: threading.Event = field(default_factory=threading.Event)
+    """Set when the server ends: what would stay open for long ends too."""
 
     def searched(
         self, service: Service, mode: str, query: str, where: Mapping[str, Any] | str | None, result: SearchResult

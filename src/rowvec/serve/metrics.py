@@ -89,15 +89,30 @@ def _recall(status: Status) -> float | None:
 
 GAUGES: list[tuple[str, str, Callable[[Status], float | None]]] = [
     ("rowvec_source_rows", "Rows the source holds.", lambda s: s.rows),
-    ("rowvec_current_rows", "Rows with a current vector.", lambda s: s.current),
-    ("rowvec_coverage_ratio", "Rows with a current vector / rows that should have one.", lambda s: s.coverage),
-    ("rowvec_lag_seconds", "Age of the oldest row without a current vector.", lambda s: s.lag_seconds or 0.0),
+    ("rowvec_current_rows_at_last_sync", "Rows whose vector was that of their text then.", lambda s: s.current),
+    ("rowvec_coverage_ratio_at_last_sync", "Rows with a current vector then / rows of now.", lambda s: s.coverage),
+    (
+        "rowvec_last_sync_timestamp_seconds",
+        "When the last sync of all rows began; absent before it.",
+        lambda s: s.as_of.timestamp() if s.as_of else None,
+    ),
+    (
+        "rowvec_waiting_rows",
+        "Rows changed since the last sync, by a cursor or by their number; else absent.",
+        lambda s: s.waiting.rows if s.waiting else None,
+    ),
+    (
+        "rowvec_lag_seconds",
+        "Since when a row may be without a current vector, as far as is known; 0 for none.",
+        lambda s: s.lag_seconds or 0.0,
+    ),
     ("rowvec_failed_rows", "Rows that could not be embedded or stored.", lambda s: s.failures),
     ("rowvec_stale_rows", "Rows that keep an old vector because their new text failed.", lambda s: s.stale),
     ("rowvec_deletion_refused", "1 while the refusal of a deletion stands.", lambda s: s.refusal is not None),
     ("rowvec_truncated_rows", "Rows whose text is longer than the model's window.", lambda s: s.truncated),
     ("rowvec_unfit_values", "Metadata values that are null as they do not fit their column.", lambda s: s.unfit),
-    ("rowvec_store_bytes", "Size of the vector table with its indexes.", lambda s: s.bytes),
+    ("rowvec_store_bytes", "Size of all generations with their texts, passages and indexes.", lambda s: s.all_bytes),
+    ("rowvec_syncing", "1 while a sync is at work.", lambda s: s.work is not None),
     (
         "rowvec_index_recall_ratio",
         "Last measured recall of the vector index.",

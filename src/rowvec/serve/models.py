@@ -367,6 +367,7 @@ class RunInfo(BaseModel):
     outcome: str
     report: Mapping[str, Any]
     error: str | None
+    stopping: bool = Field(description="It was asked to stop, and has not ended yet.")
 
 
 class TotalsInfo(BaseModel):
@@ -395,19 +396,81 @@ class RefusalInfo(BaseModel):
     said: str
 
 
+class WaitingInfo(BaseModel):
+    rows: int
+    by: str = Field(description="What tells: the cursor column, or the number of rows.")
+    at_least: bool = Field(description="There may be more of them.")
+
+
+class VerdictInfo(BaseModel):
+    tone: Literal["good", "old", "busy", "warn"]
+    text: str = Field(description="One line; never `in step` without `as of`.")
+    reasons: list[str]
+
+
+class WorkInfo(BaseModel):
+    run: int
+    started_at: dt.datetime
+    phase: str
+    rows: int = Field(description="Rows that need nothing more.")
+    total: int | None
+    share: float | None = Field(description="Between 0 and 1.")
+    per_second: float = Field(description="Rows, over the last few seconds.")
+    seconds_left: float | None
+    failed: int
+    texts: int
+    tokens: int
+    cost: float = Field(description="US dollars.")
+    budget: float | None = Field(description="What `--max-cost` allows, in US dollars.")
+    seen_at: dt.datetime | None = Field(description="When the sync said so.")
+    holder: str | None = Field(description="Who holds the lock, and since when.")
+    stopping: bool
+
+
+class ReasonInfo(BaseModel):
+    rows: int
+    error: str
+    keys: list[int | str] = Field(description="Some of these rows.")
+    next_try: dt.datetime
+
+
+class GenerationInfo(BaseModel):
+    state: Literal["live", "building", "previous"]
+    fingerprint: dict[str, Any] | None
+    rows: int
+    failures: int
+    stale: int
+    bytes: int | None
+    since: dt.datetime
+    undone: bool
+    lost: int
+
+
 class StatusReply(BaseModel):
     pipeline: str
-    rows: int
-    current: int
-    coverage: float = Field(description="Rows with a current vector / rows that should have one.")
-    lag_seconds: float | None
+    verdict: VerdictInfo
+    as_of: dt.datetime | None = Field(
+        description="When the last sync of all rows began: `current` is true of that moment. Null before the first."
+    )
+    waiting: WaitingInfo | None = Field(description="Rows changed since then; null where nothing can tell.")
+    rows: int = Field(description="Rows that the source holds now.")
+    current: int = Field(description="Rows whose vector is that of their text, as of `as_of`.")
+    coverage: float = Field(description="`current` / `rows`.")
+    lag_seconds: float | None = Field(
+        description="Since when a row may be without a current vector, as far as is known; null where none is known."
+    )
+    settings_changed: str = Field(description='What the config says otherwise than at the last sync, or "".')
     failures: int
     stale: int
     truncated: int
     divided: int = Field(description="Rows that are cut into passages.")
     passages: int
     unfit: int = Field(description="Metadata values that are null because they do not fit their column.")
-    bytes: int
+    bytes: int = Field(description="Of the live generation, with its texts, passages and indexes.")
+    all_bytes: int = Field(description="Of all generations.")
+    generations: list[GenerationInfo]
+    work: WorkInfo | None = Field(description="The sync at work now.")
+    reasons: list[ReasonInfo] = Field(description="Why rows failed, the reason with most rows first.")
     model: str | None
     runs: list[RunInfo]
     totals: TotalsInfo

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -109,8 +109,12 @@ def of_validation(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = ()
     return Problem(422, f"{name[:60]!r}: {message[:1].lower()}{message[1:].rstrip('.')}.")
 
 
-def install(app: FastAPI) -> None:
-    """Let every error that `app` raises on purpose be answered in the one shape."""
+def install(app: FastAPI, page: Callable[[Request, int], Response] | None = None) -> None:
+    """Let every error that `app` raises on purpose be answered in the one shape.
+
+    Args:
+        page: answers a person in a browser who asks for an address that is not there.
+    """
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
@@ -131,6 +135,8 @@ def install(app: FastAPI) -> None:
             404: ("There is nothing at this address.", "GET /docs lists what there is."),
             405: ("This address does not take that method.", "GET /docs lists the methods."),
         }
+        if error.status_code == 404 and page is not None and is_person(request):
+            return page(request, 404)
         message, hint = said.get(error.status_code, (str(error.detail), None))
         response = Problem(error.status_code, message, hint).response()
         response.headers.update(error.headers or {})
@@ -140,6 +146,10 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RowvecError, rowvec_error)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http_error)
+
+
+def is_person(request: Request) -> bool:
+    return request.method == "GET" and "text/html" in request.headers.get("accept", "")
 
 
 def _fields(request: Request) -> list[str]:

@@ -55,6 +55,10 @@ class Incremental(Protocol):
         """
         ...
 
+    def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
+        """How many rows have a cursor above `mark` and not above `until`; counted up to `limit`."""
+        ...
+
 
 def has_cursor(source: Source) -> bool:
     return isinstance(source, Incremental) and source.cursor is not None

@@ -285,6 +285,13 @@ class SqlSource:
             found += self._database.fetch(self._from(sa.select(self._read_key), [condition]).limit(limit + 1))
         return list(dict.fromkeys(self._typed([row[0] for row in found])))
 
+    def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
+        """See `Incremental.beyond`."""
+        cursor = self._cursor_column
+        low, high = (sa.bindparam(None, value, type_=sa.types.NullType()) for value in (mark, until))
+        some = self._from(sa.select(sa.literal_column("1")), [cursor > low, cursor <= high]).limit(limit)
+        return int(self._database.fetch(sa.select(sa.func.count()).select_from(some.subquery()))[0][0])
+
     def notifier(self) -> Notifier:
         """What tells which rows of the table change.
 

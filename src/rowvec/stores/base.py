@@ -15,12 +15,14 @@ from rowvec.types import (
     Check,
     Column,
     ColumnType,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Report,
     Run,
     Standing,
@@ -36,6 +38,12 @@ from rowvec.types import (
 RUNS_KEPT = 1_000
 """Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
 
+
+EVALUATIONS_KEPT = 100
+"""Results of `rowvec eval` per table; older ones are forgotten."""
+
+REPEATED_KEYS = 5
+"""Keys that are named of rows with one text."""
 
 GUARDED_FOR = dt.timedelta(days=3)
 """So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
@@ -266,6 +274,14 @@ class LedgerHandle(Protocol):
 
     def status(self) -> GenerationStatus: ...
 
+    def truncated(self, limit: int) -> list[Key]:
+        """Keys of up to `limit` rows of whose text the model left something out, in the store's own order."""
+        ...
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        """Up to `limit` texts that more than one row has, the most frequent first, each with up to REPEATED_KEYS."""
+        ...
+
 
 class RowsHandle(Protocol):
     """The rows of one generation as searches read them. May be used from several threads at the same time.
@@ -463,12 +479,23 @@ class Store(Protocol):
         """
         ...
 
+    def holder(self) -> str | None:
+        """Who holds that lock now, and since when, in words; None where nobody does."""
+        ...
+
     def begin_run(self, pipeline: str) -> int:
         """Open the record of a run, after `prepare`; returns its number."""
         ...
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
-        """Bring the record of a run up to date; `outcome` "running" while it works."""
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        """Bring the record of a run up to date; `outcome` "running" while it works.
+
+        Returns True where somebody has asked a running one to stop.
+        """
+        ...
+
+    def ask_to_stop(self, run: int) -> None:
+        """Let the next `save_run` of a running run say that it was asked to stop."""
         ...
 
     def runs(self, limit: int = 10) -> list[Run]:
@@ -476,6 +503,18 @@ class Store(Protocol):
         ...
 
     def totals(self) -> Totals: ...
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
+
+        Args:
+            record: of values that JSON knows.
+        """
+        ...
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        """Latest first."""
+        ...
 
     def close(self) -> None: ...
 

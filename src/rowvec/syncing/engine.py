@@ -34,6 +34,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -61,8 +62,12 @@ from rowvec.syncing.reuse import Reuse
 from rowvec.syncing.writer import Writer
 from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
 
-RECORD_SECONDS = 10.0
+RECORD_SECONDS = 3.0
 """The record of a run that takes longer is brought up to date so often."""
+FIRST_RECORD_SECONDS = 1.0
+"""Soon after the begin, so that whoever looks sees what is done."""
+PACE_SECONDS = 10.0
+"""What the pace of a run is measured over."""
 STOP_SECONDS = 0.2
 WINDOW_TEXTS = 2048
 """Texts that are sorted by length together, so that a batch holds texts of like length."""
@@ -134,7 +139,10 @@ class Engine:
         self._waiting: dict[bytes, list[Change | Part]] = {}
         """Rows and passages by the hash of a text that is being embedded: the first was sent, the others share."""
         self._in_flight = 0
-        self._recorded_at = time.monotonic()
+        began = time.monotonic()
+        self._record_due = began + FIRST_RECORD_SECONDS
+        self._paces: deque[tuple[float, int]] = deque([(began, report.settled)])
+        report.budget = self._bill.limit
 
     def __enter__(self) -> Self:
         return self
@@ -219,10 +227,22 @@ class Engine:
     def tick(self) -> None:
         """After each signal, and while there is none: write what is due, and say how far it is."""
         self.writer.commit_when_due()
-        if time.monotonic() - self._recorded_at >= RECORD_SECONDS:
+        self._measure()
+        if time.monotonic() >= self._record_due:
             self._record()
         if self._progress is not None:
             self._progress(self._report)
+
+    def _measure(self) -> None:
+        """Keep a point a second, and take the pace from the oldest of them."""
+        now, report = time.monotonic(), self._report
+        if now - self._paces[-1][0] >= 1.0:
+            self._paces.append((now, report.settled))
+        while len(self._paces) > 2 and now - self._paces[1][0] >= PACE_SECONDS:
+            self._paces.popleft()
+        began, settled = self._paces[0]
+        if now - began >= 1.0:
+            report.per_second = max(0.0, (report.settled - settled) / (now - began))
 
     @property
     def stop(self) -> threading.Event:
@@ -305,6 +325,7 @@ class Engine:
 
     def _submit(self, chunk: Chunk) -> None:
         self._in_flight += 1
+        self._report.phase = "embedding"
         # What is logged there is about the same run.
         work = partial(_embed, self._embedder, chunk.texts, self._limits, once=chunk.suspect or self._outage.down)
         future = self._pool.submit(copy_context().run, work)
@@ -323,7 +344,7 @@ class Engine:
         self._in_flight -= 1
         chunk, answer = signal.chunk, signal.future.result()
         done = len(answer.vectors) if chunk.changes else 0
-        self._report.texts += done
+        self._report.texts += sum(not isinstance(each, EmbedderError) for each in answer.vectors[:done])
         self._bill.settle(answer)
         begun: dict[int, Divided] = {}
         for change, vector in zip(chunk.changes, answer.vectors, strict=False):
@@ -390,9 +411,12 @@ class Engine:
             problem.add_note(f"What was in hand could not be stored either: {error.message}")
 
     def _record(self) -> None:
-        self._recorded_at = time.monotonic()
+        self._record_due = time.monotonic() + RECORD_SECONDS
         running = self._running
-        patiently(self.abort, self._store.save_run, running.number, running.so_far(self._report), "running")
+        so_far = running.so_far(self._report)
+        if patiently(self.abort, self._store.save_run, running.number, so_far, "running") and not self.stop.is_set():
+            running.tell("Somebody asked this sync to stop: the batches in hand are finished, and it ends.")
+            self.stop.set()
 
 
 def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:

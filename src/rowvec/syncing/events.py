@@ -122,6 +122,8 @@ class Following:
                     for batch in self.events.batches(places, size, follow=follow, stop=self.stop):
                         if batch.read and not self._take(batch):
                             return
+                        if not batch.read:
+                            self.engine.tick()
                         places.update(batch.offsets)
                         heard_at = time.monotonic()
                     return

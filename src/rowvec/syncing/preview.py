@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rowvec.embedders.base import Embedder, PaidEmbedder
+from rowvec.embedders.base import Embedder, KnowsWindow, PaidEmbedder
 from rowvec.embedders.known_languages import SAMPLE, Misfit, misfit
 from rowvec.embedders.pricing import Estimate
 from rowvec.generations.kept_settings import column_changes
@@ -58,6 +58,9 @@ class Preview:
     tokens_counted: bool = True
     """False when `tokens` is extrapolated from the first texts."""
     truncated: int = 0
+    """Texts of which the end would be left out."""
+    cut: list[Key] = field(default_factory=list)
+    """A few keys of these."""
     filled: Counter[str] = field(default_factory=Counter)
     """How many rows have something in each text column."""
     samples: list[Document] = field(default_factory=list)
@@ -81,7 +84,8 @@ class Preview:
             "texts": self.texts, "divided": self.divided, "passages": self.passages,
             "new_passages": self.new_passages, "tokens": self.tokens, "tokens_counted": self.tokens_counted,
             "estimate": self.estimate.as_dict() if self.estimate else None, "seconds": self.seconds,
-            "truncated": self.truncated, "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
+            "truncated": self.truncated, "cut": [_plain(key) for key in self.cut],
+            "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
             "misfit": self.misfit.as_dict() if self.misfit else None,
             "refusal": self.refusal.as_dict() if self.refusal else None,
             "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
@@ -118,6 +122,7 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
         lengths.add(needs.texts(result, page))
     result.texts, result.tokens = lengths.texts, lengths.tokens
     result.truncated += lengths.truncated
+    result.cut = list(dict.fromkeys(result.cut + lengths.cut))[:EXAMPLES]
     result.tokens_counted = lengths.exact
     result.misfit = misfit(pipeline.embedder, pipeline.spec.language, lengths.sample)
     _add_price(result, pipeline, lengths.sample, known=generation is not None)
@@ -192,8 +197,9 @@ class _Needs:
         self._cutter, self._fingerprint = pipeline.cutter(), pipeline.spec.fingerprint
         self._reuse, self._seen = reuse, seen
 
-    def texts(self, result: Preview, page: Page) -> list[str]:
-        """Texts and passages of the page that no former text and no vector of the store covers."""
+    def texts(self, result: Preview, page: Page) -> list[tuple[Key, str]]:
+        """Texts and passages of the page that no former text and no vector of the store covers, each with the key of a
+        row that has it."""
         changes = [change for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED)]
         known = self._reuse.of_texts(list({change.document.text_hash for change in changes}))
         unknown = [
@@ -207,16 +213,20 @@ class _Needs:
         }
         cut = [row for row in rows if row is not None]
         parts = {
-            text_hash: piece.embedded for row in cut for text_hash, piece in zip(row.hashes, row.pieces, strict=True)
+            text_hash: (row.change.document.key, piece.embedded)
+            for row in cut
+            for text_hash, piece in zip(row.hashes, row.pieces, strict=True)
         }
         stored = self._reuse.of_whole(whole.values()) | self._reuse.of_passages(list(parts))
-        new_whole = {text_hash: each.text for text_hash, each in whole.items() if text_hash not in stored}
+        new_whole = {text_hash: (each.key, each.text) for text_hash, each in whole.items() if text_hash not in stored}
         new_parts = {text_hash: text for text_hash, text in parts.items() if self._is_new(text_hash, stored)}
         self._seen.update(whole, parts)
         result.divided += len(cut)
         result.passages += sum(len(row.pieces) for row in cut)
         result.new_passages += len(new_parts)
-        result.truncated += sum(row.cut_off for row in cut)
+        too_long = [row.change.document.key for row in cut if row.cut_off]
+        result.truncated += len(too_long)
+        result.cut += too_long[:EXAMPLES]
         return list((new_whole | new_parts).values())
 
     def _is_new(self, text_hash: bytes, stored: Mapping[bytes, TextVector]) -> bool:
@@ -280,21 +290,31 @@ class _TokenCount:
         self._counted_tokens = 0
         self._counted_truncated = 0
         self.texts = 0
+        self.cut: list[Key] = []
+        """Keys of the first rows whose text is longer than the window."""
         self.sample: list[str] = []
         """Texts that stand for the others."""
 
-    def add(self, texts: Sequence[str]) -> None:
+    def add(self, keyed: Sequence[tuple[Key, str]]) -> None:
+        texts = [text for _, text in keyed]
         self.texts += len(texts)
         self.sample.extend(texts[: SAMPLE - len(self.sample)])
         if not self._embedder.billed:
             texts = texts[: COUNTED_TEXTS - self._counted]
         if not texts:
             return
-        window = self._embedder.fingerprint.max_tokens
         tokens = self._embedder.count_tokens(texts)
         self._counted += len(tokens)
         self._counted_tokens += sum(tokens)
-        self._counted_truncated += sum(window is not None and count >= window for count in tokens)
+        cut = [key for (key, _), fits in zip(keyed, self._fits(texts, tokens), strict=False) if not fits]
+        self._counted_truncated += len(cut)
+        self.cut += cut[: EXAMPLES - len(self.cut)]
+
+    def _fits(self, texts: Sequence[str], tokens: Sequence[int]) -> list[bool]:
+        if isinstance(self._embedder, KnowsWindow):
+            return self._embedder.fits(texts)
+        window = self._embedder.fingerprint.max_tokens
+        return [window is None or count <= window for count in tokens]
 
     @property
     def exact(self) -> bool:

@@ -34,11 +34,16 @@ class Running:
     """Seconds that a service which embeds nothing is waited for."""
     report: Report = field(default_factory=Report)
 
+    def enter(self, phase: str) -> None:
+        self.report.phase = phase
+        if self.progress is not None:
+            self.progress(self.report)
+
     def so_far(self, part: Report) -> Report:
         """The report, with the cost of a pass that is not added to it yet."""
         if part is self.report:
             return part
-        sofar = replace(self.report)
+        sofar = replace(self.report, per_second=part.per_second, budget=part.budget)
         sofar.add_cost(part)
         return sofar
 
@@ -54,6 +59,11 @@ class Bill:
         if budget is not None:
             self._tokens, self._spent = budget.tokens - report.tokens, budget.spent - report.cost
             self._lost = budget.lost - report.cost_lost
+
+    @property
+    def limit(self) -> float | None:
+        """US dollars; None where nothing limits it."""
+        return None if self._budget is None else self._budget.limit
 
     def settle(self, answer: Answer) -> None:
         """Bring the report up to date with an answer, or with what one of no use cost."""
@@ -74,7 +84,10 @@ def recorded(store: Store, running: Running, *, until_stopped: bool = False) -> 
         until_stopped: to be stopped is its usual end.
     """
     try:
-        yield
+        try:
+            yield
+        finally:
+            running.report.phase, running.report.per_second = "", 0.0
     except Interrupted:
         pass  # Something waited for others when the process was asked to stop. What was done before is done.
     except BaseException as error:

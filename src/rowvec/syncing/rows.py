@@ -75,6 +75,7 @@ class Pass:
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
+        self._enter("counting rows")
         refused = self.counted is not None and self.counted.refusal is not None
         reading = cursor.choose(
             self.pipeline, self.generation, self.options, self.at, self.stop,
@@ -82,17 +83,36 @@ class Pass:
         )  # fmt: skip
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
-        self.report.to_compare = reading.rows
+        self.report.to_compare = reading.rows if reading.rows is not None else self._to_compare()
+        self._enter("comparing rows")
         with self.engine, self._reader():
             self._embed()
         if self.stop.is_set():
             return
+        self._enter("deleting what is gone")
         self._delete(reading)
         if self.ended and not self.stop.is_set():
             cursor.keep(
                 self.pipeline, self.generation, reading, self.stop,
                 conflicts=self.report.conflicts, entries=self._entries, more=self.new - self.guard.deleted,
             )  # fmt: skip
+
+    def _enter(self, phase: str) -> None:
+        self.report.phase = phase
+        if self.progress is not None:
+            self.progress(self.report)
+
+    def _to_compare(self) -> int | None:
+        """How many rows are read; None where to count them would take time that nothing else needs."""
+        options = self.options
+        if options.followed or options.retry_failed or _of_part(options):
+            return None
+        named = options.selection
+        if named is not None and not named.ranges:
+            count = len(named.keys)
+        else:
+            count = patiently(self.stop, self.pipeline.source.count, named)
+        return min(count, options.limit) if options.limit else count
 
     def _entries(self) -> int:
         """Rows of the ledger now; counted again only where some may have come or gone."""

@@ -98,6 +98,7 @@ def sync(
                 work.carry_out(offsets, follow=follow, size=batch_events)
                 whole, accounted = from_start, work.accounted
             if whole and not stop.is_set():
+                running.enter("putting the vectors into use")
                 complete(chosen, accept=accept, tell=tell, accounted=accounted)
             running.report.whole = events is not None or options.whole or options.exhaustive
     return running.report
@@ -184,6 +185,8 @@ class _Run:
         try:
             while not self.stop.is_set():
                 self._keep_in_step()
+                if walks:
+                    self.report.phase = "looking at rows again"
                 # Longer with each walk, so that one of them comes to its end however many rows there are.
                 ended = self._pass(self.chosen.pipeline, options, walk, seconds=SLICE_SECONDS * 2**walks)
                 whole = options.after is None
@@ -221,6 +224,7 @@ class _Run:
     def _keep_live(self, kept: Report) -> None:
         live, options = self.chosen.live, replace(self.options, force=False)
         assert live is not None
+        self.report.phase = "keeping the live generation in step"
         try:
             self._pass(live, options, kept)
         except BudgetExceeded:

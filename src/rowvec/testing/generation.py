@@ -13,13 +13,14 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, GenerationStatus, LastWord, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, LastWord, TableSpec, over_half
 from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
 from rowvec.types import (
     Column,
     Document,
+    Evaluated,
     Failure,
     Fingerprint,
     Generation,
@@ -29,6 +30,7 @@ from rowvec.types import (
     PastFailure,
     Ranked,
     Refusal,
+    Repeated,
     Run,
     ScoredPassage,
     Standing,
@@ -114,6 +116,8 @@ class Tables:
     generations: dict[State, Made] = field(default_factory=dict)
     swaps: int = 0
     runs: list[Run] = field(default_factory=list)
+    stops: set[int] = field(default_factory=set)
+    evaluations: list[Evaluated] = field(default_factory=list)
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -314,6 +318,17 @@ class MemoryGeneration:
             divided=sum(record.passages != () for record in records.values()),
             unfit=sum(map(len, self._made.unfit.values())),
         )
+
+    def truncated(self, limit: int) -> list[Key]:
+        records: Mapping[Any, Record] = self._made.records
+        return sorted(key for key, record in records.items() if record.truncated)[:limit]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        by_text: dict[bytes, list[Any]] = {}
+        for key, record in self._made.records.items():
+            by_text.setdefault(record.document.text_hash, []).append(key)
+        groups = sorted((sorted(keys) for keys in by_text.values() if len(keys) > 1), key=len, reverse=True)
+        return [Repeated(len(keys), tuple(keys[:REPEATED_KEYS])) for keys in groups[:limit]]
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         record = self._made.records.get(key)

@@ -81,6 +81,11 @@ class MemorySource:
         cursors: dict[Key, Any] = {key: row[self.cursor] for key, row in self.rows.items()}  # type: ignore[index]
         return [key for key, value in cursors.items() if value is None or value >= since][: limit + 1]
 
+    def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
+        values: list[Any] = [row[self.cursor] for row in self.rows.values() if row[self.cursor] is not None]  # type: ignore[index]
+        low: Any = mark
+        return min(limit, sum(1 for value in values if low < value <= until))
+
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         return {key for key in keys if key in self.rows}
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 from rowvec.errors import GenerationChanged, Locked, StoreError
-from rowvec.stores.base import Ledger, TableSpec, Totals
+from rowvec.stores.base import EVALUATIONS_KEPT, Ledger, TableSpec, Totals
 from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
 from rowvec.testing.generation import Made, MemoryGeneration, Record, Tables
-from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
+from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
 from rowvec.words import problem
 
 
@@ -137,19 +138,28 @@ class MemoryStore:
         finally:
             self.tables.holder = None
 
+    def holder(self) -> str | None:
+        return self.tables.holder
+
     def begin_run(self, pipeline: str) -> int:
         run = len(self.tables.runs) + 1
         self.tables.runs.append(Run(run, pipeline, _now(), None, "running", {}))
         return run
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
         ended = None if outcome == "running" else _now()
         old = self.tables.runs[run - 1]
         self.tables.runs[run - 1] = replace(old, ended_at=ended, outcome=outcome, report=report.as_dict(), error=error)
+        return outcome == "running" and run in self.tables.stops
+
+    def ask_to_stop(self, run: int) -> None:
+        self.tables.stops.add(run)
 
     def runs(self, limit: int = 10) -> list[Run]:
         dead = self.tables.holder is None
-        runs = self.tables.runs[::-1][:limit]
+        stops = self.tables.stops
+        runs = [replace(run, stopping=run.outcome == "running" and run.id in stops) for run in self.tables.runs[::-1]]
+        runs = runs[:limit]
         return [replace(run, outcome="lost") if dead and run.outcome == "running" else run for run in runs]
 
     def totals(self) -> Totals:
@@ -161,6 +171,13 @@ class MemoryStore:
                 count, seconds = outcomes.get(run.outcome, (0, 0.0))
                 outcomes[run.outcome] = count + 1, seconds + (run.ended_at - run.started_at).total_seconds()
         return Totals(len(reports), **sums, outcomes=outcomes)
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        self.tables.evaluations.append(Evaluated(_now(), record))
+        del self.tables.evaluations[:-EVALUATIONS_KEPT]
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        return self.tables.evaluations[::-1][:limit]
 
     def close(self) -> None:
         pass

@@ -16,7 +16,12 @@ from rowvec.serve.settings import ServeSettings
 
 Headers = Mapping[bytes, bytes]
 
-PUBLIC = frozenset({"/", "/docs", "/ui/status", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"})
+PANELS = ("overview", "status", "runs", "eval", "quality")
+"""The pages about the state of pipelines; the first of them is `/ui/`."""
+PUBLIC = frozenset(
+    {"/", "/docs", "/ui", "/ui/", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"}
+    | {f"/ui/{name}" for name in PANELS}
+)
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 TOKENS_OPEN = re.compile(
     r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid|browse)|/similar/.*)?|/pipelines|/events|/mcp",

@@ -8,14 +8,17 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem
+from rowvec.serve.problems import Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
@@ -37,9 +40,18 @@ SECURITY_HEADERS = [
 ]
 
 
+Page = Callable[[Request, int], Response]
+
+
 class Guard:
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics) -> None:
+    """
+    Args:
+        page: answers a person in a browser who asks for an address that needs a key, and which no page is.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, page: Page) -> None:
         self._app = app
+        self._page = page
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.api_keys)
@@ -84,7 +96,9 @@ class Guard:
         try:
             most = self._admit(scope)
         except Problem as refusal:
-            await refusal.response()(scope, receive, send)
+            person = refusal.status_code == 401 and is_person(Request(scope))
+            response = self._page(Request(scope), 401) if person else refusal.response()
+            await response(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
 

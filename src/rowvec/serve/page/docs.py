@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 GROUPS = {"search": "Search", "embeddings": "Embeddings", "tasks": "Background work", "state": "Health and status"}
 PER_PIPELINE = "/pipelines/{name}"
@@ -39,8 +39,15 @@ class Operation:
         return self.method.lower() + self.path.replace("/", "-").replace("{", "").replace("}", "")
 
 
-def described(openapi: Mapping[str, Any]) -> list[tuple[str, list[Operation]]]:
-    """Operations by group. Those of a named pipeline are left out where they only repeat the others."""
+def described(
+    openapi: Mapping[str, Any], *, several: bool = False, keyed: bool = False
+) -> list[tuple[str, list[Operation]]]:
+    """Operations by group. Those of a named pipeline are left out where they only repeat the others.
+
+    Args:
+        several: there is more than one pipeline, so that examples must name one.
+        keyed: the server has an API key, which examples must send.
+    """
     schemas = openapi.get("components", {}).get("schemas", {})
     groups: dict[str, list[Operation]] = {title: [] for title in GROUPS.values()}
     for path, methods in openapi["paths"].items():
@@ -50,11 +57,24 @@ def described(openapi: Mapping[str, Any]) -> list[tuple[str, list[Operation]]]:
             if method in methods:
                 operation = methods[method]
                 title = GROUPS[operation["tags"][0]]
-                groups[title].append(_operation(method, path, operation, schemas))
+                named = several and PER_PIPELINE + path in openapi["paths"]
+                shell = Shell(PER_PIPELINE.replace("{name}", "$PIPELINE") if named else "", keyed)
+                groups[title].append(_operation(method, path, operation, schemas, shell))
     return [(title, operations) for title, operations in groups.items() if operations]
 
 
-def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mapping[str, Any]) -> Operation:
+class Shell(NamedTuple):
+    """What every example for a shell has."""
+
+    prefix: str
+    keyed: bool
+
+    def curl(self, words: str) -> str:
+        key = '-H "Authorization: Bearer $KEY" ' if self.keyed else ""
+        return f"curl -s {key}{words}"
+
+
+def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mapping[str, Any], shell: Shell) -> Operation:
     parameters = [
         Field(each["name"], _kind(each["schema"], schemas), each.get("required", False), each.get("description", ""))
         for each in found.get("parameters", ())
@@ -65,7 +85,7 @@ def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mappin
     answers = [(status, answer["description"]) for status, answer in found["responses"].items()]
     return Operation(
         method.upper(), path, found.get("summary", ""), parameters, fields,
-        _curl(method, path, body, parameters), _reply(found["responses"].get("200", {})), answers,
+        _curl(method, path, body, parameters, shell), _reply(found["responses"].get("200", {})), answers,
     )  # fmt: skip
 
 
@@ -99,14 +119,17 @@ def _kind(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def _curl(method: str, path: str, body: Mapping[str, Any], parameters: list[Field]) -> str | None:
+def _curl(method: str, path: str, body: Mapping[str, Any], parameters: list[Field], shell: Shell) -> str | None:
+    path = shell.prefix + path
+    if method == "post" and not body:
+        return shell.curl(f'-X POST "$URL{path}"')
     if method == "post":
         example = body.get("example") or {
             name: value["examples"][0] for name, value in body.get("properties", {}).items() if value.get("examples")
         }
-        return f"curl -s $URL{path} -H 'Content-Type: application/json' \\\n  -d '{json.dumps(example)}'"
+        return shell.curl(f'"$URL{path}"') + f" -H 'Content-Type: application/json' \\\n  -d '{json.dumps(example)}'"
     query = "?query=brake+pads" if any(each.name == "query" for each in parameters) else ""
-    return f'curl -s "$URL{path.replace("{id}", "4711")}{query}"'
+    return shell.curl(f'"$URL{path.replace("{id}", "4711")}{query}"')
 
 
 def _reply(answer: Mapping[str, Any]) -> str | None:

@@ -1,33 +1,24 @@
-"""The web page: frames without data, which anybody may have, and the status as a fragment behind the key."""
+"""The web page: frames without data, which anybody may have, and what fills them as fragments behind the key."""
 
 from __future__ import annotations
 
-import datetime as dt
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import jinja2
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from rowvec.evaluation.recall import GOOD_RECALL
-from rowvec.pipeline_status import Status
 from rowvec.serve.background import Background
-from rowvec.serve.context import context_of
-from rowvec.serve.page import pictures
+from rowvec.serve.context import Context, context_of
+from rowvec.serve.guard.auth import PANELS
+from rowvec.serve.page import bodies, events
+from rowvec.serve.page.bodies import HERE, templates
 from rowvec.serve.page.docs import described
 from rowvec.serve.service import Service, choose
-from rowvec.types import Failure, Run
 
-HERE = Path(__file__).parent
-RUNS = 24
-FAILURES = 10
-
-templates = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-)  # fmt: skip
+TITLES = {"overview": "Overview", "status": "Status", "runs": "Runs and money", "eval": "Evaluation", "quality": "Data"}
 
 
 def install(app: FastAPI) -> None:
@@ -37,108 +28,81 @@ def install(app: FastAPI) -> None:
     async def search() -> Response:
         return _html("search.html", root="")
 
-    @app.get("/ui/status", include_in_schema=False)
-    async def status() -> Response:
-        return _html("status.html", root="../")
-
     @app.get("/ui/map", include_in_schema=False)
     async def embedding_map() -> Response:
         return _html("map.html", root="../")
 
-    @app.get("/ui/status/body", include_in_schema=False)
-    async def status_body(request: Request, pipeline: str | None = None) -> Response:
-        context = context_of(request)
-        service = choose(context.services, pipeline or next(iter(context.services)))
-        return await context.side_threads.run(_status_body, service, context.background)
-
     @app.get("/docs", include_in_schema=False)
-    async def docs() -> Response:
-        return _html("docs.html", root="", groups=described(app.openapi()), version=app.version)
+    async def docs(request: Request) -> Response:
+        names = list(context_of(request).services)
+        keyed = bool(context_of(request).settings.api_keys)
+        groups = described(app.openapi(), several=len(names) > 1, keyed=keyed)
+        return _html("docs.html", root="", groups=groups, version=app.version, several=len(names) > 1, keyed=keyed)
+
+    @app.get("/favicon.ico", include_in_schema=False)
+    async def icon() -> Response:
+        return FileResponse(HERE / "static" / "icon.svg", media_type="image/svg+xml")
+
+    for name in PANELS:
+        _install_panel(app, name)
+    events.install(app)
 
 
-def _html(template: str, **values: Any) -> Response:
-    return HTMLResponse(templates.get_template(template).render(**values), headers={"Cache-Control": "no-cache"})
+def _install_panel(app: FastAPI, name: str) -> None:
+    """A page about the state of pipelines: its frame, and its body behind the key."""
+
+    async def frame() -> Response:
+        return _html("panel.html", root="../", page=name, title=TITLES[name], body=f"ui/{name}/body")
+
+    async def body(request: Request, pipeline: str | None = None) -> Response:
+        context = context_of(request)
+        return await context.side_threads.run(_body, context, name, pipeline)
+
+    async def elsewhere() -> Response:
+        return RedirectResponse("ui/" if name == PANELS[0] else f"../{name}")
+
+    first = name == PANELS[0]
+    app.add_api_route("/ui/" if first else f"/ui/{name}", frame, include_in_schema=False)
+    app.add_api_route("/ui" if first else f"/ui/{name}/", elsewhere, include_in_schema=False)
+    app.add_api_route(f"/ui/{name}/body", body, include_in_schema=False)
 
 
-def _status_body(service: Service, background: Background) -> Response:
+def _html(template: str, http_status: int = 200, **values: Any) -> Response:
+    return HTMLResponse(
+        templates.get_template(template).render(**values), http_status, headers={"Cache-Control": "no-cache"}
+    )
+
+
+def not_found(request: Request, status: int) -> Response:
+    """For a person in a browser who mistyped an address.
+
+    Args:
+        status: 404; 401 where it was not looked whether the address exists.
+    """
+    depth = request.url.path.count("/") - 1
+    return _html("missing.html", status, root="../" * depth, page="missing", path=request.url.path)
+
+
+def _body(context: Context, name: str, pipeline: str | None) -> Response:
+    services = context.services
+    if name == "overview":
+        values: dict[str, Any] = {"lines": bodies.overview(services.values())}
+    else:
+        service = choose(services, pipeline or next(iter(services)))
+        values = _values(name, service, services) | (_tasks(context.background) if name == "status" else {})
+    return _html(f"{name}_body.html", root="../", **values)
+
+
+def _values(name: str, service: Service, services: Mapping[str, Service]) -> dict[str, Any]:
+    if name == "status":
+        return bodies.status_values(service, service.status())
+    if name == "runs":
+        return bodies.run_values(service)
+    if name == "eval":
+        return bodies.evaluation_values(service) | {"several": len(services) > 1}
+    return bodies.quality_values(service)
+
+
+def _tasks(background: Background) -> dict[str, Any]:
     used = background.used
-    tasks = {"broker": used, "queue": background.look() if used else None}
-    return _html("status_body.html", **body_values(service, service.status()), **tasks)
-
-
-def body_values(service: Service, status: Status) -> dict[str, Any]:
-    """What the template of the status says."""
-    store = service.pipeline.store
-    runs = store.runs(RUNS) if status.runs else []
-    return {
-        "status": status,
-        "dimension": service.pipeline.spec.dimension,
-        "index": status.index,
-        "runs": runs,
-        "failures": status.latest_failures[:FAILURES],
-        "pictures": _pictures(status, runs),
-        "parts": pictures.PARTS,
-        "cache": service.embedder,
-    }
-
-
-def _pictures(status: Status, runs: list[Run]) -> dict[str, Any]:
-    coverage = percent(status.coverage)
-    index = status.index
-    index_bytes = (index.bytes if index else None) or 0
-    sizes = [
-        pictures.Part(f"rows {size(status.bytes - index_bytes)}", max(0, status.bytes - index_bytes), "new"),
-        pictures.Part(f"vector index {size(index_bytes)}", index_bytes, "changed"),
-    ]
-    recall = index.recall if index else None
-    return {
-        "coverage": pictures.ring(status.coverage, coverage, f"Coverage {coverage}"),
-        "recall": None if recall is None else pictures.ring(
-            recall, percent(recall), f"Recall of the index {percent(recall)}", good=GOOD_RECALL
-        ),
-        "sizes": pictures.stripe(sizes, f"{sizes[0].name}, {sizes[1].name}"),
-        "runs": pictures.runs(runs),
-    }  # fmt: skip
-
-
-def percent(fraction: float) -> str:
-    """Never 100 % unless it is: a missing row must show."""
-    shown = int(fraction * 1000) / 10
-    return f"{shown:.0f} %" if shown == int(shown) else f"{shown:.1f} %"
-
-
-def size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def duration(seconds: float) -> str:
-    for unit, length in (("days", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def took(run: Run) -> str:
-    return duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else "–"
-
-
-def ago(moment: dt.datetime) -> str:
-    return duration(max(0.0, (dt.datetime.now(dt.UTC) - moment).total_seconds())) + " ago"
-
-
-def first_line(text: str) -> str:
-    return text.partition("\n")[0]
-
-
-def retry_in(failure: Failure) -> str:
-    left = (failure.next_try - dt.datetime.now(dt.UTC)).total_seconds()
-    return f"in {duration(left)}" if left > 0 else "with the next sync"
-
-
-templates.filters.update(
-    percent=percent, size=size, duration=duration, took=took, ago=ago, first_line=first_line, retry_in=retry_in
-)
+    return {"broker": used, "queue": background.look() if used else None}

@@ -128,6 +128,9 @@ class FilesSource:
     def changed(self, since: CursorValue, limit: int) -> list[Key]:
         return self._rows(fresh=False).changed(_sortable(since), limit + 1)
 
+    def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
+        return self._rows(fresh=False).beyond(_sortable(mark), _sortable(until), limit)
+
     def close(self) -> None:
         self._drop_spool()
 

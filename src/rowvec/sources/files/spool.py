@@ -109,6 +109,12 @@ class Spool:
         with self._guard:
             return [self._key(key) for (key,) in self._database.execute(sql, (since, limit)).fetchall()]
 
+    def beyond(self, mark: int | str, until: int | str, limit: int) -> int:
+        """Rows whose cursor is above `mark` and not above `until`; counted up to `limit`."""
+        sql = "select count(*) from (select 1 from rows where cursor > ? and cursor <= ? limit ?)"
+        with self._guard:
+            return int(self._database.execute(sql, (mark, until, limit)).fetchone()[0])
+
     def close(self) -> None:
         with self._guard:
             self._database.close()

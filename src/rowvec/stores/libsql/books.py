@@ -14,12 +14,13 @@ from typing import Any
 
 from rowvec.stores import base
 from rowvec.stores.base import Totals
+from rowvec.stores.libsql import migrations
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.write import ROWS, chunks, marks, now
 from rowvec.support.stored import json_object
-from rowvec.types import Key, Report, Run, WriteBatch
+from rowvec.types import Evaluated, Key, Report, Run, WriteBatch
 
 _KEYS = 1000
 """Keys in one query."""
@@ -57,11 +58,37 @@ def begin_run(database: Database, target: str, pipeline: str, lease: str | None)
     return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
 
 
-def save_run(database: Database, run: int, report: Report, outcome: str, error: str | None) -> None:
+def save_run(database: Database, run: int, report: Report, outcome: str, error: str | None) -> bool:
     ended = None if outcome == "running" else now()
     record = json.dumps(report.as_dict(), ensure_ascii=False)
     update = "update rowvec_runs set ended_at = ?, outcome = ?, report = ?, error = ? where id = ?"
-    database.transact([Statement(update, (ended, outcome, record, error, run))])
+    forget = Statement("delete from rowvec_stops where run = ? and ? <> 'running'", (run, outcome))
+    database.transact([Statement(update, (ended, outcome, record, error, run)), forget])
+    return outcome == "running" and _is_stopping(database, run)
+
+
+def ask_to_stop(database: Database, run: int) -> None:
+    database.transact([Statement("insert into rowvec_stops (run) values (?) on conflict do nothing", (run,))])
+
+
+def _is_stopping(database: Database, run: int) -> bool:
+    return bool(database.query("select 1 from rowvec_stops where run = ?", (run,)))
+
+
+def save_evaluation(database: Database, target: str, record: Mapping[str, Any]) -> None:
+    said = json.dumps(record, ensure_ascii=False)
+    insert = "insert into rowvec_evaluations (target, made_at, record) values (?, ?, ?)"
+    old = "select id from rowvec_evaluations where target = ? order by id desc limit -1 offset ?"
+    forget = Statement(f"delete from rowvec_evaluations where id in ({old})", (target, base.EVALUATIONS_KEPT))
+    database.transact([Statement(insert, (target, now(), said)), forget])
+
+
+def evaluations(database: Database, target: str, limit: int) -> list[Evaluated]:
+    if not database.exists() or not migrations.has_table(database, "rowvec_evaluations"):
+        return []
+    kept = "select made_at, record from rowvec_evaluations where target = ? order by id desc limit ?"
+    rows = database.query(kept, (target, limit))
+    return [Evaluated(dt.datetime.fromisoformat(made), json_object(record)) for made, record in rows]
 
 
 def latest_runs(database: Database, target: str, lease: Lease, limit: int) -> list[Run]:
@@ -72,6 +99,10 @@ def latest_runs(database: Database, target: str, lease: Lease, limit: int) -> li
         (target, limit),
     )
     alive = lease.live()
+
+    def asked(run: int) -> bool:
+        return migrations.has_table(database, "rowvec_stops") and _is_stopping(database, run)
+
     return [
         Run(
             id=run,
@@ -81,6 +112,7 @@ def latest_runs(database: Database, target: str, lease: Lease, limit: int) -> li
             outcome="lost" if outcome == "running" and (token is None or token != alive) else outcome,
             report=json_object(report),
             error=error,
+            stopping=outcome == "running" and token == alive and asked(run),
         )
         for run, pipeline, started, ended, outcome, report, error, token in rows
     ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
@@ -31,6 +31,7 @@ from rowvec.types import (
     PastFailure,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -219,6 +220,25 @@ class LibsqlGeneration:
             parts, divided = self._database.query(sql)[0]
         index = found[0] if found else None
         return GenerationStatus(rows, failed, stale, truncated, size, parts, divided, unfit, index, f"SQLite {version}")
+
+    def truncated(self, limit: int) -> list[Key]:
+        sql = f"select {self._key} from {self.tables.vectors} where truncated order by {self._key} limit ?"
+        return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, (limit,))]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        table = self.tables.vectors
+        sql = f"""select text_hash, count(*) from {table} where embedding is not null
+                  group by text_hash having count(*) > 1 order by 2 desc, min({self._key}) limit ?"""
+        some = f"select {self._key} from {table} where text_hash = ? order by {self._key} limit ?"
+        return [
+            Repeated(
+                rows,
+                tuple(
+                    key_of(key, self.spec.key_type) for (key,) in self._database.query(some, (text_hash, REPEATED_KEYS))
+                ),
+            )
+            for text_hash, rows in self._database.query(sql, (limit,))
+        ]
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         extra, more = self._condition(where)

@@ -53,6 +53,16 @@ class Lease:
         )
         return found[0][0] if found and not _dead(*found[0][1:]) else None
 
+    def holder(self) -> str | None:
+        """Who holds the lock now, and since when, in words."""
+        if self._database.exists() and self._database.query(_THERE):
+            token = self.live()
+            for holder, since in self._database.query(
+                "select holder, since from rowvec_locks where token = ?", (token,)
+            ):
+                return f"{holder}, since {since[:19]} UTC"
+        return None
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         token = self._acquire()
@@ -90,7 +100,7 @@ class Lease:
         return token
 
     def _dead_token(self) -> str | None:
-        if not self._database.query("select 1 from sqlite_master where name = 'rowvec_locks'"):
+        if not self._database.query(_THERE):
             return None
         found = self._database.query("select token, place, pid from rowvec_locks where target = ?", (self._target,))
         return found[0][0] if found and _dead(*found[0][1:]) else None
@@ -115,6 +125,7 @@ class Lease:
 
 
 _PLACE = place()
+_THERE = "select 1 from sqlite_master where name = 'rowvec_locks'"
 
 
 def _holder() -> str:

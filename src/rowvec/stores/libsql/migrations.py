@@ -91,7 +91,12 @@ def refuse_newer(state: State, location: str) -> None:
 
 
 def has_unfit(database: Database) -> bool:
-    return bool(database.query("select 1 from sqlite_master where name = 'rowvec_unfit'"))
+    return has_table(database, "rowvec_unfit")
+
+
+def has_table(database: Database, name: str) -> bool:
+    """A store that no sync of this version has seen may lack what a later step makes."""
+    return bool(database.query("select 1 from sqlite_master where name = ?", (name,)))
 
 
 def guard(aim: Tables | None = None, token: str | None = None) -> Statement:
@@ -283,10 +288,23 @@ def _keep_texts(database: Database) -> list[Statement]:
     return made
 
 
+ASIDE = (
+    "create table if not exists rowvec_stops (run integer primary key)",
+    """create table if not exists rowvec_evaluations (
+        id integer primary key, target text not null, made_at text not null, record text not null
+    )""",
+)
+
+
+def _listen_and_remember(database: Database) -> list[Statement]:
+    return [Statement(sql) for sql in ASIDE]
+
+
 LATER_TABLES: list[tuple[int, Sequence[str], Callable[[Database], list[Statement]]]] = [
     (IDENTIFIED, (IDENTITY,), _identify),
     (5, guarding.TABLES, _remember_deletions),
     (6, (_UNFIT,), _list_unfit),
+    (9, ASIDE, _listen_and_remember),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -299,5 +317,6 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "triggers of vector indexes that take a vector which is there already", renewed_triggers),
     Migration(8, "the text of each row, beside its vector", _keep_texts),
+    Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -20,7 +20,7 @@ from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.migrations import NO_KEPT_WORDS, OLDER_WORDS
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
+from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
 
 
 class LibsqlStore:
@@ -171,19 +171,32 @@ class LibsqlStore:
     def lock(self) -> AbstractContextManager[None]:
         return self._lease.hold()
 
+    def holder(self) -> str | None:
+        return self._lease.holder()
+
     def begin_run(self, pipeline: str) -> int:
         return books.begin_run(self._database, self._target, pipeline, self._lease.token)
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
         reached(Step.BEFORE_RUN_RECORD)
-        books.save_run(self._database, run, report, outcome, error)
+        asked = books.save_run(self._database, run, report, outcome, error)
         reached(Step.AFTER_RUN_RECORD)
+        return asked
+
+    def ask_to_stop(self, run: int) -> None:
+        books.ask_to_stop(self._database, run)
 
     def runs(self, limit: int = 10) -> list[Run]:
         return books.latest_runs(self._database, self._target, self._lease, limit)
 
     def totals(self) -> Totals:
         return books.totals(self._database, self._target)
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        books.save_evaluation(self._database, self._target, record)
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        return books.evaluations(self._database, self._target, limit)
 
     def close(self) -> None:
         self._database.close()

@@ -27,6 +27,7 @@ from rowvec.support.keys import key_of
 from rowvec.types import (
     ColumnType,
     Document,
+    Evaluated,
     Failure,
     Fingerprint,
     Key,
@@ -367,12 +368,40 @@ def run_mark(connection: Connection, scope: str, run: int) -> str | None:
     return None if found is None else f"{run} {found[0]}"
 
 
-def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> None:
-    connection.execute(
-        "update rowvec.runs set report = %s, outcome = %s, error = %s,"
-        " ended_at = case when %s = 'running' then null else now() end where id = %s",
+def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> bool:
+    found = connection.execute(
+        "update rowvec.runs r set report = %s, outcome = %s, error = %s,"
+        " ended_at = case when %s = 'running' then null else now() end where id = %s"
+        " returning exists (select from rowvec.stops s where s.run = r.id)",
         [Jsonb(report.as_dict()), outcome, error, outcome, run],
-    )
+    ).fetchone()
+    asked = found == (True,)
+    if asked and outcome != "running":
+        connection.execute("delete from rowvec.stops where run = %s", [run])
+    return asked
+
+
+def ask_to_stop(connection: Connection, run: int) -> None:
+    connection.execute("insert into rowvec.stops values (%s) on conflict do nothing", [run])
+
+
+def _is_stopping(connection: Connection, run: int) -> bool:
+    if connection.execute("select to_regclass('rowvec.stops')").fetchone() == (None,):
+        return False  # A store that no sync of this version has seen yet.
+    return connection.execute("select from rowvec.stops where run = %s", [run]).rowcount > 0
+
+
+def save_evaluation(connection: Connection, scope: str, record: Mapping[str, Any]) -> None:
+    connection.execute("insert into rowvec.evaluations (scope, record) values (%s, %s)", [scope, Jsonb(dict(record))])
+    old = "select id from rowvec.evaluations where scope = %s order by id desc offset %s"
+    connection.execute(f"delete from rowvec.evaluations where id in ({old})", [scope, base.EVALUATIONS_KEPT])
+
+
+def evaluations(connection: Connection, scope: str, limit: int) -> list[Evaluated]:
+    if connection.execute("select to_regclass('rowvec.evaluations')").fetchone() == (None,):
+        return []
+    kept = "select made_at, record from rowvec.evaluations where scope = %s order by id desc limit %s"
+    return [Evaluated(*row) for row in connection.execute(kept, [scope, limit]).fetchall()]
 
 
 def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool) -> list[Run]:
@@ -383,7 +412,16 @@ def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool)
         [scope, limit],
     ).fetchall()
     return [
-        Run(number, pipeline, started, ended, "lost" if outcome == "running" and not locked else outcome, report, error)
+        Run(
+            number,
+            pipeline,
+            started,
+            ended,
+            "lost" if outcome == "running" and not locked else outcome,
+            report,
+            error,
+            stopping=outcome == "running" and locked and _is_stopping(connection, number),
+        )
         for number, pipeline, started, ended, outcome, report, error in rows
     ]
 

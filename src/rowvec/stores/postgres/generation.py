@@ -12,7 +12,7 @@ from psycopg import sql
 
 from rowvec.errors import SearchError
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import GenerationStatus, LastWord, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
@@ -48,6 +48,7 @@ from rowvec.types import (
     Key,
     Ranked,
     Refusal,
+    Repeated,
     Standing,
     Stored,
     StoredText,
@@ -232,9 +233,24 @@ class PostgresGeneration:
         def look(connection: Connection) -> GenerationStatus:
             found = books.of_table(connection, self.index.table)
             passages, divided, size = self.beside.sizes(connection)
-            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size)
+            words = self.words.size(connection) if self.words is not None else 0
+            return replace(found, passages=passages, divided=divided, bytes=found.bytes + size + words)
 
         return self._read(look)
+
+    def truncated(self, limit: int) -> list[Key]:
+        statement = sql.SQL("select {key} from {table} where {truncated} order by {key} limit %s").format(
+            key=self._key, **self.names.parts
+        )
+        return [key for (key,) in self._read(lambda c: c.execute(statement, [limit]).fetchall())]
+
+    def repeated(self, limit: int) -> list[Repeated]:
+        statement = sql.SQL(
+            "select count(*), (array_agg({key} order by {key}))[1:%s] from {table} where {embedding} is not null"
+            " group by {text_hash} having count(*) > 1 order by count(*) desc, min({key}::text) limit %s"
+        ).format(key=self._key, **self.names.parts)
+        found = self._read(lambda c: c.execute(statement, [REPEATED_KEYS, limit]).fetchall())
+        return [Repeated(rows, tuple(keys)) for rows, keys in found]
 
     # Search
 

@@ -291,11 +291,30 @@ def _expect_passages(connection: Connection) -> None:
     """
 
 
+ASIDE = """
+create table if not exists rowvec.stops (
+    run bigint primary key
+);
+create table if not exists rowvec.evaluations (
+    id bigint generated always as identity primary key,
+    scope text not null,
+    made_at timestamp with time zone not null default now(),
+    record jsonb not null
+);
+create index if not exists evaluations_scope on rowvec.evaluations (scope, id desc);
+"""
+
+
+def _listen_and_remember(connection: Connection) -> None:
+    connection.execute(ASIDE)
+
+
 LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
     (IDENTIFIED, IDENTITY, _identify),
     (5, guarding.TABLES, _remember_deletions),
     (6, UNFIT, _list_unfit),
     (7, "", _take_long_keys),
+    (9, ASIDE, _listen_and_remember),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -308,5 +327,6 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(6, "a list of the metadata values that are null because they do not fit", _list_unfit),
     Migration(7, "failures of rows with long keys", _take_long_keys),
     Migration(8, "texts and passages beside the rows", _expect_passages),
+    Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

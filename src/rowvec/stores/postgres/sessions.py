@@ -229,7 +229,7 @@ class Sessions:
 
     def holder(self, connection: Connection) -> str | None:
         """Who holds the lock and since when, as far as the role may know that."""
-        found = holders(connection, self._scope, 0)
+        found = [each for each in holders(connection, self._scope, 0) if not of_a_process_that_is_gone(each[1])]
         if not found:
             return None
         _, name, _, since = found[0]
@@ -237,8 +237,7 @@ class Sessions:
 
     def is_held(self, connection: Connection) -> bool:
         """The lock, by a process that is there: the server needs a moment to notice that one was killed."""
-        holder = self.holder(connection)
-        return holder is not None and not of_a_process_that_is_gone(holder)
+        return self.holder(connection) is not None
 
     def refresh(self) -> None:
         """Open readers again: those from before the extension was installed do not know its types."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -27,7 +28,7 @@ from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import POOLER, Sessions
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Fingerprint, Generation, Report, Run, State
+from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
 
 Connection = psycopg.Connection[Any]
 
@@ -201,6 +202,9 @@ class PostgresStore:
     def lock(self, part: str | None = None) -> AbstractContextManager[None]:
         return self._sessions.lock(part)
 
+    def holder(self) -> str | None:
+        return self._read(self._sessions.holder)
+
     # Runs
 
     def begin_run(self, pipeline: str) -> int:
@@ -209,10 +213,14 @@ class PostgresStore:
     def run_mark(self, run: int) -> str | None:
         return self._read(lambda c: books.run_mark(c, self._live.scope, run))
 
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
         reached(Step.BEFORE_RUN_RECORD)
-        self._write(lambda c: books.save_run(c, run, report, outcome, error))
+        asked = self._write(lambda c: books.save_run(c, run, report, outcome, error))
         reached(Step.AFTER_RUN_RECORD)
+        return asked
+
+    def ask_to_stop(self, run: int) -> None:
+        self._write(lambda c: books.ask_to_stop(c, run))
 
     def runs(self, limit: int = 10) -> list[Run]:
         scope, is_held = self._live.scope, self._sessions.is_held
@@ -220,3 +228,9 @@ class PostgresStore:
 
     def totals(self) -> Totals:
         return self._read(lambda c: books.totals(c, self._live.scope))
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        self._write(lambda c: books.save_evaluation(c, self._live.scope, record))
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        return self._read(lambda c: books.evaluations(c, self._live.scope, limit))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import threading
 from dataclasses import replace
 from uuid import UUID
@@ -30,6 +31,7 @@ from rowvec.types import (
     Entry,
     Key,
     PastFailure,
+    Repeated,
     Report,
     Stored,
     Unfit,
@@ -226,6 +228,43 @@ def test_the_lock_is_released_when_the_sync_fails(store: Store) -> None:
         pass
 
 
+def test_who_holds_the_lock_is_said_to_everybody(opened: Opener) -> None:
+    one, two = opened(SPEC), opened(SPEC)
+    assert two.holder() is None
+    with one.lock():
+        assert re.search(r"since \d{4}-\d\d-\d\d", two.holder() or "")
+    assert two.holder() is None
+
+
+def test_a_running_sync_hears_that_it_is_to_stop(opened: Opener) -> None:
+    one, two = opened(SPEC), opened(SPEC)
+    with one.lock():
+        run = one.begin_run("items")
+        assert one.save_run(run, Report(), "running") is False
+        assert two.runs()[0].stopping is False
+        two.ask_to_stop(run)
+        two.ask_to_stop(run)
+        assert two.runs()[0].stopping is True
+        assert one.save_run(run, Report(), "running") is True
+        one.save_run(run, Report(), "interrupted")
+        assert two.runs()[0].stopping is False
+        later = one.begin_run("items")
+        assert one.save_run(later, Report(), "running") is False
+
+
+def test_evaluations_are_kept_latest_first_and_not_for_ever(opened: Opener) -> None:
+    store = opened(SPEC)
+    assert store.evaluations() == []
+    for number in range(base.EVALUATIONS_KEPT + 3):
+        store.save_evaluation({"queries": number, "name": "Größe", "modes": {"hybrid": {"nDCG@10": 0.5}}})
+    found = opened(SPEC).evaluations(2)
+    assert [each.record["queries"] for each in found] == [102, 101]
+    assert len(store.evaluations(1000)) == base.EVALUATIONS_KEPT
+    assert found[0].record["modes"] == {"hybrid": {"nDCG@10": 0.5}}
+    assert found[0].record["name"] == "Größe"
+    assert found[0].made_at >= found[1].made_at
+
+
 def test_a_run_is_recorded_from_beginning_to_end(store: Store) -> None:
     with store.lock():
         run = store.begin_run("items")
@@ -270,6 +309,19 @@ def test_status_counts_rows_failures_and_truncated_texts(store: Store) -> None:
     status = rows(store).status()
     assert (status.rows, status.failures, status.stale, status.truncated) == (2, 2, 0, 1)
     assert status.bytes > 0
+
+
+def test_rows_whose_text_was_cut_are_named(store: Store) -> None:
+    write(store, *(entry(key, f"item {key}", truncated=key % 2 == 1) for key in range(1, 8)))
+    assert rows(store).truncated(3) == [1, 3, 5]
+    assert rows(store).truncated(100) == [1, 3, 5, 7]
+
+
+def test_rows_of_one_text_are_named_together(store: Store) -> None:
+    write(store, *(entry(key, "lamp") for key in range(1, 8)), *(entry(key, "chair") for key in (20, 21)))
+    write(store, entry(30, "table"))
+    assert rows(store).repeated(10) == [Repeated(7, (1, 2, 3, 4, 5)), Repeated(2, (20, 21))]
+    assert rows(store).repeated(1) == [Repeated(7, (1, 2, 3, 4, 5))]
 
 
 def test_status_sums_what_all_runs_cost(store: Store) -> None:

@@ -266,9 +266,9 @@ class KeywordIndex:
         return self._state(conn)[1]
 
     def size(self, conn: Connection) -> int:
-        """Bytes on disk of the three tables with their own indexes."""
+        """Bytes on disk of the three tables with their own indexes; 0 where they are not there."""
         names = [self._name(conn, side) for side in TABLES]
-        query = "select sum(pg_total_relation_size(name::regclass)) from unnest(%s::text[]) as name"
+        query = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) from unnest(%s::text[]) as name"
         return int(_first(conn.execute(query, [names])))
 
     def _scores(self, conn: Connection, query: str, last: LastWord | None = None) -> tuple[Documents, Scores]:

@@ -7,16 +7,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rowvec.documents.text import settings_and_rendering
 from rowvec.generations.lifecycle import course, live_spec
 from rowvec.pipeline import Pipeline
-from rowvec.sources.events.stream import has_table
+from rowvec.pipeline_status.reasons import Reason, reasons
+from rowvec.pipeline_status.verdict import Verdict, verdict
+from rowvec.pipeline_status.waiting import Waiting, waiting
+from rowvec.pipeline_status.work import Work, work
+from rowvec.sources.events.stream import EventStream, has_table
 from rowvec.sources.lazy import opened
-from rowvec.stores.base import Totals, existing
+from rowvec.stores.base import RUNS_KEPT, Ledger, Store, TableSpec, Totals, existing
 from rowvec.stores.index import IndexStatus
+from rowvec.support.stored import moment
 from rowvec.support.tables import Tabular
-from rowvec.types import Failure, Refusal, Run, UnfitValue
+from rowvec.types import Failure, Generation, Refusal, Run, State, UnfitValue
 
 SHOWN_FAILURES = 100
+SHOWN_RUNS = 5
+NESTED = frozenset({"runs", "totals", "index", "refusal", "waiting", "work", "generations", "verdict", "reasons"})
+"""What is no single value, and so no column of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +48,16 @@ class Status(Tabular):
     unfit: int = 0
     """Metadata values that are null because they do not fit their column."""
     bytes: int = 0
+    """Of the live generation, with its texts, passages and indexes."""
+    as_of: dt.datetime | None = None
+    """When the last sync of all rows began: `current` and everything said of rows is true of that moment. None where no
+    such sync has ended."""
+    waiting: Waiting | None = None
+    """Rows that changed since then; None where nothing can tell that without comparing them."""
     lag_seconds: float | None = None
-    """Since when a row is without a current vector, as far as rowvec has seen; None when it has seen none."""
+    """Since when a row may be without a current vector, as far as rowvec has seen; None when it has seen none."""
+    settings_changed: str = ""
+    """What the config says otherwise than the vectors were made; "" where nothing."""
     model: str | None = None
     runs: Sequence[Run] = ()
     totals: Totals = field(default_factory=Totals)
@@ -52,11 +69,31 @@ class Status(Tabular):
     """A deletion that a sync refused; it stands until it is allowed or resolved."""
     latest_failures: Sequence[Failure] = ()
     """At most SHOWN_FAILURES of them."""
+    reasons: Sequence[Reason] = ()
+    """Of all failures."""
+    generations: Sequence[Generation] = ()
+    """The live one, the one being filled and the previous one, as far as they exist."""
+    work: Work | None = None
+    """The sync at work now."""
 
     @property
     def coverage(self) -> float:
         """Between 0 and 1; an empty source is covered."""
         return min(1.0, self.current / self.rows) if self.rows else 1.0
+
+    @property
+    def verdict(self) -> Verdict:
+        return verdict(self)
+
+    @property
+    def building(self) -> Generation | None:
+        """The generation that is being filled beside the live one."""
+        return next((each for each in self.generations if each.state is State.BUILDING), None)
+
+    @property
+    def all_bytes(self) -> int:
+        """Of all generations, as far as the database says."""
+        return self.bytes + sum(each.bytes or 0 for each in self.generations if each.state is not State.LIVE)
 
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "latest_failures"}
@@ -69,16 +106,16 @@ class Status(Tabular):
             "refusal": refusal,
             "totals": self.totals.as_dict(),
             "coverage": self.coverage,
+            "waiting": self.waiting.as_dict() if self.waiting else None,
+            "work": self.work.as_dict() if self.work else None,
+            "reasons": [each.as_dict() for each in self.reasons],
+            "generations": [each.as_dict() for each in self.generations],
+            "all_bytes": self.all_bytes,
+            "verdict": self.verdict.as_dict(),
         }
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        return [
-            {
-                name: value
-                for name, value in self.as_dict().items()
-                if name not in ("runs", "totals", "index", "refusal")
-            }
-        ]
+        return [{name: value for name, value in self.as_dict().items() if name not in NESTED}]
 
     def progress(self) -> dict[str, Any]:
         """Where the work stands, as a script's progress file would say it: times are those of the latest run."""
@@ -114,13 +151,15 @@ def status(pipeline: Pipeline) -> Status:
     rows = source.count() if table else 0
     ledger = store.ledger()
     if not ledger.exists:
-        return Status(pipeline.name, store.location, rows, lag_seconds=0.0 if rows else None)
+        return Status(pipeline.name, store.location, rows)
     live = existing(store, live_spec(pipeline.spec, ledger))
     rows = rows if table else live.count()
     found = live.status()
-    runs = store.runs(5)
+    runs = store.runs(SHOWN_RUNS)
     current = found.rows - found.stale
     failed = live.failures()
+    seen = _as_of(store, runs, events=isinstance(source, EventStream))
+    waits = waiting(pipeline, source, live, rows, runs) if table and seen else None
     return Status(
         pipeline=pipeline.name,
         where=store.location,
@@ -133,7 +172,10 @@ def status(pipeline: Pipeline) -> Status:
         passages=found.passages,
         unfit=found.unfit,
         bytes=found.bytes,
-        lag_seconds=_lag(failed, rows, current, runs),
+        as_of=seen,
+        waiting=waits,
+        lag_seconds=_lag(failed, rows, current, runs, seen if waits is not None and waits.rows else None),
+        settings_changed=_settings_changed(ledger, pipeline.spec),
         model=ledger.fingerprint.model if ledger.fingerprint else None,
         runs=runs,
         totals=store.totals(),
@@ -141,7 +183,37 @@ def status(pipeline: Pipeline) -> Status:
         engine=found.engine,
         refusal=live.refusal(),
         latest_failures=failed[:SHOWN_FAILURES],
+        reasons=reasons(failed),
+        generations=store.generations(pipeline.spec),
+        work=work(runs[0] if runs else None, store.holder()),
     )
+
+
+def _as_of(store: Store, runs: Sequence[Run], *, events: bool) -> dt.datetime | None:
+    """Since when rows may have changed unseen. Whoever follows a table makes several runs a second, so that the last
+    run of all rows may be far back.
+
+    Args:
+        events: change events are followed, and a run may be at work for days.
+    """
+    if events:
+        told = (moment(run.report.get("taken_at")) for run in runs if run.outcome in ("running", "done"))
+        return next((each for each in told if each is not None), None)
+    for limit in (0, 100, RUNS_KEPT):
+        for run in store.runs(limit) if limit else runs:
+            if run.outcome == "done" and run.report.get("whole"):
+                return run.started_at
+    return None
+
+
+def _settings_changed(ledger: Ledger, spec: TableSpec) -> str:
+    if not ledger.filled:
+        return ""
+    if ledger.fingerprint is not None and spec.fingerprint is not None and ledger.fingerprint != spec.fingerprint:
+        return "the model of the config has changed"
+    if settings_and_rendering(ledger.recipe)[0] != settings_and_rendering(spec.recipe)[0]:
+        return "the text settings have changed"
+    return ""
 
 
 def failures(pipeline: Pipeline, limit: int | None = None) -> list[Failure]:
@@ -156,9 +228,15 @@ def unfit(pipeline: Pipeline, limit: int | None = None) -> list[UnfitValue]:
     return [] if rows is None else rows.unfit(limit=limit)
 
 
-def _lag(failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run]) -> float | None:
-    """A row has been without a current vector since it failed first, or at most since the last whole run."""
-    since = [failure.failed_at for failure in failures]
+def _lag(
+    failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run], behind: dt.datetime | None
+) -> float | None:
+    """A row has been without a current vector since it failed first, or at most since the last whole run.
+
+    Args:
+        behind: rows have changed since then.
+    """
+    since = [failure.failed_at for failure in failures] + ([behind] if behind is not None else [])
     if current < rows:
         since.extend(run.started_at for run in runs[:1])
     return (dt.datetime.now(dt.UTC) - min(since)).total_seconds() if since else None

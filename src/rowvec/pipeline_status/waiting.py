@@ -1,0 +1,86 @@
+"""How many rows changed since the last sync, where something can tell without reading all of them.
+
+A cursor column tells of rows that were changed or added. The number of rows tells of those that came or went. Neither
+tells of everything, so "nothing waits" is said of a cursor alone, and everything else is true as of the last sync.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from rowvec.errors import ConfigError, SourceError
+from rowvec.generations.watermark import STREAM, Watermark
+from rowvec.pipeline import Pipeline
+from rowvec.sources.base import Incremental, Source
+from rowvec.sources.cursor_values import is_below, not_after
+from rowvec.stores.base import GenerationHandle
+from rowvec.types import Run
+
+MOST = 10_000
+"""Rows that are counted at most: the question must stay cheap for a source in use."""
+NUMBER = "the number of rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Rows of the source that the next sync is going to find changed."""
+
+    rows: int
+    by: str
+    """What tells: the cursor column, or `NUMBER`."""
+    at_least: bool = False
+    """There may be more of them."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+def waiting(
+    pipeline: Pipeline, source: Source, live: GenerationHandle, rows: int, runs: Sequence[Run]
+) -> Waiting | None:
+    """
+    Args:
+        source: that of the pipeline, opened.
+        rows: how many it holds now.
+        runs: latest first.
+
+    Returns:
+        None where nothing can tell.
+    """
+    if isinstance(source, Incremental) and source.cursor is not None:
+        mark = Watermark.decoded(live.offsets().get(STREAM, ""))
+        # What is wrong with the cursor is for a sync to say.
+        with suppress(SourceError, ConfigError):
+            return None if mark is None else _by_cursor(source, mark, rows, gone=not pipeline.keep_missing)
+        return None
+    before = _rows_then(runs)
+    if before is None or before == rows or (rows < before and pipeline.keep_missing):
+        return None
+    return Waiting(abs(rows - before), NUMBER, at_least=True)
+
+
+def _by_cursor(source: Incremental, mark: Watermark, rows: int, *, gone: bool) -> Waiting:
+    assert source.cursor is not None
+    newest, changed = source.newest(), 0
+    if newest is not None and is_below(mark.highest, newest):
+        # A row stamped in the future would wait for ever.
+        until = not_after(newest, dt.datetime.now(dt.UTC))
+        changed = source.beyond(mark.highest, until, MOST)
+    added = rows - mark.rows if mark.rows is not None else 0
+    if added < 0 and gone:
+        return Waiting(changed - added, source.cursor, at_least=changed >= MOST)
+    # A row may come without a value in the cursor.
+    return Waiting(max(changed, added), source.cursor, at_least=changed >= MOST or added > changed)
+
+
+def _rows_then(runs: Sequence[Run]) -> int | None:
+    """How many rows the latest run saw, where it compared all of them to the end."""
+    latest = next((run for run in runs if run.outcome != "running"), None)
+    if latest is None or latest.outcome != "done":
+        return None
+    report = latest.report
+    return int(report.get("read", 0)) if report.get("whole") and not report.get("incremental") else None

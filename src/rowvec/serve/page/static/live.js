@@ -1,0 +1,138 @@
+// A page about the state of pipelines: a fragment made by the server, and what happens meanwhile as events.
+
+import { ask, choosePipeline, notify } from "./common.js";
+import { children, parsed } from "./patch.js";
+
+const AGAIN = 3000;
+const place = document.getElementById("live");
+const aged = document.getElementById("aged");
+const all = place.dataset.body === "ui/overview/body";
+let pipeline, seen, stream;
+
+const address = (path) => (all ? path : `${path}?${new URLSearchParams({ pipeline: pipeline.name })}`);
+
+async function refresh() {
+  if (document.hidden) return;
+  try {
+    const text = await (await ask(address(place.dataset.body))).text();
+    children(place, parsed(text));
+    title();
+    seen = Date.now();
+    notify(null);
+  } catch (error) {
+    notify(error);
+    if (!seen) place.querySelector(".summary")?.remove();
+  } finally {
+    place.setAttribute("aria-busy", "false");
+    // Spoken once; what comes after is for the eye.
+    place.removeAttribute("aria-live");
+    age();
+  }
+}
+
+function title() {
+  const heading = place.querySelector("h1")?.textContent;
+  const verdict = place.querySelector(".verdict")?.textContent;
+  document.title = [heading, all ? null : verdict?.split(",")[0], "rowvec"].filter(Boolean).join(" · ");
+}
+
+// Figures that cannot be renewed say of when they are.
+function age() {
+  const notice = document.getElementById("notice");
+  aged.hidden = !seen || notice.hidden;
+  if (!aged.hidden) aged.textContent = `These figures are as of ${new Date(seen).toLocaleTimeString()}.`;
+}
+
+function happened(name, data) {
+  if (name === "look") refresh();
+  if (name !== "work") return;
+  const spot = place.querySelector(`.work-place[data-pipeline="${CSS.escape(data.pipeline)}"]`);
+  if (spot) children(spot, parsed(data.html));
+}
+
+async function read(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let waiting = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const events = (waiting + value).split("\n\n");
+    waiting = events.pop();
+    for (const event of events) {
+      const [, name] = event.match(/^event: (.*)$/m) ?? [];
+      const [, data] = event.match(/^data: (.*)$/m) ?? [];
+      if (name && data) happened(name, JSON.parse(data));
+    }
+  }
+}
+
+// While the page is seen; when the server goes away it is asked for until it is back.
+async function follow() {
+  stream?.abort();
+  const mine = (stream = new AbortController());
+  while (!document.hidden && stream === mine) {
+    try {
+      await read(await ask(address("ui/events"), { signal: mine.signal }));
+    } catch (error) {
+      if (stream !== mine) return;
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+    if (stream === mine) await refresh();
+  }
+}
+
+// A click on a button that asks the server to do something.
+place.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-post]");
+  if (!button) return;
+  button.disabled = true;
+  try {
+    await ask(button.dataset.post, { method: "POST" });
+    button.textContent = button.dataset.done;
+    notify(null);
+  } catch (error) {
+    notify(error);
+    button.disabled = false;
+  }
+});
+
+// A link to a run opens it.
+function openTarget() {
+  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (target && place.contains(target)) {
+    target.open = true;
+    target.scrollIntoView();
+    target.querySelector("summary")?.focus();
+  }
+}
+
+async function start() {
+  const chosen = (one) => {
+    pipeline = one;
+    seen = undefined;
+    refresh();
+    follow();
+  };
+  try {
+    pipeline = await choosePipeline((one) => {
+      history.pushState(null, "", `?${new URLSearchParams({ pipeline: one.name })}`);
+      chosen(one);
+    }, chosen);
+  } catch (error) {
+    notify(error);
+    setTimeout(start, AGAIN);
+    return;
+  }
+  if (all) document.getElementById("pipeline").closest("label").hidden = true;
+  await refresh();
+  openTarget();
+  follow();
+  window.addEventListener("hashchange", openTarget);
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return stream?.abort();
+    refresh();
+    follow();
+  });
+}
+
+start();
