@@ -41,15 +41,19 @@ WORDS = st.text("abcñß語", min_size=3, max_size=12)
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.sets(WORDS, max_size=30), WORDS)
-def test_near_words_are_those_of_few_edits(words: set[str], asked: str) -> None:
+@given(st.sets(WORDS, max_size=30), WORDS, st.sampled_from([1, 2]))
+def test_near_words_are_those_of_few_edits(words: set[str], asked: str, most: int) -> None:
     plain = {word: word.replace("ñ", "n").replace("ß", "ss") for word in [*words, asked]}
-    most = edits_of(asked)
     wanted = {each: edits(plain[asked], plain[each]) for each in words}
     half = sorted(words)[::2]
     vocabulary = Vocabulary(half)
     vocabulary.add(words)
-    assert vocabulary.near(asked) == {each: count for each, count in wanted.items() if 0 < count <= most}
+    assert vocabulary.near(asked, most) == {each: count for each, count in wanted.items() if 0 < count <= most}
+
+
+@pytest.mark.parametrize(("word", "most"), [("abcd", 0), ("abcde", 1), ("abcdefgh", 1), ("abcdefghi", 2), ("straß", 1)])
+def test_edits_by_length(word: str, most: int) -> None:
+    assert edits_of(word) == most
 
 
 def test_words_that_begin_so() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rowvec.embedders.base import Embedder, knows
@@ -153,27 +153,21 @@ class Speller:
         self._held.update(dict.fromkeys(set(unsure).difference(unknown), now))
         return unknown
 
-    def _meant(self, unknown: Iterable[str]) -> dict[str, str]:
-        near = {word: _nearest(self._words.all.near(word)) for word in unknown}
-        held = self._rows.holding(list({each for its in near.values() for each in its}))
-        # A stop word says nothing about a row: it comes last among equals.
-        held |= {each: 0 for its in near.values() for each in its if not self._analyzer.query(each)}
-        chosen = {word: _best(its, held) for word, its in near.items()}
-        return {word: best for word, best in chosen.items() if best is not None}
-
-
-def _nearest(edits: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(edits.items(), key=lambda each: (each[1], each[0]))[:MOST_NEAR])
-
-
-def _best(edits: Mapping[str, int], held: Mapping[str, int]) -> str | None:
-    """
-    Args:
-        held: how many rows hold each word.
-    """
-    return min(
-        (each for each in edits if each in held), key=lambda each: (edits[each], -held[each], each), default=None
-    )
+    def _meant(self, unknown: Sequence[str]) -> dict[str, str]:
+        """What each of these words may be a typo of. Two edits are looked at only where one finds nothing."""
+        chosen: dict[str, str] = {}
+        for edits in (1, 2):
+            asked = [word for word in unknown if word not in chosen and edits_of(word) >= edits]
+            near = {word: sorted(self._words.all.near(word, edits))[:MOST_NEAR] for word in asked}
+            found = list({each for its in near.values() for each in its})
+            held = self._rows.holding(found) if found else {}
+            # A stop word says nothing about a row: it comes last among equals.
+            held |= {each: 0 for each in found if not self._analyzer.query(each)}
+            for word, its in near.items():
+                best = min((each for each in its if each in held), key=lambda each: (-held[each], each), default=None)
+                if best is not None:
+                    chosen[word] = best
+        return chosen
 
 
 def _replaced(query: str, asked: Iterable[Word], meant: Mapping[str, str]) -> str:

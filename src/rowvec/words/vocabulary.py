@@ -72,12 +72,10 @@ class Vocabulary:
         self._all |= new
         self._sorted = None
 
-    def near(self, word: str) -> dict[str, int]:
-        """The words that `word` may be a typo of, each with its edits: insertion, deletion, replacement of a letter,
-        exchange of two neighbours. Diacritics are none."""
-        plain, most = folded(word), edits_of(word)
-        if not most:
-            return {}
+    def near(self, word: str, most: int) -> dict[str, int]:
+        """The words that are 1 to `most` edits from another, each with its edits: insertion, deletion, replacement of
+        a letter, exchange of two neighbours. Diacritics are none."""
+        plain = folded(word)
         letters = _letters_of([plain])
         (bits,) = _bits(letters)
         found: dict[str, int] = {}

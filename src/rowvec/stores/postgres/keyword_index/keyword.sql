@@ -125,12 +125,21 @@ select ''::text, p.entries, state.* from state, {postings} p
 where p.word in (select word from begun union select unnest(%(others)s::text[]))
 
 -- name: holding
--- Of each word how many entries it has, and whether one of those that are looked at is alive.
-select p.word, (sum(length(p.entries)) / 8)::bigint, bool_or(exists (
-    select from generate_series(0, least(length(p.entries) / 8, %(looked_at)s) - 1) as n
-    join {documents} d on d.document = ('x' || encode(substring(p.entries from n * 8 + 1 for 4), 'hex'))::bit(32)::integer
-))
-from {postings} p where p.word = any(%(words)s::text[]) group by p.word
+-- Of each word how many entries it has, and whether one of those that are looked at is alive. `offset 0` as in `hits`.
+select asked.word, counted.entries, exists (
+    select from {postings} p
+    cross join lateral generate_series(0, least(length(p.entries) / 8, %(looked_at)s) - 1) as n
+    cross join lateral (
+        select from {documents} d
+        where d.document = ('x' || encode(substring(p.entries from n * 8 + 1 for 4), 'hex'))::bit(32)::integer offset 0
+    ) as alive
+    where p.word = asked.word
+)
+from unnest(%(words)s::text[]) as asked (word)
+cross join lateral (
+    select (sum(length(entries)) / 8)::bigint as entries from {postings} p where p.word = asked.word
+) as counted
+where counted.entries > 0
 
 -- name: segments
 select array_agg(segment) from {segments}
