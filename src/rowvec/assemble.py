@@ -193,7 +193,13 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
 
 
 def build_ranking(declared: PipelineConfig) -> Ranking:
-    """Raises ConfigError when it names a column that is not metadata."""
+    """Raises ConfigError when it names a column that is not metadata, or words of rows that have no keyword index."""
+    if declared.search.keeps_words and declared.store.language is None:
+        setting = "typos" if declared.search.typos else "prefix"
+        raise ConfigError(
+            f"Pipeline {declared.name!r}, search.{setting}: the store has no keyword index, which says what rows hold.",
+            hint='Set store.language, such as "english" or "simple", or leave the setting out.',
+        )
     ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "typos", "prefix"}))
     ranking.check(declared.store.metadata)
     return ranking

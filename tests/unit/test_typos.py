@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rowvec.assemble import build_ranking
+from rowvec.config import load
 from rowvec.embedders.base import knows
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.model_files import MINILM
-from rowvec.errors import EmbedderError, SearchError
+from rowvec.errors import ConfigError, EmbedderError, SearchError
 from rowvec.filters import Compare, Op, bind
 from rowvec.searcher import Searcher, spelling
 from rowvec.serve.query_cache import CachedQueries
@@ -259,6 +261,22 @@ def test_an_empty_table_and_one_whose_words_are_not_kept_yet() -> None:
     searcher = rows.searcher(typos=True, prefix=True)
     assert searcher.search("keybaord", mode="keyword").corrected is None
     assert [hit.key for hit in searcher.search("keyb", mode="keyword").hits] == [1, 2]
+
+
+@pytest.mark.parametrize("setting", ["typos", "prefix"])
+def test_without_a_keyword_index_the_config_is_refused(tmp_path: Path, setting: str) -> None:
+    written = tmp_path / "rowvec.toml"
+    text = f"""
+[pipelines.items]
+source = {{ kind = "sql", url = "sqlite:///shop.db", table = "items", key = "id" }}
+store = {{ kind = "libsql", url = "vectors.db", language = "LANGUAGE" }}
+search = {{ {setting} = true }}
+"""
+    written.write_text(text.replace("LANGUAGE", ""))
+    with pytest.raises(ConfigError, match=rf"search\.{setting}: the store has no keyword index"):
+        build_ranking(load(written).pipeline("items"))
+    written.write_text(text.replace("LANGUAGE", "simple"))
+    build_ranking(load(written).pipeline("items"))
 
 
 @pytest.mark.parametrize("setting", ["typos", "prefix"])

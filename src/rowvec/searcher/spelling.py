@@ -79,7 +79,6 @@ class Speller:
     def __init__(self, rows: RowsHandle, embedder: Embedder) -> None:
         self._rows = rows
         self._embedder = embedder
-        self._analyzer = analyzer(rows.spec.language or PLAIN)
         self._words = _RowWords()
         self._held: dict[str, float] = {}
 
@@ -88,6 +87,9 @@ class Speller:
         limited = Speller(rows, self._embedder)
         limited._words = self._words
         return limited
+
+    def _is_stop_word(self, word: str) -> bool:
+        return not analyzer(self._rows.spec.language or PLAIN).query(word)
 
     def read(self, query: str, *, typos: bool, prefix: bool, by_meaning: bool = True) -> Reading:
         """
@@ -147,7 +149,7 @@ class Speller:
         now = time.monotonic()
         unsure = [word for word in words if now - self._held.get(word, -HELD_SECONDS) >= HELD_SECONDS]
         held = self._rows.holding(unsure) if unsure else {}
-        unknown = [word for word in unsure if word not in held and self._analyzer.query(word)]
+        unknown = [word for word in unsure if word not in held and not self._is_stop_word(word)]
         if len(self._held) > REMEMBERED:
             self._held = {}
         self._held.update(dict.fromkeys(set(unsure).difference(unknown), now))
@@ -162,7 +164,7 @@ class Speller:
             found = list({each for its in near.values() for each in its})
             held = self._rows.holding(found) if found else {}
             # A stop word says nothing about a row: it comes last among equals.
-            held |= {each: 0 for each in found if not self._analyzer.query(each)}
+            held |= {each: 0 for each in found if self._is_stop_word(each)}
             for word, its in near.items():
                 best = min((each for each in its if each in held), key=lambda each: (-held[each], each), default=None)
                 if best is not None:
