@@ -22,6 +22,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.testing.contract.samples import EMBEDDER, SPEC, entry
 from rowvec.types import Vector, WriteBatch
+from rowvec.words.tokens import Kind, parts_of
 from rowvec.words.vocabulary import Vocabulary, edits_of
 from rowvec.words.written import NewWords, last_of, words_of
 
@@ -73,6 +74,13 @@ def test_a_word_is_new_until_it_is_kept() -> None:
     assert words.of(["yellow"]) == ["yellow"]
     words.confirm(["yellow"])
     assert words.of(["yellow lamp"]) == []
+
+
+@settings(deadline=None)
+@given(st.text("abCé1.,:'-+#@/~_& ", max_size=12))
+def test_kept_words_are_those_of_the_keyword_index(text: str) -> None:
+    wanted = {part.text for piece in text.split() for part in parts_of(piece) if part.kind is Kind.WORD}
+    assert set(NewWords().of([text])) == {word for word in wanted if len(word) >= 3}
 
 
 @pytest.mark.parametrize(
