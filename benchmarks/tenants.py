@@ -44,6 +44,7 @@ WAYS = {
     "key, no filter": (KEY, None),
     "key, tenant by hand": (KEY, {"tenant_id": 1}),
     "token of a tenant": (rowvec.token({"bench": {"tenant_id": 1}}, api_key=KEY), None),
+    "token of every row": (rowvec.token({"bench": {}}, api_key=KEY), None),
     "key, account by hand": (KEY, {"account_id": 7}),
     "token of an account": (rowvec.token({"bench": {"account_id": 7}}, api_key=KEY), None),
 }
@@ -83,6 +84,7 @@ def measured(mode: str, plain: int, logging: int, requests: int) -> dict[str, An
         **{name: quantiles(found) for name, found in times.items()},
         "token / by hand, tenant": ratio("token of a tenant", "key, tenant by hand"),
         "token / by hand, account": ratio("token of an account", "key, account by hand"),
+        "token of every row / no token": ratio("token of every row", "key, no filter"),
         "token of a tenant / no filter": ratio("token of a tenant", "key, no filter"),
         "logged / not logged": ratio(LOGGED, "token of a tenant"),
     }

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from rowvec import backends
 from rowvec.config import (
     Config,
     LibsqlStoreConfig,
@@ -142,7 +143,7 @@ def _assembled(
         ),
         passages=passages,
         gate=_gate(declared),
-        reranker=build_reranker(declared),
+        reranker=build_reranker(declared, store),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
     )
@@ -205,23 +206,17 @@ def build_ranking(declared: PipelineConfig) -> Ranking:
     return ranking
 
 
-def build_reranker(declared: PipelineConfig) -> Reranker | None:
-    """None where searches keep their own order. Raises ConfigError for a key or a proxy that cannot work."""
-    chosen = declared.search.rerank
-    if chosen is None:
-        return None
-    from rowvec.rerankers.pricing import RerankPrice
-    from rowvec.rerankers.service import ServiceReranker
+def build_reranker(declared: PipelineConfig, store: Store | None = None) -> Reranker | None:
+    """None where searches keep their own order. No model is loaded.
 
-    assert chosen.url is not None
-    return ServiceReranker(
-        chosen.kind, chosen.url, chosen.model,
-        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
-        key_env=chosen.key_variable or "search.rerank.api_key", needs_key=chosen.key_variable is not None,
-        top=chosen.top, weight=chosen.weight, timeout=chosen.timeout,
-        price=RerankPrice(chosen.price_per_million or 0.0, chosen.price_per_search or 0.0),
-        budget=Budget(chosen.max_cost),
-    )  # fmt: skip
+    Args:
+        store: keeps what searches spend.
+
+    Raises:
+        ConfigError: a key or a proxy that cannot work.
+    """
+    chosen = declared.search.rerank
+    return None if chosen is None else backends.reranker(chosen, store)
 
 
 def build_store(

@@ -89,7 +89,7 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
-        reranker=build_reranker(declared),
+        reranker=build_reranker(declared, store),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
 
 from rowvec.config.kinds import Building, Kind
 from rowvec.config.models import (
@@ -18,6 +20,7 @@ from rowvec.config.models import (
     PostgresStoreConfig,
     SentenceTransformersEmbedderConfig,
 )
+from rowvec.config.rerank import RerankConfig
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget, price_of
@@ -25,6 +28,10 @@ from rowvec.filters import parse
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store
 from rowvec.types import Column, ColumnType
+
+if TYPE_CHECKING:
+    from rowvec.rerankers.base import Reranker
+    from rowvec.rerankers.local import ScoresPairs
 
 
 def _sql(chosen: SqlSourceConfig, to: Building) -> Source:
@@ -158,3 +165,39 @@ SENTENCE_TRANSFORMERS = Kind(SentenceTransformersEmbedderConfig, _sentence_trans
 OPENAI = Kind(OpenAIEmbedderConfig, _openai)
 POSTGRES = Kind(PostgresStoreConfig, _postgres, _owned_by_postgres)
 LIBSQL = Kind(LibsqlStoreConfig, _libsql)
+
+
+def reranker(chosen: RerankConfig, store: Store | None = None) -> Reranker:
+    """What puts the best hits of searches into a better order; no model is loaded, and nobody is asked.
+
+    Args:
+        store: keeps what searches spend on a service that has a price.
+
+    Raises:
+        ConfigError: a key or a proxy that cannot work.
+    """
+    if chosen.kind == "local":
+        from rowvec.rerankers.local import LocalReranker
+
+        assert chosen.model is not None
+        load = partial(_cross_encoder, chosen.model, chosen.precision or "float32")
+        return LocalReranker(load, chosen.model, top=chosen.top, weight=chosen.weight, timeout=chosen.timeout)
+    from rowvec.rerankers.keeping import KeptSpending
+    from rowvec.rerankers.pricing import RerankPrice
+    from rowvec.rerankers.service import ServiceReranker
+
+    assert chosen.url is not None
+    price = RerankPrice(chosen.price_per_million or 0.0, chosen.price_per_search or 0.0)
+    made = ServiceReranker(
+        chosen.kind, chosen.url, chosen.model,
+        api_key=chosen.api_key.get_secret_value() if chosen.api_key else None,
+        key_env=chosen.key_variable or "search.rerank.api_key", needs_key=chosen.key_variable is not None,
+        top=chosen.top, weight=chosen.weight, timeout=chosen.timeout, price=price, budget=Budget(chosen.max_cost),
+    )  # fmt: skip
+    return made if store is None or price == RerankPrice() else KeptSpending(made, store.spend)
+
+
+def _cross_encoder(model: str, precision: str) -> ScoresPairs:
+    from rowvec.embedders.local.cross_encoder import CrossEncoder
+
+    return CrossEncoder(model, precision=precision)

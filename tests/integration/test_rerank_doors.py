@@ -121,7 +121,7 @@ def test_the_commands_carry_it(
     assert "reranked" not in json.loads(searched(QUERY, False))
     assert "rerank" in searched(QUERY, None, as_json=False).split("\n")[0]
     server.script.append(Fault.ERROR)
-    assert "The reranker gave no answer" in searched("oil", None, as_json=False)
+    assert "status 500: internal error. This is the order without it." in searched("oil", None, as_json=False)
     (tmp_path / "queries.csv").write_text(f"id,query\nq,{QUERY}\nr,timing belt\n")
     (tmp_path / "judged.csv").write_text("query_id,key,rating\nq,60,1\nr,60,1\n")
     server.script.extend([Fault.ERROR] * 2)
@@ -129,7 +129,7 @@ def test_the_commands_carry_it(
     def measured(rerank: bool | None) -> tuple[float, str]:
         evaluate.evaluate(
             None, None, tmp_path / "queries.csv", tmp_path / "judged.csv", modes=["keyword"], measures=["MRR@10"],
-            condensed=False, rerank=rerank, as_json=True,
+            condensed=False, rerank=rerank, worst=5, run_file=None, as_json=True,
         )  # fmt: skip
         told = capsys.readouterr()
         return json.loads(told.out)["keyword"]["means"]["MRR@10"], told.err
@@ -137,5 +137,8 @@ def test_the_commands_carry_it(
     failed, said = measured(None)
     plain, quiet = measured(False)
     assert failed == plain
-    assert "Of 2 searches, 2 kept the order without the reranker." in said and "kept the order" not in quiet
+    assert (
+        "Of 2 searches, 2 kept the order without the reranker. The reranker refused with status 500" in said
+        and "kept the order" not in quiet
+    )
     assert "The reranker billed $0.0" in said

@@ -250,10 +250,10 @@ def test_a_new_generation_gets_the_kind_of_index_that_the_live_one_has(opened: O
     before = opened(rows=300)
     sync(before)
     rows_of(before).index.build(FIRST_BITS)
-    sync(opened(rows=300, dimension=256))
-    assert spec_of(index_of(before)) == FIRST_BITS
-    sync(opened(rows=300, dimension=64))
-    assert spec_of(index_of(before)) == BIT, "there are no hundred numbers"
+    for dimension, expected in ((256, FIRST_BITS), (64, BIT)):  # Of 64 numbers there are no first hundred.
+        after = opened(rows=300, dimension=dimension)
+        sync(after)
+        assert spec_of(index_of(after)) == expected
 
 
 def test_repeated_texts_are_left_out_of_it_too(opened: Open) -> None:

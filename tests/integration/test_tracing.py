@@ -170,7 +170,7 @@ def test_tries_of_one_call_are_one_span(spans: InMemorySpanExporter) -> None:
 def test_a_reranker_is_called_under_its_search(spans: InMemorySpanExporter) -> None:
     with RerankServer(lambda query, text: 1.0) as server, span("outside"):
         reranker = ServiceReranker("cohere", server.url("cohere"), "m", api_key=RERANK_KEY, timeout=20.0)
-        assert reranker.scores("brake", ["one", "two"]) == [1.0, 1.0]
+        assert reranker.scores("brake", ["one", "two"]).scores == [1.0, 1.0]
         reranker.close()
     call = named(spans, "rerank")
     assert parent(spans, call) == "outside"

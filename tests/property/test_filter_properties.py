@@ -30,6 +30,7 @@ from rowvec.filters import (
     from_json,
     matches,
     parse,
+    paths,
     render,
     to_json,
 )
@@ -44,7 +45,7 @@ NAMES = TEXT | st.sampled_from(["price", "AND", "not", '"', "lt", "a b", "true"]
 SCALARS = st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXT
 CONDITIONS = (
     st.builds(
-        Compare, NAMES, st.sampled_from([Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE, Op.CONTAINS, Op.LIKE]), SCALARS
+        Compare, NAMES, st.sampled_from([op for op in Op if op not in (Op.IN, Op.BETWEEN, Op.IS_NULL)]), SCALARS
     )
     | st.builds(Compare, NAMES, st.just(Op.IN), st.lists(SCALARS, max_size=3).map(tuple))
     | st.builds(Compare, NAMES, st.just(Op.BETWEEN), st.tuples(SCALARS, SCALARS))
@@ -99,6 +100,7 @@ def test_any_json_is_a_filter_within_the_limits_or_a_search_error(value: Any) ->
 
 # Meaning: one row of every type, in every database
 
+KEYS = ["a", "a.b", '"', '""', 'a"b', "1", "-1", "0", "é😀", "\\", "\n", "$", "[0]", "a b", "%s", "?", "#-1", "\x7f"]
 LETTERS = st.text(st.sampled_from(list("aAbIiжЖßſKkσς%_*?[]^-\\'. 1")), max_size=4)
 MOMENTS = st.datetimes(dt.datetime(2, 1, 1), dt.datetime(9998, 1, 1), timezones=st.just(dt.UTC))
 VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
@@ -116,7 +118,10 @@ VALUES: Mapping[ColumnType, st.SearchStrategy[Any]] = {
     ),
     ColumnType.UUID: st.uuids() | st.uuids().map(lambda found: type(found)(int=found.int % 3)),
     ColumnType.JSON: st.sampled_from([1, "a", True, {"a": 1}, {"a": "a"}, [1, "a"], [True, 0.1], [[1]], ["b"], []])
-    | st.sampled_from([{"a": {"b": True}}, {"a": {"b": 10**15}}, {"a": [1, "a"]}, {"a": None}, {"a": -0.5}]),
+    | st.sampled_from([{"a": {"b": True}}, {"a": {"b": 10**15}}, {"a": [1, "a"]}, {"a": None}, {"a": -0.5}])
+    | st.dictionaries(
+        st.sampled_from(KEYS), st.sampled_from(["aB", "ß", 1, None, True, {"a": "Жж"}, {'"': 5}, ["a"]]), max_size=3
+    ),
     ColumnType.ARRAY: st.lists(st.sampled_from([1, 0, 1.0, 0.1, True, False, "a", "A", "1", "true", None]), max_size=3),
 }  # fmt: skip
 MEMBERS = st.sampled_from([1, 0, 0.1, True, False, "a", "A", "1", "true", "'"])
@@ -130,7 +135,7 @@ HELD = {kind: st.none() | values | ODD.get(kind, st.none()) for kind, values in 
 ROWS = st.fixed_dictionaries({column.name: HELD[column.type] for column in COLUMNS})
 EQUAL, ORDER = {Op.EQ, Op.NE, Op.IN}, {Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN}
 OPERATORS = {
-    ColumnType.TEXT: EQUAL | ORDER | {Op.CONTAINS, Op.LIKE},
+    ColumnType.TEXT: EQUAL | ORDER | {Op.CONTAINS, Op.LIKE, Op.SAME},
     ColumnType.BOOLEAN: EQUAL,
     ColumnType.UUID: EQUAL,
     ColumnType.JSON: {Op.CONTAINS},
@@ -147,9 +152,10 @@ def conditions_inside(draw: st.DrawFn, column: Column) -> Compare:
     if not isinstance(value, bool):
         allowed |= ORDER
     if isinstance(value, str):
-        allowed |= {Op.LIKE}
+        allowed |= {Op.LIKE, Op.SAME}
     op = draw(st.sampled_from([op for op in Op if op in allowed]))
-    name = column.name + draw(st.sampled_from([".a", ".a.b", ".c"]))
+    step = st.sampled_from(["a", "b", "c", *(paths.quoted(key) for key in KEYS)])
+    name = ".".join([column.name, *draw(st.lists(step, min_size=1, max_size=2))])
     if op is Op.IS_NULL:
         return Compare(name, op)
     if op in (Op.IN, Op.BETWEEN):

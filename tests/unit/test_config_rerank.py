@@ -8,9 +8,11 @@ import pytest
 
 from rowvec.assemble import build_ranking, build_reranker
 from rowvec.cli.check import _reranker
+from rowvec.config import PipelineConfig
 from rowvec.config.rerank import RerankConfig
 from rowvec.ranking import Ranking
 from rowvec.rerankers.service import ServiceReranker
+from rowvec.types import Check
 from tests.unit.configs import complaint, pipeline
 
 SECRET = "hunter2-s3cr3t"
@@ -20,6 +22,15 @@ def rerank(folder: Path, table: str) -> RerankConfig:
     found = pipeline(folder, f"search = {{ rerank = {{ {table} }} }}").search.rerank
     assert found is not None
     return found
+
+
+def _check(declared: PipelineConfig) -> list[Check]:
+    reranker = build_reranker(declared)
+    try:
+        return list(_reranker(declared, reranker))
+    finally:
+        if reranker is not None:
+            reranker.close()
 
 
 def test_without_the_table_there_is_none(tmp_path: Path) -> None:
@@ -66,9 +77,9 @@ def test_the_other_settings_of_a_search_stay(tmp_path: Path) -> None:
 def test_check_says_what_is_asked_and_whose_key_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VOYAGE_API_KEY", raising=False)
     table = 'search = { rerank = { kind = "voyage", model = "rerank-2.5" } }'
-    (missing,) = _reranker(pipeline(tmp_path, table))
+    (missing,) = _check(pipeline(tmp_path, table))
     assert not missing.ok and "VOYAGE_API_KEY is not set" in missing.detail
     monkeypatch.setenv("VOYAGE_API_KEY", SECRET)
-    (there,) = _reranker(pipeline(tmp_path, table))
+    (there,) = _check(pipeline(tmp_path, table))
     assert there.ok and "within 300 ms" in there.detail and SECRET not in there.detail
-    assert list(_reranker(pipeline(tmp_path))) == []
+    assert _check(pipeline(tmp_path)) == []

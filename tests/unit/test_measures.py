@@ -175,13 +175,26 @@ def test_judgements_are_read_from_every_format(tmp_path: Path, text: str) -> Non
         "<top>\n<num>1</num><title>\nred,\n lamp\n</title>\n</top>\n<top><num>2</num><title>chair</title></top>",
         "<TOP>\n<num> Number: 1\n<title> Topic: red, lamp\n\n<desc> Description:\nx\n</TOP>\n"
         "<top>\n<num> 2\n<title> chair\n</top>",
+        '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE topics>\n<topics task="x">\n<!-- <topic number="0"> -->\n'
+        '<topic number="1">\n<query>red, lamp</query><question>q?</question>\n</topic>\n'
+        "<topic id='2' type=\"x\"><title>chair</title></topic></topics>",
+        '<?xml version="1.0"?>\n<top>\n<num>1</num><title>red, lamp</title>\n</top>\n'
+        "<top><num>2</num><title>chair</title></top>",
     ],
-    ids=["csv", "tsv", "jsonl", "trec", "old trec"],
+    ids=["csv", "tsv", "jsonl", "trec", "old trec", "xml", "trec with a prolog"],
 )
 def test_queries_are_read_from_every_format(tmp_path: Path, text: str) -> None:
     path = tmp_path / "queries"
     path.write_text(text, "utf-8")
     assert read_queries(path) == {"1": "red, lamp", "2": "chair"}
+
+
+def test_signs_that_xml_escapes_are_read_and_those_of_old_files_stay(tmp_path: Path) -> None:
+    topic = "<top><num>1</num><title>{}</title></top>"
+    (tmp_path / "xml").write_text('<?xml version="1.0"?>' + topic.format("R&amp;D &lt; 5 &#228;"))
+    (tmp_path / "old").write_text(topic.format("R&D &copy"))
+    assert read_queries(tmp_path / "xml") == {"1": "R&D < 5 ä"}
+    assert read_queries(tmp_path / "old") == {"1": "R&D &copy"}
 
 
 def test_queries_without_ids_are_their_own(tmp_path: Path) -> None:
@@ -208,6 +221,9 @@ def test_queries_without_ids_are_their_own(tmp_path: Path) -> None:
         ('{"query": 1, "docid": 7, "rating": true}\n', "line 1: 'rating' holds no rating"),
         ("1 0 7 3\n1 0 8\n", "line 2: there are 3 values where"),
         ("1 0 7 3\n1 0 8 x\n", "line 2: the rating 'x' is not"),
+        ("1 7 3\n2 8 1\n", "line 1: there are 3 values where query, iteration, document and rating belong"),
+        ("1 Q0 7 1 0.9 run\n", "line 1: there are 6 values where"),
+        ("1\t7\t3\n", "line 1: there are 3 values where"),
     ],
 )
 def test_a_wrong_line_of_judgements_is_named(tmp_path: Path, text: str, said: str) -> None:
@@ -230,6 +246,10 @@ def test_a_wrong_line_of_judgements_is_named(tmp_path: Path, text: str, said: st
             "line 4: this topic has no <title>",
         ),
         ("<top>\n<title>x</title>\n</top>", "line 1: this topic has no <num>"),
+        ('<?xml version="1.0"?>\n<topics>\n<topic number="1"></topic>\n</topics>', "line 3: this topic has no <title>"),
+        ('<?xml version="1.0"?>\n<!-- a\nb -->\n<topic><query>x</query></topic>', "line 4: this topic has no <num>"),
+        ('<?xml version="1.0"?>\n<topics></topics>', "holds no query"),
+        ("<top></top>", "line 1: this topic has no <num>"),
     ],
 )
 def test_a_wrong_line_of_queries_is_named(tmp_path: Path, text: str, said: str) -> None:

@@ -16,7 +16,7 @@ from rowvec.errors import SearchError
 from rowvec.evaluation.measures import evaluate
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
-from rowvec.rerankers import service
+from rowvec.rerankers import guarded, service
 from rowvec.rerankers.pricing import RerankPrice
 from rowvec.rerankers.service import ServiceReranker
 from rowvec.rerankers.wire import SHAPES
@@ -143,7 +143,7 @@ def test_failures_are_said_once_a_minute(
         found = searcher(products, reranker(server))
         for _ in range(3):
             found.search(QUERY)
-        monkeypatch.setattr(service, "SAID_EVERY", 0.0)
+        monkeypatch.setattr(guarded, "SAID_EVERY", 0.0)
         found.search(QUERY)
     first, second = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
     assert "refused with status 500: internal error" in first

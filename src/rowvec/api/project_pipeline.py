@@ -15,6 +15,7 @@ from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
+from rowvec.config.edit import set_search
 from rowvec.errors import ConfigError, StoreError
 from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
@@ -24,6 +25,7 @@ from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
+from rowvec.searcher.fitting import Fit, fit
 from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
@@ -477,6 +479,40 @@ class ProjectPipeline:
         """
         path = self._project.config.query_log
         return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
+
+    @method
+    def fit(
+        self,
+        queries: Path | str | Mapping[str, str],
+        judgements: Path | str | Mapping[str, Mapping[str, int]],
+        *,
+        mode: Mode = "hybrid",
+        measure: str = "nDCG@10",
+        folds: int = 5,
+        condensed: bool = False,
+        write: bool = False,
+        tell: Progress = lambda *_: None,
+    ) -> Fit:
+        """Propose weights for the search, and measure what they gain on queries by which none was chosen.
+
+        Args:
+            queries, judgements, condensed: as for `eval`.
+            folds: parts into which the queries are divided; each part is measured with weights of the others.
+            write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
+            tell: told how far it is.
+
+        Raises:
+            ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
+            MissingExtraError: ir_measures is not installed.
+        """
+        asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
+        judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
+        found = fit(
+            self._ready(), asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, tell=tell
+        )
+        if write and found.better:
+            set_search(self._project.config.path, self.name, found.changes)
+        return found
 
     def _ready(self) -> Searcher:
         pipeline = self.searchable

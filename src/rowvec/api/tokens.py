@@ -18,7 +18,9 @@ import hmac
 import json
 import os
 import re
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -41,6 +43,8 @@ LARGEST = 8_192
 LEEWAY = 30
 """Seconds that the clocks of two machines may differ."""
 LATEST = 2**53
+KEPT = 1_000
+"""Tokens that were found right, and need not be read again: only their times are compared."""
 _PART = re.compile(rb"[A-Za-z0-9_-]+")
 _AGAIN = "Ask whoever gave it to you for a new one."
 
@@ -135,6 +139,8 @@ class Verifier:
 
     def __init__(self, api_keys: Iterable[str]) -> None:
         self._api_keys = tuple(api_keys)
+        self._read: OrderedDict[bytes, tuple[Mapping[str, Any], Grant]] = OrderedDict()
+        self._reading = threading.Lock()
 
     def is_ours(self, token: bytes) -> bool:
         """It says that it is rowvec's, true or not. False for tokens of others, which a proxy may have let through."""
@@ -151,6 +157,19 @@ class Verifier:
         Raises:
             TokenRefused: it is not valid, for whatever reason. Nothing of the token is repeated.
         """
+        now = time.time() if now is None else now
+        read = self._read.get(token)
+        if read is not None:
+            _check_times(read[0], now)
+            return read[1]
+        claims, grant = self._opened(token, now)
+        with self._reading:
+            self._read[token] = (claims, grant)
+            while len(self._read) > KEPT:
+                self._read.popitem(last=False)
+        return grant
+
+    def _opened(self, token: bytes, now: float) -> tuple[Mapping[str, Any], Grant]:
         if len(token) > LARGEST:
             raise TokenRefused(f"The search token is longer than {LARGEST:,} bytes.", hint="Use a shorter filter.")
         parts = token.split(b".")
@@ -162,8 +181,8 @@ class Verifier:
         # Before anything that it claims is looked at.
         if not hmac.compare_digest(_signature(signing, parts[0] + b"." + parts[1]), signature):
             _refuse("The signature of the search token is wrong.", "It was changed, or signed with another key.")
-        _check_times(claims, time.time() if now is None else now)
-        return Grant(_pipelines(claims), f"token {hashlib.sha256(signature).hexdigest()[:16]}")
+        _check_times(claims, now)
+        return claims, Grant(_pipelines(claims), f"token {hashlib.sha256(signature).hexdigest()[:16]}")
 
     def _signing_key(self, header: Mapping[str, Any]) -> bytes:
         if header.get("alg") != "HS256" or header.get("typ") != "JWT" or header.keys() - {"alg", "typ", "kid"}:

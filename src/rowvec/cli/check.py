@@ -25,6 +25,7 @@ from rowvec.embedders.pricing import WITH_KEY, dollars
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
+from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_rows, has_table
 from rowvec.stores.base import AltersTable
@@ -102,7 +103,7 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
             yield from _language(pipeline, rows)
         yield from _metric(declared, pipeline)
         yield from _long_texts(pipeline, rows)
-        yield from _reranker(declared)
+        yield from _reranker(declared, pipeline.reranker)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
@@ -163,12 +164,26 @@ def _long_texts(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
     )  # fmt: skip
 
 
-def _reranker(declared: PipelineConfig) -> Iterator[Check]:
-    """It is not asked: a request may be billed."""
+def _reranker(declared: PipelineConfig, reranker: Reranker | None) -> Iterator[Check]:
+    """A model on this machine scores a text. A service is not asked: a request may be billed."""
     chosen = declared.search.rerank
-    if chosen is None:
+    if chosen is None or reranker is None:
         return
-    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, the first {chosen.top} hits of a search"
+    first = f"the first {chosen.top} hits of a search"
+    if chosen.kind == "local":
+        from rowvec.embedders.cross_encoder_files import find_cross_encoder
+
+        try:
+            files = find_cross_encoder(str(chosen.model)).files
+        except EmbedderError as error:
+            yield Check("rerank", False, error.message, error.hint)
+            return
+        said = f"local, {files.name} ({files.family.name}, pairs of {files.recipe.max_tokens} tokens), {first}"
+        problem = reranker.scores(TRIAL, [TRIAL]).problem
+        waits = f"within {1000 * chosen.timeout:,.0f} ms"
+        yield Check("rerank", not problem, f"{said}, {waits}" if not problem else f"{said}. {problem}")
+        return
+    said = f"{chosen.kind}, {chosen.model or 'its own model'} at {chosen.url}, {first}"
     variable = chosen.key_variable
     if variable is not None and chosen.api_key is None:
         yield Check("rerank", False, f"{said}: {variable} is not set", f"export {variable}=…, or put it in .env.")

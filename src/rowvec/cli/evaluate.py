@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
 from rowvec.embedders.pricing import dollars
-from rowvec.errors import StoreError
+from rowvec.errors import ConfigError, StoreError
+from rowvec.pipeline import Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.searcher.kept import keep_evaluation
 from rowvec.types import Key, Progress
+
+if TYPE_CHECKING:
+    from rowvec.evaluation.measures import Evaluation
+
+RERANKED = "+rerank"
+"""Behind the name of a mode that is measured with the reranker beside itself without."""
+SHOWN_IDS = 3
+WIDTH = 60
+"""Of a query's text."""
 
 
 def evaluate(
@@ -27,41 +38,120 @@ def evaluate(
     measures: Sequence[str],
     condensed: bool,
     rerank: bool | None,
+    worst: int,
+    run_file: Path | None,
     as_json: bool,
 ) -> None:
     """
+    Args:
+        worst: maximum number of queries that are listed with the lowest values.
+        run_file: where the rankings of the one mode are written.
+
     Raises:
-        ConfigError: a file that cannot be read, a measure that does not exist.
+        ConfigError: a file that cannot be read or written, a measure that does not exist, judgements of other rows.
     """
     from rowvec.evaluation.files import read_judgements, read_queries
     from rowvec.evaluation.measures import evaluate as score
+    from rowvec.evaluation.run_file import check_names, write_run
 
-    asked, judged = read_queries(queries), read_judgements(judgements)
+    wanted, asked, judged = [mode_named(mode) for mode in modes], read_queries(queries), read_judgements(judgements)
+    if run_file is not None:
+        if len(wanted) != 1:
+            raise ConfigError("A run file holds the rankings of one mode.", hint="Name it, such as --mode hybrid.")
+        check_names(run_file, asked, "the query")
+    note_unmatched(asked, judged)
+    found: dict[str, Evaluation] = {}
     with opened(config, name) as door:
         pipeline = door.assembled
-        searcher = Searcher.of(pipeline)
-        found, asked_reranker = {}, _Reranks()
+        searcher, reranks = Searcher.of(pipeline), _Reranks()
+        check_rows(searcher, judged)
         with progress.phases("An evaluation changes no row.") as tell:
-            for mode in modes:
-                total = len(asked.keys() & judged.keys())
-                run = _run(searcher, mode_named(mode), tell, total, rerank, asked_reranker)
-                found[mode] = score(run, asked, judged, measures, condensed=condensed)
-        if asked_reranker.missed:
-            searches = output.count(asked_reranker.searches, "search", "searches")
-            output.note(f"Of {searches}, {asked_reranker.missed:,} kept the order without the reranker.")
-        if pipeline.reranker is not None and pipeline.reranker.spent:
-            output.note(f"The reranker billed {dollars(pipeline.reranker.spent)}.")
+            for label, mode, choice in _runs(wanted, rerank):
+                run = _run(searcher, mode, tell, len(asked.keys() & judged.keys()), choice, reranks)
+                found[label] = score(run, asked, judged, measures, condensed=condensed)
+        _note_reranks(pipeline, reranks)
         try:
             keep_evaluation(pipeline, found, asked)
         except StoreError as error:
             output.note(f"The result is not kept: {error.message}")
+    if run_file is not None:
+        # With the reranker, where it is measured beside.
+        label, last = list(found.items())[-1]
+        write_run(run_file, last.rankings, f"rowvec-{label}")
+        output.note(f"{run_file}: the rankings of {output.count(last.queries, 'query', 'queries')}, {label}.")
     if as_json:
-        output.print_json({mode: evaluation.as_dict() for mode, evaluation in found.items()})
+        output.print_json({label: evaluation.as_dict() for label, evaluation in found.items()})
         return
-    rows = [(mode, *evaluation.means.values()) for mode, evaluation in found.items()]
+    _show(found, asked, worst)
+
+
+def _runs(modes: Sequence[Mode], rerank: bool | None) -> list[tuple[str, Mode, bool | None]]:
+    """What each run is called, its mode, and whether the reranker is asked; who asks for it sees what it changes."""
+    if rerank:
+        return [run for mode in modes for run in ((mode, mode, False), (f"{mode}{RERANKED}", mode, True))]
+    return [(mode, mode, rerank) for mode in modes]
+
+
+def _show(found: Mapping[str, Evaluation], asked: Mapping[str, str], worst: int) -> None:
+    rows = [
+        (label, measure, value, str(evaluation.intervals[measure]))
+        for label, evaluation in found.items()
+        for measure, value in evaluation.means.items()
+    ]
+    output.table(["mode", "measure", "mean", "95 % interval"], rows, right=[2])
     first = next(iter(found.values()))
-    output.table(["mode", *first.means], rows, right=range(1, len(first.means) + 1))
     output.note(f"{output.count(first.queries, 'query', 'queries')} judged.")
+    for label, evaluation in found.items():
+        if label.endswith(RERANKED):
+            _note_gain(label.removesuffix(RERANKED), found[label.removesuffix(RERANKED)], evaluation)
+    if worst:
+        best = max(found, key=lambda label: next(iter(found[label].means.values())))
+        output.line()
+        listed = [(value, query, output.clip(asked[query], WIDTH)) for query, value in found[best].worst(worst)]
+        output.table([next(iter(first.means)), f"worst queries, {best}", ""], listed, right=[0])
+
+
+def _note_gain(mode: str, before: Evaluation, after: Evaluation) -> None:
+    from rowvec.evaluation.bootstrap import gain
+
+    for measure, values in after.per_query.items():
+        changed = gain(list(before.per_query[measure].values()), list(values.values()))
+        output.note(f"{mode}: the reranker changes {measure} by {changed}.")
+
+
+def note_unmatched(asked: Mapping[str, str], judged: Mapping[str, Mapping[str, int]]) -> None:
+    """Say where queries and judgements name half of their queries, or fewer, alike."""
+    matched = len(asked.keys() & judged.keys())
+    if not matched or 2 * matched > max(len(asked), len(judged)):
+        return
+    lone = [[query for query in ids if query not in others] for ids, others in ((asked, judged), (judged, asked))]
+    queries, of = output.count(len(asked), "query", "queries"), f"{len(judged):,} that are judged"
+    output.note(f"Query ids that are in both files: {matched:,}, of {queries} and {of}.")
+    for what, ids in zip(("Only queries", "Only judgements"), lone, strict=True):
+        if ids:
+            output.note(f"  {what} name {', '.join(map(repr, ids[:SHOWN_IDS]))}{' …' * (len(ids) > SHOWN_IDS)}")
+
+
+def check_rows(searcher: Searcher, judged: Mapping[str, Mapping[str, int]]) -> None:
+    """Say how many of the rows that are judged relevant are not there.
+
+    Raises:
+        ConfigError: none of them is.
+    """
+    from rowvec.searcher.judged import judged_rows
+
+    found = judged_rows(searcher.rows, judged)
+    if not found.missing:
+        return
+    examples = ", ".join(map(repr, found.missing[:SHOWN_IDS]))
+    if len(found.missing) == found.looked_up:
+        keys = ", ".join(repr(str(key)) for key in searcher.rows.browse(SHOWN_IDS)) or "none"
+        raise ConfigError(
+            f"None of the rows that are judged relevant is in {searcher.store.location}: judgements name {examples}.",
+            hint=f"The rows there have keys such as {keys}. Judgements name rows by the key of the pipeline.",
+        )
+    total = output.count(found.looked_up, "row")
+    output.note(f"Of {total} judged relevant, {len(found.missing):,} are not there, such as {examples}.")
 
 
 @dataclass(slots=True)
@@ -70,6 +160,17 @@ class _Reranks:
 
     searches: int = 0
     missed: int = 0
+    problems: dict[str, None] = field(default_factory=dict)
+    """Why, the first reason first."""
+
+
+def _note_reranks(pipeline: Pipeline, reranks: _Reranks) -> None:
+    if reranks.missed:
+        searches = output.count(reranks.searches, "search", "searches")
+        why = next(iter(reranks.problems))
+        output.note(f"Of {searches}, {reranks.missed:,} kept the order without the reranker. {why}")
+    if pipeline.reranker is not None and pipeline.reranker.spent:
+        output.note(f"The reranker billed {dollars(pipeline.reranker.spent)}.")
 
 
 def _run(
@@ -82,7 +183,9 @@ def _run(
         tell(f"{mode} queries", next(done), total)
         found = searcher.search(query, mode=mode, limit=depth, rerank=rerank)
         reranks.searches += found.reranked is not None
-        reranks.missed += found.reranked is False
+        if found.reranked is False:
+            reranks.missed += 1
+            reranks.problems[found.rerank_problem] = None
         return [hit.key for hit in found.hits]
 
     return run

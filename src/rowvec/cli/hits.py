@@ -47,7 +47,7 @@ def show(result: SearchResult, key: str, names: Sequence[str], *, explain: bool)
     else:
         _table(result.hits, key, names, explain=explain)
     if result.reranked is False:
-        output.note("The reranker gave no answer: this is the order without it.")
+        output.note(f"{result.rerank_problem} This is the order without it.")
     if not result.complete:
         output.note("There may be more rows that match.")
 

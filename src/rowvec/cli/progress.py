@@ -71,7 +71,8 @@ class _Pace:
         rate = report.per_second or (done / seconds if seconds > 0.5 else 0.0)
         if total and done < total:
             parts.append(f"{output.seconds((total - done) / rate)} left" if rate else "time left: measuring")
-        parts.append(f"{rate:,.0f} rows/s")
+        if rate:
+            parts.append(f"{rate:,.0f} rows/s")
         if report.cost:
             parts.append(dollars(report.cost) + (f" of {dollars(report.budget)}" if report.budget else ""))
         if report.failed:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
@@ -12,7 +13,9 @@ from rowvec.cli import hits, output
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.pipeline import Pipeline
-from rowvec.searcher import Mode, SearchResult
+from rowvec.searcher import Mode, Refine, SearchResult
+
+T = TypeVar("T")
 
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
 
@@ -42,6 +45,8 @@ def search(
 ) -> None:
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
+        refine = Refine(facets, facet_limit, distinct, offset, after, order)
+        _check(lambda: refine.bound(pipeline.searchable.spec.metadata, pipeline.searchable.spec.key_type))
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
             passages=passages, rerank=rerank, facets=facets, facet_limit=facet_limit, distinct=distinct,
@@ -80,9 +85,13 @@ def mode_named(mode: str) -> Mode:
 
 
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:
+    return None if where is None else _check(lambda: bind(parse(where), pipeline.spec.metadata))
+
+
+def _check(read: Callable[[], T]) -> T:
     """Raises ConfigError: for a command a wrong filter is an option that is wrong."""
     try:
-        return bind(parse(where), pipeline.spec.metadata) if where is not None else None
+        return read()
     except SearchError as error:
         raise ConfigError(error.message, hint=error.hint) from None
 

@@ -207,6 +207,7 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("size", _size(found)),
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
+        *([("rerank cost", f"{dollars(found.totals.rerank_cost)} for searches")] if found.totals.rerank_cost else []),
     ]
 
 

@@ -200,6 +200,10 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line(result.generation)
     for sentence in result.columns:
         output.line(sentence)
+    if result.rerank_cost:
+        output.line(
+            f"Searches have spent {dollars(result.rerank_cost)} on the reranker so far; a sync adds nothing to it."
+        )
     output.line()
     if result.refusal is not None:
         output.line(f"Refused: {standing_words(result.refusal)}")

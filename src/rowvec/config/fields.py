@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,14 @@ def number(value: Any) -> Any:
 
 def blank_is_none(value: Any) -> Any:
     return None if value == "" else value
+
+
+def path_or_name(value: str, info: ValidationInfo) -> str:
+    """Of a model: a path becomes absolute; a name on a hub stays."""
+    if not info.context:
+        return value
+    path = str(info.context.path(value))
+    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
 def duration(value: Any) -> Any:

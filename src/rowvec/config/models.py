@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -34,6 +33,7 @@ from rowvec.config.fields import (
     in_clear,
     key_of,
     number,
+    path_or_name,
     wrong,
 )
 from rowvec.config.rerank import RerankConfig
@@ -46,14 +46,6 @@ KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTE
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-def _model(value: str, info: ValidationInfo) -> str:
-    """A path becomes absolute; the name of a model on a hub stays."""
-    if not info.context:
-        return value
-    path = str(info.context.path(value))
-    return path if value.startswith((".", "~", "/")) or os.path.isdir(path) else value
 
 
 def _postgres_url(value: SecretStr) -> SecretStr:
@@ -143,7 +135,7 @@ def key_variable(base_url: str) -> str | None:
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
-ModelName: TypeAlias = Annotated[Text_, AfterValidator(_model)]
+ModelName: TypeAlias = Annotated[Text_, AfterValidator(path_or_name)]
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
 
 
@@ -394,7 +386,7 @@ class SearchConfig(Section):
     prefix: bool = False
     """Take the last word of a query as the beginning of a word, for results while somebody types."""
     rerank: RerankConfig | None = None
-    """A service that puts the best hits into a better order; its keys are below."""
+    """A service or a model that puts the best hits into a better order; its keys are below."""
 
     @property
     def keeps_words(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from rowvec.config.fields import (
     Count,
@@ -17,6 +17,7 @@ from rowvec.config.fields import (
     in_clear,
     key_of,
     number,
+    path_or_name,
     seconds,
     wrong,
 )
@@ -32,7 +33,14 @@ KEY_VARIABLES = {
     "api.voyageai.com": "VOYAGE_API_KEY",
 }
 """Variables of API keys, by the host that the key is for."""
+OF_SERVICES = frozenset({"url", "api_key", "allow_http", "price_per_million", "price_per_search", "max_cost"})
+SECONDS, LOCAL_SECONDS = 0.3, 2.0
+"""That a search waits: for a service, for a model on this machine."""
 EXAMPLE = "http://127.0.0.1:8080/rerank"
+
+
+def _model(value: str | None, info: ValidationInfo) -> str | None:
+    return value if value is None or info.data.get("kind") != "local" else path_or_name(value, info)
 
 
 def _url(value: Any, info: ValidationInfo) -> Any:
@@ -55,6 +63,13 @@ def _url(value: Any, info: ValidationInfo) -> Any:
     return value
 
 
+def _timeout(value: Any, info: ValidationInfo) -> Any:
+    """Defaults to what suits the kind: a model of this machine is waited for longer."""
+    if value is None:
+        return LOCAL_SECONDS if info.data.get("kind") == "local" else SECONDS
+    return seconds(value)
+
+
 def _api_key(value: Any, info: ValidationInfo) -> Any:
     """Defaults to the variable in which people keep the key of that service, for that service only."""
     if value or not info.context:
@@ -64,12 +79,14 @@ def _api_key(value: Any, info: ValidationInfo) -> Any:
 
 
 class RerankConfig(Section):
-    """A service that puts the best hits of a search into a better order."""
+    """A service, or a model on this machine, that puts the best hits of a search into a better order."""
 
-    kind: Literal["cohere", "jina", "voyage", "tei"]
-    """The API that it speaks. vLLM, LiteLLM and Infinity speak `cohere`; `tei` is text-embeddings-inference."""
-    model: OptionalText = None
-    """Name of the model at the service; needed by all but `tei`."""
+    kind: Literal["local", "cohere", "jina", "voyage", "tei"]
+    """`local` runs a cross-encoder in this process; the others are the API of a service. vLLM, LiteLLM and Infinity
+    speak `cohere`; `tei` is text-embeddings-inference."""
+    model: Annotated[OptionalText, AfterValidator(_model)] = None
+    """Name of the model at the service, needed by all but `tei`; of `local` a folder, or a name on the Hugging Face
+    hub."""
     url: Annotated[str | None, BeforeValidator(_url)] = Field(default=None, validate_default=True)
     """The whole address that requests go to; by default that of Cohere, Jina or Voyage."""
     api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
@@ -80,8 +97,13 @@ class RerankConfig(Section):
     """Number of hits that it puts into order."""
     weight: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 1.0
     """Weight of its score, 0 to 1; the score of the search gets the rest."""
-    timeout: Annotated[float, BeforeValidator(seconds), Field(gt=0, le=60, allow_inf_nan=False)] = 0.3
-    """How long a search waits for it, in seconds or as `"300ms"`; then the search keeps the order it had."""
+    timeout: Annotated[float, BeforeValidator(_timeout), Field(gt=0, le=60, allow_inf_nan=False)] = Field(
+        default=None, validate_default=True
+    )
+    """How long a search waits for it, in seconds or as `"300ms"`; then the search keeps the order it had. By default
+    0.3 seconds, and 2 for `local`."""
+    precision: Literal["float32", "bfloat16", "int8", "float16"] | None = None
+    """Of `local`, as `embedder.precision` has it; `float32` by default."""
     price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
     """US dollars for a million tokens, as Voyage and Jina bill them."""
     price_per_search: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
@@ -93,11 +115,27 @@ class RerankConfig(Section):
     @classmethod
     def _kind_is_named(cls, table: Any) -> Any:
         if isinstance(table, Mapping) and "kind" not in table:
-            raise wrong("has no kind", 'Add kind = "cohere", "jina", "voyage" or "tei".')
+            raise wrong("has no kind", 'Add kind = "local", "cohere", "jina", "voyage" or "tei".')
         return table
 
     @model_validator(mode="after")
+    def _is_of_its_kind(self) -> RerankConfig:
+        """Before what follows: a key of another kind is named as such."""
+        if self.kind != "local":
+            if self.precision is not None:
+                raise wrong('has precision, which only kind = "local" has', "Leave it out.")
+            return self
+        foreign = sorted(self.model_fields_set & OF_SERVICES)
+        if foreign:
+            raise wrong(f'has {foreign[0]}, which a service has and kind = "local" has not', "Leave it out.")
+        if self.model is None:
+            raise wrong("has no model", 'Name the folder of a cross-encoder, such as model = "models/reranker".')
+        return self
+
+    @model_validator(mode="after")
     def _fits_together(self) -> RerankConfig:
+        if self.kind == "local":
+            return self
         if self.url is None:
             raise wrong("has no url", f'Add the whole address of your server, such as url = "{EXAMPLE}".')
         if self.model is None and self.kind != "tei":

@@ -151,7 +151,7 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         ConfigError: this cannot be the name of a model.
         EmbedderError: found in none of the three places, or not a model that the local embedder runs.
     """
-    name, folder, origin = _locate(model)
+    name, folder, origin = locate(model)
     cache = cache_dir or default_cache()
     if folder.is_file():
         return _packed(name, folder, origin, cache)
@@ -172,7 +172,7 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         weights=weights,
         tokenizer=tokenizer,
         tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
-        weights_sha256=_digest_of_all(paths, cache),
+        weights_sha256=digest_of_all(paths, cache),
         tokenizer_sha256=file_digest(tokenizer, cache),
         bytes=sum(path.stat().st_size for path in paths),
     )
@@ -202,7 +202,8 @@ def _packed(name: str, path: Path, origin: str, cache: Path) -> ModelFiles:
     )
 
 
-def _digest_of_all(paths: Sequence[Path], cache: Path) -> str:
+def digest_of_all(paths: Sequence[Path], cache: Path) -> str:
+    """The SHA-256 of one file, or of the digests of several."""
     digests = [file_digest(path, cache) for path in paths]
     return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
 
@@ -222,8 +223,16 @@ def fetched_folder(package: Package) -> Path:
     return default_cache() / "fetched" / f"{package.module}-{package.version}"
 
 
-def _locate(model: str) -> tuple[str, Path, str]:
-    """The name, folder and origin of a model."""
+def locate(model: str, *, modules: bool = True) -> tuple[str, Path, str]:
+    """The name, folder and origin of a model.
+
+    Args:
+        modules: the model is an encoder, whose modules are read.
+
+    Raises:
+        ConfigError: this cannot be the name of a model.
+        EmbedderError: found in none of the three places.
+    """
     path = Path(model).expanduser()
     if path.is_dir():
         return path.resolve().name, path, "path"
@@ -240,7 +249,7 @@ def _locate(model: str) -> tuple[str, Path, str]:
     name = full_name(model)
     if (packaged := _packaged(name)) is not None:
         return name, *packaged
-    return name, _from_hub(name), "hub"
+    return name, _from_hub(name, modules), "hub"
 
 
 def _packaged(name: str) -> tuple[Path, str] | None:
@@ -257,7 +266,7 @@ def _packaged(name: str) -> tuple[Path, str] | None:
     return (found, "fetched") if found.exists() else None
 
 
-def _from_hub_cache(name: str) -> Path | None:
+def _from_hub_cache(name: str, modules: bool = True) -> Path | None:
     from huggingface_hub import snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -265,15 +274,16 @@ def _from_hub_cache(name: str) -> Path | None:
     with contextlib.suppress(LocalEntryNotFoundError, EmbedderError):
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS, SHARDS], local_files_only=True))
         # Other libraries fetch an encoder without its modules: it must be known that it has none.
-        known = try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
+        known = not modules or try_to_load_from_cache(name, MODULES, revision=folder.name) is not None
         if not known or not all((folder / file).is_file() for file in (CONFIG, TOKENIZER)) or not files_of(folder):
             return None
-        if all((folder / place / WEIGHTS).is_file() for place in dense_folders(name, folder)):
+        dense = dense_folders(name, folder) if modules else []
+        if all((folder / place / WEIGHTS).is_file() for place in dense):
             return folder
     return None
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, modules: bool) -> Path:
     """The folder of a model of the hub. One fetched before is used as it is: no network, and no change unasked for."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import (
@@ -283,7 +293,7 @@ def _from_hub(name: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    if (cached := _from_hub_cache(name)) is not None:
+    if (cached := _from_hub_cache(name, modules)) is not None:
         return cached
     try:
         folder = Path(snapshot_download(name, allow_patterns=list(SETTINGS)))
@@ -291,13 +301,13 @@ def _from_hub(name: str) -> Path:
             hf_hub_download(name, MODULES, revision=folder.name)
         said = Settings(folder / CONFIG).values
         family = family_of(said, name)
-        for place in dense_folders(name, folder):
+        for place in dense_folders(name, folder) if modules else ():
             hf_hub_download(name, f"{place}/{WEIGHTS}", revision=folder.name)
         if (folder / INDEX).is_file() and not (folder / WEIGHTS).exists():
             snapshot_download(name, allow_patterns=[SHARDS], revision=folder.name)
             files_of(folder)
             return folder
-        if family.positions in said:
+        if modules and family.positions in said:
             read_recipe(name, folder, said)
         # Offline, a snapshot is given back with whatever it has; a single file is there or is an error.
         return Path(hf_hub_download(name, WEIGHTS)).parent

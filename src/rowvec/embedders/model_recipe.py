@@ -78,12 +78,12 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
         EmbedderError: a module, a kind of pooling or an option that the local embedder does not carry out.
     """
     pooling, places, normalize = _modules(name, folder)
-    settings = _encoder_settings(folder)
+    settings = encoder_settings(folder)
     positions = positions_of(config, name)
     limit = positions.stop - positions.start
     if limit < 3:
         raise unsupported(name, f"its {positions.stop} positions leave room for {max(0, limit)} tokens")
-    window = _window(folder, settings, limit)
+    window = window_of(folder, settings, limit)
     if window < 3:
         raise unsupported(name, f"its window is {window} tokens, which leaves no room for a text")
     own = Settings(folder / "config_sentence_transformers.json", optional=True)
@@ -164,13 +164,14 @@ def _pooling(name: str, settings: Settings) -> str:
     return str(modes[0])
 
 
-def _encoder_settings(folder: Path) -> Settings:
+def encoder_settings(folder: Path) -> Settings:
+    """What the library says of the encoder: its window, and whether it lowers the case."""
     # Named after the architecture that the library first met, whatever the model is.
     path = next(iter(sorted(folder.glob("sentence_*_config.json"))), folder / "sentence_bert_config.json")
     return Settings(path, optional=True)
 
 
-def _window(folder: Path, settings: Settings, limit: int) -> int:
+def window_of(folder: Path, settings: Settings, limit: int) -> int:
     """The least of what the files name and the positions allow; a name without a number says nothing."""
     for place in ("processor_kwargs", "tokenizer_args"):
         nested = settings.mapping(place).get("model_max_length")

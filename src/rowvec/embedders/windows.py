@@ -39,25 +39,10 @@ class WindowTokenizer:
     """
 
     def __init__(self, files: ModelFiles, max_tokens: int, max_windows: int = 1) -> None:
-        from tokenizers import Tokenizer
-        from tokenizers.normalizers import Lowercase
-        from tokenizers.normalizers import Sequence as InTurn
-
-        try:
-            self._tokenizer = Tokenizer.from_file(str(files.tokenizer))
-        # The library raises bare Exception for every kind of damage.
-        except Exception as error:
-            raise EmbedderError(
-                f"The tokenizer {files.tokenizer} cannot be read: {error}.",
-                hint="The model is damaged or half downloaded: fetch it again.",
-            ) from error
+        self._tokenizer = loaded_tokenizer(files)
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         if not 0 < special < max_tokens:
             raise unsupported(files.name, f"its tokenizer adds {special} special tokens to a window of {max_tokens}")
-        files.tokenizer_settings.change(self._tokenizer)
-        if files.recipe.lower_case:
-            inner = self._tokenizer.normalizer
-            self._tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
         self._tokenizer.no_padding()
         self._from_end = files.tokenizer_settings.side == "left"
         self._tokenizer.enable_truncation(max_tokens, direction="left" if self._from_end else "right")
@@ -105,6 +90,31 @@ class WindowTokenizer:
 
     def _short(self, pieces: Sequence[Encoding]) -> bool:
         return sum(len(piece.ids) for piece in pieces) < self._enough
+
+
+def loaded_tokenizer(files: ModelFiles) -> Tokenizer:
+    """The model's tokenizer, with what its other files change of it.
+
+    Raises:
+        EmbedderError: the file is damaged.
+    """
+    from tokenizers import Tokenizer
+    from tokenizers.normalizers import Lowercase
+    from tokenizers.normalizers import Sequence as InTurn
+
+    try:
+        tokenizer = Tokenizer.from_file(str(files.tokenizer))
+    # The library raises bare Exception for every kind of damage.
+    except Exception as error:
+        raise EmbedderError(
+            f"The tokenizer {files.tokenizer} cannot be read: {error}.",
+            hint="The model is damaged or half downloaded: fetch it again.",
+        ) from error
+    files.tokenizer_settings.change(tokenizer)
+    if files.recipe.lower_case:
+        inner = tokenizer.normalizer
+        tokenizer.normalizer = InTurn([Lowercase(), inner] if inner else [Lowercase()])
+    return tokenizer
 
 
 def cut(text: str, reach: int) -> str:

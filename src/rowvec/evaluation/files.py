@@ -5,6 +5,7 @@
 | CSV, TSV, with a header | `id,query`, or `query` alone | `query,docid,rating` |
 | JSON lines | `{"id": "1", "query": "..."}` | `{"query": "1", "docid": "7", "rating": 3}` |
 | TREC | `<top> <num>1</num> <title>...</title> </top>` | `1 0 7 3`: query, anything, document, rating |
+| TREC in XML | `<topic number="1"> <query>...</query> </topic>` | |
 
 Other usual names of columns are known too. Ids and keys are compared as text.
 """
@@ -12,6 +13,7 @@ Other usual names of columns are known too. Ids and keys are compared as text.
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import re
@@ -27,10 +29,17 @@ _JUDGED_QUERIES = ("query_id", "query-id", "qid", "query", "id")
 _JUDGED_KEYS = ("docid", "doc_id", "document_id", "corpus-id", "document", "doc", "key", "pid")
 _RATINGS = ("rating", "relevance", "rel", "score", "grade", "label")
 
-_TOPIC = re.compile(r"<top>(.*?)(?:</top>|(?=<top>)|\Z)", re.DOTALL | re.IGNORECASE)
+_TOPIC = re.compile(
+    r"<top(?:ic)?(?:\s([^>]*))?>(.*?)(?:</top(?:ic)?>|(?=<top(?:ic)?[\s>])|\Z)", re.DOTALL | re.IGNORECASE
+)
+_NUMBER = re.compile(r"""\b(?:number|num|id)\s*=\s*["']\s*([^"']+?)\s*["']""", re.IGNORECASE)
 _NUM = re.compile(r"<num>\s*(?:Number:\s*)?([^\s<]+)", re.IGNORECASE)
-_TITLE = re.compile(r"<title>\s*(?:Topic:\s*)?([^<]*)", re.IGNORECASE)
+_TITLE = re.compile(r"<(?:title|query)>\s*(?:Topic:\s*)?([^<]*)", re.IGNORECASE)
+_NO_TOPIC = re.compile(r"<\?.*?\?>|<!--.*?-->|<!DOCTYPE[^>]*>", re.DOTALL | re.IGNORECASE)
+"""What XML may have before and between topics."""
 _QREL = re.compile(r"\S+\s+\S+\s+\S+\s+[-+]?\d+(\.0+)?")
+_COLUMNS = re.compile(r"[^\s,;{\"]+(?:[ \t]+[^\s,;{\"]+)+")
+"""Of a line that no header begins like: words divided by spaces, or by tabs with a number among them."""
 
 
 class _Record(NamedTuple):
@@ -116,7 +125,7 @@ def read_queries(path: str | Path) -> dict[str, str]:
     """
     file = _File(path)
     queries: dict[str, str] = {}
-    for line, query, text in _topics(file) if file.first.lower().startswith("<top") else _listed_queries(file):
+    for line, query, text in _topics(file) if file.first.startswith("<") else _listed_queries(file):
         if queries.setdefault(query, text) != text:
             raise file.error(line, f"the query {query!r} is here a second time, with another text.")
     if not queries:
@@ -125,12 +134,15 @@ def read_queries(path: str | Path) -> dict[str, str]:
 
 
 def _topics(file: _File) -> Iterator[tuple[int, str, str]]:
-    for topic in _TOPIC.finditer(file.text):
-        line = file.text.count("\n", 0, topic.start()) + 1
-        number, title = _NUM.search(topic[1]), _TITLE.search(topic[1])
-        text = " ".join(title[1].split()) if title else ""
+    # Replaced by as many lines, so that numbers of lines stay right.
+    said = _NO_TOPIC.sub(lambda found: "\n" * found[0].count("\n"), file.text)
+    is_xml = said != file.text
+    for topic in _TOPIC.finditer(said):
+        line = said.count("\n", 0, topic.start()) + 1
+        number, title = _NUMBER.search(topic[1] or "") or _NUM.search(topic[2]), _TITLE.search(topic[2])
+        text = " ".join((html.unescape(title[1]) if is_xml else title[1]).split()) if title else ""
         if number is None or not text:
-            raise file.error(line, "this topic has no <num>." if number is None else "this topic has no <title>.")
+            raise file.error(line, f"this topic has no {'<num>' if number is None else '<title>'}.")
         yield line, number[1], text
 
 
@@ -150,7 +162,7 @@ def read_judgements(path: str | Path) -> dict[str, dict[str, int]]:
     """
     file = _File(path)
     judgements: dict[str, dict[str, int]] = {}
-    for line, query, key, rating in _qrels(file) if _QREL.fullmatch(file.first) else _listed_judgements(file):
+    for line, query, key, rating in _qrels(file) if _is_qrels(file.first) else _listed_judgements(file):
         number = _whole(rating)
         if number is None:
             raise file.error(line, f"the rating {rating!r} is not a whole number.")
@@ -166,6 +178,14 @@ def read_judgements(path: str | Path) -> dict[str, dict[str, int]]:
 def _whole(rating: str) -> int | None:
     found = re.fullmatch(r"([-+]?\d{1,9})(\.0+)?", rating)
     return int(found[1]) if found else None
+
+
+def _is_qrels(line: str) -> bool:
+    """Also where columns are missing or too many: then the message is about qrels, and not about a header."""
+    if _QREL.fullmatch(line):
+        return True
+    cells = line.split()
+    return bool(_COLUMNS.fullmatch(line)) and any(re.fullmatch(r"[-+]?\d+", cell) for cell in cells[1:])
 
 
 def _qrels(file: _File) -> Iterator[tuple[int, str, str, str]]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from rowvec.errors import ConfigError, MissingExtraError, SearchError
+from rowvec.evaluation.bootstrap import Interval, interval
 from rowvec.types import Key
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Evaluation:
         irrelevant: ids of queries without one relevant document. They count as 0, as in trec_eval.
         judged: share of the returned documents, to the largest cutoff, that have a judgement. Before condensing.
         depth: documents asked for per query.
+        rankings: query id -> keys, best first, as they were returned.
     """
 
     per_query: Mapping[str, Mapping[str, float]]
@@ -63,10 +65,21 @@ class Evaluation:
     judged: float
     depth: int
     condensed: bool
+    rankings: Mapping[str, Sequence[str]]
 
     @property
     def means(self) -> dict[str, float]:
         return {measure: math.fsum(values.values()) / len(values) for measure, values in self.per_query.items()}
+
+    @property
+    def intervals(self) -> dict[str, Interval]:
+        """In which the means of other such queries would lie in 95 of 100 cases."""
+        return {measure: interval(list(values.values())) for measure, values in self.per_query.items()}
+
+    def worst(self, most: int) -> list[tuple[str, float]]:
+        """Up to `most` queries with the lowest values of the first measure, the lowest first."""
+        values = next(iter(self.per_query.values()))
+        return sorted(values.items(), key=lambda item: item[1])[:most]
 
     @property
     def queries(self) -> int:
@@ -75,6 +88,7 @@ class Evaluation:
     def as_dict(self) -> dict[str, Any]:
         return {
             "means": self.means,
+            "intervals": {measure: list(found) for measure, found in self.intervals.items()},
             "queries": self.queries,
             "unjudged": list(self.unjudged),
             "unasked": list(self.unasked),
@@ -133,11 +147,12 @@ def evaluate(
     _check_arguments(wanted, depth, queries, judgements)
     built = _built(wanted)
     rankings: dict[str, list[str]] = {}
+    whole: dict[str, list[str]] = {}
     seen = judged = 0
     for query, text in queries.items():
         if query not in judgements:
             continue
-        ranking = _ranking(run, query, text, depth)
+        ranking = whole[query] = _ranking(run, query, text, depth)
         seen += len(ranking[:cutoff])
         judged += sum(key in judgements[query] for key in ranking[:cutoff])
         rankings[query] = [key for key in ranking if key in judgements[query]] if condensed else ranking
@@ -149,6 +164,7 @@ def evaluate(
         judged=judged / seen if seen else 0.0,
         depth=depth,
         condensed=condensed,
+        rankings=whole,
     )
 
 

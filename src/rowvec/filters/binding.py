@@ -9,7 +9,8 @@ from typing import Any
 
 from rowvec.errors import SearchError
 from rowvec.filters.meaning import json_types
-from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, comparison
+from rowvec.filters.paths import divisions
+from rowvec.filters.tree import MAX_DEPTH, MAX_SUBSTRING, And, Compare, Filter, Not, Op, Or, check, comparison
 from rowvec.filters.values import CONVERT, EXPECTED, clipped, described
 from rowvec.types import Column, ColumnType
 
@@ -17,7 +18,7 @@ ADDING = "To use another column of the rows, add it to store.metadata and run `r
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
 _OPERATORS: dict[ColumnType, frozenset[Op]] = {
-    ColumnType.TEXT: _EQUALITY | _ORDER | {Op.CONTAINS, Op.LIKE},
+    ColumnType.TEXT: _EQUALITY | _ORDER | {Op.CONTAINS, Op.LIKE, Op.SAME},
     ColumnType.BOOLEAN: _EQUALITY,
     ColumnType.UUID: _EQUALITY,
     ColumnType.JSON: frozenset({Op.CONTAINS}),
@@ -57,7 +58,7 @@ def _bound(where: Filter, known: Mapping[str, Column]) -> Filter:
     column = known[where.column]
     kind = _type_inside(where) if where.path else column.type
     _check_operator(where, kind)
-    folds = column.ignores_case and kind is ColumnType.TEXT and not where.path
+    folds = where.op is Op.SAME or (column.ignores_case and kind is ColumnType.TEXT and not where.path)
     values = tuple(_converted(where, value, kind) for value in where.values)
     return replace(where, value=values if isinstance(where.value, tuple) else values[0], type=kind, ignores_case=folds)
 
@@ -66,14 +67,27 @@ def _located(where: Compare, known: Mapping[str, Column]) -> Compare:
     """With its path, if it names what is inside a JSON column. A column that has the whole name comes first."""
     if where.path or where.column in known:
         return where
-    words = where.column.split(".")
-    for end in range(len(words) - 1, 0, -1):
-        column, path = ".".join(words[:end]), tuple(words[end:])
+    for column, path in divisions(where.column):
         if column in known and known[column].type is ColumnType.JSON:
-            if any(not step or '"' in step or "\\" in step for step in path):
-                raise SearchError(f"{clipped(where.column)} is not a path inside the column {clipped(column)}.")
+            _check_path(where.column, column, path)
             return replace(where, column=column, path=path)
     raise unknown_column(where.column, known)
+
+
+def _check_path(name: str, column: str, path: tuple[str, ...]) -> None:
+    steps = "".join(path)
+    if all(path) and len(path) <= MAX_DEPTH and len(steps) <= MAX_SUBSTRING and "\0" not in steps:
+        try:
+            steps.encode()
+        except UnicodeEncodeError:
+            pass
+        else:
+            return
+    raise SearchError(
+        f"{clipped(name)} is not a path inside the column {clipped(column)}.",
+        hint=f"A path has up to {MAX_DEPTH} keys of objects, with dots between them. Keys that are not one word are in"
+        ' double quotes: attrs."unit price".',
+    )
 
 
 def _type_inside(where: Compare) -> ColumnType:

@@ -6,7 +6,9 @@
 | `{"a": 1}`, `{"a": [1, 2]}`, `{"a": null}` | equal, one of, is null |
 | `{"a": {">=": 1, "<": 9}}` | each of these; an operator as a sign or as a word: `gte`, `lt` |
 | `{"a": {"between": [1, 9]}}`, `{"a": {"contains": "x"}}` | lowest and highest included; see `rowvec.filters` |
+| `{"a": {"~=": "x"}}`, `{"a": {"ieq": "x"}}` | equal but for the case of letters |
 | `{"a": {"is_null": false}}` | is not null |
+| `{"a.b": 1}`, `{"a.\\"b.c\\".5": 1}` | inside the JSON column `a`: see `rowvec.filters.paths` |
 | `{"and": [...]}`, `{"or": [...]}`, `{"not": {...}}` | of filters |
 
 Operators stand only inside a column's object, so that a column may have any name; those named `and`, `or` and `not` are
@@ -19,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rowvec.errors import SearchError
+from rowvec.filters.paths import quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import clipped, described, printable
 
@@ -26,6 +29,7 @@ _LOGIC = ("and", "or", "not")
 _WORDS: dict[str, Op] = {
     **{op.value: op for op in Op},
     "eq": Op.EQ,
+    "ieq": Op.SAME,
     "ne": Op.NE,
     "lt": Op.LT,
     "lte": Op.LE,
@@ -73,11 +77,7 @@ def _entry(key: Any, value: Any, path: str, depth: int) -> Filter:
         if len(parts) == 1:
             return parts[0]
         return And(parts) if key == "and" else Or(parts)
-    return _column(_unquoted(key), value, path)
-
-
-def _unquoted(key: str) -> str:
-    return key[1:-1].replace('""', '"') if len(key) > 1 and key[0] == key[-1] == '"' else key
+    return _column(reference(key), value, path)
 
 
 def _column(column: str, value: Any, path: str) -> Filter:
@@ -134,8 +134,7 @@ def to_json(where: Filter) -> dict[str, Any]:
 
 
 def _key(column: str) -> str:
-    plain = column not in _LOGIC and _unquoted(column) == column
-    return column if plain else '"' + column.replace('"', '""') + '"'
+    return column if column not in _LOGIC and reference(column) == column else quoted(column)
 
 
 def _scalar(value: Any) -> str | int | float | bool:

@@ -78,9 +78,11 @@ class Wild(enum.Enum):
 
 
 def pattern(where: Compare) -> list[str | Wild]:
-    """What a text has to look like from its first to its last character, for `contains` and `like`."""
+    """What a text has to look like from its first to its last character, for `contains`, `like` and `~=`."""
     if where.op is Op.CONTAINS:
         return [Wild.ANY, *where.value, Wild.ANY]
+    if where.op is Op.SAME:
+        return list(where.value)
     signs = {wild.value: wild for wild in Wild}
     parts: list[str | Wild] = []
     characters = iter(where.value)
@@ -165,9 +167,10 @@ def _in_order(value: str, where: Compare) -> bool:
 _FOLDED: dict[Op, Callable[[Any, Compare], bool]] = {
     **dict.fromkeys((Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN), _in_order),
     Op.EQ: _among,
+    Op.SAME: _among,
     Op.NE: lambda value, where: not _among(value, where),
     Op.IN: _among,
     Op.CONTAINS: _contains,
     Op.LIKE: _like,
 }
-"""Of a column that ignores case. Texts are equal if each letter is; only ASCII counts for their order."""
+"""Where case does not count. Texts are equal if each letter is; only ASCII counts for their order."""

@@ -9,10 +9,12 @@
                         | ["not"] "contains" value
                         | ["not"] "like" pattern
                         | "is" ["not"] "null" ]
-    sign       = "=" | "!=" | "<>" | "<" | "<=" | ">" | ">="
+    sign       = "=" | "!=" | "<>" | "<" | "<=" | ">" | ">=" | "~="
     value      = 'text' | number | "true" | "false" | "null"
-    column     = a word, or any name in "double quotes"; attrs.color is what the JSON column attrs has at color
+    column     = name {"." (name | number)}
+    name       = a word, or anything in "double quotes"
 
+`attrs.color` is what the JSON column `attrs` has at `color`. `~=` is equal but for the case of letters.
 A quote within quotes is doubled. Words of the language are known in any case, and are columns only in double quotes.
 A column alone asks whether it is true. `true` matches every row, `false` none.
 """
@@ -25,6 +27,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, NoReturn
 
 from rowvec.errors import SearchError
+from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import printable
 
@@ -32,17 +35,17 @@ Scalar = str | int | float | bool | None
 
 _TOKEN = re.compile(
     r"""\s* (?: (?P<text> '[^']*(?:''[^']*)*' )
-              | (?P<name> "[^"]*(?:""[^"]*)*" )
+              | (?P<name> {quoted} {steps} )
               | (?P<number> [-+]?\.?\d (?:[eE][-+] | [\w.:-])* )
-              | (?P<word> [^\W\d]\w*(?:\.[^\W\d]\w*)* )
-              | (?P<sign> <= | >= | != | <> | [=<>(),] )
-              | (?P<end> \Z ) )""",
+              | (?P<word> [^\W\d]\w* {steps} )
+              | (?P<sign> <= | >= | != | <> | ~= | [=<>(),] )
+              | (?P<end> \Z ) )""".format(quoted=QUOTED, steps=rf"(?:\.(?:\w+|{QUOTED}))*"),
     re.VERBOSE,
 )
 _NUMBER = re.compile(r"[-+]?(?:\d+(?P<fraction>\.\d*)?|(?P<bare>\.\d+))(?P<exponent>[eE][-+]?\d+)?", re.ASCII)
-_WORD = re.compile(r"[^\W\d]\w*")
+_PLAIN = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 _LANGUAGE = frozenset({"and", "or", "not", "in", "between", "contains", "like", "is", "null", "true", "false"})
-_SIGNS = {op.value: op for op in (Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE)} | {"<>": Op.NE}
+_SIGNS = {op.value: op for op in (Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE, Op.SAME)} | {"<>": Op.NE}
 _CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "null": None}
 _LONGEST_NUMBER = 400
 _WINDOW = 60
@@ -197,7 +200,7 @@ class _Parser:
         token = self.token
         if token.kind == "name":
             self.next += 1
-            return token.unquoted
+            return reference(token.text)
         if token.kind != "word" or token.word:
             in_quotes = f'A column of this name is written "{printable(token.text)}".' if token.kind == "word" else None
             self.fail("a column", in_quotes)
@@ -216,7 +219,7 @@ class _Parser:
             return comparison(column, Op.CONTAINS, self.value())
         if self.take("like"):
             return comparison(column, Op.LIKE, self.value())
-        return self.fail("an operator (=, !=, <, <=, >, >=, in, between, contains, like, is null)")
+        return self.fail("an operator (=, !=, ~=, <, <=, >, >=, in, between, contains, like, is null)")
 
     def values(self) -> tuple[Scalar, ...]:
         values: list[Scalar] = []
@@ -297,9 +300,9 @@ def _condition(where: Compare, negation: str = "") -> str:
 
 
 def _column(name: str) -> str:
-    if _WORD.fullmatch(name) and name.lower() not in _LANGUAGE:
+    if _PLAIN.fullmatch(name) and name.lower() not in _LANGUAGE:
         return name
-    return '"' + name.replace('"', '""') + '"'
+    return quoted(name)
 
 
 def _value(value: object) -> str:

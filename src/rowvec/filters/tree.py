@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from rowvec.errors import SearchError
+from rowvec.filters.paths import written
 from rowvec.filters.values import clipped, described, printable
 from rowvec.types import ColumnType
 
@@ -41,6 +42,7 @@ class Op(enum.StrEnum):
     IS_NULL = "is null"
     CONTAINS = "contains"
     LIKE = "like"
+    SAME = "~="
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,12 @@ class Compare:
     type: ColumnType | None = None
     path: tuple[str, ...] = ()
     ignores_case: bool = False
-    """The column does; filled in by `bind`."""
+    """The column does, or the operator; filled in by `bind`."""
 
     @property
     def name(self) -> str:
         """As it is written: the column, and what leads inside it."""
-        return ".".join((self.column, *self.path))
+        return written(self.column, self.path) if self.path else self.column
 
     @property
     def values(self) -> tuple[Any, ...]:
@@ -161,7 +163,9 @@ def _check_values(part: Compare) -> None:
         raise SearchError(f"`between` on {name} has {len(part.values)} values; it takes the lowest and the highest.")
     if len(part.values) > max(MAX_VALUES, 2):
         raise SearchError(f"`in` on {name} has {len(part.values):,} values; the maximum is {MAX_VALUES:,}.")
-    is_pattern = part.op is Op.LIKE or part.ignores_case or (part.op is Op.CONTAINS and part.type is ColumnType.TEXT)
+    is_pattern = (
+        part.op in (Op.LIKE, Op.SAME) or part.ignores_case or (part.op is Op.CONTAINS and part.type is ColumnType.TEXT)
+    )
     longest = MAX_SUBSTRING if is_pattern else MAX_TEXT
     if part.op is Op.LIKE and isinstance(part.value, str) and part.value.count("%") > MAX_WILDCARDS:
         raise SearchError(f"`like` on {name} has more than {MAX_WILDCARDS} %.", hint="Use fewer, or `contains`.")

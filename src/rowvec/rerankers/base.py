@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
+
+
+class Unusable(Exception):
+    """No scores, and why, in words that follow "The reranker"."""
+
+
+class NotAsked(Unusable):
+    """No scores, because nothing was asked: that says nothing about whether an answer would have come."""
+
+
+class Scored(NamedTuple):
+    """What a reranker has to say of some texts."""
+
+    scores: Sequence[float] | None
+    """How well each text answers the query; more is better, and any scale will do. None where there is no answer in
+    time, or none that can be used: a search then keeps the order that it had."""
+    problem: str = ""
+    """Why there are no scores, as a sentence."""
 
 
 class Reranker(Protocol):
@@ -14,12 +32,12 @@ class Reranker(Protocol):
     weight: float
     """Of its scores, 0 to 1; the scores of the search have the rest."""
 
-    def scores(self, query: str, texts: Sequence[str]) -> Sequence[float] | None:
-        """How well each text answers the query; more is better, and any scale will do.
+    def scores(self, query: str, texts: Sequence[str]) -> Scored:
+        """Never raises. Why there are no scores is in the log too, at most once a minute."""
+        ...
 
-        None where there is no answer in time, or none that can be used: a search then keeps the order that it had. It
-        says why in the log, at most once a minute, and it never raises.
-        """
+    def warm(self) -> None:
+        """Load what the first search would wait for. Never raises."""
         ...
 
     @property

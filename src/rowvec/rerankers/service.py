@@ -9,28 +9,26 @@ the same question, also one that came too late for the search that asked.
 from __future__ import annotations
 
 import hashlib
-import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING
 
 from rowvec.embedders.pricing import Budget, Hold
-from rowvec.errors import BudgetExceeded, RowvecError
+from rowvec.errors import BudgetExceeded
 from rowvec.rerankers import wire
+from rowvec.rerankers.base import NotAsked, Unusable
+from rowvec.rerankers.guarded import Guarded
 from rowvec.rerankers.pricing import RerankPrice
-from rowvec.rerankers.wire import SHAPES, Unusable
+from rowvec.rerankers.wire import SHAPES
 from rowvec.support.services import checked_key, http_client, quoted
 from rowvec.support.tracing import service, span
 
 if TYPE_CHECKING:
     import httpx2
-
-logger = logging.getLogger("rowvec.rerank")
 
 AT_ONCE = 16
 """Requests; further ones wait, and are not sent once nobody waits for them."""
@@ -40,11 +38,9 @@ KEPT = 256
 """Answers."""
 MOST_BYTES = 4_000_000
 """Of an answer."""
-SAID_EVERY = 60.0
-"""Seconds."""
 
 
-class ServiceReranker:
+class ServiceReranker(Guarded):
     """A `Reranker` over HTTP.
 
     Args:
@@ -75,7 +71,7 @@ class ServiceReranker:
         price: RerankPrice = RerankPrice(),
         budget: Budget | None = None,
     ) -> None:
-        self.top, self.weight, self.timeout = top, weight, timeout
+        super().__init__(f"at {url}", top=top, weight=weight, timeout=timeout)
         self.price, self.budget = price, budget or Budget()
         self._shape, self._url, self._model = SHAPES[kind], url, model
         self._key = checked_key(api_key, key_env)
@@ -84,8 +80,6 @@ class ServiceReranker:
         self._slots = threading.BoundedSemaphore(AT_ONCE)
         self._answers: OrderedDict[bytes, Future[list[float]]] = OrderedDict()
         self._lock = threading.Lock()
-        self._said = float("-inf")
-        self._unsaid = 0
 
     def __repr__(self) -> str:
         return f"ServiceReranker({self._url!r}, model={self._model!r})"
@@ -94,24 +88,30 @@ class ServiceReranker:
     def spent(self) -> float:
         return self.budget.spent + self.budget.lost
 
-    def scores(self, query: str, texts: Sequence[str]) -> list[float] | None:
+    def warm(self) -> None:
+        self._client()
+
+    def _ask(self, query: str, texts: Sequence[str]) -> list[float]:
+        if self._missing is not None:
+            raise NotAsked(f"needs a key, but {self._missing} is not set")
+        client, deadline = self._client(), time.monotonic() + self.timeout
+        asked = [self._asked(client, query, part) for part in self._parts(texts)]
+        return [score for each in asked for score in self._awaited(each, deadline)]
+
+    def _kept(self, query: str, texts: Sequence[str]) -> list[float] | None:
+        with self._lock:
+            known = [self._answers.get(self._question(query, part)[1]) for part in self._parts(texts)]
+        answers = [each for each in known if each is not None and _answered(each)]
+        return [score for each in answers for score in each.result()] if len(answers) == len(known) else None
+
+    def _parts(self, texts: Sequence[str]) -> list[Sequence[str]]:
         most = self._shape.most
-        found: list[float] = []
-        try:
-            if self._missing is not None:
-                raise Unusable(f"needs a key, but {self._missing} is not set")
-            client, deadline = self._client(), time.monotonic() + self.timeout
-            parts = [self._asked(client, query, texts[start : start + most]) for start in range(0, len(texts), most)]
-            for part in parts:
-                found += self._awaited(part, deadline)
-        except Unusable as problem:
-            self._tell(str(problem))
-            return None
-        except Exception as error:
-            # A search has its hits: whatever is wrong with the reranker must not cost them.
-            self._tell(f"failed: {error.message if isinstance(error, RowvecError) else type(error).__name__}")
-            return None
-        return found
+        return [texts[start : start + most] for start in range(0, len(texts), most)]
+
+    def _question(self, query: str, texts: Sequence[str]) -> tuple[bytes, bytes]:
+        """The body of a request, and what its answer is kept under."""
+        body = wire.request(self._shape, self._model, query, texts)
+        return body, hashlib.sha256(body).digest()
 
     def close(self) -> None:
         with self._lock:
@@ -127,8 +127,7 @@ class ServiceReranker:
 
     def _asked(self, client: httpx2.Client, query: str, texts: Sequence[str]) -> Future[list[float]]:
         """The answer to this question, asked now unless it has been."""
-        body = wire.request(self._shape, self._model, query, texts)
-        question = hashlib.sha256(body).digest()
+        body, question = self._question(query, texts)
         with self._lock:
             known = self._answers.get(question)
             if known is not None:
@@ -165,7 +164,7 @@ class ServiceReranker:
             return asked.result(max(0.0, deadline - time.monotonic()))
         except (TimeoutError, CancelledError):
             asked.cancel()
-            raise Unusable(f"did not answer within {1000 * self.timeout:,.0f} ms") from None
+            raise self._late() from None
 
     def _send(self, client: httpx2.Client, body: bytes, query: str, texts: Sequence[str]) -> list[float]:
         most = self.price.most(query, texts)
@@ -175,7 +174,7 @@ class ServiceReranker:
                 answer = self._answer(client, body, hold, most)
                 hold.pay(self.price.billed(wire.usage_of(answer), most), wire.usage_of(answer).tokens or 0)
         except BudgetExceeded as error:
-            raise Unusable(f"was not asked. {error.message.removesuffix('.')}") from None
+            raise NotAsked(f"was not asked. {error.message.removesuffix('.')}") from None
         return wire.scores_of(self._shape, answer, len(texts))
 
     def _answer(self, client: httpx2.Client, body: bytes, hold: Hold, most: float) -> object:
@@ -221,13 +220,6 @@ class ServiceReranker:
         said = quoted(str(error), self._key)
         return f"broke the connection{': ' * bool(said)}{said}"
 
-    def _tell(self, problem: str) -> None:
-        now = time.monotonic()
-        with self._lock:
-            if now - self._said < SAID_EVERY:
-                self._unsaid += 1
-                return
-            self._said, before, self._unsaid = now, self._unsaid, 0
-        more = f" {before:,} searches before this one kept theirs too." if before else ""
-        with suppress(Exception):
-            logger.warning("The reranker at %s %s. The search keeps the order it had.%s", self._url, problem, more)
+
+def _answered(asked: Future[list[float]]) -> bool:
+    return asked.done() and not asked.cancelled() and asked.exception() is None

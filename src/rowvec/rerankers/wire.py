@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from rowvec.rerankers.base import Unusable
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -35,10 +37,6 @@ SHAPES: Mapping[str, Shape] = {
     # Without `truncate` one text that is too long is an error for all. 32 is what the server takes unless told more.
     "tei": Shape("texts", results=None, score="score", more={"truncate": True}, most=32),
 }
-
-
-class Unusable(Exception):
-    """No scores, and why, in words that follow "The reranker"."""
 
 
 class Usage(NamedTuple):

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
-from rowvec.stores.base import RowsHandle
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
 """Number of candidates of each kind that are fused."""
+
+
+class Rows(Protocol):
+    """What hits are made from: a generation of a store, or what one query found in it."""
+
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> Mapping[Key, float]: ...
+    def typical(self, vector: Vector) -> float | None: ...
+    def metadata(self, keys: Sequence[Key]) -> Mapping[Key, Mapping[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Candidates:
 
 
 def fused(
-    rows: RowsHandle, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
+    rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
 ) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
@@ -71,7 +78,7 @@ def _fuse(
     return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
 
 
-def hits_of(rows: RowsHandle, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
+def hits_of(rows: Rows, found: Candidates, limit: int, ranking: Ranking, explain: bool) -> list[Hit]:
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []

@@ -34,6 +34,8 @@ class Found:
     """None where there is one page only."""
     origin: Origin | None = None
     facets: Facets | None = None
+    whole: bool = False
+    """There are no more hits than these."""
     query: Reading = NONE
 
     def page(self, hits: Sequence[Hit], limit: int) -> tuple[list[Hit], str | None]:
@@ -42,7 +44,7 @@ class Found:
             return list(hits[:limit]), None
         start = self.bound.first(hits)
         shown = list(hits[start : start + limit])
-        if len(shown) < limit or (self.among.ended and start + limit >= len(hits)):
+        if len(shown) < limit or (self.whole and start + limit >= len(hits)):
             return shown, None
         return shown, self.bound.next_hit(self.origin, start + limit, shown[-1])
 
@@ -62,21 +64,21 @@ def with_passages(
 
 
 def finished(found: Found, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking) -> SearchResult:
-    began, hits, done, rerank_ms = time.perf_counter(), found.hits, None, 0.0
+    began, hits, done, problem, rerank_ms = time.perf_counter(), found.hits, None, "", 0.0
     query = found.query.text
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
         with span("rowvec.rerank") as traced:
-            better = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
-            traced.note({"rowvec.reranked": better is not None})
-        hits, done = hits if better is None else better, better is not None
+            hits, problem = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+            done = not problem
+            traced.note({"rowvec.reranked": done})
         rerank_ms = 1000 * (time.perf_counter() - began)
     hits, more = found.page(hits, limit)
     if passages and asked is not None:
         hits = with_passages(hits, found.texts, asked, passages, found.among)
     search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
     return SearchResult(
-        hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms,
+        hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms, problem,
         corrected=found.query.corrected,
         facets=found.facets, total=found.facets.rows if found.facets else None,
         filtered=found.origin is not None and found.origin.where is not None, next=more,

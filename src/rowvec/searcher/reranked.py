@@ -6,10 +6,12 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rowvec.ranking import Ranking, fuse_convex
-from rowvec.rerankers.base import Reranker
+from rowvec.rerankers.base import Reranker, Scored
 from rowvec.searcher.candidates import Candidates, score_of
 from rowvec.searcher.snippets import Asked, best_passage
 from rowvec.types import Hit, Key, StoredText
+
+NO_TEXT = "The reranker was not asked: none of the hits has a text."
 
 
 def reranked(
@@ -20,19 +22,19 @@ def reranked(
     texts: Mapping[Key, StoredText],
     asked: Asked,
     ranking: Ranking,
-) -> list[Hit] | None:
-    """All hits, the first `reranker.top` of them in a new order; None where the reranker gave no scores.
+) -> tuple[list[Hit], str]:
+    """All hits, the first `reranker.top` of them in a new order; or as they were, and why.
 
     Its score takes the place of the score that the halves gave, or a part of it, as `weight` says. A static score and
     the age of a row count as before.
     """
     if not hits:
-        return []
+        return [], ""
     best, rest = hits[: reranker.top], hits[reranker.top :]
     sent = {hit.key: text for hit in best if (text := _text(hit, texts.get(hit.key), asked, found)).strip()}
-    scores = reranker.scores(query, list(sent.values())) if sent else None
+    scores, problem = reranker.scores(query, list(sent.values())) if sent else Scored(None, NO_TEXT)
     if scores is None:
-        return None
+        return list(hits), problem
     given = dict(zip(sent, scores, strict=True))
     before = {hit.key: found.scores[hit.key] for hit in best}
     together, now = fuse_convex(given, before, reranker.weight), dt.datetime.now(dt.UTC)
@@ -40,7 +42,7 @@ def reranked(
     # A row without a text has no score, and comes after those that have one.
     ordered.sort(key=lambda hit: (-score_of(hit), hit.key not in given))
     lowest = score_of(ordered[-1])
-    return ordered + [_capped(hit, lowest) for hit in rest]
+    return ordered + [_capped(hit, lowest) for hit in rest], ""
 
 
 def _text(hit: Hit, stored: StoredText | None, asked: Asked, found: Candidates) -> str:

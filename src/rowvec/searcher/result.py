@@ -37,6 +37,8 @@ class SearchResult(Tabular):
     """The reranker has put the best hits into order. False where it gave no answer in time that could be used, and the
     order is that of the search alone; None where it was not asked."""
     rerank_ms: float = 0.0
+    rerank_problem: str = ""
+    """Why `reranked` is False, as a sentence."""
     corrected: str | None = None
     """What was searched for in place of the query, which has words that no row holds; None where nothing was
     corrected."""
@@ -68,6 +70,8 @@ class SearchResult(Tabular):
             found["corrected"] = self.corrected
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
+        if self.rerank_problem:
+            found["rerank_problem"] = self.rerank_problem
         if self.total is not None:
             found["total"] = self.total
         if self.facets is not None:

@@ -25,7 +25,7 @@ from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Reading, Speller
-from rowvec.searcher.within import Within, both
+from rowvec.searcher.within import EVERY_ROW, Within, both
 from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
 from rowvec.support.tracing import span
 from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
@@ -112,7 +112,8 @@ class Searcher:
     def within(self, only: Filter) -> Searcher:
         """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
         limited = copy(self)
-        limited.only = self._limited(only)
+        # A filter that every row passes is none: an index answers faster without one.
+        limited.only = self.only if only == EVERY_ROW else self._limited(only)
         return limited
 
     def _limited(self, where: Filter | None) -> Filter | None:
@@ -250,7 +251,7 @@ class Searcher:
             asked = _Query(reading, mode, where, exact, chosen)
             counted = time.perf_counter()
             top = reranker.top if reranker else 0
-            vector, embedded, found, hits = self._deep_enough(live, asked, bound, limit, top, explain)
+            vector, embedded, found, hits, whole = self._deep_enough(live, asked, bound, limit, top, explain)
             start = bound.first(hits)
             # A reranker may bring any of its hits onto a page that begins among them.
             read = hits[: top + limit if start < top else top] + hits[start : start + limit] if passages or top else []
@@ -258,7 +259,17 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             embed_ms = 1000 * (embedded - counted)
             return Found(
-                hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets, reading
+                hits,
+                found,
+                texts,
+                language,
+                embed_ms,
+                1000 * (done - began) - embed_ms,
+                bound,
+                origin,
+                facets,
+                whole,
+                reading,
             )
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
@@ -270,8 +281,8 @@ class Searcher:
 
     def _deep_enough(
         self, live: _Live, asked: _Query, bound: Bound, limit: int, top: int, explain: bool
-    ) -> tuple[Vector | None, float, Candidates, list[Hit]]:
-        """The query's vector, when there was one, and all hits up to the end of the page.
+    ) -> tuple[Vector | None, float, Candidates, list[Hit], bool]:
+        """The query's vector, when there was one, all hits up to the end of the page, and whether there are no more.
 
         Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
         """
@@ -281,8 +292,9 @@ class Searcher:
             vector, made, found = self._candidates(live, asked, vector, depth, many)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
-            if found.ended or len(hits) >= bound.first(hits) + limit or not bound.looks_deeper:
-                return vector, embedded, found, hits
+            whole = found.ended and len(found.scores) <= many
+            if whole or not bound.looks_deeper or len(hits) >= bound.first(hits) + limit:
+                return vector, embedded, found, hits, whole
             many = depth * DEEPER
 
     def _candidates(

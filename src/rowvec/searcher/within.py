@@ -14,6 +14,7 @@ from rowvec.filters import And, Facets, Filter, Order, Place
 from rowvec.stores.base import LastWord, RowsHandle, TableSpec
 from rowvec.types import Column, Key, Ranked, StoredText, Vector
 
+EVERY_ROW = And(())
 MOST_WORDS, MOST_COUNTED = 20, 100
 """Each word is a search of its own."""
 

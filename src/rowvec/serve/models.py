@@ -229,6 +229,7 @@ class SearchReply(BaseModel):
         " nothing was corrected.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
+    rerank_problem: str | None = Field(None, description="Why `reranked` is false.")
     query_id: str | None = Field(None, description="For POST /events. Left out where no queries are logged.")
     total: int | None = Field(
         None, description="Rows that pass the filter. Given with facets, and for rows that are browsed."
@@ -376,6 +377,7 @@ class TotalsInfo(BaseModel):
     tokens: int
     cost: float = Field(description="US dollars.")
     outcomes: dict[str, tuple[int, float]] = Field(description="Of each outcome, how many runs and their seconds.")
+    rerank_cost: float = Field(description="US dollars that searches spent on a reranker, beside `cost`.")
 
 
 class IndexInfo(BaseModel):

@@ -106,7 +106,7 @@ class Service:
         return ["semantic"] if self.pipeline.spec.language is None else ["semantic", "keyword", "hybrid"]
 
     def warm(self) -> None:
-        """Load the model, so that no request waits for it. A second call does nothing.
+        """Load the models, so that no request waits for them. A second call does nothing.
 
         Raises:
             EmbedderError: it cannot be loaded.
@@ -114,6 +114,8 @@ class Service:
         if not self._warm:
             self.check()
             self.embedder.warm()
+            if self.pipeline.reranker is not None:
+                self.pipeline.reranker.warm()
             self._warm = True
 
     def check(self, seconds: float = 0.0) -> None:

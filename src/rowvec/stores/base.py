@@ -144,7 +144,7 @@ class GenerationStatus:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The runs over the life of a table; tokens and US dollars are those that were billed."""
+    """The runs over the life of a table, and its searches; tokens and US dollars are those that were billed."""
 
     runs: int = 0
     texts: int = 0
@@ -152,6 +152,8 @@ class Totals:
     cost: float = 0.0
     outcomes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Of each outcome, how many ended runs and their seconds."""
+    rerank_cost: float = 0.0
+    """What searches spent on a reranker; it is no part of `cost`."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -500,6 +502,14 @@ class Store(Protocol):
 
     def runs(self, limit: int = 10) -> list[Run]:
         """Latest first. A run whose process died is shown as "lost"."""
+        ...
+
+    def spend(self, cost: float) -> None:
+        """Add US dollars to what searches spent on a reranker.
+
+        Raises:
+            StoreError: this user may not write, or the store is of an older rowvec.
+        """
         ...
 
     def totals(self) -> Totals: ...

@@ -9,13 +9,16 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from rowvec.filters import Compare, Facets, Op, Order, Place
 from rowvec.filters.facets import COUNTED, NUMBERS, Edges, Facet, edges, range_facet, value_facet
 from rowvec.stores.filter_sql import Dialect, Sql
 from rowvec.types import Column, ColumnType
+
+COVERED = frozenset(ColumnType) - {ColumnType.JSON, ColumnType.ARRAY, ColumnType.BYTES}
+"""What an index for facets can have. Filters may use columns that are not counted."""
 
 Ask: TypeAlias = Callable[[str, list[Any]], Sequence[tuple[Any, ...]]]
 """Sends one statement and gives its rows."""
@@ -28,18 +31,38 @@ class Passing:
     Attributes:
         table: quoted.
         condition: on its rows, called `t`.
+        part: a further condition on them. Those that meet it and those that do not are read each for themselves,
+            because each have an index of their own.
     """
 
     table: str
     condition: Sql
     dialect: Dialect
+    part: str = ""
 
     def rows(self, columns: Sequence[Column]) -> Sql:
-        """Their values as c0, c1 and so on, in a table `m` that is made once."""
+        """Their values as c0, c1 and so on, in a table `m`. Databases make it once if it is read more than once."""
         chosen = [f"{self.dialect.counted(_operand(each), 't')} as c{at}" for at, each in enumerate(columns)]
         condition, values = self.condition
-        selected = ", ".join(chosen) or "1"
-        return f"with m as materialized (select {selected} from {self.table} t where {condition})", list(values)
+        read = f"select {', '.join(chosen) or '1'} from {self.table} t where {condition}"
+        if not self.part:
+            return f"with m as ({read})", list(values)
+        return f"with m as ({read} and {self.part} union all {read} and not {self.part})", [*values, *values]
+
+
+class _Counted(NamedTuple):
+    """A row of the answer: of a column of values one of them, of a column of numbers or dates all of them."""
+
+    low: Any
+    """The value, or the least one."""
+    high: Any
+    number: int
+    """Of rows with that value."""
+    distinct: int
+    held: int
+    """Rows that have a value."""
+    rows: int
+    mean: float | None
 
 
 def count_facets(ask: Ask, passing: Passing, columns: Sequence[Column], names: Sequence[str], most: int) -> Facets:
@@ -48,33 +71,33 @@ def count_facets(ask: Ask, passing: Passing, columns: Sequence[Column], names: S
         ask: sees the same rows each time that it is called.
         columns: as the table calls them; `names`, as the user does.
     """
-    dialect = passing.dialect
     text, values = passing.rows(columns)
-    nothing = dialect.text("null")
-    parts = [f"select -1, {nothing}, {nothing}, count(*), 0, 0.0 from m"]
-    parts += [
-        _values(at, dialect, most) if _is_listed(each) else _extent(at, each, dialect)
+    if not columns:
+        return Facets(int(ask(f"{text} select count(*) from m", values)[0][0]), {})
+    parts = [
+        _values(at, passing.dialect, most) if _is_listed(each) else _extent(at, passing.dialect, each)
         for at, each in enumerate(columns)
     ]
-    found: dict[int, list[tuple[Any, ...]]] = {}
+    found: dict[int, list[_Counted]] = {}
     for at, *rest in ask(f"{text} {' union all '.join(parts)}", values):
-        found.setdefault(at, []).append(tuple(rest))
-    rows = int(found[-1][0][2])
+        found.setdefault(at, []).append(_Counted(*rest))
     made: dict[int, Facet] = {}
-    spread: dict[int, tuple[Edges, tuple[Any, Any, float | None, int]]] = {}
+    spread: dict[int, Edges] = {}
     for at, column in enumerate(columns):
         if _is_listed(column):
-            made[at] = _value_facet(found.get(at, ()), column, rows)
-            continue
-        low, high, held, _, mean = found[at][0]
-        if held == 0:
-            made[at] = range_facet(column, None, None, None, rows, None)
+            made[at] = _value_facet(found.get(at, ()), column)
+        elif found[at][0].held:
+            spread[at] = edges(column.type, _read(found[at][0].low, column), _read(found[at][0].high, column))
         else:
-            low, high = _read(low, column), _read(high, column)
-            spread[at] = edges(column.type, low, high), (low, high, mean, rows - held)
-    counts = _bins(ask, passing, columns, {at: between for at, (between, _) in spread.items()})
-    for at, (between, (low, high, mean, missing)) in spread.items():
-        made[at] = range_facet(columns[at], low, high, mean, missing, between, counts.get(at))
+            made[at] = range_facet(column, None, None, None, int(found[at][0].rows), None)
+    counts = _bins(ask, passing, columns, spread)
+    for at, between in spread.items():
+        column, all_ = columns[at], found[at][0]
+        made[at] = range_facet(
+            column, _read(all_.low, column), _read(all_.high, column), all_.mean, int(all_.rows - all_.held), between,
+            counts.get(at),
+        )  # fmt: skip
+    rows = max((int(each[0].rows) for each in found.values()), default=0)
     return Facets(rows, {name: made[at] for at, name in enumerate(names)})
 
 
@@ -87,24 +110,28 @@ def _operand(column: Column) -> Compare:
 
 
 def _values(at: int, dialect: Dialect, most: int) -> str:
-    """The most frequent values, each with its count, the number of all values and of all rows that have one."""
-    value = dialect.by_code_point("v")
+    """The most frequent values; null comes after them, if there is room."""
+    value, text = dialect.by_code_point("v"), dialect.text
     return (
-        f"select * from (select {at}, v, {dialect.text('null')}, n, count(*) over (), sum(n) over () from"
-        f" (select {dialect.text(f'c{at}')} as v, count(*) as n from m where c{at} is not null group by c{at}) g{at}"
-        f" order by n desc, {value} limit {most}) h{at}"
+        f"select * from (select {at}, v, {text('null')}, n, count(v) over (),"
+        " sum(n) filter (where v is not null) over (), sum(n) over (), cast(null as double precision)"
+        f" from (select {text(f'c{at}')} as v, count(*) as n from m group by c{at}) g{at}"
+        f" order by v is null, n desc, {value} limit {most}) h{at}"
     )
 
 
-def _extent(at: int, column: Column, dialect: Dialect) -> str:
+def _extent(at: int, dialect: Dialect, column: Column) -> str:
     low, high = dialect.text(f"min(c{at})"), dialect.text(f"max(c{at})")
     mean = f"avg(c{at})" if column.type in NUMBERS else "null"
-    return f"select {at}, {low}, {high}, count(c{at}), 0, cast({mean} as double precision) from m"
+    return f"select {at}, {low}, {high}, 0, 0, count(c{at}), count(*), cast({mean} as double precision) from m"
 
 
-def _value_facet(found: Sequence[tuple[Any, ...]], column: Column, rows: int) -> Facet:
-    distinct, held = (int(found[0][3]), int(found[0][4])) if found else (0, 0)
-    return value_facet([(_read(value, column), int(n)) for value, _, n, *_ in found], rows - held, distinct, held)
+def _value_facet(found: Sequence[_Counted], column: Column) -> Facet:
+    if not found:
+        return value_facet([], 0, 0, 0)
+    rows, held = int(found[0].rows), int(found[0].held or 0)
+    best = [(_read(each.low, column), int(each.number)) for each in found if each.low is not None]
+    return value_facet(best, rows - held, int(found[0].distinct), held)
 
 
 def _bins(

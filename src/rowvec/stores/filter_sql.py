@@ -22,7 +22,8 @@ Sql = tuple[str, list[Any]]
 LARGEST_FLOAT = "1.7976931348623157e308"
 SORTABLE = 21
 _OFFSET = 10**20
-_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN})
+_EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.SAME})
+_ODD = re.compile(r'["\\\x00-\x1f\x7f]')
 _AT_ONCE = 2_000
 """Characters of the texts that one regular expression looks for."""
 _ORDER = frozenset({Op.LT, Op.LE, Op.GT, Op.GE, Op.BETWEEN})
@@ -162,14 +163,26 @@ class Sqlite:
 
     def inside(self, name: str, where: Compare) -> Sql:
         """See `Postgres.inside`."""
-        path = "$" + "".join(f'."{step}"' for step in where.path)
+        kind, value, path = self._at(name, where.path)
         if where.op is Op.IS_NULL:
-            return f"json_extract({name}, ?)", [path]
+            return value, path
         kinds = {
             ColumnType.TEXT: "'text'", ColumnType.NUMBER: "'integer', 'real'", ColumnType.BOOLEAN: "'true', 'false'",
             ColumnType.ARRAY: "'array'",
         }[_known(where)]  # fmt: skip
-        return f"case when json_type({name}, ?) in ({kinds}) then json_extract({name}, ?) end", [path, path]
+        return f"case when {kind} in ({kinds}) then {value} end", [*path, *path]
+
+    def _at(self, name: str, path: tuple[str, ...]) -> tuple[str, str, list[Any]]:
+        """The type and the value of what is at the end of a path, and the values that each of the two takes."""
+        if not any(_ODD.search(step) for step in path):
+            return f"json_type({name}, ?)", f"json_extract({name}, ?)", ["$" + "".join(f'."{step}"' for step in path)]
+        # A path of SQLite cannot say every key.
+        joined, held = [], name
+        for at in range(len(path)):
+            joined.append(f"json_each({held}) as s{at}")
+            held = f"case s{at}.type when 'object' then s{at}.value end"
+        found = f"from {', '.join(joined)} where {' and '.join(f's{at}.key = ?' for at in range(len(path)))}"
+        return f"(select s{len(path) - 1}.type {found})", f"(select s{len(path) - 1}.value {found})", [*path]
 
     def is_null(self, name: str, where: Compare) -> str:
         # A number that is NaN is stored as null; a decimal is stored as its text.
@@ -315,7 +328,8 @@ def _condition(where: Compare, dialect: Dialect, alias: str, *, negated: bool) -
     if where.op is Op.IS_NULL:
         return dialect.is_null(name, where), inner
     kind = _known(where)
-    if where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT):
+    looks_for = where.op is Op.LIKE or (where.op is Op.CONTAINS and kind is ColumnType.TEXT)
+    if looks_for or (where.op is Op.SAME and where.path):
         text, values = dialect.like(name, pattern(where))
         return text, [*inner, *values]
     if where.op is Op.CONTAINS:

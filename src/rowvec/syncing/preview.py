@@ -74,6 +74,8 @@ class Preview:
     """What is wrong with the model, or the keyword language, for the texts to embed."""
     refusal: Refusal | None = None
     """A deletion that an earlier sync refused; it stands until it is allowed or resolved."""
+    rerank_cost: float = 0.0
+    """US dollars that searches have spent on the reranker so far; no sync adds to it."""
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -87,7 +89,7 @@ class Preview:
             "truncated": self.truncated, "cut": [_plain(key) for key in self.cut],
             "filled": dict(self.filled), "deletion_guard": self.deletion_guard,
             "misfit": self.misfit.as_dict() if self.misfit else None,
-            "refusal": self.refusal.as_dict() if self.refusal else None,
+            "refusal": self.refusal.as_dict() if self.refusal else None, "rerank_cost": self.rerank_cost,
             "samples": [{"key": _plain(document.key), "text": document.text} for document in self.samples],
         }  # fmt: skip
 
@@ -108,8 +110,9 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     present = generation.count() if generation is not None else 0
     reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
+    spent = pipeline.store.totals().rerank_cost if generation is not None else 0.0
     note = " ".join(filter(None, (chosen.note, _words_to_keep(pipeline.spec, generation))))
-    result = Preview(reading.comparison, reading.incremental, note, refusal=refusal)
+    result = Preview(reading.comparison, reading.incremental, note, refusal=refusal, rerank_cost=spent)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)

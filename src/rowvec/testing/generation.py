@@ -118,6 +118,8 @@ class Tables:
     runs: list[Run] = field(default_factory=list)
     stops: set[int] = field(default_factory=set)
     evaluations: list[Evaluated] = field(default_factory=list)
+    spent: float = 0.0
+    """US dollars, by searches on a reranker."""
     positions: dict[Key, str] = field(default_factory=dict)
     holder: str | None = None
     identity: str = field(default_factory=lambda: str(uuid.uuid4()))

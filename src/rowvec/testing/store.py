@@ -162,6 +162,9 @@ class MemoryStore:
         runs = runs[:limit]
         return [replace(run, outcome="lost") if dead and run.outcome == "running" else run for run in runs]
 
+    def spend(self, cost: float) -> None:
+        self.tables.spent += cost
+
     def totals(self) -> Totals:
         reports = [run.report for run in self.tables.runs]
         sums = {name: sum(report.get(name, 0) for report in reports) for name in ("texts", "tokens", "cost")}
@@ -170,7 +173,7 @@ class MemoryStore:
             if run.ended_at is not None:
                 count, seconds = outcomes.get(run.outcome, (0, 0.0))
                 outcomes[run.outcome] = count + 1, seconds + (run.ended_at - run.started_at).total_seconds()
-        return Totals(len(reports), **sums, outcomes=outcomes)
+        return Totals(len(reports), **sums, outcomes=outcomes, rerank_cost=self.tables.spent)
 
     def save_evaluation(self, record: Mapping[str, Any]) -> None:
         self.tables.evaluations.append(Evaluated(_now(), record))

@@ -118,11 +118,25 @@ def latest_runs(database: Database, target: str, lease: Lease, limit: int) -> li
     ]
 
 
+def spend(database: Database, target: str, cost: float) -> None:
+    """What searches spent on a reranker."""
+    add = """insert into rowvec_spending (target, cost) values (?, ?)
+             on conflict (target) do update set cost = cost + excluded.cost"""
+    database.transact([Statement(add, (target, cost))])
+
+
+def _spent(database: Database, target: str) -> float:
+    if not database.query("select 1 from sqlite_master where name = 'rowvec_spending'"):
+        return 0.0
+    found = database.query("select cost from rowvec_spending where target = ?", (target,))
+    return float(found[0][0]) if found else 0.0
+
+
 def totals(database: Database, target: str) -> Totals:
     found = database.query(_TOTALS, (target, target))
     runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
     outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
-    return Totals(runs, texts, tokens, float(cost), outcomes)
+    return Totals(runs, texts, tokens, float(cost), outcomes, _spent(database, target))
 
 
 def saving_progress(tables: Tables, batch: WriteBatch) -> list[Statement]:

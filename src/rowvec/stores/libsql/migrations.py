@@ -265,6 +265,14 @@ _UNFIT = """create table if not exists rowvec_unfit (
     ) without rowid"""
 
 
+_SPENDING = "create table if not exists rowvec_spending (target text primary key, cost real not null)"
+
+
+def _keep_spending(database: Database) -> list[Statement]:
+    """On the reranker, in US dollars."""
+    return [Statement(_SPENDING)]
+
+
 def _list_unfit(database: Database) -> list[Statement]:
     return [Statement(_UNFIT)]
 
@@ -305,6 +313,7 @@ LATER_TABLES: list[tuple[int, Sequence[str], Callable[[Database], list[Statement
     (5, guarding.TABLES, _remember_deletions),
     (6, (_UNFIT,), _list_unfit),
     (9, ASIDE, _listen_and_remember),
+    (10, (_SPENDING,), _keep_spending),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -318,5 +327,6 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(7, "triggers of vector indexes that take a vector which is there already", renewed_triggers),
     Migration(8, "the text of each row, beside its vector", _keep_texts),
     Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
+    Migration(10, "what searches spend", _keep_spending),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

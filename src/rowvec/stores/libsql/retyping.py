@@ -51,9 +51,11 @@ def statements(
     values[spec.key] = key if integers == now_integers else f"cast({key} as {'integer' if now_integers else 'text'})"
     if not now_integers:
         values["rowvec_id"] = key if integers else "rowvec_id"
+    # The index for facets is made again with the columns that there are then.
     found = database.query(
-        "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger') and sql is not null",
-        (tables.name,),
+        "select sql from sqlite_master where tbl_name = ? and type in ('index', 'trigger') and sql is not null"
+        " and name <> ?",
+        (tables.name, tables.plain("facets")),
     )
     made = _rebuilt(tables.name, vector_table, spec, values)
     if integers != now_integers:

@@ -10,7 +10,7 @@ import numpy as np
 
 from rowvec.errors import ConfigError, StoreError
 from rowvec.stores.base import Ledger, TableSpec, Totals
-from rowvec.stores.libsql import books, migrations, schema, search, write
+from rowvec.stores.libsql import books, facet_index, migrations, schema, search, write
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.generations import Generations
@@ -85,6 +85,7 @@ class LibsqlStore:
             # Before the swap: searches must not become slow by it.
             done.index.build()
         self._settle(done.tidied, done.tables)
+        self._settle(lambda: facet_index.wanted(self._database, done.tables, spec))
         self._settle(lambda: self._generations.completion(spec), self._prepared.get(spec.fingerprint, done.tables))
         self._prepared.clear()
 
@@ -188,6 +189,9 @@ class LibsqlStore:
 
     def runs(self, limit: int = 10) -> list[Run]:
         return books.latest_runs(self._database, self._target, self._lease, limit)
+
+    def spend(self, cost: float) -> None:
+        books.spend(self._database, self._target, cost)
 
     def totals(self) -> Totals:
         return books.totals(self._database, self._target)

@@ -426,11 +426,27 @@ def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool)
     ]
 
 
+def spend(connection: Connection, scope: str, cost: float) -> None:
+    """What searches spent on a reranker."""
+    connection.execute(
+        "insert into rowvec.spending as s (scope, cost) values (%s, %s)"
+        " on conflict (scope) do update set cost = s.cost + excluded.cost",
+        [scope, cost],
+    )
+
+
+def _spent(connection: Connection, scope: str) -> float:
+    if single(connection.execute("select to_regclass('rowvec.spending')::text"))[0] is None:
+        return 0.0
+    found = connection.execute("select cost from rowvec.spending where scope = %s", [scope]).fetchone()
+    return 0.0 if found is None else float(found[0])
+
+
 def totals(connection: Connection, scope: str) -> Totals:
     found = connection.execute(_TOTALS, {"scope": scope}).fetchall()
     runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
     outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
-    return Totals(runs, texts, tokens, float(cost), outcomes)
+    return Totals(runs, texts, tokens, float(cost), outcomes, _spent(connection, scope))
 
 
 # Sums

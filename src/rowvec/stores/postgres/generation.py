@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,23 +12,24 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import SearchError
-from rowvec.filters import Facets, Filter, Order, Place
+from rowvec.filters import Facets, Filter, Order, Place, compares
 from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, guarding, schema
+from rowvec.stores.postgres import books, facet_index, guarding, schema
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import one_snapshot, single
+from rowvec.stores.postgres.facet_index import FacetIndex
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
-from rowvec.stores.postgres.vector_index.indexes import Indexes
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,
@@ -107,6 +109,7 @@ class PostgresGeneration:
         self._sessions = sessions
         self._location = location
         self._has_passages = False
+        self._counts: tuple[float, FacetIndex | None] | None = None
         self._typical = Typical(metric, self._sample)
         self._read = sessions.read
         self._write = sessions.write
@@ -369,10 +372,15 @@ class PostgresGeneration:
         return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
 
     def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        passing = Passing(self._table, self._passing(where), POSTGRES)
         stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
+        kept = None if where is None else stored_filter(where, self._asked, self.spec)
+        used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
 
         def look(connection: Connection) -> Facets:
+            index = self._facet_index(connection)
+            part = index.fits if index is not None and used <= index.columns else ""
+            passing = Passing(self._table, self._passing(where), POSTGRES, part)
+
             def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
                 return connection.execute(text.encode(), values).fetchall()
 
@@ -380,6 +388,13 @@ class PostgresGeneration:
                 return count_facets(ask, passing, stored, names, most)
 
         return self._read(look)
+
+    def _facet_index(self, connection: Connection) -> FacetIndex | None:
+        """Looked up every few seconds only."""
+        now = time.monotonic()
+        if self._counts is None or now - self._counts[0] > INDEX_SECONDS:
+            self._counts = now, facet_index.find(connection, self.names, self.spec)
+        return self._counts[1]
 
     @property
     def _table(self) -> str:

@@ -255,6 +255,13 @@ def _mask(
     connection.execute(statement.format(table, column, sql.SQL(" || ").join(halves), column, only))
 
 
+SPENDING = """
+create table if not exists rowvec.spending (
+    scope text primary key,
+    cost double precision not null
+);
+"""
+"""On the reranker, in US dollars."""
 UNFIT = """
 create table if not exists rowvec.unfit (
     scope text not null,
@@ -282,6 +289,10 @@ def _take_long_keys(connection: Connection) -> None:
 
 def _remember_deletions(connection: Connection) -> None:
     connection.execute(guarding.TABLES)
+
+
+def _keep_spending(connection: Connection) -> None:
+    connection.execute(SPENDING)
 
 
 def _expect_passages(connection: Connection) -> None:
@@ -315,6 +326,7 @@ LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
     (6, UNFIT, _list_unfit),
     (7, "", _take_long_keys),
     (9, ASIDE, _listen_and_remember),
+    (10, SPENDING, _keep_spending),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -328,5 +340,6 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(7, "failures of rows with long keys", _take_long_keys),
     Migration(8, "texts and passages beside the rows", _expect_passages),
     Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
+    Migration(10, "what searches spend", _keep_spending),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -12,7 +12,7 @@ from psycopg import sql
 from rowvec.stores.base import Ledger, TableSpec, Totals
 from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.migrations import latest
-from rowvec.stores.postgres import books, checks, limits, migrations, schema
+from rowvec.stores.postgres import books, checks, facet_index, limits, migrations, schema
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import (
     describe,
@@ -151,6 +151,7 @@ class PostgresStore:
         # First: by the statistics it is known which texts an index should leave out.
         done.index.analyse()
         done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
+        self._write(lambda c: facet_index.ensure(c, names, spec))
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 
@@ -225,6 +226,9 @@ class PostgresStore:
     def runs(self, limit: int = 10) -> list[Run]:
         scope, is_held = self._live.scope, self._sessions.is_held
         return self._read(lambda c: books.latest_runs(c, scope, limit, locked=is_held(c)))
+
+    def spend(self, cost: float) -> None:
+        self._write(lambda c: books.spend(c, self._live.scope, cost))
 
     def totals(self) -> Totals:
         return self._read(lambda c: books.totals(c, self._live.scope))

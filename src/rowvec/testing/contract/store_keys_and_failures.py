@@ -330,9 +330,23 @@ def test_status_sums_what_all_runs_cost(store: Store) -> None:
             store.save_run(store.begin_run("items"), Report(texts=10, tokens=100, cost=cost), "done")
     totals = store.totals().as_dict()
     (outcome, (count, seconds)) = next(iter(totals.pop("outcomes").items()))
-    assert totals == {"runs": 2, "texts": 20, "tokens": 200, "cost": 0.75}
+    assert totals == {"runs": 2, "texts": 20, "tokens": 200, "cost": 0.75, "rerank_cost": 0.0}
     assert (outcome, count) == ("done", 2)
     assert seconds >= 0
+
+
+def test_what_searches_spend_adds_up_beside_what_runs_cost(opened: Opener) -> None:
+    first = opened(SPEC)
+    with first.lock():
+        first.save_run(first.begin_run("items"), Report(texts=1, tokens=10, cost=0.25), "done")
+        # A search needs no lock, and waits for nobody who holds it.
+        for cost in (0.5, 0.125):
+            first.spend(cost)
+    first.close()
+    second = opened(SPEC)
+    second.spend(0.25)
+    totals = second.totals()
+    assert (totals.cost, totals.rerank_cost) == (0.25, 0.875)
 
 
 def test_the_sums_of_runs_outlive_their_records(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -344,7 +358,7 @@ def test_the_sums_of_runs_outlive_their_records(store: Store, monkeypatch: pytes
         store.begin_run("items")
         totals = store.totals().as_dict()
     outcomes = totals.pop("outcomes")
-    assert totals == {"runs": 9, "texts": 8, "tokens": 16, "cost": 4.0}
+    assert totals == {"runs": 9, "texts": 8, "tokens": 16, "cost": 4.0, "rerank_cost": 0.0}
     assert {name: count for name, (count, _) in outcomes.items()} == {"done": 6, "failed": 2}
     kept = [run.outcome for run in store.runs(100)]
     assert kept[1:4] == ["failed", "done", "done"]

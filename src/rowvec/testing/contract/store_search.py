@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from rowvec.errors import SearchError
-from rowvec.filters import And, Compare, Filter, Not, Op, Or, bind, matches
+from rowvec.filters import And, Compare, Filter, Not, Op, Or, bind, from_json, matches, parse, to_json
 from rowvec.stores.base import Store
 from rowvec.stores.typical import SAMPLED
 from rowvec.testing.contract.samples import (
@@ -203,6 +203,60 @@ def test_a_column_that_ignores_case_is_filtered_without_it(opened: Opener, where
     assert {key for key, name in NAMES.items() if matches(bound, {"owner": name})} == found
     assert set(rows(store, spec).nearest(vector_of("query"), 10, bound).keys) == found
     assert rows(store, spec).metadata([2])[2] == {"owner": "MÜLLER"}
+
+
+ATTRS = (Column("attrs", ColumnType.JSON), Column("label", ColumnType.TEXT))
+INSIDE: dict[int, tuple[object, str | None]] = {
+    1: ({"color": "red", "size": 5, "a.b": {"2024": True}, 'q"uote': "x", "tags": ["red", 1]}, "HP"),
+    2: ({"color": "RED", "size": "5", "größe 😀": 1.5, "back\\slash": {"new\nline": "y"}}, "hp"),
+    3: ({"color": None, "size": 7, "tags": "red", "a": {"b": 1}}, "Straße"),
+    4: (None, None),
+    5: ([{"color": "red"}], "STRASSE"),
+    6: ("red", "Ärzte"),
+    7: ({"$": 0, "[0]": 1, "-1": 2, "color": {"red": "red"}, "": 3}, "ÄRZTE"),
+}
+PATHS: list[tuple[str, set[int]]] = [
+    ("attrs.color = 'red'", {1}),
+    ("attrs.color ~= 'Red'", {1, 2}),
+    ("not attrs.color ~= 'Red'", set()),
+    ("attrs.color != 'blue'", {1, 2}),
+    ("attrs.size > 4", {1, 3}),
+    ("attrs.size = '5'", {2}),
+    ("attrs.size = 5", {1}),
+    ("attrs.size is null", {4, 5, 6, 7}),
+    ("attrs.color is null", {3, 4, 5, 6}),
+    ('attrs."a.b".2024', {1}),
+    ('attrs."a.b"."2024" = true', {1}),
+    ("attrs.a.b = 1", {3}),
+    ('attrs."q""uote" = \'x\'', {1}),
+    ('attrs."größe 😀" between 1 and 2', {2}),
+    ("attrs.\"back\\slash\".\"new\nline\" in ('y', 'z')", {2}),
+    ("attrs.tags contains 'red'", {1}),
+    ("attrs.tags contains 1", {1}),
+    ("attrs.tags contains true", set()),
+    ('attrs."$" = 0 and attrs."[0]" = 1 and attrs."-1" = 2', {7}),
+    ("attrs.0 is not null", set()),
+    ("attrs.color.red like 'R%'", {7}),
+    ("label ~= 'hP'", {1, 2}),
+    ("label ~= 'ärzte'", {6, 7}),
+    ("label ~= 'STRAßE'", {3}),
+    ("not label ~= 'HP'", {3, 5, 6, 7}),
+    ("label ~= 'h_' or label ~= '%'", set()),
+]
+
+
+def test_a_filter_reaches_into_json_and_ignores_case_where_it_is_asked_to(opened: Opener) -> None:
+    spec = replace(SPEC, metadata=ATTRS)
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", *values) for key, values in INSIDE.items()), spec=spec)
+    names = [column.name for column in ATTRS]
+    held = {key: dict(zip(names, values, strict=True)) for key, values in INSIDE.items()}
+    for text, found in PATHS:
+        for where in (parse(text), from_json(to_json(parse(text)))):
+            bound = bind(where, ATTRS)
+            assert {key for key, values in held.items() if matches(bound, values)} == found, text
+            assert set(rows(store, spec).nearest(vector_of("query"), 10, bound).keys) == found, text
+            assert set(rows(store, spec).keyword("thing", 10, bound).keys) == found, text
 
 
 # Searching

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -13,6 +13,7 @@ from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.connect import one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.estimates import Estimates
 from rowvec.stores.postgres.vector_index.ordering import candidates, held_of, settings
 from rowvec.stores.postgres.vector_index.repeated import Repeated
 from rowvec.types import Key, Ranked, Vector
@@ -53,6 +54,7 @@ class VectorTable:
     metric: str
     storage: str
     dimension: int
+    estimates: Estimates = field(default_factory=Estimates, compare=False, repr=False)
 
 
 def nearest(
@@ -94,7 +96,8 @@ def similarities(connection: Connection, table: VectorTable, vector: Vector, key
 
 def is_narrow(connection: Connection, table: VectorTable, where: Condition) -> bool:
     """The planner expects so few rows to match that they are compared one by one."""
-    return _estimate(connection, table, where) <= EXACT_ROWS
+    filtered = f"{where.sql!r} {where.values!r}"
+    return table.estimates.rows(filtered, lambda: _estimate(connection, table, where)) <= EXACT_ROWS
 
 
 def _estimate(connection: Connection, table: VectorTable, where: Condition) -> float:

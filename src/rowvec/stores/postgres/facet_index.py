@@ -1,0 +1,141 @@
+"""An index that has the metadata of all rows side by side. Facets read it alone: a table is mostly vectors.
+
+PostgreSQL refuses a row whose entry in such an index would be long. So rows with long texts are left out, and a second
+index lists those: facets count both parts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from rowvec.stores.base import TableSpec
+from rowvec.stores.facet_sql import COVERED
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.locks import alone
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
+from rowvec.types import Column, ColumnType
+
+Connection = psycopg.Connection[Any]
+
+MARK = "rowvec_facets_"
+MOST = 30
+"""Columns. PostgreSQL takes 32 in one index."""
+SHORT = 100
+"""Bytes that the texts of a column have on average. Longer ones are for reading, not for counting."""
+LONGEST = 1_200
+"""Bytes of all texts of a row. An entry may have 2,704."""
+_SAMPLE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class FacetIndex:
+    columns: frozenset[str]
+    fits: str
+    """The condition on a row `t` to be in it; the other index has the others. Empty if every row is."""
+
+
+def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
+    """Make it where the table is large and has none, and let it know which pages are settled.
+
+    A table of the user's own gets none.
+    """
+    if names.column is not None or not any(column.type in COVERED for column in spec.metadata):
+        return
+    mark = MARK + hashlib.blake2b(repr((spec.key, spec.metadata)).encode(), digest_size=4).hexdigest()
+    count = sql.SQL("select count(*) from (select from {} limit %s) t").format(names.sql)
+    if single(connection.execute(count, [AUTO_ROWS]))[0] < AUTO_ROWS:
+        return
+    with alone(connection, names.scope):
+        there = _there(connection, names)
+        good = [name for name, valid in there.items() if valid and name.startswith(mark)]
+        if not good:
+            _build(connection, names, spec, f"{mark}_{uuid.uuid4().hex[:8]}")
+        for name in there.keys() - set(good):
+            statement = sql.SQL("drop index concurrently if exists {}")
+            connection.execute(statement.format(sql.Identifier(names.schema, name)))
+        if _unsettled(connection, names):
+            # Or each entry is looked up in the table. The other indexes are left as they are: that would take long.
+            statement = sql.SQL("vacuum (index_cleanup off, truncate off, skip_locked) {}")
+            connection.execute(statement.format(names.sql))
+
+
+def _build(connection: Connection, names: Names, spec: TableSpec, name: str) -> None:
+    columns = _chosen(connection, names, spec)
+    fits = _fits([*columns, Column(spec.key, spec.key_type)])
+    held = f"{_quoted('embedding')} is not null"
+    others = f" where {held} and not {fits}" if fits else None
+    included = ", ".join(_quoted(column.name) for column in columns)
+    table, key = names.sql.as_string(connection), _quoted(spec.key)
+    where = f"{held} and {fits}" if fits else held
+    if others:
+        # First: the other one alone says that both are there.
+        connection.execute(f"create index concurrently {_quoted(f'{name}_rest')} on {table} ({key}){others}".encode())
+    statement = f"create index concurrently {_quoted(name)} on {table} ({key}) include ({included}) where {where}"
+    connection.execute(statement.encode())
+
+
+def _unsettled(connection: Connection, names: Names) -> bool:
+    """Of many pages PostgreSQL does not know that everybody sees all of their rows."""
+    row = connection.execute(
+        "select c.relallvisible < 0.9 * c.relpages or s.n_ins_since_vacuum + s.n_dead_tup > 0.02 * s.n_live_tup"
+        " from pg_class c left join pg_stat_all_tables s on s.relid = c.oid where c.oid = to_regclass(%s)",
+        [names.sql.as_string(connection)],
+    ).fetchone()
+    return row == (True,)
+
+
+def _chosen(connection: Connection, names: Names, spec: TableSpec) -> list[Column]:
+    able = [column for column in spec.metadata if column.type in COVERED]
+    widths = ", ".join(f"coalesce(avg(octet_length({_quoted(column.name)}::text)), 0)" for column in able)
+    listed = ", ".join(_quoted(column.name) for column in able)
+    sample = f"select {widths} from (select {listed} from {names.sql.as_string(connection)} limit {_SAMPLE}) t"
+    found = single(connection.execute(sample.encode()))
+    return [column for column, width in zip(able, found, strict=True) if width <= SHORT][:MOST]
+
+
+def _fits(columns: Sequence[Column]) -> str:
+    """The same words in the index and in a query, so that the planner sees that one serves the other."""
+    texts = [column for column in columns if column.type in (ColumnType.TEXT, ColumnType.DECIMAL)]
+    lengths = [
+        f"coalesce(octet_length({_quoted(each.name)}{'' if each.type is ColumnType.TEXT else '::text'}), 0)"
+        for each in texts
+    ]
+    return f"({' + '.join(lengths)} <= {LONGEST})" if lengths else ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _there(connection: Connection, names: Names) -> dict[str, bool]:
+    """The indexes of this kind, and whether each can be used."""
+    rows = connection.execute(
+        "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
+        " where i.indrelid = to_regclass(%s) and starts_with(c.relname, %s)",
+        [names.sql.as_string(connection), MARK],
+    )
+    return dict(rows.fetchall())
+
+
+def find(connection: Connection, names: Names, spec: TableSpec) -> FacetIndex | None:
+    row = connection.execute(
+        "select array_agg(a.attname::text) from pg_index i join pg_class c on c.oid = i.indexrelid"
+        " join pg_attribute a on a.attrelid = c.oid where i.indrelid = to_regclass(%s) and i.indisvalid"
+        " and starts_with(c.relname, %s) and i.indnatts > 1 group by c.oid order by c.oid desc limit 1",
+        [names.sql.as_string(connection), MARK],
+    ).fetchone()
+    if row is None:
+        return None
+    held = frozenset(row[0])
+    columns = [column for column in spec.metadata if column.name in held]
+    # In a query a percent sign would begin a placeholder.
+    fits = _fits([*columns, Column(spec.key, spec.key_type)]).replace("%", "%%")
+    return FacetIndex(frozenset(column.name for column in columns), fits)

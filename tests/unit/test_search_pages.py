@@ -1,0 +1,229 @@
+"""Pages of one ranking, one hit a value, browsing, and the cursors between."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rowvec.errors import SearchError
+from rowvec.filters import Filter, bind, parse
+from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Reranker
+from rowvec.searcher import Refine, Searcher, SearchResult
+from rowvec.types import Hit, Key, WriteBatch
+from tests.integration.serve_rig import product_pipeline
+
+QUERY = "brake pads oil filter 7"
+MODES = ["semantic", "keyword", "hybrid"]
+
+
+@pytest.fixture(scope="module")
+def found() -> Searcher:
+    return searcher_of()
+
+
+def searcher_of(rows: int = 400, ranking: Ranking | None = None, reranker: Reranker | None = None) -> Searcher:
+    pipeline = product_pipeline(count=rows)
+    return Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking or pipeline.ranking, reranker=reranker)
+
+
+def where(found: Searcher, text: str) -> Filter:
+    return bind(parse(text), found.spec.metadata)
+
+
+def keys(result: SearchResult) -> list[Key]:
+    return [hit.key for hit in result.hits]
+
+
+def pages(found: Searcher, query: str | None, limit: int, **asked: Any) -> Iterator[list[Hit]]:
+    """All of them, by the cursor of each."""
+    refine = asked.pop("refine", {})
+    result = found.search(query, limit=limit, refine=Refine(**refine), **asked)
+    yield list(result.hits)
+    while result.next:
+        result = found.search(query, limit=limit, refine=Refine(**refine, after=result.next), **asked)
+        yield list(result.hits)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "ranking",
+    [Ranking(), Ranking(fusion="rrf"), Ranking(static="price / 750", static_weight=2.0),
+     Ranking(decay="added", half_life_days=100)],
+    ids=["convex", "rrf", "static", "decay"],
+)  # fmt: skip
+def test_pages_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
+    found = searcher_of(ranking=ranking)
+    whole = found.search(QUERY, mode=mode, limit=60).hits
+    for limit in (1, 7, 30):
+        by_cursor = list(itertools.islice(pages(found, QUERY, limit, mode=mode), 60 // limit))
+        assert [hit.key for page in by_cursor for hit in page] == [hit.key for hit in whole[: 60 // limit * limit]]
+        for start in range(0, 60 - limit, limit):
+            part = found.search(QUERY, mode=mode, limit=limit, refine=Refine(offset=start))
+            assert keys(part) == [hit.key for hit in whole[start : start + limit]]
+
+
+def test_the_last_page_has_no_cursor_and_an_offset_beyond_it_no_hits(found: Searcher) -> None:
+    asked = where(found, "stock < 25")
+    all_ = list(pages(found, QUERY, 10, where=asked))
+    assert len(all_[-1]) <= 10
+    assert len({hit.key for page in all_ for hit in page}) == found.search(None, where=asked).total
+    beyond = found.search(QUERY, where=asked, refine=Refine(offset=9_000))
+    assert (beyond.hits, beyond.next) == ([], None)
+    assert found.search(None, refine=Refine(offset=2**31 - 1)).hits == []
+
+
+def test_a_page_that_no_query_reaches_is_refused(found: Searcher) -> None:
+    with pytest.raises(SearchError, match="The page ends at hit 10,001; 10,000 are the most"):
+        found.search(QUERY, limit=10, refine=Refine(offset=9_991))
+
+
+def test_a_page_goes_on_where_the_last_one_ended_though_rows_come_and_go() -> None:
+    found = searcher_of(60)
+    whole = keys(found.search(QUERY, limit=40))
+    first = found.search(QUERY, limit=10)
+    found.rows.write(WriteBatch(deletes=[whole[2], whole[9], whole[12]]))
+    second = found.search(QUERY, limit=10, refine=Refine(after=first.next))
+    assert keys(second) == [key for key in whole[10:] if key != whole[12]][:10]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_one_hit_a_value_is_the_best_of_it(found: Searcher, mode: Any) -> None:
+    column = "new"
+    whole = found.search(QUERY, mode=mode, limit=400).hits
+    expected: dict[Any, Key] = {}
+    for hit in whole:
+        expected.setdefault(hit.metadata[column], hit.key)
+    result = found.search(QUERY, mode=mode, limit=10, refine=Refine(distinct=column))
+    assert keys(result) == list(expected.values())
+    assert result.next is None
+
+
+def test_hits_of_distinct_values_go_on_over_pages(found: Searcher) -> None:
+    whole = keys(found.search(QUERY, limit=400, refine=Refine(distinct="stock")))
+    values = [hit.metadata["stock"] for hit in found.search(QUERY, limit=400, refine=Refine(distinct="stock")).hits]
+    assert len(values) == len(set(values)) == 10
+    listed = [hit.key for page in pages(found, QUERY, 4, refine={"distinct": "stock"}) for hit in page]
+    assert listed == whole
+
+
+def test_rows_without_a_value_are_each_their_own() -> None:
+    found = searcher_of(30)
+    without = [hit for hit in found.search(QUERY, limit=30).hits if hit.metadata["price"] is None]
+    result = found.search(QUERY, limit=30, refine=Refine(distinct="price"))
+    assert [hit for hit in result.hits if hit.metadata["price"] is None] == without
+
+
+def test_rows_are_browsed_with_exact_counts(found: Searcher) -> None:
+    asked = where(found, "price >= 20")
+    result = found.search(None, limit=7, where=asked, refine=Refine(order="price desc", facets=("new",)))
+    total = result.total
+    assert total == result.facets.rows if result.facets else None
+    prices = [hit.metadata["price"] for hit in result.hits]
+    assert prices == sorted(prices, reverse=True)
+    assert {hit.score for hit in result.hits} == {None}
+    browsed = [hit for page in pages(found, None, 7, where=asked, refine={"order": "price desc"}) for hit in page]
+    assert len(browsed) == len({hit.key for hit in browsed}) == total
+    ordered = [(-hit.metadata["price"], hit.key) for hit in browsed]
+    assert ordered == sorted(ordered)
+    assert keys(found.search(None, limit=400)) == sorted(keys(found.search(None, limit=400)))
+
+
+def test_facets_count_beyond_the_hits(found: Searcher) -> None:
+    asked = where(found, "new")
+    result = found.search(QUERY, limit=3, where=asked, refine=Refine(facets=("stock", "name"), facet_limit=2))
+    said = result.as_dict()["facets"]
+    assert said["scope"] == "filtered rows"
+    assert said["rows"] == result.total == found.search(None, where=asked).total
+    assert said["columns"]["name"]["other"] == said["rows"] - sum(v["count"] for v in said["columns"]["name"]["values"])
+    assert sum(each["count"] for each in said["columns"]["stock"]["bins"]) == said["rows"]
+    assert found.search(QUERY, refine=Refine(facets=("new",))).as_dict()["facets"]["scope"] == "all rows"
+
+
+MISTAKES: list[tuple[str | None, dict[str, Any], str]] = [
+    (QUERY, {"facets": ["nmae"]}, "no metadata column 'nmae'"),
+    (QUERY, {"facets": ["new"], "facet_limit": 0}, "facet_limit is 0"),
+    (QUERY, {"facets": [f"c{n}" for n in range(21)]}, "There are 21 facets"),
+    (QUERY, {"distinct": "colour"}, "no metadata column 'colour'"),
+    (QUERY, {"order": "price"}, "ordered by their score"),
+    (QUERY, {"offset": -1}, "offset is -1"),
+    (QUERY, {"offset": 3, "after": "x"}, "both an offset and a cursor"),
+    (None, {"distinct": "new"}, "needs a query"),
+    (None, {"order": "colour"}, "no metadata column 'colour'"),
+    (None, {"order": "price up"}, "cannot be read"),
+    (None, {"order": "price desc, stock"}, "cannot be read"),
+    (None, {"order": ""}, "cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("query", "asked", "said"), MISTAKES, ids=str)
+def test_what_cannot_be_is_said(found: Searcher, query: str | None, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(SearchError, match=said):
+        found.search(query, refine=Refine(**asked))
+
+
+def test_a_typo_gets_a_suggestion_and_a_stranger_the_names(found: Searcher) -> None:
+    with pytest.raises(SearchError) as typo:
+        found.search(QUERY, refine=Refine(facets=("Stock",)))
+    assert typo.value.hint == "Did you mean 'stock'?"
+    with pytest.raises(SearchError) as stranger:
+        found.search(QUERY, refine=Refine(facets=("zzzz",)))
+    assert "The metadata columns are: name, price, stock, new, added." in str(stranger.value.hint)
+
+
+# Cursors
+
+
+def cursor(found: Searcher, query: str | None = QUERY, **asked: Any) -> str:
+    text = found.search(query, limit=5, **asked).next
+    assert text is not None
+    return text
+
+
+def test_a_cursor_that_was_cut_or_changed_is_no_cursor(found: Searcher) -> None:
+    whole = cursor(found)
+    wrong = [whole[:-1], whole[1:], whole + "AAAA", whole[:10] + "é" + whole[10:], "", "x", "%%%", "a" * 200_000]
+    raw = bytearray(base64.urlsafe_b64decode(whole + "=" * (-len(whole) % 4)))
+    for place in range(len(raw)):
+        changed = bytes(raw[:place]) + bytes([raw[place] ^ 1]) + bytes(raw[place + 1 :])
+        wrong.append(base64.urlsafe_b64encode(changed).decode().rstrip("="))
+    for text in wrong:
+        with pytest.raises(SearchError, match="is not a cursor, or not a whole one"):
+            found.search(QUERY, refine=Refine(after=text))
+
+
+def test_a_cursor_belongs_to_what_gave_it(found: Searcher) -> None:
+    mine, filtered, browsing = cursor(found), cursor(found, where=where(found, "stock > 1")), cursor(found, None)
+    for said, query, asked in [
+        ("another query", "oil", {"refine": Refine(after=mine)}),
+        ("another query", QUERY, {"mode": "keyword", "refine": Refine(after=mine)}),
+        ("another query", QUERY, {"refine": Refine(after=mine, distinct="new")}),
+        ("another query", None, {"refine": Refine(after=mine)}),
+        ("another query", QUERY, {"refine": Refine(after=browsing)}),
+        ("another query", None, {"refine": Refine(after=browsing, order="price")}),
+        ("another filter", QUERY, {"where": where(found, "stock > 1"), "refine": Refine(after=mine)}),
+        ("another filter", QUERY, {"where": where(found, "stock > 2"), "refine": Refine(after=filtered)}),
+        ("another filter", QUERY, {"refine": Refine(after=filtered)}),
+    ]:
+        with pytest.raises(SearchError, match=f"belongs to {said}"):
+            found.search(query, **asked)
+    # Another size of the page, and what does not change the order, are the same search.
+    assert found.search(QUERY, limit=3, explain=True, passages=2, refine=Refine(after=mine, facets=("new",))).hits
+
+
+def test_a_cursor_of_another_pipeline_or_generation_is_told_so(found: Searcher) -> None:
+    other = searcher_of(50)
+    other.spec = other.spec.__class__(
+        **{n: getattr(other.spec, n) for n in other.spec.__slots__} | {"pipeline": "other"}
+    )
+    with pytest.raises(SearchError, match="another pipeline"):
+        other.search(QUERY, refine=Refine(after=cursor(found)))
+    changing = searcher_of(50)
+    text = cursor(changing)
+    changing.store.tables.swaps += 1
+    with pytest.raises(SearchError, match="another generation: the vectors were replaced since"):
+        changing.search(QUERY, refine=Refine(after=text))
