@@ -256,6 +256,10 @@ def test_a_search_that_sees_some_rows_becomes_no_word_of_the_others() -> None:
         assert found.corrected is None
         assert rows.asked[-1] == query
     assert limited.search("keyb", mode="keyword").hits == []
+    # Of a long query, only words that were looked for may be typos.
+    long = Rows(" ".join(f"lamp{a}{b}" for a in "abcde" for b in "fghij"), "monitor")
+    seen = long.searcher(typos=True).within(bind(Compare("name", Op.NE, "monitor"), SPEC.metadata))
+    assert seen.search(" ".join(f"lamp{a}{b}" for a in "abcde" for b in "fghij"), mode="keyword").corrected is None
     # What it does not see, it does not hold either.
     rows.rows.write(WriteBatch([entry(50, "mointor")]))
     assert limited.search("mointor ", mode="keyword").corrected == "monitor "

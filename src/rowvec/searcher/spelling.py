@@ -16,6 +16,8 @@ from rowvec.words.written import LONGEST, Word, last_of, words_of
 
 MOST_WORDS = 200
 """Distinct words of a query that are looked at: as many as keyword search reads."""
+MOST_WORDS_WITHIN = 20
+"""The same where only some of the rows count: each word is a search then."""
 MOST_UNKNOWN = 8
 """Words of a query that no row holds. A query with more is of something else, or in another language."""
 MOST_NEAR = 200
@@ -80,12 +82,13 @@ class Speller:
         self._rows = rows
         self._embedder = embedder
         self._words = _RowWords()
+        self._most_words = MOST_WORDS
         self._held: dict[str, float] = {}
 
     def within(self, rows: RowsHandle) -> Speller:
         """The same for some of the rows: no query becomes a word that only others hold. For one search."""
         limited = Speller(rows, self._embedder)
-        limited._words = self._words
+        limited._words, limited._most_words = self._words, MOST_WORDS_WITHIN
         return limited
 
     def _is_stop_word(self, word: str) -> bool:
@@ -134,7 +137,7 @@ class Speller:
             by_meaning: a word that the model knows is no typo, though no row holds it: what it means can be found.
         """
         asked = [word for word in words_of(query) if edits_of(word.text) and len(word.text) <= LONGEST]
-        unknown = self._unknown(list(dict.fromkeys(word.text for word in asked))[:MOST_WORDS])
+        unknown = self._unknown(list(dict.fromkeys(word.text for word in asked))[: self._most_words])
         if not 0 < len(unknown) <= MOST_UNKNOWN:
             return None
         known = knows(self._embedder, unknown) if by_meaning else set()

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rowvec.filters import And, Facets, Filter, Order, Place
+from rowvec.searcher.spelling import MOST_WORDS_WITHIN
 from rowvec.stores.base import LastWord, RowsHandle, TableSpec
 from rowvec.types import Column, Key, Ranked, StoredText, Vector
 
 EVERY_ROW = And(())
-MOST_WORDS, MOST_COUNTED = 20, 100
-"""Each word is a search of its own."""
+MOST_COUNTED = 100
+"""Rows that hold a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ class Within:
         return self.rows.keyword(query, limit, condition, last=last)
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:
-        """Of the words that most of all rows hold, `MOST_WORDS`, those that these rows hold; no count beyond 100."""
+        """Each word is a search. Of many, those that most of all rows hold are looked for; no count is beyond 100."""
         held = self.rows.holding(words)
-        most = sorted(held, key=lambda word: (-held[word], word))[:MOST_WORDS]
+        most = sorted(held, key=lambda word: (-held[word], word))[:MOST_WORDS_WITHIN]
         found = {word: len(self.keyword(word, MOST_COUNTED).keys) for word in most}
         return {word: count for word, count in found.items() if count}
 

@@ -96,9 +96,9 @@ class NewWords:
 
     def of(self, texts: Iterable[str]) -> list[str]:
         """The new words of these texts, in alphabetical order."""
+        self._read = set()
         if len(self._words) >= MOST:
             return []
-        self._read = set()
         for text in texts:
             self._read.update(spaced(text[:LONGEST_TEXT]).split())
         self._read -= self._pieces

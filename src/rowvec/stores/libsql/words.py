@@ -56,10 +56,11 @@ class KeptWords:
 
     def tidied(self) -> list[Statement]:
         """What makes one part of many; nothing where they are few."""
-        parts = (self.parts() or {}) if self._wanted else {}
-        if len(parts) <= MANY_PARTS:
+        table = self._tables.kept_words
+        if not self._wanted or self._database.query(f"select count(*) from {table}")[0][0] <= MANY_PARTS:
             return []
-        table, last = self._tables.kept_words, max(parts)
+        parts = self.parts() or {}
+        last = max(parts)
         words = " ".join(sorted({word for part in parts.values() for word in part.split()}))
         return [
             Statement(f"delete from {table} where part <= ?", (last,)),
