@@ -77,6 +77,7 @@ def cli() -> str:
 def sections() -> dict[str, type[BaseModel]]:
     """The tables of a rowvec.toml, as they are written, and their models."""
     from rowvec.config import kinds, models
+    from rowvec.config.card import CardConfig
     from rowvec.config.load import PARTS
     from rowvec.config.rerank import RerankConfig
     from rowvec.config.serve import QueriesConfig
@@ -90,6 +91,7 @@ def sections() -> dict[str, type[BaseModel]]:
             found["[pipelines.NAME.text]"] = models.TextConfig
             found["[pipelines.NAME.text.passages]"] = models.PassagesConfig
     found["[pipelines.NAME.search]"] = models.SearchConfig
+    found["[pipelines.NAME.search.card]"] = CardConfig
     found["[pipelines.NAME.search.rerank]"] = RerankConfig
     found["[pipelines.NAME.schedule]"] = ScheduleConfig
     found["[pipelines.NAME.eval]"] = models.EvalConfig

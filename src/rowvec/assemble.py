@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import cast
@@ -17,11 +18,13 @@ from rowvec.config import (
     kinds,
     load,
 )
+from rowvec.config.card import PLACEHOLDER
 from rowvec.config.kinds import Building
 from rowvec.documents.passages import Cutter
 from rowvec.documents.text import build_context, build_recipe
 from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
+from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.gate import Gate
 from rowvec.generations.kept_settings import (
@@ -39,7 +42,7 @@ from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support import keys
 from rowvec.support.suggestions import check_column
-from rowvec.types import Column, ColumnType, Key
+from rowvec.types import Card, Column, ColumnType, Key
 
 
 @contextmanager
@@ -142,14 +145,17 @@ def _assembled(
             declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         passages=passages,
-        gate=_gate(declared),
+        gate=build_gate(declared),
         reranker=build_reranker(declared, store),
+        query_embedder=build_query_embedder(loaded, declared, embedder),
+        card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
     )
 
 
-def _gate(declared: PipelineConfig) -> Gate | None:
+def build_gate(declared: PipelineConfig) -> Gate | None:
+    """What a new generation has to pass; None where nothing is asked of it."""
     chosen = declared.eval
     return None if chosen is None else Gate(chosen.queries, chosen.judgements, chosen.measure, chosen.tolerance)
 
@@ -193,6 +199,14 @@ def build_embedder(declared: PipelineConfig, budget: Budget | None = None) -> Em
     return cast(Embedder, kind.build(declared.embedder, Building(declared.name, budget=budget)))
 
 
+def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Embedder) -> SeparateQueries | None:
+    """None where rows and queries have one embedder. Raises as `build_embedder`, and where dimensions differ."""
+    if declared.query_embedder is None:
+        return None
+    queries = build_embedder(replace(declared, embedder=declared.query_embedder))
+    return SeparateQueries(embedder, queries, loaded.state / f"{declared.name}.query_embedder.json")
+
+
 def build_ranking(declared: PipelineConfig) -> Ranking:
     """Raises ConfigError when it names a column that is not metadata, or words of rows that have no keyword index."""
     if declared.search.keeps_words and declared.store.language is None:
@@ -201,9 +215,27 @@ def build_ranking(declared: PipelineConfig) -> Ranking:
             f"Pipeline {declared.name!r}, search.{setting}: the store has no keyword index, which says what rows hold.",
             hint='Set store.language, such as "english" or "simple", or leave the setting out.',
         )
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "typos", "prefix"}))
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card", "typos", "prefix"}))
     ranking.check(declared.store.metadata)
     return ranking
+
+
+def build_card(declared: PipelineConfig) -> Card:
+    """Raises ConfigError when it names a column that is not metadata."""
+    chosen, columns = declared.search.card, declared.store.metadata
+    if chosen is None:
+        return Card()
+    card = Card(**chosen.model_dump())
+    used = {"title": card.title, "image": card.image, "snippet": card.snippet}
+    for role, name in used.items():
+        if name is not None:
+            check_column(name, columns, f"search.card.{role}")
+    for name in card.fields:
+        check_column(name, columns, "search.card.fields")
+    placeholders = PLACEHOLDER.findall(card.url or "")
+    for name in placeholders or ([card.url] if card.url else []):
+        check_column(name, [*columns, declared.source.key, "id"], "search.card.url")
+    return card
 
 
 def build_reranker(declared: PipelineConfig, store: Store | None = None) -> Reranker | None:

@@ -7,7 +7,10 @@ from functools import partial
 
 from rowvec.assemble import assemble as assemble_whole
 from rowvec.assemble import (
+    build_card,
     build_embedder,
+    build_gate,
+    build_query_embedder,
     build_ranking,
     build_reranker,
     build_source,
@@ -50,14 +53,19 @@ def assemble(
         except StoreError:
             known = None
         if known is not None:
-            pipeline = _searching(declared, store, ledger, *known)
+            pipeline = _searching(loaded, declared, store, ledger, *known)
             unfinished.pop_all()
             return pipeline
     return assemble_whole(loaded, declared, readers=readers, statement_seconds=statement_seconds)
 
 
 def _searching(
-    declared: PipelineConfig, store: Store, ledger: Ledger, key_type: ColumnType, metadata: tuple[Column, ...]
+    loaded: Config,
+    declared: PipelineConfig,
+    store: Store,
+    ledger: Ledger,
+    key_type: ColumnType,
+    metadata: tuple[Column, ...],
 ) -> Pipeline:
     source = LazySource(
         declared.source.key, key_type, partial(build_source, declared, remembered_columns(ledger.settings))
@@ -89,7 +97,10 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
+        gate=build_gate(declared),
         reranker=build_reranker(declared, store),
+        query_embedder=build_query_embedder(loaded, declared, embedder),
+        card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
     )

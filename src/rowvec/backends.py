@@ -16,11 +16,11 @@ from rowvec.config.models import (
     EMBEDDED,
     LibsqlStoreConfig,
     LocalEmbedderConfig,
-    OpenAIEmbedderConfig,
     PostgresStoreConfig,
     SentenceTransformersEmbedderConfig,
 )
 from rowvec.config.rerank import RerankConfig
+from rowvec.config.services import OpenAIEmbedderConfig
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget, price_of
@@ -94,6 +94,7 @@ def _local(chosen: LocalEmbedderConfig, to: Building) -> Embedder:
     return LocalEmbedder(
         chosen.model, precision=chosen.precision,
         query_precision=chosen.query_precision, engine=chosen.engine, device=chosen.device, overflow=chosen.overflow,
+        dimensions=chosen.dimensions,
         max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
         workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
     )  # fmt: skip
@@ -104,7 +105,8 @@ def _sentence_transformers(chosen: SentenceTransformersEmbedderConfig, to: Build
 
     return SentenceTransformersEmbedder(
         chosen.model, device=chosen.device, batch_size=chosen.batch_size, query_prompt=chosen.query_prompt,
-        passage_prompt=chosen.passage_prompt, revision=chosen.revision, trust_remote_code=chosen.trust_remote_code,
+        passage_prompt=chosen.passage_prompt, revision=chosen.revision, dimensions=chosen.dimensions,
+        trust_remote_code=chosen.trust_remote_code,
     )  # fmt: skip
 
 
@@ -117,7 +119,9 @@ def _openai(chosen: OpenAIEmbedderConfig, to: Building) -> Embedder:
         key_env=chosen.key_variable or KEY_SETTING, dimensions=chosen.dimensions,
         batch_size=chosen.batch_size, concurrency=chosen.concurrency, timeout=chosen.timeout,
         requests_per_minute=chosen.requests_per_minute, tokens_per_minute=chosen.tokens_per_minute,
-        max_tries=chosen.max_tries, query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
+        max_tries=chosen.max_tries, api=chosen.api, query_params=chosen.query_params,
+        passage_params=chosen.passage_params,
+        query_prompt=chosen.query_prompt or "", passage_prompt=chosen.passage_prompt or "",
         price=price_of(chosen.model, chosen.base_url, chosen.price_per_million), tokenizer=chosen.tokenizer,
         budget=to.budget or Budget(chosen.max_cost),
     )  # fmt: skip

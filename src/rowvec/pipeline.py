@@ -9,12 +9,13 @@ from typing import Protocol
 from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.documents.text import covering
 from rowvec.embedders.base import AbsentEmbedder, Embedder
+from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.evaluation.gate import Gate
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.types import Document, Fingerprint, Key, Row
+from rowvec.types import Card, Document, Fingerprint, Key, Row
 
 
 class Former(Protocol):
@@ -61,6 +62,16 @@ class Pipeline:
     """Searches correct words that no row holds."""
     prefix: bool = False
     """Searches take the last word as the beginning of one."""
+    query_embedder: SeparateQueries | None = None
+    """What embeds queries, where that is not what embeds rows."""
+    card: Card = field(default_factory=Card)
+    """How the page shows a row."""
+
+    @property
+    def searching(self) -> Embedder:
+        """What embeds queries: the embedder of the rows, unless another one goes with it."""
+        separate = self.query_embedder
+        return self.embedder if separate is None or separate.rows is not self.embedder else separate
 
     @property
     def documents(self) -> Callable[[Row], Document]:
@@ -81,6 +92,8 @@ class Pipeline:
             self.former.close()
         if self.reranker is not None:
             self.reranker.close()
+        if self.query_embedder is not None:
+            self.query_embedder.close()
         self.embedder.close()
         self.store.close()
         self.source.close()

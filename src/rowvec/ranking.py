@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,13 +15,20 @@ import jinja2
 from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from rowvec.errors import ConfigError
-from rowvec.support.suggestions import check_column
+from rowvec.errors import ConfigError, SearchError
+from rowvec.support.suggestions import check_column, suggestion
 from rowvec.types import Key
 
 Fusion = Literal["convex", "rrf"]
+FUSIONS: tuple[Fusion, ...] = ("convex", "rrf")
 
 RRF_K = 60
+MOST_WEIGHT = 1_000_000
+MOST_DAYS = 1_000_000
+LONGEST_EXPRESSION = 200
+DEEPEST = 20
+PLAIN_EXPRESSION = re.compile(r"(?:[^\W\d]\w*|\d+(?:\.\d+)?|[\s+\-*/(),])*")
+"""No text, no attribute and no filter of a template, whose work or size could grow without a bound."""
 FUNCTIONS: dict[str, Callable[..., float]] = {
     "abs": abs, "exp": math.exp, "log": math.log, "log10": math.log10, "max": max, "min": min, "sqrt": math.sqrt,
 }  # fmt: skip
@@ -94,9 +103,48 @@ class Ranking:
         """The score that a row is placed by."""
         return (relevance + self.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
 
+    def changed(self, changes: Mapping[str, Any], columns: Sequence[str]) -> Ranking:
+        """This ranking with other values for some of its attributes, for one search.
+
+        Args:
+            changes: attribute -> value; None switches `static`, `decay` or `half_life_days` off.
+            columns: names of the metadata columns.
+
+        Raises:
+            SearchError: an attribute that does not exist, or a value that it cannot have. An expression of a search
+                may compute with numbers, columns and functions only: whoever searches need not be trusted.
+        """
+        names = [each.name for each in fields(self)]
+        for name, value in changes.items():
+            if name not in names:
+                raise SearchError(f"There is no setting {name!r} of the ranking.", hint=suggestion(name, names))
+            problem = _problem(name, value)
+            if problem:
+                raise SearchError(f"ranking.{name} {problem}.")
+        found = replace(self, **changes)
+        try:
+            found.check(columns)
+        except ConfigError as error:
+            raise SearchError(error.message.replace("search.", "ranking.", 1), hint=error.hint) from None
+        return found
+
     @cached_property
     def _expression(self) -> Callable[..., Any] | None:
         return None if self.static is None else _environment().compile_expression(self.static, undefined_to_none=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """Two lists put together: what each half adds to the score of a row, nothing where it did not find the row."""
+
+    first: Mapping[Key, float]
+    second: Mapping[Key, float]
+
+    @property
+    def scores(self) -> dict[Key, float]:
+        """The sums, in the order of the first list; those of the second list alone follow."""
+        first, second = self.first, self.second
+        return {key: first.get(key, 0.0) + second.get(key, 0.0) for key in dict.fromkeys([*first, *second])}
 
 
 def fuse_convex(
@@ -104,7 +152,7 @@ def fuse_convex(
     keyword: Mapping[Key, float],
     semantic_weight: float,
     typical: float | None = None,
-) -> dict[Key, float]:
+) -> Fused:
     """Weighted sum of normalised scores; a row that one side did not find has nothing from it.
 
     Each side is divided by its best score, so that zero stays zero; where scores are negative, as distances are, it is
@@ -115,28 +163,23 @@ def fuse_convex(
         typical: the semantic score that rows have on average, which counts as zero then. Models whose cosines crowd,
             such as e5's between 0.75 and 0.9, would give all rows nearly the same.
     """
-    a, b = normalised(semantic, typical), normalised(keyword)
-    return {
-        key: semantic_weight * a.get(key, 0.0) + (1 - semantic_weight) * b.get(key, 0.0)
-        for key in dict.fromkeys([*a, *b])
-    }
+    return Fused(normalised(semantic, typical, semantic_weight), normalised(keyword, weight=1 - semantic_weight))
 
 
-def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> dict[Key, float]:
+def fuse_rrf(semantic: Mapping[Key, float], keyword: Mapping[Key, float], k: int = RRF_K) -> Fused:
     """Reciprocal rank fusion: the sum of 1 / (k + rank) over the lists.
 
     Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning
     Methods" (2009), with their k = 60.
     """
-    fused: dict[Key, float] = {}
-    for ranked in (semantic, keyword):
-        for rank, key in enumerate(ranked, start=1):
-            fused[key] = fused.get(key, 0.0) + 1 / (k + rank)
-    return fused
+    first, second = (
+        {key: 1 / (k + rank) for rank, key in enumerate(ranked, start=1)} for ranked in (semantic, keyword)
+    )
+    return Fused(first, second)
 
 
-def normalised(scores: Mapping[Key, float], zero: float | None = None) -> dict[Key, float]:
-    """From 0 to 1, which the best one has.
+def normalised(scores: Mapping[Key, float], zero: float | None = None, weight: float = 1.0) -> dict[Key, float]:
+    """From 0 to `weight`, which the best one has.
 
     Args:
         zero: the score that counts as 0, as all below it do. Where none is above it, it does not count.
@@ -146,7 +189,38 @@ def normalised(scores: Mapping[Key, float], zero: float | None = None) -> dict[K
     high = max(scores.values())
     low = zero if zero is not None and zero < high else min(0.0, *scores.values())
     span = high - low
-    return {key: max(0.0, score - low) / span if span else 1.0 for key, score in scores.items()}
+    return {key: weight * (max(0.0, score - low) / span) if span else weight for key, score in scores.items()}
+
+
+def _problem(name: str, value: Any) -> str | None:
+    """What is wrong with a value that a search gives; None where nothing is."""
+    number = value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    match name:
+        case "fusion":
+            return None if value in FUSIONS else f"must be one of {', '.join(FUSIONS)}"
+        case "semantic_weight":
+            return None if number is not None and 0 <= number <= 1 else "must be a number between 0 and 1"
+        case "static_weight":
+            fits = number is not None and 0 <= number <= MOST_WEIGHT
+            return None if fits else f"must be a number between 0 and {MOST_WEIGHT:,}"
+        case "half_life_days":
+            fits = value is None or (number is not None and 0 < number <= MOST_DAYS)
+            return None if fits else f"must be a number of days above 0, up to {MOST_DAYS:,}"
+        case "static":
+            return _unsafe(value) if value is not None else None
+        case _:
+            return None if value is None or isinstance(value, str) else "must be the name of a column"
+
+
+def _unsafe(expression: Any) -> str | None:
+    if not isinstance(expression, str) or not expression.strip():
+        return "must be an expression such as log(1 + downloads) / 20"
+    if len(expression) > LONGEST_EXPRESSION:
+        return f"is longer than {LONGEST_EXPRESSION} characters"
+    depths = itertools.accumulate((sign == "(") - (sign == ")") for sign in expression)
+    if max(depths) > DEEPEST or not PLAIN_EXPRESSION.fullmatch(expression) or "**" in expression:
+        return "may hold numbers, columns, functions, + - * / and up to 20 brackets within each other"
+    return None
 
 
 def _number(value: Any) -> Any:

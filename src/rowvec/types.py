@@ -190,6 +190,8 @@ class Fingerprint:
     passages: str = ""
     """How a text that does not fit the window is cut into passages, as `PassageSettings.identity` says it; empty where
     a row has one vector and no more."""
+    params: str = ""
+    """What a service is told beside the text of a row, as JSON; empty for nothing."""
 
     @property
     def of_model(self) -> Fingerprint:
@@ -534,6 +536,32 @@ class FoundPassage(NamedTuple):
     """Its similarity to the query; None in a search by words."""
     marks: tuple[tuple[int, int], ...] = ()
     """Where in `text` words of the query stand, in order, as pairs of characters."""
+
+
+class Written(NamedTuple):
+    """When a store wrote a row last, and whether its text was longer than the model's window."""
+
+    at: dt.datetime | None
+    """With a time zone; None in a table of the user's own, which has no column for it."""
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Roles of the metadata columns where a row is shown as a card; None where none is set.
+
+    Attributes:
+        url: a column, or an address with columns or the key in braces.
+        image_hosts: origins that pictures may come from.
+        fields: columns that are shown; empty for all.
+    """
+
+    title: str | None = None
+    image: str | None = None
+    image_hosts: tuple[str, ...] = ()
+    url: str | None = None
+    snippet: str | None = None
+    fields: tuple[str, ...] = ()
 
 
 class Hit(NamedTuple):

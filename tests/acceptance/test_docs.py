@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tools import reference
 
-from rowvec.config import models, sources, workers
+from rowvec.config import models, services, sources, workers
 from rowvec.config.fields import Section
 from tests.acceptance.docs_rig import (
     END,
@@ -96,7 +96,10 @@ def test_every_key_of_the_config_has_a_meaning() -> None:
 def test_every_section_of_the_config_is_listed() -> None:
     listed = set(reference.sections().values())
     classes = {
-        each for module in (models, sources, workers) for each in vars(module).values() if isinstance(each, type)
+        each
+        for module in (models, services, sources, workers)
+        for each in vars(module).values()
+        if isinstance(each, type)
     }
     sections = {each for each in classes if issubclass(each, Section) and each is not Section}
     assert {each.__name__ for each in sections if not any(issubclass(known, each) for known in listed)} == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,9 @@ def test_the_pointer_shows_the_row_and_a_click_its_similar_rows(page: Page) -> N
     page.locator("#canvas").hover(position={"x": x, "y": y + 100})
     expect(card).to_be_hidden()
     page.locator("#canvas").click(position={"x": x, "y": y})
+    expect(card.locator("strong")).to_have_text(names[41]["name"])
+    page.wait_for_url(re.compile("row=41"))
+    card.get_by_role("link", name="Similar rows").click()
     expect(page.locator("#summary")).to_contain_text(f"Rows similar to {names[41]['name']}")
     assert parse_qs(urlsplit(page.url).query)["like"] == ["41"]
 
@@ -136,7 +140,7 @@ def test_hits_of_a_query_are_lit_and_listed(page: Page) -> None:
     page.locator("#query").fill("disc rotor 8")
     page.keyboard.press("Enter")
     page.locator("#hits a").first.click()
-    expect(page.locator("#summary")).to_contain_text("Rows similar to disc rotor 8")
+    expect(page.get_by_role("heading", name="disc rotor 8").first).to_be_visible()
 
 
 def test_colours_follow_a_column_and_a_legend_that_hides_them(page: Page) -> None:
@@ -163,6 +167,7 @@ def test_moving_and_zooming_by_mouse_and_keyboard(page: Page) -> None:
     names = rows(COUNT)
     canvas = page.locator("#canvas")
     x, y = place_of(page, 20)
+    canvas.focus()
     canvas.hover(position={"x": x, "y": y})
     page.mouse.wheel(0, -500)
     settled(page)
@@ -170,7 +175,7 @@ def test_moving_and_zooming_by_mouse_and_keyboard(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(x, y)
     page.mouse.up()
-    assert page.url.endswith("/ui/map"), "a drag is no click"
+    assert "row=" not in page.url, "a drag is not a click"
     canvas.press("0")
     settled(page)
     expect(point_to(page, 45).locator("strong")).to_have_text(names[45]["name"])
@@ -195,7 +200,7 @@ def test_a_touch_shows_the_row_and_the_way_to_similar_ones(browser: Browser, url
         page.locator("#canvas").tap(position={"x": x, "y": y})
         expect(page.locator("#card strong")).to_have_text(rows(COUNT)[1]["name"])
         assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        page.locator("#card a").click()
+        page.locator("#card a").last.click()
         expect(page.locator("#summary")).to_contain_text("Rows similar to")
 
 
@@ -254,3 +259,113 @@ class Everywhere(MemoryGeneration):
     def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
         known = rows(COUNT)
         return {key: known[int(key) % COUNT + 1] for key in keys}
+
+
+def test_the_address_holds_what_is_seen(browser: Browser, url: str, page: Page) -> None:
+    page.get_by_label("Colour by").select_option("new")
+    page.locator("#legend button").first.click()
+    page.locator("#query").fill("disc rotor 8")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits a").first).to_be_visible()
+    page.get_by_label("Closer").click()
+    page.wait_for_url(re.compile(r"view="))
+    with faultless(browser, url) as other:
+        other.goto(page.url)
+        expect(other.locator("#hits a").first).to_have_text("disc rotor 8")
+        expect(other.get_by_label("Colour by")).to_have_value("new")
+        expect(other.locator("#legend button").first).to_have_attribute("aria-pressed", "false")
+        expect(other).to_have_title("disc rotor 8 · Map · rowvec")
+        settled(other)
+        settled(page)
+        x, y = place_of(page, 30)
+        assert pixel(other, (x, y)) == pytest.approx(pixel(page, (x, y)), abs=4)
+    page.go_back()
+    expect(page.locator("#query")).to_have_value("")
+    expect(page.get_by_label("Colour by")).to_have_value("new")
+
+
+def test_points_are_reached_by_keys(page: Page) -> None:
+    canvas, names = page.locator("#canvas"), rows(COUNT)
+    canvas.press("Shift+ArrowRight")
+    expect(page.locator("#card strong")).to_have_text(names[30]["name"])
+    canvas.press("Shift+ArrowRight")
+    expect(page.locator("#card strong")).to_have_text(names[31]["name"])
+    page.wait_for_url(re.compile("row=31"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="Open the row")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#card")).to_be_hidden()
+    assert "row=" not in page.url
+
+
+def test_a_row_of_the_address_is_shown(page: Page) -> None:
+    page.goto("/ui/map?row=12")
+    expect(page.locator("#card strong")).to_have_text(rows(COUNT)[12]["name"])
+    before = page.locator("#card").bounding_box()
+    page.get_by_label("Closer").click()
+    settled(page)
+    assert before != page.locator("#card").bounding_box(), "the card goes with its point"
+
+
+def test_hits_of_a_hidden_class_are_not_drawn(page: Page) -> None:
+    page.get_by_label("Colour by").select_option("new")
+    expect(page.locator("#legend button")).to_have_count(2)
+    page.locator("#query").fill("disc rotor 8")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits a").first).to_be_visible()
+    for button in page.locator("#legend button").all():
+        button.click()
+    settled(page)
+    assert painted(page) == 0
+
+
+def test_one_search_for_one_enter_and_none_for_leaving_the_box(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/ui/map/search" in request.url else None)
+    page.locator("#query").fill("disc rotor 8")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits a").first).to_be_visible()
+    page.keyboard.press("Tab")
+    page.locator("#query").fill("spark plug")
+    page.keyboard.press("Tab")
+    page.wait_for_timeout(100)
+    assert len(asked) == 1
+
+
+def test_a_pointer_that_passes_asks_for_no_rows(page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/ui/map/row" in request.url else None)
+    # In one go, so that the pointer rests nowhere but at the end, however busy the machine is.
+    page.locator("#canvas").evaluate("""(canvas) => {
+      const { left, top, width, height } = canvas.getBoundingClientRect();
+      for (let step = 0; step <= 40; step += 1) {
+        const clientX = left + 30 + (step * (width - 60)) / 40;
+        const clientY = top + height / 2;
+        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, pointerType: "mouse" }));
+      }
+    }""")
+    expect(page.locator("#card")).to_be_visible()
+    assert len(asked) == 1
+
+
+def test_the_wheel_scrolls_the_page_until_the_map_was_clicked(page: Page) -> None:
+    page.set_viewport_size({"width": 800, "height": 420})
+    settled(page)
+    page.locator("#canvas").hover(position={"x": 200, "y": 40})
+    page.mouse.wheel(0, 200)
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") > 0
+    assert "view=" not in page.url
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("/ui/map?column=nosuch", "no metadata column 'nosuch'"), ("/ui/map?pipeline=x", 'no pipeline "x"'),
+     ("/ui/map?row=60", "no such point"), ("/ui/map?mode=x", 'no mode "x"'),
+     ("/ui/map?colour=x", "does not know: colour")],
+)  # fmt: skip
+def test_what_an_address_cannot_have_is_said(browser: Browser, url: str, address: str, said: str) -> None:
+    with browser.new_context(base_url=url) as context:
+        other = context.new_page()
+        other.goto(address)
+        expect(other.locator("#notice")).to_contain_text(said)

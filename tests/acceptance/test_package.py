@@ -155,6 +155,9 @@ USES = {
         "from rowvec.sources.files.source import FilesSource; FilesSource(['rows.parquet'], key='id')",
     ),
     "kafka": ("confluent_kafka", "from rowvec.sources.events.kafka import _confluent_kafka; _confluent_kafka()"),
+    "haystack": ("haystack", "import rowvec.adapters.haystack"),
+    "langchain": ("langchain_core", "import rowvec.adapters.langchain"),
+    "llamaindex": ("llama_index", "import rowvec.adapters.llamaindex"),
     "libsql": (
         "libsql",
         "from rowvec.stores.libsql.local import LocalDatabase; LocalDatabase('vectors.db')._open()",

@@ -157,6 +157,23 @@ def test_without_any_model_words_and_rows_are_found(make: Callable[[str, str], P
     assert "Traceback" not in project.run("search", "the dog", expect=1)
 
 
+@pytest.mark.parametrize("store", ["postgres", "libsql"])
+def test_facets_pages_and_browsing_on_the_command_line(make: Callable[[str, str], Project], store: str) -> None:
+    project = make("sqlite", store)
+    said = json.loads(project.run("search", "the dog", "--limit", "1", "--facet", "price", "--json"))
+    assert (said["total"], said["facets"]["scope"], said["facets"]["columns"]["price"]["max"]) == (3, "all rows", 8.0)
+    after = project.found("search", "the dog", "--limit", "2", "--after", said["next"])
+    assert [2, *after] == project.found("search", "the dog")
+    assert after == project.found("search", "the dog", "--offset", "1")
+    assert project.found("search", "--order", "price desc", "--limit", "2") == [3, 2]
+    shown = project.run("search", "--where", "price > 4", "--facet", "price")
+    assert "2 rows pass the filter:" in shown
+    assert "from 5 to 8, mean 6.5" in shown
+    assert "Did you mean 'price'?" in project.run("search", "dog", "--facet", "prise", expect=2)
+    assert "is not a cursor" in project.run("search", "dog", "--after", said["next"][:-3], expect=2)
+    assert "needs a query" in project.run("search", "--distinct", "price", expect=2)
+
+
 def test_a_metadata_column_that_no_sync_has_seen_is_looked_for_in_the_source(
     make: Callable[[str, str], Project],
 ) -> None:

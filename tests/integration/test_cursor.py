@@ -17,6 +17,9 @@ import sqlalchemy as sa
 
 from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
+from rowvec.pipeline_status import status
+from rowvec.serve import Service
+from rowvec.serve.page.bodies import status_values, templates
 from rowvec.sources.base import CursorSettings, Incremental
 from rowvec.sources.files.source import FilesSource
 from rowvec.sources.sql import SqlSource
@@ -320,6 +323,44 @@ def test_a_view_and_a_query_have_cursors_too(tables: Callable[[str], Table]) -> 
     pipeline.close()
 
 
+@pytest.mark.parametrize(("database", "name"), CASES)
+def test_what_changed_since_the_last_sync_is_counted(database: str, name: str, tables: Callable[[str], Table]) -> None:
+    kind, table = KINDS[database][name], tables(database)
+    table.fill(kind)
+    with closing(pipeline_of(table, kind.lag)) as pipeline:
+        sync(pipeline)
+        found = status(pipeline)
+        if name == "date":
+            assert found.waiting is None, "a row that changes later today has the value of the mark"
+            return
+        assert found.waiting is not None
+        assert (found.waiting.rows, found.waiting.by) == (0, "at")
+        statements: list[tuple[str, Any]] = []
+        fetched(pipeline, statements)
+        for step, change in enumerate(CHANGES):
+            change(table, kind.value(1 + step))
+            found = status(pipeline)
+            assert found.waiting is not None
+            assert found.waiting.rows > 0, change
+            text = templates.get_template("status_body.html").render(**status_values(Service(pipeline), found), root="")
+            assert "in step" not in text
+            assert "behind by" in text
+            sync(pipeline)
+            found = status(pipeline)
+            assert found.waiting is not None
+            assert found.waiting.rows == 0
+        assert any("LIMIT" in text.upper() and ">" in text for text, _ in statements), "the count is bounded"
+
+
+CHANGES = (
+    lambda table, at: table.put(5, "changed", at),
+    lambda table, at: table.put(100, "new", at),
+    lambda table, at: table.put(101, "without a value", None),
+    lambda table, at: table.run("delete from things where id = 7"),
+    lambda table, at: table.run(f"update things set id = -1, at = {table.mark} where id = 6", (at,)),
+)
+
+
 class TestFiles:
     HEADER = "id,name,price,at\n"
 
@@ -347,6 +388,9 @@ class TestFiles:
         rows |= {1: ("changed", value(0)), 61: ("new", value(1)), 5: ("no cursor", ""), 7: ("too late", value(-50))}
         del rows[9]
         self.write(tmp_path, rows)
+        waits = status(pipeline).waiting
+        assert waits is not None
+        assert waits.rows >= 1, "a row above the mark"
         report = sync(pipeline)
         assert (report.incremental, report.inserted, report.embedded, report.deleted) == (True, 1, 2, 1)
         assert sync(pipeline, Options(full=True)).embedded == 1

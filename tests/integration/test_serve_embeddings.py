@@ -108,24 +108,36 @@ def test_a_reply_is_of_one_model_although_another_goes_live_meanwhile() -> None:
         assert client.post("/v1/embeddings", json={"input": texts}).json()["model"] == "new"
 
 
-def test_token_arrays_are_refused_in_words(client: openai.OpenAI) -> None:
+def test_token_arrays_of_a_model_without_a_tokenizer_here_are_refused_in_words(client: openai.OpenAI) -> None:
     for tokens in ([1, 2, 3], [[1, 2], [3]]):
-        with pytest.raises(openai.UnprocessableEntityError, match="token arrays are not accepted"):
+        with pytest.raises(openai.BadRequestError, match="there is no tokenizer") as caught:
             client.embeddings.create(model="m", input=tokens)
+        assert caught.value.param == "input" and "check_embedding_ctx_length=False" in str(caught.value)
 
 
 def test_the_models_own_dimension_may_be_asked_for_and_no_other(client: openai.OpenAI) -> None:
     assert client.embeddings.create(model="m", input="x", dimensions=16).data
-    with pytest.raises(openai.UnprocessableEntityError, match="gives 16"):
-        client.embeddings.create(model="m", input="x", dimensions=8)
+    for other in (8, 17, 0):
+        with pytest.raises(openai.BadRequestError) as caught:
+            client.embeddings.create(model="m", input="x", dimensions=other)
+        assert caught.value.param == "dimensions"
 
 
 @pytest.mark.parametrize("given", ["", [], ["x", ""], [1.5], None, {}, ["x"] * 2049, [None], [True]])
 def test_what_cannot_be_embedded_is_refused(url: str, given: Any) -> None:
     headers = {"Authorization": f"Bearer {KEY}"}
     reply = httpx.post(f"{url}/v1/embeddings", json={"input": given}, headers=headers)
-    assert reply.status_code == 422
-    assert "input" in reply.json()["error"]["message"]
+    assert reply.status_code == 400
+    error = reply.json()["error"]
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "input", None)
+    assert "input" in error["message"]
+
+
+def test_a_form_that_is_not_known_is_named(url: str) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    body = {"input": "x", "encoding_format": "int8"}
+    error = httpx.post(f"{url}/v1/embeddings", json=body, headers=headers).json()["error"]
+    assert error["param"] == "encoding_format" and "'float' or 'base64'" in error["message"]
 
 
 def test_the_openai_client_reports_a_wrong_key(url: str) -> None:
@@ -138,7 +150,7 @@ def test_a_text_that_the_model_refuses_is_the_callers_error_and_a_model_that_is_
     embedder = HashEmbedder(16)
     with client_of(application(product_pipeline(embedder=embedder, count=1))) as client:
         embedder.refused = {"bad"}
-        assert client.post("/v1/embeddings", json={"input": ["good", "bad"]}).status_code == 422
+        assert client.post("/v1/embeddings", json={"input": ["good", "bad"]}).status_code == 400
         embedder.unavailable = 1
         away = client.post("/v1/embeddings", json={"input": "good"})
         assert (away.status_code, away.headers["retry-after"]) == (503, "1")

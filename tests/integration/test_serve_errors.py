@@ -127,9 +127,15 @@ def test_a_parameter_that_there_is_not_is_refused_and_not_dropped(
     assert said == f"There is no parameter {name!r} here. Did you mean {meant!r}?"
 
 
-@pytest.mark.parametrize("path", ["/search/similar/1", "/status", "/health", "/pipelines", "/metrics"])
+@pytest.mark.parametrize("path", ["/status", "/health", "/pipelines", "/metrics"])
 def test_no_route_drops_a_parameter(client: httpx.Client, path: str) -> None:
     assert "no parameter 'where'" in error(client.get(path, params={"where": "price < 10"}), 422)
+
+
+def test_similar_rows_are_those_that_pass_the_filter(client: httpx.Client) -> None:
+    found = client.get("/search/similar/1", params={"where": "price < 10"}).json()["results"]
+    assert found and all(hit["metadata"]["price"] < 10 for hit in found)
+    assert "no parameter 'filter'" in error(client.get("/search/similar/1", params={"filter": "price < 10"}), 422)
 
 
 def test_an_empty_filter_is_not_every_row(client: httpx.Client) -> None:

@@ -106,7 +106,12 @@ def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:
 
 def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:
     reply = client.post("/search/hybrid", json={"query": "oil filter 9", "limit": 2, "explain": True})
-    assert reply.json()["results"][0]["explain"].keys() == {"semantic", "keyword", "fused", "static", "decay", "final"}
+    parts = reply.json()["results"][0]["explain"]
+    assert parts.keys() == {
+        "semantic", "keyword", "fused", "static", "decay", "final",
+        "semantic_rank", "keyword_rank", "semantic_part", "keyword_part", "static_part",
+    }  # fmt: skip
+    assert parts["semantic_part"] + parts["keyword_part"] == pytest.approx(parts["final"])
 
 
 def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, pipeline: Pipeline) -> None:

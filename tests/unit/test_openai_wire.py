@@ -90,6 +90,7 @@ def test_usage_is_taken_where_it_is_stated(usage: object, expected: Usage) -> No
         (404, 'model "x" not found, try pulling it first', None, EmbedderError),
         (401, "Incorrect API key provided: sk-secret", "invalid_api_key", EmbedderError),
         (403, "Forbidden", None, EmbedderError),
+        (400, "API key not valid. Please pass a valid API key.", 400, EmbedderError),
         (402, "Insufficient credits", None, EmbedderError),
         (429, "You exceeded your current quota", "insufficient_quota", EmbedderError),
         (429, "Slow down", "rate_limit_exceeded", RateLimited),

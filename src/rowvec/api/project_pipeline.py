@@ -7,7 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
@@ -16,7 +16,7 @@ from rowvec.api.spans import time_span
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
 from rowvec.config.edit import set_search
-from rowvec.errors import ConfigError, StoreError
+from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
 from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
@@ -24,6 +24,7 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import live_rows, roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, failures, status, unfit
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
 from rowvec.searcher.fitting import Fit, fit
 from rowvec.searcher.kept import keep_evaluation
@@ -61,6 +62,11 @@ class ProjectPipeline:
 
     def __repr__(self) -> str:
         return f"<rowvec pipeline {self.name!r}>"
+
+    @property
+    def config(self) -> Path:
+        """The rowvec.toml that declares it."""
+        return self._project.config.path
 
     @property
     def assembled(self) -> Pipeline:
@@ -194,6 +200,8 @@ class ProjectPipeline:
         exact: bool = False,
         passages: int = 1,
         rerank: bool | None = None,
+        ranking: Mapping[str, Any] | None = None,
+        generation: Literal["live", "previous", "building"] = "live",
         typos: bool | None = None,
         prefix: bool | None = None,
         facets: Sequence[str] = (),
@@ -213,6 +221,9 @@ class ProjectPipeline:
             exact: compare every row instead of asking an approximate index.
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
+            ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
+                `static`, `decay` or `half_life_days` switches that off.
+            generation: vectors of another generation than the live one, to compare the two.
             typos: correct words that no row holds, or search as written. None does what `search.typos` says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what `search.prefix` says.
@@ -224,13 +235,16 @@ class ProjectPipeline:
             order: without a query, such as `price desc`; by key where it is None.
 
         Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker; a facet, an
-                order or a page that cannot be; no words kept for `typos` or `prefix`.
+            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
+                generation; a ranking, a facet, an order or a page that cannot be; no words kept for `typos` or
+                `prefix`.
             StoreError: there are no vectors yet.
         """
+        known = [column.name for column in self.searchable.spec.metadata]
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos, prefix=prefix,
+            passages=passages, rerank=rerank, typos=typos, prefix=prefix, generation=State(generation),
+            ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
             refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
 
@@ -253,6 +267,30 @@ class ProjectPipeline:
             SearchError: there is no vector for that key.
         """
         return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
+
+    @method
+    def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:
+        """The texts of these rows, as they were embedded; without the rows that have none.
+
+        Raises:
+            StoreError: there are no vectors yet.
+        """
+        return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
+
+    @method
+    def rerank(self, query: str, texts: Sequence[str]) -> Scored:
+        """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
+
+        Without scores where it gave no answer in time that can be used; `problem` says why.
+
+        Raises:
+            SearchError: there is no reranker.
+        """
+        reranker = self.searchable.reranker
+        if reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
+        return reranker.scores(query, list(texts)) if texts else Scored([])
 
     @method
     def status(self) -> Status:

@@ -131,8 +131,14 @@ def _model(pipeline: Pipeline) -> Check:
 
 
 def _queries(pipeline: Pipeline) -> Iterator[Check]:
-    """Where queries are computed in another precision than rows: whether their vectors agree."""
-    embedder = pipeline.embedder
+    """Where queries are computed elsewhere or in another precision than rows: whether their vectors agree."""
+    embedder, separate = pipeline.embedder, pipeline.query_embedder
+    if separate is not None:
+        lowest, text = agreement = separate.compare()
+        said = f"by {separate.queries.fingerprint.model}, at a cosine of {lowest:.4f} or more to those of the embedder"
+        fix = None if agreement.passed else f"Leave out query_embedder: {text!r} has another vector by it."
+        yield Check("queries", fix is None, said, fix, {"cosine": round(lowest, 6)})
+        return
     if not isinstance(embedder, OtherQueries) or embedder.query_precision == embedder.fingerprint.precision:
         return
     parity = embedder.query_parity(TRIAL)

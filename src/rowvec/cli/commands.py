@@ -246,6 +246,15 @@ def search(
     exact: Annotated[bool, typer.Option("--exact", help="Compare every row, without an index.")] = False,
     passages: Passages = 1,
     rerank: Rerank = None,
+    ranking: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ranking", metavar="KEY=VALUE", help="Another value for a key of [search], such as semantic_weight=0.8."
+        ),
+    ] = None,
+    generation: Annotated[
+        str, typer.Option("--generation", help="Search the vectors of live, previous or building.")
+    ] = "live",
     typos: Typos = None,
     prefix: Prefix = None,
     facet: FacetColumns = None,
@@ -262,8 +271,9 @@ def search(
 
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
-        passages=passages, rerank=rerank, facets=facet or (), facet_limit=facet_limit, distinct=distinct,
-        offset=offset, after=after, order=order, typos=typos, prefix=prefix, columns=columns, as_json=as_json,
+        passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, facets=facet or (),
+        facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
+        prefix=prefix, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 
@@ -366,8 +376,12 @@ def rollback(pipeline: PipelineOption = None, config: ConfigPath = None, as_json
 
 @command("eval")
 def evaluate(
-    queries: Annotated[Path, typer.Argument(help="Queries: CSV, JSONL or TREC.")],
-    judgements: Annotated[Path, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels.")],
+    queries: Annotated[
+        Path | None, typer.Argument(help="Queries: CSV, JSONL or TREC. Default: what was judged on the page.")
+    ] = None,
+    judgements: Annotated[
+        Path | None, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels. Default: the first file has them.")
+    ] = None,
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     mode: Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.cli.search import mode_named
+from rowvec.config import load
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, StoreError
 from rowvec.pipeline import Pipeline
@@ -31,8 +32,8 @@ WIDTH = 60
 def evaluate(
     config: Path | None,
     name: str | None,
-    queries: Path,
-    judgements: Path,
+    queries: Path | None,
+    judgements: Path | None,
     *,
     modes: Sequence[str],
     measures: Sequence[str],
@@ -44,17 +45,19 @@ def evaluate(
 ) -> None:
     """
     Args:
+        queries: None for what was judged on the page of `rowvec serve`.
+        judgements: None where `queries` is a file of judgements that name the queries by their text.
         worst: maximum number of queries that are listed with the lowest values.
         run_file: where the rankings of the one mode are written.
 
     Raises:
         ConfigError: a file that cannot be read or written, a measure that does not exist, judgements of other rows.
     """
-    from rowvec.evaluation.files import read_judgements, read_queries
     from rowvec.evaluation.measures import evaluate as score
     from rowvec.evaluation.run_file import check_names, write_run
 
-    wanted, asked, judged = [mode_named(mode) for mode in modes], read_queries(queries), read_judgements(judgements)
+    wanted = [mode_named(mode) for mode in modes]
+    asked, judged = judged_queries(config, name, queries, judgements)
     if run_file is not None:
         if len(wanted) != 1:
             raise ConfigError("A run file holds the rankings of one mode.", hint="Name it, such as --mode hybrid.")
@@ -152,6 +155,36 @@ def check_rows(searcher: Searcher, judged: Mapping[str, Mapping[str, int]]) -> N
         )
     total = output.count(found.looked_up, "row")
     output.note(f"Of {total} judged relevant, {len(found.missing):,} are not there, such as {examples}.")
+
+
+def judged_queries(
+    config: Path | None, name: str | None, queries: Path | None, judgements: Path | None
+) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Text of each query, and its judgements, from two files, from one that names queries by their text, or from what
+    was judged on the page.
+
+    Raises:
+        ConfigError: a file that cannot be read, or nothing was judged.
+    """
+    from rowvec.evaluation.files import queries_of, read_judgements, read_queries
+
+    if queries is not None and judgements is not None:
+        return read_queries(queries), read_judgements(judgements)
+    judged = read_judgements(queries or _judged_on_the_page(config, name))
+    return queries_of(judged), judged
+
+
+def _judged_on_the_page(config: Path | None, name: str | None) -> Path:
+    from rowvec.evaluation.judged import judgements_file
+
+    loaded = load(config)
+    path = judgements_file(loaded.state, loaded.pipeline(name).name)
+    if not path.exists():
+        raise ConfigError(
+            f"Nothing of {loaded.pipeline(name).name!r} was judged on the page yet.",
+            hint="Judge hits on /ui/compare of `rowvec serve`, or name two files: queries and judgements.",
+        )
+    return path
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
-from rowvec.cli.evaluate import check_rows, note_unmatched
+from rowvec.cli.evaluate import check_rows, judged_queries, note_unmatched
 from rowvec.cli.search import mode_named
 from rowvec.errors import ConfigError
 from rowvec.searcher import Searcher
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def fit(
     config: Path | None,
     name: str | None,
-    queries: Path,
-    judgements: Path,
+    queries: Path | None,
+    judgements: Path | None,
     *,
     modes: Sequence[str],
     measures: Sequence[str],
@@ -39,13 +39,11 @@ def fit(
     Raises:
         ConfigError: see `rowvec.searcher.fitting.fit`; the config cannot be changed.
     """
-    from rowvec.evaluation.files import read_judgements, read_queries
-
     for what, given in (("mode", modes), ("measure", measures)):
         if len(given) > 1:
             raise ConfigError(f"Weights are fitted to one {what}.", hint=f"Give --{what} once.")
     mode, measure = mode_named(modes[0] if modes else "hybrid"), measures[0] if measures else "nDCG@10"
-    asked, judged = read_queries(queries), read_judgements(judgements)
+    asked, judged = judged_queries(config, name, queries, judgements)
     note_unmatched(asked, judged)
     with opened(config, name) as door:
         check_rows(Searcher.of(door.searchable), judged)

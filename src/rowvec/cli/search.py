@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Literal, TypeVar
 
 from rowvec.api.project import opened
 from rowvec.assemble import parse_key
@@ -32,6 +32,8 @@ def search(
     exact: bool,
     passages: int,
     rerank: bool | None,
+    ranking: Sequence[str],
+    generation: str,
     typos: bool | None,
     prefix: bool | None,
     facets: Sequence[str],
@@ -43,14 +45,21 @@ def search(
     columns: str | None,
     as_json: bool,
 ) -> None:
+    """
+    Args:
+        ranking: changes as KEY=VALUE.
+    """
+    changes, state = _changes(ranking), _state(generation)
     with opened(config, name) as pipeline:
         condition, shown = _condition(pipeline.searchable, where), _columns(pipeline.searchable, columns)
         refine = Refine(facets, facet_limit, distinct, offset, after, order)
-        _check(lambda: refine.bound(pipeline.searchable.spec.metadata, pipeline.searchable.spec.key_type))
+        spec = pipeline.searchable.spec
+        _check(lambda: refine.bound(spec.metadata, spec.key_type, browses=query is None))
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
-            passages=passages, rerank=rerank, facets=facets, facet_limit=facet_limit, distinct=distinct,
-            offset=offset, after=after, order=order, typos=typos, prefix=prefix,
+            passages=passages, rerank=rerank, ranking=changes, generation=state, facets=facets,
+            facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
+            prefix=prefix,
         )  # fmt: skip
         if result.corrected is not None and not as_json:
             output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")
@@ -82,6 +91,27 @@ def mode_named(mode: str) -> Mode:
         if mode == known:
             return known
     raise ConfigError(f"There is no mode {mode!r}.", hint=f"Use one of {', '.join(MODES)}.")
+
+
+def _changes(given: Sequence[str]) -> dict[str, Any]:
+    """`semantic_weight=0.8` and the like; nothing behind the sign means none."""
+    found: dict[str, Any] = {}
+    for each in given:
+        name, sign, value = (part.strip() for part in each.partition("="))
+        if not sign:
+            raise ConfigError(f"--ranking {each}: there is no value.", hint="Write --ranking semantic_weight=0.8")
+        try:
+            found[name] = float(value) if value else None
+        except ValueError:
+            found[name] = value
+    return found
+
+
+def _state(name: str) -> Literal["live", "previous", "building"]:
+    for known in ("live", "previous", "building"):
+        if name == known:
+            return known
+    raise ConfigError(f"There is no generation {name!r}.", hint="Use one of live, previous, building.")
 
 
 def _condition(pipeline: Pipeline, where: str | None) -> Filter | None:

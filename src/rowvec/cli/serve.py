@@ -118,6 +118,7 @@ def _query_log(stack: ExitStack, loaded: Config) -> QueryLog | None:
 
 
 def _services(project: Project, names: Sequence[str], options: ServeSettings) -> dict[str, Service]:
+    from rowvec.evaluation.judged import judgements_file
     from rowvec.maps.draw import map_file
     from rowvec.serve import Service
 
@@ -130,6 +131,7 @@ def _services(project: Project, names: Sequence[str], options: ServeSettings) ->
         planned = loaded.pipelines[name].schedule
         services[name] = Service(
             pipeline, cached_queries=options.cached_queries, map_file=map_file(loaded.state, name),
+            judgements_file=judgements_file(loaded.state, name),
             schedule=(planned.every or planned.cron) if planned is not None else None,
         )  # fmt: skip
         # Here rather than when the application starts, so that a model that cannot be loaded is reported like any

@@ -5,11 +5,11 @@ from rowvec.config.models import (
     EMBEDDED,
     LibsqlStoreConfig,
     LocalEmbedderConfig,
-    OpenAIEmbedderConfig,
     PostgresStoreConfig,
     SentenceTransformersEmbedderConfig,
     TextConfig,
 )
+from rowvec.config.services import OpenAIEmbedderConfig
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
 from rowvec.config.workers import ScheduleConfig, WorkersConfig
 

@@ -47,6 +47,7 @@ class PipelineConfig:
     search: SearchConfig = SearchConfig()
     schedule: ScheduleConfig | None = None
     eval: EvalConfig | None = None
+    query_embedder: EmbedderConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -223,13 +224,20 @@ class _Reader:
             schedule = self._validated(ScheduleConfig, table["schedule"], (*self._at, "schedule"), self._homes)
         if isinstance(table.get("eval"), dict):
             gate = self._validated(EvalConfig, table["eval"], (*self._at, "eval"), self._homes)
+        queries: Any = None
+        if isinstance(table.get("query_embedder"), dict):
+            queries = self._part("embedder", table["query_embedder"], "query_embedder")
         if outline is None or self.problems or self.unset:
             return None
         known: dict[str, Any] = {"text": text, "search": search, "schedule": schedule, "eval": gate}
-        return PipelineConfig(name=name, on_missing=outline.on_missing, **known, **parts)
+        return PipelineConfig(name=name, on_missing=outline.on_missing, query_embedder=queries, **known, **parts)
 
-    def _part(self, part: kinds.Part, table: dict[str, Any]) -> Section | None:
-        at = (*self._at, part)
+    def _part(self, part: kinds.Part, table: dict[str, Any], name: str = "") -> Section | None:
+        """
+        Args:
+            name: of the table, where that is not the name of the part.
+        """
+        at = (*self._at, name or part)
         kind = table.get("kind")
         found = kinds.find(part, kind) if isinstance(kind, str) else None
         if found is None:

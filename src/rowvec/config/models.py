@@ -18,20 +18,18 @@ from pydantic import (
 )
 
 from rowvec.config.bases import EmbedderConfig, StoreConfig
+from rowvec.config.card import CardConfig
 from rowvec.config.fields import (
     Count,
     Language,
     Names,
     OptionalCount,
     OptionalText,
-    Price,
     Section,
     Text_,
     absolute,
     blank_is_none,
     clear_url,
-    in_clear,
-    key_of,
     number,
     path_or_name,
     wrong,
@@ -40,9 +38,6 @@ from rowvec.config.rerank import RerankConfig
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 EMBEDDED = "embedded"
-OPENAI = "https://api.openai.com/v1"
-KEY_VARIABLES = {"api.openai.com": "OPENAI_API_KEY", "openrouter.ai": "OPENROUTER_API_KEY"}
-"""Variables of API keys, by the host that the key is for; its subdomains count too."""
 LONGEST_COLUMN = 40
 LONGEST_TABLE = 50
 """Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
@@ -56,14 +51,6 @@ def _postgres_url(value: SecretStr) -> SecretStr:
             f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.',
         )
     return value
-
-
-def _base_url(url: str) -> str:
-    if not re.match(r"https?://[^/?#]", url):
-        raise wrong("is not a web address", f"Write one up to the API's version, such as {OPENAI}.")
-    if "@" in url:
-        raise wrong("holds a user or password", "Leave it out of the address, and put the key into api_key.")
-    return url
 
 
 def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
@@ -100,14 +87,6 @@ def _column(value: str | None) -> str | None:
     return value
 
 
-def _api_key(value: Any, info: ValidationInfo) -> Any:
-    """Defaults to the variable in which people keep the key of that service, for that service only."""
-    if value or not info.context:
-        return value or None
-    variable = key_variable(info.data.get("base_url", OPENAI))
-    return (info.context.environment.get(variable) or None) if variable else None
-
-
 def _columns(value: Any) -> Any:
     if value is None or value == "*":
         return value
@@ -127,11 +106,6 @@ def _lines(value: Any) -> Any:
     if not any(line.strip() for line in lines):
         raise wrong("is empty", 'Write lines = ["Title: {title}", "Tags: {tags}"].')
     return tuple(str(line) for line in lines)
-
-
-def key_variable(base_url: str) -> str | None:
-    """The variable whose key is for that address; None if a key must be written into the config."""
-    return key_of(KEY_VARIABLES, base_url)
 
 
 TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
@@ -220,6 +194,8 @@ class LocalEmbedderConfig(EmbedderConfig):
     """`auto` uses a GPU if there is one."""
     overflow: Literal["mean", "truncate"] = "mean"
     """A text longer than the window is embedded in windows whose mean is taken, or cut off at the window's end."""
+    dimensions: OptionalCount = None
+    """Dimension of the vectors, to make them shorter than the model's own: its first numbers, scaled to length 1."""
     max_tokens: OptionalCount = None
     """Window in tokens, to make it smaller than the model's own."""
     query_prompt: str | None = None
@@ -246,6 +222,8 @@ class SentenceTransformersEmbedderConfig(EmbedderConfig):
     """Device as the library names it, such as `cuda:0`; by default the library chooses."""
     batch_size: OptionalCount = None
     """Texts in one batch; by default a number that suits the device."""
+    dimensions: OptionalCount = None
+    """Dimension of the vectors, to make them shorter than the model's own: its first numbers, scaled to length 1."""
     query_prompt: str | None = None
     """Prefix of a query; by default what the model's files say."""
     passage_prompt: str | None = None
@@ -257,62 +235,6 @@ class SentenceTransformersEmbedderConfig(EmbedderConfig):
 
     not_kept: ClassVar = frozenset({"trust_remote_code"})
     of_the_machine: ClassVar = frozenset({"device", "batch_size"})
-
-
-class OpenAIEmbedderConfig(EmbedderConfig):
-    """Any service that speaks OpenAI's embeddings API."""
-
-    kind: Literal["openai"] = "openai"
-    model: Text_ = Field(examples=["text-embedding-3-small"])
-    """Name of the model at the service."""
-    base_url: Annotated[Text_, AfterValidator(_base_url)] = OPENAI
-    """The address of the service, up to its version."""
-    api_key: Annotated[SecretStr | None, BeforeValidator(_api_key)] = Field(default=None, validate_default=True)
-    """API key; by default from `OPENAI_API_KEY` for OpenAI, `OPENROUTER_API_KEY` for OpenRouter, else none."""
-    allow_http: bool = False
-    """Send the key to another machine over `http`, where it can be read on the way."""
-    dimensions: OptionalCount = None
-    """Dimension of the vectors, if the service can make them shorter than the model's own."""
-    batch_size: Count = 100
-    """Texts in one request."""
-    concurrency: Count = 4
-    """Requests sent at once."""
-    requests_per_minute: OptionalCount = None
-    """Maximum number of requests a minute; no limit by default."""
-    tokens_per_minute: OptionalCount = None
-    """Maximum number of tokens a minute; no limit by default."""
-    tokenizer: Annotated[Path | None, BeforeValidator(absolute), BeforeValidator(blank_is_none)] = None
-    """The model's `tokenizer.json`: tokens are counted rather than estimated."""
-    price_per_million: Annotated[Price | None, BeforeValidator(blank_is_none)] = None
-    """US dollars for a million tokens; overrides the built-in table."""
-    max_cost: Annotated[Price | None, Field(gt=0), BeforeValidator(blank_is_none)] = None
-    """US dollars that one process, such as a server or a worker, may spend until it is restarted; `--max-cost`
-    overrides it."""
-    timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
-    """Seconds after which a request counts as lost."""
-    max_tries: Count = 3
-    """Maximum number of tries of one request."""
-    query_prompt: str | None = None
-    """Prefix of a query."""
-    passage_prompt: str | None = None
-    """Prefix of the text of a row."""
-
-    not_kept: ClassVar = frozenset({"api_key", "allow_http"})
-    of_the_machine: ClassVar = frozenset({"batch_size", "concurrency", "max_cost"})
-
-    @model_validator(mode="after")
-    def _key_is_not_sent_in_clear(self) -> OpenAIEmbedderConfig:
-        if self.api_key is not None and in_clear(self.base_url) and not self.allow_http:
-            raise wrong(
-                "would send its key over http, where it can be read on the way",
-                "Write an https address, or allow_http = true if the network is yours.",
-            )
-        return self
-
-    @property
-    def key_variable(self) -> str | None:
-        """The variable that holds the key if `api_key` is left out; None if there is none."""
-        return key_variable(self.base_url)
 
 
 class PostgresStoreConfig(StoreConfig):
@@ -387,6 +309,8 @@ class SearchConfig(Section):
     """Take the last word of a query as the beginning of a word, for results while somebody types."""
     rerank: RerankConfig | None = None
     """A service or a model that puts the best hits into a better order; its keys are below."""
+    card: CardConfig | None = None
+    """How the page shows a row; its keys are below."""
 
     @property
     def keeps_words(self) -> bool:
@@ -418,6 +342,9 @@ class PipelineTable(Section):
     """How hits are ranked."""
     embedder: dict[str, Any] = Field(default_factory=dict)
     """Which model makes the vectors; its keys depend on `kind`."""
+    query_embedder: dict[str, Any] | None = None
+    """The same model somewhere else, which embeds queries instead: the same keys as `embedder`. It is refused where the
+    two do not agree."""
     store: dict[str, Any] = Field(default_factory=dict)
     """Where vectors are kept; its keys depend on `kind`."""
     eval: dict[str, Any] | None = None

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from rowvec.embedders.pricing import Budget, Price
 from rowvec.errors import EmbedderError
-from rowvec.types import Embedded, Fingerprint, Vector
+from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 PROBE = "rowvec"
 """A plain word, sent where it must be known whether a service embeds anything at all."""
+
+SEND_TEXT = "Send text. In LangChain: check_embedding_ctx_length=False."
+"""The hint of an error about tokens of another model, which LangChain sends to a model that it does not know."""
 
 
 class Embedder(Protocol):
@@ -83,6 +88,32 @@ def knows(embedder: Embedder, words: Sequence[str]) -> set[str]:
     # Behind a word, because some tokenizers make other tokens of the beginning of a text.
     alone, *counts = embedder.count_tokens(["a", *(f"a {word}" for word in words)])
     return {word for word, count in zip(words, counts, strict=True) if count == alone + 1}
+
+
+@runtime_checkable
+class ReadsTokens(Protocol):
+    """An embedder that has its model's own tokenizer at hand."""
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """The text that these tokens stand for; it gives the same tokens again.
+
+        Raises:
+            TextRefused: they are not in the vocabulary, or do not come from this tokenizer.
+        """
+        ...
+
+
+def shortens(embedder: Embedder) -> bool:
+    """Whether the first numbers of a vector are a good vector too: the model was trained for that (Matryoshka)."""
+    return bool(getattr(embedder, "shortens", False))
+
+
+def shortened(vectors: Vectors, dimension: int) -> Vectors:
+    """The first `dimension` numbers of each vector, scaled to length 1 again; shape (texts, dimension)."""
+    cut = vectors[:, :dimension]
+    lengths = np.linalg.norm(cut, axis=1, keepdims=True)
+    scaled: Vectors = (cut / np.where(lengths > 0, lengths, 1)).astype(np.float32, copy=False)
+    return scaled
 
 
 def similarity_of(embedder: Embedder) -> str:

@@ -57,6 +57,8 @@ class ModelRecipe:
     """The name of the prompt that goes before texts of no kind of their own."""
     similarity: str = "cosine"
     """What the model was trained to be compared by: cosine, dot, euclidean or manhattan."""
+    dimensions: int | None = None
+    """The first numbers of each vector that count; None for all."""
 
     def prompt(self, *names: str) -> str:
         """What goes before a text: the first prompt among `names` that says anything; "" where they say to put nothing;
@@ -87,8 +89,6 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
     if window < 3:
         raise unsupported(name, f"its window is {window} tokens, which leaves no room for a text")
     own = Settings(folder / "config_sentence_transformers.json", optional=True)
-    if own.values.get("truncate_dim") is not None:
-        raise unsupported(name, f"its vectors are cut to {shown(own.values['truncate_dim'])} dimensions")
     similarity = own.text("similarity_fn_name", "cosine", among=SIMILARITIES)
     return ModelRecipe(
         pooling=pooling,
@@ -100,6 +100,7 @@ def read_recipe(name: str, folder: Path, config: Mapping[str, Any]) -> ModelReci
         prompts=_prompts(own),
         default_prompt=own.text("default_prompt_name") or None,
         similarity=similarity.removesuffix("_product"),
+        dimensions=own.whole("truncate_dim", None),
     )
 
 

@@ -27,7 +27,10 @@ PRICES: Mapping[str, float] = {
     "voyage-3-large": 0.18,
 }
 
-WITH_KEY = frozenset({"api.openai.com", "openrouter.ai"})
+WITH_KEY = frozenset(
+    {"api.openai.com", "openrouter.ai", "api.cohere.com", "generativelanguage.googleapis.com", "api.jina.ai",
+     "api.voyageai.com"}
+)  # fmt: skip
 """Services that answer nobody without a key; one on this machine or in this house may."""
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from rowvec.embedders.base import shortened
 from rowvec.embedders.known_prompts import choose, known_as
+from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
 from rowvec.embedders.model_files import default_cache, file_digest
 from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import ModelRecipe
@@ -37,6 +39,7 @@ class SentenceTransformersEmbedder:
         query_prompt: put before a query; unless given the model's own prompt `query`, or what is known of the model.
         passage_prompt: put before a text; likewise, the model's own prompt `document`, `passage` or `corpus`.
         revision: a branch, tag or commit of the hub.
+        dimensions: of the vectors, to make them shorter than the model's own; see `matryoshka`.
         trust_remote_code: run Python code that the model brings along.
 
     Raises:
@@ -58,6 +61,7 @@ class SentenceTransformersEmbedder:
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
         revision: str | None = None,
+        dimensions: int | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         self._batch = batch_size or BATCH
@@ -69,6 +73,9 @@ class SentenceTransformersEmbedder:
         folder = Path(model).expanduser()
         known = known_as(model, _config(folder), on_hub=not folder.is_dir())
         self._query_prompt, self._passage_prompt, self.prompt_note = choose(known, recipe, query_prompt, passage_prompt)
+        self.shortens = trained_to_shorten(known, _config(folder))
+        own = int(self._model.get_embedding_dimension())
+        self._dimension = None if dimensions is None else checked_dimensions(model, dimensions, own)
         self.similarity = str(getattr(self._model, "similarity_fn_name", None) or "cosine")
         self._at_work = threading.Lock()
         kinds = [type(module).__name__ for module in self._model]
@@ -77,7 +84,7 @@ class SentenceTransformersEmbedder:
             kind="sentence-transformers",
             model=folder.resolve().name if folder.is_dir() else model,
             revision=_folder_revision(folder) if folder.is_dir() else _hub_revision(model, revision),
-            dimension=int(self._model.get_embedding_dimension()),
+            dimension=self._dimension or own,
             normalized="Normalize" in kinds,
             prompt=self._passage_prompt,
             max_tokens=None if window is None or window == math.inf else int(window),
@@ -144,7 +151,10 @@ class SentenceTransformersEmbedder:
             raise EmbedderError(
                 f"The model {self.fingerprint.model!r} could not be run: {error}.", hint="Try a smaller batch_size."
             ) from error
-        return np.asarray(vectors, np.float32)
+        found = np.asarray(vectors, np.float32)
+        if self._dimension is None:
+            return found
+        return shortened(found, self._dimension) if self.fingerprint.normalized else found[:, : self._dimension]
 
 
 def _load(model: str, **options: Any) -> Any:

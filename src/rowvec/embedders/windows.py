@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from rowvec.embedders.architectures import unsupported
@@ -58,6 +59,35 @@ class WindowTokenizer:
         found = Tokenizer.from_str(self._tokenizer.to_str())
         found.no_truncation()
         return found
+
+    def text_of(self, tokens: Sequence[int]) -> str | None:
+        """The text of these tokens, special ones at either end left out; None where it would give other tokens."""
+        specials = set(self._tokenizer.encode("").ids)
+        inner = list(tokens)
+        while inner and inner[0] in specials:
+            inner.pop(0)
+        while inner and inner[-1] in specials:
+            inner.pop()
+        if not inner:
+            return None
+        text = readable(self._decoder.decode(inner, skip_special_tokens=False))
+        again = self._tokenizer.encode(text, add_special_tokens=False)
+        return text if [token for piece in (again, *again.overflowing) for token in piece.ids] == inner else None
+
+    @cached_property
+    def _decoder(self) -> Tokenizer:
+        """The tokenizer that joins words as they were divided: the usual clean-up writes `don't` for `do not`."""
+        from tokenizers import decoders, models
+
+        found = self.whole()
+        if isinstance(found.model, models.WordPiece):
+            found.decoder = decoders.WordPiece(found.model.continuing_subword_prefix, cleanup=False)
+        return found
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens, added ones included."""
+        return int(self._tokenizer.get_vocab_size())
 
     def encode(self, texts: Sequence[str]) -> list[Tokenized]:
         encodings = self._tokenizer.encode_batch_fast([self._readable(text, self._reach) for text in texts])

@@ -1,4 +1,5 @@
-"""Typed filters on metadata columns, as values: limits, binding to column types, and what they mean.
+"""Typed filters on metadata columns, as values: limits, binding to column types, and what they mean. Beside them the
+two other questions that are asked of metadata: facets (how often is each value there?) and orders.
 
 A filter is written as JSON (`from_json`) or as an expression (`parse`); both give the same tree. `bind` checks
 it against the metadata columns and converts its values; only a bound filter has a meaning, which `matches` defines
@@ -11,8 +12,9 @@ look past that.
 
 Text is compared by Unicode code point, case and all; `contains` on a text column finds a substring whatever its case,
 and so does `like` with a pattern of the whole text: % is any text, _ one character, and \\ takes the next as it is.
-`contains` on an array, or on a JSON column that holds one, finds a member that is equal. `attrs.color` is what the
-JSON column `attrs` holds at `color`: unknown if there is nothing, or a value of another type than it is compared with.
+`~=` is equal but for the case of letters. `contains` on an array, or on a JSON column that holds one, finds a member
+that is equal. `attrs.color` is what the JSON column `attrs` holds at `color` (see `rowvec.filters.paths`): unknown if
+there is nothing, or a value of another type than it is compared with.
 Times without an offset are UTC, and a date is the moment its day begins there. NaN is unknown.
 """
 

@@ -26,8 +26,8 @@ DATE_BINS = 36
 COUNTED = {ColumnType.TEXT, ColumnType.BOOLEAN, ColumnType.UUID, ColumnType.TIME}
 NUMBERS = {ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL}
 DATES = {ColumnType.DATE, ColumnType.TIMESTAMP}
-LARGEST_DECIMAL = Decimal("1e300")
-"""Facets give decimals as floats."""
+LARGEST = 1e300
+"""Facets give decimals as floats, and add up as many as there are rows."""
 
 Unit = Literal["second", "minute", "hour", "day", "week", "month", "quarter", "year", "decade", "century", "millennium"]
 
@@ -66,7 +66,7 @@ class ValueFacet:
 
 @dataclass(frozen=True, slots=True)
 class RangeFacet:
-    """Of numbers, dates and timestamps. NaN, infinity and decimals from 1e300 on count as missing."""
+    """Of numbers, dates and timestamps. NaN, infinity and numbers from 1e300 on count as missing."""
 
     kind: Literal["numbers", "dates"]
     min: Any
@@ -150,10 +150,9 @@ def _counted(value: Any, column: Column) -> Any:
     """As facets see it; None for what counts as missing."""
     match value:
         case Decimal():
-            fits = value.is_finite() and abs(value) < LARGEST_DECIMAL
-            return float(value) if fits else None
+            return float(value) if value.is_finite() and abs(value) < Decimal(repr(LARGEST)) else None
         case float():
-            return value if math.isfinite(value) else None
+            return value if abs(value) < LARGEST else None
         case int() if column.type in (ColumnType.NUMBER, ColumnType.DECIMAL):
             return float(value)
         case str() if column.ignores_case:
@@ -218,13 +217,9 @@ def _number_edges(least: float, greatest: float, *, whole: bool) -> Edges:
             if last - first <= NUMBER_BINS and (step >= 1 or not whole):
                 break
         exact = [step * number for number in range(first, last + 1)]
-        made: list[Any] = [int(each) if whole else _finite(float(each)) for each in exact]
+        made: list[Any] = [int(each) if whole else float(each) for each in exact]
     # Where few floats lie between the two, several multiples are one float.
     return Edges(list(dict.fromkeys(made)))
-
-
-def _finite(value: float) -> float:
-    return max(-1.7976931348623157e308, min(1.7976931348623157e308, value))
 
 
 _UNITS: tuple[tuple[Unit, dt.timedelta], ...] = (

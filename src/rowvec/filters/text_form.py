@@ -21,12 +21,14 @@ A column alone asks whether it is true. `true` matches every row, `false` none.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from rowvec.errors import SearchError
+from rowvec.filters.json_form import from_json
 from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
 from rowvec.filters.values import printable
@@ -72,16 +74,27 @@ class _Token(NamedTuple):
 
 
 def parse(expression: str) -> Filter:
-    """The filter that an expression says. Bind it before it is used.
+    """The filter that an expression says. Bind it before it is used. One that begins with a brace is JSON.
 
     Raises:
         SearchError: the expression cannot be read, and where; or it is beyond the limits.
     """
     if not expression.strip():
         raise SearchError("The filter is empty.", hint="Write a condition, such as: price < 100")
+    if expression.lstrip().startswith("{"):
+        return from_json(_json(expression))
     where = _Parser(expression).whole()
     check(where)
     return where
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise SearchError(
+            "The filter begins with a brace, but is not JSON.", hint='Write {"price": {"<": 100}}, or: price < 100'
+        ) from None
 
 
 def _fail(expression: str, at: int, message: str, hint: str | None = None) -> NoReturn:

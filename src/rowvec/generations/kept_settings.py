@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, kinds, models
+from rowvec.config import OpenAIEmbedderConfig, PipelineConfig, TextConfig, kinds, services
 from rowvec.config.fields import in_clear
 from rowvec.documents.passages import PassageSettings
 from rowvec.documents.text import Documents, Recipe, build_context, build_recipe
@@ -180,10 +180,10 @@ class KeptSettings:
         if today.kind == values["kind"]:
             values |= {name: getattr(today, name) for name in today.of_the_machine}
         if values["kind"] == "openai":
-            address = str(values.get("base_url", models.OPENAI))
+            address = str(values.get("base_url", services.OPENAI))
             if isinstance(today, OpenAIEmbedderConfig) and _without_query(today.base_url) == address:
                 values |= {"base_url": today.base_url, "api_key": today.api_key, "allow_http": today.allow_http}
-            elif (variable := models.key_variable(address)) and not in_clear(address):
+            elif (variable := services.key_variable(address)) and not in_clear(address):
                 values["api_key"] = os.environ.get(variable)
         return _validated(kind.config, values)
 

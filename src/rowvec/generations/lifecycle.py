@@ -121,7 +121,7 @@ def words(fingerprint: Fingerprint, other: Fingerprint | None = None) -> str:
     told = [f"{fingerprint.dimension:,} dimensions"]
     labels = {
         "precision": "{}", "pooling": "pooling {}", "prompt": "prompt {!r}", "max_tokens": "window of {} tokens",
-        "normalized": "normalised: {}", "kind": "{}", "revision": "revision {:.12}",
+        "normalized": "normalised: {}", "kind": "{}", "params": "{}", "revision": "revision {:.12}",
     }  # fmt: skip
     shown = {"precision"} if other is None else {n for n in labels if getattr(other, n) != getattr(fingerprint, n)}
     told += [label.format(getattr(fingerprint, name)) for name, label in labels.items() if name in shown]
@@ -257,7 +257,7 @@ def _check_coverage(pipeline: Pipeline, accounted: float) -> None:
 
 def _exact_ranking(pipeline: Pipeline) -> Ranker:
     rows = existing(pipeline.store, pipeline.spec)
-    return ranking(pipeline.embedder.embed_query, lambda vector, depth: rows.nearest(vector, depth, exact=True))
+    return ranking(pipeline.searching.embed_query, lambda vector, depth: rows.nearest(vector, depth, exact=True))
 
 
 def _measured(pipeline: Pipeline, live: Pipeline) -> Verdict | None:

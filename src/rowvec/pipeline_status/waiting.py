@@ -55,12 +55,19 @@ def waiting(
         mark = Watermark.decoded(live.offsets().get(STREAM, ""))
         # What is wrong with the cursor is for a sync to say.
         with suppress(SourceError, ConfigError):
-            return None if mark is None else _by_cursor(source, mark, rows, gone=not pipeline.keep_missing)
+            found = None if mark is None else _by_cursor(source, mark, rows, gone=not pipeline.keep_missing)
+            return None if found is not None and not found.rows and _is_day(mark) else found
         return None
     before = _rows_then(runs)
     if before is None or before == rows or (rows < before and pipeline.keep_missing):
         return None
     return Waiting(abs(rows - before), NUMBER, at_least=True)
+
+
+def _is_day(mark: Watermark | None) -> bool:
+    """Rows that change later on the day of the mark have its very value: nothing is known of that day."""
+    highest = mark.highest if mark is not None else None
+    return type(highest) is dt.date or (isinstance(highest, str) and len(highest) == len("2026-08-01"))
 
 
 def _by_cursor(source: Incremental, mark: Watermark, rows: int, *, gone: bool) -> Waiting:

@@ -6,10 +6,11 @@ import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any, Protocol
 
-from rowvec.ranking import Ranking, fuse_convex, fuse_rrf
+from rowvec.ranking import Fused, Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
 from rowvec.types import Hit, Key, Ranked, Vector
 
@@ -25,13 +26,15 @@ class Rows(Protocol):
     def metadata(self, keys: Sequence[Key]) -> Mapping[Key, Mapping[str, Any]]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidates:
     scores: Mapping[Key, float]
     semantic: Mapping[Key, float]
     keyword: Mapping[Key, float]
     exact: bool
     complete: bool
+    halves: Fused
+    """What meaning and words add to each score."""
     by_words: frozenset[Key] = frozenset()
     """Rows that only their words found."""
     first: int = DEPTH
@@ -47,8 +50,15 @@ class Candidates:
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
-        ended = len(ranked.keys) < depth
-        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, by_words=frozenset(keyword), ended=ended)
+        halves, ended = Fused(semantic, keyword), len(ranked.keys) < depth
+        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, halves, frozenset(keyword), ended=ended)
+
+    @cached_property
+    def ranks(self) -> tuple[Mapping[Key, int], Mapping[Key, int]]:
+        """Place of each row among those that meaning found, and among those that words found; from 1."""
+        found = [key for key in self.semantic if key not in self.by_words]
+        semantic, keyword = ({key: rank for rank, key in enumerate(keys, 1)} for keys in (found, self.keyword))
+        return semantic, keyword
 
 
 def fused(
@@ -62,17 +72,25 @@ def fused(
         s |= rows.similarities(vector, [key for key in k if key not in s])
         best_s |= {key: s[key] for key in best_k if key in s}
     typical = rows.typical(vector) if ranking.fusion == "convex" else None
-    both = _fuse(best_s, best_k, ranking, typical)
+    whole = _fuse(best_s, best_k, ranking, typical)
+    both = whole.scores
     first = len(both)
     if limit > DEPTH:
-        both |= {key: score for key, score in _fuse(s, k, ranking, typical).items() if key not in both}
+        rest = _fuse(s, k, ranking, typical)
+        rest = Fused(_without(both, rest.first), _without(both, rest.second))
+        both |= rest.scores
+        whole = Fused({**whole.first, **rest.first}, {**whole.second, **rest.second})
     ended = max(len(semantic.keys), len(keyword.keys)) < depth
-    return Candidates(both, s, k, semantic.exact, semantic.complete, by_words, first, ended)
+    return Candidates(both, s, k, semantic.exact, semantic.complete, whole, by_words, first, ended)
+
+
+def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
+    return {key: score for key, score in scores.items() if key not in known}
 
 
 def _fuse(
     semantic: Mapping[Key, float], keyword: Mapping[Key, float], ranking: Ranking, typical: float | None
-) -> dict[Key, float]:
+) -> Fused:
     if ranking.fusion == "rrf":
         return fuse_rrf(semantic, keyword)
     return fuse_convex(semantic, keyword, ranking.semantic_weight, typical)
@@ -109,12 +127,38 @@ def _hit(
     score = found.scores[key]
     static = ranking.static_score(values)
     decay = ranking.decay_factor(values, now)
-    final = min(ranking.final(score, static, decay), most)
-    parts = {
+    whole = ranking.final(score, static, decay)
+    final = min(whole, most)
+    if not explain:
+        return Hit(key, final, values)
+    parts: dict[str, float | None] = {
         "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
         "static": static, "decay": decay, "final": final,
     }  # fmt: skip
-    return Hit(key, final, values, parts if explain else None)
+    parts |= {"semantic_rank": found.ranks[0].get(key), "keyword_rank": found.ranks[1].get(key)}
+    parts |= shares(found, ranking, key, static, decay)
+    return Hit(key, final, values, parts | held_back(final - whole))
+
+
+def shares(
+    found: Candidates, ranking: Ranking, key: Key, static: float | None, decay: float | None, part: float = 1.0
+) -> dict[str, float | None]:
+    """What each half and the static score add to the score of a hit; together they are `Ranking.final`.
+
+    Args:
+        part: how much of the halves counts, where a reranker has the rest.
+    """
+    kept = 1.0 if decay is None else decay
+    return {
+        "semantic_part": found.halves.first.get(key, 0.0) * part * kept,
+        "keyword_part": found.halves.second.get(key, 0.0) * part * kept,
+        "static_part": None if static is None else ranking.static_weight * static * kept,
+    }
+
+
+def held_back(amount: float) -> dict[str, float | None]:
+    """Of a hit whose score may not pass that of the hits before it, how much it lost; nothing for all others."""
+    return {"capped_part": amount} if amount else {}
 
 
 def score_of(hit: Hit) -> float:

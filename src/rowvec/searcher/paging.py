@@ -50,11 +50,21 @@ class Refine:
     after: str | None = None
     order: str | None = None
 
-    def bound(self, columns: Sequence[Column], key_type: ColumnType) -> Bound:
+    def bound(self, columns: Sequence[Column], key_type: ColumnType, *, browses: bool) -> Bound:
         """
+        Args:
+            browses: there is no query.
+
         Raises:
             SearchError: a column that there is not or that does not suit, or a page that cannot be.
         """
+        if self.order is not None and not browses:
+            raise SearchError(
+                "The hits of a query are ordered by their score, so that it takes no `order`.",
+                hint="Leave the query out to browse the rows in that order, or leave the order out.",
+            )
+        if self.distinct is not None and browses:
+            raise SearchError("One hit a value needs a query: without one, no row is better than another.")
         if self.after is not None and self.offset:
             raise SearchError("The search has both an offset and a cursor.", hint="Leave one of them out.")
         if not 0 <= self.offset <= MAX_OFFSET:

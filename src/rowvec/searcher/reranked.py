@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 
-from rowvec.ranking import Ranking, fuse_convex
+from rowvec.ranking import Fused, Ranking, fuse_convex
 from rowvec.rerankers.base import Reranker, Scored
-from rowvec.searcher.candidates import Candidates, score_of
+from rowvec.searcher.candidates import Candidates, held_back, score_of, shares
 from rowvec.searcher.snippets import Asked, best_passage
 from rowvec.types import Hit, Key, StoredText
 
@@ -38,7 +38,7 @@ def reranked(
     given = dict(zip(sent, scores, strict=True))
     before = {hit.key: found.scores[hit.key] for hit in best}
     together, now = fuse_convex(given, before, reranker.weight), dt.datetime.now(dt.UTC)
-    ordered = [_scored(hit, ranking, together[hit.key], given.get(hit.key), now) for hit in best]
+    ordered = [_scored(hit, found, ranking, together, given.get(hit.key), now) for hit in best]
     # A row without a text has no score, and comes after those that have one.
     ordered.sort(key=lambda hit: (-score_of(hit), hit.key not in given))
     lowest = score_of(ordered[-1])
@@ -54,15 +54,26 @@ def _text(hit: Hit, stored: StoredText | None, asked: Asked, found: Candidates) 
     )
 
 
-def _scored(hit: Hit, ranking: Ranking, relevance: float, given: float | None, now: dt.datetime) -> Hit:
+def _scored(
+    hit: Hit, found: Candidates, ranking: Ranking, together: Fused, given: float | None, now: dt.datetime
+) -> Hit:
     static, decay = ranking.static_score(hit.metadata), ranking.decay_factor(hit.metadata, now)
-    final = ranking.final(relevance, static, decay)
-    parts = None if hit.parts is None else {**hit.parts, "rerank": given, "final": final}
+    by_reranker, by_search = together.first.get(hit.key, 0.0), together.second.get(hit.key, 0.0)
+    final = ranking.final(by_reranker + by_search, static, decay)
+    if hit.parts is None:
+        return hit._replace(score=final)
+    before = found.scores[hit.key]
+    parts = {name: value for name, value in hit.parts.items() if name != "capped_part"}
+    parts |= shares(found, ranking, hit.key, static, decay, by_search / before if before else 0.0)
+    parts |= {"rerank": given, "rerank_part": by_reranker * (1.0 if decay is None else decay), "final": final}
     return hit._replace(score=final, parts=parts)
 
 
 def _capped(hit: Hit, most: float) -> Hit:
     """A hit that the reranker has not seen comes after those that it has, and its score says so."""
     final = min(score_of(hit), most)
-    parts = None if hit.parts is None else {**hit.parts, "rerank": None, "final": final}
+    if hit.parts is None:
+        return hit._replace(score=final)
+    lost = (hit.parts.get("capped_part") or 0.0) + final - score_of(hit)
+    parts = {**hit.parts, "rerank": None, "rerank_part": None, "final": final, **held_back(lost)}
     return hit._replace(score=final, parts=parts)

@@ -15,7 +15,7 @@ from typing import TypeVar
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter
-from rowvec.generations.lifecycle import live_embedder, live_rows, words
+from rowvec.generations.lifecycle import live_embedder, live_rows, live_spec, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
@@ -26,9 +26,9 @@ from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passag
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Reading, Speller
 from rowvec.searcher.within import EVERY_ROW, Within, both
-from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec
+from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec, existing
 from rowvec.support.tracing import span
-from rowvec.types import Fingerprint, Hit, Key, Ranked, Vector
+from rowvec.types import Fingerprint, Hit, Key, Ranked, State, Vector
 
 MOST_SWAPS = 5
 """A query is answered again up to this many times because another generation went live meanwhile."""
@@ -103,7 +103,7 @@ class Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
         searcher = cls(
-            pipeline.store, pipeline.embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
             pipeline.typos, pipeline.prefix,
         )  # fmt: skip
         searcher.check()
@@ -142,11 +142,31 @@ class Searcher:
             self._known.live = self._look()
 
     def _look(self) -> _Live:
-        ledger, rows = live_rows(self.store, self.spec)
+        return self._opened(*live_rows(self.store, self.spec))
+
+    def _opened(self, ledger: Ledger, rows: RowsHandle) -> _Live:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
         return _Live(ledger.version, embedder, rows, Speller(rows, embedder))
+
+    def _other(self, state: State) -> _Live:
+        """A generation that searches do not see unless they ask for it. Looked up each time: it may be swapped or
+        dropped while the live one stays.
+
+        Raises:
+            SearchError: there is none in that state.
+        """
+        version = self.store.live_version()
+        known = {each.state: each for each in self.store.generations(self.spec)}
+        if state not in known or known[state].fingerprint is None:
+            raise SearchError(
+                f"There is no {state} generation of {self.spec.pipeline!r}.",
+                hint=f"There is: {', '.join(sorted(known)) or 'none'}. `rowvec generations` lists them.",
+            )
+        chosen = known[state]
+        ledger = Ledger(True, True, chosen.fingerprint, settings=chosen.settings, version=version)
+        return self._opened(ledger, existing(self.store, live_spec(self.spec, ledger)))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -161,13 +181,13 @@ class Searcher:
             formers[made] = self.former(ledger)
         return formers[made]
 
-    def _on_one_generation(self, answer: Callable[[_Live], T]) -> T:
+    def _on_one_generation(self, answer: Callable[[_Live], T], state: State = State.LIVE) -> T:
         """An answer whose parts are all of the generation that its query was embedded for.
 
         Raises:
             StoreUnavailable: generations are swapped all the time.
         """
-        live = self._known.live or self._look_again(None)
+        live = (self._known.live or self._look_again(None)) if state is State.LIVE else self._other(state)
         for _ in range(MOST_SWAPS):
             try:
                 found = answer(self._seen(live))
@@ -178,7 +198,7 @@ class Searcher:
             else:
                 if self.store.live_version() == live.version:
                     return found
-            live = self._look_again(live)
+            live = self._look_again(live) if state is State.LIVE else self._other(state)
         raise StoreUnavailable(f"The generations of {self.store.location} are swapped too often to be searched.")
 
     def _look_again(self, seen: _Live | None) -> _Live:
@@ -202,6 +222,7 @@ class Searcher:
         ranking: Ranking | None = None,
         rerank: bool | None = None,
         refine: Refine = PLAIN,
+        generation: State = State.LIVE,
         typos: bool | None = None,
         prefix: bool | None = None,
     ) -> SearchResult:
@@ -215,6 +236,7 @@ class Searcher:
             ranking: another way to put scores together than the pipeline's.
             rerank: False leaves the reranker out. None asks it where there is one.
             refine: facets, one hit a value, a page beyond the first.
+            generation: another one than that which searches see, to compare the two.
             typos: correct words that no row holds, or search as written. None does what the pipeline says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what the pipeline says.
@@ -222,23 +244,18 @@ class Searcher:
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
                 reranker; a facet, an order or a page that cannot be; `typos` or `prefix` where the words of the rows
-                are not kept.
+                are not kept; there is no such generation.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         if query is None:
             return self.browse(limit=limit, where=where, passages=passages, refine=refine)
         check_query(query, limit)
         check_passages(passages)
-        if refine.order is not None:
-            raise SearchError(
-                "The hits of a query are ordered by their score, so that it takes no `order`.",
-                hint="Leave the query out to browse the rows in that order, or leave the order out.",
-            )
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=False)
         bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
         typos, prefix = self._kept("typos", typos, self.typos), self._kept("prefix", prefix, self.prefix)
-        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, typos, prefix)
+        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, typos, prefix, generation)
 
         def answer(live: _Live) -> Found:
             began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
@@ -275,7 +292,8 @@ class Searcher:
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
-            result = finished(self._on_one_generation(answer), limit, passages, reranker, chosen)
+            found = self._on_one_generation(answer, generation)
+            result = finished(found, limit, passages, reranker, chosen)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
         return result
 
@@ -338,9 +356,7 @@ class Searcher:
         """
         check_limit(limit)
         check_passages(passages)
-        if refine.distinct is not None:
-            raise SearchError("One hit a value needs a query: without one, no row is better than another.")
-        bound = refine.bound(self.spec.metadata, self.spec.key_type)
+        bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=True)
         about = ("browse", None if bound.order is None else bound.order.name)
 
         def answer(live: _Live) -> SearchResult:

@@ -2,7 +2,7 @@
 
 guard           who may ask, how often, how much: one ASGI layer around everything else
 service         one pipeline ready to be searched: model loaded, query vectors cached
-search_routes   the searches           embeddings   OpenAI's /v1/embeddings
+search_routes   the searches           embeddings, rerank   OpenAI's /v1
 state_routes    health, status, metrics, the list of pipelines
 page            the web page, its status pictures and the API's own documentation page
 map_routes      the map of the vectors          colours         which colour its points have

@@ -10,20 +10,24 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from rowvec import __version__
 from rowvec.errors import ConfigError
 from rowvec.evaluation.query_log import QueryLog
 from rowvec.serve import problems
 from rowvec.serve.background import Background
-from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline
+from rowvec.serve.context import Context, context_of, named_pipeline, only_pipeline, pipeline_if_one
 from rowvec.serve.guard.guard import Guard
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.page import page
 from rowvec.serve.parameters import only_known
+from rowvec.serve.routes.compare import compare_routes
 from rowvec.serve.routes.embeddings import embeddings_routes, models_routes
 from rowvec.serve.routes.events import event_routes
 from rowvec.serve.routes.map import MapFile, map_routes
+from rowvec.serve.routes.rerank import rerank_routes
+from rowvec.serve.routes.row import row_routes
 from rowvec.serve.routes.search import search_routes
 from rowvec.serve.routes.state import health_routes, server_routes, state_routes
 from rowvec.serve.routes.tasks import task_routes
@@ -35,6 +39,8 @@ from rowvec.serve.threads import Threads
 CHECK_SECONDS = 30.0
 """Seconds between two looks whether another model's vectors have replaced those that are searched."""
 SIDE_THREADS = 4
+PACKED = 16_000
+"""Bytes of a reply from which on it is packed."""
 DESCRIPTION = "Search rows by meaning, by words, or by both; embed texts with the model that embedded the rows."
 
 
@@ -81,14 +87,22 @@ def create_app(
     app.include_router(models_routes())
     for pick, prefix in ((only_pipeline, ""), (named_pipeline, "/pipelines/{name}")):
         app.include_router(search_routes(pick), prefix=prefix)
-        app.include_router(embeddings_routes(pick), prefix=prefix)
         app.include_router(state_routes(pick), prefix=prefix)
         app.include_router(work_routes(pick), prefix=prefix)
+    for routes in (embeddings_routes, rerank_routes):
+        app.include_router(routes(pipeline_if_one))
+        app.include_router(routes(named_pipeline), prefix="/pipelines/{name}")
     app.include_router(health_routes(named_pipeline), prefix="/pipelines/{name}")
-    app.include_router(map_routes({name: MapFile(service, service.map_file) for name, service in services.items()}))
+    maps = {name: MapFile(service, service.map_file) for name, service in services.items()}
+    app.include_router(map_routes(maps))
+    app.include_router(row_routes(maps))
+    app.include_router(compare_routes())
     page.install(app)
     _install_mcp(app)
-    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found)
+    # Not for short replies: packing one would cost a search more than sending it.
+    app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
+    hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
+    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

@@ -91,6 +91,12 @@ async def only_pipeline(request: Request) -> Service:
     return choose(context_of(request).services, None)
 
 
+async def pipeline_if_one(request: Request) -> Service | None:
+    """None where there are several: the body says which."""
+    services = context_of(request).services
+    return choose(services, None) if len(services) == 1 else None
+
+
 async def named_pipeline(
     request: Request, name: Annotated[str, Path(description="A pipeline of rowvec.toml.")]
 ) -> Service:

@@ -171,7 +171,7 @@ class Tools:
             return _reply(*await self._searched(service, "browse", "", where, *browsed))
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        asked = (query, mode, limit, where, False, passages, None, refine, typos)
+        asked = (query, mode, limit, where, False, passages, None, refine, None, "live", typos)
         return _reply(*await self._searched(service, mode, query, where, service.search, *asked))
 
     async def similar(

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
+from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
 from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
-from rowvec.types import Vector
-
-MAX_TEXTS = 2048
-"""In one request for embeddings, as at OpenAI."""
 
 
 def _searchable(query: str) -> str:
@@ -53,6 +48,10 @@ Prefix = Annotated[
         description="Take the last word as the beginning of one, as while somebody types; a blank behind it ends it. By"
         " default what the pipeline says. True is refused where the words of the rows are not kept."
     ),
+]
+WhichGeneration = Annotated[
+    Literal["live", "previous", "building"],
+    Field(description="Vectors of another generation than the live one, to compare the two."),
 ]
 SearchMode = Annotated[Mode, Field(description="Search by meaning, by words, or by both.")]
 
@@ -107,6 +106,24 @@ class Request(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class RankingChanges(Request):
+    """Other values for keys of `[search]` in rowvec.toml, for this search. What is left out stays as it is there."""
+
+    fusion: Annotated[Fusion, Field(description="How a hybrid search joins its halves.")] = "convex"
+    semantic_weight: Annotated[float, Field(ge=0, le=1, description="Of meaning; the words have the rest.")] = 0.6
+    static: Annotated[
+        str | None,
+        Field(
+            max_length=LONGEST_EXPRESSION,
+            description="An expression over metadata columns: numbers, columns, functions, + - * /. Null for none.",
+            examples=["log(1 + downloads) / 20"],
+        ),
+    ] = None
+    static_weight: Annotated[float, Field(ge=0, le=MOST_WEIGHT)] = 0.2
+    decay: Annotated[str | None, Field(description="A date or timestamp column. Null for none.")] = None
+    half_life_days: Annotated[float | None, Field(gt=0, le=MOST_DAYS, description="Null for no decay.")] = None
+
+
 class PageRequest(Request):
     limit: Limit = 10
     filters: Filters | None = None
@@ -124,6 +141,12 @@ class SearchRequest(PageRequest):
     typos: Typos = None
     prefix: Prefix = None
     distinct: Distinct = None
+    ranking: RankingChanges | None = None
+    generation: WhichGeneration = "live"
+
+    @property
+    def changes(self) -> dict[str, Any] | None:
+        return None if self.ranking is None else self.ranking.model_dump(exclude_unset=True)
 
     @property
     def refine(self) -> Refine:
@@ -171,7 +194,11 @@ class Hit(BaseModel):
         None, description="Parts of the row's text that answer the query, the best first. Left out where none is kept."
     )
     explain: dict[str, float | None] | None = Field(
-        None, description="The parts of the score: semantic, keyword, fused, static, decay, rerank, final."
+        None,
+        description="The parts of the score. semantic, keyword, static, decay, rerank: as they were measured."
+        " semantic_rank, keyword_rank: the place in each half, from 1. semantic_part, keyword_part, static_part,"
+        " rerank_part, capped_part: what each adds to the score after normalising, with its weight and the decay;"
+        " together they are the score. fused: the halves together. final: the score.",
     )
 
 
@@ -247,89 +274,6 @@ class ErrorReply(BaseModel):
     error: ErrorBody
 
 
-def _texts(given: Any) -> Any:
-    if isinstance(given, list) and any(isinstance(item, int | list) for item in given):
-        raise ValueError("token arrays are not accepted, because another model's tokens mean nothing here; send text")
-    if isinstance(given, list) and not all(isinstance(item, str) for item in given):
-        raise ValueError("it must be a string or a list of strings")
-    if "" in (given if isinstance(given, list) else [given]):
-        raise ValueError("a text is empty")
-    return given
-
-
-class EmbeddingsRequest(BaseModel):
-    """OpenAI's request. Fields that only OpenAI uses, such as `user`, are accepted and ignored."""
-
-    model_config = ConfigDict(strict=True, json_schema_extra={"example": {"input": ["brake pads", "disc rotor"]}})
-
-    input: Annotated[
-        Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=MAX_TEXTS)],
-        BeforeValidator(_texts),
-    ]
-    model: str | None = Field(None, description="Any name: the pipeline's model answers.")
-    encoding_format: Literal["float", "base64"] | None = Field("float", description="Null is as good as float.")
-    dimensions: int | None = Field(None, description="The model's own dimension, or nothing.")
-
-    @property
-    def texts(self) -> list[str]:
-        return [self.input] if isinstance(self.input, str) else self.input
-
-
-class Embedding(BaseModel):
-    object: Literal["embedding"]
-    index: int
-    embedding: list[float] | str = Field(description="Numbers, or base64 of little-endian 32-bit floats.")
-
-
-class Usage(BaseModel):
-    prompt_tokens: int
-    total_tokens: int
-
-
-class EmbeddingsReply(BaseModel):
-    object: Literal["list"]
-    data: list[Embedding]
-    model: str
-    usage: Usage
-
-
-def embeddings_reply(vectors: Sequence[Vector], tokens: int, model: str, encoding: str) -> dict[str, Any]:
-    def encoded(vector: Vector) -> list[float] | str:
-        if encoding == "base64":
-            return base64.b64encode(np.asarray(vector, dtype="<f4").tobytes()).decode("ascii")
-        values: list[float] = vector.tolist()
-        return values
-
-    return {
-        "object": "list",
-        "data": [
-            {"object": "embedding", "index": index, "embedding": encoded(vector)}
-            for index, vector in enumerate(vectors)
-        ],
-        "model": model,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
-    }
-
-
-class ModelInfo(BaseModel):
-    id: str
-    object: Literal["model"]
-    created: int = Field(description="Always 0: part of the format.")
-    owned_by: str
-
-
-class ModelsReply(BaseModel):
-    object: Literal["list"]
-    data: list[ModelInfo]
-
-
-def models_reply(models: Iterable[str]) -> dict[str, Any]:
-    """OpenAI's list of models, each once."""
-    data = [{"id": model, "object": "model", "created": 0, "owned_by": "rowvec"} for model in dict.fromkeys(models)]
-    return {"object": "list", "data": data}
-
-
 class PipelineHealth(BaseModel):
     ready: bool
     problem: str | None
@@ -348,6 +292,28 @@ class MetadataColumn(BaseModel):
     type: str
 
 
+class RankingInfo(BaseModel):
+    """`[search]` of rowvec.toml."""
+
+    fusion: Fusion
+    semantic_weight: float
+    static: str | None
+    static_weight: float
+    decay: str | None
+    half_life_days: float | None
+
+
+class CardInfo(BaseModel):
+    """`[search.card]` of rowvec.toml: which columns have a role on the page."""
+
+    title: str | None
+    image: str | None
+    image_hosts: list[str]
+    url: str | None
+    snippet: str | None
+    fields: list[str]
+
+
 class PipelineInfo(BaseModel):
     name: str
     key: str
@@ -355,6 +321,12 @@ class PipelineInfo(BaseModel):
     dimension: int
     modes: list[str]
     columns: list[MetadataColumn] = Field(description="The metadata columns: what filters may use.")
+    ranking: RankingInfo
+    reranks: bool = Field(description="It has a reranker.")
+    billed: bool = Field(
+        description="A query may cost money or time: its model is a paid service, or a reranker reads its hits."
+    )
+    card: CardInfo
 
 
 class PipelinesReply(BaseModel):

@@ -1,5 +1,8 @@
 """Whatever goes wrong, as one shape of reply: `{"error": {"message": …, "hint": …}}`.
 
+Addresses that OpenAI's clients use answer in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`, and
+with 400 where the others say 422.
+
 A message says what the caller can act on. What only the operator can act on, such as the name of a database host
 or the text of a statement, goes to the log.
 """
@@ -9,8 +12,9 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -30,32 +34,65 @@ from rowvec.errors import (
     TextRefused,
 )
 from rowvec.serve.models import ErrorReply
+from rowvec.serve.openai_models import OpenAIErrorReply
 from rowvec.support.suggestions import suggestion
 
 logger = logging.getLogger("rowvec.serve")
+
+
+OPENAI_PATH = re.compile(r"(/pipelines/[^/]+)?/v[12]/")
+"""The addresses of OpenAI's, Cohere's and Jina's clients."""
+CODES = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
+"""Of an error in OpenAI's shape, by its status."""
 
 
 class Problem(HTTPException):
     """A request that is answered with an error.
 
     An HTTPException, because that is what FastAPI lets through where a body is read.
+
+    Args:
+        param: the field of the request that is wrong.
     """
 
-    def __init__(self, status: int, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        hint: str | None = None,
+        *,
+        retry_after: float | None = None,
+        param: str | None = None,
+    ) -> None:
         super().__init__(status, message)
         self.message = message
         self.hint = hint
         self.retry_after = retry_after
+        self.param = param
 
-    def response(self) -> Response:
+    def response(self, path: str = "") -> Response:
+        """
+        Args:
+            path: of the request; it decides the shape.
+        """
         headers = {}
         if self.retry_after is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after)))
         if self.status_code == 401:
             headers["WWW-Authenticate"] = "Bearer"
+        status, error = self.status_code, {"message": self.message, "hint": self.hint}
+        if OPENAI_PATH.match(path):
+            status, error = 400 if status == 422 else status, self._in_openais_shape()
         # Escaped to ASCII: a message may quote half a surrogate pair, which UTF-8 cannot encode.
-        body = json.dumps({"error": {"message": self.message, "hint": self.hint}})
-        return Response(body, self.status_code, headers, media_type="application/json")
+        return Response(json.dumps({"error": error}), status, headers, media_type="application/json")
+
+    def _in_openais_shape(self) -> dict[str, str | None]:
+        return {
+            "message": f"{self.message} {self.hint}" if self.hint else self.message,
+            "type": "invalid_request_error" if self.status_code < 500 else "server_error",
+            "param": self.param,
+            "code": CODES.get(self.status_code),
+        }
 
 
 def of_rowvec(error: RowvecError) -> Problem:
@@ -102,11 +139,14 @@ def of_validation(errors: Sequence[Mapping[str, Any]], known: Sequence[str] = ()
     name = ".".join(str(step) for step in path if not (has_forms and "[" in str(step)))
     if first["type"] == "missing" or not path:
         what = f"{name!r} is missing" if path else f"The {where} is missing or not a JSON object"
-        return Problem(422, f"{what}.", "Send the body as application/json." if where == "body" and not path else None)
+        hint = "Send the body as application/json." if where == "body" and not path else None
+        return Problem(422, f"{what}.", hint, param=name or None)
     if first["type"] == "extra_forbidden":
-        return Problem(422, f"There is no field {name[:60]!r} here.", did_you_mean(name, known) if known else None)
+        return Problem(
+            422, f"There is no field {name[:60]!r} here.", did_you_mean(name, known) if known else None, param=name[:60]
+        )
     message = str(first["msg"]).removeprefix("Value error, ")
-    return Problem(422, f"{name[:60]!r}: {message[:1].lower()}{message[1:].rstrip('.')}.")
+    return Problem(422, f"{name[:60]!r}: {message[:1].lower()}{message[1:].rstrip('.')}.", param=name[:60])
 
 
 def install(app: FastAPI, page: Callable[[Request, int], Response] | None = None) -> None:
@@ -118,15 +158,15 @@ def install(app: FastAPI, page: Callable[[Request, int], Response] | None = None
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, Problem)
-        return error.response()
+        return error.response(request.url.path)
 
     async def rowvec_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RowvecError)
-        return of_rowvec(error).response()
+        return of_rowvec(error).response(request.url.path)
 
     async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return of_validation(error.errors(), _fields(request)).response()
+        return of_validation(error.errors(), _fields(request)).response(request.url.path)
 
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -138,7 +178,7 @@ def install(app: FastAPI, page: Callable[[Request, int], Response] | None = None
         if error.status_code == 404 and page is not None and is_person(request):
             return page(request, 404)
         message, hint = said.get(error.status_code, (str(error.detail), None))
-        response = Problem(error.status_code, message, hint).response()
+        response = Problem(error.status_code, message, hint).response(request.url.path)
         response.headers.update(error.headers or {})
         return response
 
@@ -153,15 +193,27 @@ def is_person(request: Request) -> bool:
 
 
 def _fields(request: Request) -> list[str]:
-    """The fields of the body that the route of a request takes."""
+    """The fields of the body that the route of a request takes; those of a field that is an object with its name."""
     body = getattr(request.scope.get("route"), "body_field", None)
-    model = body and body.field_info.annotation
-    return list(getattr(model, "model_fields", ()))
+    fields = getattr(body and body.field_info.annotation, "model_fields", {})
+    inner = [
+        f"{name}.{each}"
+        for name, field in fields.items()
+        for model in get_args(field.annotation)
+        for each in getattr(model, "model_fields", ())
+    ]
+    return [*fields, *inner]
 
 
 def _documented(description: str, message: str, hint: str | None = None) -> dict[str, Any]:
     example = {"error": {"message": message, "hint": hint}}
     return {"model": ErrorReply, "description": description, "content": {"application/json": {"example": example}}}
+
+
+def _in_openais_shape(status: int | str, documented: Mapping[str, Any]) -> dict[str, Any]:
+    said = documented["content"]["application/json"]["example"]["error"]
+    example = json.loads(bytes(Problem(int(status), said["message"], said["hint"]).response("/v1/").body))
+    return {**documented, "model": OpenAIErrorReply, "content": {"application/json": {"example": example}}}
 
 
 RESPONSES: dict[int | str, dict[str, Any]] = {
@@ -184,3 +236,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     ),
 }
 """What each route can answer besides success, for the OpenAPI document."""
+
+OPENAI_RESPONSES = {status: _in_openais_shape(status, said) for status, said in RESPONSES.items() if status != 422}
+"""The same in OpenAI's shape. "4XX" keeps FastAPI from documenting a 422 of its own."""
+OPENAI_RESPONSES["4XX"] = {**OPENAI_RESPONSES[400], "description": "The request asks for something impossible"}

@@ -6,7 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import SEND_TEXT, Embedder, ReadsTokens, shortens
+from rowvec.errors import TextRefused
 from rowvec.types import Embedded, Vector
 
 
@@ -15,17 +16,23 @@ class CachedQueries:
 
     The wrapped embedder is called from at most `concurrency` threads at once, and for documents from one: a long
     list of texts does not keep queries waiting.
+
+    Args:
+        size: number of queries.
+        queries: what embeds queries, where that is not `embedder`.
     """
 
-    def __init__(self, embedder: Embedder, size: int) -> None:
+    def __init__(self, embedder: Embedder, size: int, queries: Embedder | None = None) -> None:
         self.fingerprint = embedder.fingerprint
         self.concurrency = embedder.concurrency
         self.chunk_texts = embedder.chunk_texts
         self.chunk_tokens = embedder.chunk_tokens
         self.billed = embedder.billed
+        self.shortens = shortens(embedder)
         self.hits = 0
         self.misses = 0
         self._embedder = embedder
+        self._queries = queries or embedder
         self._size = size
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
         self._guard = threading.Lock()
@@ -34,7 +41,7 @@ class CachedQueries:
 
     def warm(self) -> None:
         """Load the model; nothing is counted."""
-        self._embedder.embed_query("warm up")
+        self._queries.embed_query("warm up")
 
     def embed_query(self, text: str) -> Vector:
         with self._guard:
@@ -45,7 +52,7 @@ class CachedQueries:
                 return known
             self.misses += 1
         with self._slots:
-            vector = self._embedder.embed_query(text)
+            vector = self._queries.embed_query(text)
         # Shared by every thread that asks for the same text from now on.
         vector.setflags(write=False)
         with self._guard:
@@ -64,6 +71,15 @@ class CachedQueries:
     @property
     def exact_tokens(self) -> bool:
         return bool(getattr(self._embedder, "exact_tokens", False))
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """See `rowvec.embedders.base.ReadsTokens`."""
+        if not isinstance(self._embedder, ReadsTokens):
+            raise TextRefused(
+                f"Token arrays cannot be read here: there is no tokenizer of {self.fingerprint.model!r}.",
+                hint=SEND_TEXT,
+            )
+        return self._embedder.text_of(tokens)
 
     def close(self) -> None:
         self._embedder.close()

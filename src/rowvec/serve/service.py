@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +14,20 @@ from typing import Any
 
 from rowvec import filters
 from rowvec.errors import RowvecError, SearchError
+from rowvec.evaluation.judged import JudgementsFile
 from rowvec.generations.lifecycle import course, live_embedder
 from rowvec.pipeline import Pipeline
 from rowvec.pipeline_status import Status, Work
 from rowvec.pipeline_status import status as gather
 from rowvec.pipeline_status.work import work
+from rowvec.ranking import Ranking
 from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.stores.base import Ledger, RowsHandle
 from rowvec.support.keys import parse_key
 from rowvec.support.suggestions import suggestion
-from rowvec.types import ColumnType, Key, WriteBatch
+from rowvec.types import ColumnType, Key, State, WriteBatch
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -45,6 +47,7 @@ class Service:
     Args:
         cached_queries: number of latest queries whose vectors are kept.
         map_file: where `rowvec map` puts the map of the vectors.
+        judgements_file: where the page puts what people judge; None where it keeps nothing.
         schedule: when the pipeline is synced by itself: an interval, or a cron line.
     """
 
@@ -54,17 +57,19 @@ class Service:
         *,
         cached_queries: int = 4096,
         map_file: Path | None = None,
+        judgements_file: Path | None = None,
         schedule: dt.timedelta | str | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.map_file = map_file
+        self.judgements = JudgementsFile(judgements_file) if judgements_file else None
         self.schedule = schedule
         self.name = pipeline.name
 
         def former(ledger: Ledger) -> CachedQueries:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
-        embedder = CachedQueries(pipeline.embedder, cached_queries)
+        embedder = CachedQueries(pipeline.embedder, cached_queries, pipeline.searching)
         self._searcher = Searcher(
             pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
             pipeline.typos, pipeline.prefix,
@@ -162,6 +167,8 @@ class Service:
         passages: int = 0,
         rerank: bool | None = None,
         refine: Refine = PLAIN,
+        ranking: Mapping[str, Any] | None = None,
+        generation: str = "live",
         typos: bool | None = None,
         prefix: bool | None = None,
     ) -> SearchResult:
@@ -170,6 +177,8 @@ class Service:
             conditions: a filter as JSON or as text.
             rerank: False leaves the pipeline's reranker out.
             refine: facets, one hit a value, a page beyond the first.
+            ranking: changes of the pipeline's ranking, as `Ranking.changed` takes them.
+            generation: live, previous or building.
             typos: correct words that no row holds, or search as written; None does what the pipeline says.
             prefix: take the last word as the beginning of one; None does what the pipeline says.
 
@@ -181,7 +190,7 @@ class Service:
         where = self._filter(conditions)
         return self._searcher.search(
             query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
-            refine=refine, typos=typos, prefix=prefix,
+            refine=refine, ranking=self.ranking(ranking), generation=State(generation), typos=typos, prefix=prefix,
         )  # fmt: skip
 
     def browse(
@@ -195,18 +204,45 @@ class Service:
         self.ready()
         return self._searcher.browse(limit=limit, where=self._filter(conditions), passages=passages, refine=refine)
 
-    def similar(self, key: str, limit: int, explain: bool = False, passages: int = 0) -> SearchResult:
+    def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """How well each text answers the query, as the pipeline's reranker says; more is better.
+
+        Raises:
+            Problem: there is no reranker, or it gave no answer in time that can be used.
+        """
+        if self.pipeline.reranker is None:
+            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
+            raise Problem(404, f"The pipeline {self.name!r} has no reranker.", hint)
+        scores, problem = self.pipeline.reranker.scores(query, texts)
+        if scores is None:
+            raise Problem(503, problem or "The reranker gave no answer that can be used.", retry_after=1)
+        return scores
+
+    def ranking(self, changes: Mapping[str, Any] | None) -> Ranking:
+        """The pipeline's ranking with those changes. Raises SearchError for one that it cannot have."""
+        spec, ranking = self.pipeline.spec, self.pipeline.ranking
+        return ranking.changed(changes, [column.name for column in spec.metadata]) if changes else ranking
+
+    def similar(
+        self,
+        key: str,
+        limit: int,
+        explain: bool = False,
+        passages: int = 0,
+        conditions: Mapping[str, Any] | str | None = None,
+    ) -> SearchResult:
         """
         Raises:
+            SearchError: the filter names something that does not exist.
             Problem: no such row, or a key of another type.
         """
         self.ready()
-        value = self._key(key)
+        value, where = self.key(key), self._filter(conditions)
         try:
-            return self._searcher.similar(value, limit=limit, explain=explain, passages=passages)
+            return self._searcher.similar(value, limit=limit, where=where, explain=explain, passages=passages)
         except SearchError as error:
             # The limit was checked before: this can only be a row without a vector.
-            raise self._unknown(key) from error
+            raise self.unknown(key) from error
 
     def row(self, key: str) -> tuple[Mapping[str, Any], str]:
         """The metadata of a row and its text, as far as that is kept.
@@ -215,10 +251,10 @@ class Service:
             Problem: no such row, or a key of another type.
         """
         self.ready()
-        value, rows = self._key(key), self._searcher.rows
+        value, rows = self.key(key), self._searcher.rows
         metadata = rows.metadata([value]).get(value)
         if metadata is None:
-            raise self._unknown(key)
+            raise self.unknown(key)
         kept = rows.texts([value]).get(value)
         return metadata, kept.text if kept else ""
 
@@ -230,17 +266,19 @@ class Service:
         found = rows.metadata(keys)
         return [found[key] for key in keys if key in found]
 
-    def _unknown(self, key: str) -> Problem:
+    def unknown(self, key: str) -> Problem:
+        """The answer to whoever asks for a row that there is not."""
         return Problem(404, f"There is no row {key[:100]!r} with a vector in {self.name!r}.")
 
-    def _key(self, text: str) -> Key:
+    def key(self, text: str) -> Key:
+        """A key as an address or a request names it. Raises Problem where no row can have it."""
         kind = self.pipeline.spec.key_type
         if "\0" in text:
-            raise self._unknown(text)
+            raise self.unknown(text)
         try:
             return parse_key(text, kind)
         except OverflowError:
-            raise self._unknown(text) from None
+            raise self.unknown(text) from None
         except ValueError:
             what = "an integer" if kind is ColumnType.INTEGER else "a UUID"
             raise Problem(422, f"The id {text[:100]!r} is not {what}, as the keys of {self.name!r} are.") from None
@@ -360,3 +398,21 @@ def choose(services: Mapping[str, Service], name: str | None) -> Service:
         names = ", ".join(services)
         raise Problem(400, "There are several pipelines.", f"Ask /pipelines/NAME/… with one of: {names}.")
     return next(iter(services.values()))
+
+
+def choose_by_model(services: Mapping[str, Service], model: str | None) -> Service:
+    """The service that a request of an OpenAI client means, whose `model` may name a pipeline or the model of one.
+
+    Raises:
+        Problem: 404 for an unknown name, 400 where there are several and the name does not say which.
+    """
+    if model is None or model in services:
+        return choose(services, model)
+    found = [each for each in services.values() if each.embedder.fingerprint.model == model]
+    if not found:
+        hint = "Name a pipeline, or a model that GET /v1/models lists."
+        raise Problem(404, f"No pipeline, and no model of one, is called {model[:100]!r}.", hint, param="model")
+    if len({each.embedder.fingerprint for each in found}) > 1:
+        names = ", ".join(each.name for each in found)
+        raise Problem(400, f"Several pipelines have the model {model[:100]!r}.", f"Name one: {names}.", param="model")
+    return found[0]

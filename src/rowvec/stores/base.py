@@ -33,6 +33,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 RUNS_KEPT = 1_000
@@ -272,6 +273,10 @@ class LedgerHandle(Protocol):
         Args:
             keys: only those of these rows.
         """
+        ...
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        """When those rows got their vector or their metadata last; rows without a vector are left out."""
         ...
 
     def status(self) -> GenerationStatus: ...

@@ -122,7 +122,7 @@ def _values(at: int, dialect: Dialect, most: int) -> str:
 
 def _extent(at: int, dialect: Dialect, column: Column) -> str:
     low, high = dialect.text(f"min(c{at})"), dialect.text(f"max(c{at})")
-    mean = f"avg(c{at})" if column.type in NUMBERS else "null"
+    mean = dialect.mean(f"c{at}") if column.type in NUMBERS else "null"
     return f"select {at}, {low}, {high}, 0, 0, count(c{at}), count(*), cast({mean} as double precision) from m"
 
 

@@ -19,7 +19,6 @@ from rowvec.types import ColumnType
 Sql = tuple[str, list[Any]]
 """A condition, and the values of its placeholders in order."""
 
-LARGEST_FLOAT = "1.7976931348623157e308"
 SORTABLE = 21
 _OFFSET = 10**20
 _EQUALITY = frozenset({Op.EQ, Op.NE, Op.IN, Op.SAME})
@@ -127,7 +126,7 @@ class Postgres:
         name = self.column(where, alias)
         match where.type:
             case ColumnType.NUMBER:
-                return f"case when abs({name}) <= {LARGEST_FLOAT} then {name} end"
+                return f"case when abs({name}) < 1e300 then {name} end"
             case ColumnType.DECIMAL:
                 return f"case when abs({name}) < 1e300 then {name}::double precision end"
             case ColumnType.DATE | ColumnType.TIMESTAMP:
@@ -140,6 +139,10 @@ class Postgres:
 
     def by_code_point(self, expression: str) -> str:
         return f'{expression} collate "C"'
+
+    def mean(self, expression: str) -> str:
+        # The server's avg() fails where the square of a number is too large for a float.
+        return f"(sum({expression}) / nullif(count({expression}), 0))::double precision"
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         # A list on the right: '[1]' @> '1' is true as well, but so is '1' @> '1'.
@@ -255,8 +258,7 @@ class Sqlite:
         """See `Postgres.counted`."""
         name = self.operand(self.column(where, alias), where)
         if where.type in (ColumnType.NUMBER, ColumnType.DECIMAL):
-            largest = "1e300" if where.type is ColumnType.DECIMAL else LARGEST_FLOAT
-            return f"case when abs({name}) <= {largest} then {name} end"
+            return f"case when abs({name}) < 1e300 then {name} end"
         return name
 
     def text(self, expression: str) -> str:
@@ -264,6 +266,9 @@ class Sqlite:
 
     def by_code_point(self, expression: str) -> str:
         return expression
+
+    def mean(self, expression: str) -> str:
+        return f"avg({expression})"
 
     def element(self, name: str, value: Any, inner: list[Any]) -> Sql:
         """json_each walks objects and scalars too, and gives true as 1: the types are looked at."""

@@ -48,19 +48,23 @@ def _is_part(word: str, key: str) -> bool:
     return word.startswith(key[:SHOWN_OF_KEY]) or word.endswith(key[-SHOWN_OF_KEY:])
 
 
-def http_client(url: str, key: str | None, timeout: float, connections: int) -> httpx2.Client:
+def http_client(
+    url: str, key: str | None, timeout: float, connections: int, *, key_header: str = "Authorization"
+) -> httpx2.Client:
     """
     Args:
         connections: kept open between requests; there may be more of them.
+        key_header: the header that carries the key; `Authorization` says "Bearer" before it.
 
     Raises:
         ConfigError: the environment asks for a proxy or for certificates that cannot be used.
     """
     import httpx2
 
+    bearer = "Bearer " if key_header == "Authorization" else ""
     try:
         return httpx2.Client(
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers={key_header: bearer + key} if key else {},
             event_hooks={"request": [lambda request: pass_on(request.headers)]},
             # Loading the certificates takes 0.1 s, and plain http does not need them.
             verify=urlsplit(url).scheme == "https",

@@ -42,6 +42,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 from rowvec.words import analyzer
 from rowvec.words.written import NewWords
@@ -55,6 +56,7 @@ class Record:
     passages: tuple[Passage, ...] = ()
     kept: bool = True
     """Its text is kept for showing it."""
+    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
 
 
 @dataclass(slots=True)
@@ -232,7 +234,7 @@ class MemoryGeneration:
         for document in batch.updates:
             record = records.get(document.key)
             if record and record.document.text_hash == document.text_hash:
-                record.document = document
+                record.document, record.at = document, dt.datetime.now(dt.UTC)
                 record.kept |= self._made.spec.keeps_texts
                 self._list(document)
                 failures.pop(document.key, None)
@@ -444,3 +446,7 @@ class MemoryGeneration:
         bound = None if where is None else bind(where, self._made.spec.metadata)
         found = {key: dict(zip(names, records[key].document.metadata, strict=True)) for key in keys if key in records}
         return {key: values for key, values in found.items() if bound is None or matches(bound, values)}
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        records = self._made.records
+        return {key: Written(records[key].at, records[key].truncated) for key in keys if key in records}

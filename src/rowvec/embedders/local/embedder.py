@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rowvec.embedders.architectures import TITLES
+from rowvec.embedders.base import SEND_TEXT, shortened
 from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
+from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, Tokenized, WindowTokenizer
-from rowvec.errors import ConfigError, EmbedderError
+from rowvec.errors import ConfigError, EmbedderError, TextRefused
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class LocalEmbedder:
         device: `cpu`, `cuda`, or `auto`.
         overflow: what becomes of a text longer than the window. `truncate` leaves the rest out; `mean` embeds up to
             MAX_WINDOWS windows and averages them, weighted by their tokens, into one vector.
+        dimensions: of the vectors, to make them shorter than the model's own; see `matryoshka`.
         max_tokens: the window, special tokens included; the model's own unless given.
         query_prompt: put before a query; unless given the model's own prompt `query`, or what is known of the model.
         passage_prompt: put before a text; likewise, the model's own prompt `document`, `passage` or `corpus`.
@@ -67,6 +70,7 @@ class LocalEmbedder:
         engine: str = "auto",
         device: str = "auto",
         overflow: str = "truncate",
+        dimensions: int | None = None,
         max_tokens: int | None = None,
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
@@ -88,6 +92,10 @@ class LocalEmbedder:
         self._cache = cache_dir or default_cache()
         self._files = find(model, self._cache)
         recipe = self._files.recipe
+        own = self._files.dimension
+        self._dimension = checked_dimensions(
+            self._files.name, recipe.dimensions if dimensions is None else dimensions, own
+        )
         self._max_tokens = recipe.max_tokens if max_tokens is None else max_tokens
         if not 3 <= self._max_tokens <= recipe.limit:
             raise ConfigError(
@@ -105,6 +113,7 @@ class LocalEmbedder:
         self._query_precision = query_precision
         self._windows = MAX_WINDOWS if overflow == "mean" else 1
         self.known_name = known_as(self._files.name, self._files.config, on_hub=self._files.origin != "path")
+        self.shortens = trained_to_shorten(self.known_name, self._files.config)
         self._query_prompt, self._passage_prompt, self.prompt_note = choose(
             self.known_name, recipe, query_prompt, passage_prompt
         )
@@ -118,7 +127,7 @@ class LocalEmbedder:
             kind="local",
             model=self._files.name,
             revision=self._files.revision,
-            dimension=self._files.dimension,
+            dimension=self._dimension,
             pooling=recipe.pooling,
             normalized=recipe.normalize,
             prompt=self._passage_prompt,
@@ -131,7 +140,12 @@ class LocalEmbedder:
     def how(self) -> str:
         """The kind of network, what computes it, and how its vectors are pooled; for `rowvec check`."""
         engine = chosen(self._engine_name, self.fingerprint.precision, self._device, self._files.family)
-        return f"{self._files.family.name} on {TITLES[engine]}, pooling {self.fingerprint.pooling}"
+        said = f"{self._files.family.name} on {TITLES[engine]}, pooling {self.fingerprint.pooling}"
+        own = self._files.dimension
+        if self._dimension == own:
+            return said
+        trained = "" if self.shortens else ", which the model was not trained for"
+        return f"{said}, the first {self._dimension} of {own} numbers{trained}"
 
     def embed(self, texts: Sequence[str]) -> Embedded:
         tokenized = self._tokenize(self._passage_prompt, texts)
@@ -198,6 +212,23 @@ class LocalEmbedder:
         """See `rowvec.documents.passages.SeesWindow`."""
         return self._loaded_tokenizer().whole()
 
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """See `rowvec.embedders.base.ReadsTokens`."""
+        tokenizer, model = self._loaded_tokenizer(), self.fingerprint.model
+        foreign = next((token for token in tokens if not 0 <= token < tokenizer.vocabulary), None)
+        if foreign is not None:
+            raise TextRefused(
+                f"Token {foreign} is not in the vocabulary of {model!r}, which has {tokenizer.vocabulary:,} tokens.",
+                hint=SEND_TEXT,
+            )
+        text = tokenizer.text_of(tokens)
+        if text is None:
+            raise TextRefused(
+                f"These tokens do not come from the tokenizer of {model!r}: their text gives other tokens.",
+                hint=SEND_TEXT,
+            )
+        return text
+
     def close(self) -> None:
         """Gives the memory back. A later call loads the model again."""
         with self._loading:
@@ -237,9 +268,11 @@ class LocalEmbedder:
             engine = self._engines[precision]
         windows = [window for text in tokenized for window in text.windows]
         vectors = engine.vectors(windows)
-        if len(windows) == len(tokenized):
+        if len(windows) != len(tokenized):
+            vectors = self._averaged(vectors, windows, tokenized)
+        if self._dimension == vectors.shape[1]:
             return vectors
-        return self._averaged(vectors, windows, tokenized)
+        return shortened(vectors, self._dimension) if self._files.recipe.normalize else vectors[:, : self._dimension]
 
     def _averaged(self, vectors: Vectors, windows: Sequence[Sequence[int]], tokenized: Sequence[Tokenized]) -> Vectors:
         """The windows' vectors brought together into one a text, each with the weight of its tokens."""

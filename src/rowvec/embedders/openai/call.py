@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rowvec.embedders.base import PROBE
-from rowvec.embedders.openai import wire as wire
+from rowvec.embedders.openai import wire
+from rowvec.embedders.openai.apis import Request
 from rowvec.embedders.openai.limits import pause
 from rowvec.embedders.pricing import Hold
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
@@ -40,6 +41,7 @@ class Call:
         counts: list[int],
         hold: Hold,
         bill: Bill,
+        params: Mapping[str, Any],
         tries: int | None = None,
     ) -> None:
         self._owner = owner
@@ -49,6 +51,7 @@ class Call:
         self._counted = sum(counts)
         self._hold = hold
         self._bill = bill
+        self._params = params
         self._most = 0.0
         """US dollars that this try can cost at most."""
         self._tries = tries or owner._max_tries
@@ -104,7 +107,7 @@ class Call:
         """The vectors of an answer, with those that could not be used asked for once more, each text alone."""
         owner = self._owner
         for place, problem in answer.bad.items():
-            again = Call(owner, [self._texts[place]], [self._counts[place]], self._hold, self._bill, tries=1)
+            again = Call(owner, [self._texts[place]], [self._counts[place]], self._hold, self._bill, self._params, 1)
             try:
                 answer.vectors[place] = again.vectors()[0]
             except (wire.BrokenAnswer, TextRefused):
@@ -162,16 +165,13 @@ class Call:
         if self._endpoint.lacks_key:
             raise wire.missing_key(self._endpoint)
         owner = self._owner
-        body: dict[str, Any] = {"model": owner.model, "input": self._texts}
-        if with_base64:
-            body["encoding_format"] = "base64"
-        if self._endpoint.dimensions is not None:
-            body["dimensions"] = self._endpoint.dimensions
+        api = owner._api
+        body = api.body(Request(owner.model, self._texts, self._endpoint.dimensions, with_base64, self._params))
         self._most = owner._most(self._texts, self._counts)
         self._hold.require(self._most)
         started = time.monotonic()
         try:
-            response = owner._http.post(f"{self._endpoint.base_url}/embeddings", json=body)
+            response = owner._http.post(self._endpoint.base_url + api.path(owner.model), json=body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             unreached = EmbedderUnavailable(f"{self._endpoint.base_url} cannot be reached: {error}.")
             unreached.hint = "Check base_url, the network and the proxy."
@@ -195,13 +195,14 @@ class Call:
             raise
         if "error" in body and "data" not in body:
             raise wire.error_of(self._endpoint, status, response.headers, content)
-        self._settle(wire.usage_of(body))
+        answer = self._owner._api.answer(body)
+        self._settle(wire.usage_of(answer))
         owner = self._owner
         known = owner._dimension if owner._proven else None
         try:
-            vectors = wire.vectors_of(self._endpoint, body, len(self._texts), known)
-        except wire.SpoiledAnswer as answer:
-            self._check_dimension(answer.vectors)
+            vectors = wire.vectors_of(self._endpoint, answer, len(self._texts), known)
+        except wire.SpoiledAnswer as spoiled:
+            self._check_dimension(spoiled.vectors)
             raise
         self._check_dimension(vectors)
         return vectors
@@ -215,7 +216,7 @@ class Call:
         owner, found = self._owner, vectors.shape[1]
         word = [owner._passage_prompt + PROBE]
         if owner._dimension is not None and found < owner._dimension and self._texts != word:
-            Call(owner, word, owner._tokens.count(word), self._hold, self._bill, tries=1).vectors()
+            Call(owner, word, owner._tokens.count(word), self._hold, self._bill, owner._passage_params, 1).vectors()
             raise wire.BrokenAnswer(
                 f"{self._endpoint.location} answered with vectors of {found} dimensions instead of {owner._dimension}."
             )
@@ -255,5 +256,5 @@ class Call:
                         f"{error.message} It refuses a plain word, so it will refuse every text.",
                         hint="Check model, dimensions and base_url.",
                     ) from error
-                Call(owner, word, owner._tokens.count(word), self._hold, self._bill).vectors()
+                Call(owner, word, owner._tokens.count(word), self._hold, self._bill, owner._passage_params).vectors()
         raise error

@@ -8,18 +8,20 @@ memory; its retries would stay unused, since a 429 is waiting here, not failing.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rowvec.embedders.base import PROBE
-from rowvec.embedders.openai import wire as wire
+from rowvec.embedders.openai import wire
+from rowvec.embedders.openai.apis import APIS
 from rowvec.embedders.openai.call import Bill, Call
 from rowvec.embedders.openai.limits import Limiter
 from rowvec.embedders.openai.tokens import counter_for
+from rowvec.embedders.params import identity, problem_of
 from rowvec.embedders.pricing import Budget, Price, bare_model
 from rowvec.errors import ConfigError, EmbedderError, TextRefused
 from rowvec.support.services import checked_key, http_client
@@ -30,9 +32,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 OPENAI = "https://api.openai.com/v1"
-MAX_TEXTS = 2048
 MAX_TOKENS = 300_000
-"""OpenAI's limits for one request, all its texts together."""
+"""OpenAI's limit for one request, all its texts together."""
 CONTEXT = 8192
 
 
@@ -48,12 +49,15 @@ class OpenAIEmbedder:
         api_key: sent as a bearer token; None sends none, as local servers like it.
         key_env: the environment variable that the key came from, for error messages.
         dimensions: asked for when set; else the model's own.
-        batch_size: texts in one request, at most 2,048.
+        batch_size: texts in one request, up to what the API allows: 2,048 of OpenAI.
         timeout: seconds for one request.
         price: None if it is not known; then `cost` is zero unless the service states it.
         budget: counts the money, and may stop it; one of its own without a limit by default.
         tokenizer: the model's own, or the path of its tokenizer.json; else tokens are estimated, see `tokens`.
         backoff: seconds before the second try at most, doubled for each further one.
+        passage_params: more fields of a request for texts of rows, such as Voyage's `input_type`.
+        query_params: likewise, for queries.
+        api: its form, a key of `apis.APIS`.
 
     Raises:
         ConfigError: an argument that cannot work, before anything is sent.
@@ -80,10 +84,14 @@ class OpenAIEmbedder:
         query_prompt: str = "",
         passage_prompt: str = "",
         tokenizer: str | Path | Tokenizer | None = None,
+        query_params: Mapping[str, Any] | None = None,
+        passage_params: Mapping[str, Any] | None = None,
+        api: str = "openai",
     ) -> None:
         self.model = model
         self.concurrency = concurrency
-        self.chunk_texts = min(batch_size, MAX_TEXTS)
+        self._api = APIS[api]
+        self.chunk_texts = min(batch_size, self._api.most_texts)
         # Half of the limit leaves room for an estimate that is off.
         self.chunk_tokens = int(min(MAX_TOKENS // 2, tokens_per_minute or MAX_TOKENS))
         self.price = price
@@ -102,13 +110,17 @@ class OpenAIEmbedder:
         self._limiter = Limiter(requests_per_minute, tokens_per_minute)
         self._max_tries, self._max_wait, self._backoff = max_tries, max_wait, backoff
         self._query_prompt, self._passage_prompt = query_prompt, passage_prompt
-        self._base64: bool | None = None
+        self._query_params = self._params("query_params", self._api.query, query_params or {})
+        self._passage_params = self._params("passage_params", self._api.passage, passage_params or {})
+        self._base64: bool | None = None if self._api.packs else False
         """Whether vectors are asked for in base64; None until that has worked, or floats have where that had not."""
         self._spoils = False
         """It gives certain texts no vector that can be used, however often it is asked."""
         self._proven = False
         self._latency = 0.5
-        self._http = http_client(self._endpoint.base_url, self._endpoint.key, timeout, concurrency)
+        self._http = http_client(
+            self._endpoint.base_url, self._endpoint.key, timeout, concurrency, key_header=self._api.key_header
+        )
         self._lock = threading.Lock()
         # Held by the one thread that finds out what kind of service this is; its calls come back to it.
         self._first = threading.RLock()
@@ -133,6 +145,7 @@ class OpenAIEmbedder:
             prompt=self._passage_prompt,
             max_tokens=CONTEXT if self._known else None,
             overflow="refuse",
+            params=identity(self._passage_params),
         )
 
     @property
@@ -165,7 +178,7 @@ class OpenAIEmbedder:
         return self._embed([self._passage_prompt + text for text in texts], tries=1)
 
     def embed_query(self, text: str) -> Vector:
-        vector: Vector = self._embed([self._query_prompt + text]).vectors[0]
+        vector: Vector = self._embed([self._query_prompt + text], self._query_params).vectors[0]
         return vector
 
     def close(self) -> None:
@@ -173,19 +186,26 @@ class OpenAIEmbedder:
         self._limiter.close()
         self._http.close()
 
-    def _embed(self, texts: list[str], tries: int | None = None) -> Embedded:
+    def _params(self, name: str, usual: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+        problem = problem_of(given, self._endpoint.key)
+        if problem is not None:
+            raise ConfigError(f"{name} of the embedder {problem[0]}.", hint=problem[1])
+        return {**usual, **self._api.named(given)}
+
+    def _embed(self, texts: list[str], params: Mapping[str, Any] | None = None, tries: int | None = None) -> Embedded:
+        params = self._passage_params if params is None else params
         try:
             "".join(texts).encode()
         except UnicodeEncodeError as error:
             raise TextRefused(f"A text holds half a character, which UTF-8 cannot carry: {error.reason}.") from error
         counts = self._tokens.count(texts)
-        parts = list(stretches(counts, MAX_TEXTS, MAX_TOKENS))
+        parts = list(stretches(counts, self._api.most_texts, MAX_TOKENS))
         bill = Bill()
         found: list[Vectors] = []
         problems: dict[int, Exception] = {}
         with self.budget.hold(sum(self._most(texts[part], counts[part]) for part in parts)) as hold:
             for part in parts:
-                call = Call(self, texts[part], counts[part], hold, bill, tries)
+                call = Call(self, texts[part], counts[part], hold, bill, params, tries)
                 found.append(call.vectors())
                 problems |= {part.start + place: problem for place, problem in call.problems.items()}
         vectors = np.concatenate(found) if found else np.empty((0, self._dimension or 0), np.float32)

@@ -217,7 +217,8 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     location = endpoint.location
     if status == 403 and _about(message, "flagged", "moderation"):
         return TextRefused(f"{location} refuses the text ({status}): {said}")
-    if status in (401, 403):
+    # Gemini says it with 400.
+    if status in (401, 403) or (status == 400 and _about(message, "api key not valid")):
         return _key_error(endpoint, status, said)
     if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
         return EmbedderError(

@@ -19,7 +19,19 @@ Headers = Mapping[bytes, bytes]
 PANELS = ("overview", "status", "runs", "eval", "quality")
 """The pages about the state of pipelines; the first of them is `/ui/`."""
 PUBLIC = frozenset(
-    {"/", "/docs", "/ui", "/ui/", "/ui/map", "/health", "/health/live", "/openapi.json", "/favicon.ico"}
+    {
+        "/",
+        "/docs",
+        "/ui",
+        "/ui/",
+        "/ui/compare",
+        "/ui/map",
+        "/ui/row",
+        "/health",
+        "/health/live",
+        "/openapi.json",
+        "/favicon.ico",
+    }
     | {f"/ui/{name}" for name in PANELS}
 )
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""

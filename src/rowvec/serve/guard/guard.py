@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +18,7 @@ from rowvec.serve.guard.auth import Headers, Keys, Visitors, is_public, opens
 from rowvec.serve.guard.limits import RateLimit, bounded, too_large
 from rowvec.serve.guard.traces import note_answer, request_span
 from rowvec.serve.metrics import Metrics
-from rowvec.serve.problems import Problem, is_person
+from rowvec.serve.problems import OPENAI_PATH, Problem, is_person
 from rowvec.serve.settings import ServeSettings
 
 logger = logging.getLogger("rowvec.serve")
@@ -28,16 +28,20 @@ AUTHORISED = "rowvec.authorised"
 GRANT = "rowvec.grant"
 """Key of the ASGI scope: what the caller's search token opens; None for a caller who may see everything."""
 UNLIMITED = frozenset({"/health", "/health/live"})
-SECURITY_HEADERS = [
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        b" form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-]
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src {}; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def security_headers(image_hosts: Iterable[str]) -> list[tuple[bytes, bytes]]:
+    """Args: image_hosts: origins besides this server that pictures may come from."""
+    return [
+        (b"content-security-policy", POLICY.format(" ".join(["'self'", *sorted(set(image_hosts))])).encode()),
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+    ]
 
 
 Page = Callable[[Request, int], Response]
@@ -47,11 +51,15 @@ class Guard:
     """
     Args:
         page: answers a person in a browser who asks for an address that needs a key, and which no page is.
+        image_hosts: origins besides this server that pictures of a page may come from.
     """
 
-    def __init__(self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, page: Page) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: ServeSettings, metrics: Metrics, page: Page, image_hosts: Iterable[str] = ()
+    ) -> None:
         self._app = app
         self._page = page
+        self._headers = security_headers(image_hosts)
         self._settings = settings
         self._metrics = metrics
         self._keys = Keys(settings.api_keys)
@@ -73,7 +81,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message.get("headers", ()), *SECURITY_HEADERS]
+                message["headers"] = [*message.get("headers", ()), *self._headers]
             elif head and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -88,7 +96,7 @@ class Guard:
             if status:
                 raise  # Half an answer is out: only a broken connection can show it to the caller.
             problem = Problem(500, f"It failed: id {incident}.", "The server's log has the details under this id.")
-            await problem.response()(scope, receive, sending)
+            await problem.response(scope["path"])(scope, receive, sending)
         finally:
             self._metrics.request(scope, status, time.perf_counter() - began)
 
@@ -97,7 +105,7 @@ class Guard:
             most = self._admit(scope)
         except Problem as refusal:
             person = refusal.status_code == 401 and is_person(Request(scope))
-            response = self._page(Request(scope), 401) if person else refusal.response()
+            response = self._page(Request(scope), 401) if person else refusal.response(scope["path"])
             await response(scope, receive, send)
             return
         await self._app(scope, bounded(receive, most), send)
@@ -124,8 +132,7 @@ class Guard:
                 raise caller.refusal
             if not caller.whole and not opens(path):
                 raise Problem(403, "A search token does not open this.", "It opens searches. Use the API key.")
-        embeds = path.endswith("/v1/embeddings")
-        most = self._settings.max_embeddings_body if embeds else self._settings.max_body
+        most = self._settings.max_embeddings_body if OPENAI_PATH.match(path) else self._settings.max_body
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise too_large(most)

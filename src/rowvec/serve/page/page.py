@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
@@ -21,8 +22,17 @@ from rowvec.serve.service import Service, choose
 TITLES = {"overview": "Overview", "status": "Status", "runs": "Runs and money", "eval": "Evaluation", "quality": "Data"}
 
 
+class _Static(StaticFiles):
+    """Asked for again each time, and sent only where it changed: new pages never meet old scripts."""
+
+    def file_response(self, *given: Any, **more: Any) -> Response:
+        response = super().file_response(*given, **more)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
 def install(app: FastAPI) -> None:
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", GZipMiddleware(_Static(directory=HERE / "static"), minimum_size=500), name="static")
 
     @app.get("/", include_in_schema=False)
     async def search() -> Response:
@@ -31,6 +41,14 @@ def install(app: FastAPI) -> None:
     @app.get("/ui/map", include_in_schema=False)
     async def embedding_map() -> Response:
         return _html("map.html", root="../")
+
+    @app.get("/ui/compare", include_in_schema=False)
+    async def compare() -> Response:
+        return _html("compare.html", root="../")
+
+    @app.get("/ui/row", include_in_schema=False)
+    async def row() -> Response:
+        return _html("row.html", root="../")
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

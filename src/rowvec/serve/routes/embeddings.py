@@ -1,4 +1,4 @@
-"""`POST /v1/embeddings` in OpenAI's format, so that its clients work against the pipeline's own model.
+"""`/v1/embeddings` and `/v1/models` in OpenAI's format, so that its clients work against the pipeline's own model.
 
 Source of the format: OpenAI's API reference, "Create embeddings".
 """
@@ -6,18 +6,29 @@ Source of the format: OpenAI's API reference, "Create embeddings".
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from fastapi import APIRouter, Depends
+import numpy as np
+from fastapi import APIRouter, Depends, Path
 from starlette.requests import Request
 from starlette.responses import Response
 
-from rowvec.embedders.base import Embedder
-from rowvec.errors import EmbedderError
+from rowvec.embedders.base import Embedder, shortened, shortens
+from rowvec.errors import EmbedderError, TextRefused
 from rowvec.serve.context import Pick, context_of, named_pipeline
-from rowvec.serve.models import EmbeddingsReply, EmbeddingsRequest, ModelsReply, embeddings_reply, models_reply
-from rowvec.serve.problems import RESPONSES, Problem
+from rowvec.serve.openai_models import (
+    EmbeddingsReply,
+    EmbeddingsRequest,
+    ModelInfo,
+    ModelsReply,
+    embeddings_reply,
+    model_info,
+    models_reply,
+)
+from rowvec.serve.problems import OPENAI_RESPONSES, Problem
+from rowvec.serve.query_cache import CachedQueries
 from rowvec.serve.replies import json_reply
-from rowvec.serve.service import Service
+from rowvec.serve.service import Service, choose_by_model
 from rowvec.syncing.batches import embed_batch
 from rowvec.types import Vector
 
@@ -27,25 +38,28 @@ CHUNK_TOKENS = 4_096
 
 
 def embeddings_routes(pick: Pick) -> APIRouter:
-    router = APIRouter(tags=["embeddings"], responses=RESPONSES)
+    router = APIRouter(tags=["embeddings"], responses=OPENAI_RESPONSES)
 
     @router.post("/v1/embeddings", response_model=EmbeddingsReply, summary="Embed texts as a sync would")
-    async def embeddings(request: Request, body: EmbeddingsRequest, service: Service = Depends(pick)) -> Response:
+    async def embeddings(request: Request, body: EmbeddingsRequest, picked: Service | None = Depends(pick)) -> Response:
+        service = picked or choose_by_model(context_of(request).services, body.model)
         # One model for all of them, although another generation may go live meanwhile.
         embedder = service.embedder
         fingerprint = embedder.fingerprint
-        if body.dimensions not in (None, fingerprint.dimension):
-            raise Problem(422, f"'dimensions': {fingerprint.model} gives {fingerprint.dimension}.", "Leave it out.")
+        dimension = _dimension(embedder, body.dimensions)
         threads = context_of(request).embedding_threads
         vectors: list[Vector] = []
         tokens = 0
         async with threads.place():
-            for chunk in await threads.call(_chunks, embedder, body.texts):
+            texts = body.texts or await threads.call(_read, embedder, body.token_arrays)
+            for chunk in await threads.call(_chunks, embedder, texts):
                 if await request.is_disconnected():
                     raise Problem(499, "The caller has left.")
                 found, used = await threads.call(_embed, embedder, chunk)
                 vectors += found
                 tokens += used
+        if dimension < fingerprint.dimension:
+            vectors = list(shortened(np.stack(vectors), dimension))
         return json_reply(embeddings_reply(vectors, tokens, fingerprint.model, body.encoding_format or "float"))
 
     return router
@@ -53,18 +67,47 @@ def embeddings_routes(pick: Pick) -> APIRouter:
 
 def models_routes() -> APIRouter:
     """The models of all pipelines, whatever their number."""
-    router = APIRouter(tags=["embeddings"], responses=RESPONSES)
+    router = APIRouter(tags=["embeddings"], responses=OPENAI_RESPONSES)
 
     @router.get("/v1/models", response_model=ModelsReply, summary="The models that embed, of all pipelines")
     async def models(request: Request) -> Response:
-        services = context_of(request).services.values()
-        return json_reply(models_reply(service.embedder.fingerprint.model for service in services))
+        return json_reply(models_reply(_models(request)))
+
+    @router.get("/v1/models/{id:path}", response_model=ModelInfo, summary="One model that embeds")
+    async def one(request: Request, id: Annotated[str, Path(description="Its id, as the list has it.")]) -> Response:
+        if id not in _models(request):
+            raise Problem(404, f"There is no model {id[:100]!r}.", "GET /v1/models lists them.", param="model")
+        return json_reply(model_info(id))
 
     @router.get("/pipelines/{name}/v1/models", response_model=ModelsReply, summary="The model of one pipeline")
     async def model(service: Service = Depends(named_pipeline)) -> Response:
         return json_reply(models_reply([service.embedder.fingerprint.model]))
 
     return router
+
+
+def _models(request: Request) -> list[str]:
+    return [service.embedder.fingerprint.model for service in context_of(request).services.values()]
+
+
+def _dimension(embedder: Embedder, asked: int | None) -> int:
+    """
+    Raises:
+        Problem: 422, the model does not give so many numbers, or so few.
+    """
+    fingerprint = embedder.fingerprint
+    own = fingerprint.dimension
+    if asked is None or asked == own or (asked < own and shortens(embedder)):
+        return asked or own
+    what = f"{own} or fewer" if shortens(embedder) else f"{own}, and was not trained to give fewer"
+    raise Problem(422, f"'dimensions': {fingerprint.model} gives {what}.", "Leave it out.", param="dimensions")
+
+
+def _read(embedder: CachedQueries, arrays: Sequence[Sequence[int]]) -> list[str]:
+    try:
+        return [embedder.text_of(tokens) for tokens in arrays]
+    except TextRefused as error:
+        raise Problem(422, f"'input': {error.message}", error.hint, param="input") from error
 
 
 def _embed(embedder: Embedder, texts: Sequence[str]) -> tuple[list[Vector], int]:

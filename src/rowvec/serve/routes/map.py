@@ -123,10 +123,14 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
 
     @router.get("/row")
     async def row(
-        request: Request, point: Annotated[int, Query(ge=0)], version: int, pipeline: str | None = None
+        request: Request,
+        version: int,
+        point: Annotated[int | None, Query(ge=0)] = None,
+        id: Annotated[str | None, Query(max_length=10_000)] = None,
+        pipeline: str | None = None,
     ) -> Response:
         service, file = picked(request, pipeline)
-        return json_reply(await context_of(request).threads.run(_row, service, file, version, point))
+        return json_reply(await context_of(request).threads.run(_row, service, file, version, point, id))
 
     @router.get("/search")
     async def search(
@@ -151,16 +155,19 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
     return router
 
 
-def _row(service: Service, file: MapFile, version: int, point: int) -> dict[str, Any]:
+def _row(service: Service, file: MapFile, version: int, point: int | None, id: str | None) -> dict[str, Any]:
+    """A row of the map, by the number of its point or by its key."""
     service.ready()
     found = file.at(version)
-    if point >= len(found.keys):
-        raise Problem(404, "There is no such point on the map.")
+    if id is not None:
+        point = found.index.get(service.key(id))
+    if point is None or point >= len(found.keys):
+        raise Problem(404, "There is no such point on the map.", "`rowvec map` draws the map again.")
     key = found.keys[point]
     metadata = service.rows.metadata([key]).get(key)
     if metadata is None:
         raise Problem(404, f"The row {key!r} is gone.", "`rowvec map` draws the map again.")
-    return {"id": key, "metadata": numbers(metadata)}
+    return {"id": key, "point": point, "metadata": numbers(metadata)}
 
 
 def _body(service: Service, version: int, found: EmbeddingMap, name: str | None) -> bytes:

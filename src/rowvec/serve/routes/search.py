@@ -65,7 +65,9 @@ class _Key(PathConvertor):
 
 register_url_convertor("key", _Key())
 
-Where = Annotated[str | None, Query(max_length=10_000, description="A filter as text.", examples=["price < 100"])]
+Where = Annotated[
+    str | None, Query(max_length=10_000, description="A filter as text or as JSON.", examples=["price < 100"])
+]
 
 
 def search_routes(pick: Pick) -> APIRouter:
@@ -117,7 +119,7 @@ def search_routes(pick: Pick) -> APIRouter:
         service: Service = Depends(pick),
     ) -> Response:
         refine = Refine(facets, facet_limit, distinct, offset, after)
-        asked = _Asked(query, mode, limit, where, explain, passages, rerank, refine, typos, prefix)
+        asked = _Asked(query, mode, limit, where, explain, passages, rerank, refine, None, "live", typos, prefix)
         return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
@@ -127,11 +129,12 @@ def search_routes(pick: Pick) -> APIRouter:
         limit: Annotated[Limit, Query()] = 10,
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
+        where: Where = None,
         service: Service = Depends(pick),
     ) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.similar, id, limit, explain, passages)
-        return search_reply(result, context.searched(service, "similar", id, None, result))
+        result = await context.threads.run(service.similar, id, limit, explain, passages, where)
+        return search_reply(result, context.searched(service, "similar", id, where, result))
 
     return router
 
@@ -147,14 +150,16 @@ class _Asked(NamedTuple):
     passages: int
     rerank: bool | None
     refine: Refine
+    ranking: dict[str, Any] | None
+    generation: str
     typos: bool | None
     prefix: bool | None
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     asked = _Asked(
-        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.refine, body.typos,
-        body.prefix,
+        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.refine,
+        body.changes, body.generation, body.typos, body.prefix,
     )  # fmt: skip
     return await _search(request, service, asked)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends
@@ -95,6 +96,10 @@ def pipeline_info(service: Service) -> PipelineInfo:
             "dimension": made.dimension,
             "modes": service.modes,
             "columns": [{"name": column.name, "type": column.type.value} for column in spec.metadata],
+            "ranking": asdict(service.pipeline.ranking),
+            "reranks": service.pipeline.reranker is not None,
+            "billed": service.embedder.billed or service.pipeline.reranker is not None,
+            "card": asdict(service.pipeline.card),
         }
     )
 

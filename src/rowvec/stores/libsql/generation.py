@@ -39,6 +39,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 _KEYS = 1000
@@ -321,6 +322,13 @@ class LibsqlGeneration:
         return {
             key: {name: value_out(value, column) for name, value, column in zip(asked, values, columns, strict=True)}
             for key, *values in self._by_keys(sql, keys, more)
+        }
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        sql = f"select {self._key}, updated_at, truncated from {self.tables.vectors} where {self._key} in"
+        return {
+            key: Written(dt.datetime.fromisoformat(at), bool(truncated))
+            for key, at, truncated in self._by_keys(sql, keys)
         }
 
     def texts(

@@ -58,6 +58,7 @@ from rowvec.types import (
     UnfitValue,
     Vector,
     WriteBatch,
+    Written,
 )
 
 Connection = psycopg.Connection[Any]
@@ -422,6 +423,14 @@ class PostgresGeneration:
         )
         rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
         return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+    def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
+        moment = "updated_at" if self.names.column is None else "null::timestamp with time zone"
+        statement = sql.SQL(
+            "select {key}, {moment}, {truncated} from {table} where {key} = any(%s) and {embedding} is not null"
+        ).format(key=self._key, moment=sql.SQL(moment), **self.names.parts)
+        rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
+        return {key: Written(at, truncated) for key, at, truncated in rows}
 
     def texts(
         self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None

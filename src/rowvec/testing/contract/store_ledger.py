@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 
 import numpy as np
@@ -289,3 +290,14 @@ def test_a_batch_whose_answer_was_lost_can_be_sent_again(store: Store) -> None:
     assert rows(store).keys(None, 10) == [1, 2]
     assert rows(store).keyword("chair", 5).keys == [2]
     assert np.array_equal(rows(store).vector(1), vector_of("red lamp"))  # type: ignore[arg-type]
+
+
+def test_a_row_says_when_it_was_written_and_whether_it_was_cut(store: Store) -> None:
+    write(store, entry(1, "lamp"), entry(2, "chair", truncated=True))
+    first = rows(store).written([1, 2, 3])
+    assert {key: found.truncated for key, found in first.items()} == {1: False, 2: True}
+    write(store, entry(1, "red lamp", expected=hashed("lamp")))
+    second = rows(store).written([1, 2])
+    assert second[2] == first[2]
+    if first[1].at is not None and second[1].at is not None:  # A table of the user's own has no column for it.
+        assert dt.timedelta() < second[1].at - first[1].at < dt.timedelta(minutes=5)

@@ -1,4 +1,4 @@
-// What both pages need: asking the server, the API key, and building elements without ever parsing data as HTML.
+// What all pages need: asking the server, the API key, and building elements without ever parsing data as HTML.
 
 export const root = document.body.dataset.root;
 const KEY = "rowvec-api-key";
@@ -23,7 +23,7 @@ export async function ask(path, options = {}) {
       throw new Failure("The server does not answer.", "Is `rowvec serve` still running?");
     }
     if (response.status === 401) {
-      await askForKey(key !== null);
+      if (!(await askForKey(key !== null))) throw new Failure("Nothing is shown without the API key.", "Reload the page to enter it.");
       continue;
     }
     if (!response.ok) {
@@ -51,12 +51,12 @@ function askForKey(wrong) {
   const input = document.getElementById("key");
   if (wrong) document.getElementById("key-text").textContent = "That key is not right. It is kept in this tab only.";
   asking ??= new Promise((resolve) => {
-    dialog.addEventListener("cancel", (event) => event.preventDefault(), { once: true });
     dialog.addEventListener("close", () => {
-      sessionStorage.setItem(KEY, input.value.trim());
-      input.value = "";
+      const given = dialog.returnValue === "open" ? input.value.trim() : "";
+      if (given) sessionStorage.setItem(KEY, given);
+      dialog.returnValue = input.value = "";
       asking = null;
-      resolve();
+      resolve(Boolean(given));
     }, { once: true });
     dialog.showModal();
     input.focus();
@@ -78,11 +78,15 @@ export function notify(error) {
   const notice = document.getElementById("notice");
   notice.hidden = !error;
   notice.setAttribute("role", "alert");
-  if (error) notice.replaceChildren(make("strong", {}, error.message), error.hint ? make("p", {}, error.hint) : "");
+  if (error) notice.replaceChildren(make("strong", {}, ...spoken(error.message)), error.hint ? make("p", {}, ...spoken(error.hint)) : "");
 }
 
+// What stands in backticks is code.
+export const spoken = (text) => text.split("`").map((part, index) => (index % 2 ? make("code", {}, part) : part)).filter((part) => part !== "");
+
 // Pages of a server with one pipeline need not speak of pipelines; the choice of several is in the address, and
-// `onReturn` gets one that the back button has brought back.
+// `onReturn` gets that of an address which the back button has brought back. Throws where the address names one that there is not:
+// what somebody linked to is not another pipeline's.
 export async function choosePipeline(onChange, onReturn) {
   const { pipelines } = await askJson("pipelines");
   const select = document.getElementById("pipeline");
@@ -90,20 +94,46 @@ export async function choosePipeline(onChange, onReturn) {
   const chosen = () => pipelines.find(({ name }) => name === select.value);
   const follow = () => {
     const wanted = new URLSearchParams(location.search).get("pipeline");
-    select.value = (pipelines.find(({ name }) => name === wanted) ?? pipelines[0]).name;
+    select.value = wanted ?? pipelines[0].name;
+    if (!chosen()) throw new Failure(`There is no pipeline "${wanted.slice(0, 100)}".`, `There is: ${pipelines.map(({ name }) => name).join(", ")}. Choose one above.`);
   };
-  follow();
-  window.addEventListener("popstate", () => {
-    const before = select.value;
-    follow();
-    if (select.value !== before) onReturn?.(chosen());
-  });
-  select.closest("label").hidden = pipelines.length < 2;
-  select.addEventListener("change", () => onChange(chosen()));
+  // Set, not added: a page that could not start asks again.
+  window.onpopstate = () => {
+    try {
+      follow();
+    } catch (error) {
+      notify(error);
+      return;
+    }
+    onReturn?.(chosen());
+  };
+  select.closest("label").hidden = pipelines.length < 2 && pipelines[0].name === (new URLSearchParams(location.search).get("pipeline") ?? pipelines[0].name);
+  select.onchange = () => onChange(chosen());
   for (const link of document.querySelectorAll("nav a")) {
     link.addEventListener("click", () => {
       if (pipelines.length > 1) link.search = new URLSearchParams({ pipeline: select.value });
     });
   }
+  follow();
   return chosen();
 }
+
+export const MODES = { hybrid: "Meaning + words", semantic: "Meaning", keyword: "Words" };
+
+// The ways to search that a pipeline has, as a choice; the one that was chosen stays where it can.
+export function offerModes(fieldset, offered, name = "mode") {
+  const before = fieldset.querySelector("input:checked")?.value;
+  const known = Object.keys(MODES).filter((mode) => offered.includes(mode));
+  const chosen = known.includes(before) ? before : known[0];
+  fieldset.replaceChildren(fieldset.querySelector("legend"), ...known.map((mode) =>
+    make("label", {}, make("input", { type: "radio", name, value: mode, checked: mode === chosen }), make("span", {}, MODES[mode]))));
+}
+
+// What an address holds that a page does not know: said, since without it a page shows more than was linked to.
+export function unknownParts(state, known) {
+  const strange = [...state.keys()].filter((name) => !known.includes(name) && !name.startsWith("utm_"));
+  return strange.length ? `The address has a part that this page does not know: ${strange.map((name) => name.slice(0, 60)).join(", ")}.` : null;
+}
+
+// Keys typed into a text are not commands.
+export const typing = ({ target }) => target.closest("input:not([type=radio], [type=checkbox]), select, textarea, dialog") !== null;

@@ -1,9 +1,11 @@
-// One typed input, or a pair, for each metadata column; their values as the API's filters.
+// One typed input, or a pair, for each metadata column; their values as the API's filters. What a link holds that no
+// input can show is kept as it is, shown as a chip, and sent along: a filter is never dropped.
 
 import { make } from "./common.js";
 
 const LOGIC = new Set(["and", "or", "not"]);
 const INPUT = { integer: "number", number: "number", decimal: "number", date: "date", time: "time", timestamp: "datetime-local" };
+const SIGNS = { ">=": "≥", "<=": "≤", "=": "is", "!=": "is not", "<": "<", ">": ">", contains: "contains", like: "like", in: "in", between: "between" };
 
 // A column named like a word of the filter language is written in double quotes.
 const keyOf = (name) => (LOGIC.has(name) || /^".*"$/s.test(name) ? `"${name.replaceAll('"', '""')}"` : name);
@@ -11,12 +13,21 @@ const keyOf = (name) => (LOGIC.has(name) || /^".*"$/s.test(name) ? `"${name.repl
 // An integer beyond 2^53 goes out digit by digit, where the browser can do that.
 const numberOf = (text) => (/^-?[1-9]\d{15,}$/.test(text) && JSON.rawJSON ? JSON.rawJSON(text) : Number(text));
 
+const isObject = (value) => Object(value) === value && !Array.isArray(value);
+const operators = (value) => (isObject(value) ? Object.keys(value) : []);
+
 function range(column) {
   const type = INPUT[column.type];
   const step = column.type === "integer" ? "1" : "any";
   const [low, high] = ["from", "to"].map((word) =>
     make("input", { type, placeholder: type === "number" ? word : "", step, "aria-label": `${column.name} ${word}` }));
   const valueOf = ({ value }) => (column.type === "decimal" || type !== "number" ? value : numberOf(value));
+  const shows = (input, value) => {
+    input.value = value ?? "";
+    const taken = value === undefined || (["string", "number"].includes(typeof value) && input.value === String(value) && input.checkValidity());
+    if (!taken) input.value = "";
+    return taken;
+  };
   return {
     inputs: [low, make("span", { className: "to", "aria-hidden": "true" }, "–"), high],
     read() {
@@ -26,8 +37,10 @@ function range(column) {
       return Object.keys(found).length ? found : undefined;
     },
     write(value) {
-      low.value = value?.[">="] ?? "";
-      high.value = value?.["<="] ?? "";
+      const drawn = value === undefined || (operators(value).length > 0 && operators(value).every((sign) => sign === ">=" || sign === "<="));
+      const taken = drawn && shows(low, value?.[">="]) && shows(high, value?.["<="]);
+      if (!taken) low.value = high.value = "";
+      return taken;
     },
   };
 }
@@ -38,21 +51,28 @@ function choice(column) {
   return {
     inputs: [select],
     read: () => (select.value ? select.value === "true" : undefined),
-    write: (value) => { select.value = value === undefined ? "" : String(value); },
+    write(value) {
+      const drawn = value === undefined || typeof value === "boolean";
+      select.value = drawn && value !== undefined ? String(value) : "";
+      return drawn;
+    },
   };
 }
 
 function words(column) {
-  const operators = { text: ["contains", "=", "!="], uuid: ["=", "!="] }[column.type] ?? ["contains"];
-  const names = { contains: "contains", "=": "is", "!=": "is not" };
+  const offered = { text: ["contains", "=", "!="], uuid: ["=", "!="] }[column.type] ?? ["contains"];
   const operator = make("select", { "aria-label": `${column.name} condition` },
-    ...operators.map((value) => make("option", { value }, names[value])));
+    ...offered.map((value) => make("option", { value }, SIGNS[value])));
   const input = make("input", { type: "text", maxLength: 1000, "aria-label": column.name });
   return {
     inputs: [operator, input],
     read: () => (input.value ? { [operator.value]: input.value } : undefined),
     write(value) {
-      [operator.value, input.value] = value ? Object.entries(value)[0] : [operators[0], ""];
+      const given = typeof value === "string" && offered.includes("=") ? { "=": value } : value;
+      const [[sign, text] = []] = isObject(given) ? Object.entries(given) : [];
+      const taken = operators(given).length === 1 && offered.includes(sign) && typeof text === "string" && text !== "" && text.length <= 1000 && !/[\r\n]/.test(text);
+      [operator.value, input.value] = taken ? [sign, text] : [offered[0], ""];
+      return taken || value === undefined;
     },
   };
 }
@@ -62,21 +82,74 @@ function fieldOf(column) {
   return column.type in INPUT ? range(column) : words(column);
 }
 
+function inWords(value) {
+  if (typeof value === "boolean") return value ? "yes" : "no";
+  if (isObject(value) && !value.rawJSON && Object.keys(value).every((sign) => sign in SIGNS && Object(value[sign]) !== value[sign])) {
+    return Object.entries(value).map(([sign, operand]) => `${SIGNS[sign]} ${operand}`).join(", ");
+  }
+  return Object(value) === value ? JSON.stringify(value) : String(value);
+}
+
 export class Filters {
   constructor(container, columns) {
-    this.fields = columns.filter(({ type }) => type !== "bytes").map((column) => ({ column, ...fieldOf(column) }));
+    this.container = container;
+    this.fields = columns.filter(({ type }) => type !== "bytes").map((column) => ({ column, key: keyOf(column.name), ...fieldOf(column) }));
+    this.write({});
     container.replaceChildren(...this.fields.map(({ column, inputs }) =>
       make("fieldset", { className: "field" },
         make("legend", {}, column.name, make("small", {}, column.type === "timestamp" ? "UTC" : column.type)),
         make("div", { className: `inputs ${column.type}` }, ...inputs))));
   }
 
+  // As the API takes them: an object, or the text of a link; undefined for none.
   read() {
-    const entries = this.fields.map(({ column, read }) => [keyOf(column.name), read()]);
+    if (this.text !== null) return this.text;
+    const drawn = this.drawn();
+    const both = Object.keys(this.kept).some((key) => key in drawn);
+    const found = both ? { and: [this.kept, drawn] } : { ...this.kept, ...drawn };
+    return Object.keys(found).length ? found : undefined;
+  }
+
+  drawn() {
+    const entries = this.fields.map(({ key, read }) => [key, read()]);
     return Object.fromEntries(entries.filter(([, value]) => value !== undefined));
   }
 
+  // The condition on one column, as the API takes it.
+  get(name) {
+    const known = this.text === null ? this.read() : undefined;
+    return known?.and ? undefined : known?.[keyOf(name)];
+  }
+
+  set(name, value) {
+    if (this.text !== null) return;
+    const { [keyOf(name)]: _, ...rest } = { ...this.kept, ...this.drawn() };
+    this.write(value === undefined ? rest : { ...rest, [keyOf(name)]: value });
+  }
+
+  // An object, or text in the language of `where`.
   write(filters) {
-    for (const { column, write } of this.fields) write(filters[keyOf(column.name)]);
+    this.text = isObject(filters) ? null : String(filters);
+    this.kept = this.text === null ? { ...filters } : {};
+    for (const { key, write } of this.fields) {
+      if (write(Object.hasOwn(this.kept, key) ? this.kept[key] : undefined)) delete this.kept[key];
+    }
+    // Beside a filter as text, the inputs would say nothing true.
+    for (const { inputs } of this.fields) for (const input of inputs) if ("disabled" in input) input.disabled = this.text !== null;
+  }
+
+  // The first input whose value is none.
+  invalid() {
+    return this.fields.flatMap(({ inputs }) => inputs).find((input) => input.checkValidity?.() === false);
+  }
+
+  // What is filtered by, each with the way to take it away.
+  chips() {
+    if (this.text !== null) return [{ label: this.text, remove: () => this.write({}) }];
+    const drawn = this.fields.filter(({ read }) => read() !== undefined)
+      .map(({ column, read, write }) => ({ label: `${column.name} ${inWords(read())}`, remove: () => write(undefined) }));
+    const kept = Object.entries(this.kept)
+      .map(([key, value]) => ({ label: `${key} ${inWords(value)}`, remove: () => delete this.kept[key] }));
+    return [...drawn, ...kept];
   }
 }

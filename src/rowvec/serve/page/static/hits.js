@@ -1,17 +1,22 @@
-// Hits as cards: what the row is called, its metadata, and the parts of its score as small bars.
+// Hits as cards: what a row is called, its picture and values by their roles, where it answers, and why it is there.
 
 import { make } from "./common.js";
+import { why } from "./explain.js";
 
-const PARTS = { semantic: "meaning", keyword: "words", static: "static", decay: "freshness", rerank: "rerank" };
 const TITLES = ["title", "name", "label", "subject", "headline"];
+const IDS = /(^|[_ -])(id|ids|uuid|guid|key|code|hash|ean|gtin|isbn)$|^(id|uuid|guid)([_ -]|$)/i;
+const LONG = 80;
+const OPEN = 8;
+const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
 
-export function titleColumn(columns) {
+export function titleColumn(columns, card) {
+  if (card?.title) return card.title;
   const named = TITLES.map((title) => columns.find(({ name }) => name.toLowerCase() === title)).find(Boolean);
   return (named ?? columns.find(({ name, type }) => type === "text" && !/(^|_)(id|code|url)$/i.test(name)))?.name;
 }
 
 export function shown(value) {
-  if (value === null || value === "") return null;
+  if (value === null || value === undefined || (typeof value === "string" && !value.trim())) return null;
   if (value === true) return "yes";
   if (value === false) return "no";
   if (typeof value === "number") return value.toLocaleString("en", { maximumFractionDigits: 6 });
@@ -21,56 +26,115 @@ export function shown(value) {
   return value.length > 200 ? `${value.slice(0, 200)}…` : value;
 }
 
-function bar(name, value, largest) {
-  const fill = make("span", { className: `fill ${name}` });
-  fill.style.width = `${Math.max(0, Math.min(100, (100 * value) / (largest || 1)))}%`;
-  const text = `${PARTS[name]} ${value.toFixed(3)}`;
-  return make("div", { className: "part", title: text },
-    make("span", { className: "part-name" }, PARTS[name]),
-    make("span", { className: "track", "aria-hidden": "true" }, fill),
-    make("span", { className: "part-value" }, value.toFixed(3)));
+export const headingOf = ({ id, metadata }, pipeline) =>
+  shown(metadata[titleColumn(pipeline.columns, pipeline.card)]) || `Row ${id}`;
+
+// Only the two kinds of addresses that a browser opens as a page, whatever a column holds.
+export function webAddress(text) {
+  try {
+    const { protocol, href } = new URL(text);
+    return protocol === "https:" || protocol === "http:" ? href : null;
+  } catch {
+    return null;
+  }
+}
+
+// Where the row itself is seen: a column that holds an address, or an address with columns or the key in braces.
+export function sourceOf({ id, metadata }, { card, key }) {
+  if (!card?.url) return null;
+  const value = (name) => (name in metadata ? metadata[name] : name === "id" || name === key ? id : null);
+  if (!card.url.includes("{")) return webAddress(value(card.url));
+  const names = [...card.url.matchAll(/\{([^{}]*)\}/g)].map(([, name]) => name);
+  if (names.some((name) => value(name) === null)) return null;
+  return webAddress(card.url.replace(/\{([^{}]*)\}/g, (_, name) => encodeURIComponent(value(name))));
+}
+
+export function ago(moment, now = Date.now()) {
+  const seconds = (moment - now) / 1000;
+  const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["minute", 60];
+  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
+}
+
+// A value as it is read: a date by its age, an address as a link.
+export function valueOf(value, type) {
+  const text = shown(value);
+  if ((type === "timestamp" || type === "date") && /^\d{4}-\d\d-\d\d/.test(value)) {
+    const moment = Date.parse(value.length > 10 && !/(Z|[+-]\d\d:?\d\d)$/.test(value) ? `${value}Z` : value);
+    return Number.isNaN(moment) ? text : make("time", { dateTime: value, title: text }, type === "date" && Math.abs(moment - Date.now()) < 86_400_000 ? "today" : ago(moment));
+  }
+  const address = typeof value === "string" && /^https?:\/\//.test(value) ? webAddress(value) : null;
+  return address ? make("a", { href: address, rel: "noreferrer noopener" }, text) : text;
 }
 
 // Marks are offsets in code points: what a string of JavaScript counts otherwise.
-function passage({ text, marks }) {
+export function marked(text, marks, tag = "mark") {
   const characters = [...text];
   const parts = [];
   let done = 0;
   for (const [start, end] of marks) {
-    parts.push(characters.slice(done, start).join(""), make("mark", {}, characters.slice(start, end).join("")));
+    parts.push(characters.slice(done, start).join(""), make(tag, {}, characters.slice(start, end).join("")));
     done = end;
   }
   parts.push(characters.slice(done).join(""));
-  return make("blockquote", { className: "passage" }, ...parts.filter((part) => part !== ""));
+  return parts.filter((part) => part !== "");
 }
 
-// A cosine and a factor fill their bar at 1; a score of words or of a reranker has no such bound, the best hit's fills it.
-function bounds(hits) {
-  const largest = (name) => Math.max(0, ...hits.map(({ explain }) => explain?.[name] ?? 0));
-  return Object.fromEntries(Object.keys(PARTS).map((name) =>
-    [name, name === "keyword" || name === "rerank" ? largest(name) : Math.max(1, largest(name))]));
+const passage = ({ text, marks }) => make("blockquote", { className: "passage" }, ...marked(text, marks));
+
+function picture(hit, { card }) {
+  const address = card?.image ? webAddress(hit.metadata[card.image]) : null;
+  if (!address || !card.image_hosts.some((host) => allowed(host, address))) return null;
+  const image = make("img", { className: "picture", alt: "", loading: "lazy", decoding: "async", width: 84, height: 84, src: address });
+  image.addEventListener("error", () => image.remove());
+  return image;
 }
 
-export function cards(hits, columns, addressOf) {
-  const title = titleColumn(columns);
-  const largest = bounds(hits);
+function allowed(host, address) {
+  const { origin, protocol, hostname } = new URL(address);
+  const wild = /^(https?:)\/\/\*(\..+)$/.exec(host);
+  return wild ? protocol === wild[1] && hostname.endsWith(wild[2]) : origin === new URL(host).origin;
+}
+
+// Values by name; ids, long ones and those beyond the first few are folded away unless the config names the fields.
+export function details(hit, pipeline, open = OPEN) {
+  const { card, columns } = pipeline;
+  const types = Object.fromEntries(columns.map(({ name, type }) => [name, type]));
+  const roles = new Set([titleColumn(columns, card), card?.image, card?.snippet]);
+  const names = card?.fields.length ? card.fields : Object.keys(hit.metadata).filter((name) => !roles.has(name));
+  const filled = names.filter((name) => shown(hit.metadata[name]) !== null);
+  const folds = (name) => !card?.fields.length && (types[name] === "uuid" || IDS.test(name) || shown(hit.metadata[name]).length > LONG);
+  const first = filled.filter((name) => !folds(name)).slice(0, card?.fields.length || open);
+  const list = (some) => make("dl", {}, ...some.map((name) =>
+    make("div", {}, make("dt", {}, name), make("dd", {}, valueOf(hit.metadata[name], types[name])))));
+  const rest = filled.filter((name) => !first.includes(name));
+  return [
+    first.length ? list(first) : null,
+    rest.length ? make("details", { className: "more" }, make("summary", {}, `${rest.length} more ${rest.length === 1 ? "value" : "values"}`), list(rest)) : null,
+  ];
+}
+
+// `links(hit)` gives the addresses of the row's own page and of its similar rows, and what else stands at the foot.
+export function cards(hits, pipeline, links, { mode = "semantic", best = Math.max(0, ...hits.map(({ score }) => score)) } = {}) {
   return hits.map((hit, index) => {
-    const parts = Object.keys(PARTS).filter((name) => typeof hit.explain?.[name] === "number");
-    const details = Object.entries(hit.metadata).filter(([name, value]) => name !== title && shown(value) !== null);
-    const heading = (title && shown(hit.metadata[title])) || `Row ${hit.id}`;
+    const heading = headingOf(hit, pipeline);
+    const { row, similar, more = [] } = links(hit, index);
+    const snippet = hit.passages?.length ? null : shown(hit.metadata[pipeline.card?.snippet]);
+    const source = sourceOf(hit, pipeline);
     const item = make("li", { className: "hit", tabIndex: index ? -1 : 0 },
+      picture(hit, pipeline),
       make("div", { className: "hit-head" },
-        make("h2", {}, heading),
-        make("span", { className: "score", title: `score ${hit.score}` }, hit.score.toFixed(3))),
-      details.length ? make("dl", {}, ...details.map(([name, value]) =>
-        make("div", {}, make("dt", {}, name), make("dd", {}, shown(value))))) : null,
+        make("h2", {}, make("a", { href: row }, heading)),
+        hit.score === null ? null : make("span", { className: "score" }, make("span", { className: "visually-hidden" }, "score "), hit.score.toFixed(3))),
+      ...details(hit, pipeline),
+      snippet ? make("p", { className: "snippet" }, snippet) : null,
       ...(hit.passages ?? []).map(passage),
+      hit.explain ? why(hit, best, mode, pipeline.ranking) : null,
       make("div", { className: "hit-foot" },
-        make("div", { className: "parts" }, ...parts.map((name) => bar(name, hit.explain[name], largest[name]))),
         make("span", { className: "key" }, `#${hit.id}`),
-        make("a", { className: "similar", href: addressOf(hit.id), tabIndex: -1, "aria-label": `Rows similar to ${heading}` }, "Similar rows")));
+        source ? make("a", { href: source, rel: "noreferrer noopener" }, "Open the source") : null,
+        similar ? make("a", { className: "similar", href: similar, "aria-label": `Similar rows: ${heading}` }, "Similar rows") : null,
+        ...more));
     item.dataset.id = hit.id;
-    item.dataset.title = heading;
     return item;
   });
 }

@@ -1,28 +1,33 @@
-// The page of the map: which colours, which hits, what a point is.
+// The page of the map: which colours, which hits, what a point is. Its state is the address.
 
-import { ask, askJson, choosePipeline, Failure, make, notify } from "./common.js";
-import { shown, titleColumn } from "./hits.js";
+import { ask, askJson, choosePipeline, Failure, make, MODES, notify, offerModes, typing, unknownParts } from "./common.js";
+import { headingOf, shown, titleColumn } from "./hits.js";
 import { MapView } from "./map_view.js";
 
 const byId = (id) => document.getElementById(id);
-const [form, query, columns, summary, legend, card, hits] =
-  ["search", "query", "column", "summary", "legend", "card", "hits"].map(byId);
-const MODES = { hybrid: "Meaning + words", semantic: "Meaning", keyword: "Words" };
+const [form, query, columns, summary, legend, card, hits, canvas] =
+  ["search", "query", "column", "summary", "legend", "card", "hits", "canvas"].map(byId);
+const KNOWN = ["pipeline", "query", "mode", "column", "hidden", "view", "row"];
 const [OTHER, NONE] = [253, 254];
 const LIMIT = 100;
 const LISTED = 10;
 const ROWS_KEPT = 500;
+const RESTS = 60;
+const STILL = 300;
 
-const view = new MapView(byId("canvas"), onPoint);
+const view = new MapView(canvas, onPoint, onView);
 const rows = new Map();
 const hidden = new Set();
 let pipeline;
 let map;
 let running;
+let pinned = null;
+let resting;
+let settling;
 
 // The points and their colours: a header as JSON behind its length, x and y as 16 bits each, a byte for each colour.
 async function load(column) {
-  const asked = new URLSearchParams({ pipeline: pipeline.name, ...(column !== undefined && { column }) });
+  const asked = new URLSearchParams({ pipeline: pipeline.name, ...(column !== null && { column }) });
   const body = await (await ask(`ui/map/points?${asked}`)).arrayBuffer();
   const start = 4 + new DataView(body).getUint32(0, true);
   const header = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, start - 4)));
@@ -33,13 +38,60 @@ async function load(column) {
   hidden.clear();
 }
 
+// The address
+
+function address() {
+  const state = new URLSearchParams();
+  const set = (name, value) => value && state.set(name, value);
+  set("pipeline", byId("pipeline").options.length > 1 && pipeline.name);
+  set("query", query.value.trim());
+  set("mode", query.value.trim() && form.elements.mode.value !== pipeline.modes.at(-1) && form.elements.mode.value);
+  if (map && map.chosen !== null) state.set("column", map.chosen);
+  set("hidden", hidden.size && [...hidden].join(","));
+  set("view", view.where()?.map((value, at) => (at < 2 ? Math.round(value) : value.toFixed(2))).join(","));
+  if (pinned !== null) state.set("row", pinned);
+  return `?${state}`;
+}
+
+// Another search or colour is a place to come back to; another view of it is not.
+function write(push) {
+  clearTimeout(settling);
+  const wanted = address();
+  if (wanted === (location.search || "?")) return;
+  if (push) history.pushState(null, "", wanted);
+  else history.replaceState(null, "", wanted);
+}
+
+async function restore() {
+  const state = new URLSearchParams(location.search);
+  query.value = state.get("query") ?? "";
+  const mode = state.get("mode") ?? pipeline.modes.at(-1);
+  if (!pipeline.modes.includes(mode)) {
+    throw new Failure(`The pipeline ${pipeline.name} has no mode "${mode.slice(0, 60)}".`, `It has: ${pipeline.modes.map((name) => `${name} (${MODES[name]})`).join(", ")}.`);
+  }
+  form.elements.mode.value = mode;
+  if (!(await open(state.get("column")))) return;
+  for (const code of (state.get("hidden") ?? "").split(",").filter(Boolean).map(Number)) hide(code);
+  const seen = (state.get("view") ?? "").split(",").map(Number);
+  if (seen.length === 3 && seen.every(Number.isFinite)) view.look(...seen);
+  else view.fit();
+  draw();
+  await pin(state.get("row"));
+  const warning = unknownParts(state, KNOWN);
+  if (warning) notify(new Failure(warning));
+}
+
+// Colours
+
 function rgb(name) {
   const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
 }
 
-const variable = (code) =>
-  (code === OTHER || code === NONE ? (map.column ? "--other" : "--c0") : `--${map.kind === "steps" ? "s" : "c"}${code}`);
+function variable(code) {
+  if (code === OTHER || code === NONE) return !map.column ? "--c0" : code === OTHER ? "--other" : "--none";
+  return `--${map.kind === "steps" ? "s" : "c"}${code}`;
+}
 
 // Steps are spread over all shades, however few there are.
 const shade = (code) => (map.kind === "steps" && code < OTHER && map.legend.length > 1
@@ -55,7 +107,7 @@ function describe() {
   const names = map.columns.map((name) => make("option", { value: name }, name));
   columns.replaceChildren(...names, make("option", { value: "" }, "nothing"));
   columns.value = map.column ?? "";
-  byId("canvas").setAttribute("aria-label", `Map of ${map.points} rows`);
+  canvas.setAttribute("aria-label", `Map of ${map.points.toLocaleString("en")} rows`);
   const entries = map.legend.map(({ label, rows: count }, code) => [code, label, count]);
   if (map.other) entries.push([OTHER, "other", map.other]);
   if (map.none && map.column) entries.push([NONE, "none", map.none]);
@@ -64,17 +116,20 @@ function describe() {
     swatch.style.background = `var(${variable(shade(code))})`;
     const button = make("button", { type: "button", className: "quiet", "aria-pressed": "true" },
       swatch, label, make("span", { className: "muted" }, count.toLocaleString("en")));
-    button.addEventListener("click", () => toggle(code, button));
+    button.dataset.code = code;
+    button.addEventListener("click", () => (hide(code, !hidden.has(code)), draw(), write(true)));
     return make("li", {}, button);
   }));
   byId("stale").hidden = !stale();
   byId("stale").textContent = stale();
 }
 
-function toggle(code, button) {
-  if (!hidden.delete(code)) hidden.add(code);
-  button.setAttribute("aria-pressed", String(!hidden.has(code)));
-  draw();
+function hide(code, gone = true) {
+  const button = legend.querySelector(`[data-code="${code}"]`);
+  if (!button) return;
+  if (gone) hidden.add(code);
+  else hidden.delete(code);
+  button.setAttribute("aria-pressed", String(!gone));
 }
 
 const rowsAre = (count, one, more) => `${count.toLocaleString("en")} ${count === 1 ? `row ${one}` : `rows ${more}`}`;
@@ -94,52 +149,92 @@ function summarise() {
   summary.textContent = `${(map.points - map.gone).toLocaleString("en")} rows, drawn ${drawn}.`;
 }
 
-const heading = ({ id, metadata }) => shown(metadata[titleColumn(pipeline.columns)] ?? null) || `Row ${id}`;
+// Points
 
-function similar({ id, metadata }) {
-  const state = new URLSearchParams({ pipeline: pipeline.name, like: id, title: heading({ id, metadata }) });
-  return `../?${state}`;
+const similar = ({ id }) => `../?${new URLSearchParams({ pipeline: pipeline.name, like: id })}`;
+const page = ({ id }) => `row?${new URLSearchParams({ pipeline: pipeline.name, id })}`;
+
+function keep(row) {
+  rows.set(row.point, row);
+  if (rows.size > ROWS_KEPT) rows.delete(rows.keys().next().value);
+  return row;
 }
 
 async function rowOf(point) {
-  if (!rows.has(point)) {
-    const asked = new URLSearchParams({ pipeline: pipeline.name, point, version: map.version });
-    rows.set(point, await askJson(`ui/map/row?${asked}`));
-    if (rows.size > ROWS_KEPT) rows.delete(rows.keys().next().value);
-  }
-  return rows.get(point);
+  if (rows.has(point)) return rows.get(point);
+  return keep(await askJson(`ui/map/row?${new URLSearchParams({ pipeline: pipeline.name, point, version: map.version })}`));
 }
 
-// A pointer that passes shows what it is over; a click goes to the similar rows, a touch shows the way to them.
-async function onPoint(point, click) {
+// A pointer that rests shows what it is over; a click, a touch or a key keeps it there, with the ways that lead on.
+function onPoint(point, event) {
+  clearTimeout(resting);
+  if (!event && pinned !== null) return;
   view.mark(point);
-  byId("canvas").style.cursor = point < 0 ? "" : "pointer";
+  canvas.style.cursor = point < 0 ? "" : "pointer";
   if (point < 0) {
     card.hidden = true;
+    if (event) unpin();
     return;
   }
+  if (event) showPoint(point, true);
+  else resting = setTimeout(() => showPoint(point, false), rows.has(point) ? 0 : RESTS);
+}
+
+async function showPoint(point, stays) {
   try {
     const row = await rowOf(point);
-    if (click && click.pointerType !== "touch") location.assign(similar(row));
-    else if (view.current === point) showCard(point, row);
+    if (view.current !== point) return;
+    if (stays) {
+      pinned = String(row.id);
+      write(false);
+    }
+    showCard(point, row);
   } catch (error) {
     if (view.current === point) showCard(point, null, error);
   }
+}
+
+async function pin(id) {
+  pinned = null;
+  view.mark(-1);
+  card.hidden = true;
+  if (id === null) return;
+  const row = keep(await askJson(`ui/map/row?${new URLSearchParams({ pipeline: pipeline.name, id, version: map.version })}`));
+  pinned = String(row.id);
+  view.mark(row.point);
+  view.reveal(row.point);
+  showCard(row.point, row);
+}
+
+function unpin() {
+  if (pinned === null) return;
+  pinned = null;
+  view.mark(-1);
+  card.hidden = true;
+  write(false);
 }
 
 function showCard(point, row, error) {
   if (error) {
     card.replaceChildren(make("strong", {}, error.message), error.hint ? make("p", {}, error.hint) : "");
   } else {
-    const title = titleColumn(pipeline.columns);
+    const title = titleColumn(pipeline.columns, pipeline.card);
     const details = Object.entries(row.metadata).filter(([name, value]) => name !== title && shown(value) !== null);
-    card.replaceChildren(make("strong", {}, heading(row)),
+    card.replaceChildren(make("strong", {}, headingOf(row, pipeline)),
       make("dl", {}, ...details.slice(0, 6).map(([name, value]) =>
         make("div", {}, make("dt", {}, name), make("dd", {}, shown(value))))),
-      make("a", { href: similar(row) }, "Similar rows"));
+      make("a", { href: page(row) }, "Open the row"), " · ", make("a", { href: similar(row) }, "Similar rows"));
   }
   card.hidden = false;
   placeCard(...view.position(point));
+}
+
+// The card stays beside its point while the map moves; the address follows when it has come to rest.
+function onView() {
+  if (!map) return;
+  if (!card.hidden && view.current >= 0) placeCard(...view.position(view.current));
+  clearTimeout(settling);
+  settling = setTimeout(() => write(false), STILL);
 }
 
 // Beside the point where there is room, else above or below it: the point stays in sight.
@@ -154,10 +249,13 @@ function placeCard(x, y) {
   card.style.top = `${top}px`;
 }
 
+// Hits
+
 async function search() {
   running?.abort();
   const mine = running = new AbortController();
   const text = query.value.trim();
+  document.title = text ? `${text} · Map · rowvec` : "Map · rowvec";
   notify(null);
   if (!text) {
     hits.replaceChildren();
@@ -191,68 +289,90 @@ async function search() {
 
 function list(found) {
   hits.replaceChildren(...found.slice(0, LISTED).map((hit) => {
-    const link = make("a", { href: similar(hit) }, heading(hit));
-    const light = () => hit.point !== null && view.mark(hit.point);
+    const link = make("a", { href: page(hit) }, headingOf(hit, pipeline));
+    const light = () => hit.point !== null && pinned === null && view.mark(hit.point);
     link.addEventListener("focus", light);
     link.addEventListener("pointerenter", light);
     return make("li", {}, link, make("span", { className: "score" }, hit.score.toFixed(3)));
   }));
 }
 
-function useModes() {
-  const offered = Object.keys(MODES).filter((name) => pipeline.modes.includes(name));
-  form.querySelector(".modes").replaceChildren(form.querySelector(".modes legend"), ...offered.map((name, index) =>
-    make("label", {}, make("input", { type: "radio", name: "mode", value: name, checked: !index }), make("span", {}, MODES[name]))));
-}
-
+// `column` null asks for the one that shows most. False where there is no map.
 async function open(column) {
   try {
     await load(column);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
+    map = undefined;
     byId("map").hidden = true;
     query.disabled = columns.disabled = true;
     summary.textContent = "";
     notify(error);
-    return;
+    return false;
   }
+  map.chosen = column;
   notify(null);
   byId("map").hidden = false;
   query.disabled = columns.disabled = false;
   view.resize();
   describe();
   draw();
-  if (query.value.trim()) await search();
-  else summarise();
+  await search();
+  return true;
+}
+
+function submit() {
+  if (!map) return;
+  write(true);
+  search();
 }
 
 function listen() {
-  form.addEventListener("submit", (event) => (event.preventDefault(), search()));
-  form.addEventListener("change", (event) => (event.target === columns ? open(columns.value) : search()));
-  query.addEventListener("search", () => query.value || search());
+  form.addEventListener("submit", (event) => (event.preventDefault(), submit()));
+  form.addEventListener("change", async ({ target }) => {
+    // What is typed is searched when it is sent: leaving the box sends nothing.
+    if (target === query || !map) return;
+    if (target !== columns) submit();
+    else if (await open(columns.value)) write(true);
+  });
+  query.addEventListener("search", () => query.value || submit());
   byId("closer").addEventListener("click", () => view.zoom(1.6));
   byId("farther").addEventListener("click", () => view.zoom(1 / 1.6));
   byId("whole").addEventListener("click", () => view.fit());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map && draw());
   document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !event.target.closest("input, select, dialog")) query.focus(), query.select();
-    else if (event.key === "Escape" && query.value) query.value = "", search();
+    if (event.key === "/" && !typing(event) && !event.ctrlKey && !event.metaKey) query.focus(), query.select();
+    else if (event.key === "Enter" && event.target === canvas && pinned !== null) card.querySelector("a")?.focus();
+    else if (event.key === "Escape" && pinned !== null) unpin(), canvas.focus();
+    else if (event.key === "Escape" && query.value) query.value = "", submit();
     else return;
     event.preventDefault();
   });
 }
 
+async function use(chosen, fresh) {
+  pipeline = chosen;
+  offerModes(form.querySelector(".modes"), pipeline.modes);
+  rows.clear();
+  hits.replaceChildren();
+  view.highlight([]);
+  pinned = null;
+  card.hidden = true;
+  try {
+    if (fresh) {
+      history.pushState(null, "", `?${new URLSearchParams({ pipeline: pipeline.name, ...(query.value.trim() && { query: query.value.trim() }) })}`);
+      view.touched = false;
+    }
+    await restore();
+  } catch (error) {
+    summary.textContent = "";
+    notify(error);
+  }
+}
+
 try {
   listen();
-  const use = async (chosen) => {
-    pipeline = chosen;
-    useModes();
-    rows.clear();
-    hits.replaceChildren();
-    view.highlight([]);
-    await open();
-  };
-  await use(await choosePipeline(use));
+  await use(await choosePipeline((chosen) => use(chosen, true), (chosen) => use(chosen, false)), false);
 } catch (error) {
   summary.textContent = "";
   notify(error);

@@ -22,8 +22,10 @@ function disc(radius, opacity) {
 }
 
 export class MapView {
-  // `onPoint(point, pinned)` gets the point under the pointer, -1 for none; `pinned` if it was touched or clicked.
-  constructor(canvas, onPoint) {
+  // `onPoint(point, event)` gets the point under the pointer, -1 for none; the event if it was touched, clicked or chosen
+  // by a key. `onView()` is called when another part of the map is seen.
+  constructor(canvas, onPoint, onView) {
+    this.onView = onView;
     this.canvas = canvas;
     this.context = canvas.getContext("2d", { alpha: false });
     this.onPoint = onPoint;
@@ -86,6 +88,21 @@ export class MapView {
     this.draw();
   }
 
+  // What is seen: the place of the map in the middle, and how close.
+  where() {
+    if (!this.touched) return null;
+    return [(this.width / 2 - this.left) / this.scale, (this.height / 2 - this.top) / this.scale, this.scale / this.least];
+  }
+
+  look(x, y, closeness) {
+    if (!this.least) return;
+    this.scale = this.least * Math.min(CLOSEST, Math.max(0.5, closeness));
+    this.left = this.width / 2 - x * this.scale;
+    this.top = this.height / 2 - y * this.scale;
+    this.touched = true;
+    this.draw();
+  }
+
   // All of the map, in the middle: what is drawn of it, not the square it lies in.
   fit() {
     if (!this.width) return;
@@ -104,6 +121,7 @@ export class MapView {
     this.top = (this.height - this.scale * (bounds[1] + bounds[3])) / 2;
     this.touched = false;
     this.draw();
+    this.onView();
   }
 
   zoom(factor, x = this.width / 2, y = this.height / 2) {
@@ -113,6 +131,7 @@ export class MapView {
     this.scale = scale;
     this.touched = true;
     this.draw();
+    this.onView();
   }
 
   move(dx, dy) {
@@ -120,6 +139,29 @@ export class MapView {
     this.top += dy;
     this.touched = true;
     this.draw();
+    this.onView();
+  }
+
+  // The nearest point in a direction from the current one, or from the middle; -1 for none.
+  toward(dx, dy) {
+    const [x, y] = this.current < 0 ? [this.width / 2, this.height / 2] : this.position(this.current);
+    let [best, least] = [-1, Infinity];
+    for (let point = 0; point < this.codes.length; point += 1) {
+      if (point === this.current || !this.visible(point)) continue;
+      const [px, py] = this.position(point);
+      const along = (px - x) * dx + (py - y) * dy;
+      const across = Math.abs((px - x) * dy) + Math.abs((py - y) * dx);
+      if (along > 0 && along >= across && along + 2 * across < least) [best, least] = [point, along + 2 * across];
+    }
+    return best;
+  }
+
+  // Moves the map so far that a point is seen.
+  reveal(point) {
+    const [x, y] = this.position(point);
+    const beyond = (value, size) => (value < MARGIN ? MARGIN - value : value > size - MARGIN ? size - MARGIN - value : 0);
+    const [dx, dy] = [beyond(x, this.width), beyond(y, this.height)];
+    if (dx || dy) this.move(dx, dy);
   }
 
   // Where a point is, in CSS pixels of the canvas.
@@ -146,7 +188,9 @@ export class MapView {
     this.context.putImageData(this.pixels, 0, 0);
     this.context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     // The best hit last, on top of the others.
-    for (let rank = this.hits.length - 1; rank >= 0; rank -= 1) this.circle(this.hits[rank], rank ? 4.5 : 7, 1.5);
+    for (let rank = this.hits.length - 1; rank >= 0; rank -= 1) {
+      if (this.visible(this.hits[rank])) this.circle(this.hits[rank], rank ? 4.5 : 7, 1.5);
+    }
     if (this.current >= 0) this.circle(this.current, 7, 2.5);
   }
 
@@ -190,7 +234,7 @@ export class MapView {
       const [px, py] = this.position(point);
       return Math.hypot(px - x, py - y);
     };
-    const hit = this.hits.find((point) => near(point) < 8);
+    const hit = this.hits.find((point) => this.visible(point) && near(point) < 8);
     if (hit !== undefined) return hit;
     const cell = (value) => Math.min(CELLS - 1, Math.max(0, Math.floor(value / CELL)));
     const [west, east] = [x - reach, x + reach].map((value) => cell((value - this.left) / this.scale));
@@ -225,7 +269,9 @@ export class MapView {
       });
     }
     canvas.addEventListener("pointerleave", ({ pointerType }) => pointerType === "touch" || this.pointers.size || this.onPoint(-1, null));
+    // Whoever scrolls past the map scrolls the page: the wheel is the map's once it was clicked, or with Ctrl.
     canvas.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !event.metaKey && document.activeElement !== canvas) return;
       event.preventDefault();
       this.zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), ...place(event));
     }, { passive: false });
@@ -253,11 +299,19 @@ export class MapView {
   onKey(event) {
     const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in moves) this.move(...moves[event.key]);
+    if (event.key in moves && event.shiftKey) this.step(event, ...moves[event.key]);
+    else if (event.key in moves) this.move(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoom(1.4);
     else if (event.key === "-") this.zoom(1 / 1.4);
     else if (event.key === "0") this.fit();
     else return;
     event.preventDefault();
+  }
+
+  step(event, dx, dy) {
+    const point = this.toward(-Math.sign(dx), -Math.sign(dy));
+    if (point < 0) return;
+    this.reveal(point);
+    this.onPoint(point, event);
   }
 }

@@ -1,42 +1,57 @@
 // The search page. Its state is the address, so that a search can be shared and the back button works.
 
-import { ask, askJson, choosePipeline, make, notify, parse } from "./common.js";
+import { ask, askJson, choosePipeline, Failure, make, MODES, notify, offerModes, parse, typing, unknownParts } from "./common.js";
 import { Filters } from "./filters.js";
-import { cards } from "./hits.js";
+import { facetOf } from "./facets.js";
+import { cards, headingOf, titleColumn } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
-const [form, query, hits, summary, limit] = ["search", "query", "hits", "summary", "limit"].map(byId);
-const MODES = { hybrid: "Meaning + words", semantic: "Meaning", keyword: "Words" };
+const [form, query, hits, summary, limit, chips] = ["search", "query", "hits", "summary", "limit", "chips"].map(byId);
+const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "browse"];
+const MOST = 1000;
+const PAUSE = 250;
+const SLOW = 250;
+const COUNTED = new Set(["boolean", "text", "integer", "number", "decimal", "date", "timestamp"]);
+const FACETS = 8;
 
 let pipeline;
 let filters;
 let running;
+let like = null;
+let draft = false;
+let pause;
+let waiting = false;
+let best = 0;
+let browsing = false;
+let counted = null;
 
 const mode = () => form.elements.mode.value;
+const path = (rest) => `pipelines/${encodeURIComponent(pipeline.name)}/${rest}`;
 
-function address(changes) {
+function address(changes = {}) {
   const state = new URLSearchParams();
   const set = (name, value) => value && state.set(name, value);
+  const row = "like" in changes ? changes.like : like;
   set("pipeline", byId("pipeline").options.length > 1 && pipeline.name);
-  if (changes?.like !== undefined) {
-    state.set("like", changes.like);
-    set("title", changes.title);
+  if (row !== null) {
+    state.set("like", row);
   } else {
     set("query", query.value.trim());
-    set("mode", mode());
-    set("typos", changes?.typos);
-    const chosen = filters.read();
-    set("filters", Object.keys(chosen).length && JSON.stringify(chosen));
+    set("mode", mode() !== pipeline.modes.at(-1) && mode());
+    set("typos", changes.typos);
   }
+  const chosen = filters.read();
+  set("filters", typeof chosen === "object" ? JSON.stringify(chosen) : chosen);
   set("limit", limit.value !== "20" && limit.value);
+  set("browse", browsing && row === null && !query.value.trim() && "all");
   return `?${state}`;
 }
 
+const rowAddress = (id) => `ui/row?${new URLSearchParams({ pipeline: pipeline.name, id })}`;
+
 function usePipeline(chosen) {
   pipeline = chosen;
-  const offered = Object.keys(MODES).filter((name) => pipeline.modes.includes(name));
-  form.querySelector(".modes").replaceChildren(form.querySelector(".modes legend"), ...offered.map((name, index) =>
-    make("label", {}, make("input", { type: "radio", name: "mode", value: name, checked: !index }), make("span", {}, MODES[name]))));
+  offerModes(form.querySelector(".modes"), pipeline.modes);
   filters = new Filters(byId("filter-fields"), pipeline.columns);
   byId("filters-toggle").hidden = !filters.fields.length;
 }
@@ -46,69 +61,197 @@ function showFilters(open) {
   byId("filters-toggle").setAttribute("aria-expanded", String(open));
 }
 
-function countFilters() {
-  const count = Object.keys(filters.read()).length;
-  byId("filter-count").hidden = !count;
-  byId("filter-count").textContent = count;
+// What the search is among: the filters, and the row that the others are like; each can be taken away.
+function showChips() {
+  const chosen = filters.chips();
+  byId("filter-count").hidden = !chosen.length;
+  byId("filter-count").textContent = chosen.length;
+  const others = like === null ? [] : [{ label: `like #${like}`, remove: () => { like = null; } }];
+  chips.replaceChildren(...[...others, ...chosen].map(({ label, remove }) => {
+    const button = make("button", { type: "button", className: "chip", "aria-label": `Remove: ${label}` }, make("span", {}, label), make("span", { "aria-hidden": "true" }, "×"));
+    button.addEventListener("click", () => (remove(), submit(), (chips.querySelector("button") ?? query).focus()));
+    return make("li", {}, button);
+  }));
+  chips.hidden = !chips.children.length;
+  form.querySelector(".modes").disabled = like !== null;
 }
 
-function restore() {
-  const state = new URLSearchParams(location.search);
-  query.value = state.get("query") ?? "";
-  if (pipeline.modes.includes(state.get("mode"))) form.elements.mode.value = state.get("mode");
-  limit.value = state.get("limit") ?? "20";
-  let chosen = {};
+function chooseLimit(wanted) {
+  const count = Number(wanted);
+  if (!Number.isInteger(count) || count < 1 || count > MOST) {
+    throw new Failure(`The address asks for "${wanted.slice(0, 20)}" hits.`, `It can be a whole number from 1 to ${MOST.toLocaleString("en")}.`);
+  }
+  if (![...limit.options].some(({ value }) => value === String(count))) limit.append(make("option", {}, String(count)));
+  limit.value = String(count);
+}
+
+function chooseMode(wanted) {
+  const known = pipeline.modes.includes(wanted);
+  if (!known) {
+    const told = pipeline.modes.map((name) => `${name} (${MODES[name]})`).join(", ");
+    throw new Failure(`The pipeline ${pipeline.name} has no mode "${wanted.slice(0, 60)}".`, `It has: ${told}.`);
+  }
+  form.elements.mode.value = wanted;
+}
+
+function filtersOf(text) {
   try {
-    chosen = parse(state.get("filters") ?? "{}");
-  } catch { /* Somebody edited the address: no filters. */ }
-  filters.write(chosen);
-  countFilters();
-  show(state);
+    return parse(text);
+  } catch {
+    return text;
+  }
 }
 
-function show(state) {
-  const like = state.get("like");
-  if (like !== null) return run(() => similar(like), `Rows similar to ${state.get("title") || `#${like}`}`);
-  if (query.value.trim()) return run(search);
+// From the address to the page. What the address asks for and cannot have is said, and nothing else is shown for it.
+function restore() {
+  clearTimeout(pause);
+  draft = false;
+  const state = new URLSearchParams(location.search);
+  like = state.get("like");
+  browsing = state.get("browse") === "all";
+  query.value = state.get("query") ?? state.get("q") ?? "";
+  filters.write(filtersOf(state.get("filters") ?? "{}"));
+  try {
+    chooseMode(state.get("mode") ?? pipeline.modes.at(-1));
+    chooseLimit(state.get("limit") ?? "20");
+    show(unknownParts(state, KNOWN));
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error;
+    running?.abort();
+    hits.replaceChildren();
+    summary.textContent = "";
+    showChips();
+    notify(error);
+  }
+}
+
+function show(warning = null) {
+  showChips();
+  byId("welcome").hidden = true;
+  if (like !== null) return run(similar, warning);
+  if (query.value.trim()) return run(search, warning);
+  if (filters.read() !== undefined || browsing) return run(browse, warning);
+  running?.abort();
+  byId("more").hidden = true;
   hits.replaceChildren();
-  notify(null);
-  summary.textContent = pipeline.columns.length
-    ? `Searching ${pipeline.name}, which can be filtered by ${pipeline.columns.map(({ name }) => name).join(", ")}.`
-    : `Searching ${pipeline.name}.`;
+  notify(warning && new Failure(warning));
+  document.title = "Search · rowvec";
+  byId("welcome").hidden = false;
+  const named = pipeline.columns.map(({ name }) => name).join(", ");
+  summary.textContent = named ? `Searching ${pipeline.name}, which can be filtered by ${named}.` : `Searching ${pipeline.name}.`;
+  byId("facets").hidden = true;
   return undefined;
 }
 
-const search = () => askJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode()}`, {
-  method: "POST",
-  headers: { "Content-Type": "application/json" },
-  body: JSON.stringify({
-    query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true,
-    ...(asWritten() && { typos: false }),
-  }),
-  signal: running.signal,
+const post = (rest, body, signal) => askJson(path(rest), {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
 });
 
-const similar = async (id) => {
-  const path = `pipelines/${encodeURIComponent(pipeline.name)}/search/similar/${encodeURIComponent(id)}`;
-  return parse(await (await ask(`${path}?limit=${limit.value}&explain=true`, { signal: running.signal })).text());
-};
+// Without words: the rows that pass the filters, by key.
+async function browse(signal, after) {
+  const body = { limit: Number(limit.value), filters: filters.read(), ...(after && { after }) };
+  return { reply: await post("search/browse", body, signal), title: `Rows of ${pipeline.name}`, again: browse };
+}
 
-async function run(work, heading) {
+async function search(signal, after) {
+  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(asWritten() && { typos: false }), ...(after && { after }) };
+  return { reply: await post(`search/${mode()}`, body, signal), title: query.value.trim(), again: search };
+}
+
+// The row is named by what the server says of it, not by the address, in which anybody may write a sentence.
+async function similar(signal) {
+  const chosen = filters.read();
+  const asked = new URLSearchParams({ limit: limit.value, explain: true, ...(chosen !== undefined && { where: typeof chosen === "object" ? JSON.stringify(chosen) : chosen }) });
+  const [reply, row] = await Promise.all([
+    ask(path(`search/similar/${encodeURIComponent(like)}?${asked}`), { signal }),
+    askJson(`ui/row/metadata?${new URLSearchParams({ pipeline: pipeline.name, id: like })}`, { signal }).catch(() => ({ id: like, metadata: {} })),
+  ]);
+  const heading = `Rows similar to ${headingOf(row, pipeline)}`;
+  return { reply: parse(await reply.text()), heading, title: heading };
+}
+
+async function run(work, warning) {
   running?.abort();
   const mine = running = new AbortController();
+  countValues();
+  const slow = setTimeout(() => { summary.textContent = "Searching …"; }, SLOW);
   document.body.classList.add("working");
+  hits.setAttribute("aria-busy", "true");
   try {
-    const reply = await work();
-    notify(null);
-    hits.replaceChildren(...cards(reply.results, pipeline.columns, (id) => address({ like: id })));
+    const { reply, heading, title, again } = await work(mine.signal);
+    if (mine.signal.aborted) return;
+    notify(warning && new Failure(warning));
+    document.title = `${title} · rowvec`;
+    best = reply.results[0]?.score ?? 0;
+    hits.replaceChildren(...drawn(reply.results));
+    clearTimeout(slow);
     describe(reply, heading);
+    offerMore(reply, again);
   } catch (error) {
     if (error.name === "AbortError") return;
     hits.replaceChildren();
+    byId("more").hidden = true;
+    clearTimeout(slow);
     summary.textContent = "";
     notify(error);
   } finally {
-    if (mine === running) document.body.classList.remove("working");
+    clearTimeout(slow);
+    if (mine === running) {
+      document.body.classList.remove("working");
+      hits.removeAttribute("aria-busy");
+    }
+  }
+}
+
+const drawn = (results) => cards(results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) }), { mode: like === null ? mode() : "semantic", best });
+
+// The next page behind the last hit; the keyboard goes on there.
+function offerMore(reply, again) {
+  const button = byId("more");
+  button.hidden = !reply.next || !again;
+  button.onclick = async () => {
+    const mine = running;
+    button.disabled = true;
+    try {
+      const { reply: page } = await again(mine.signal, reply.next);
+      const items = drawn(page.results);
+      for (const item of items) item.tabIndex = -1;
+      hits.append(...items);
+      items[0]?.focus();
+      offerMore(page, again);
+    } catch (error) {
+      if (error.name !== "AbortError") notify(error);
+    } finally {
+      button.disabled = false;
+    }
+  };
+}
+
+// Columns whose values are counted: those that a facet can list, and no more than the page has room for.
+const faceted = () => pipeline.columns.filter(({ name, type }) => COUNTED.has(type) && name !== titleColumn(pipeline.columns, pipeline.card)).map(({ name }) => name).slice(0, FACETS);
+
+// What the columns hold depends on the filters alone: it is counted beside the hits, and once for many queries. Its room
+// is kept free, so that nothing jumps when it comes.
+async function countValues() {
+  const box = byId("facets");
+  const columns = faceted();
+  box.hidden = like !== null || !columns.length;
+  if (box.hidden) return;
+  const body = { limit: 1, passages: 0, filters: filters.read(), facets: columns };
+  const wanted = JSON.stringify([pipeline.name, body]);
+  if (wanted === counted) return;
+  counted = wanted;
+  try {
+    const { facets } = await post("search/browse", body);
+    if (wanted !== counted) return;
+    const choose = (name, value) => (filters.set(name, value), submit());
+    const lists = Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean);
+    box.replaceChildren(...lists);
+    box.hidden = !lists.length;
+  } catch {
+    // The hits are there all the same, or the error is theirs too.
+    counted = null;
+    box.hidden = true;
   }
 }
 
@@ -123,30 +266,61 @@ function correction(reply) {
 
 function describe(reply, heading) {
   const count = reply.results.length;
-  const filtered = Object.keys(filters.read()).length > 0;
   if (!count) {
-    const advice = filtered && !heading ? "Loosen a filter, or say it in other words." : "Say it in other words.";
-    summary.replaceChildren(...correction(reply), make("strong", {}, "Nothing found. "), advice);
+    const advice = filters.read() !== undefined ? "Loosen a filter, or say it in other words." : "Say it in other words.";
+    summary.replaceChildren(...correction(reply), make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
     return;
   }
+  const scored = reply.results[0].score !== null;
+  const among = filters.read() === undefined ? "rows" : "rows that match";
   const facts = [
-    `${count} ${count === 1 ? "hit" : "hits"}`,
+    scored ? `${count} ${count === 1 ? "hit" : "hits"}` : `${count.toLocaleString("en")} of ${reply.total.toLocaleString("en")} ${among}`,
     `${reply.execution_time_ms.toFixed(1)} ms`,
-    reply.exact ? "every row compared" : "from the index",
+    scored ? (reply.exact ? "every row compared" : "from the index") : "by key",
     ...(reply.complete ? [] : ["there may be more matching rows"]),
   ];
   summary.replaceChildren(...correction(reply), ...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
 }
 
+// An address that is there already is not put there again.
 function submit() {
-  countFilters();
-  history.pushState(null, "", address());
-  show(new URLSearchParams(location.search));
+  clearTimeout(pause);
+  if (!pipeline) {
+    waiting = true;
+    return;
+  }
+  const wrong = filters.invalid();
+  if (wrong) {
+    showFilters(true);
+    wrong.reportValidity();
+    notify(new Failure(`The filter "${wrong.getAttribute("aria-label")}" has a value that cannot be: ${wrong.validationMessage}`));
+    return;
+  }
+  const wanted = address();
+  if (wanted !== (location.search || "?")) history.pushState(null, "", wanted);
+  draft = false;
+  show();
+}
+
+// Hits while one types, where a query costs nothing: in one entry of the history until Enter makes it a search.
+function onTyping() {
+  clearTimeout(pause);
+  if (!pipeline || pipeline.billed || query.value.trim().length < 2 || filters.invalid()) return;
+  pause = setTimeout(() => {
+    like = null;
+    const wanted = address();
+    if (wanted === location.search) return;
+    if (draft) history.replaceState(null, "", wanted);
+    else history.pushState(null, "", wanted);
+    draft = true;
+    show();
+  }, PAUSE);
 }
 
 function openSimilar(item) {
-  history.pushState(null, "", address({ like: item.dataset.id, title: item.dataset.title }));
-  show(new URLSearchParams(location.search));
+  like = item.dataset.id;
+  query.value = "";
+  submit();
   window.scrollTo({ top: 0 });
   query.focus({ preventScroll: true });
 }
@@ -158,9 +332,8 @@ function focusHit(item) {
 }
 
 function onKey(event) {
-  const typing = event.target.closest("input, select, textarea, dialog") !== null;
   const hit = event.target.closest(".hit");
-  if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) query.focus(), query.select();
+  if (event.key === "/" && !typing(event) && !event.ctrlKey && !event.metaKey) query.focus(), query.select();
   else if (event.key === "ArrowDown" && event.target === query) focusHit(hits.firstElementChild);
   else if (event.key === "ArrowDown" && hit) focusHit(hit.nextElementSibling);
   else if (event.key === "ArrowUp" && hit) hit.previousElementSibling ? focusHit(hit.previousElementSibling) : query.focus();
@@ -172,10 +345,20 @@ function onKey(event) {
 
 function listen() {
   document.addEventListener("keydown", onKey);
-  form.addEventListener("submit", (event) => (event.preventDefault(), submit()));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (query.value.trim()) like = null;
+    submit();
+  });
   form.addEventListener("change", (event) => {
-    countFilters();
-    if ((event.target.name === "mode" || event.target === limit) && query.value.trim()) submit();
+    if (!pipeline) return;
+    if (event.target.closest("#filters")) showChips();
+    if ((event.target.name === "mode" || event.target === limit) && (query.value.trim() || like !== null)) submit();
+  });
+  query.addEventListener("input", onTyping);
+  byId("browse").addEventListener("click", () => {
+    browsing = true;
+    submit();
   });
   byId("filters-toggle").addEventListener("click", () => showFilters(byId("filters").hidden));
   byId("filters-clear").addEventListener("click", () => (filters.write({}), submit()));
@@ -185,13 +368,30 @@ function listen() {
     event.preventDefault();
     openSimilar(link.closest(".hit"));
   });
-  window.addEventListener("popstate", restore);
 }
 
 try {
-  usePipeline(await choosePipeline((chosen) => (usePipeline(chosen), submit()), usePipeline));
   listen();
+  const use = (chosen) => {
+    usePipeline(chosen);
+    like = null;
+    notify(null);
+    submit();
+  };
+  const first = await choosePipeline(use, (chosen) => {
+    if (chosen !== pipeline) usePipeline(chosen);
+    restore();
+  });
+  const typed = query.value;
+  usePipeline(first);
+  const asks = new URLSearchParams(location.search).has("query");
   restore();
+  // What somebody typed before the server had answered stays, and Enter counts.
+  if (typed && !asks && like === null) {
+    query.value = typed;
+    if (waiting) submit();
+    else onTyping();
+  }
 } catch (error) {
   notify(error);
 }

@@ -1,0 +1,65 @@
+"""rowvec's rerankers for LangChain: a document compressor over the reranker of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from pydantic import ConfigDict, PrivateAttr
+
+from rowvec.adapters.rows import Rows
+from rowvec.api.project_pipeline import ProjectPipeline
+
+
+class RowvecReranker(BaseDocumentCompressor):
+    """Puts documents into the order that the reranker of a pipeline gives, the best first.
+
+    Each gets a `relevance_score` in its metadata. Where the reranker gives no answer in time that can be used, the
+    documents keep their order and get no score; the log says why.
+
+    Args:
+        pipeline: one that a project gave, or its name; it needs `search.rerank`.
+        config: where `pipeline` is a name: a rowvec.toml or its folder.
+        top_n: maximum number of documents that are kept; None keeps all.
+
+    Raises:
+        SearchError: the pipeline has no reranker.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    pipeline: ProjectPipeline | str | None = None
+    config: Path | str | None = None
+    top_n: int | None = None
+    _rows: Rows = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        self._rows = Rows(self.pipeline, self.config)
+
+    def close(self) -> None:
+        """Close what was opened here; a pipeline that was given stays open."""
+        self._rows.close()
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        scored = self._rows.pipeline.rerank(query, [each.page_content for each in documents])
+        return self._ordered(documents, scored.scores)
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks | None = None
+    ) -> Sequence[Document]:
+        scored = await self._rows.pipeline.rerank.aio(query, [each.page_content for each in documents])
+        return self._ordered(documents, scored.scores)
+
+    def _ordered(self, documents: Sequence[Document], scores: Sequence[float] | None) -> Sequence[Document]:
+        if scores is None:
+            return list(documents)[: self.top_n]
+        scored = [
+            each.model_copy(update={"metadata": {**each.metadata, "relevance_score": score}})
+            for each, score in zip(documents, scores, strict=True)
+        ]
+        return sorted(scored, key=lambda each: -each.metadata["relevance_score"])[: self.top_n]

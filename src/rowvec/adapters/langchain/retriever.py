@@ -1,0 +1,88 @@
+"""Rows as LangChain's documents."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from pydantic import PrivateAttr
+
+from rowvec.adapters.rows import Filters, FoundRow, Rows, Settings, Text, both
+from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.searcher import Mode
+
+
+class RowvecRetriever(BaseRetriever):
+    """The best rows of a pipeline. `invoke` and `ainvoke` take `mode`, `limit`, `filters` and `rerank` too.
+
+    Each document has the text of a row, the row's metadata columns, and under `rowvec` its key, score, pipeline and
+    passages.
+
+    Args:
+        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        config: where `pipeline` is a name: a rowvec.toml or its folder; by default the nearest one.
+        mode: "semantic", "keyword" or "hybrid".
+        limit: maximum number of documents.
+        filters: on metadata columns, as text or as JSON. One that a call gives has to hold too.
+        passages: maximum number of passages of each document.
+        rerank: False leaves the pipeline's reranker out.
+        text: a document's text is that of the row, or only the passages that answer.
+
+    Raises:
+        RowvecError: see `ProjectPipeline.search`.
+    """
+
+    pipeline: ProjectPipeline | str | None = None
+    config: Path | str | None = None
+    mode: Mode = "semantic"
+    limit: int = 10
+    filters: Any = None
+    passages: int = 1
+    rerank: bool | None = None
+    text: Text = "row"
+    _rows: Rows = PrivateAttr()
+    _settings: Settings = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        super().model_post_init(context)
+        self._rows = Rows(self.pipeline, self.config)
+        self._settings = Settings(self.mode, self.limit, self.filters, self.passages, self.rerank, self.text)
+
+    def close(self) -> None:
+        """Close what this retriever opened; a pipeline that was given stays open."""
+        self._rows.close()
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        mode: Mode | None = None,
+        limit: int | None = None,
+        filters: Filters | None = None,
+        rerank: bool | None = None,
+    ) -> list[Document]:
+        return self._documents(self._rows.find(query, self._asked(mode, limit, filters, rerank)))
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        mode: Mode | None = None,
+        limit: int | None = None,
+        filters: Filters | None = None,
+        rerank: bool | None = None,
+    ) -> list[Document]:
+        return self._documents(await self._rows.find.aio(query, self._asked(mode, limit, filters, rerank)))
+
+    def _asked(self, mode: Mode | None, limit: int | None, filters: Filters | None, rerank: bool | None) -> Settings:
+        narrowed = both(self._settings.filters, filters)
+        return self._settings.changed(mode=mode, limit=limit, filters=narrowed, rerank=rerank)
+
+    def _documents(self, rows: list[FoundRow]) -> list[Document]:
+        name = self._rows.pipeline.name
+        return [Document(id=row.id(name), page_content=row.text, metadata=row.described(name)) for row in rows]

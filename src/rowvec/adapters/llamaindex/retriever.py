@@ -1,0 +1,84 @@
+"""Rows as LlamaIndex's nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
+from llama_index.core.vector_stores import MetadataFilters
+
+from rowvec.adapters.llamaindex.filters import filter_of
+from rowvec.adapters.rows import Filters, FoundRow, Rows, Settings, Text
+from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.searcher import Mode
+
+OURS = ["rowvec"]
+"""What is not for a language model: it would read the row's key, its score and its passages once more."""
+
+
+class RowvecRetriever(BaseRetriever):
+    """The best rows of a pipeline.
+
+    Each node has the text of a row, the row's metadata columns, and under `rowvec` its key, score, pipeline and
+    passages, which no prompt and no embedding sees.
+
+    Args:
+        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        config: where `pipeline` is a name: a rowvec.toml or its folder; by default the nearest one.
+        mode: "semantic", "keyword" or "hybrid".
+        limit: maximum number of nodes.
+        filters: on metadata columns: LlamaIndex's own, or text or JSON as rowvec takes it.
+        passages: maximum number of passages of each node.
+        rerank: False leaves the pipeline's reranker out.
+        text: a node's text is that of the row, or only the passages that answer.
+
+    Raises:
+        RowvecError: see `ProjectPipeline.search`.
+    """
+
+    def __init__(
+        self,
+        pipeline: ProjectPipeline | str | None = None,
+        config: Path | str | None = None,
+        *,
+        mode: Mode = "semantic",
+        limit: int = 10,
+        filters: MetadataFilters | Filters | None = None,
+        passages: int = 1,
+        rerank: bool | None = None,
+        text: Text = "row",
+        callback_manager: CallbackManager | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(callback_manager=callback_manager, verbose=verbose)
+        where = filter_of(filters) if isinstance(filters, MetadataFilters) else filters
+        self._rows = Rows(pipeline, config)
+        self._settings = Settings(mode, limit, where, passages, rerank, text)
+
+    def close(self) -> None:
+        """Close what this retriever opened; a pipeline that was given stays open."""
+        self._rows.close()
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(self._rows.find(query_bundle.query_str, self._settings))
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return self._nodes(await self._rows.find.aio(query_bundle.query_str, self._settings))
+
+    def _nodes(self, rows: list[FoundRow]) -> list[NodeWithScore]:
+        name = self._rows.pipeline.name
+        return [
+            NodeWithScore(
+                node=TextNode(
+                    id_=row.id(name),
+                    text=row.text,
+                    metadata=row.described(name),
+                    excluded_llm_metadata_keys=OURS,
+                    excluded_embed_metadata_keys=OURS,
+                ),
+                score=row.score,
+            )
+            for row in rows
+        ]

@@ -1,0 +1,170 @@
+"""What every adapter asks a pipeline, and the rows that it gives, before a framework's own classes hold them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from pydantic_core import to_jsonable_python
+
+from rowvec.api.calls import method
+from rowvec.api.project import Project
+from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.errors import ConfigError
+from rowvec.filters import And, Filter, from_json, parse
+from rowvec.searcher import Mode
+from rowvec.support import decimals
+from rowvec.types import FoundPassage, Hit, Key
+
+Text = Literal["row", "passages"]
+"""What a document says: the whole text of its row, or the passages that answer the query."""
+Filters = str | Mapping[str, Any] | Filter
+BETWEEN = "\n…\n"
+"""Passages of one row, in a document that holds several."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRow:
+    """One hit, for a framework's document."""
+
+    key: Key
+    text: str
+    """Where the store keeps none, the metadata columns that are text."""
+    score: float | None
+    metadata: Mapping[str, Any]
+    """The pipeline's metadata columns."""
+    passages: tuple[FoundPassage, ...]
+
+    def described(self, pipeline: str) -> dict[str, Any]:
+        """The metadata of a document: that of the row, and `rowvec` with its key, score, pipeline and passages."""
+        passages = [
+            {"text": each.text, "start": each.start, "end": each.end, "score": each.score} for each in self.passages
+        ]
+        about = {"key": _plain(self.key), "score": self.score, "pipeline": pipeline, "passages": passages}
+        return {**{name: _plain(value) for name, value in self.metadata.items()}, "rowvec": about}
+
+    def id(self, pipeline: str) -> str:
+        """The same for the same row, and another one for each row of every pipeline."""
+        return f"{pipeline}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a pipeline is searched. The names are those of `ProjectPipeline.search`; `filters` is its `where`."""
+
+    mode: Mode = "semantic"
+    limit: int = 10
+    filters: Filters | None = None
+    passages: int = 1
+    rerank: bool | None = None
+    text: Text = "row"
+
+    def __post_init__(self) -> None:
+        for name, value, known in (("mode", self.mode, get_args(Mode)), ("text", self.text, get_args(Text))):
+            if value not in known:
+                raise ConfigError(f"{name} is {value!r}.", hint=f"Write one of {', '.join(known)}.")
+
+    def changed(self, **values: Any) -> Settings:
+        """With those values that are not None."""
+        return replace(self, **{name: value for name, value in values.items() if value is not None})
+
+
+class Rows:
+    """Searches one pipeline for an adapter. Safe to use from several threads.
+
+    Args:
+        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        config: where `pipeline` is a name: a rowvec.toml or its folder.
+    """
+
+    def __init__(self, pipeline: ProjectPipeline | str | None, config: Path | str | None = None) -> None:
+        if isinstance(pipeline, ProjectPipeline) and config is not None:
+            raise ConfigError(
+                "config goes with the name of a pipeline.", hint="Leave config out: the pipeline is open."
+            )
+        self._given = pipeline
+        self._config = config
+        self._project: Project | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def pipeline(self) -> ProjectPipeline:
+        """Opened at the first use.
+
+        Raises:
+            ConfigError: no such file or pipeline.
+        """
+        if isinstance(self._given, ProjectPipeline):
+            return self._given
+        with self._lock:
+            if self._project is None:
+                self._project = Project(self._config)
+            return self._project.pipeline(self._given)
+
+    @property
+    def place(self) -> dict[str, str | None]:
+        """What to give `Rows` to have the same rows again, in another process too."""
+        if isinstance(self._given, ProjectPipeline):
+            return {"pipeline": self._given.name, "config": str(self._given.config)}
+        return {"pipeline": self._given, "config": None if self._config is None else str(self._config)}
+
+    @method
+    def find(self, query: str, asked: Settings) -> list[FoundRow]:
+        """The best rows, the best first.
+
+        Raises:
+            SearchError, StoreError, EmbedderError: see `ProjectPipeline.search`.
+        """
+        pipeline = self.pipeline
+        found = pipeline.search(
+            query, mode=asked.mode, limit=asked.limit, where=condition(asked.filters), passages=asked.passages,
+            rerank=asked.rerank,
+        )  # fmt: skip
+        texts = pipeline.texts([hit.key for hit in found.hits]) if asked.text == "row" else {}
+        return [
+            FoundRow(hit.key, texts.get(hit.key) or _text_of(hit), hit.score, hit.metadata, hit.passages)
+            for hit in found.hits
+        ]
+
+    def close(self) -> None:
+        """Close what was opened here; a pipeline that was given stays open."""
+        with self._lock:
+            project, self._project = self._project, None
+        if project is not None:
+            project.close()
+
+
+def _text_of(hit: Hit) -> str:
+    if hit.passages:
+        return BETWEEN.join(each.text for each in hit.passages)
+    return ". ".join(value for value in hit.metadata.values() if isinstance(value, str))
+
+
+def _plain(value: Any) -> Any:
+    """As in a reply over HTTP: frameworks write documents as JSON, and read them again."""
+    return (
+        decimals.as_json(value)
+        if isinstance(value, Decimal)
+        else to_jsonable_python(value, bytes_mode="hex", fallback=str)
+    )
+
+
+def condition(filters: Filters | None) -> Filter | None:
+    """A filter as text or as JSON, or one that is parsed already.
+
+    Raises:
+        SearchError: it cannot be read.
+    """
+    if filters is None or isinstance(filters, Filter):
+        return filters
+    return parse(filters) if isinstance(filters, str) else from_json(filters)
+
+
+def both(one: Filters | None, other: Filters | None) -> Filter | None:
+    """Rows that pass both."""
+    parts = tuple(part for part in (condition(one), condition(other)) if part is not None)
+    return parts[0] if len(parts) == 1 else And(parts) if parts else None
