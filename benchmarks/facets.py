@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,12 +116,10 @@ def measured(folder: Path, rows: int, rounds: int) -> dict[str, Any]:
         for name, live in handles.items():
             for label, names in ASKED.items():
                 columns = facet_columns(names, COLUMNS, 10)
-                tasks[f"{name}: {label}"] = lambda live=live, columns=columns: live.facets(columns, where)
-            tasks[f"{name}: number of rows"] = lambda live=live: live.facets([], where)
+                tasks[f"{name}: {label}"] = partial(live.facets, columns, where)
+            tasks[f"{name}: number of rows"] = partial(live.facets, [], where)
             for order in (Order(COLUMNS[2], falling=True), Order(COLUMNS[4])):
-                tasks[f"{name}: 10 rows by {order.name}"] = lambda live=live, order=order: live.browse(
-                    10, where, order=order
-                )
+                tasks[f"{name}: 10 rows by {order.name}"] = partial(live.browse, 10, where, order=order)
         tasks["PostgreSQL: supplier, plain SQL on the table"] = lambda: connection.execute(PLAIN).fetchall()
         times: dict[str, list[float]] = {label: [] for label in tasks}
         for _ in range(rounds):

@@ -135,6 +135,7 @@ def _assembled(
             recipe=recipe.fingerprint,
             settings=kept(declared, source, metadata),
             keeps_texts=declared.store.texts,
+            keeps_words=declared.search.keeps_words,
         ),
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
@@ -148,6 +149,8 @@ def _assembled(
         reranker=build_reranker(declared, store),
         query_embedder=build_query_embedder(loaded, declared, embedder),
         card=build_card(declared),
+        typos=declared.search.typos,
+        prefix=declared.search.prefix,
     )
 
 
@@ -205,8 +208,14 @@ def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Emb
 
 
 def build_ranking(declared: PipelineConfig) -> Ranking:
-    """Raises ConfigError when it names a column that is not metadata."""
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card"}))
+    """Raises ConfigError when it names a column that is not metadata, or words of rows that have no keyword index."""
+    if declared.search.keeps_words and declared.store.language is None:
+        setting = "typos" if declared.search.typos else "prefix"
+        raise ConfigError(
+            f"Pipeline {declared.name!r}, search.{setting}: the store has no keyword index, which says what rows hold.",
+            hint='Set store.language, such as "english" or "simple", or leave the setting out.',
+        )
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card", "typos", "prefix"}))
     ranking.check(declared.store.metadata)
     return ranking
 

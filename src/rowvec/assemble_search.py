@@ -92,6 +92,7 @@ def _searching(
             recipe=ledger.recipe,
             settings=ledger.settings,
             keeps_texts=declared.store.texts,
+            keeps_words=declared.search.keeps_words,
         ),
         ranking=ranking,
         former=former,
@@ -100,6 +101,8 @@ def _searching(
         reranker=build_reranker(declared, store),
         query_embedder=build_query_embedder(loaded, declared, embedder),
         card=build_card(declared),
+        typos=declared.search.typos,
+        prefix=declared.search.prefix,
     )
 
 

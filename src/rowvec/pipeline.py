@@ -58,6 +58,10 @@ class Pipeline:
     gate: Gate | None = None
     """What a new generation has to pass before searches see it."""
     reranker: Reranker | None = None
+    typos: bool = False
+    """Searches correct words that no row holds."""
+    prefix: bool = False
+    """Searches take the last word as the beginning of one."""
     query_embedder: SeparateQueries | None = None
     """What embeds queries, where that is not what embeds rows."""
     card: Card = field(default_factory=Card)

@@ -256,7 +256,7 @@ def test_a_hundred_thousand_points(browser: Browser, tmp_path: Path) -> None:
 class Everywhere(MemoryGeneration):
     """Has metadata for any key: embedding 100,000 rows would take the test's time and show nothing."""
 
-    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+    def metadata(self, keys: Sequence[Key], where: Any = None) -> dict[Key, Mapping[str, Any]]:
         known = rows(COUNT)
         return {key: known[int(key) % COUNT + 1] for key in keys}
 
@@ -340,8 +340,8 @@ def test_a_pointer_that_passes_asks_for_no_rows(page: Page) -> None:
       const { left, top, width, height } = canvas.getBoundingClientRect();
       for (let step = 0; step <= 40; step += 1) {
         const clientX = left + 30 + (step * (width - 60)) / 40;
-        const clientY = top + height / 2;
-        canvas.dispatchEvent(new PointerEvent("pointermove", { clientX, clientY, pointerType: "mouse" }));
+        const where = { clientX, clientY: top + height / 2, pointerType: "mouse" };
+        canvas.dispatchEvent(new PointerEvent("pointermove", where));
       }
     }""")
     expect(page.locator("#card")).to_be_visible()

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from rowvec.serve.context import Context
+from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
@@ -123,6 +125,22 @@ def test_nothing_found_is_said_and_explained(page: Page) -> None:
     page.get_by_label("price from").fill("100000")
     page.keyboard.press("Enter")
     expect(page.locator("#summary")).to_contain_text("Nothing found. Loosen a filter")
+
+
+def test_a_corrected_search_says_so_and_links_to_the_search_as_written(browser: Browser) -> None:
+    spelled = product_pipeline()
+    spelled = replace(spelled, spec=replace(spelled.spec, keeps_words=True), typos=True)
+    sync(spelled)
+    with serving(application(spelled)) as address, faultless(browser, address) as page:
+        search(page, "<braek> pads")
+        expect(page.locator("#summary .corrected strong")).to_have_text("<brake> pads")
+        assert titles(page)[0].startswith("brake pads")
+        page.locator("#summary .corrected a").click()
+        expect(page.locator("#summary .corrected")).to_have_count(0)
+        assert "typos=no" in page.url
+        expect(page.locator("#query")).to_have_value("<braek> pads")
+        page.go_back()
+        expect(page.locator("#summary .corrected strong")).to_have_text("<brake> pads")
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:

@@ -357,3 +357,26 @@ def test_a_row_that_a_trigger_of_the_table_refuses_costs_itself(url: str) -> Non
     report = sync(pipeline)
     assert (report.deleted, report.failed) == (1, 1)
     assert [failure.key for failure in rows_of(pipeline).failures()] == ["d5"]
+
+
+def test_words_as_they_are_written_go_with_their_column(url: str, pipeline: Pipeline) -> None:
+    def keeping(made: Pipeline) -> Pipeline:
+        made.store.apply(made.spec)
+        return replace(made, spec=replace(made.spec, keeps_words=True))
+
+    def words(made: Pipeline) -> str | None:
+        parts = rows_of(made).kept_words()
+        return None if parts is None else " ".join(parts.values())
+
+    sync(pipeline)
+    assert words(pipeline) is None
+    kept = keeping(open_pipeline(url))
+    report = sync(kept)
+    assert (report.updated, report.texts, words(kept)) == (7, 0, "title")
+    other = keeping(open_pipeline(url, HashEmbedder(4, model="other")))
+    sync(other)
+    assert words(other) == "title"
+    other.store.rollback(other.spec)
+    assert words(kept) == "title"
+    sync(pipeline)
+    assert words(pipeline) is None

@@ -111,8 +111,9 @@ def test_the_commands_carry_it(
     def searched(query: str, rerank: bool | None, as_json: bool = True) -> str:
         search.search(
             None, None, query, mode="semantic", where=None, limit=2, explain=True, exact=False, passages=1,
-            rerank=rerank, facets=[], facet_limit=10, distinct=None, offset=0, after=None, order=None, columns=None,
-            as_json=as_json,
+            rerank=rerank, facets=(), facet_limit=10, distinct=None, offset=0, after=None, order=None, typos=None,
+            prefix=None, columns=None, as_json=as_json,
+            ranking=(), generation="live",
         )  # fmt: skip
         told = capsys.readouterr()
         return told.out + told.err

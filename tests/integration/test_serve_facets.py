@@ -44,7 +44,7 @@ def ids(found: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("mode", ["semantic", "keyword", "hybrid"])
 def test_facets_count_what_the_filter_passes(client: httpx.Client, pipeline: Pipeline, mode: str) -> None:
-    asked = {"facets": ["new", "stock", "added"], "facet_limit": 5}
+    asked: dict[str, Any] = {"facets": ["new", "stock", "added"], "facet_limit": 5}
     found = posted(client, f"/search/{mode}", query=QUERY, limit=2, filters="price < 60", **asked)
     rows = [number for number in range(1, 61) if number * 1.5 < 60]
     assert found["total"] == found["facets"]["rows"] == len(rows)

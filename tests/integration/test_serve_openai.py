@@ -237,23 +237,34 @@ def test_a_reranker_that_fails_or_is_not_there_is_said(reranking: httpx.Client, 
 
 def test_langchains_embeddings_work_unchanged(url: str, local: LocalEmbedder) -> None:
     found = pytest.importorskip("langchain_openai", reason="the package langchain-openai is not installed")
-    embeddings = found.OpenAIEmbeddings(
-        model="m", base_url=f"{url}/v1", api_key=KEY, check_embedding_ctx_length=False, max_retries=0
-    )
+    options = {
+        "model": "m", "base_url": f"{url}/v1", "api_key": KEY, "check_embedding_ctx_length": False, "max_retries": 0,
+    }  # fmt: skip
     expected = local.embed(TEXTS).vectors
-    np.testing.assert_allclose(embeddings.embed_documents(TEXTS), expected, atol=1e-6)
-    np.testing.assert_allclose(embeddings.embed_query(TEXTS[0]), expected[0], atol=1e-6)
-    np.testing.assert_allclose(asyncio.run(embeddings.aembed_documents(TEXTS)), expected, atol=1e-6)
+    # Clients of the test's own: the usual ones are closed by nobody.
+    with httpx.Client() as client:
+        embeddings = found.OpenAIEmbeddings(**options, http_client=client)
+        np.testing.assert_allclose(embeddings.embed_documents(TEXTS), expected, atol=1e-6)
+        np.testing.assert_allclose(embeddings.embed_query(TEXTS[0]), expected[0], atol=1e-6)
+
+    async def work() -> Any:
+        async with httpx.AsyncClient() as client:
+            return await found.OpenAIEmbeddings(**options, http_async_client=client).aembed_documents(TEXTS)
+
+    np.testing.assert_allclose(asyncio.run(work()), expected, atol=1e-6)
 
 
 def test_llamaindexes_embeddings_work_unchanged(url: str, local: LocalEmbedder) -> None:
     found = pytest.importorskip(
         "llama_index.embeddings.openai", reason="the package llama-index-embeddings-openai is not installed"
     )
-    embeddings = found.OpenAIEmbedding(model_name="m", api_base=f"{url}/v1", api_key=KEY, max_retries=0)
     expected = local.embed(TEXTS).vectors
-    np.testing.assert_allclose(embeddings.get_text_embedding_batch(TEXTS), expected, atol=1e-6)
-    np.testing.assert_allclose(embeddings.get_query_embedding(TEXTS[0]), expected[0], atol=1e-6)
+    with httpx.Client() as client:
+        embeddings = found.OpenAIEmbedding(
+            model_name="m", api_base=f"{url}/v1", api_key=KEY, max_retries=0, http_client=client
+        )
+        np.testing.assert_allclose(embeddings.get_text_embedding_batch(TEXTS), expected, atol=1e-6)
+        np.testing.assert_allclose(embeddings.get_query_embedding(TEXTS[0]), expected[0], atol=1e-6)
 
 
 def test_rowvecs_own_client_works_against_it(url: str, local: LocalEmbedder) -> None:

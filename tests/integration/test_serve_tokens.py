@@ -21,10 +21,14 @@ from tests.unit.test_tokens import made
 
 OTHER = "another-key-of-some-length"
 CLOSED = {
-    "/pipelines/{name}/health", "/status", "/pipelines/{name}/status", "/metrics", "/pipelines/{name}/metrics",
-    "/v1/models", "/pipelines/{name}/v1/models", "/v1/embeddings", "/pipelines/{name}/v1/embeddings",
-    "/api/tasks/generate-embeddings", "/api/tasks/{id}", "/ui/status/body", "/ui/map/points", "/ui/map/row",
-    "/ui/map/search",
+    "/api/tasks/generate-embeddings", "/api/tasks/{id}", "/failures/retry", "/metrics",
+    "/pipelines/{name}/failures/retry", "/pipelines/{name}/health", "/pipelines/{name}/metrics",
+    "/pipelines/{name}/status", "/pipelines/{name}/sync/stop", "/pipelines/{name}/v1/embeddings",
+    "/pipelines/{name}/v1/models", "/pipelines/{name}/v1/rerank", "/pipelines/{name}/v2/rerank", "/status",
+    "/sync/stop", "/ui/compare/about", "/ui/compare/judgements", "/ui/compare/score", "/ui/eval/", "/ui/eval/body",
+    "/ui/events", "/ui/map/points", "/ui/map/row", "/ui/map/search", "/ui/overview/body", "/ui/quality/",
+    "/ui/quality/body", "/ui/row/data", "/ui/row/metadata", "/ui/runs/", "/ui/runs/body", "/ui/status/",
+    "/ui/status/body", "/v1/embeddings", "/v1/models", "/v1/models/{id:path}", "/v1/rerank", "/v2/rerank",
 }  # fmt: skip
 """Routes that a search token does not open. A new route belongs here, or into `auth.TOKENS_OPEN` once its answers come
 from `context_of(request).services` alone and the property test of tenants asks for it."""
@@ -83,7 +87,7 @@ def test_what_is_shut_stays_shut(client: httpx.Client, path: str) -> None:
     for method in ("GET", "POST", "HEAD", "DELETE"):
         reply = client.request(method, where, headers=headers())
         assert reply.status_code == 403
-        assert method == "HEAD" or said(reply) == (403, "A search token does not open this.")
+        assert method == "HEAD" or said(reply)[1].startswith("A search token does not open this.")
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,9 @@ OTHERS = st.sampled_from(
     [
         Ask("GET", path) for path in (
             "/status", "/metrics", "/pipelines", "/health", "/pipelines/items/health", "/pipelines/items/status",
-            "/ui/status/body", "/ui/map/points", "/ui/map/row?point=1&version=1", "/v1/models", "/api/tasks/1",
+            "/ui/status/body", "/ui/overview/body",
+            "/ui/quality/body", "/ui/events", "/ui/row/data?key=2003", "/ui/compare/about", "/ui/map/points",
+            "/ui/map/row?point=1&version=1", "/v1/models", "/api/tasks/1",
             "/pipelines/items", "/pipelines/parts/search?query=oil", "/docs", "/openapi.json", "/", "/nothing",
         )
     ]
@@ -327,8 +329,8 @@ def test_no_row_count_or_word_of_another_tenant_is_seen(world: World) -> None:
         if found is not None and expected is not None:
             assert len(found) == len(expected), (ask, reply.text, alone.text)
             assert counts(reply) == counts(alone), ask
-            if len(found) not in (1, 3, 5, 10):
-                # All that match: which of them come first where fewer are asked for is up to the scores.
+            if len(found) not in (1, 3, 5, 10) and "offset" not in str(ask):
+                # All that match: which of them come first, or on which page, is up to the scores.
                 assert found == expected, ask
 
     check()

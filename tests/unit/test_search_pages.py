@@ -198,7 +198,7 @@ def test_a_cursor_that_was_cut_or_changed_is_no_cursor(found: Searcher) -> None:
 
 def test_a_cursor_belongs_to_what_gave_it(found: Searcher) -> None:
     mine, filtered, browsing = cursor(found), cursor(found, where=where(found, "stock > 1")), cursor(found, None)
-    for said, query, asked in [
+    others: list[tuple[str, str | None, dict[str, Any]]] = [
         ("another query", "oil", {"refine": Refine(after=mine)}),
         ("another query", QUERY, {"mode": "keyword", "refine": Refine(after=mine)}),
         ("another query", QUERY, {"refine": Refine(after=mine, distinct="new")}),
@@ -208,7 +208,8 @@ def test_a_cursor_belongs_to_what_gave_it(found: Searcher) -> None:
         ("another filter", QUERY, {"where": where(found, "stock > 1"), "refine": Refine(after=mine)}),
         ("another filter", QUERY, {"where": where(found, "stock > 2"), "refine": Refine(after=filtered)}),
         ("another filter", QUERY, {"refine": Refine(after=filtered)}),
-    ]:
+    ]
+    for said, query, asked in others:
         with pytest.raises(SearchError, match=f"belongs to {said}"):
             found.search(query, **asked)
     # Another size of the page, and what does not change the order, are the same search.

@@ -166,6 +166,33 @@ def test_a_script_tells_its_language(texts: list[str], language: str) -> None:
     assert read(texts).language == language
 
 
+CODES = [f"XK-{number} HDMI VGA" for number in range(20)]
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["XK-5 10µF 5kΩ", "RT 22 Ω 0.5 μm", "ZX 4 Ω"],
+        ["Δ 22 Ω", "α β γ", "µ"],
+        ["5 Å", "Å 3 nm", "10 Ω·m 2 Μ"],
+        ["Φ 16 М8", "Ш 20"],
+        [*CODES, "кабель"],
+        [*CODES, "το καλώδιο και η πρίζα"],
+    ],
+)
+def test_symbols_and_lone_foreign_words_are_no_language(texts: list[str]) -> None:
+    assert keyword_language(texts) == "english"
+    assert sum(read(texts).shares.values()) < 0.2
+    assert keyword_language([*texts, *(f"The cable number {n} is with a plug" for n in range(20))]) == "english"
+
+
+def test_a_language_among_latin_names_is_read() -> None:
+    texts = [f"Смартфон Apple iPhone {number} Sierra Blue" for number in range(20)]
+    assert keyword_language(texts) == "russian"
+    assert keyword_language(["у меня и в доме", "а я с ним"]) == "russian"
+    assert keyword_language(["Ο πίνακας και η καρέκλα", "πυκνωτής 10 μF"]) == "greek"
+
+
 def test_one_word_of_every_row_is_no_language() -> None:
     texts = [f"Cable of the shop.com number {n} with plug and box" for n in range(100)]
     assert keyword_language([*texts, *(f"shop.com part {n}" for n in range(300))]) == "english"

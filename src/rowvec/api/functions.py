@@ -83,6 +83,8 @@ def search(
     exact: bool = False,
     passages: int = 1,
     rerank: bool | None = None,
+    typos: bool | None = None,
+    prefix: bool | None = None,
     facets: Sequence[str] = (),
     facet_limit: int = 10,
     distinct: str | None = None,
@@ -95,6 +97,7 @@ def search(
         return project.pipeline(pipeline).search(
             query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages, rerank=rerank,
             facets=facets, facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
+            typos=typos, prefix=prefix,
         )  # fmt: skip
 
 

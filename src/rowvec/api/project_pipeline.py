@@ -202,6 +202,8 @@ class ProjectPipeline:
         rerank: bool | None = None,
         ranking: Mapping[str, Any] | None = None,
         generation: Literal["live", "previous", "building"] = "live",
+        typos: bool | None = None,
+        prefix: bool | None = None,
         facets: Sequence[str] = (),
         facet_limit: int = 10,
         distinct: str | None = None,
@@ -222,6 +224,9 @@ class ProjectPipeline:
             ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
                 `static`, `decay` or `half_life_days` switches that off.
             generation: vectors of another generation than the live one, to compare the two.
+            typos: correct words that no row holds, or search as written. None does what `search.typos` says.
+            prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
+                None does what `search.prefix` says.
             facets: metadata columns whose values are counted over all rows that pass the filter.
             facet_limit: number of values that a facet lists, at most 1,000.
             distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
@@ -231,13 +236,14 @@ class ProjectPipeline:
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
-                generation; a ranking, a facet, an order or a page that cannot be.
+                generation; a ranking, a facet, an order or a page that cannot be; no words kept for `typos` or
+                `prefix`.
             StoreError: there are no vectors yet.
         """
         known = [column.name for column in self.searchable.spec.metadata]
         return self._ready().search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank, generation=State(generation),
+            passages=passages, rerank=rerank, typos=typos, prefix=prefix, generation=State(generation),
             ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
             refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip

@@ -29,8 +29,10 @@ from rowvec.cli.options import (
     Order,
     Passages,
     PipelineOption,
+    Prefix,
     Rerank,
     RetryFailed,
+    Typos,
     Where,
 )
 from rowvec.errors import ConfigError
@@ -253,6 +255,8 @@ def search(
     generation: Annotated[
         str, typer.Option("--generation", help="Search the vectors of live, previous or building.")
     ] = "live",
+    typos: Typos = None,
+    prefix: Prefix = None,
     facet: FacetColumns = None,
     facet_limit: FacetLimit = 10,
     distinct: Distinct = None,
@@ -268,8 +272,8 @@ def search(
     run(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
         passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, facets=facet or (),
-        facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, columns=columns,
-        as_json=as_json,
+        facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
+        prefix=prefix, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 

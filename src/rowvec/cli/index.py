@@ -58,11 +58,9 @@ def _spec(kind: str | None, **chosen: Any) -> IndexSpec | None:
     named = {name: value for name, value in chosen.items() if value is not None}
     if kind is None and not named:
         return None
-    if (kind or "hnsw") not in KINDS or named.get("precision", "bit") not in PRECISIONS:
-        raise ConfigError(
-            f"There is no index {kind or 'hnsw'} of {named.get('precision', 'this precision')}.",
-            hint=f"--kind {'|'.join(KINDS)} --precision {'|'.join(PRECISIONS)}",
-        )
+    for option, value, known in (("kind", kind, list(KINDS)), ("precision", chosen["precision"], PRECISIONS)):
+        if value is not None and value not in known:
+            raise ConfigError(f"There is no index of the {option} {value!r}.", hint=f"--{option} {'|'.join(known)}")
     spec = replace(KINDS[kind or "hnsw"], **named)
     if spec.kind == "hnsw" and spec.ef_construction < 2 * spec.m:
         # Said here because pgvector says it late: an invalid index would stay behind.
@@ -93,8 +91,7 @@ def _print(found: Sequence[IndexStatus], *, as_json: bool) -> None:
 
 def _row(index: IndexStatus) -> tuple[Any, ...]:
     bytes_ = None if index.bytes is None else size(index.bytes)
-    held = f"{index.precision}, first {index.dimensions}" if index.dimensions else index.precision
-    return (index.name, index.kind, held, index.valid, bytes_, index.effort, index.recall, index.measured_at)
+    return (index.name, index.kind, index.held, index.valid, bytes_, index.effort, index.recall, index.measured_at)
 
 
 def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> None:

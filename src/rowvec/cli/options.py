@@ -38,6 +38,16 @@ After = Annotated[
 Order = Annotated[
     str | None, typer.Option("--order", help='Without a query: the order of the rows, e.g. "price desc".')
 ]
+Typos = Annotated[
+    bool | None,
+    typer.Option("--typos/--no-typos", help="Correct words that no row holds. Default: as search.typos says."),
+]
+Prefix = Annotated[
+    bool | None,
+    typer.Option(
+        "--prefix/--no-prefix", help="Take the last word as the beginning of one. Default: as search.prefix says."
+    ),
+]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]

@@ -34,6 +34,8 @@ def search(
     rerank: bool | None,
     ranking: Sequence[str],
     generation: str,
+    typos: bool | None,
+    prefix: bool | None,
     facets: Sequence[str],
     facet_limit: int,
     distinct: str | None,
@@ -56,8 +58,11 @@ def search(
         result = pipeline.search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
             passages=passages, rerank=rerank, ranking=changes, generation=state, facets=facets,
-            facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
+            facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
+            prefix=prefix,
         )  # fmt: skip
+        if result.corrected is not None and not as_json:
+            output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")
         _print(pipeline.searchable, result, columns=shown, explain=explain, as_json=as_json)
         if result.next and not as_json and (query is None or offset):
             output.note(f"There are more: --offset {offset + len(result.hits)}" if not after else "There are more.")

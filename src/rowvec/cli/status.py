@@ -265,7 +265,7 @@ def _index(index: IndexStatus | None) -> str:
     if not index.precision:
         return index.kind
     recall = "not measured" if index.recall is None else f"{index.recall:.3f}"
-    return f"{index.kind}, {index.precision}, recall@10 {recall}"
+    return f"{index.kind}, {index.held}, recall@10 {recall}"
 
 
 def _size(found: Status) -> str:

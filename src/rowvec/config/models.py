@@ -303,10 +303,19 @@ class SearchConfig(Section):
     """A date or timestamp column: older rows count less."""
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
     """Age at which a row's score is halved."""
+    typos: bool = False
+    """Correct words of a query that no row holds, by the words of the rows, which are kept for that."""
+    prefix: bool = False
+    """Take the last word of a query as the beginning of a word, for results while somebody types."""
     rerank: RerankConfig | None = None
     """A service or a model that puts the best hits into a better order; its keys are below."""
     card: CardConfig | None = None
     """How the page shows a row; its keys are below."""
+
+    @property
+    def keeps_words(self) -> bool:
+        """The store keeps the words of the rows as they are written."""
+        return self.typos or self.prefix
 
 
 class EvalConfig(Section):

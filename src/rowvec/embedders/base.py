@@ -80,6 +80,16 @@ class OtherQueries(Protocol):
         ...
 
 
+def knows(embedder: Embedder, words: Sequence[str]) -> set[str]:
+    """Those of the words that the model has as one token, so that it saw them often; none where it does not count with
+    its own tokenizer (`exact_tokens`)."""
+    if not words or not getattr(embedder, "exact_tokens", False):
+        return set()
+    # Behind a word, because some tokenizers make other tokens of the beginning of a text.
+    alone, *counts = embedder.count_tokens(["a", *(f"a {word}" for word in words)])
+    return {word for word, count in zip(words, counts, strict=True) if count == alone + 1}
+
+
 @runtime_checkable
 class ReadsTokens(Protocol):
     """An embedder that has its model's own tokenizer at hand."""

@@ -102,6 +102,8 @@ class SentenceTransformersEmbedder:
         vector: Vector = self._encoded(self._model.encode_query, [text], self._query_prompt)[0]
         return vector
 
+    exact_tokens = True
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         window = self.fingerprint.max_tokens
         counts = self._counts(self._passage_prompt, texts)

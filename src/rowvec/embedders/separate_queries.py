@@ -79,6 +79,10 @@ class SeparateQueries:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self.rows.count_tokens(texts)
 
+    @property
+    def exact_tokens(self) -> bool:
+        return bool(getattr(self.rows, "exact_tokens", False))
+
     def embed_query(self, text: str) -> Vector:
         """
         Raises:

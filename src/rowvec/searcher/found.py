@@ -14,6 +14,7 @@ from rowvec.searcher.paging import Bound, Origin
 from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import SearchResult
 from rowvec.searcher.snippets import Asked, passages_of
+from rowvec.searcher.spelling import NONE, Reading
 from rowvec.support.tracing import span
 from rowvec.types import Hit, Key, StoredText
 
@@ -35,6 +36,7 @@ class Found:
     facets: Facets | None = None
     whole: bool = False
     """There are no more hits than these."""
+    query: Reading = NONE
 
     def page(self, hits: Sequence[Hit], limit: int) -> tuple[list[Hit], str | None]:
         """The hits to show, and the cursor of those after them."""
@@ -61,10 +63,9 @@ def with_passages(
     ]  # fmt: skip
 
 
-def finished(
-    found: Found, query: str, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking
-) -> SearchResult:
+def finished(found: Found, limit: int, passages: int, reranker: Reranker | None, ranking: Ranking) -> SearchResult:
     began, hits, done, problem, rerank_ms = time.perf_counter(), found.hits, None, "", 0.0
+    query = found.query.text
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
         with span("rowvec.rerank") as traced:
@@ -78,6 +79,7 @@ def finished(
     search_ms = found.search_ms + 1000 * (time.perf_counter() - began) - rerank_ms
     return SearchResult(
         hits, found.among.exact, found.among.complete, found.embed_ms, search_ms, done, rerank_ms, problem,
+        corrected=found.query.corrected,
         facets=found.facets, total=found.facets.rows if found.facets else None,
         filtered=found.origin is not None and found.origin.where is not None, next=more,
     )  # fmt: skip

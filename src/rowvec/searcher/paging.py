@@ -6,6 +6,7 @@ import base64
 import datetime as dt
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,9 +15,11 @@ from uuid import UUID
 
 from rowvec.errors import SearchError
 from rowvec.filters import Filter, Order, Place, facet_columns, parse_order, place_value, unknown_column
+from rowvec.filters.facets import COUNTED, ValueFacet
 from rowvec.filters.ordering import UNORDERED
 from rowvec.filters.values import clipped
 from rowvec.searcher.candidates import score_of
+from rowvec.stores.base import RowsHandle
 from rowvec.support.keys import key_of
 from rowvec.types import Column, ColumnType, Hit, Key
 
@@ -120,6 +123,13 @@ class Bound:
                 seen.add(value)
                 kept.append(hit)
         return kept
+
+    def values(self, rows: RowsHandle, where: Filter | None) -> float:
+        """The most hits that there can be: one for each value, and one for each row without one."""
+        if self.distinct is None or self.distinct.column.type not in COUNTED:
+            return math.inf
+        found = rows.facets([self.distinct.column], where, most=1).columns[self.distinct.column.name]
+        return found.distinct + found.missing if isinstance(found, ValueFacet) else math.inf
 
     def next_hit(self, origin: Origin, position: int, last: Hit) -> str:
         return Cursor.at(origin, position, last.key, last.score)

@@ -39,6 +39,9 @@ class SearchResult(Tabular):
     rerank_ms: float = 0.0
     rerank_problem: str = ""
     """Why `reranked` is False, as a sentence."""
+    corrected: str | None = None
+    """What was searched for in place of the query, which has words that no row holds; None where nothing was
+    corrected."""
     facets: Facets | None = None
     """Counts over all rows that pass the filter. None where none were asked for."""
     total: int | None = None
@@ -63,6 +66,8 @@ class SearchResult(Tabular):
             "execution_time_ms": round(self.milliseconds, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
+        if self.corrected is not None:
+            found["corrected"] = self.corrected
         if self.reranked is not None:
             found |= {"reranked": self.reranked, "rerank_ms": round(self.rerank_ms, 3)}
         if self.rerank_problem:

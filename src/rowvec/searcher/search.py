@@ -24,6 +24,7 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
 from rowvec.searcher.snippets import Asked as Words
+from rowvec.searcher.spelling import Reading, Speller
 from rowvec.searcher.within import EVERY_ROW, Within, both
 from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec, existing
 from rowvec.support.tracing import span
@@ -46,6 +47,7 @@ class _Live:
     version: str
     embedder: Embedder
     rows: RowsHandle
+    speller: Speller
 
 
 @dataclass(slots=True)
@@ -64,7 +66,7 @@ class _Known:
 class _Query:
     """What is looked for."""
 
-    query: str
+    query: Reading
     mode: Mode
     where: Filter | None
     exact: bool
@@ -81,6 +83,8 @@ class Searcher:
     Args:
         former: the model of a generation that `embedder` did not make.
         reranker: puts the best hits of each query into a better order.
+        typos: corrects words that no row holds, unless a search says otherwise.
+        prefix: takes the last word of a query as the beginning of one, unless a search says otherwise.
     """
 
     store: Store
@@ -89,6 +93,8 @@ class Searcher:
     ranking: Ranking = field(default_factory=Ranking)
     former: Callable[[Ledger], Embedder] | None = None
     reranker: Reranker | None = None
+    typos: bool = False
+    prefix: bool = False
     only: Filter | None = field(default=None, init=False)
     _known: _Known = field(default_factory=_Known, init=False, repr=False)
 
@@ -96,7 +102,10 @@ class Searcher:
     def of(cls, pipeline: Pipeline) -> Searcher:
         """The searcher of a pipeline, checked."""
         former = partial(live_embedder, pipeline)
-        searcher = cls(pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        searcher = cls(
+            pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos, pipeline.prefix,
+        )  # fmt: skip
         searcher.check()
         return searcher
 
@@ -122,7 +131,10 @@ class Searcher:
 
     def _seen(self, live: _Live) -> _Live:
         """What this searcher may see of it."""
-        return live if self.only is None else replace(live, rows=Within(live.rows, self.only))
+        if self.only is None:
+            return live
+        rows = Within(live.rows, self.only)
+        return replace(live, rows=rows, speller=live.speller.within(rows))
 
     def check(self) -> None:
         """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
@@ -136,7 +148,7 @@ class Searcher:
         made, embedder = rows.spec.fingerprint, self.embedder
         if made is not None and made.of_model != embedder.fingerprint:
             embedder = self._former(made, ledger)
-        return _Live(ledger.version, embedder, rows)
+        return _Live(ledger.version, embedder, rows, Speller(rows, embedder))
 
     def _other(self, state: State) -> _Live:
         """A generation that searches do not see unless they ask for it. Looked up each time: it may be swapped or
@@ -211,6 +223,8 @@ class Searcher:
         rerank: bool | None = None,
         refine: Refine = PLAIN,
         generation: State = State.LIVE,
+        typos: bool | None = None,
+        prefix: bool | None = None,
     ) -> SearchResult:
         """The best `limit` rows for `query`; without a query the rows that pass the filter, in `refine.order`.
 
@@ -223,10 +237,14 @@ class Searcher:
             rerank: False leaves the reranker out. None asks it where there is one.
             refine: facets, one hit a value, a page beyond the first.
             generation: another one than that which searches see, to compare the two.
+            typos: correct words that no row holds, or search as written. None does what the pipeline says.
+            prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
+                None does what the pipeline says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
-                reranker; a facet, an order or a page that cannot be; there is no such generation.
+                reranker; a facet, an order or a page that cannot be; `typos` or `prefix` where the words of the rows
+                are not kept; there is no such generation.
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         if query is None:
@@ -236,14 +254,18 @@ class Searcher:
         bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=False)
         bound.check_depth(limit)
         reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
-        asked = _Query(query, mode, where, exact, chosen)
-        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, generation)
+        typos, prefix = self._kept("typos", typos, self.typos), self._kept("prefix", prefix, self.prefix)
+        about = (mode, query, exact, chosen, reranker is not None, refine.distinct, typos, prefix, generation)
 
         def answer(live: _Live) -> Found:
             began, origin = time.perf_counter(), Origin(self.spec.pipeline, live.version, about, self._limited(where))
             if bound.after is not None:
                 bound.after.check(origin)
             facets = _facets(live, bound, where) if bound.facets else None
+            reading = Reading.plain(query)
+            if typos or prefix:
+                reading = live.speller.read(query, typos=typos, prefix=prefix, by_meaning=mode != "keyword")
+            asked = _Query(reading, mode, where, exact, chosen)
             counted = time.perf_counter()
             top = reranker.top if reranker else 0
             vector, embedded, found, hits, whole = self._deep_enough(live, asked, bound, limit, top, explain)
@@ -264,13 +286,14 @@ class Searcher:
                 origin,
                 facets,
                 whole,
+                reading,
             )
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
             found = self._on_one_generation(answer, generation)
-            result = finished(found, query, limit, passages, reranker, chosen)
+            result = finished(found, limit, passages, reranker, chosen)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
         return result
 
@@ -281,14 +304,19 @@ class Searcher:
 
         Rows of a value that a better hit has, and rows that came since the page before, make it look deeper.
         """
-        many, vector, embedded = max(bound.start + limit, top), None, None
+        many, vector, embedded, values = max(bound.start + limit, top), None, None, None
         while True:
             depth = max(DEPTH, many) if asked.mode == "hybrid" or asked.ranking.reorders else many
             vector, made, found = self._candidates(live, asked, vector, depth, many)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
             whole = found.ended and len(found.scores) <= many
-            if whole or not bound.looks_deeper or len(hits) >= bound.first(hits) + limit:
+            full = len(hits) >= bound.first(hits) + limit
+            if bound.distinct is not None and not whole and not full:
+                # Where every value has its hit, the other rows need not be looked at.
+                values = bound.values(live.rows, asked.where) if values is None else values
+                whole = len(hits) >= values
+            if whole or full or not bound.looks_deeper:
                 return vector, embedded, found, hits, whole
             many = depth * DEEPER
 
@@ -365,6 +393,14 @@ class Searcher:
             )
         return None if rerank is False else self.reranker
 
+    def _kept(self, what: str, asked: bool | None, usual: bool) -> bool:
+        if asked and not self.spec.keeps_words:
+            raise SearchError(
+                f"{what} needs the words of the rows, which the pipeline {self.spec.pipeline!r} does not keep.",
+                hint=f"Set search.{what} = true in rowvec.toml, then run `rowvec sync`.",
+            )
+        return usual if asked is None else asked
+
     def similar(
         self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
     ) -> SearchResult:
@@ -394,12 +430,12 @@ class Searcher:
             texts = live.rows.texts([hit.key for hit in hits], vector) if passages else {}
             return Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
 
-        return finished(self._on_one_generation(answer), "", limit, passages, None, self.ranking)
+        return finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
 
 
 def _embedded(live: _Live, asked: _Query) -> Vector:
     with span("rowvec.embed", {"rowvec.texts": 1}):
-        return live.embedder.embed_query(asked.query)
+        return live.embedder.embed_query(asked.query.text)
 
 
 def _by_meaning(live: _Live, asked: _Query, vector: Vector, depth: int) -> Ranked:
@@ -409,7 +445,9 @@ def _by_meaning(live: _Live, asked: _Query, vector: Vector, depth: int) -> Ranke
 
 def _by_words(live: _Live, asked: _Query, depth: int) -> Ranked:
     with span("rowvec.keyword"):
-        return live.rows.keyword(asked.query, depth, asked.where)
+        if asked.query.last is None:
+            return live.rows.keyword(asked.query.words, depth, asked.where)
+        return live.rows.keyword(asked.query.words, depth, asked.where, last=asked.query.last)
 
 
 def _facets(live: _Live, bound: Bound, where: Filter | None) -> Facets:

@@ -6,15 +6,18 @@ has to be added here, or searches with a limit cannot use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rowvec.filters import And, Facets, Filter, Order, Place
-from rowvec.stores.base import RowsHandle, TableSpec
+from rowvec.searcher.spelling import MOST_WORDS_WITHIN
+from rowvec.stores.base import LastWord, RowsHandle, TableSpec
 from rowvec.types import Column, Key, Ranked, StoredText, Vector
 
 EVERY_ROW = And(())
+MOST_COUNTED = 100
+"""Rows that hold a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,22 @@ class Within:
         """Of a sample of all rows, as the weights of words are: it moves scores, and shows no row."""
         return self.rows.typical(vector)
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        return self.rows.keyword(query, limit, both(self.only, where))
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        condition = both(self.only, where)
+        if last is None:
+            return self.rows.keyword(query, limit, condition)
+        return self.rows.keyword(query, limit, condition, last=last)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        """Each word is a search. Of many, those that most of all rows hold are looked for; no count is beyond 100."""
+        held = self.rows.holding(words)
+        most = sorted(held, key=lambda word: (-held[word], word))[:MOST_WORDS_WITHIN]
+        found = {word: len(self.keyword(word, MOST_COUNTED).keys) for word in most}
+        return {word: count for word, count in found.items() if count}
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        """Of all rows: who looks for one asks `holding` before it shows it."""
+        return self.rows.kept_words(known)
 
     def browse(
         self,

@@ -35,6 +35,7 @@ from rowvec.serve.models import (
     QueryText,
     SearchReply,
     StatusReply,
+    Typos,
 )
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
@@ -159,17 +160,18 @@ class Tools:
         offset: Offset = 0,
         after: After = None,
         order: Order = None,
+        typos: Typos = None,
     ) -> SearchReply:
         """Search the rows of one pipeline, with a filter; returns rows with scores, metadata and the passages that
         answer. Without a query: the rows that pass the filter, in an order. Facets count values over all rows that
-        pass the filter. `next` leads to the next page."""
+        pass the filter. `next` leads to the next page. `corrected` says what it searched for in place of typos."""
         service, refine = self._chosen(ctx, pipeline), Refine(facets, facet_limit, distinct, offset, after, order)
         if query is None:
             browsed = service.browse, limit, where, passages, refine
             return _reply(*await self._searched(service, "browse", "", where, *browsed))
         if mode not in service.modes:
             raise ToolError(f"The pipeline {service.name!r} has no keyword index: use the mode semantic.")
-        asked = (query, mode, limit, where, False, passages, None, refine)
+        asked = (query, mode, limit, where, False, passages, None, refine, None, "live", typos)
         return _reply(*await self._searched(service, mode, query, where, service.search, *asked))
 
     async def similar(

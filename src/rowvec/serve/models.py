@@ -35,6 +35,20 @@ Rerank = Annotated[
     bool | None,
     Field(description="False leaves out the pipeline's reranker. True is refused where there is none."),
 ]
+Typos = Annotated[
+    bool | None,
+    Field(
+        description="Correct words that no row holds; false searches as written. By default what the pipeline says."
+        " True is refused where the words of the rows are not kept."
+    ),
+]
+Prefix = Annotated[
+    bool | None,
+    Field(
+        description="Take the last word as the beginning of one, as while somebody types; a blank behind it ends it. By"
+        " default what the pipeline says. True is refused where the words of the rows are not kept."
+    ),
+]
 WhichGeneration = Annotated[
     Literal["live", "previous", "building"],
     Field(description="Vectors of another generation than the live one, to compare the two."),
@@ -124,8 +138,16 @@ class SearchRequest(PageRequest):
     query: QueryText
     explain: Explain = False
     rerank: Rerank = None
+    typos: Typos = None
+    prefix: Prefix = None
     distinct: Distinct = None
-    ranking: RankingChanges | None = None
+    ranking: RankingChanges | None = Field(
+        None,
+        description="Other values for keys of [search] in rowvec.toml, for this search: `fusion`, `semantic_weight`,"
+        " `static`, `static_weight`, `decay`, `half_life_days`. What is left out stays as it is there; null switches"
+        " `static`, `decay` and `half_life_days` off.",
+        examples=[{"semantic_weight": 0.8}],
+    )
     generation: WhichGeneration = "live"
 
     @property
@@ -233,6 +255,11 @@ class SearchReply(BaseModel):
         None,
         description="The reranker put the best hits into order; false where it gave no usable answer in time, and the"
         " order is that of the search alone. Left out where it was not asked.",
+    )
+    corrected: str | None = Field(
+        None,
+        description="What was searched for in place of the query, which has words that no row holds. Left out where"
+        " nothing was corrected.",
     )
     rerank_ms: float | None = Field(None, description="Waiting for the reranker. Left out where it was not asked.")
     rerank_problem: str | None = Field(None, description="Why `reranked` is false.")

@@ -68,6 +68,10 @@ class CachedQueries:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._embedder.count_tokens(texts)
 
+    @property
+    def exact_tokens(self) -> bool:
+        return bool(getattr(self._embedder, "exact_tokens", False))
+
     def text_of(self, tokens: Sequence[int]) -> str:
         """See `rowvec.embedders.base.ReadsTokens`."""
         if not isinstance(self._embedder, ReadsTokens):

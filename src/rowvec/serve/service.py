@@ -70,7 +70,10 @@ class Service:
             return CachedQueries(live_embedder(pipeline, ledger), cached_queries)
 
         embedder = CachedQueries(pipeline.embedder, cached_queries, pipeline.searching)
-        self._searcher = Searcher(pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker)
+        self._searcher = Searcher(
+            pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos, pipeline.prefix,
+        )  # fmt: skip
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
         self._warm = False
@@ -166,6 +169,8 @@ class Service:
         refine: Refine = PLAIN,
         ranking: Mapping[str, Any] | None = None,
         generation: str = "live",
+        typos: bool | None = None,
+        prefix: bool | None = None,
     ) -> SearchResult:
         """
         Args:
@@ -174,6 +179,8 @@ class Service:
             refine: facets, one hit a value, a page beyond the first.
             ranking: changes of the pipeline's ranking, as `Ranking.changed` takes them.
             generation: live, previous or building.
+            typos: correct words that no row holds, or search as written; None does what the pipeline says.
+            prefix: take the last word as the beginning of one; None does what the pipeline says.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
@@ -183,7 +190,7 @@ class Service:
         where = self._filter(conditions)
         return self._searcher.search(
             query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
-            refine=refine, ranking=self.ranking(ranking), generation=State(generation),
+            refine=refine, ranking=self.ranking(ranking), generation=State(generation), typos=typos, prefix=prefix,
         )  # fmt: skip
 
     def browse(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rowvec.errors import DeletionGuard, StoreError
 from rowvec.filters import Facets, Filter, Order, Place
@@ -85,11 +85,23 @@ class TableSpec:
     queries and changed rows can still be embedded when the config says something else."""
     keeps_texts: bool = True
     """The text of each row is kept too, so that a search can show where it answers."""
+    keeps_words: bool = False
+    """The words of the rows are kept as they are written too, so that a search can correct typos and complete words.
+    They belong to the keyword index: without a language none are kept."""
 
     @property
     def has_passages(self) -> bool:
         """A row may have passages, with a vector each, beside its own."""
         return self.fingerprint is not None and self.fingerprint.passages != ""
+
+
+class LastWord(NamedTuple):
+    """The last word of a query that may not be typed to its end: one more word of the query, in many forms."""
+
+    beginning: str
+    """In lower case, without diacritics."""
+    forms: tuple[str, ...] = ()
+    """Words that it may become, as they are written. Their stems need not begin so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,8 +328,26 @@ class RowsHandle(Protocol):
         it once, from different texts. None without rows."""
         ...
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too."""
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        """Keys by falling BM25 score of their text. Words that no row holds match nothing; an empty query too.
+
+        Args:
+            last: counts as one more word of the query, which a row holds that has a word that begins so.
+        """
+        ...
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        """How many rows hold each of these words, in any form of it, as `keyword` finds them; words that no row holds
+        are left out. Replaced and deleted rows may be counted where there are others."""
+        ...
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        """The words of the rows as they are written (`rowvec.words.written`), in numbered parts, with blanks between
+        the words; None where they are not kept. A part does not change. Words of rows that are gone may be there.
+
+        Args:
+            known: parts that are left out.
+        """
         ...
 
     def browse(

@@ -63,6 +63,11 @@ class IndexStatus:
         """It holds too little of a vector to choose hits by: more rows than those are compared by their vectors."""
         return self.precision == "bit" or self.dimensions is not None
 
+    @property
+    def held(self) -> str:
+        """What it holds of a vector, for people."""
+        return f"{self.precision}, first {self.dimensions}" if self.dimensions else self.precision
+
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: None if value == "" else value for name, value in values.items()}

@@ -22,6 +22,10 @@ OLDER_WORDS = (
     "of an older format or another language",
     "The next `rowvec sync` makes the keyword index again; it embeds nothing for that.",
 )
+NO_KEPT_WORDS = (
+    "not kept yet: searches do not correct typos",
+    "The next `rowvec sync` reads every row once to keep its words; it embeds nothing for that.",
+)
 
 
 @dataclass(frozen=True, slots=True)

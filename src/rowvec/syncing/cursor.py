@@ -242,6 +242,6 @@ def _settings(pipeline: Pipeline) -> str:
     fingerprint = spec.fingerprint.identity() if spec.fingerprint else None
     # Other rendering rules are told by the ledger.
     text = settings_and_rendering(spec.recipe)[0]
-    words = None if spec.language is None else (spec.language, FORMAT)
+    words = None if spec.language is None else (spec.language, FORMAT, *([True] if spec.keeps_words else []))
     parts = (source.identity, source.cursor, spec.key, spec.key_type, spec.metadata, text, fingerprint, words)
     return hashlib.blake2b(repr((*parts, pipeline.keep_missing)).encode(), digest_size=16).hexdigest()

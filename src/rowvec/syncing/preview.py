@@ -15,7 +15,7 @@ from rowvec.generations.kept_settings import column_changes
 from rowvec.generations.lifecycle import Course, course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
-from rowvec.stores.base import GenerationHandle
+from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
 from rowvec.syncing.divided import divided
@@ -37,7 +37,8 @@ class Preview:
     """Which rows are compared, and why those; empty where the source has no cursor."""
     incremental: bool = False
     generation: str = ""
-    """What becomes of generations, in sentences; empty where the sync fills the live one, as nearly always."""
+    """What becomes of generations, and of what is kept beside their vectors, in sentences; empty where the sync fills
+    the live one, as nearly always."""
     columns: list[str] = field(default_factory=list)
     """What is of another type than at the last sync, new, or gone, in sentences."""
     rows: int = 0
@@ -110,9 +111,8 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
     spent = pipeline.store.totals().rerank_cost if generation is not None else 0.0
-    result = Preview(
-        reading.comparison, reading.incremental, chosen.note or "", refusal=refusal, rerank_cost=spent
-    )  # fmt: skip
+    note = " ".join(filter(None, (chosen.note, _words_to_keep(pipeline.spec, generation))))
+    result = Preview(reading.comparison, reading.incremental, note, refusal=refusal, rerank_cost=spent)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
     seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
@@ -137,6 +137,15 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
             _add_missing(result, pipeline, generation, gone, options.selection, stop)
         result.deletion_guard = too_many(result.kinds[Kind.DELETE], present)
     return result
+
+
+def _words_to_keep(spec: TableSpec, generation: GenerationHandle | None) -> str:
+    if generation is None or not spec.keeps_words or spec.language is None or generation.kept_words() is not None:
+        return ""
+    return (
+        "The words of the rows are not kept yet, by which searches correct typos. The sync passes every row once to"
+        " keep them, and embeds nothing for that."
+    )
 
 
 def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:

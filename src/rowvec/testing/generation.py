@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, TableSpec, over_half
+from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, LastWord, TableSpec, over_half
 from rowvec.stores.typical import Typical
 from rowvec.testing.audit import MemoryAuditor
 from rowvec.testing.ranking import bm25, ranked, similarity
@@ -45,6 +45,7 @@ from rowvec.types import (
     Written,
 )
 from rowvec.words import analyzer
+from rowvec.words.written import NewWords
 
 
 @dataclass(slots=True)
@@ -79,6 +80,8 @@ class Made:
     refusal: Refusal | None = None
     since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
     undone: bool = False
+    kept_words: list[str] | None = None
+    """Parts, each some words with blanks between them; None where they are not kept."""
 
     @property
     def fingerprint(self) -> Fingerprint | None:
@@ -89,6 +92,15 @@ class Made:
         for record in self.records.values() if spec.keeps_texts else ():
             if not record.kept:
                 record.document = record.document._replace(row_hash=b"")
+
+    def bring_words(self, spec: TableSpec) -> None:
+        """The same for the words of rows as they are written."""
+        wanted = spec.keeps_words and spec.language is not None
+        if wanted == (self.kept_words is not None):
+            return
+        self.kept_words = [] if wanted else None
+        for record in self.records.values() if wanted else ():
+            record.document = record.document._replace(row_hash=b"")
 
     def listed(self, state: State, lost: int) -> Generation:
         size = sum(record.vector.nbytes for record in self.records.values())
@@ -226,6 +238,7 @@ class MemoryGeneration:
                 record.kept |= self._made.spec.keeps_texts
                 self._list(document)
                 failures.pop(document.key, None)
+        self._keep_words([each.text for each in (*(entry.document for entry in batch.entries), *batch.updates)])
         for key in batch.deletes:
             records.pop(key, None)
             failures.pop(key, None)
@@ -236,6 +249,12 @@ class MemoryGeneration:
         self._store.tables.positions.update(batch.positions)
         self._made.offsets.update(batch.offsets)
         return conflicts
+
+    def _keep_words(self, texts: Sequence[str]) -> None:
+        kept = self._made.kept_words
+        if kept is not None and texts:
+            words = NewWords(" ".join(kept).split()).of(texts)
+            kept += [" ".join(words)] if words else []
 
     def _list(self, document: Document) -> None:
         self._made.unfit.pop(document.key, None)
@@ -373,14 +392,33 @@ class MemoryGeneration:
             ScoredPassage(each.start, each.end, score) for each, score in zip(record.passages, scores, strict=True)
         )
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         if self._made.spec.language is None:
             raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
         words = analyzer(self._made.spec.language)
         texts = {key: words.terms(record.document.text) for key, record in self._made.records.items()}
-        scores = bm25(texts, words.query(query))
+        asked = words.query(query)
+        if last is not None:
+            others = {term for form in last.forms for term in words.query(form)}
+            for key, terms in texts.items():
+                texts[key] = [*terms, *("" for term in terms if term.startswith(last.beginning) or term in others)]
+            asked[""] = 1.0
+        scores = bm25(texts, asked)
         kept = set(self._matching(where, list(texts)))
         return ranked({key: score for key, score in scores.items() if key in kept}, limit)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        if self._made.spec.language is None:
+            return {}
+        its = analyzer(self._made.spec.language)
+        with self._store.tables.guard:
+            texts = [set(its.terms(record.document.text)) for record in self._made.records.values()]
+        found = {word: [sum(term in each for each in texts) for term in its.query(word)] for word in words}
+        return {word: max(counts) for word, counts in found.items() if any(counts)}
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        kept = self._made.kept_words
+        return None if kept is None else {part: words for part, words in enumerate(kept) if part not in known}
 
     def _matching(self, where: Filter | None, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys that have a row which passes the filter."""

@@ -109,6 +109,7 @@ class MemoryStore:
             case Action.BEGIN_BUILDING:
                 known[State.BUILDING] = Made(spec)
         known[action.fills].bring_texts(spec)
+        known[action.fills].bring_words(spec)
         self._prepared[spec.fingerprint] = known[action.fills]
         return self.handle(self, known[action.fills], spec)
 

@@ -32,6 +32,8 @@ _UNSPACED = (
     ("japanese", re.compile("[\u3040-\u30ff]")), ("korean", re.compile("[\uac00-\ud7af]")),
     ("chinese", re.compile("[\u4e00-\u9fff]")), ("thai", re.compile("[\u0e00-\u0e7f]")),
 )  # fmt: skip
+_ALPHABETS = frozenset(("latin", "greek", "cyrillic", "armenian"))
+"""Scripts whose words are letters only, without marks."""
 _UNSPACED_NAMES = frozenset(language for language, _ in _UNSPACED)
 _LIKELY = 1 / 5
 """Of the evidence for the best language, from which on another one may be there too."""
@@ -56,8 +58,9 @@ class Reading(NamedTuple):
 
 def read(texts: Iterable[str]) -> Reading:
     """The languages of some texts. A word such as "com" that stands in every row counts little more than once."""
-    split = [_by_script(_WORD.findall(text.lower())) for text in texts]
+    split = [_telling(_by_script(_WORD.findall(text.lower()))) for text in texts]
     shares: Counter[str] = Counter()
+    silent = 0
     for script in {script for each in split for script in each}:
         its = [each[script] for each in split if script in each]
         likely = _likely(Counter(word for words in its for word in words), script)
@@ -67,9 +70,12 @@ def read(texts: Iterable[str]) -> Reading:
         untold, total = told.pop("", 0), told.total()
         if not total and script in _OF_SCRIPT:
             told[_OF_SCRIPT[script]] = untold
+        elif not total:
+            # Texts of codes alone: beside many of them, a few words of another script are not the language of all.
+            silent += sum(len(each[script]) for each in split if each.keys() == {script})
         for language, count in told.items():
             shares[language] += count + round(untold * count / max(total, 1)) * bool(total)
-    total = shares.total()
+    total = shares.total() + silent
     return Reading({language: count / total for language, count in shares.most_common()} if total else {})
 
 
@@ -132,6 +138,17 @@ def _by_script(words: Iterable[str]) -> dict[str, list[str]]:
     for word in words:
         found.setdefault(script_of(word) or _unspaced(word), []).append(word)
     return found
+
+
+def _telling(words: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Without symbols: letters of several scripts in one word (μm, kΩ), and a letter alone (Ω, Å) where its text has no
+    longer word of the script. No Latin letter that stands alone tells a language."""
+    found = dict(words)
+    for script in _ALPHABETS & words.keys():
+        its = [word for word in words[script] if all(script_of(letter) == script for letter in word)]
+        longer = [word for word in its if len(word) > 1]
+        found[script] = longer if script == "latin" or not longer else its
+    return {script: its for script, its in found.items() if its}
 
 
 def _unspaced(word: str) -> str:

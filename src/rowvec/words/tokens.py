@@ -34,6 +34,7 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
+_UNSPACED_SIGN = re.compile(f"[{_UNSPACED}]")
 _LETTER = rf"[^\W_{_UNSPACED}]"
 _NUMBER = rf"(?>(?<!{_LETTER})v?\d++(?>(?:[.,']\d++)+)[^\W_{_UNSPACED}]*+)"
 _SIGNED = rf"(?>(?<!{_LETTER})(?:[cg]\+\+|[cfj]\#))"
@@ -77,6 +78,11 @@ def spaced(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(lambda found: " " * len(found.group()), text)
     return text.translate(_BREAKS)
+
+
+def unspaced(word: str) -> bool:
+    """It has signs of a script without blanks between words."""
+    return _UNSPACED_SIGN.search(word) is not None
 
 
 def pieces(text: str) -> Iterator[tuple[str, int]]:

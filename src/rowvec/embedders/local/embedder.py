@@ -191,6 +191,8 @@ class LocalEmbedder:
         vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]), precision)[0]
         return vector
 
+    exact_tokens = True
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [sum(map(len, text.windows)) for text in self._tokenize(self._passage_prompt, texts)]
 

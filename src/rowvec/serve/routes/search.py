@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from fastapi import APIRouter, Depends, Query
 from fastapi import Path as PathParameter
@@ -23,11 +23,13 @@ from rowvec.serve.models import (
     Limit,
     Offset,
     Passages,
+    Prefix,
     QueryText,
     Rerank,
     SearchMode,
     SearchReply,
     SearchRequest,
+    Typos,
 )
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import search_reply
@@ -112,10 +114,13 @@ def search_routes(pick: Pick) -> APIRouter:
         distinct: Annotated[Distinct, Query()] = None,
         offset: Annotated[Offset, Query()] = 0,
         after: Annotated[After, Query()] = None,
+        typos: Annotated[Typos, Query()] = None,
+        prefix: Annotated[Prefix, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
         refine = Refine(facets, facet_limit, distinct, offset, after)
-        return await _search(request, service, query, mode, limit, where, explain, passages, rerank, refine)
+        asked = _Asked(query, mode, limit, where, explain, passages, rerank, refine, None, "live", typos, prefix)
+        return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
     async def similar(
@@ -134,29 +139,32 @@ def search_routes(pick: Pick) -> APIRouter:
     return router
 
 
+class _Asked(NamedTuple):
+    """What a request asks, in the order in which `Service.search` takes it."""
+
+    query: str
+    mode: Mode
+    limit: int
+    conditions: dict[str, Any] | str | None
+    explain: bool
+    passages: int
+    rerank: bool | None
+    refine: Refine
+    ranking: dict[str, Any] | None
+    generation: str
+    typos: bool | None
+    prefix: bool | None
+
+
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
-    return await _search(
-        request, service, body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank,
-        body.refine, body.changes, body.generation,
+    asked = _Asked(
+        body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.refine,
+        body.changes, body.generation, body.typos, body.prefix,
     )  # fmt: skip
+    return await _search(request, service, asked)
 
 
-async def _search(
-    request: Request,
-    service: Service,
-    query: str,
-    mode: Mode,
-    limit: int,
-    conditions: dict[str, Any] | str | None,
-    explain: bool,
-    passages: int,
-    rerank: bool | None,
-    refine: Refine,
-    ranking: dict[str, Any] | None = None,
-    generation: str = "live",
-) -> Response:
+async def _search(request: Request, service: Service, asked: _Asked) -> Response:
     context = context_of(request)
-    result = await context.threads.run(
-        service.search, query, mode, limit, conditions, explain, passages, rerank, refine, ranking, generation
-    )
-    return search_reply(result, context.searched(service, mode, query, conditions, result))
+    result = await context.threads.run(service.search, *asked)
+    return search_reply(result, context.searched(service, asked.mode, asked.query, asked.conditions, result))

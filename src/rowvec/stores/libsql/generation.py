@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
-from rowvec.stores.libsql import books, guarding, migrations, passages, search, write
+from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
-from rowvec.stores.libsql.database import Database, Values
+from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
@@ -74,6 +74,7 @@ class LibsqlGeneration:
         self.spec, self._asked = spec, asked
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
+        self._words = words.KeptWords(database, tables, spec)
         self._typical = Typical(metric, self._sample)
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
@@ -148,6 +149,7 @@ class LibsqlGeneration:
             *entries,
             *write.others(self.tables, self.spec, batch, listed=self._may_list_unfit(batch)),
             *passages.statements(self.tables, self.spec, batch),
+            *self._words.statements(batch),
             *books.saving_progress(self.tables, batch),
         ]
         if not statements:
@@ -164,6 +166,7 @@ class LibsqlGeneration:
                     guarding.explain(self._database, self.tables, error, self._location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
+        self._words.confirm()
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
 
     def _may_list_unfit(self, batch: WriteBatch) -> bool:
@@ -274,8 +277,14 @@ class LibsqlGeneration:
                   where embedding is not null group by text_hash order by text_hash limit ?"""
         return [np.frombuffer(vector, "<f4") for (vector,) in self._database.query(sql, (most,))]
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
-        return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where))
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
+        return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where), last)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        return search.holding(self._database, self.tables, self.spec, words)
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        return self._words.parts(known)
 
     def _filter(self, where: Filter | None) -> Filter | None:
         return None if where is None else stored_filter(where, self._asked, self.spec)
@@ -327,6 +336,10 @@ class LibsqlGeneration:
     ) -> dict[Key, StoredText]:
         condition = self._condition(where)
         return passages.texts(self._database, self.tables, self.spec, self._metric, keys, vector, condition)
+
+    def tidied(self) -> list[Statement]:
+        """The statements that make few what many writes have left behind."""
+        return self._words.tidied()
 
     def auditor(self) -> LibsqlAuditor:
         return LibsqlAuditor(self._database, self.tables, self.index, self.spec)

@@ -25,7 +25,7 @@ from rowvec.stores.generation_policy import (
     filled,
     standing,
 )
-from rowvec.stores.libsql import books, index, migrations, retyping, schema, views
+from rowvec.stores.libsql import books, index, migrations, retyping, schema, views, words
 from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
 from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
@@ -222,9 +222,9 @@ class Generations:
         return tables, [*removed, *missing, *beside, *schema.creation(tables, spec), *shown, self._save(wanted)]
 
     def _beside(self, tables: Tables, spec: TableSpec) -> list[Statement]:
-        """Empty where the tables of texts and passages are as they should be."""
-        names = [tables.plain(what) for what in ("kept_texts", "passages")]
-        found = self._database.query("select name from sqlite_master where name in (?, ?)", tuple(names))
+        """Empty where the tables of texts, words and passages are as they should be."""
+        names = tuple(tables.plain(what) for what in ("kept_texts", "kept_words", "passages"))
+        found = self._database.query("select name from sqlite_master where name in (?, ?, ?)", names)
         return schema.lost(tables, spec, {name for (name,) in found})
 
     def _number(self, known: dict[State, Generation], state: State, *, adopts: bool) -> int:
@@ -282,6 +282,13 @@ class Generations:
         """The live keyword index is of another format or language than a sync would make."""
         live = self.read().get(State.LIVE)
         return live is not None and _words(live.language) != _words(_language(spec))
+
+    def lacks_words(self, spec: TableSpec) -> bool:
+        """Words are to be kept as they are written, and the live generation has no table of them."""
+        if not schema.keeps_words(spec):
+            return False
+        live = self.live()
+        return bool(schema.columns_of(self._database, live.name)) and not words.kept(self._database, live)
 
     def _wanted(self, spec: TableSpec, old: Generation | None, state: State, number: int) -> Generation:
         named = Tables(self._target, WORDS[state], number)

@@ -89,6 +89,10 @@ class Tables:
         return self.named("keywords")
 
     @property
+    def kept_words(self) -> str:
+        return self.named("kept_words")
+
+    @property
     def kept_texts(self) -> str:
         return self.named("kept_texts")
 
@@ -140,10 +144,16 @@ def creation(tables: Tables, spec: TableSpec) -> list[Statement]:
             f"""create trigger if not exists {tables.named("forget")} after delete on {tables.vectors}
                 begin delete from {tables.keywords} where rowid = old.rowid; end""",
         ]
+    if keeps_words(spec):
+        made.append(f"create table if not exists {tables.kept_words} (part integer primary key, words text not null)")
     made += text_table(tables) if spec.keeps_texts else _without_texts(tables)
     if spec.has_passages:
         made += _passage_tables(tables, spec)
     return [Statement(sql) for sql in made]
+
+
+def keeps_words(spec: TableSpec) -> bool:
+    return spec.keeps_words and spec.language is not None
 
 
 def text_table(tables: Tables) -> list[str]:
@@ -186,6 +196,11 @@ def lost(tables: Tables, spec: TableSpec, there: Collection[str]) -> list[Statem
         made.append(Statement(f"update {tables.vectors} set row_hash = zeroblob(16)"))
     if not spec.keeps_texts and tables.plain("kept_texts") in there:
         made += [Statement(sql) for sql in _without_texts(tables)]
+    if keeps_words(spec) and tables.plain("kept_words") not in there:
+        made.append(Statement(f"update {tables.vectors} set row_hash = zeroblob(16)"))
+    if not keeps_words(spec) and tables.plain("kept_words") in there:
+        # Words that are written from now on would be missing from it.
+        made.append(Statement(f"drop table {tables.kept_words}"))
     if spec.has_passages and tables.plain("passages") not in there:
         # Nobody knows which of the rows had passages.
         made.append(Statement(f"update {tables.vectors} set text_hash = zeroblob(16)"))
@@ -216,7 +231,10 @@ def failure_table(name: str, spec: TableSpec) -> str:
 
 def removal(tables: Tables) -> list[Statement]:
     """Indexes and triggers go with their table."""
-    beside = (tables.kept_texts, tables.passages, tables.keywords, tables.failures, tables.named("distinct"))
+    beside = (
+        tables.kept_texts, tables.kept_words, tables.passages, tables.keywords, tables.failures,
+        tables.named("distinct"),
+    )  # fmt: skip
     kept = ("rowvec_offsets", "rowvec_unfit", "rowvec_deletions", "rowvec_refusals")
     forgotten = [Statement(f"delete from {table} where target = ?", (tables.owner,)) for table in kept]
     return [*forgotten, *(Statement(f"drop table if exists {name}") for name in (tables.vectors, *beside))]

@@ -8,17 +8,19 @@ import numpy as np
 
 from rowvec.errors import SearchError
 from rowvec.filters import Filter
-from rowvec.stores.base import TableSpec
+from rowvec.stores.base import LastWord, TableSpec
 from rowvec.stores.filter_sql import SQLITE, Sql, compile_filter
 from rowvec.stores.libsql.database import Database, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted
-from rowvec.stores.libsql.write import marks, vector_in
+from rowvec.stores.libsql.write import chunks, marks, vector_in
 from rowvec.support.keys import key_of
 from rowvec.types import Key, Ranked, Vector
-from rowvec.words import analyzer
+from rowvec.words import PLAIN, analyzer
 
 METRICS = ("cosine", "l2", "ip")
+_WORDS = 100
+"""That are counted in one statement."""
 
 
 def scan(
@@ -109,7 +111,13 @@ def scores(values: Sequence[float], metric: str, vector: Vector) -> list[float]:
 
 
 def keyword(
-    database: Database, tables: Tables, spec: TableSpec, query: str, limit: int, where: Filter | None
+    database: Database,
+    tables: Tables,
+    spec: TableSpec,
+    query: str,
+    limit: int,
+    where: Filter | None,
+    last: LastWord | None = None,
 ) -> Ranked:
     """Rows that hold any of the words, by FTS5's BM25 (k1 = 1.2, b = 0.75), which is negative there: less is better.
 
@@ -124,6 +132,8 @@ def keyword(
     for term, weight in analyzer(spec.language).query(query).items():
         # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.
         by_weight.setdefault(weight, []).append(f'"{term}"')
+    if last is not None:
+        by_weight.setdefault(1.0, []).extend(_begun(last, spec.language))
     if not by_weight:
         return Ranked([], [], exact=True, complete=True)
     key, words = f"t.{quoted(spec.key)}", tables.keywords
@@ -137,3 +147,24 @@ def keyword(
     )
     keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)
+
+
+def _begun(last: LastWord, language: str) -> list[str]:
+    """Words that begin so, and stems that do not, of which a form of the word is made."""
+    others = {term for form in last.forms for term in analyzer(language).query(form)}
+    beginning = last.beginning.replace('"', '""')
+    return [f'"{beginning}"*', *(f'"{term}"' for term in others if not term.startswith(last.beginning))]
+
+
+def holding(database: Database, tables: Tables, spec: TableSpec, words: Sequence[str]) -> dict[str, int]:
+    """How many rows hold each word; those that none holds are left out."""
+    asked = {word: " OR ".join(f'"{term}"' for term in analyzer(spec.language or PLAIN).query(word)) for word in words}
+    known = {word: terms for word, terms in asked.items() if terms}
+    if spec.language is None or not known:
+        return {}
+    found: dict[str, int] = {}
+    for part in chunks(list(known), _WORDS):
+        each = f"select ?, (select count(*) from {tables.keywords} where {tables.keywords} match ?)"
+        values = tuple(value for word in part for value in (word, known[word]))
+        found |= dict(database.query(" union all ".join([each] * len(part)), values))
+    return {word: count for word, count in found.items() if count}

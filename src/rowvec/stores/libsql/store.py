@@ -18,7 +18,7 @@ from rowvec.stores.libsql.index import possible
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
-from rowvec.stores.migrations import OLDER_WORDS
+from rowvec.stores.migrations import NO_KEPT_WORDS, OLDER_WORDS
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
 
@@ -84,6 +84,7 @@ class LibsqlStore:
         if done.tables != live.tables and live.index.status() and not done.index.status():
             # Before the swap: searches must not become slow by it.
             done.index.build()
+        self._settle(done.tidied, done.tables)
         self._settle(lambda: facet_index.wanted(self._database, done.tables, spec))
         self._settle(lambda: self._generations.completion(spec), self._prepared.get(spec.fingerprint, done.tables))
         self._prepared.clear()
@@ -154,6 +155,8 @@ class LibsqlStore:
                 if self._generations.has_other_words(spec):
                     made, fix = OLDER_WORDS
                 checks.append(Check("keywords", True, made, fix))
+                if self._generations.lacks_words(spec):
+                    checks.append(Check("words for typos", True, *NO_KEPT_WORDS))
         return checks
 
     def apply(self, spec: TableSpec) -> list[str]:

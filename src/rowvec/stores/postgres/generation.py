@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from psycopg import sql
 
 from rowvec.errors import SearchError
 from rowvec.filters import Facets, Filter, Order, Place, compares
-from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, count_facets, page
 from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
@@ -174,6 +174,7 @@ class PostgresGeneration:
         writer = self._writer
 
         def work(connection: Connection) -> int:
+            new_words: list[str] = []
             with connection.transaction():
                 self._fence.hold(connection, self._location)
                 if batch.guard is not None:
@@ -191,6 +192,9 @@ class PostgresGeneration:
                     texts = [entry.document for entry in written] + self._without_words(connection, batch.updates)
                     self.words.upsert(connection, [each.key for each in texts], [each.text for each in texts])
                     self.words.delete(connection, batch.deletes)
+                    if self.spec.keeps_words:
+                        seen = [*(entry.document for entry in written), *batch.updates]
+                        new_words = self.words.kept_words.add(connection, [each.text for each in seen])
                 if not self.names.column:
                     # A table of the user's own holds its columns, not copies of them.
                     self._books.write_unfit(connection, self._written(batch, written, updated), batch.deletes)
@@ -199,6 +203,8 @@ class PostgresGeneration:
                 self._books.save_progress(connection, batch.positions, batch.offsets)
                 reached(Step.DELETE_BEFORE_COMMIT if batch.deletes else Step.WRITE_BEFORE_COMMIT)
             reached(Step.DELETE_AFTER_COMMIT if batch.deletes else Step.WRITE_AFTER_COMMIT)
+            if self.words is not None:
+                self.words.kept_words.confirm(new_words)
             return len(batch.entries) - len(written)
 
         return self._write(work)
@@ -323,7 +329,7 @@ class PostgresGeneration:
         text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
         return Condition(sql.SQL(text), values)
 
-    def keyword(self, query: str, limit: int, where: Filter | None = None) -> Ranked:
+    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         if self.words is None:
             raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
         condition = None if where is None else self._condition(where)
@@ -331,11 +337,25 @@ class PostgresGeneration:
 
         def look(connection: Connection) -> list[tuple[Key, float]]:
             if condition is None:
-                return words.search(connection, query, limit)
-            return words.search(connection, query, limit, condition.sql, condition.values)
+                return words.search(connection, query, limit, last=last)
+            return words.search(connection, query, limit, condition.sql, condition.values, last)
 
         hits = self._read(look)
         return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
+
+    def holding(self, words: Sequence[str]) -> dict[str, int]:
+        index = self.words
+        return {} if index is None else self._read(lambda c: index.holding(c, words))
+
+    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
+        index = self.words
+
+        def look(connection: Connection) -> dict[int, str] | None:
+            if index is None or not index.kept_words.exists(connection):
+                return None
+            return index.kept_words.parts(connection, known)
+
+        return self._read(look)
 
     def browse(
         self,

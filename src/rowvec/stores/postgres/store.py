@@ -144,6 +144,8 @@ class PostgresStore:
         words = done.words
         if words is not None and self._write(words.needs_rebuild):
             self._write(words.rebuild)
+        if words is not None and spec.keeps_words:
+            self._write(words.kept_words.tidy)
         if names != self._live:
             self._write(lambda c: followers.copy_indexes(c, self._live, names))
         # First: by the statistics it is known which texts an index should leave out.
@@ -176,7 +178,7 @@ class PostgresStore:
             lines = first + limits.checks(connection)
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             words = None if spec.language is None else keywords(self._live, spec)
-            lines += [checks.extension(version), *checks.kept(connection, words)]
+            lines += [checks.extension(version), *checks.kept(connection, words, spec)]
             return [*lines, self._generations.check(connection, spec)]
 
         return self._write(look)

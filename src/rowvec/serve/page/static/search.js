@@ -38,6 +38,7 @@ function address(changes = {}) {
   } else {
     set("query", query.value.trim());
     set("mode", mode() !== pipeline.modes.at(-1) && mode());
+    set("typos", changes.typos);
   }
   const chosen = filters.read();
   set("filters", typeof chosen === "object" ? JSON.stringify(chosen) : chosen);
@@ -153,7 +154,7 @@ async function browse(signal, after) {
 }
 
 async function search(signal, after) {
-  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(after && { after }) };
+  const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(asWritten() && { typos: false }), ...(after && { after }) };
   return { reply: await post(`search/${mode()}`, body, signal), title: query.value.trim(), again: search };
 }
 
@@ -254,11 +255,20 @@ async function countValues() {
   }
 }
 
+// Only where the address says so: a new search corrects typos again.
+const asWritten = () => new URLSearchParams(location.search).get("typos") === "no";
+
+function correction(reply) {
+  if (!reply.corrected) return [];
+  const link = make("a", { href: address({ typos: "no" }) }, `Search for “${query.value.trim()}” as written`);
+  return [make("span", { className: "corrected" }, "Searched for ", make("strong", {}, reply.corrected), ". ", link, ". ")];
+}
+
 function describe(reply, heading) {
   const count = reply.results.length;
   if (!count) {
     const advice = filters.read() !== undefined ? "Loosen a filter, or say it in other words." : "Say it in other words.";
-    summary.replaceChildren(make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
+    summary.replaceChildren(...correction(reply), make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
     return;
   }
   const scored = reply.results[0].score !== null;
@@ -269,7 +279,7 @@ function describe(reply, heading) {
     scored ? (reply.exact ? "every row compared" : "from the index") : "by key",
     ...(reply.complete ? [] : ["there may be more matching rows"]),
   ];
-  summary.replaceChildren(...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
+  summary.replaceChildren(...correction(reply), ...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
 }
 
 // An address that is there already is not put there again.

@@ -124,6 +124,7 @@ class InPlaceGenerations(Generations):
         self._check_rights(connection, target, spec)
         target = self._begin(connection, self._chosen(connection, spec), spec)
         self._fill_words(connection, target, spec)
+        self._keep_words(connection, target, spec)
         self._make_beside(connection, target, spec)
         return target
 

@@ -131,7 +131,10 @@ class Generations:
         """Bytes of the tables that are this generation's own."""
         words = KeywordIndex((names.schema, names.table), "", "text", "simple", family=names.family)
         own = [] if names.column else [names.sql]
-        tables = [each.as_string(connection) for each in [*own, *words.tables, *Beside(names, spec).tables]]
+        tables = [
+            each.as_string(connection)
+            for each in [*own, *words.tables, words.kept_words.table, *Beside(names, spec).tables]
+        ]
         statement = "select sum(pg_total_relation_size(to_regclass(name)))::bigint from unnest(%s::text[]) as name"
         size: int | None = single(connection.execute(statement, [tables]))[0]
         return size
@@ -152,7 +155,11 @@ class Generations:
         if names is None:
             return ()
         added, widened = self._lacking(connection, names, spec)
-        rereads = spec.language is not None and keywords(names, spec).language_of(connection) != spec.language
+        words = keywords(names, spec)
+        rereads = spec.language is not None and (
+            words.language_of(connection) != spec.language
+            or (spec.keeps_words and not words.kept_words.exists(connection))
+        )
         if (rereads or added) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
@@ -176,6 +183,7 @@ class Generations:
         else:
             schema.create_table(connection, names, spec, self._storage)
         self._fill_words(connection, names, spec)
+        self._keep_words(connection, names, spec)
         self._make_beside(connection, names, spec)
         return names
 
@@ -231,6 +239,18 @@ class Generations:
         words.drop(connection)
         if spec.language is not None:
             words.create(connection)
+
+    def _keep_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
+        """Make the list of words as they are written, and have every row pass once more, or drop it."""
+        kept, wanted = keywords(names, spec).kept_words, spec.keeps_words and spec.language is not None
+        if kept.exists(connection) == wanted:
+            return
+        if wanted:
+            kept.create(connection)
+            schema.forget_row_hashes(connection, names)
+        else:
+            brief_lock(connection, [kept.table])
+            kept.drop(connection)
 
     def finish(self, connection: Connection, names: Names, spec: TableSpec, fence: Fence | None = None) -> None:
         """Make `names` the live generation, keeping the former one as the previous. Needs a transaction.

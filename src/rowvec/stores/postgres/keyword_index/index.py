@@ -3,6 +3,7 @@
     <table>__documents   key -> number of its current version, and that version's length in words
     <table>__segments    one row per write: versions written, change of live documents and words
     <table>__postings    (word, segment) -> packed entries: version, occurrences, length
+    <table>__words       the words as they are written, where they are kept (see kept_words.py)
 
 A write appends one segment and gives each text a new version number; a delete forgets the number. Entries of
 a forgotten number are dead: they take space until `rebuild` drops them, and are never a hit. So no two writers
@@ -18,6 +19,7 @@ Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, 
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -31,7 +33,9 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.base import LastWord
 from rowvec.stores.postgres.connect import one_snapshot
+from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.support.identifiers import shortened
@@ -58,6 +62,10 @@ CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 SPARE, SPARE_TO_FILTER = 1.5, 4
 """Of more hits than those need, this many times as many are looked up: up to a third of all versions is dead."""
+LOOKED_AT, LONGEST = 32, 2**31 - 1
+"""Entries of a word in each segment that are looked at, to see whether one is alive; then all of them."""
+COMPLETIONS = 50
+"""Words that a last word may become."""
 DENSE, MANY_NUMBERS = 8, 1_000_000
 """Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
@@ -83,6 +91,7 @@ class KeywordIndex:
         self.key_type = key_type
         self.language = language
         schema, name = table
+        self.kept_words = KeptWords(schema, family or name)
         self._parts: dict[str, sql.Composable] = {
             "table": sql.Identifier(schema, name),
             "key": sql.Identifier(key),
@@ -132,14 +141,16 @@ class KeywordIndex:
 
     def drop(self, conn: Connection) -> None:
         with conn.transaction():
-            brief_lock(conn, self.tables)
+            brief_lock(conn, [*self.tables, self.kept_words.table])
             conn.execute(self._sql("drop"))
+            self.kept_words.drop(conn)
 
     def rename(self, conn: Connection, name: str) -> KeywordIndex:
         """Follow the vectors to another name in the same schema; returns the index of a table of that name."""
         for side in TABLES:
             rename = sql.SQL("alter table if exists {} rename to {}")
             conn.execute(rename.format(self._parts[side], sql.Identifier(shortened(name, f"__{side}"))))
+        self.kept_words.rename(conn, name)
         return KeywordIndex((self.table[0], name), self.key, self.key_type, self.language)
 
     def upsert(self, conn: Connection, keys: Sequence[Key], texts: Sequence[str]) -> None:
@@ -186,6 +197,7 @@ class KeywordIndex:
         limit: int,
         where: sql.Composable | None = None,
         params: Params = (),
+        last: LastWord | None = None,
     ) -> list[tuple[Key, float]]:
         """The best keys with their BM25 scores: any of the query's words counts; equal scores in key order.
 
@@ -194,12 +206,13 @@ class KeywordIndex:
 
         Args:
             where: a condition on the vector table, which it knows as `t`; its positional values are `params`.
+            last: one more word of the query; of the words that begin so, the most frequent `COMPLETIONS` count.
         """
-        if limit < 1 or not query.strip():
+        if limit < 1 or not (query.strip() or last):
             return []
         condition = where or sql.SQL("true")
         with one_snapshot(conn):
-            documents, scores = self._scores(conn, query)
+            documents, scores = self._scores(conn, query, last)
             least, spare = (CANDIDATES_TO_FILTER, SPARE_TO_FILTER) if where else (CANDIDATES, SPARE)
             best = _best(scores, max(least, int(spare * limit)))
             hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
@@ -210,6 +223,22 @@ class KeywordIndex:
             documents, scores = documents[allowed], scores[allowed]
             best = _best(scores, limit)
             return self._hits(conn, documents[best], scores[best], limit, condition, params)
+
+    def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
+        """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
+        count until they are dropped, but a word that only they hold is none."""
+        terms = {word: list(analyzer(self.language).query(word)) for word in words}
+        wanted = list({term for found in terms.values() for term in found})
+        counts: dict[str, int] = {}
+        # A few entries of each segment tell it for nearly every term.
+        for looked_at in (LOOKED_AT, LONGEST) if wanted else ():
+            rows = conn.execute(self._sql("holding"), {"words": wanted, "looked_at": looked_at}).fetchall()
+            counts |= {term: count for term, count, alive in rows if alive}
+            wanted = [term for term, _, alive in rows if not alive]
+            if not wanted:
+                break
+        found = {word: max((counts.get(term, 0) for term in its), default=0) for word, its in terms.items()}
+        return {word: count for word, count in found.items() if count}
 
     def rebuild(self, conn: Connection) -> None:
         """Merge all segments into one, without dead entries; searches and writes go on meanwhile.
@@ -242,12 +271,15 @@ class KeywordIndex:
         query = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) from unnest(%s::text[]) as name"
         return int(_first(conn.execute(query, [names])))
 
-    def _scores(self, conn: Connection, query: str) -> tuple[Documents, Scores]:
+    def _scores(self, conn: Connection, query: str, last: LastWord | None = None) -> tuple[Documents, Scores]:
         """Every version, dead or alive, that holds one of the query's words."""
         weights = analyzer(self.language).query(query)
-        if not weights:
-            return np.empty(0, np.intp), np.empty(0)
-        rows = conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
+        rows: list[Any] = []
+        if weights:
+            rows += conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
+        if last is not None:
+            weights[""] = 1.0
+            rows += conn.cursor(binary=True).execute(self._sql("beginning"), self._begun(last)).fetchall()
         if not rows:
             return np.empty(0, np.intp), np.empty(0)
         _, _, written, documents, words = rows[0]
@@ -267,6 +299,11 @@ class KeywordIndex:
             found.append(entries["document"].astype(np.intp))
             scores.append(count)
         return _summed(found, scores)
+
+    def _begun(self, last: LastWord) -> dict[str, Any]:
+        others = {term for form in last.forms for term in analyzer(self.language).query(form)}
+        behind = last.beginning + chr(sys.maxunicode)
+        return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
     def _hits(
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, where: sql.Composable, params: Params

@@ -112,6 +112,35 @@ from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint fr
 join {postings} p on p.word = asked.word
 order by p.word
 
+-- name: beginning
+-- The words that begin so, the most frequent of them, and others: all of them with their entries, as one word.
+with state as (
+    select sum(written)::bigint as written, sum(documents)::bigint as documents, sum(words)::bigint as words
+    from {segments}
+), begun as (
+    select word from {postings} where word >= %(first)s and word <= %(last)s
+    group by word order by sum(length(entries)) desc, word limit %(most)s
+)
+select ''::text, p.entries, state.* from state, {postings} p
+where p.word in (select word from begun union select unnest(%(others)s::text[]))
+
+-- name: holding
+-- Of each word how many entries it has, and whether one of those that are looked at is alive. `offset 0` as in `hits`.
+select asked.word, counted.entries, exists (
+    select from {postings} p
+    cross join lateral generate_series(0, least(length(p.entries) / 8, %(looked_at)s) - 1) as n
+    cross join lateral (
+        select from {documents} d
+        where d.document = ('x' || encode(substring(p.entries from n * 8 + 1 for 4), 'hex'))::bit(32)::integer offset 0
+    ) as alive
+    where p.word = asked.word
+)
+from unnest(%(words)s::text[]) as asked (word)
+cross join lateral (
+    select (sum(length(entries)) / 8)::bigint as entries from {postings} p where p.word = asked.word
+) as counted
+where counted.entries > 0
+
 -- name: segments
 select array_agg(segment) from {segments}
 
