@@ -15,6 +15,7 @@ import pytest
 import rowvec
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.filters import Compare, Op
+from rowvec.types import Report
 from tests.integration.celery_rig import Project, many, project
 from tests.servers.openai import EmbeddingServer
 
@@ -65,9 +66,13 @@ def test_a_cancelled_coroutine_stops_the_sync_and_keeps_what_was_embedded(made: 
     made.write_rows(many(3000))
     reached = threading.Event()
 
+    def when_written(report: Report) -> None:
+        if report.inserted:
+            reached.set()
+
     async def work() -> None:
         with rowvec.open(made.folder) as opened:
-            task = asyncio.create_task(opened.pipeline().sync.aio(progress=lambda _: reached.set()))
+            task = asyncio.create_task(opened.pipeline().sync.aio(progress=when_written))
             await asyncio.to_thread(reached.wait, 30)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -38,8 +38,7 @@ def failures(
     most = limit or (len(failed) + len(unfit) if every else LINES)
     if failed:
         why = output.count(len(reasons(failed)), "reason")
-        output.say(Text(f"{output.count(len(failed), 'row')} failed, for {why}.", "red"))
-        output.line()
+        output.err.print(Text(f"{output.count(len(failed), 'row')} failed, for {why}.", "red"), soft_wrap=True)
         _print_failed(failed, most, every=every)
         output.note(again)
     else:

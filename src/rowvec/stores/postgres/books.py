@@ -24,6 +24,7 @@ from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import index
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
 from rowvec.support.keys import key_of
+from rowvec.support.stored import json_object
 from rowvec.types import (
     ColumnType,
     Document,
@@ -418,7 +419,7 @@ def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool)
             started,
             ended,
             "lost" if outcome == "running" and not locked else outcome,
-            report,
+            json_object(report),
             error,
             stopping=outcome == "running" and locked and _is_stopping(connection, number),
         )
