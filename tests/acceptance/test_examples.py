@@ -36,4 +36,4 @@ def test_the_samples_example_runs_from_nothing_to_search(tmp_path: Path) -> None
     assert "40 texts to embed" in done.stdout
     assert "samples: 30 new, 10 unchanged; 30 texts embedded" in done.stdout
     assert "samples: 1 changed, 39 unchanged; 1 text embedded" in done.stdout
-    assert "100.00 %  (40 of 40 rows" in done.stdout
+    assert "100 % (40 of 40 rows" in done.stdout

@@ -46,8 +46,8 @@ def test_a_pipe_gets_a_line_for_each_phase_and_then_every_few_seconds(
         tell("layout", 0, None)
     assert capsys.readouterr().err.splitlines() == [
         "reading …",
-        "reading: 250 of 1,000, 50/s, about 15 s left",
-        "reading: 500 of 1,000, 50/s, about 10 s left",
+        "reading: 250 of 1,000, about 15 s left, 50/s",
+        "reading: 500 of 1,000, about 10 s left, 50/s",
         "layout …",
     ]
 

@@ -216,6 +216,11 @@ def _in_openais_shape(status: int | str, documented: Mapping[str, Any]) -> dict[
     return {**documented, "model": OpenAIErrorReply, "content": {"application/json": {"example": example}}}
 
 
+def conflict(message: str) -> dict[int | str, dict[str, Any]]:
+    """For a route that can also be refused because of what is there now; `message` is an example."""
+    return {409: _documented("What is there now does not allow it", message)}
+
+
 RESPONSES: dict[int | str, dict[str, Any]] = {
     400: _documented(
         "Not JSON, a Host that is not served, or no pipeline chosen where there are several", "The body is not JSON."

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from rowvec.errors import Locked
 from rowvec.serve.context import Pick, context_of
-from rowvec.serve.problems import RESPONSES, Problem
+from rowvec.serve.problems import RESPONSES, Problem, conflict
 from rowvec.serve.service import Service
 
 
@@ -25,14 +25,18 @@ class RetryReply(BaseModel):
 def work_routes(pick: Pick) -> APIRouter:
     router = APIRouter(tags=["tasks"], responses=RESPONSES)
 
-    @router.post("/sync/stop", summary="Ask the sync at work to end cleanly")
+    @router.post("/sync/stop", summary="Ask the sync at work to end cleanly", responses=conflict("No sync is at work."))
     async def stop(request: Request, service: Service = Depends(pick)) -> StopReply:
         run = await context_of(request).side_threads.run(service.stop_sync)
         if run is None:
             raise Problem(409, "No sync is at work.", "GET /status says what is.")
         return StopReply(run=run)
 
-    @router.post("/failures/retry", summary="Let the next sync try every failed row again")
+    @router.post(
+        "/failures/retry",
+        summary="Let the next sync try every failed row again",
+        responses=conflict("A sync is at work."),
+    )
     async def retry(request: Request, service: Service = Depends(pick)) -> RetryReply:
         return RetryReply(rows=await context_of(request).side_threads.run(_retry, service))
 

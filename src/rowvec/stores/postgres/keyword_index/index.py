@@ -57,7 +57,7 @@ FAN_IN = 8
 """Segments of one size class before they are merged into one of the next."""
 MERGED_IN_PASSING = 32_000
 """Versions that a merge inside a caller's write may touch: about a second of work. `rebuild` does the rest."""
-DEAD_SHARE, MANY_SEGMENTS = 1 / 3, 200
+DEAD_SHARE, DEAD_LEAST, MANY_SEGMENTS = 1 / 3, 1_000, 200
 CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
 """Versions looked up at first; when too few of them are hits, all that are allowed are read."""
 SPARE, SPARE_TO_FILTER = 1.5, 4
@@ -259,7 +259,7 @@ class KeywordIndex:
     def needs_rebuild(self, conn: Connection) -> bool:
         """A third of the entries is dead, or the segments are many. Cheap: ask after each sync."""
         written, documents, _, segments = self._state(conn)
-        return written - documents > max(DEAD_SHARE * written, BATCH) or segments > MANY_SEGMENTS
+        return written - documents > max(DEAD_SHARE * written, DEAD_LEAST) or segments > MANY_SEGMENTS
 
     def count(self, conn: Connection) -> int:
         """Live documents."""
