@@ -28,7 +28,8 @@ def test_check_says_where_it_is_and_who_uses_it(shop: Shop) -> None:
     said = shop.run_anew("check")
     assert said.code == 0, said.out + said.err
     found = re.search(
-        r"^OK +embedded +PostgreSQL 18\.\d+ in (.+), (\d+)\.\d MB; process \d+, since 20[-0-9]+ [:0-9]+, used by \d+ \(",
+        r"^OK +embedded +PostgreSQL 18\.\d+ in (.+), (\d+)\.\d MB; process \d+, since 20[-0-9]+ [:0-9]+,"
+        r" used by \d+ \(",
         said.out, re.MULTILINE,
     )  # fmt: skip
     assert found is not None, said.out
