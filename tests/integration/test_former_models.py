@@ -18,6 +18,7 @@ from rowvec.generations.kept_settings import kept
 from rowvec.generations.lifecycle import as_live, live_embedder, roll_back
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Searcher
+from rowvec.searcher.candidates import score_of
 from rowvec.syncing.run import sync
 from rowvec.testing import MemorySource
 from tests.servers.openai import EmbeddingServer
@@ -71,7 +72,7 @@ def project(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Project]
 
 def first(pipeline: Pipeline, query: str) -> tuple[object, float]:
     hit = Searcher.of(pipeline).search(query, limit=1).hits[0]
-    return hit.key, round(hit.score, 3)
+    return hit.key, round(score_of(hit), 3)
 
 
 def test_a_former_model_is_had_again_with_its_prompts(project: Project) -> None:

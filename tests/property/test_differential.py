@@ -26,6 +26,7 @@ from rowvec.config import load
 from rowvec.errors import DeletionGuard
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Searcher
+from rowvec.searcher.candidates import score_of
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
@@ -179,7 +180,7 @@ def _follow(net: Net, table: Table, chance: random.Random, plain: bool, monkeypa
         if known:
             key, text = chance.choice(sorted(known.items()))
             best = searcher.search(text, limit=len(table.rows)).hits
-            assert key in {str(hit.key) for hit in best if hit.score > 0.999}
+            assert key in {str(hit.key) for hit in best if score_of(hit) > 0.999}
         for mode in ("keyword", "hybrid"):
             searcher.search("plain words", mode=mode, limit=3)
         assert len(searcher.search("x", limit=1000).hits) == len(stored)

@@ -12,7 +12,7 @@ from tests.support import simple_pipeline
 
 
 class Unreachable(MemoryStore):
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
         raise StoreUnavailable("The database is away.")
 
 

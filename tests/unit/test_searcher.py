@@ -13,6 +13,7 @@ from rowvec.filters import Filter
 from rowvec.ranking import Ranking, fuse_convex, normalised
 from rowvec.searcher import DEPTH, Searcher
 from rowvec.searcher import search as module
+from rowvec.searcher.candidates import score_of
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Key, Ranked, Vector
 from tests.integration.serve_rig import product_pipeline
@@ -112,7 +113,7 @@ def test_who_asks_for_a_thousand_sees_the_same_rows_first(mode: Any, ranking: Ra
     found = searcher_of(ranking=ranking)
     few = [hit.key for hit in found.search(QUERY, mode=mode, limit=10).hits]
     hits = found.search(QUERY, mode=mode, limit=1000).hits
-    many, scores = [hit.key for hit in hits], [hit.score for hit in hits]
+    many, scores = [hit.key for hit in hits], [score_of(hit) for hit in hits]
     assert many[:10] == few
     assert len(set(many)) == len(many) > DEPTH
     assert scores == sorted(scores, reverse=True)
@@ -160,8 +161,8 @@ def test_a_filter_holds_in_both_halves(rows_of: Any) -> None:
 
 def test_the_mean_similarity_of_rows_counts_as_none_at_all() -> None:
     """Cosines of e5 crowd: unrelated rows have 0.76 to 0.85, right ones 0.80 to 0.91."""
-    semantic = {1: 0.89, 2: 0.82, 3: 0.78}
-    keyword = {2: 5.0, 3: 4.0}
+    semantic: dict[Key, float] = {1: 0.89, 2: 0.82, 3: 0.78}
+    keyword: dict[Key, float] = {2: 5.0, 3: 4.0}
     plain = fuse_convex(semantic, keyword, 0.6).scores
     fused = fuse_convex(semantic, keyword, 0.6, typical=0.8).scores
     assert fused == pytest.approx({1: 0.6, 2: 0.6 * 0.02 / 0.09 + 0.4, 3: 0.4 * 0.8})
