@@ -64,7 +64,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--target", type=float, default=0.98)
-    parser.add_argument("--abstracts", type=int, default=2_000, help="so many of them are blended")
+    parser.add_argument("--abstracts", type=int, default=2_000, help="number of abstracts that are blended")
     parser.add_argument("--grow", type=float, default=0.05, help="share of the rows that come after the index")
     parser.add_argument("--keep", type=Path, help="the folder that benchmarks.products --keep was given")
     parser.add_argument("--compute", default="int8", help="with --keep: of the catalogue there")

@@ -304,7 +304,7 @@ def index(
     ] = None,
     precision: Annotated[str | None, typer.Option("--precision", help="halfvec, vector or bit.")] = None,
     dimensions: Annotated[
-        int | None, typer.Option("--dimensions", min=1, help="The index holds the first so many numbers of a vector.")
+        int | None, typer.Option("--dimensions", min=1, help="The index holds the first N numbers of each vector.")
     ] = None,
     m: Annotated[
         int | None, typer.Option("--m", min=2, max=100, help="Number of links of each row in an HNSW graph; 16.")

@@ -39,7 +39,7 @@ def checked_dimensions(model: str, asked: int | None, own: int) -> int:
     """The dimension of the vectors: the one that is asked for, or the model's own.
 
     Raises:
-        ConfigError: the model does not give so many, or they are fewer than one.
+        ConfigError: the model gives fewer numbers, or it is less than one.
     """
     if asked is None:
         return own

@@ -244,7 +244,7 @@ _MONTHS: dict[str, int] = {
 def _date_edges(least: dt.date, greatest: dt.date) -> Edges:
     """Beginnings of the shortest unit that gives few enough bins."""
     for unit, length in _UNITS[0 if isinstance(least, dt.datetime) else 3 :]:
-        # Only then are so many edges written down.
+        # Only then are this many edges written down.
         if (greatest - least) / length < DATE_BINS:
             made = _dates(unit, least, greatest)
             if len(made) <= DATE_BINS + 1:

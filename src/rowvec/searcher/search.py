@@ -276,18 +276,9 @@ class Searcher:
             done, language = time.perf_counter(), live.rows.spec.language
             embed_ms = 1000 * (embedded - counted)
             return Found(
-                hits,
-                found,
-                texts,
-                language,
-                embed_ms,
-                1000 * (done - began) - embed_ms,
-                bound,
-                origin,
-                facets,
-                whole,
+                hits, found, texts, language, embed_ms, 1000 * (done - began) - embed_ms, bound, origin, facets, whole,
                 reading,
-            )
+            )  # fmt: skip
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})

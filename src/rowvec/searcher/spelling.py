@@ -134,7 +134,7 @@ class Speller:
         is corrected from 5 letters on, up to two from 9.
 
         Args:
-            by_meaning: a word that the model knows is no typo, though no row holds it: what it means can be found.
+            by_meaning: a word that the model knows is not a typo, though no row holds it: what it means can be found.
         """
         asked = [word for word in words_of(query) if edits_of(word.text) and len(word.text) <= LONGEST]
         unknown = self._unknown(list(dict.fromkeys(word.text for word in asked))[: self._most_words])
