@@ -41,7 +41,9 @@ def postgres_database() -> Iterator[tuple[str, Run]]:
     with closing(server):
         server.execute(f"create database {name}")
         try:
-            with psycopg.connect(f"{POSTGRES}/{name}", autocommit=True) as connection:
+            # Tests make a table again with other types: a prepared statement would keep those of before.
+            options = {"autocommit": True, "prepare_threshold": None}
+            with psycopg.connect(f"{POSTGRES}/{name}", **options) as connection:  # type: ignore[arg-type]
                 yield (
                     f"{POSTGRES}/{name}",
                     lambda statement, values=None: connection.execute(statement, values) and None,

@@ -81,6 +81,15 @@ def test_a_query_is_read_by_one_statement(database: Database, source: Open) -> N
     assert read(some, selection=Selection(keys=(1, 99, 777))) == [1, 99]
 
 
+@pytest.mark.parametrize("rows", [0, 1, 2, 6, 7, 8, 14, 15])
+def test_any_number_of_rows_is_read_whole(database: Database, source: Open, rows: int) -> None:
+    url, run = database
+    run("create table t (id int, name text)")
+    for number in range(1, rows + 1):
+        run(f"insert into t values ({number}, 'name {number}')")
+    assert read(source(url, query=GROUPED, key="id")) == list(range(1, rows + 1))
+
+
 def test_a_view_and_a_table_without_an_index_are_read_once_and_one_with_an_index_in_pages(
     database: Database, source: Open
 ) -> None:

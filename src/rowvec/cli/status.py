@@ -145,19 +145,20 @@ def _pace(before: _Frame | None, found: Status) -> float:
     if found.work is not None and found.work.per_second:
         return found.work.per_second
     gained = max(0, found.current - before.found.current) if before is not None else 0
-    return gained / max(time.time() - before.at, 0.001) if before is not None else 0.0
+    return gained / max(time.monotonic() - before.at, 0.001) if before is not None else 0.0
 
 
 class _Frame:
     """What `--watch` shows of one status; it ages when the database is away."""
 
     def __init__(self, found: Status, paces: Sequence[float]) -> None:
-        self.found, self.paces, self.at = found, paces, time.time()
+        self.found, self.paces, self.at = found, paces, time.monotonic()
+        self.clock = time.strftime("%H:%M:%S")
 
     def __call__(self) -> Sequence[Any]:
-        found, age = self.found, time.time() - self.at
+        found, age = self.found, time.monotonic() - self.at
         aged = f", {output.seconds(age)} ago" if age > 1 else ""
-        title = Text(f"{found.pipeline}: {found.where}   {time.strftime('%H:%M:%S', time.localtime(self.at))}{aged}")
+        title = Text(f"{found.pipeline}: {found.where}   {self.clock}{aged}")
         facts = _facts(found)
         if max(self.paces, default=0.0) > 0:
             facts.append(("pace", f"{sparkline(self.paces)}  {self.paces[-1]:,.0f} rows/s"))

@@ -129,7 +129,8 @@ class Database(ABC):
         # Past SQLAlchemy's own rows, as in `_answer`. The cursor alone would lack the first one, which is held already.
         held = result.cursor_strategy
         try:
-            while rows := held.fetchmany(result, result.cursor, size()):
+            # The result lets go of the cursor with the last row, which may be in any part.
+            while result.cursor is not None and (rows := held.fetchmany(result, result.cursor, size())):
                 yield list(rows)
         except BaseException:
             with suppress(Exception):
@@ -277,18 +278,26 @@ def sorted_columns(connection: Connection, table: str, schema: str | None) -> li
 
 def _constraints(connection: Connection, table: str, schema: str | None) -> list[list[str]]:
     inspector = sa.inspect(connection)
-    with warnings.catch_warnings():
-        # A type of its own that SQLAlchemy does not know makes no difference here.
-        warnings.simplefilter("ignore", sa.exc.SAWarning)
+    with _any_types():
         found = [inspector.get_pk_constraint(table, schema)["constrained_columns"]]
     return found + [constraint["column_names"] for constraint in inspector.get_unique_constraints(table, schema)]
 
 
 def _whole_indexes(connection: Connection, table: str, schema: str | None) -> Iterator[tuple[list[str], Any]]:
     """Columns of each index that holds every row, "" for an expression; and what else is known of it."""
-    for index in sa.inspect(connection).get_indexes(table, schema):
+    with _any_types():
+        indexes = sa.inspect(connection).get_indexes(table, schema)
+    for index in indexes:
         if not any(name.endswith("_where") for name in index.get("dialect_options", {})):
             yield [name or "" for name in index["column_names"]], index
+
+
+@contextmanager
+def _any_types() -> Iterator[None]:
+    """A column of a type that SQLAlchemy does not know makes no difference to keys and indexes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
+        yield
 
 
 def _answer(connection: Connection, statement: sa.Executable) -> Answer:
