@@ -227,3 +227,18 @@ def test_sentences_without_blanks_are_not_kept_in_memory() -> None:
 
 def test_auto_stands_alone() -> None:
     assert problem("auto+english") == '"auto" stands alone in store.language: leave the other languages out.'
+
+
+@pytest.mark.parametrize("name", ["Dell", "Die", "Los", "Van"])
+def test_a_name_that_is_a_stop_word_of_another_language_tells_no_language(name: str) -> None:
+    """Of 300 products a third had the supplier Dell, and `init` chose Italian."""
+    things = ("office chair", "desk lamp", "keyboard", "wireless mouse", "monitor stand", "printer paper")
+    suppliers = ("HP", "Canon", name)
+    texts = [f"{things[n % 6]} model {n} {suppliers[n % 3]}" for n in range(300)]
+    assert keyword_language(texts) == "english"
+
+
+def test_stop_words_at_the_beginning_of_sentences_and_in_titles_tell_their_language() -> None:
+    assert keyword_language(["Die Lampe steht auf dem Tisch", "Der Stuhl ist aus Holz"] * 20) == "german"
+    assert keyword_language(["Der Stuhl Und Die Lampe", "Das Haus Mit Dem Garten"] * 20) == "german"
+    assert keyword_language(["DER STUHL UND DIE LAMPE", "DAS HAUS MIT DEM GARTEN"] * 20) == "german"

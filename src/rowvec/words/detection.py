@@ -41,6 +41,8 @@ _FEW = 10
 """Occurrences of words that tell a language, up to which a single word may tell it."""
 _CLEAR, _AHEAD = 0.5, 1.2
 """What the best language must have, and how many times as much as the second one."""
+_PLAIN = 0.25
+"""Of all words in lower case, from which on a capital means something."""
 _SHARE = 0.2
 """Of the words of all texts, from which on a language counts as one of them."""
 
@@ -58,7 +60,10 @@ class Reading(NamedTuple):
 
 def read(texts: Iterable[str]) -> Reading:
     """The languages of some texts. A word such as "com" that stands in every row counts little more than once."""
-    split = [_telling(_by_script(_WORD.findall(text.lower()))) for text in texts]
+    written = [_WORD.findall(text) for text in texts]
+    names = _names(written)
+    lower = [[word for word in map(str.lower, words) if word not in names] for words in written]
+    split = [_telling(_by_script(words)) for words in lower]
     shares: Counter[str] = Counter()
     silent = 0
     for script in {script for each in split for script in each}:
@@ -131,6 +136,18 @@ def language_of(text: str, candidates: Collection[str]) -> dict[str, str]:
         if language:
             found[script] = language
     return found
+
+
+def _names(texts: Iterable[Iterable[str]]) -> set[str]:
+    """In lower case, words that always have a capital where others have none: Dell is not the Italian word.
+
+    Letters that only some languages have tell one in a name too, so such a word is left in.
+    """
+    counts = Counter(word for words in texts for word in words)
+    plain = {word for word in counts if word.islower()}
+    if sum(counts[word] for word in plain) < _PLAIN * counts.total():
+        return set()
+    return {word.lower() for word in counts if word[0].isupper() and word.isascii()} - plain
 
 
 def _by_script(words: Iterable[str]) -> dict[str, list[str]]:
