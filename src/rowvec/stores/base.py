@@ -324,8 +324,8 @@ class RowsHandle(Protocol):
         ...
 
     def typical(self, vector: Vector) -> float | None:
-        """The mean similarity of all rows to it, estimated by a sample (see `rowvec.stores.typical`). The handle draws
-        it once, from different texts. None without rows."""
+        """The mean similarity of all rows to it, estimated by a sample of different texts (see
+        `rowvec.stores.typical`), which is at most a minute old. None without rows."""
         ...
 
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:

@@ -5,6 +5,8 @@ Models differ in it. Unrelated texts have a cosine of 0.1 by one model and of 0.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,8 +18,12 @@ SAMPLED = 128
 """Rows. The mean cosine of so many is off by a fiftieth of what lies between it and the best hit, in two models."""
 
 
+KEPT_SECONDS = 60.0
+"""After that, the next question draws another sample: rows come and go while a process searches."""
+
+
 class Typical:
-    """The mean similarity of rows to any vector, from one sample, which is drawn by the first question.
+    """The mean similarity of rows to any vector, from a sample of them.
 
     Args:
         metric: "cosine", "l2" or "ip".
@@ -26,12 +32,14 @@ class Typical:
 
     def __init__(self, metric: str, sample: Callable[[int], list[Any]]) -> None:
         self._metric, self._sample = metric, sample
-        self._vectors: Vectors | None = None
+        self._vectors: Vectors = np.empty((0, 0), np.float32)
+        self._until = -math.inf
 
     def similarity(self, vector: Vector) -> float | None:
         """None without rows."""
-        if self._vectors is None:
+        if time.monotonic() > self._until:
             self._vectors = _comparable(self._sample(SAMPLED), self._metric)
+            self._until = time.monotonic() + KEPT_SECONDS
         rows = self._vectors
         if not len(rows):
             return None

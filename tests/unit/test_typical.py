@@ -1,0 +1,28 @@
+"""The mean similarity of rows, from a sample that is not too old."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rowvec.stores import typical
+from rowvec.stores.typical import KEPT_SECONDS, SAMPLED, Typical
+from rowvec.types import Vector
+
+
+def test_a_sample_is_drawn_again_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, drawn = [0.0], []
+    stored: list[Vector] = []
+
+    def sample(most: int) -> list[Vector]:
+        drawn.append(most)
+        return stored[:most]
+
+    monkeypatch.setattr(typical.time, "monotonic", lambda: now[0])
+    subject, query = Typical("cosine", sample), np.array([1, 0], np.float32)
+    assert subject.similarity(query) is None
+    stored += [np.array([1, 0], np.float32), np.array([0, 5], np.float32)]
+    assert subject.similarity(query) is None
+    now[0] += KEPT_SECONDS + 1
+    assert [subject.similarity(query) for _ in range(3)] == [0.5] * 3
+    assert drawn == [SAMPLED] * 2
