@@ -13,7 +13,7 @@ from rowvec.errors import SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
-from rowvec.searcher import Refine, Searcher, SearchResult
+from rowvec.searcher import DEPTH, Refine, Searcher, SearchResult
 from rowvec.types import Hit, Key, WriteBatch
 from tests.integration.serve_rig import product_pipeline
 
@@ -49,13 +49,16 @@ def pages(found: Searcher, query: str | None, limit: int, **asked: Any) -> Itera
         yield list(result.hits)
 
 
+RANKINGS = {
+    "convex": Ranking(),
+    "rrf": Ranking(fusion="rrf"),
+    "static": Ranking(static="price / 750", static_weight=2.0),
+    "decay": Ranking(decay="added", half_life_days=100),
+}
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "ranking",
-    [Ranking(), Ranking(fusion="rrf"), Ranking(static="price / 750", static_weight=2.0),
-     Ranking(decay="added", half_life_days=100)],
-    ids=["convex", "rrf", "static", "decay"],
-)  # fmt: skip
+@pytest.mark.parametrize("ranking", RANKINGS.values(), ids=RANKINGS)
 def test_pages_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
     found = searcher_of(ranking=ranking)
     whole = found.search(QUERY, mode=mode, limit=60).hits
@@ -65,6 +68,19 @@ def test_pages_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
         for start in range(0, 60 - limit, limit):
             part = found.search(QUERY, mode=mode, limit=limit, refine=Refine(offset=start))
             assert keys(part) == [hit.key for hit in whole[start : start + limit]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ranking", RANKINGS.values(), ids=RANKINGS)
+def test_pages_far_down_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
+    """Where more candidates are looked at than for the first page."""
+    found = searcher_of(4 * DEPTH, ranking=ranking)
+    whole = keys(found.search(QUERY, mode=mode, limit=1000))
+    assert len(whole) > DEPTH
+    assert [hit.key for page in pages(found, QUERY, 90, mode=mode) for hit in page] == whole
+    for start in range(0, len(whole), 90):
+        part = found.search(QUERY, mode=mode, limit=90, refine=Refine(offset=start))
+        assert keys(part) == whole[start : start + 90]
 
 
 def test_the_last_page_has_no_cursor_and_an_offset_beyond_it_no_hits(found: Searcher) -> None:

@@ -19,7 +19,7 @@ from rowvec.generations.lifecycle import live_embedder, live_rows, live_spec, wo
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
-from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
+from rowvec.searcher.candidates import Candidates, ends, fused, hits_of
 from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.paging import PLAIN, Bound, Origin, Refine
 from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
@@ -297,8 +297,8 @@ class Searcher:
         """
         many, vector, embedded, values = max(bound.start + limit, top), None, None, None
         while True:
-            depth = max(DEPTH, many) if asked.mode == "hybrid" or asked.ranking.reorders else many
-            vector, made, found = self._candidates(live, asked, vector, depth, many)
+            depth = ends(many)[-1] if asked.mode == "hybrid" or asked.ranking.reorders else many
+            vector, made, found = self._candidates(live, asked, vector, depth)
             embedded = made if embedded is None else embedded
             hits = bound.one_each(hits_of(live.rows, found, many, asked.ranking, explain))
             whole = found.ended and len(found.scores) <= many
@@ -312,11 +312,11 @@ class Searcher:
             many = depth * DEEPER
 
     def _candidates(
-        self, live: _Live, asked: _Query, vector: Vector | None, depth: int, many: int
+        self, live: _Live, asked: _Query, vector: Vector | None, depth: int
     ) -> tuple[Vector | None, float, Candidates]:
         """The query's vector, when there was one, and what is found."""
         if asked.mode == "hybrid":
-            return self._both_halves(live, asked, vector, depth, many)
+            return self._both_halves(live, asked, vector, depth)
         if asked.mode == "keyword":
             embedded = time.perf_counter()
             return None, embedded, Candidates.alone(_by_words(live, asked, depth), "keyword", depth)
@@ -325,7 +325,7 @@ class Searcher:
         return vector, embedded, Candidates.alone(_by_meaning(live, asked, vector, depth), "semantic", depth)
 
     def _both_halves(
-        self, live: _Live, asked: _Query, vector: Vector | None, depth: int, many: int
+        self, live: _Live, asked: _Query, vector: Vector | None, depth: int
     ) -> tuple[Vector, float, Candidates]:
         """The same for both halves, side by side."""
         by_words = partial(_by_words, live, asked, depth)
@@ -340,7 +340,7 @@ class Searcher:
                 wait([beside])
         keyword = by_words() if beside.cancelled() else beside.result()
         with span("rowvec.fuse"):
-            return vector, embedded, fused(live.rows, vector, semantic, keyword, many, depth, asked.ranking)
+            return vector, embedded, fused(live.rows, vector, semantic, keyword, depth, asked.ranking)
 
     def browse(
         self, *, limit: int = 10, where: Filter | None = None, passages: int = 0, refine: Refine = PLAIN
@@ -414,7 +414,7 @@ class Searcher:
                     f"There is no vector for the key {key!r} in {self.store.location}.",
                     hint="Is the row there? `rowvec sync` embeds it, `rowvec failures` says why it could not.",
                 )
-            depth = max(DEPTH, limit) if self.ranking.reorders else limit
+            depth = ends(limit)[-1] if self.ranking.reorders else limit
             ranked = live.rows.nearest(vector, depth + 1, where)
             found = Candidates.alone(ranked, "semantic", depth + 1, without=key)
             hits = hits_of(live.rows, found, limit, self.ranking, explain)
