@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,8 +13,10 @@ from rowvec.errors import SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
+from rowvec.rerankers.local import LocalReranker
 from rowvec.searcher import DEPTH, Refine, Searcher, SearchResult
-from rowvec.types import Hit, Key, WriteBatch
+from rowvec.testing.generation import MemoryGeneration
+from rowvec.types import Hit, Key, Ranked, Vector, WriteBatch
 from tests.integration.serve_rig import product_pipeline
 
 QUERY = "brake pads oil filter 7"
@@ -125,6 +127,43 @@ def test_hits_of_distinct_values_go_on_over_pages(found: Searcher) -> None:
     assert len(values) == len(set(values)) == 10
     listed = [hit.key for page in pages(found, QUERY, 4, refine={"distinct": "stock"}) for hit in page]
     assert listed == whole
+
+
+class ByDigits:
+    """A model for which the texts with the highest last digits are the best."""
+
+    def scores(self, query: str, texts: Sequence[str], abandoned: Callable[[], bool]) -> list[float]:
+        return [float(text.rstrip(" .")[-1:] or 0) if text.rstrip(" .")[-1:].isdigit() else 0.0 for text in texts]
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("distinct", [None, "price"])
+def test_pages_of_a_reranker_are_parts_of_one_ranking(mode: Any, distinct: str | None) -> None:
+    found = searcher_of(reranker=LocalReranker(ByDigits, "digits", top=50, timeout=60))
+    refine = {"distinct": distinct}
+    result = found.search(QUERY, mode=mode, limit=150, refine=Refine(distinct=distinct))
+    plain = found.search(QUERY, mode=mode, limit=150, rerank=False, refine=Refine(distinct=distinct))
+    assert keys(result) != keys(plain)
+    for limit in (7, 40):
+        by_cursor = itertools.islice(pages(found, QUERY, limit, mode=mode, refine=refine), 150 // limit)
+        assert [hit.key for page in by_cursor for hit in page] == keys(result)[: 150 // limit * limit]
+
+
+def test_a_page_of_a_reranker_takes_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = searcher_of(reranker=LocalReranker(ByDigits, "digits", top=50, timeout=60))
+    first = found.search(QUERY, limit=10)
+    asked: list[int] = []
+    nearest = MemoryGeneration.nearest
+
+    def counting(self: MemoryGeneration, vector: Vector, limit: int, *given: Any, **more: Any) -> Ranked:
+        asked.append(limit)
+        return nearest(self, vector, limit, *given, **more)
+
+    monkeypatch.setattr(MemoryGeneration, "nearest", counting)
+    assert len(found.search(QUERY, limit=10, refine=Refine(after=first.next)).hits) == 10
+    assert asked == [60]
 
 
 def test_rows_without_a_value_are_each_their_own() -> None:

@@ -35,6 +35,8 @@ class _Deep(NamedTuple):
     among: Candidates
     hits: list[Hit]
     """Up to the end of the page."""
+    reach: int
+    """The first ones, which a reranker is asked about."""
     whole: bool
     """There are no more hits."""
 
@@ -80,14 +82,14 @@ class Query:
         embed_ms, all_ms = 1000 * (deep.embedded - read), 1000 * (time.perf_counter() - began)
         return Found(
             deep.hits, deep.among, texts, live.rows.spec.language, embed_ms, all_ms - embed_ms, bound, origin, facets,
-            deep.whole, reading,
+            deep.whole, reading, deep.reach,
         )  # fmt: skip
 
     def _texts(self, live: Live, deep: _Deep) -> Mapping[Key, StoredText]:
         """Of the page, and of all that a reranker reads: it may bring any of those onto a page that begins among
         them."""
         start = self.bound.first(deep.hits)
-        read = deep.hits[: self.top + self.limit if start < self.top else self.top]
+        read = deep.hits[: deep.reach + self.limit if start < deep.reach else deep.reach]
         shown = deep.hits[start : start + self.limit]
         keys = list(dict.fromkeys(hit.key for hit in [*read, *shown]))
         return live.rows.texts(keys, deep.vector) if keys else {}
@@ -95,20 +97,23 @@ class Query:
     def _deep_enough(self, live: Live, reading: Reading, beside: Executor) -> _Deep:
         """Rows of a value that a better hit has, and rows that came since the page before, make it look deeper."""
         bound, vector, embedded, values = self.bound, None, None, None
-        many = max(bound.start + self.limit, self.top)
+        # Where a reranker puts the hit that a cursor names is not known yet: among the first `top`, if it is there.
+        least = self.top if bound.after is not None else 0
+        many = max(max(bound.start, least) + self.limit, self.top)
         while True:
             depth = ends(many)[-1] if self.mode == "hybrid" or self.ranking.reorders else many
             vector, made, found = self._candidates(live, reading, vector, depth, beside)
             embedded = made if embedded is None else embedded
-            hits = bound.one_each(hits_of(live.rows, found, many, self.ranking, self.explain))
+            ranked = hits_of(live.rows, found, many, self.ranking, self.explain)
+            hits, reach = bound.one_each(ranked), len(bound.one_each(ranked[: self.top]))
             whole = found.ended and len(found.scores) <= many
-            full = len(hits) >= bound.first(hits) + self.limit
+            full = len(hits) >= max(bound.first(hits), min(least, reach)) + self.limit
             if bound.distinct is not None and not whole and not full:
                 # Where every value has its hit, the other rows need not be looked at.
                 values = bound.values(live.rows, self.where) if values is None else values
                 whole = len(hits) >= values
             if whole or full or not bound.looks_deeper:
-                return _Deep(vector, embedded, found, hits, whole)
+                return _Deep(vector, embedded, found, hits, reach, whole)
             many = depth * DEEPER
 
     def _candidates(
