@@ -17,7 +17,7 @@ from rowvec.rerankers.local import LocalReranker
 from rowvec.searcher import DEPTH, Refine, Searcher, SearchResult
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Hit, Key, Ranked, Vector, WriteBatch
-from tests.integration.serve_rig import product_pipeline
+from tests.integration.serve_rig import product_pipeline, rows
 
 QUERY = "brake pads oil filter 7"
 MODES = ["semantic", "keyword", "hybrid"]
@@ -28,8 +28,8 @@ def found() -> Searcher:
     return searcher_of()
 
 
-def searcher_of(rows: int = 400, ranking: Ranking | None = None, reranker: Reranker | None = None) -> Searcher:
-    pipeline = product_pipeline(count=rows)
+def searcher_of(count: int = 400, ranking: Ranking | None = None, reranker: Reranker | None = None) -> Searcher:
+    pipeline = product_pipeline(count=count)
     return Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking or pipeline.ranking, reranker=reranker)
 
 
@@ -141,14 +141,19 @@ class ByDigits:
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("distinct", [None, "price"])
 def test_pages_of_a_reranker_are_parts_of_one_ranking(mode: Any, distinct: str | None) -> None:
-    found = searcher_of(reranker=LocalReranker(ByDigits, "digits", top=50, timeout=60))
+    # Three rows of each price.
+    data = {number: values | {"price": number // 3} for number, values in rows(400).items()}
+    pipeline = product_pipeline(data=data)
+    reranker = LocalReranker(ByDigits, "digits", top=50, timeout=60)
+    found = Searcher(pipeline.store, pipeline.embedder, pipeline.spec, reranker=reranker)
     refine = {"distinct": distinct}
-    result = found.search(QUERY, mode=mode, limit=150, refine=Refine(distinct=distinct))
-    plain = found.search(QUERY, mode=mode, limit=150, rerank=False, refine=Refine(distinct=distinct))
+    result = found.search(QUERY, mode=mode, limit=90, refine=Refine(distinct=distinct))
+    plain = found.search(QUERY, mode=mode, limit=90, rerank=False, refine=Refine(distinct=distinct))
+    assert len(result.hits) == 90
     assert keys(result) != keys(plain)
-    for limit in (7, 40):
-        by_cursor = itertools.islice(pages(found, QUERY, limit, mode=mode, refine=refine), 150 // limit)
-        assert [hit.key for page in by_cursor for hit in page] == keys(result)[: 150 // limit * limit]
+    for limit in (7, 10, 30):
+        by_cursor = itertools.islice(pages(found, QUERY, limit, mode=mode, refine=refine), 90 // limit)
+        assert [hit.key for page in by_cursor for hit in page] == keys(result)[: 90 // limit * limit]
 
 
 def test_a_page_of_a_reranker_takes_one_search(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ class Searcher:
     def within(self, only: Filter) -> Searcher:
         """The same, as if there were no other rows than those that a bound filter finds. Cheap: made for a request."""
         limited = copy(self)
-        # A filter that every row passes is none: an index answers faster without one.
+        # A filter that every row passes is left out: an index answers faster without one.
         limited.only = self.only if only == EVERY_ROW else self._limited(only)
         return limited
 
