@@ -231,3 +231,11 @@ def test_a_value_that_the_config_refuses_changes_nothing(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="semantic_weight"):
         set_search(path, "shop", {"semantic_weight": 2})
     assert path.read_text() == PLAIN and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_config_that_was_broken_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rowvec.toml"
+    path.write_text("[pipelines.p\n")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        set_search(path, "p", {"semantic_weight": 0.5})
+    assert path.read_text() == "[pipelines.p\n"

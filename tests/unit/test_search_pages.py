@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -13,9 +13,11 @@ from rowvec.errors import SearchError
 from rowvec.filters import Filter, bind, parse
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
-from rowvec.searcher import Refine, Searcher, SearchResult
-from rowvec.types import Hit, Key, WriteBatch
-from tests.integration.serve_rig import product_pipeline
+from rowvec.rerankers.local import LocalReranker
+from rowvec.searcher import DEPTH, Refine, Searcher, SearchResult
+from rowvec.testing.generation import MemoryGeneration
+from rowvec.types import Hit, Key, Ranked, Vector, WriteBatch
+from tests.integration.serve_rig import product_pipeline, rows
 
 QUERY = "brake pads oil filter 7"
 MODES = ["semantic", "keyword", "hybrid"]
@@ -26,8 +28,8 @@ def found() -> Searcher:
     return searcher_of()
 
 
-def searcher_of(rows: int = 400, ranking: Ranking | None = None, reranker: Reranker | None = None) -> Searcher:
-    pipeline = product_pipeline(count=rows)
+def searcher_of(count: int = 400, ranking: Ranking | None = None, reranker: Reranker | None = None) -> Searcher:
+    pipeline = product_pipeline(count=count)
     return Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking or pipeline.ranking, reranker=reranker)
 
 
@@ -49,13 +51,16 @@ def pages(found: Searcher, query: str | None, limit: int, **asked: Any) -> Itera
         yield list(result.hits)
 
 
+RANKINGS = {
+    "convex": Ranking(),
+    "rrf": Ranking(fusion="rrf"),
+    "static": Ranking(static="price / 750", static_weight=2.0),
+    "decay": Ranking(decay="added", half_life_days=100),
+}
+
+
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    "ranking",
-    [Ranking(), Ranking(fusion="rrf"), Ranking(static="price / 750", static_weight=2.0),
-     Ranking(decay="added", half_life_days=100)],
-    ids=["convex", "rrf", "static", "decay"],
-)  # fmt: skip
+@pytest.mark.parametrize("ranking", RANKINGS.values(), ids=RANKINGS)
 def test_pages_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
     found = searcher_of(ranking=ranking)
     whole = found.search(QUERY, mode=mode, limit=60).hits
@@ -65,6 +70,19 @@ def test_pages_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
         for start in range(0, 60 - limit, limit):
             part = found.search(QUERY, mode=mode, limit=limit, refine=Refine(offset=start))
             assert keys(part) == [hit.key for hit in whole[start : start + limit]]
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("ranking", RANKINGS.values(), ids=RANKINGS)
+def test_pages_far_down_are_parts_of_one_ranking(mode: Any, ranking: Ranking) -> None:
+    """Where more candidates are looked at than for the first page."""
+    found = searcher_of(4 * DEPTH, ranking=ranking)
+    whole = keys(found.search(QUERY, mode=mode, limit=1000))
+    assert len(whole) > DEPTH
+    assert [hit.key for page in pages(found, QUERY, 90, mode=mode) for hit in page] == whole
+    for start in range(0, len(whole), 90):
+        part = found.search(QUERY, mode=mode, limit=90, refine=Refine(offset=start))
+        assert keys(part) == whole[start : start + 90]
 
 
 def test_the_last_page_has_no_cursor_and_an_offset_beyond_it_no_hits(found: Searcher) -> None:
@@ -109,6 +127,48 @@ def test_hits_of_distinct_values_go_on_over_pages(found: Searcher) -> None:
     assert len(values) == len(set(values)) == 10
     listed = [hit.key for page in pages(found, QUERY, 4, refine={"distinct": "stock"}) for hit in page]
     assert listed == whole
+
+
+class ByDigits:
+    """A model for which the texts with the highest last digits are the best."""
+
+    def scores(self, query: str, texts: Sequence[str], abandoned: Callable[[], bool]) -> list[float]:
+        return [float(text.rstrip(" .")[-1:] or 0) if text.rstrip(" .")[-1:].isdigit() else 0.0 for text in texts]
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("distinct", [None, "price"])
+def test_pages_of_a_reranker_are_parts_of_one_ranking(mode: Any, distinct: str | None) -> None:
+    # Three rows of each price.
+    data = {number: values | {"price": number // 3} for number, values in rows(400).items()}
+    pipeline = product_pipeline(data=data)
+    reranker = LocalReranker(ByDigits, "digits", top=50, timeout=60)
+    found = Searcher(pipeline.store, pipeline.embedder, pipeline.spec, reranker=reranker)
+    refine = {"distinct": distinct}
+    result = found.search(QUERY, mode=mode, limit=90, refine=Refine(distinct=distinct))
+    plain = found.search(QUERY, mode=mode, limit=90, rerank=False, refine=Refine(distinct=distinct))
+    assert len(result.hits) == 90
+    assert keys(result) != keys(plain)
+    for limit in (7, 10, 30):
+        by_cursor = itertools.islice(pages(found, QUERY, limit, mode=mode, refine=refine), 90 // limit)
+        assert [hit.key for page in by_cursor for hit in page] == keys(result)[: 90 // limit * limit]
+
+
+def test_a_page_of_a_reranker_takes_one_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = searcher_of(reranker=LocalReranker(ByDigits, "digits", top=50, timeout=60))
+    first = found.search(QUERY, limit=10)
+    asked: list[int] = []
+    nearest = MemoryGeneration.nearest
+
+    def counting(self: MemoryGeneration, vector: Vector, limit: int, *given: Any, **more: Any) -> Ranked:
+        asked.append(limit)
+        return nearest(self, vector, limit, *given, **more)
+
+    monkeypatch.setattr(MemoryGeneration, "nearest", counting)
+    assert len(found.search(QUERY, limit=10, refine=Refine(after=first.next)).hits) == 10
+    assert asked == [60]
 
 
 def test_rows_without_a_value_are_each_their_own() -> None:

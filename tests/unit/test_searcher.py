@@ -12,7 +12,7 @@ from rowvec.errors import StoreUnavailable
 from rowvec.filters import Filter
 from rowvec.ranking import Ranking, fuse_convex, normalised
 from rowvec.searcher import DEPTH, Searcher
-from rowvec.searcher import search as module
+from rowvec.searcher import live as module
 from rowvec.searcher.candidates import score_of
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Key, Ranked, Vector

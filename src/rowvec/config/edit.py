@@ -32,9 +32,9 @@ def set_search(path: Path, pipeline: str, changes: Changes) -> None:
     path = path.resolve()
     try:
         before = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        wanted = _wanted(tomllib.loads(before), pipeline, changes)
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from None
-    wanted = _wanted(tomllib.loads(before), pipeline, changes)
     for after in _candidates(before, pipeline, changes):
         try:
             said = tomllib.loads(after)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any, Protocol
 
 from rowvec.ranking import Fused, Ranking, fuse_convex, fuse_rrf
@@ -15,7 +15,20 @@ from rowvec.searcher.result import Mode
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
-"""Number of candidates of each kind that are fused."""
+"""Candidates of each kind, at least. Each block of them is ranked for itself: see `ends`."""
+
+
+def ends(many: int) -> list[int]:
+    """Where blocks of candidates end: DEPTH, twice as many and so on, up to the first that is not below `many`.
+
+    The rows of a block are ranked among each other, and come after those of the blocks before. Whoever asks for a
+    thousand rows sees the same order as whoever asks for ten, a hundred times, because no row of a later block moves
+    those of an earlier one.
+    """
+    found = [DEPTH]
+    while found[-1] < many:
+        found.append(2 * found[-1])
+    return found
 
 
 class Rows(Protocol):
@@ -37,9 +50,8 @@ class Candidates:
     """What meaning and words add to each score."""
     by_words: frozenset[Key] = frozenset()
     """Rows that only their words found."""
-    first: int = DEPTH
-    """The first ones of `scores` are ranked among each other, and the others after them: whoever asks for a thousand
-    sees the same ten first as whoever asks for ten."""
+    ends: Sequence[int] = (DEPTH,)
+    """Of the blocks of `scores` whose rows are ranked among each other."""
     ended: bool = False
     """There are no more."""
 
@@ -50,8 +62,10 @@ class Candidates:
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
-        halves, ended = Fused(semantic, keyword), len(ranked.keys) < depth
-        return cls(scores, semantic, keyword, ranked.exact, ranked.complete, halves, frozenset(keyword), ended=ended)
+        return cls(
+            scores, semantic, keyword, ranked.exact, ranked.complete, Fused(semantic, keyword), frozenset(keyword),
+            ends(len(scores)), ended=len(ranked.keys) < depth,
+        )  # fmt: skip
 
     @cached_property
     def ranks(self) -> tuple[Mapping[Key, int], Mapping[Key, int]]:
@@ -61,27 +75,29 @@ class Candidates:
         return semantic, keyword
 
 
-def fused(
-    rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, limit: int, depth: int, ranking: Ranking
-) -> Candidates:
+def fused(rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, depth: int, ranking: Ranking) -> Candidates:
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
-    best_s, best_k = dict(islice(s.items(), DEPTH)), dict(islice(k.items(), DEPTH))
+    known, typical = s, None
     if ranking.fusion == "convex":
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
-        s |= rows.similarities(vector, [key for key in k if key not in s])
-        best_s |= {key: s[key] for key in best_k if key in s}
-    typical = rows.typical(vector) if ranking.fusion == "convex" else None
-    whole = _fuse(best_s, best_k, ranking, typical)
-    both = whole.scores
-    first = len(both)
-    if limit > DEPTH:
-        rest = _fuse(s, k, ranking, typical)
-        rest = Fused(_without(both, rest.first), _without(both, rest.second))
-        both |= rest.scores
-        whole = Fused({**whole.first, **rest.first}, {**whole.second, **rest.second})
+        known = {**s, **rows.similarities(vector, [key for key in k if key not in s])}
+        typical = rows.typical(vector)
+    scores, first, second = dict[Key, float](), dict[Key, float](), dict[Key, float]()
+    blocks = []
+    for end in ends(min(depth, max(len(s), len(k)))):
+        some_s, some_k = dict(islice(s.items(), end)), dict(islice(k.items(), end))
+        if ranking.fusion == "convex":
+            some_s |= {key: known[key] for key in some_k if key in known}
+        both = _fuse(some_s, some_k, ranking, typical)
+        both = Fused(_without(scores, both.first), _without(scores, both.second))
+        first |= both.first
+        second |= both.second
+        scores |= both.scores
+        blocks.append(len(scores))
     ended = max(len(semantic.keys), len(keyword.keys)) < depth
-    return Candidates(both, s, k, semantic.exact, semantic.complete, whole, by_words, first, ended)
+    halves = Fused(first, second)
+    return Candidates(scores, known, k, semantic.exact, semantic.complete, halves, by_words, blocks, ended)
 
 
 def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
@@ -100,12 +116,13 @@ def hits_of(rows: Rows, found: Candidates, limit: int, ranking: Ranking, explain
     now = dt.datetime.now(dt.UTC)
     keys = list(found.scores)
     hits: list[Hit] = []
-    for among in (keys[: found.first], keys[found.first :]):
+    for begin, end in pairwise((0, *found.ends)):
+        among = keys[begin:end]
         lowest = score_of(hits[-1]) if hits else math.inf
         # A store gives equal scores by key, and a stable sort leaves them so: every page sees the same order.
         among.sort(key=lambda key: -found.scores[key])
         # Where nothing reorders them, the values of those that are not shown are not read.
-        step = len(among) if ranking.reorders else limit
+        step = len(among) if ranking.reorders else limit - len(hits)
         ranked: list[Hit] = []
         for start in range(0, len(among), max(step, 1)):
             if len(hits) + len(ranked) >= limit:

@@ -19,7 +19,7 @@ from rowvec.errors import ConfigError
 from rowvec.evaluation.bootstrap import Gain, gain
 from rowvec.evaluation.measures import Evaluation, Judgements, Queries, evaluate
 from rowvec.ranking import Ranking
-from rowvec.searcher.candidates import DEPTH, Candidates, fused, hits_of
+from rowvec.searcher.candidates import Candidates, ends, fused, hits_of
 from rowvec.searcher.result import Mode
 from rowvec.searcher.search import Searcher
 from rowvec.stores.base import RowsHandle
@@ -250,21 +250,21 @@ class _Found:
 
     @classmethod
     def of(cls, rows: RowsHandle, embedder: Embedder, query: str, mode: Mode, limit: int) -> _Found:
-        depth = max(DEPTH, limit)
+        depth = ends(limit)[-1]
         vector = None if mode == "keyword" else embedder.embed_query(query)
         semantic = None if vector is None else rows.nearest(vector, depth)
         keyword = None if mode == "semantic" else rows.keyword(query, depth)
         return cls(rows, mode, depth, vector, semantic, keyword)
 
     def ranked(self, ranking: Ranking, limit: int) -> list[Key]:
-        return [hit.key for hit in hits_of(self, self._candidates(ranking, limit), limit, ranking, explain=False)]
+        return [hit.key for hit in hits_of(self, self._candidates(ranking), limit, ranking, explain=False)]
 
-    def _candidates(self, ranking: Ranking, limit: int) -> Candidates:
+    def _candidates(self, ranking: Ranking) -> Candidates:
         if self.semantic is None or self.keyword is None or self.vector is None:
             alone = self.semantic or self.keyword
             assert alone is not None
             return Candidates.alone(alone, self.mode, self.depth)
-        return fused(self, self.vector, self.semantic, self.keyword, limit, self.depth, ranking)
+        return fused(self, self.vector, self.semantic, self.keyword, self.depth, ranking)
 
     def similarities(self, vector: Vector, keys: Sequence[Key]) -> Mapping[Key, float]:
         if not self._similarities:

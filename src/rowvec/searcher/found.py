@@ -37,6 +37,8 @@ class Found:
     whole: bool = False
     """There are no more hits than these."""
     query: Reading = NONE
+    reach: int = 0
+    """The first hits, which a reranker is asked about: the same ones whatever page is shown."""
 
     def page(self, hits: Sequence[Hit], limit: int) -> tuple[list[Hit], str | None]:
         """The hits to show, and the cursor of those after them."""
@@ -69,7 +71,7 @@ def finished(found: Found, limit: int, passages: int, reranker: Reranker | None,
     asked = Asked.of(query, found.language) if passages or reranker else None
     if reranker is not None and asked is not None:
         with span("rowvec.rerank") as traced:
-            hits, problem = reranked(reranker, query, hits, found.among, found.texts, asked, ranking)
+            hits, problem = reranked(reranker, query, hits, found.reach, found.among, found.texts, asked, ranking)
             done = not problem
             traced.note({"rowvec.reranked": done})
         rerank_ms = 1000 * (time.perf_counter() - began)

@@ -18,19 +18,20 @@ def reranked(
     reranker: Reranker,
     query: str,
     hits: Sequence[Hit],
+    reach: int,
     found: Candidates,
     texts: Mapping[Key, StoredText],
     asked: Asked,
     ranking: Ranking,
 ) -> tuple[list[Hit], str]:
-    """All hits, the first `reranker.top` of them in a new order; or as they were, and why.
+    """All hits, the first `reach` of them in a new order; or as they were, and why.
 
     Its score takes the place of the score that the halves gave, or a part of it, as `weight` says. A static score and
     the age of a row count as before.
     """
     if not hits:
         return [], ""
-    best, rest = hits[: reranker.top], hits[reranker.top :]
+    best, rest = hits[:reach], hits[reach:]
     sent = {hit.key: text for hit in best if (text := _text(hit, texts.get(hit.key), asked, found)).strip()}
     scores, problem = reranker.scores(query, list(sent.values())) if sent else Scored(None, NO_TEXT)
     if scores is None:

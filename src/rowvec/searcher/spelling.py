@@ -23,9 +23,9 @@ MOST_UNKNOWN = 8
 MOST_NEAR = 200
 """Words that one may be a typo of, of which the most frequent is looked for."""
 HELD_SECONDS = 60.0
-"""A word that a row holds counts as held for so long."""
+"""A word that a row was found to hold counts as held for this long."""
 READ_SECONDS = 2.0
-"""The words of the rows are read again after so long."""
+"""The words of the rows are read again after this long."""
 REMEMBERED = 50_000
 MOST_COMPLETIONS = 200
 """Words that begin as the last one of a query, of which the most frequent are taken."""

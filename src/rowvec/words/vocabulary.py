@@ -74,7 +74,7 @@ class Vocabulary:
 
     def near(self, word: str, most: int) -> dict[str, int]:
         """The words that are 1 to `most` edits from another, each with its edits: insertion, deletion, replacement of
-        a letter, exchange of two neighbours. Diacritics are none."""
+        a letter, exchange of two neighbours. A diacritic is not an edit."""
         plain = folded(word)
         letters = _letters_of([plain])
         (bits,) = _bits(letters)

@@ -17,7 +17,7 @@ LONGEST_TEXT = 100_000
 REMEMBERED = 200_000
 """Pieces of text that are known to hold nothing new."""
 MOST = 1_000_000
-"""Words that are kept. A text of random letters would add words for ever."""
+"""Words that are kept. A text of random letters would add words without an end."""
 _ADDRESS = re.compile(r"[\d@_:.#&+\\]")
 """What makes a piece of a query a code, an address, or a name of a file: it is asked for as it is."""
 _AROUND = ".,:'-+#@/~_&"
