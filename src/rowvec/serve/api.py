@@ -103,10 +103,10 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
     hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
     app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
-    if settings.cors_origins:
+    if settings.origins:
         app.add_middleware(
             CORSMiddleware,
-            allow_origins=settings.cors_origins,
+            allow_origins=sorted(settings.origins),
             allow_methods=["GET", "HEAD", "POST"],
             # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
             allow_headers=["*"],
