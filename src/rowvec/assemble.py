@@ -68,7 +68,7 @@ def assemble(
 
     Args:
         max_cost: US dollars that embedding may cost.
-        readers: so many threads can search a PostgreSQL store at once.
+        readers: this many threads can search a PostgreSQL store at once.
         statement_seconds: a search of it that takes longer is cancelled.
 
     Raises:
@@ -311,7 +311,7 @@ def parse_key(text: str, kind: ColumnType) -> Key:
     """A key as a user writes it.
 
     Raises:
-        ConfigError: it is none of the pipeline's kind.
+        ConfigError: it is not a key of that kind.
     """
     try:
         return keys.parse_key(text, kind)

@@ -537,7 +537,7 @@ class ProjectPipeline:
             queries, judgements, condensed: as for `eval`.
             folds: parts into which the queries are divided; each part is measured with weights of the others.
             write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
-            tell: told how far it is.
+            tell: called with how far it is.
 
         Raises:
             ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
