@@ -81,6 +81,26 @@ def create_app(
         services, settings, threads, side_threads, embedding_threads, metrics, background, queries
     )
     problems.install(app, page.not_found)
+    _include_routes(app, services)
+    page.install(app)
+    _install_mcp(app)
+    # Not for short replies: packing one would cost a search more than sending it.
+    app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
+    hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
+    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(settings.origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
+            allow_headers=["*"],
+        )
+    return app
+
+
+def _include_routes(app: FastAPI, services: Mapping[str, Service]) -> None:
+    """All of the API. What is about one pipeline has an address with its name, and one without for a server of one."""
     app.include_router(server_routes())
     app.include_router(event_routes())
     app.include_router(task_routes())
@@ -97,21 +117,6 @@ def create_app(
     app.include_router(map_routes(maps))
     app.include_router(row_routes(maps))
     app.include_router(compare_routes())
-    page.install(app)
-    _install_mcp(app)
-    # Not for short replies: packing one would cost a search more than sending it.
-    app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
-    hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
-    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
-    if settings.origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(settings.origins),
-            allow_methods=["GET", "HEAD", "POST"],
-            # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
-            allow_headers=["*"],
-        )
-    return app
 
 
 def _install_mcp(app: FastAPI) -> None:

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from rowvec.pipeline_status import Status
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.guard.guard import AUTHORISED
-from rowvec.serve.models import HealthReply, PipelineInfo, PipelinesReply, StatusReply
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import CHECK_SECONDS, Service
+from rowvec.serve.state_models import HealthReply, PipelineInfo, PipelinesReply, StatusReply
 
 UNREADY: dict[int | str, dict[str, Any]] = {
     **RESPONSES,
