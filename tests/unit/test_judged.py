@@ -32,7 +32,7 @@ def test_two_processes_lose_no_judgement_of_each_other(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "kept").write_text("a file")
-    with pytest.raises(ConfigError, match="kept/shop.csv cannot be written"):
+    with pytest.raises(ConfigError, match=r"kept/shop\.csv cannot be written"):
         JudgementsFile(tmp_path / "kept" / "shop.csv").rate("oil filter", "1", 3)
 
 
