@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ from rowvec.serve.routes.work import work_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
+
+logger = logging.getLogger("rowvec.serve")
 
 CHECK_SECONDS = 30.0
 """Seconds between two looks whether another model's vectors have replaced those that are searched."""
@@ -146,15 +149,21 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for service in context.services.values():
         await asyncio.to_thread(service.warm)
     checking = asyncio.create_task(_check(context))
-    async with app.state.mcp_sessions():
-        yield
-    checking.cancel()
-    for threads in (context.threads, context.side_threads, context.embedding_threads):
-        threads.close()
+    try:
+        async with app.state.mcp_sessions():
+            yield
+    finally:
+        checking.cancel()
+        for threads in (context.threads, context.side_threads, context.embedding_threads):
+            threads.close()
 
 
 async def _check(context: Context) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         for service in context.services.values():
-            await asyncio.to_thread(service.check)
+            try:
+                await asyncio.to_thread(service.check)
+            except Exception:
+                # The next check may work, and the other pipelines need theirs.
+                logger.exception("The check of the pipeline %s failed.", service.name)
