@@ -42,7 +42,7 @@ from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
 from rowvec.support import keys
 from rowvec.support.suggestions import check_column
-from rowvec.types import Card, Column, ColumnType, Key
+from rowvec.types import Card, Column, ColumnType, Fingerprint, Key
 
 
 @contextmanager
@@ -68,7 +68,7 @@ def assemble(
 
     Args:
         max_cost: US dollars that embedding may cost.
-        readers: so many threads can search a PostgreSQL store at once.
+        readers: this many threads can search a PostgreSQL store at once.
         statement_seconds: a search of it that takes longer is cancelled.
 
     Raises:
@@ -117,6 +117,10 @@ def _assembled(
     to_document, text_columns = documents_of(source, recipe, passages, copied, fingerprint)
     columns = [*text_columns, *declared.store.metadata]
     source.select(columns)
+    spec = table_spec(
+        declared, source.key, source.key_type, metadata, fingerprint, recipe.fingerprint,
+        kept(declared, source, metadata),
+    )  # fmt: skip
     return Pipeline(
         name=declared.name,
         source=source,
@@ -124,19 +128,7 @@ def _assembled(
         text_columns=text_columns,
         embedder=embedder,
         store=store,
-        spec=TableSpec(
-            pipeline=declared.name,
-            key=source.key,
-            key_type=source.key_type,
-            dimension=embedder.fingerprint.dimension,
-            metadata=metadata,
-            language=declared.store.language,
-            fingerprint=fingerprint,
-            recipe=recipe.fingerprint,
-            settings=kept(declared, source, metadata),
-            keeps_texts=declared.store.texts,
-            keeps_words=declared.search.keeps_words,
-        ),
+        spec=spec,
         keep_missing=declared.on_missing == "keep",
         page_size=declared.source.page_size,
         ranking=ranking,
@@ -151,6 +143,37 @@ def _assembled(
         card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
+    )
+
+
+def table_spec(
+    declared: PipelineConfig,
+    key: str,
+    key_type: ColumnType,
+    metadata: tuple[Column, ...],
+    fingerprint: Fingerprint,
+    recipe: str,
+    settings: str,
+) -> TableSpec:
+    """What the store holds of a pipeline.
+
+    Args:
+        fingerprint: that of the model, with the settings of passages.
+        recipe: hash of the settings that turn a row into text.
+        settings: JSON, as the ledger keeps it.
+    """
+    return TableSpec(
+        pipeline=declared.name,
+        key=key,
+        key_type=key_type,
+        dimension=fingerprint.dimension,
+        metadata=metadata,
+        language=declared.store.language,
+        fingerprint=fingerprint,
+        recipe=recipe,
+        settings=settings,
+        keeps_texts=declared.store.texts,
+        keeps_words=declared.search.keeps_words,
     )
 
 
@@ -311,7 +334,7 @@ def parse_key(text: str, kind: ColumnType) -> Key:
     """A key as a user writes it.
 
     Raises:
-        ConfigError: it is none of the pipeline's kind.
+        ConfigError: it is not a key of that kind.
     """
     try:
         return keys.parse_key(text, kind)

@@ -17,6 +17,7 @@ from rowvec.assemble import (
     build_store,
     check_files,
     excluded,
+    table_spec,
 )
 from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
@@ -30,7 +31,7 @@ from rowvec.generations.kept_settings import (
 )
 from rowvec.pipeline import Pipeline
 from rowvec.sources.lazy import LazySource
-from rowvec.stores.base import Ledger, Store, TableSpec
+from rowvec.stores.base import Ledger, Store
 from rowvec.types import Column, ColumnType, Document, Row
 
 
@@ -74,6 +75,8 @@ def _searching(
     former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)
     embedder = _embedder_for_search(declared, former, ledger)
     passages = passage_settings(declared.text)
+    fingerprint = with_passages(embedder.fingerprint, passages)
+    spec = table_spec(declared, source.key, key_type, metadata, fingerprint, ledger.recipe, ledger.settings)
     return Pipeline(
         name=declared.name,
         source=source,
@@ -81,19 +84,7 @@ def _searching(
         text_columns=(),
         embedder=embedder,
         store=store,
-        spec=TableSpec(
-            pipeline=declared.name,
-            key=source.key,
-            key_type=key_type,
-            dimension=embedder.fingerprint.dimension,
-            metadata=metadata,
-            language=declared.store.language,
-            fingerprint=with_passages(embedder.fingerprint, passages),
-            recipe=ledger.recipe,
-            settings=ledger.settings,
-            keeps_texts=declared.store.texts,
-            keeps_words=declared.search.keeps_words,
-        ),
+        spec=spec,
         ranking=ranking,
         former=former,
         passages=passages,

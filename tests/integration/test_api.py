@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rowvec
+from rowvec.api import functions
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.filters import Compare, Op
 from rowvec.types import Report
@@ -181,3 +184,14 @@ def test_importing_rowvec_imports_nothing_else() -> None:
     code = "import sys, rowvec; print(*sorted(name for name in sys.modules if name.startswith('rowvec')))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["rowvec"]
+
+
+@pytest.mark.parametrize("name", ["sync", "plan", "search", "similar", "status", "audit", "rollback", "rows_to_embed"])
+def test_a_single_call_takes_what_the_method_takes(name: str) -> None:
+    def parameters(function: Any) -> set[str]:
+        return set(inspect.signature(function).parameters)
+
+    method = inspect.getattr_static(rowvec.ProjectPipeline, name)._function
+    # `progress` is for programs that keep a project open.
+    left_out = parameters(method) - parameters(getattr(functions, name)) - {"self", "progress"}
+    assert not left_out

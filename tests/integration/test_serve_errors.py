@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from rowvec.errors import SourceUnavailable
+from rowvec.serve import api
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemoryStore
@@ -271,3 +272,21 @@ def test_a_defect_is_500_with_an_id_that_the_log_has_too(caplog: pytest.LogCaptu
         record = next(record for record in caplog.records if incident in record.getMessage())
         assert record.exc_info is not None
         assert client.get("/health").status_code == 200
+
+
+def test_a_check_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    app, looks, went_on = application(product_pipeline(count=1)), [], threading.Event()
+
+    def check() -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise RuntimeError("A defect.")
+        went_on.set()
+
+    service = app.state.context.services["products"]
+    service.warm()
+    monkeypatch.setattr(api, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr(service, "check", check)
+    with client_of(app):
+        assert went_on.wait(10)
+    assert "The check of the pipeline products failed." in caplog.text

@@ -166,6 +166,12 @@ def test_a_proxy_has_an_address() -> None:
         ServeSettings(trusted_proxies=("proxy.example",))
 
 
+@pytest.mark.parametrize("origin", ["*", "shop.example", "https://shop.example/a", "https://*.shop.example", ""])
+def test_an_origin_has_a_scheme_and_a_host_and_nothing_else(origin: str) -> None:
+    with pytest.raises(ConfigError, match="this is not an origin"):
+        ServeSettings(cors_origins=(origin,))
+
+
 def test_the_servers_own_page_may(client: httpx.Client) -> None:
     origin = str(client.base_url).rstrip("/")
     reply = client.post("/search/semantic", json=SEARCH, headers={"Origin": origin})
@@ -183,6 +189,12 @@ def test_origins_that_were_allowed_may_and_are_told_so() -> None:
         assert (reply.status_code, reply.headers["access-control-allow-origin"]) == (200, shop)
         other = {"Origin": "https://evil.example", "X-API-Key": KEY}
         assert client.post("/search/semantic", json=SEARCH, headers=other).status_code == 403
+
+
+def test_an_origin_may_be_written_as_people_write_it() -> None:
+    with client_of(application(product_pipeline(count=1), cors_origins=("https://Shop.example:8443/",))) as client:
+        reply = client.post("/search/semantic", json=SEARCH, headers={"Origin": "https://shop.example:8443"})
+    assert (reply.status_code, reply.headers.get("access-control-allow-origin")) == (200, "https://shop.example:8443")
 
 
 def test_a_caller_who_asks_too_often_is_told_how_long_to_wait() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import rowvec
 from rowvec.api.tokens import sign
+from rowvec.searcher import Searcher
 from rowvec.searcher.within import Within
 from rowvec.serve.guard.auth import is_public, opens
 from rowvec.stores.base import GenerationHandle, LedgerHandle
@@ -262,6 +263,24 @@ def test_agents_see_the_rows_of_their_token() -> None:
         "no pipeline 'parts'",
     )
     assert [word in said(each) for word, each in zip(words, refused, strict=True)] == [True] * 5
+
+
+def test_health_is_checked_as_often_for_tokens_as_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has no limit of requests: a check for each would let one caller burden the store."""
+    checks = []
+    look = Searcher.check
+
+    def counted(searcher: Searcher) -> None:
+        checks.append(searcher)
+        look(searcher)
+
+    monkeypatch.setattr(Searcher, "check", counted)
+    app = application(product_pipeline(count=9), api_keys=(KEY,))
+    with client_of(app) as client:
+        app.state.context.services["products"]._checked = float("-inf")
+        before = len(checks)
+        assert {client.get("/health", headers=headers()).status_code for _ in range(5)} == {200}
+    assert len(checks) - before in (1, 2)
 
 
 def test_nothing_behind_a_limited_service_is_in_reach() -> None:

@@ -137,6 +137,27 @@ def test_a_query_is_known_before_and_after_it_is_written(log: QueryLog) -> None:
     assert log.asked("0" * 32) is None
 
 
+def test_one_record_that_cannot_be_written_does_not_end_the_log(path: Path) -> None:
+    log = QueryLog(path, MONTH)
+    assert log.record("shop", "hybrid", "half a pair: \ud800", None, [1], 1.0)
+    until = time.monotonic() + 10
+    while not log.dropped and time.monotonic() < until:
+        time.sleep(0.01)
+    assert log.record("shop", "hybrid", "desk", None, [1], 1.0)
+    log.close()
+    assert (log.written, log.dropped) == (1, 1)
+
+
+def test_a_log_that_was_deleted_is_not_made_again_for_everybody_to_read(path: Path) -> None:
+    log = QueryLog(path, MONTH)
+    path.unlink()
+    assert log.record("shop", "hybrid", "desk", None, [1], 1.0)
+    log.close()
+    assert (log.dropped, path.exists()) == (1, False)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        log.asked("0" * 32)
+
+
 def test_a_log_that_is_behind_drops_and_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_log, "WAITING", 5)
     log = QueryLog(path, MONTH)

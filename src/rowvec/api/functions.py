@@ -6,8 +6,9 @@ A program that asks more than once keeps a project open (`rowvec.open`): its mod
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 from rowvec.api.calls import Call
 from rowvec.api.project import Project
@@ -83,6 +84,8 @@ def search(
     exact: bool = False,
     passages: int = 1,
     rerank: bool | None = None,
+    ranking: Mapping[str, Any] | None = None,
+    generation: Literal["live", "previous", "building"] = "live",
     typos: bool | None = None,
     prefix: bool | None = None,
     facets: Sequence[str] = (),
@@ -96,6 +99,7 @@ def search(
     with Project(config) as project:
         return project.pipeline(pipeline).search(
             query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages, rerank=rerank,
+            ranking=ranking, generation=generation,
             facets=facets, facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
             typos=typos, prefix=prefix,
         )  # fmt: skip

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
-from rowvec import assemble, assemble_search
 from rowvec.api.calls import method
+from rowvec.api.measuring import Measuring
 from rowvec.api.results import AuditResult, Plan, SyncResult
-from rowvec.api.spans import time_span
+from rowvec.api.searching import Searching
 from rowvec.auditing.audit import SAMPLE, audit
 from rowvec.auditing.repair import repair
-from rowvec.config.edit import set_search
-from rowvec.errors import ConfigError, SearchError, StoreError
-from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
-from rowvec.evaluation.files import read_judgements, read_queries
-from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
-from rowvec.filters import Filter, bind, parse
-from rowvec.generations.lifecycle import live_rows, roll_back
-from rowvec.pipeline import Options, Pipeline
+from rowvec.errors import ConfigError
+from rowvec.generations.lifecycle import roll_back
+from rowvec.pipeline import Options
 from rowvec.pipeline_status import Status, failures, status, unfit
-from rowvec.rerankers.base import Scored
-from rowvec.searcher import Mode, Refine, Searcher, SearchResult
-from rowvec.searcher.fitting import Fit, fit
-from rowvec.searcher.kept import keep_evaluation
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import EventStream
-from rowvec.stores.index import IndexSpec, IndexStatus, VectorIndex
+from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.support.tables import Rows
 from rowvec.syncing.preview import documents_to_embed, preview
 from rowvec.syncing.report import OnReport
@@ -38,81 +27,15 @@ from rowvec.syncing.run import sync
 from rowvec.syncing.watch import installed_notifier, watch
 from rowvec.types import Document, Failure, Generation, Key, Progress, State, UnfitValue
 
-if TYPE_CHECKING:
-    from rowvec.api.project import Project
-
 IndexAction = Literal["build", "drop", "status", "tune"]
 
 
-class ProjectPipeline:
+class ProjectPipeline(Searching, Measuring):
     """One pipeline of a project. Every method has a twin for coroutines: `await pipeline.search.aio("…")`.
 
     Connections and the model stay from one call to the next. Searches may run in several threads at once, also while
     a sync runs.
     """
-
-    def __init__(self, project: Project, name: str, max_cost: float | None) -> None:
-        self.name = name
-        self._project = project
-        self._max_cost = max_cost
-        self._lock = threading.Lock()
-        self._assembled: Pipeline | None = None
-        self._searchable: Pipeline | None = None
-        self._searcher: Searcher | None = None
-
-    def __repr__(self) -> str:
-        return f"<rowvec pipeline {self.name!r}>"
-
-    @property
-    def config(self) -> Path:
-        """The rowvec.toml that declares it."""
-        return self._project.config.path
-
-    @property
-    def assembled(self) -> Pipeline:
-        """Source, text, embedder and store, put together at the first use."""
-        with self._lock:
-            if self._assembled is None:
-                project = self._project
-                self._assembled = assemble.assemble(
-                    project.config, project.config.pipeline(self.name), max_cost=self._max_cost,
-                    readers=project.readers, statement_seconds=project.statement_seconds,
-                )  # fmt: skip
-            return self._assembled
-
-    @property
-    def searchable(self) -> Pipeline:
-        """What searches need, put together at the first use: the source is not opened, and may be away."""
-        with self._lock:
-            if self._searchable is None:
-                project = self._project
-                self._searchable = self._assembled or assemble_search.assemble(
-                    project.config, project.config.pipeline(self.name),
-                    readers=project.readers, statement_seconds=project.statement_seconds,
-                )  # fmt: skip
-            return self._searchable
-
-    @property
-    def vector_index(self) -> VectorIndex:
-        """The vector index of the live generation.
-
-        Raises:
-            StoreError: there are no vectors yet, or the store has no vector index.
-        """
-        pipeline = self.assembled
-        _, live = live_rows(pipeline.store, pipeline.spec)
-        if live.index is None:
-            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
-        return live.index
-
-    def close(self) -> None:
-        """Disconnect and unload the model. The next call connects again."""
-        with self._lock:
-            parts = [self._assembled] if self._searchable is self._assembled else [self._assembled, self._searchable]
-            self._assembled = self._searchable = self._searcher = None
-        for each in parts:
-            if each is not None:
-                each.close()
 
     @method
     def plan(
@@ -187,110 +110,6 @@ class ProjectPipeline:
     def rows_to_embed(self, limit: int) -> Sequence[Document]:
         """Up to `limit` documents that a sync would embed now, in key order."""
         return list(itertools.islice(documents_to_embed(self.assembled), limit))
-
-    @method
-    def search(
-        self,
-        query: str | None = None,
-        *,
-        mode: Mode = "semantic",
-        limit: int = 10,
-        where: str | Filter | None = None,
-        explain: bool = False,
-        exact: bool = False,
-        passages: int = 1,
-        rerank: bool | None = None,
-        ranking: Mapping[str, Any] | None = None,
-        generation: Literal["live", "previous", "building"] = "live",
-        typos: bool | None = None,
-        prefix: bool | None = None,
-        facets: Sequence[str] = (),
-        facet_limit: int = 10,
-        distinct: str | None = None,
-        offset: int = 0,
-        after: str | None = None,
-        order: str | None = None,
-    ) -> SearchResult:
-        """The best rows for a query; without a query, the rows that pass the filter.
-
-        Args:
-            mode: "semantic" (vectors), "keyword" (BM25) or "hybrid" (both).
-            limit: up to this many hits, at most 1,000.
-            where: a filter on metadata columns, such as `price < 100 and supplier = 'HP'`.
-            explain: give each hit the parts of its score.
-            exact: compare every row instead of asking an approximate index.
-            passages: maximum number of parts of its text that each hit shows, the best first.
-            rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
-            ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
-                `static`, `decay` or `half_life_days` switches that off.
-            generation: vectors of another generation than the live one, to compare the two.
-            typos: correct words that no row holds, or search as written. None does what `search.typos` says.
-            prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
-                None does what `search.prefix` says.
-            facets: metadata columns whose values are counted over all rows that pass the filter.
-            facet_limit: number of values that a facet lists, at most 1,000.
-            distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
-            offset: this many hits are left out first.
-            after: `next` of the page before, in place of an offset.
-            order: without a query, such as `price desc`; by key where it is None.
-
-        Raises:
-            SearchError: an empty or overlong query, a limit out of bounds, no keyword index, no reranker, no such
-                generation; a ranking, a facet, an order or a page that cannot be; no words kept for `typos` or
-                `prefix`.
-            StoreError: there are no vectors yet.
-        """
-        known = [column.name for column in self.searchable.spec.metadata]
-        return self._ready().search(
-            query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos, prefix=prefix, generation=State(generation),
-            ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
-            refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
-        )  # fmt: skip
-
-    @method
-    def similar(
-        self,
-        key: Key,
-        *,
-        limit: int = 10,
-        where: str | Filter | None = None,
-        explain: bool = False,
-        passages: int = 1,
-    ) -> SearchResult:
-        """The rows nearest to the row `key`, itself left out.
-
-        Args:
-            passages: maximum number of its passages that each hit shows, those nearest to the row first.
-
-        Raises:
-            SearchError: there is no vector for that key.
-        """
-        return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
-
-    @method
-    def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:
-        """The texts of these rows, as they were embedded; without the rows that have none.
-
-        Raises:
-            StoreError: there are no vectors yet.
-        """
-        return {key: kept.text for key, kept in self._ready().rows.texts(list(keys)).items() if kept.text}
-
-    @method
-    def rerank(self, query: str, texts: Sequence[str]) -> Scored:
-        """How well each text answers the query, as the reranker of `search.rerank` says; more is better.
-
-        Without scores where it gave no answer in time that can be used; `problem` says why.
-
-        Raises:
-            SearchError: there is no reranker.
-        """
-        reranker = self.searchable.reranker
-        if reranker is None:
-            hint = f"Add [pipelines.{self.name}.search.rerank] to rowvec.toml."
-            raise SearchError(f"The pipeline {self.name!r} has no reranker.", hint=hint)
-        return reranker.scores(query, list(texts)) if texts else Scored([])
 
     @method
     def status(self) -> Status:
@@ -434,135 +253,6 @@ class ProjectPipeline:
         wanted = fix and found.findings and not (stop is not None and stop.is_set())
         done = repair(pipeline, found, allow_delete=allow_delete, stop=stop) if wanted else None
         return AuditResult.of(found, done)
-
-    @method
-    def eval(
-        self,
-        queries: Path | str | Mapping[str, str],
-        judgements: Path | str | Mapping[str, Mapping[str, int]],
-        *,
-        modes: Sequence[Mode] = ("semantic", "keyword", "hybrid"),
-        measures: Sequence[str] = MEASURES,
-        condensed: bool = False,
-        rerank: bool | None = None,
-        keep: bool = False,
-    ) -> Mapping[Mode, Evaluation]:
-        """Measure the ranking by human judgements; one evaluation for each mode.
-
-        Args:
-            queries: texts by query id, or a file of them (CSV, JSONL or TREC).
-            judgements: grades by key by query id, or a file of them (CSV, JSONL or TREC qrels).
-            measures: such as "nDCG@10", "recall@100", "MRR@10", "precision@5", "MAP".
-            condensed: leave unjudged rows out of the rankings.
-            rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
-            keep: keep the means and the worst queries in the store, for the page and for later comparison.
-
-        Raises:
-            SearchError: `rerank` without a reranker.
-            StoreError: with `keep`, the store cannot be written.
-            ConfigError: a file that cannot be read, no such measure, no query has a judgement.
-            MissingExtraError: ir_measures is not installed.
-        """
-        asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
-        judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
-        searcher = self._ready()
-
-        def ranker(mode: Mode) -> Callable[[str, int], list[Key]]:
-            return lambda query, depth: [
-                hit.key for hit in searcher.search(query, mode=mode, limit=depth, rerank=rerank).hits
-            ]
-
-        found = {mode: evaluate(ranker(mode), asked, judged, measures, condensed=condensed) for mode in modes}
-        if keep:
-            keep_evaluation(self.assembled, {str(mode): each for mode, each in found.items()}, asked)
-        return found
-
-    @method
-    def queries(
-        self, order: Order = "latest", *, since: str | dt.timedelta | None = None, limit: int = 20
-    ) -> Rows[LoggedQuery]:
-        """What people asked a server of this project that logs queries (`[serve.queries]`).
-
-        Args:
-            order: "latest", "slow", "no-hits" or "top"; the two last count the same words together.
-            since: only the queries of this time until now, such as "7d".
-            limit: up to this many.
-
-        Raises:
-            ConfigError: there is no log.
-        """
-        path = self._project.config.query_log
-        return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
-
-    @method
-    def export_queries(
-        self,
-        queries: Path | str,
-        judgements: Path | str,
-        *,
-        since: str | dt.timedelta | None = None,
-        force: bool = False,
-    ) -> tuple[int, int]:
-        """Write the logged queries that have clicks or conversions, and these as judgements: files for `eval`.
-
-        Args:
-            since: only the queries of this time until now, such as "7d".
-            force: overwrite the files.
-
-        Returns:
-            The number of queries and that of judgements.
-
-        Raises:
-            ConfigError: there is no log, it has no clicks, or a file cannot be written.
-        """
-        path = self._project.config.query_log
-        return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
-
-    @method
-    def fit(
-        self,
-        queries: Path | str | Mapping[str, str],
-        judgements: Path | str | Mapping[str, Mapping[str, int]],
-        *,
-        mode: Mode = "hybrid",
-        measure: str = "nDCG@10",
-        folds: int = 5,
-        condensed: bool = False,
-        write: bool = False,
-        tell: Progress = lambda *_: None,
-    ) -> Fit:
-        """Propose weights for the search, and measure what they gain on queries by which none was chosen.
-
-        Args:
-            queries, judgements, condensed: as for `eval`.
-            folds: parts into which the queries are divided; each part is measured with weights of the others.
-            write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
-            tell: told how far it is.
-
-        Raises:
-            ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
-            MissingExtraError: ir_measures is not installed.
-        """
-        asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
-        judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
-        found = fit(
-            self._ready(), asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, tell=tell
-        )
-        if write and found.better:
-            set_search(self._project.config.path, self.name, found.changes)
-        return found
-
-    def _ready(self) -> Searcher:
-        pipeline = self.searchable
-        with self._lock:
-            if self._searcher is None:
-                self._searcher = Searcher.of(pipeline)
-            return self._searcher
-
-    def _condition(self, where: str | Filter | None) -> Filter | None:
-        if where is None:
-            return None
-        return bind(parse(where) if isinstance(where, str) else where, self.searchable.spec.metadata)
 
 
 def _selection(keys: Sequence[Key] | None) -> Selection | None:

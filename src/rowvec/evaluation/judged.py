@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import os
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 from uuid import uuid4
@@ -23,11 +25,10 @@ def judgements_file(state: Path, pipeline: str) -> Path:
 
 
 class JudgementsFile:
-    """The judgements of one pipeline, by the text of their query. For several threads of one process."""
+    """The judgements of one pipeline, by the text of their query. For several threads, and several processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._guard = threading.Lock()
 
     def read(self) -> dict[str, dict[str, int]]:
         """Rating by key, as text, by query; empty where nothing was judged.
@@ -35,13 +36,13 @@ class JudgementsFile:
         Raises:
             ConfigError: somebody has edited the file, and it cannot be read.
         """
-        if not self.path.exists():
+        try:
+            return read_judgements(self.path)
+        except ConfigError:
+            # Not asked before: the last judgement may be taken back meanwhile.
+            if self.path.exists():
+                raise
             return {}
-        with self._guard:
-            return self._read()
-
-    def _read(self) -> dict[str, dict[str, int]]:
-        return read_judgements(self.path) if self.path.exists() else {}
 
     def rate(self, query: str, key: str, rating: int | None) -> None:
         """
@@ -55,14 +56,34 @@ class JudgementsFile:
         query = " ".join(query.split())
         if not key or key != key.strip() or not query:
             raise SearchError("A row whose key is blank, or has blanks around it, cannot be judged.")
-        with self._guard:
-            known = self._read()
+        with self._alone():
+            known = self.read()
             ratings = known.setdefault(query, {})
             if rating is None:
                 ratings.pop(key, None)
             else:
                 ratings[key] = rating
             self._write(known)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else reads and writes the file meanwhile: what another server wrote must not be lost.
+
+        The lock is on a file of its own, because the file of judgements is replaced by each write.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            locked = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        except OSError as error:
+            raise self._unwritten(error) from error
+        try:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(locked)
+
+    def _unwritten(self, error: OSError) -> ConfigError:
+        return ConfigError(f"{self.path} cannot be written: {error.strerror}.")
 
     def _write(self, known: dict[str, dict[str, int]]) -> None:
         """In one step: whoever reads sees the file of before or of after."""
@@ -72,10 +93,9 @@ class JudgementsFile:
             if not lines:
                 self.path.unlink(missing_ok=True)
                 return
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with new.open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows([HEADER, *lines])
             os.replace(new, self.path)
         except OSError as error:
             new.unlink(missing_ok=True)
-            raise ConfigError(f"{self.path} cannot be written: {error.strerror}.") from error
+            raise self._unwritten(error) from error

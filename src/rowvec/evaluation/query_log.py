@@ -121,12 +121,19 @@ class QueryLog:
         return None
 
     def asked(self, query_id: str) -> tuple[str, Sequence[Key]] | None:
-        """The pipeline and the hits of a query; None if the log does not have it. Not for the event loop's thread."""
+        """The pipeline and the hits of a query; None if the log does not have it. Not for the event loop's thread.
+
+        Raises:
+            ConfigError: the log cannot be read.
+        """
         waiting = self._unwritten.get(query_id)
         if waiting is not None:
             return waiting.pipeline, waiting.keys
-        with opened(self._path) as database:
-            row = database.execute("select pipeline, keys from queries where id = ?", [query_id]).fetchone()
+        try:
+            with opened(self._path) as database:
+                row = database.execute("select pipeline, keys from queries where id = ?", [query_id]).fetchone()
+        except sqlite3.Error as error:
+            raise ConfigError(f"The log of queries {self._path} cannot be read: {error}.") from None
         return None if row is None else (row[0], json.loads(row[1]))
 
     def event(self, query_id: str, key: Key, kind: EventType, position: int | None) -> bool:
@@ -155,7 +162,8 @@ class QueryLog:
             try:
                 self._write(found)
                 self.written += len(found)
-            except (sqlite3.Error, OSError) as error:
+            except Exception as error:
+                # Whatever it is: without this thread, the log would lose all that comes.
                 self.dropped += len(found)
                 self._warn(error)
             for record in found:
@@ -203,7 +211,8 @@ def _insert_event(database: sqlite3.Connection, record: Any) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    database = sqlite3.connect(path, timeout=5.0)
+    # Not created where it is gone: the new file would be empty, and everybody could read it.
+    database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", timeout=5.0, uri=True)
     try:
         database.execute("pragma foreign_keys = on")
         database.execute("pragma synchronous = normal")

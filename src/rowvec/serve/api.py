@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from importlib.util import find_spec
@@ -35,6 +36,8 @@ from rowvec.serve.routes.work import work_routes
 from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
+
+logger = logging.getLogger("rowvec.serve")
 
 CHECK_SECONDS = 30.0
 """Seconds between two looks whether another model's vectors have replaced those that are searched."""
@@ -81,6 +84,26 @@ def create_app(
         services, settings, threads, side_threads, embedding_threads, metrics, background, queries
     )
     problems.install(app, page.not_found)
+    _include_routes(app, services)
+    page.install(app)
+    _install_mcp(app)
+    # Not for short replies: packing one would cost a search more than sending it.
+    app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
+    hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
+    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(settings.origins),
+            allow_methods=["GET", "HEAD", "POST"],
+            # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
+            allow_headers=["*"],
+        )
+    return app
+
+
+def _include_routes(app: FastAPI, services: Mapping[str, Service]) -> None:
+    """All of the API. What is about one pipeline has an address with its name, and one without for a server of one."""
     app.include_router(server_routes())
     app.include_router(event_routes())
     app.include_router(task_routes())
@@ -97,21 +120,6 @@ def create_app(
     app.include_router(map_routes(maps))
     app.include_router(row_routes(maps))
     app.include_router(compare_routes())
-    page.install(app)
-    _install_mcp(app)
-    # Not for short replies: packing one would cost a search more than sending it.
-    app.add_middleware(GZipMiddleware, minimum_size=PACKED, compresslevel=1)
-    hosts = {host for service in services.values() for host in service.pipeline.card.image_hosts}
-    app.add_middleware(Guard, settings=settings, metrics=metrics, page=page.not_found, image_hosts=hosts)
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.cors_origins,
-            allow_methods=["GET", "HEAD", "POST"],
-            # Clients send headers of their own, such as x-stainless-lang; none of them means anything here.
-            allow_headers=["*"],
-        )
-    return app
 
 
 def _install_mcp(app: FastAPI) -> None:
@@ -141,15 +149,21 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     for service in context.services.values():
         await asyncio.to_thread(service.warm)
     checking = asyncio.create_task(_check(context))
-    async with app.state.mcp_sessions():
-        yield
-    checking.cancel()
-    for threads in (context.threads, context.side_threads, context.embedding_threads):
-        threads.close()
+    try:
+        async with app.state.mcp_sessions():
+            yield
+    finally:
+        checking.cancel()
+        for threads in (context.threads, context.side_threads, context.embedding_threads):
+            threads.close()
 
 
 async def _check(context: Context) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
         for service in context.services.values():
-            await asyncio.to_thread(service.check)
+            try:
+                await asyncio.to_thread(service.check)
+            except Exception:
+                # The next check may work, and the other pipelines need theirs.
+                logger.exception("The check of the pipeline %s failed.", service.name)

@@ -31,16 +31,15 @@ from rowvec.serve.models import (
     Offset,
     Order,
     Passages,
-    PipelineInfo,
     QueryText,
     SearchReply,
-    StatusReply,
     Typos,
 )
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
 from rowvec.serve.service import Service, choose
+from rowvec.serve.state_models import PipelineInfo, StatusReply
 from rowvec.serve.threads import Threads
 
 T = TypeVar("T")

@@ -94,10 +94,15 @@ class Service:
             SearchError: the filter does not fit the metadata columns.
         """
         limited = copy(self)
-        limited._whole = self._whole or self
+        limited._whole = self.whole
         limited._searcher = self._searcher.within(filters.bind(where, self.pipeline.spec.metadata))
         limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH)
         return limited
+
+    @property
+    def whole(self) -> Service:
+        """The pipeline with all of its rows: itself, unless it was made by `within`."""
+        return self._whole or self
 
     @property
     def embedder(self) -> CachedQueries:
@@ -146,7 +151,7 @@ class Service:
         Raises:
             Problem: 503, the pipeline cannot be searched.
         """
-        whole = self._whole or self
+        whole = self.whole
         if whole.problem is not None:
             whole.check(CHECK_SECONDS)
         if whole.problem is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass, field
 
 from rowvec.api.tokens import SHORTEST_KEY
 from rowvec.errors import ConfigError
 
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/?#@\s*]+/?")
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -32,7 +34,8 @@ class ServeSettings:
         max_body, max_embeddings_body: bytes.
 
     Raises:
-        ConfigError: the server would be open to the network, or a key is too short to protect it.
+        ConfigError: the server would be open to the network, a key is too short to protect it, or an origin or a
+            proxy cannot be one.
     """
 
     host: str = "127.0.0.1"
@@ -60,7 +63,12 @@ class ServeSettings:
                 f"An API key is shorter than {SHORTEST_KEY} characters, so that it could be guessed.",
                 hint='Make one with: python -c "import secrets; print(secrets.token_urlsafe(32))"',
             )
-
+        for origin in self.cors_origins:
+            if not ORIGIN.fullmatch(origin.lower()):
+                raise ConfigError(
+                    f"--cors-origin {origin}: this is not an origin.",
+                    hint="Write one such as https://shop.example, without a path. Name each; there is no wildcard.",
+                )
         for proxy in self.trusted_proxies:
             try:
                 ipaddress.ip_network(proxy, strict=False)
@@ -87,6 +95,11 @@ class ServeSettings:
         if self.loopback:
             return allowed | LOOPBACK_NAMES | {self.host.lower()}
         return allowed or None
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """`cors_origins` as browsers write them: in lower case, without a slash behind."""
+        return frozenset(origin.lower().rstrip("/") for origin in self.cors_origins)
 
     @property
     def workers(self) -> int:

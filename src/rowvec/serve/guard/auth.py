@@ -128,7 +128,7 @@ class Visitors:
 
     def __init__(self, settings: ServeSettings) -> None:
         self._hosts = settings.host_names
-        self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.cors_origins)
+        self._origins = settings.origins
 
     def check(self, path: str, headers: Headers) -> None:
         """

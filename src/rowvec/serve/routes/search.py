@@ -99,6 +99,13 @@ def search_routes(pick: Pick) -> APIRouter:
         result = await context.threads.run(service.browse, body.limit, body.filters, body.passages, body.refine)
         return search_reply(result, context.searched(service, "browse", "", body.filters, result))
 
+    _add_gets(router, pick)
+    return router
+
+
+def _add_gets(router: APIRouter, pick: Pick) -> None:
+    """The searches with everything in the address."""
+
     @router.get("/search", response_model=SearchReply, summary="Search, with everything in the address")
     async def simple(
         request: Request,
@@ -135,8 +142,6 @@ def search_routes(pick: Pick) -> APIRouter:
         context = context_of(request)
         result = await context.threads.run(service.similar, id, limit, explain, passages, where)
         return search_reply(result, context.searched(service, "similar", id, where, result))
-
-    return router
 
 
 class _Asked(NamedTuple):

@@ -15,10 +15,10 @@ from starlette.responses import Response
 from rowvec.pipeline_status import Status
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.guard.guard import AUTHORISED
-from rowvec.serve.models import HealthReply, PipelineInfo, PipelinesReply, StatusReply
 from rowvec.serve.problems import RESPONSES
 from rowvec.serve.replies import json_reply
 from rowvec.serve.service import CHECK_SECONDS, Service
+from rowvec.serve.state_models import HealthReply, PipelineInfo, PipelinesReply, StatusReply
 
 UNREADY: dict[int | str, dict[str, Any]] = {
     **RESPONSES,
@@ -78,7 +78,8 @@ def health_routes(pick: Pick) -> APIRouter:
 
 
 async def _health(request: Request, services: Iterable[Service]) -> Response:
-    services = list(services)
+    # One check of a pipeline is for all who ask, also for those who may not see all rows.
+    services = [service.whole for service in services]
     await asyncio.gather(*(asyncio.to_thread(service.check, CHECK_SECONDS) for service in services))
     ready = all(service.problem is None for service in services)
     details = {service.name: {"ready": service.problem is None, "problem": service.problem} for service in services}

@@ -1,0 +1,97 @@
+"""One pipeline of a project, put together when it is first needed and kept from one call to the next."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rowvec import assemble, assemble_search
+from rowvec.errors import StoreError
+from rowvec.filters import Filter, bind, parse
+from rowvec.generations.lifecycle import live_rows
+from rowvec.pipeline import Pipeline
+from rowvec.searcher import Searcher
+from rowvec.stores.index import VectorIndex
+
+if TYPE_CHECKING:
+    from rowvec.api.project import Project
+
+
+class OpenedPipeline:
+    """What `ProjectPipeline` holds: the connections and the model of one pipeline."""
+
+    def __init__(self, project: Project, name: str, max_cost: float | None) -> None:
+        self.name = name
+        self._project = project
+        self._max_cost = max_cost
+        self._lock = threading.Lock()
+        self._assembled: Pipeline | None = None
+        self._searchable: Pipeline | None = None
+        self._searcher: Searcher | None = None
+
+    def __repr__(self) -> str:
+        return f"<rowvec pipeline {self.name!r}>"
+
+    @property
+    def config(self) -> Path:
+        """The rowvec.toml that declares it."""
+        return self._project.config.path
+
+    @property
+    def assembled(self) -> Pipeline:
+        """Source, text, embedder and store, put together at the first use."""
+        with self._lock:
+            if self._assembled is None:
+                project = self._project
+                self._assembled = assemble.assemble(
+                    project.config, project.config.pipeline(self.name), max_cost=self._max_cost,
+                    readers=project.readers, statement_seconds=project.statement_seconds,
+                )  # fmt: skip
+            return self._assembled
+
+    @property
+    def searchable(self) -> Pipeline:
+        """What searches need, put together at the first use: the source is not opened, and may be away."""
+        with self._lock:
+            if self._searchable is None:
+                project = self._project
+                self._searchable = self._assembled or assemble_search.assemble(
+                    project.config, project.config.pipeline(self.name),
+                    readers=project.readers, statement_seconds=project.statement_seconds,
+                )  # fmt: skip
+            return self._searchable
+
+    @property
+    def vector_index(self) -> VectorIndex:
+        """The vector index of the live generation.
+
+        Raises:
+            StoreError: there are no vectors yet, or the store has no vector index.
+        """
+        pipeline = self.assembled
+        _, live = live_rows(pipeline.store, pipeline.spec)
+        if live.index is None:
+            raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
+        return live.index
+
+    def close(self) -> None:
+        """Disconnect and unload the model. The next call connects again."""
+        with self._lock:
+            parts = [self._assembled] if self._searchable is self._assembled else [self._assembled, self._searchable]
+            self._assembled = self._searchable = self._searcher = None
+        for each in parts:
+            if each is not None:
+                each.close()
+
+    def _ready(self) -> Searcher:
+        pipeline = self.searchable
+        with self._lock:
+            if self._searcher is None:
+                self._searcher = Searcher.of(pipeline)
+            return self._searcher
+
+    def _condition(self, where: str | Filter | None) -> Filter | None:
+        if where is None:
+            return None
+        return bind(parse(where) if isinstance(where, str) else where, self.searchable.spec.metadata)
