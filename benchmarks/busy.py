@@ -3,7 +3,7 @@
     python -m benchmarks.busy [--rows 19406]
 
 Icecat products are synced, indexed and tuned by the commands that a user types. Then one HTTP client of `rowvec serve`
-searches without a pause: with nothing else at work, while `rowvec sync` embeds a third of the products anew, and while
+searches without a pause: with nothing else at work, while `rowvec sync` embeds a third of the products again, and while
 `rowvec index build` makes a new HNSW index. Results are printed and kept in results/busy.json.
 """
 

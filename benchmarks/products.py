@@ -184,7 +184,7 @@ class Possible:
         self.rates.append(len(texts) / (time.perf_counter() - began))
 
     def during(self, process: int) -> float:
-        """Measure while `process` stands still; for so many seconds it did."""
+        """Measure while `process` stands still; returns the seconds that it did."""
         began = time.perf_counter()
         os.kill(process, signal.SIGSTOP)
         try:

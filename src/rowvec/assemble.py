@@ -68,7 +68,7 @@ def assemble(
 
     Args:
         max_cost: US dollars that embedding may cost.
-        readers: so many threads can search a PostgreSQL store at once.
+        readers: number of threads that can search a PostgreSQL store at once.
         statement_seconds: a search of it that takes longer is cancelled.
 
     Raises:

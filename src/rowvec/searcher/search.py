@@ -35,7 +35,7 @@ MOST_SWAPS = 5
 BESIDE = 16
 """Keyword halves that run beside their semantic halves at once; further ones run after them."""
 DEEPER = 4
-"""So many times the rows are looked at where a page is not full."""
+"""Number of times that the rows are looked at where a page is not full."""
 
 T = TypeVar("T")
 

@@ -93,7 +93,7 @@ def _models(request: Request) -> list[str]:
 def _dimension(embedder: Embedder, asked: int | None) -> int:
     """
     Raises:
-        Problem: 422, the model does not give so many numbers, or so few.
+        Problem: 422, the model does not give vectors of this length.
     """
     fingerprint = embedder.fingerprint
     own = fingerprint.dimension
