@@ -44,7 +44,7 @@ def queries(
                 )
                 return
             output.note(
-                f"{output.count(asked, 'query', 'queries')} in {files[0]}, {judged:,} judged rows in {files[1]}."
+                f"{output.count(asked, 'query', 'queries')} in {files[0]}, {output.count(judged, 'judged row')} in {files[1]}."
             )
             output.line(f"rowvec eval {files[0]} {files[1]} -p {pipeline.name} --condensed")
             return
