@@ -8,10 +8,7 @@ that has the library. `--keep` writes its vectors for the tests, which then need
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from benchmarks.reference_library import interpreter, keep, references, wants_kept
 from tests.support_architectures import CASES, TEXTS, write
 
 from rowvec.embedders.architectures import FAMILIES, TITLES
@@ -36,18 +34,6 @@ texts = json.loads(sys.stdin.read())
 found = [SentenceTransformer(path, device="cpu").encode(texts, prompt="").tolist() for path in sys.argv[1:]]
 print(json.dumps(found))
 """
-
-
-def references(folders: Mapping[str, Path], python: str) -> dict[str, Vectors]:
-    """The vectors of TEXTS by the library, for each model."""
-    done = subprocess.run(
-        [python, "-c", SCRIPT, *map(str, folders.values())], input=json.dumps(TEXTS), capture_output=True, text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"The sentence-transformers library failed: {done.stderr[-500:]}")
-    found = map(np.array, json.loads(done.stdout.splitlines()[-1]))
-    return dict(zip(folders, found, strict=True))
 
 
 def lowest_cosine(folder: Path, engine: str, expected: Vectors, cache: Path) -> float:
@@ -79,23 +65,17 @@ def measure(expected: Mapping[str, Vectors], folders: Mapping[str, Path], cache:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="write the library's vectors for the tests")
-    keep = parser.parse_args(arguments).keep
-    python = os.environ.get("ROWVEC_BENCH_PYTHON", sys.executable)
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sentence_transformers') is None)"
-    if subprocess.run([python, "-c", probe], check=False).returncode:
-        print("skipped: ROWVEC_BENCH_PYTHON names no interpreter with the sentence-transformers library")
+    kept = wants_kept(arguments, __doc__)
+    if (python := interpreter()) is None:
         return
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         folders = {name: write(root / str(place), case) for place, (name, case) in enumerate(CASES.items())}
-        expected = references(folders, python)
+        found = references(python, SCRIPT, folders, TEXTS)
+        expected = {name: np.array(vectors) for name, vectors in found.items()}
         rows = measure(expected, folders, root / "cache")
-    if keep:
-        kept = {name: np.round(vectors, 6).tolist() for name, vectors in expected.items()}
-        lines = [f"{json.dumps(name)}: {json.dumps(vectors)}" for name, vectors in kept.items()]
-        KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    if kept:
+        keep(KEPT, {name: np.round(vectors, 6).tolist() for name, vectors in expected.items()})
     print("| `model_type` | engine | pooling | lowest cosine |\n|---|---|---|---|")
     for row in rows:
         print(f"| {row['model_type']} | {row['engine']} | {', '.join(row['pooling'])} | {row['cosine']:.6f} |")

@@ -3,7 +3,7 @@
     python -m benchmarks.busy [--rows 19406]
 
 Icecat products are synced, indexed and tuned by the commands that a user types. Then one HTTP client of `rowvec serve`
-searches without a pause: with nothing else at work, while `rowvec sync` embeds a third of the products anew, and while
+searches without a pause: with nothing else at work, while `rowvec sync` embeds a third of the products again, and while
 `rowvec index build` makes a new HNSW index. Results are printed and kept in results/busy.json.
 """
 
@@ -20,8 +20,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rig import ROWVEC, rowvec, run, served
-from benchmarks.serve import Client, quantiles, texts
+from benchmarks.rig import ROWVEC, Caller, rowvec, run, served
+from benchmarks.serve import quantiles, texts
 from benchmarks.sync import products, project
 
 RESULTS = Path(__file__).parent / "results" / "busy.json"
@@ -56,7 +56,7 @@ def change(folder: Path) -> None:
 
 def under(port: int, work: Callable[[], object]) -> dict[str, Any]:
     """Latency of semantic and hybrid searches, in turns, while `work` is done in a thread of its own."""
-    client, queries = Client(port), texts(seed=1)
+    client, queries = Caller(port), texts(seed=1)
     times: dict[str, list[float]] = {"semantic": [], "hybrid": []}
     began = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:

@@ -8,16 +8,13 @@ that has the library. `--keep` writes its scores for the tests, which then need 
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from benchmarks.reference_library import interpreter, keep, references, wants_kept
 from tests.support_cross_encoders import CASES, PAIRS, QUERIES, write_cross_encoder
 
 from rowvec.embedders.architectures import FAMILIES, TITLES
@@ -34,17 +31,6 @@ print(json.dumps(found))
 """
 
 
-def references(folders: Mapping[str, Path], python: str) -> dict[str, list[float]]:
-    """The scores of PAIRS by the library, for each model."""
-    done = subprocess.run(
-        [python, "-c", SCRIPT, *map(str, folders.values())], input=json.dumps(PAIRS), capture_output=True, text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"}, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"The sentence-transformers library failed: {done.stderr[-1500:]}")
-    return dict(zip(folders, json.loads(done.stdout.splitlines()[-1]), strict=True))
-
-
 def scores(folder: Path, engine: str, cache: Path) -> Vectors:
     model = CrossEncoder(str(folder), engine=engine, cache_dir=cache)
     parts = [model.scores(query, [text for asked, text in PAIRS if asked == query]) for query in QUERIES]
@@ -53,27 +39,21 @@ def scores(folder: Path, engine: str, cache: Path) -> Vectors:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--keep", action="store_true", help="write the library's scores for the tests")
-    keep = parser.parse_args(arguments).keep
-    python = os.environ.get("ROWVEC_BENCH_PYTHON", sys.executable)
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('sentence_transformers') is None)"
-    if subprocess.run([python, "-c", probe], check=False).returncode:
-        print("skipped: ROWVEC_BENCH_PYTHON names no interpreter with the sentence-transformers library")
+    kept = wants_kept(arguments, __doc__)
+    if (python := interpreter()) is None:
         return
     with TemporaryDirectory() as scratch:
         root = Path(scratch)
         places = enumerate(CASES.items())
         folders = {name: write_cross_encoder(root / str(place), case) for place, (name, case) in places}
-        expected = references(folders, python)
+        expected = references(python, SCRIPT, folders, PAIRS)
         print("| model | engine | largest difference of a score |\n|---|---|---|")
         for name, case in CASES.items():
             for engine in FAMILIES[case.kind].engines:
                 off = float(np.abs(scores(folders[name], engine, root / "cache") - expected[name]).max())
                 print(f"| {name} | {TITLES[engine]} | {off:.1e} |")
-    if keep:
-        lines = [f"{json.dumps(name)}: {json.dumps(np.round(each, 7).tolist())}" for name, each in expected.items()]
-        KEPT.write_text("{\n" + ",\n".join(lines) + "\n}\n", "utf-8")
+    if kept:
+        keep(KEPT, {name: np.round(found, 7).tolist() for name, found in expected.items()})
 
 
 if __name__ == "__main__":

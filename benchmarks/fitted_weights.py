@@ -7,7 +7,6 @@ It searches the vectors of `benchmarks.relevance`, and makes them where there ar
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -16,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.relevance import COLLECTIONS, RESULTS, pipeline_of
+from benchmarks.relevance import COLLECTIONS, RESULTS, measured, pipeline_of
 
 from rowvec.ranking import Ranking
 from rowvec.searcher import Searcher
@@ -43,12 +42,7 @@ def measure(name: str, state: Path, precision: str) -> list[dict[str, Any]]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("collections", nargs="*", default=list(COLLECTIONS))
-    parser.add_argument("--state", type=Path, default=Path(".rowvec/relevance"))
-    parser.add_argument("--precision", default="float32")
-    chosen = parser.parse_args(arguments)
-    found = [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
+    found = measured(arguments, __doc__, measure)
     print(
         "| collection | from | now | on queries left out | gain | proposed | seconds |\n|---|---|---|---|---|---|---|"
     )

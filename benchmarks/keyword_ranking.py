@@ -4,7 +4,7 @@
     python benchmarks/keyword_ranking.py speed --rows 50000   build, update, disk, p50, p95, agreement with BM25
     python benchmarks/keyword_ranking.py speed --rows 300000 --only segments
 
-The texts of `speed` are windows of real ones (dataset cards, products, registry entries) put together anew, 100
+The texts of `speed` are windows of real ones (dataset cards, products, registry entries) put together again, 100
 words each. Queries are four words of one text, and, as the bad case, four of the hundred most frequent words. All
 contestants answer a round of queries in turn, so that a noisy machine is noisy for all.
 """

@@ -41,8 +41,7 @@ import numpy as np
 import psycopg
 from benchmarks import products_growth
 from benchmarks.products_rig import CONFIGS, EXAMPLE, STAGING, TABLES, WITH_CURSOR, Bench, Figures, generate, synced
-from benchmarks.rig import ROWVEC, resource_unit, served
-from benchmarks.serve import Client
+from benchmarks.rig import ROWVEC, Caller, resource_unit, served
 
 from rowvec import assemble
 from rowvec.config.load import STATE
@@ -184,7 +183,7 @@ class Possible:
         self.rates.append(len(texts) / (time.perf_counter() - began))
 
     def during(self, process: int) -> float:
-        """Measure while `process` stands still; for so many seconds it did."""
+        """Measure while `process` stands still; returns the seconds that it did."""
         began = time.perf_counter()
         os.kill(process, signal.SIGSTOP)
         try:
@@ -271,7 +270,7 @@ def queries(bench: Bench) -> Figures:
         psycopg.connect(bench.url, autocommit=True) as connection,
     ):
         connection.execute(f"set hnsw.ef_search = {bench.figures['tune']['vector: effort']}")
-        client = Client(port)
+        client = Caller(port)
         for turn in range(-20, QUERIES):
             took = dict(zip(("embed", "sql"), bare(pipeline.embedder, connection, next(asked)), strict=True))
             for mode in ("semantic", "keyword", "hybrid"):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.relevance_data import Collection, icecat, vaswani
 from rich.console import Console
@@ -32,6 +33,8 @@ from rowvec.testing import MemorySource
 RESULTS = Path(__file__).parent / "results"
 COLLECTIONS = {"vaswani": vaswani, "icecat": icecat}
 MEASURES = ("nDCG@10", "recall@10", "MRR@10")
+Measure = Callable[[str, Path, str], list[dict[str, Any]]]
+"""Of a collection by its name, the folder of its vectors, and the precision of the model."""
 WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
@@ -45,7 +48,7 @@ def pipeline_of(name: str, collection: Collection, state: Path, precision: str) 
     return Pipeline(name, source, Documents(recipe, ()), recipe.columns, embedder, store, spec)
 
 
-def measure(name: str, state: Path, precision: str) -> list[dict[str, object]]:
+def measure(name: str, state: Path, precision: str) -> list[dict[str, Any]]:
     collection = COLLECTIONS[name]()
     pipeline = pipeline_of(name, collection, state, precision)
     sync(pipeline)
@@ -66,13 +69,18 @@ def measure(name: str, state: Path, precision: str) -> list[dict[str, object]]:
     return found
 
 
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def measured(arguments: Sequence[str], description: str | None, measure: Measure) -> list[dict[str, Any]]:
+    """The rows of every collection that the arguments name."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("collections", nargs="*", default=list(COLLECTIONS))
     parser.add_argument("--state", type=Path, default=Path(".rowvec/relevance"))
     parser.add_argument("--precision", default="float32")
     chosen = parser.parse_args(arguments)
-    found = [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
+    return [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
+
+
+def main(arguments: Sequence[str]) -> None:
+    found = measured(arguments, __doc__, measure)
     table = Table("collection", "way", *MEASURES)
     for row in found:
         table.add_row(*(str(value) for value in row.values()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import multiprocessing
 import os
 import socket
 import subprocess
@@ -12,9 +14,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -60,6 +65,53 @@ def served(folder: Path, *options: str, log: Any = subprocess.DEVNULL) -> Iterat
     finally:
         process.terminate()
         process.wait()
+
+
+@contextmanager
+def serving(app: Callable[..., FastAPI], *arguments: Any) -> Iterator[int]:
+    """The port on which another process answers for the application that `app` makes of the arguments."""
+    port = free_port()
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve, args=(port, app, arguments), daemon=True)
+    process.start()
+    try:
+        wait_for(port, process.is_alive)
+        yield port
+    finally:
+        process.terminate()
+        process.join()
+
+
+def _serve(port: int, app: Callable[..., FastAPI], arguments: tuple[Any, ...]) -> None:
+    import uvicorn
+
+    made = app(*arguments)
+    uvicorn.run(made, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+
+
+class Caller:
+    """One connection, kept open."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        self._connection.connect()
+        # As every HTTP client does that waits for its answer before it goes on.
+        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def search(self, query: str, mode: str = "semantic", *, credential: str = "", filters: Any = None) -> float:
+        """Seconds until the answer, of ten hits, is read."""
+        body = json.dumps({"query": query, "limit": 10, **({"filters": filters} if filters else {})})
+        headers = {"Content-Type": "application/json"}
+        if credential:
+            headers["Authorization"] = f"Bearer {credential}"
+        began = time.perf_counter()
+        self._connection.request("POST", f"/search/{mode}", body, headers)
+        reply = self._connection.getresponse()
+        content = reply.read()
+        seconds = time.perf_counter() - began
+        assert reply.status == 200, content
+        assert len(json.loads(content)["results"]) == 10
+        return seconds
 
 
 def free_port() -> int:

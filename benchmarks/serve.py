@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import http.client
 import json
 import multiprocessing
 import os
 import random
-import socket
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmarks.rig import database, free_port, wait_for
+from benchmarks.rig import Caller, database, serving
 
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.pipeline import Pipeline
@@ -37,6 +34,9 @@ from rowvec.stores.base import TableSpec, existing
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import MemorySource
 from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, WriteBatch
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
@@ -66,8 +66,8 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
     embedder = LocalEmbedder(options.model, precision=options.precision)
     pipeline = build(url, embedder)
     fill(pipeline, options.rows)
-    with server(url, options.model, options.precision) as port:
-        client = Client(port)
+    with serving(_app, url, options.model, options.precision) as port:
+        client = Caller(port)
         queries = texts(seed=1)
         for _ in range(20):
             bare(pipeline, next(queries))
@@ -91,7 +91,7 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def by_mode(client: Client, queries: Iterator[str], requests: int) -> dict[str, Any]:
+def by_mode(client: Caller, queries: Iterator[str], requests: int) -> dict[str, Any]:
     """New queries in each mode in turns, and how much longer both halves take than the slower one alone."""
     times: dict[str, list[float]] = {"semantic": [], "keyword": [], "hybrid": []}
     for _ in range(requests):
@@ -163,28 +163,6 @@ def bare(pipeline: Pipeline, query: str) -> tuple[float, float]:
     return embedded - began, time.perf_counter() - embedded
 
 
-class Client:
-    """One connection, kept open."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self._connection.connect()
-        # As every HTTP client does that waits for its answer before it goes on.
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def search(self, query: str, mode: str = "semantic") -> float:
-        """Seconds until the answer is read."""
-        body = json.dumps({"query": query, "limit": 10})
-        began = time.perf_counter()
-        self._connection.request("POST", f"/search/{mode}", body, {"Content-Type": "application/json"})
-        reply = self._connection.getresponse()
-        content = reply.read()
-        seconds = time.perf_counter() - began
-        assert reply.status == 200, content
-        assert len(json.loads(content)["results"]) == 10
-        return seconds
-
-
 def crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
     """Several clients in a process of their own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -192,7 +170,7 @@ def crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
 
 
 def _crowd(port: int, clients: int, seconds: float) -> dict[str, Any]:
-    return side_by_side([Client(port).search for _ in range(clients)], seconds)
+    return side_by_side([Caller(port).search for _ in range(clients)], seconds)
 
 
 def bare_crowd(pipeline: Pipeline, threads: int, seconds: float) -> dict[str, Any]:
@@ -216,29 +194,12 @@ def side_by_side(searches: Sequence[Callable[[str], float]], seconds: float) -> 
     return {"requests_per_second": round(len(times) / wall, 1), **quantiles(times), "requests": len(times)}
 
 
-@contextmanager
-def server(url: str, model: str, precision: str) -> Iterator[int]:
-    port = free_port()
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve, args=(url, model, precision, port), daemon=True)
-    process.start()
-    try:
-        wait_for(port, process.is_alive)
-        yield port
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(url: str, model: str, precision: str, port: int) -> None:
-    import uvicorn
-
+def _app(url: str, model: str, precision: str) -> FastAPI:
     from rowvec.serve import ServeSettings, Service, create_app
 
     settings = ServeSettings(rate=1e6)
     pipeline = build(url, LocalEmbedder(model, precision=precision), readers=settings.workers)
-    app = create_app({"bench": Service(pipeline)}, settings)
-    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+    return create_app({"bench": Service(pipeline)}, settings)
 
 
 if __name__ == "__main__":

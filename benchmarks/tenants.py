@@ -12,20 +12,15 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import hashlib
-import http.client
 import json
-import multiprocessing
 import os
-import socket
 import statistics
 import sys
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.rig import database, free_port, wait_for
+from benchmarks.rig import Caller, database, serving
 from benchmarks.serve import clustered, quantiles, texts
 
 import rowvec
@@ -34,6 +29,9 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Column, ColumnType, Document, Entry, Row, WriteBatch
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 RESULTS = Path(__file__).parent / "results" / "tenants.json"
 KEY = "a-key-of-the-benchmark-that-is-long-enough"
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     options = parser.parse_args(arguments)
     with database() as (folder, url):
         fill(url, options.rows)
-        with serving(url, None) as plain, serving(url, folder / "queries.db") as logging:
+        with serving(_app, url, None) as plain, serving(_app, url, folder / "queries.db") as logging:
             figures = {mode: measured(mode, plain, logging, options.requests) for mode in ("semantic", "hybrid")}
     print(json.dumps(figures, indent=2))
     RESULTS.parent.mkdir(exist_ok=True)
@@ -66,14 +64,14 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def measured(mode: str, plain: int, logging: int, requests: int) -> dict[str, Any]:
-    clients = {name: (Client(plain), *way) for name, way in WAYS.items()}
-    clients[LOGGED] = (Client(logging), *WAYS["token of a tenant"])
+    clients = {name: (Caller(plain), *way) for name, way in WAYS.items()}
+    clients[LOGGED] = (Caller(logging), *WAYS["token of a tenant"])
     times: dict[str, list[float]] = {name: [] for name in clients}
     queries = texts(seed=len(mode))
     for number in range(requests + 20):
         query = next(queries)
         for name, (client, credential, filters) in clients.items():
-            seconds = client.search(mode, query, credential, filters)
+            seconds = client.search(query, mode, credential=credential, filters=filters)
             if number >= 20:
                 times[name].append(seconds)
 
@@ -118,51 +116,13 @@ def _entry(number: int, text: str, vector: Any) -> Entry:
     return Entry(Document(number, text, metadata, digest, digest), vector, None)
 
 
-class Client:
-    """One connection, kept open."""
-
-    def __init__(self, port: int) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-        self._connection.connect()
-        self._connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-    def search(self, mode: str, query: str, credential: str, filters: Any) -> float:
-        """Seconds until the answer is read."""
-        body = json.dumps({"query": query, "limit": 10, **({"filters": filters} if filters else {})})
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {credential}"}
-        began = time.perf_counter()
-        self._connection.request("POST", f"/search/{mode}", body, headers)
-        reply = self._connection.getresponse()
-        content = reply.read()
-        seconds = time.perf_counter() - began
-        assert reply.status == 200, content
-        assert len(json.loads(content)["results"]) == 10
-        return seconds
-
-
-@contextmanager
-def serving(url: str, log: Path | None) -> Iterator[int]:
-    port = free_port()
-    process = multiprocessing.get_context("spawn").Process(target=_serve, args=(url, port, log), daemon=True)
-    process.start()
-    try:
-        wait_for(port, process.is_alive)
-        yield port
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _serve(url: str, port: int, log: Path | None) -> None:
-    import uvicorn
-
+def _app(url: str, log: Path | None) -> FastAPI:
     from rowvec.evaluation.query_log import QueryLog
     from rowvec.serve import ServeSettings, Service, create_app
 
     settings = ServeSettings(rate=1e6, api_keys=(KEY,))
     queries = QueryLog(log, dt.timedelta(days=1)) if log else None
-    app = create_app({"bench": Service(build(url, readers=settings.workers))}, settings, queries)
-    uvicorn.run(app, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+    return create_app({"bench": Service(build(url, readers=settings.workers))}, settings, queries)
 
 
 if __name__ == "__main__":

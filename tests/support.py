@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from rowvec.documents.values import RENDERING
+from rowvec.embedders.architectures import FAMILIES
 from rowvec.embedders.base import Embedder
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Source
@@ -117,3 +120,17 @@ def vectors_match_rows(pipeline: Pipeline, rows: dict[Any, str]) -> None:
         vector = rows_of(pipeline).vector(key)
         assert vector is not None, f"row {key} has no vector"
         assert abs(vector - pipeline.embedder.embed_query(name)).max() < 1e-6, f"row {key} has another text's vector"
+
+
+OPENVINO = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
+)
+
+
+def runs(kinds: Mapping[str, str]) -> list[Any]:
+    """A case's name and an engine, for each engine that runs the case's `model_type`."""
+    return [
+        pytest.param(name, engine, marks=[OPENVINO] if engine == "openvino" else [], id=f"{name} on {engine}")
+        for name, kind in kinds.items()
+        for engine in FAMILIES[kind].engines
+    ]

@@ -136,7 +136,7 @@ def share(text: str) -> float:
     """A number such as 0.005, or 0.5%."""
     value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is no share: write 1% or 0.01.")
+        raise argparse.ArgumentTypeError(f"{text} is not a share: write 1% or 0.01.")
     return value
 
 

@@ -151,7 +151,7 @@ def main() -> None:
 
 
 def make(path: Path, samples: int = SAMPLES) -> None:
-    """Write the database anew."""
+    """Write the database again."""
     path.unlink(missing_ok=True)
     database = sqlite3.connect(path)
     database.executescript(TABLES)

@@ -263,7 +263,7 @@ class Pauses:
         self.rows: Rows = {}
         self.turn = 0
         self.moments = 0
-        """So many pauses were survived."""
+        """This many pauses were survived."""
 
     def edit(self, keys: range) -> None:
         self.turn += 1

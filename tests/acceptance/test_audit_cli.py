@@ -110,7 +110,7 @@ def test_before_the_first_sync_there_is_nothing_to_audit(shop: Shop) -> None:
 
 
 @pytest.mark.slow
-def test_one_wrong_vector_in_the_sample_has_every_row_compared_and_mended(shop: Shop) -> None:
+def test_one_wrong_vector_in_the_sample_has_every_row_compared_and_repaired(shop: Shop) -> None:
     damage(shop, "update products_vectors set embedding = (select embedding from products_vectors where id = 2)")
     answer = shop.run("audit", "--sample", "5")
     assert answer.code == 4

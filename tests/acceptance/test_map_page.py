@@ -18,7 +18,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.types import Key
-from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
+from tests.acceptance.browser_rig import CONTRASTS, faultless
 from tests.integration.serve_rig import KEY, product_pipeline, rows, serving
 
 COUNT = 60
@@ -37,12 +37,6 @@ def service(folder: Path, pipeline: Pipeline, made: EmbeddingMap | None) -> Serv
     if made is not None:
         made.save(path)
     return Service(pipeline, map_file=path)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

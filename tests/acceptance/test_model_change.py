@@ -156,7 +156,7 @@ class Clients:
                 number += CLIENTS
 
     def go_on(self, answers: int = 60) -> None:
-        """Wait until so many more have come."""
+        """Wait until this many more have come."""
         wanted = len(self.answers) + answers
         wait_until(lambda: len(self.answers) >= wanted, "the clients get answers")
 

@@ -19,18 +19,12 @@ from playwright.sync_api import Browser, Page, expect
 from rowvec.serve.context import Context
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
+from tests.acceptance.browser_rig import CONTRASTS, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
 
 pytestmark = pytest.mark.slow
 
 BIG = 2**53 + 1
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +35,6 @@ def url() -> Iterator[str]:
     data = rows(60) | {BIG: {"name": "far away", **other, "stock": BIG}, 0: {"name": "the first row", **other}}
     with serving(application(product_pipeline(data=data, embedder=embedder))) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    """A page that fails the test when it logs an error or asks another server for something."""
-    with faultless(browser, url) as page:
-        yield page
 
 
 def search(page: Page, query: str) -> None:

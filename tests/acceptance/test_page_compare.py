@@ -21,19 +21,13 @@ from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from tests.acceptance.axe import violations
-from tests.acceptance.browser_rig import chromium, faultless
+from tests.acceptance.browser_rig import faultless
 from tests.integration.serve_rig import KEY, product_pipeline, serving
 from tests.models import Known
 
 pytestmark = pytest.mark.slow
 
 QUERY = "disc rotor 8"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 class Former(Known):
@@ -64,12 +58,6 @@ def judged(tmp_path: Path) -> Path:
 def url(judged: Path) -> Iterator[str]:
     with serving(create_app({"products": Service(two_generations(), judgements_file=judged)})) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with faultless(browser, url) as page:
-        yield page
 
 
 def address(query: str = QUERY, **sides: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.axe import violations
-from tests.acceptance.browser_rig import chromium, faultless
+from tests.acceptance.browser_rig import faultless
 from tests.integration.serve_rig import application, product_pipeline, rows, serving
 
 pytestmark = pytest.mark.slow
@@ -29,21 +29,9 @@ def data() -> dict[Any, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with serving(application(product_pipeline(data=data()))) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with faultless(browser, url) as page:
-        yield page
 
 
 def filters(page: Page) -> Any:

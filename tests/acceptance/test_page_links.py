@@ -13,7 +13,6 @@ import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
 from rowvec.filters import bind, from_json, matches
-from tests.acceptance.browser_rig import chromium, faultless
 from tests.integration.serve_rig import COLUMNS, KEY, application, product_pipeline, rows, serving
 
 pytestmark = pytest.mark.slow
@@ -22,23 +21,11 @@ DATA = rows(60) | {90: {"name": "  ", "price": 1.0, "stock": 1, "new": True, "ad
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     other = {1: {"name": "an article", "price": 1.0, "stock": 1, "new": True, "added": None}}
     pipelines = product_pipeline(data=DATA), product_pipeline(name="articles", data=other)
     with serving(application(*pipelines)) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with faultless(browser, url) as page:
-        yield page
 
 
 @contextmanager

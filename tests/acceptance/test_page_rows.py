@@ -15,16 +15,10 @@ from rowvec.errors import ConfigError
 from rowvec.testing import HashEmbedder
 from rowvec.types import Card, Embedded
 from tests.acceptance.axe import violations
-from tests.acceptance.browser_rig import chromium, faultless
+from tests.acceptance.browser_rig import faultless
 from tests.integration.serve_rig import application, product_pipeline, rows, serving
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +32,6 @@ def url() -> Iterator[str]:
     card = Card(title="name", url="https://shop.example/p/{id}?n={name}", fields=("added", "price"))
     with serving(application(replace(pipeline, card=card))) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with faultless(browser, url) as page:
-        yield page
 
 
 def test_the_title_of_a_hit_leads_to_its_page(page: Page) -> None:

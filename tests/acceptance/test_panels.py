@@ -15,18 +15,12 @@ from playwright.sync_api import Browser, Page, expect
 from rowvec.pipeline import Pipeline
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from tests.acceptance.browser_rig import CONTRASTS, chromium, faultless
+from tests.acceptance.browser_rig import CONTRASTS, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
 
 pytestmark = pytest.mark.slow
 
 PANELS = ("/ui/", "/ui/status", "/ui/runs", "/ui/eval", "/ui/quality")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def source_of(pipeline: Pipeline) -> MemorySource:
@@ -57,12 +51,6 @@ def evaluated(pipeline: Pipeline) -> Pipeline:
 def url() -> Iterator[str]:
     with serving(application(evaluated(troubled()), product_pipeline(name="never", synced=False))) as address:
         yield address
-
-
-@pytest.fixture
-def page(browser: Browser, url: str) -> Iterator[Page]:
-    with faultless(browser, url) as page:
-        yield page
 
 
 @contextmanager

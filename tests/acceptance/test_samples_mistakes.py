@@ -79,7 +79,7 @@ def test_an_unknown_model(rowvec: Command) -> None:
     said = rowvec("sync", EMBEDDINGS_MODEL="text-embedding-4-small")
     assert "does not know the model: The model 'text-embedding-4-small' does not exist." in said
     assert "Check `model` against the provider's list." in said
-    # A connection that was left open would be told of now.
+    # A connection that was left open would be reported now.
     gc.collect()
 
 

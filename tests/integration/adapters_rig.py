@@ -11,7 +11,7 @@ from pathlib import Path
 import rowvec
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.rerankers.service import ServiceReranker
-from tests.integration.serve_rig import product_pipeline
+from tests.integration.serve_rig import product_pipeline, project_pipeline
 from tests.servers.rerank import KEY, RerankServer
 from tests.support_tiny_models import tiny_model
 
@@ -37,9 +37,7 @@ def in_memory(server: RerankServer | None = None) -> ProjectPipeline:
     if server is not None:
         reranker = ServiceReranker("cohere", server.url("cohere"), "m", api_key=KEY, top=60, timeout=20.0)
         made = dataclasses.replace(made, reranker=reranker)
-    found = ProjectPipeline(None, "products", None)  # type: ignore[arg-type]
-    found._assembled = found._searchable = made
-    return found
+    return project_pipeline(made)
 
 
 @contextmanager

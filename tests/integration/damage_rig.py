@@ -264,7 +264,7 @@ KINDS = (
 
 
 def inflict(hands: Spoiler, number: int, keys: Sequence[Key], ghosts: Sequence[Key], dice: Random) -> Damage:
-    """Damage so many rows, each in one way, each kind as often as another."""
+    """Damage this many rows, each in one way, each kind as often as another."""
     damage = Damage(hands, dice, iter(dice.sample(keys, len(keys))), iter(ghosts))
     for turn in sorted(turn % len(KINDS) for turn in range(number)):
         KINDS[turn](damage)

@@ -8,16 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import psycopg
+import pytest
 import uvicorn
 from fastapi import FastAPI
 from psycopg import sql
 
+from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
 from rowvec.serve.guard.connections import uvicorn_settings
@@ -84,6 +88,25 @@ def product_pipeline(
     if synced:
         sync(pipeline)
     return pipeline
+
+
+def project_pipeline(pipeline: Pipeline, project: Any = None, *, name: str = "products") -> ProjectPipeline:
+    """The pipeline as a project gives it."""
+    found = ProjectPipeline(project, name, None)
+    found._assembled = found._searchable = pipeline
+    return found
+
+
+def opening(found: ProjectPipeline, monkeypatch: pytest.MonkeyPatch, *commands: ModuleType) -> ProjectPipeline:
+    """The same pipeline, which these modules of `rowvec.cli` now open."""
+
+    @contextmanager
+    def opened(config: Path | None, name: str | None) -> Iterator[ProjectPipeline]:
+        yield found
+
+    for command in commands:
+        monkeypatch.setattr(command, "opened", opened)
+    return found
 
 
 def application(*pipelines: Pipeline, **settings: Any) -> FastAPI:

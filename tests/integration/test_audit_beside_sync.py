@@ -142,9 +142,9 @@ def test_what_changes_during_an_audit_is_no_finding(
 def test_a_repair_waits_for_nobody(rig: tuple[Rows, Callable[[], Pipeline], Spoiler]) -> None:
     _, pipeline, hands = rig
     hands.remove(4)
-    mending, other = pipeline(), pipeline()
-    found = audit(mending, settle=0)
+    repairing, other = pipeline(), pipeline()
+    found = audit(repairing, settle=0)
     other.store.prepare(other.spec)
     with other.store.lock(), pytest.raises(Locked):
-        repair(mending, found)
-    assert findings(audit(mending, settle=0))[Drift.MISSING] == {4}
+        repair(repairing, found)
+    assert findings(audit(repairing, settle=0))[Drift.MISSING] == {4}

@@ -1,4 +1,4 @@
-"""An audit finds every damage done by hand, calls nothing else damaged, and mends it."""
+"""An audit finds every damage done by hand, calls nothing else damaged, and repairs it."""
 
 from __future__ import annotations
 
@@ -92,12 +92,12 @@ def in_place(postgres_url: str) -> Iterator[tuple[Pipeline, PostgresHands, dict[
             yield pipeline, PostgresHands(connection, Names.parse("things", "embedding"), spec, metadata=None), names
 
 
-def test_damage_in_a_table_of_the_users_own_is_found_and_mended(
+def test_damage_in_a_table_of_the_users_own_is_found_and_repaired(
     in_place: tuple[Pipeline, PostgresHands, dict[Key, str]],
 ) -> None:
     pipeline, hands, names = in_place
-    damaged_and_mended(pipeline, hands, names, DAMAGES, seed=6)
-    # The user's own columns are nobody else's to mend.
+    damaged_and_repaired(pipeline, hands, names, DAMAGES, seed=6)
+    # The user's own columns are nobody else's to repair.
     assert hands.connection.execute("select count(*) from things where price = 7").fetchone() == (len(names) + DAMAGES,)
 
 
@@ -150,7 +150,7 @@ def found(result: Audit) -> dict[Drift, set[Key]]:
     return {drift: set(finding.keys) for drift, finding in findings.items()}
 
 
-def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str], number: int, seed: int) -> None:
+def damaged_and_repaired(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str], number: int, seed: int) -> None:
     dice = Random(seed)
     healthy = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert not healthy.findings
@@ -166,9 +166,9 @@ def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str]
     assert found(result) == damage.done
     assert sum(map(len, damage.done.values())) >= number
 
-    mended = repair(pipeline, result)
-    assert mended.left == []
-    assert mended.failed == 0
+    repaired = repair(pipeline, result)
+    assert repaired.left == []
+    assert repaired.failed == 0
     after = audit(pipeline, sample=EVERY_ROW, settle=0)
     assert not after.findings
     vectors_match_rows(pipeline, names)
@@ -177,14 +177,14 @@ def damaged_and_mended(pipeline: Pipeline, hands: Spoiler, names: dict[Key, str]
     assert sync(pipeline).written == 0
 
 
-def test_every_damage_is_found_and_mended(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_every_damage_is_found_and_repaired(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     names = names_of(2 * DAMAGES, Random(1))
     with opened(kind, request, tmp_path, names) as (pipeline, hands):
-        damaged_and_mended(pipeline, hands, names, DAMAGES, seed=2)
+        damaged_and_repaired(pipeline, hands, names, DAMAGES, seed=2)
 
 
 @pytest.mark.slow
-def test_a_thousand_damages_are_found_and_mended(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_a_thousand_damages_are_found_and_repaired(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     names = names_of(3 * MANY, Random(3))
     with opened(kind, request, tmp_path, names) as (pipeline, hands):
-        damaged_and_mended(pipeline, hands, names, MANY, seed=4)
+        damaged_and_repaired(pipeline, hands, names, MANY, seed=4)

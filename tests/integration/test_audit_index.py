@@ -53,7 +53,7 @@ def detail(pipeline: Pipeline, drift: Drift = Drift.INDEX) -> str:
     return findings[drift].detail
 
 
-def mended(pipeline: Pipeline) -> bool:
+def repaired(pipeline: Pipeline) -> bool:
     left = repair(pipeline, audit(pipeline, sample=EVERY_ROW, settle=0)).left
     return not left and not audit(pipeline, sample=EVERY_ROW, settle=0).findings
 
@@ -82,7 +82,7 @@ def test_an_invalid_index_is_built_anew_as_it_was(postgres: tuple[Pipeline, Post
     set_flag(run, "indisvalid", False)
     store.close()
     assert detail(pipeline) == "invalid: vectors_vectors_1"
-    assert mended(pipeline)
+    assert repaired(pipeline)
     (index,) = rows_of(pipeline).index.status()
     assert index.valid
     assert (spec_of(index).m, spec_of(index).ef_construction) == (8, 40)
@@ -99,7 +99,7 @@ def test_an_index_that_lacks_rows_is_found_out_and_built_anew(postgres: tuple[Pi
     set_flag(run, "indisready", True)
     store.close()
     assert detail(pipeline).endswith("of 30 rows are not found by their own vectors")
-    assert mended(pipeline)
+    assert repaired(pipeline)
 
 
 def test_an_index_that_is_wanted_and_missing(
@@ -111,7 +111,7 @@ def test_an_index_that_is_wanted_and_missing(
     assert detail(pipeline) == "none for 240 vectors"
     with store.lock():
         assert not audit(pipeline, settle=0).findings, "the sync at work will build it"
-    assert mended(pipeline)
+    assert repaired(pipeline)
     assert len(rows_of(pipeline).index.status()) == 1
 
 
@@ -253,5 +253,5 @@ def test_a_damaged_diskann_index_is_built_anew(
     pipeline, _, run = diskann
     run(statement)
     assert says in detail(pipeline)
-    assert mended(pipeline)
+    assert repaired(pipeline)
     assert rows_of(pipeline).status().index == IndexStatus("diskann")

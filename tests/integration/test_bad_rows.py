@@ -131,7 +131,7 @@ def test_a_rule_of_the_users_own_costs_the_metadata_that_breaks_it_and_no_vector
     assert sync(pipeline).unchanged == count
 
 
-def test_mended_and_deleted_metadata_leaves_the_list(opened: Open) -> None:
+def test_corrected_and_deleted_metadata_leaves_the_list(opened: Open) -> None:
     pipeline = simple_pipeline(store=opened(), rows={})
     sync(pipeline)
     refuse_forbidden(pipeline.store)

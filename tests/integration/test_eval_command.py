@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +18,7 @@ from rowvec.errors import ConfigError
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.local import LocalReranker
-from tests.integration.serve_rig import product_pipeline
+from tests.integration.serve_rig import opening, product_pipeline, project_pipeline
 from tests.unit.test_fitting import PLAIN, QUERIES, best_of, searcher
 from tests.unit.test_rerank_guard import Numbers
 
@@ -33,16 +31,7 @@ def products() -> Pipeline:
 @pytest.fixture
 def door(products: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProjectPipeline:
     project: Any = SimpleNamespace(config=SimpleNamespace(path=tmp_path / "rowvec.toml"))
-    found = ProjectPipeline(project, "shop", None)
-    found._assembled = found._searchable = products
-
-    @contextmanager
-    def opened(config: Path | None, name: str | None) -> Iterator[ProjectPipeline]:
-        yield found
-
-    for command in (evaluate, fit):
-        monkeypatch.setattr(command, "opened", opened)
-    return found
+    return opening(project_pipeline(products, project, name="shop"), monkeypatch, evaluate, fit)
 
 
 class Judged:

@@ -47,7 +47,7 @@ def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
 
 
 def test_the_engine_still_has_the_defect_that_the_index_works_round(tmp_path: Path) -> None:
-    """When this fails libSQL has mended it, and the table of distinct vectors can go."""
+    """When this fails libSQL has fixed it, and the table of distinct vectors can go."""
     database = LocalDatabase(str(tmp_path / "bare.db"))
     database.create()
     database.query("create table t (id integer primary key, v f32_blob(768))")

@@ -74,7 +74,7 @@ def fill(run: Callable[..., object]) -> None:
 def opened(
     rows: str, store: Callable[[], Store], embedder: Callable[[], Embedder] | None = None
 ) -> Iterator[Callable[[], Pipeline]]:
-    """What opens the same pipeline anew each time; all of them are closed at the end."""
+    """What opens the same pipeline again each time; all of them are closed at the end."""
     made: list[Pipeline] = []
 
     def again() -> Pipeline:

@@ -200,7 +200,7 @@ def cut(url: str, name: str | None = None) -> None:
 
 
 def after_page(monkeypatch: pytest.MonkeyPatch, number: int, work: Callable[[], object]) -> None:
-    """Do that when so many pages were read ahead."""
+    """Do that when this many pages were read ahead."""
     put, seen = ahead.Ahead.put, []
 
     def noted(self: Any, page: Any) -> None:

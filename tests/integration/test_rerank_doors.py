@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from rowvec.errors import SearchError
 from rowvec.pipeline import Pipeline
 from rowvec.rerankers.pricing import RerankPrice
 from rowvec.rerankers.service import ServiceReranker
-from tests.integration.serve_rig import application, client_of, product_pipeline
+from tests.integration.serve_rig import application, client_of, opening, product_pipeline, project_pipeline
 from tests.servers.rerank import KEY, Fault, RerankServer
 
 QUERY = "brake pads"
@@ -39,25 +38,10 @@ def products(server: RerankServer) -> Iterator[Pipeline]:
     reranker.close()
 
 
-@pytest.fixture(scope="module")
-def client(products: Pipeline) -> Iterator[httpx.Client]:
-    with client_of(application(products)) as found:
-        yield found
-
-
 @pytest.fixture
 def door(products: Pipeline, monkeypatch: pytest.MonkeyPatch) -> ProjectPipeline:
     """The pipeline as a project gives it, and as the commands open it."""
-    found = ProjectPipeline(None, "products", None)  # type: ignore[arg-type]
-    found._assembled = found._searchable = products
-
-    @contextmanager
-    def opened(config: Path | None, name: str | None) -> Iterator[ProjectPipeline]:
-        yield found
-
-    monkeypatch.setattr(search, "opened", opened)
-    monkeypatch.setattr(evaluate, "opened", opened)
-    return found
+    return opening(project_pipeline(products), monkeypatch, search, evaluate)
 
 
 def ids(reply: dict[str, Any]) -> list[int]:

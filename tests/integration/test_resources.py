@@ -48,7 +48,7 @@ SRC = Path(__file__).parents[2] / "src" / "rowvec"
 
 @contextmanager
 def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
-    """A disk of so many MiB, mounted at `folder`."""
+    """A disk of this many MiB, mounted at `folder`."""
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={mebibytes}m,mode=0777", "none", str(folder)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
@@ -60,7 +60,7 @@ def small_disk(folder: Path, mebibytes: int) -> Iterator[Path]:
 
 
 def fill_up(folder: Path, *, leave: int) -> Path:
-    """A file that takes all room but so many bytes."""
+    """A file that takes all room but this many bytes."""
     ballast = folder / "ballast"
     room = os.statvfs(folder)
     ballast.write_bytes(b"x" * max(0, room.f_bavail * room.f_frsize - leave))
@@ -175,7 +175,7 @@ def test_a_reached_connection_limit_is_said(limited: str, faults: Faults) -> Non
 
 
 def allow_memory(more: int) -> None:
-    """So many bytes more than this process has."""
+    """This many bytes more than this process has."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

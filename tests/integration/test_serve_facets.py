@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -11,24 +10,8 @@ import pytest
 from rowvec.filters import bind, parse
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Refine, Searcher
-from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
 
 QUERY = "brake pads 7"
-
-
-@pytest.fixture(scope="module", params=["memory", "postgres"])
-def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
-    if request.param == "memory":
-        yield product_pipeline()
-        return
-    with filled_store(request.getfixturevalue("server")) as store:
-        yield product_pipeline(store, synced=False)
-
-
-@pytest.fixture(scope="module")
-def client(pipeline: Pipeline) -> Iterator[httpx.Client]:
-    with client_of(application(pipeline)) as client:
-        yield client
 
 
 def posted(client: httpx.Client, path: str, **body: Any) -> dict[str, Any]:
@@ -43,7 +26,7 @@ def ids(found: dict[str, Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", ["semantic", "keyword", "hybrid"])
-def test_facets_count_what_the_filter_passes(client: httpx.Client, pipeline: Pipeline, mode: str) -> None:
+def test_facets_count_what_the_filter_passes(client: httpx.Client, products: Pipeline, mode: str) -> None:
     asked: dict[str, Any] = {"facets": ["new", "stock", "added"], "facet_limit": 5}
     found = posted(client, f"/search/{mode}", query=QUERY, limit=2, filters="price < 60", **asked)
     rows = [number for number in range(1, 61) if number * 1.5 < 60]
@@ -77,16 +60,16 @@ def test_pages_follow_each_other_by_cursor_and_by_offset(client: httpx.Client) -
     assert posted(client, "/search/semantic", query=QUERY, limit=100)["next"] is None
 
 
-def test_one_hit_a_value(client: httpx.Client, pipeline: Pipeline) -> None:
+def test_one_hit_a_value(client: httpx.Client, products: Pipeline) -> None:
     found = posted(client, "/search/semantic", query=QUERY, limit=20, distinct="stock")
     stocks = [hit["metadata"]["stock"] for hit in found["results"]]
     assert sorted(stocks) == list(range(10))
-    searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
+    searcher = Searcher(products.store, products.embedder, products.spec)
     expected = searcher.search(QUERY, limit=20, refine=Refine(distinct="stock"))
     assert ids(found) == [hit.key for hit in expected.hits]
 
 
-def test_rows_are_browsed(client: httpx.Client, pipeline: Pipeline) -> None:
+def test_rows_are_browsed(client: httpx.Client, products: Pipeline) -> None:
     found = posted(client, "/search/browse", limit=7, filters={"new": True}, order="price desc", facets=["stock"])
     assert ids(found) == [60, 58, 56, 54, 52, 50, 48]
     assert {hit["score"] for hit in found["results"]} == {None}
@@ -94,8 +77,8 @@ def test_rows_are_browsed(client: httpx.Client, pipeline: Pipeline) -> None:
     second = posted(client, "/search/browse", limit=100, filters={"new": True}, order="price desc", after=found["next"])
     assert ids(second) == list(range(46, 0, -2))
     assert second["next"] is None
-    where = bind(parse("new"), pipeline.spec.metadata)
-    searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
+    where = bind(parse("new"), products.spec.metadata)
+    searcher = Searcher(products.store, products.embedder, products.spec)
     assert searcher.search(None, where=where).total == 30
 
 

@@ -40,7 +40,7 @@ def client(log: QueryLog) -> Iterator[httpx.Client]:
 
 @pytest.fixture
 def read(log: QueryLog, tmp_path: Path) -> Read:
-    """The log, as soon as it holds so many records."""
+    """The log, as soon as it holds this many records."""
 
     def when(records: int) -> list[LoggedQuery]:
         until = time.monotonic() + 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -14,22 +13,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.searcher import Searcher
 from rowvec.testing import HashEmbedder, MemorySource
-from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline, rows
-
-
-@pytest.fixture(scope="module", params=["memory", "postgres"])
-def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
-    if request.param == "memory":
-        yield product_pipeline()
-        return
-    with filled_store(request.getfixturevalue("server")) as store:
-        yield product_pipeline(store, synced=False)
-
-
-@pytest.fixture(scope="module")
-def client(pipeline: Pipeline) -> Iterator[httpx.Client]:
-    with client_of(application(pipeline)) as client:
-        yield client
+from tests.integration.serve_rig import application, client_of, product_pipeline, rows
 
 
 def ids(response: httpx.Response) -> list[Any]:
@@ -38,8 +22,8 @@ def ids(response: httpx.Response) -> list[Any]:
 
 
 @pytest.mark.parametrize("mode", ["semantic", "keyword", "hybrid"])
-def test_a_search_finds_what_the_searcher_finds(client: httpx.Client, pipeline: Pipeline, mode: Any) -> None:
-    expected = Searcher(pipeline.store, pipeline.embedder, pipeline.spec).search("brake pads 7", mode=mode, limit=5)
+def test_a_search_finds_what_the_searcher_finds(client: httpx.Client, products: Pipeline, mode: Any) -> None:
+    expected = Searcher(products.store, products.embedder, products.spec).search("brake pads 7", mode=mode, limit=5)
     reply = client.post(f"/search/{mode}", json={"query": "brake pads 7", "limit": 5})
     assert ids(reply) == [hit.key for hit in expected.hits]
     found = reply.json()
@@ -114,14 +98,14 @@ def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:
     assert parts["semantic_part"] + parts["keyword_part"] == pytest.approx(parts["final"])
 
 
-def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, pipeline: Pipeline) -> None:
-    expected = Searcher(pipeline.store, pipeline.embedder, pipeline.spec).similar(5, limit=4)
+def test_similar_rows_leave_the_row_itself_out(client: httpx.Client, products: Pipeline) -> None:
+    expected = Searcher(products.store, products.embedder, products.spec).similar(5, limit=4)
     assert ids(client.get("/search/similar/5", params={"limit": 4})) == [hit.key for hit in expected.hits]
 
 
-def test_a_ranking_chooses_among_as_many_similar_rows_whatever_the_limit(pipeline: Pipeline) -> None:
+def test_a_ranking_chooses_among_as_many_similar_rows_whatever_the_limit(products: Pipeline) -> None:
     ranking = Ranking(static="price / 100", static_weight=1.0)
-    searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec, ranking)
+    searcher = Searcher(products.store, products.embedder, products.spec, ranking)
     many, few = (searcher.similar(5, limit=limit).hits for limit in (50, 3))
     assert [hit.key for hit in few] == [hit.key for hit in many[:3]]
 
@@ -156,11 +140,11 @@ def _ask_again(client: httpx.Client) -> None:
     assert 'rowvec_query_cache_total{pipeline="products",result="miss"} 2.0' in metrics
 
 
-def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, pipeline: Pipeline) -> None:
+def test_status_says_how_far_the_vectors_are_in_step(client: httpx.Client, products: Pipeline) -> None:
     status = client.get("/status").json()
     assert (status["rows"], status["current"], status["coverage"], status["failures"]) == (60, 60, 1.0, 0)
     assert status["runs"][0]["outcome"] == "done"
-    assert pipeline.store.location not in client.get("/status").text
+    assert products.store.location not in client.get("/status").text
     assert 'rowvec_coverage_ratio_at_last_sync{pipeline="products"} 1.0' in client.get("/metrics").text
 
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,7 +16,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.serve import Service
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
-from tests.integration.serve_rig import application, client_of, product_pipeline
+from tests.integration.serve_rig import application, client_of, opening, product_pipeline, project_pipeline
 
 TYPO, MEANT = "braek pads", "brake pads"
 
@@ -37,24 +34,10 @@ def products() -> Pipeline:
     return made
 
 
-@pytest.fixture(scope="module")
-def client(products: Pipeline) -> Iterator[httpx.Client]:
-    with client_of(application(products)) as found:
-        yield found
-
-
 @pytest.fixture
 def door(products: Pipeline, monkeypatch: pytest.MonkeyPatch) -> ProjectPipeline:
     """The pipeline as a project gives it, and as the commands open it."""
-    found = ProjectPipeline(None, "products", None)  # type: ignore[arg-type]
-    found._assembled = found._searchable = products
-
-    @contextmanager
-    def opened(config: Path | None, name: str | None) -> Iterator[ProjectPipeline]:
-        yield found
-
-    monkeypatch.setattr(search, "opened", opened)
-    return found
+    return opening(project_pipeline(products), monkeypatch, search)
 
 
 def named(reply: dict[str, Any]) -> set[str]:

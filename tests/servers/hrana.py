@@ -4,7 +4,7 @@ It speaks `v2/pipeline` and `v3/pipeline` in JSON, as HTTP_V2_SPEC.md and HRANA_
 describe them. It is a process of its own, so that it can be killed, and because the `libsql` package keeps the
 interpreter lock while it waits. `/NAME/v2/pipeline` is the database NAME in its folder. `POST /control` sets switches:
 
-    cut_before, cut_after   so many requests lose their connection before, or after, they are carried out
+    cut_before, cut_after   this many requests lose their connection before, or after, they are carried out
     match                   counts only requests whose body holds this text
     status                  answer the next request with this HTTP status
 """

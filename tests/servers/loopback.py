@@ -71,7 +71,7 @@ class _Http(ThreadingHTTPServer):
         self.mistakes: list[Exception] = []
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news; a mistake of this server must not pass for a fault it was to make."""
+        """A client that went away is not news; a mistake of this server must not pass for a fault it was to make."""
         error = sys.exception()
         if isinstance(error, Exception) and not isinstance(error, OSError):
             self.mistakes.append(error)

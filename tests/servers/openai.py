@@ -103,7 +103,7 @@ class EmbeddingServer(LoopbackServer):
         dead: once true, every request is refused with 400, as where a budget is used up.
         latency: seconds from a request to its answer, the work included.
         retry_after: headers of a 429 or 503 that a fault made.
-        rate: so many requests in so many seconds; more get a 429 that says exactly how long to wait.
+        rate: a number of requests in a number of seconds; more get a 429 that says exactly how long to wait.
         fields: what the server understands besides model and input; a field left out is an error ("base64": 400
             for that encoding) except "dimensions", which is ignored in silence, as some servers do.
     """

@@ -30,7 +30,7 @@ class Proxy:
         piece: bytes that are passed on at once.
         silent: nothing is passed on any more, and nothing is closed: what a host that vanished looks like.
         refusing: new connections are closed at once.
-        cut_after: so many more bytes of the server are passed on, then every connection is cut, once.
+        cut_after: this many more bytes of the server are passed on, then every connection is cut, once.
         passed: bytes so far, both ways.
     """
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -22,19 +21,13 @@ from rowvec.embedders.local.engines import chosen
 from rowvec.embedders.model_files import find
 from rowvec.errors import ConfigError, EmbedderError, MissingExtraError
 from rowvec.types import Vectors
+from tests.support import OPENVINO, runs
 from tests.support_architectures import CASES, HEADS, LAYERS, TEXTS, WIDTH, Case, write
 from tests.support_tiny_models import gelu
 from tests.unit.test_model_damage import bfloat16, change, sharded
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "architectures.json").read_text("utf-8"))
-OPENVINO = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
-)
-RUNS = [
-    pytest.param(name, engine, marks=[OPENVINO] if engine == "openvino" else [], id=f"{name} on {engine}")
-    for name, case in CASES.items()
-    for engine in FAMILIES[case.kind].engines
-]
+RUNS = runs({name: case.kind for name, case in CASES.items()})
 KINDS = ("mpnet", "nomic_bert", "gte", "modernbert")
 
 

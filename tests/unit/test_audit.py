@@ -151,8 +151,8 @@ def test_rows_that_cannot_be_rendered_count_until_they_are_on_record() -> None:
     pipeline = replace(pipeline, to_document=strict)
     result = audit(pipeline, settle=0)
     assert keys(result) == {Drift.MISSING: [70], Drift.STALE: [7]}
-    mended = repair(pipeline, result)
-    assert (mended.left, mended.failed) == ([], 2)
+    repaired = repair(pipeline, result)
+    assert (repaired.left, repaired.failed) == ([], 2)
     assert {each.key for each in rows_of(pipeline).failures()} == {7, 70}
 
 
@@ -207,14 +207,14 @@ def test_a_repair_embeds_just_what_was_found() -> None:
     rows_of(pipeline).write(WriteBatch(deletes=[1, 2]))
     source.rows[3]["price"] = 5
     embedder.texts.clear()
-    mended = repair(pipeline, audit(pipeline, sample=0, settle=0))
-    assert mended.left == []
+    repaired = repair(pipeline, audit(pipeline, sample=0, settle=0))
+    assert repaired.left == []
     assert sorted(embedder.texts) == [ROWS[1], ROWS[2]]
     assert rows_of(pipeline).metadata([3]) == {3: {"price": 5}}
     vectors_match_rows(pipeline, ROWS)
 
 
-def test_a_wrong_vector_is_not_mended_with_itself() -> None:
+def test_a_wrong_vector_is_not_repaired_with_itself() -> None:
     """Rows 1 and 2 have the same text: what is wrong in one must not be taken for the other."""
     pipeline = simple_pipeline(rows={**ROWS, 2: ROWS[1]})
     sync(pipeline)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -15,25 +14,18 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from rowvec.embedders.architectures import FAMILIES
 from rowvec.embedders.cross_encoder_files import HEADS, find_cross_encoder
 from rowvec.embedders.local.cross_encoder import CrossEncoder
 from rowvec.errors import EmbedderError
 from rowvec.types import Vectors
+from tests.support import runs
 from tests.support_architectures import CASES as ENCODERS
 from tests.support_architectures import write
 from tests.support_cross_encoders import CASES, PAIRS, QUERIES, CrossCase, write_cross_encoder
 from tests.unit.test_model_damage import bfloat16, change, sharded
 
 EXPECTED = json.loads((Path(__file__).parents[1] / "data" / "cross_encoders.json").read_text("utf-8"))
-OPENVINO = pytest.mark.skipif(
-    importlib.util.find_spec("openvino") is None, reason="the extra openvino is not installed"
-)
-RUNS = [
-    pytest.param(name, engine, marks=[OPENVINO] if engine == "openvino" else [], id=f"{name} on {engine}")
-    for name, case in CASES.items()
-    for engine in FAMILIES[case.kind].engines
-]
+RUNS = runs({name: case.kind for name, case in CASES.items()})
 MINILM = CASES["ms-marco-MiniLM"]
 
 

@@ -47,7 +47,7 @@ class Service(HashEmbedder):
         return super().embed(texts)
 
     def for_a_while(self, calls: int) -> None:
-        """Down, until it left so many calls without an answer."""
+        """Down, until it left this many calls without an answer."""
         self.down, self.unanswered = True, 0
 
         def up(unanswered: int) -> None:

@@ -15,7 +15,7 @@ from rowvec.serve.replies import json_reply, numbers
 
 
 def _refused(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def test_what_json_does_not_know_is_said_so_that_it_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ class Unreachable(MemoryStore):
 @pytest.mark.parametrize(
     ("error", "recorded"),
     [
-        (EmbedderError("The key is wrong.", hint="Mend it."), ("failed", "The key is wrong.")),
+        (EmbedderError("The key is wrong.", hint="Replace it."), ("failed", "The key is wrong.")),
         (ValueError("password=sesame"), ("failed", "ValueError")),
         (KeyboardInterrupt(), ("interrupted", "KeyboardInterrupt")),
     ],
@@ -35,7 +35,7 @@ def test_it_says_what_ended_the_run_and_of_a_foreign_error_its_kind_only(
 
 
 def test_a_record_that_cannot_be_written_is_a_note_of_the_error_that_ended_the_run() -> None:
-    error = EmbedderError("The key is wrong.", hint="Mend it.")
+    error = EmbedderError("The key is wrong.", hint="Replace it.")
     save_failed(Unreachable(), 1, Report(), error)
     assert error.__notes__ == ["The record of the run could not be written: The database is away."]
 

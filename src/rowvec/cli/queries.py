@@ -43,9 +43,8 @@ def queries(
                     {"queries": str(files[0]), "judgements": str(files[1]), "asked": asked, "judged": judged}
                 )
                 return
-            output.note(
-                f"{output.count(asked, 'query', 'queries')} in {files[0]}, {judged:,} judged rows in {files[1]}."
-            )
+            judgements = output.count(judged, "judged row")
+            output.note(f"{output.count(asked, 'query', 'queries')} in {files[0]}, {judgements} in {files[1]}.")
             output.line(f"rowvec eval {files[0]} {files[1]} -p {pipeline.name} --condensed")
             return
         found = pipeline.queries(order, since=since, limit=limit)

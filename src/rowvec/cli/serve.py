@@ -52,8 +52,8 @@ def serve(
 
     Raises:
         ConfigError: the config is wrong, the port is taken, or the server would be open to the network.
-        SourceError, EmbedderError: rows or model of a pipeline cannot be found. A store that does not answer is no
-            error: the server says so with 503 until it does.
+        SourceError, EmbedderError: rows or model of a pipeline cannot be found. A store that does not answer is not
+            an error: the server says so with 503 until it does.
     """
     try:
         from rowvec.serve import ServeSettings
@@ -193,7 +193,7 @@ def _listen(
     if logs.wanted():
         logs.install("warning")
     app = create_app(services, options, queries)
-    # uvicorn ends, then raises the signal that ended it once more: to be stopped is no failure of a server.
+    # uvicorn ends, then raises the signal that ended it once more: to be stopped is not a failure of a server.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     Server(
         uvicorn.Config(

@@ -30,7 +30,7 @@ _LONGEST = 100_000
 """Characters of a cursor: it holds a key and a value."""
 _VERSION = 1
 _CHECK = 6
-"""Bytes that tell a cursor that was cut or changed by hand. They are no secret: a cursor grants nothing."""
+"""Bytes that tell a cursor that was cut or changed by hand. They are not secret: a cursor grants nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -471,7 +471,7 @@ def split_name(table: str) -> tuple[str | None, str]:
     """Schema, if there is one, and name of `table` or `schema.table`; each part may stand in quotes.
 
     Raises:
-        ConfigError: it is no such name.
+        ConfigError: it is not such a name.
     """
     parts: list[str] = []
     rest = table.strip()
@@ -502,5 +502,5 @@ def join_name(schema: str | None, name: str) -> str:
 
 
 def _verbatim(sql: str) -> sa.TextClause:
-    """SQL of the user's own: a colon in it is no parameter."""
+    """SQL of the user's own: a colon in it is not a parameter."""
     return sa.text(sql.replace(":", r"\:"))

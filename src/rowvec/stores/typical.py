@@ -15,7 +15,7 @@ import numpy as np
 from rowvec.types import Vector, Vectors
 
 SAMPLED = 128
-"""Rows. The mean cosine of so many is off by a fiftieth of what lies between it and the best hit, in two models."""
+"""Rows. The mean cosine of this many is off by a fiftieth of what lies between it and the best hit, in two models."""
 
 
 KEPT_SECONDS = 60.0

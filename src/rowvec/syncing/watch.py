@@ -1,4 +1,4 @@
-"""Following the rows of a table as they change: whoever is told of a change syncs the rows that it names.
+"""Following the rows of a table as they change: whoever hears about a change syncs the rows that it names.
 
 What was not heard is caught up with: when watching begins, after a lost connection, where too many rows changed to
 name them, and from time to time. To catch up is a sync like any other, by the cursor where the source has one.

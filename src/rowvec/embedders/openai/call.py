@@ -94,7 +94,7 @@ class Call:
         except wire.SpoiledAnswer as answer:
             if not owner._spoils and self._spoiled != [answer.bad.keys()] * max(self._tries, len(self._spoiled)):
                 raise  # It may pass: another time something else was wrong.
-            return self._mended(answer)
+            return self._repaired(answer)
 
     def _worth_another_try(self, error: BaseException) -> bool:
         if isinstance(error, wire.SpoiledAnswer):
@@ -103,7 +103,7 @@ class Call:
                 return False
         return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)
 
-    def _mended(self, answer: wire.SpoiledAnswer) -> Vectors:
+    def _repaired(self, answer: wire.SpoiledAnswer) -> Vectors:
         """The vectors of an answer, with those that could not be used asked for once more, each text alone."""
         owner = self._owner
         for place, problem in answer.bad.items():

@@ -260,7 +260,7 @@ class Generations:
         """What removes generations that the books have lost: nobody can tell which model made them.
 
         Raises:
-            StoreError: a table that is no generation of this one has a name that a generation is going to have.
+            StoreError: a table that is not a generation of this one has a name that a generation is going to have.
         """
         gone: list[Statement] = []
         numbers = schema.numbers(self._database, self._target)

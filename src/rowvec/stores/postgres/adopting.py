@@ -41,8 +41,8 @@ def lacking(connection: Connection, names: Names, spec: TableSpec, storage: str,
         StoreError: it is another kind of table, or of another shape.
     """
     found = check_shape(connection, names, spec, storage, location)
-    anew = _replaced(found, spec)
-    return Lacking(_missing(found, spec).keys() | anew, _other_types(found, spec).keys() - anew)
+    replaced = _replaced(found, spec)
+    return Lacking(_missing(found, spec).keys() | replaced, _other_types(found, spec).keys() - replaced)
 
 
 def adopt_table(connection: Connection, names: Names, spec: TableSpec, storage: str, location: str) -> bool:

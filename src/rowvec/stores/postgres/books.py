@@ -184,7 +184,7 @@ class Bookkeeping:
         )
 
     def exchange(self, connection: Connection) -> None:
-        """The live generation and the previous one change places; a rollback is what does that."""
+        """Swap the live generation and the previous one; a rollback is what does that."""
         previous = connection.execute(
             "delete from rowvec.generations where scope = %s and state = 'previous'"
             " returning pipeline, fingerprint, recipe, settings",

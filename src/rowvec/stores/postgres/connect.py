@@ -329,7 +329,7 @@ def _hint(error: psycopg.Error) -> str | None:
 
 @contextmanager
 def translated(location: str) -> Iterator[None]:
-    """Raise the driver's errors as StoreUnavailable (try again) or StoreError (mend something)."""
+    """Raise the driver's errors as StoreUnavailable (try again) or StoreError (fix something)."""
     try:
         yield
     except psycopg.Error as error:

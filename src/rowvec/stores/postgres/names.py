@@ -69,7 +69,7 @@ class Names:
 
     @property
     def between(self) -> Names:
-        """What the live generation is called while it and another one change places."""
+        """What the live generation is called while it and another one are swapped."""
         return self._sibling("between")
 
     def _sibling(self, state: str) -> Names:

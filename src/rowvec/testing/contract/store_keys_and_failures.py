@@ -180,8 +180,8 @@ def test_unfit_metadata_is_listed_with_its_row_and_leaves_the_list_with_it(store
     assert rows(store).status().unfit == 3
     assert rows(store).unfit([2, 4]) == [UnfitValue(2, "name", "too wide")]
     assert rows(store).unfit(limit=1) == [UnfitValue(1, "name", "too long")]
-    mended = document(1, "text 1", "short")
-    write(store, updates=[mended], deletes=[2])
+    fixed = document(1, "text 1", "short")
+    write(store, updates=[fixed], deletes=[2])
     assert [each.key for each in rows(store).unfit()] == [3]
     other = unfit(3, "odder")
     write(store, other._replace(expected=hashed("another text")))

@@ -34,7 +34,7 @@ class Changeover:
         self._swap(lambda c: self._generations.finish(c, names, spec, fence))
 
     def rollback(self, spec: TableSpec) -> None:
-        """The live generation and the previous one change places; raises as `finish` does."""
+        """Swap the live generation and the previous one; raises as `finish` does."""
         self._swap(lambda c: self._generations.rollback(c, spec))
 
     def drop(self, state: State, spec: TableSpec) -> None:
@@ -45,7 +45,7 @@ class Changeover:
         self._sessions.write(drop)
 
     def _swap(self, exchange: Callable[[Connection], None]) -> None:
-        """Let generations change places, as soon as nobody reads the live one for a moment."""
+        """Swap generations, as soon as nobody reads the live one for a moment."""
 
         def work(connection: Connection) -> None:
             with connection.transaction():

@@ -202,7 +202,7 @@ class InPlaceGenerations(Generations):
         return statements
 
     def _check_type(self, found: dict[str, str], target: Names, spec: TableSpec) -> list[str]:
-        """Columns to make anew: those of a generation that was given up, which hold another dimension."""
+        """Columns to make again: those of a generation that was given up, which hold another dimension."""
         column = target.own("embedding")
         if column not in found:
             return []

@@ -277,7 +277,7 @@ class Generations:
             self._books.set_generation(connection, State.LIVE, spec.fingerprint, spec.recipe, spec.settings)
 
     def rollback(self, connection: Connection, spec: TableSpec) -> None:
-        """The live generation and the previous one change places. Needs a transaction; raises as `finish` does."""
+        """Swap the live generation and the previous one. Needs a transaction; raises as `finish` does."""
         self._books.keep_others_out(connection)
         check_rollback(self._books.known(connection), self._location)
         live, previous, between = self.live.scope, self.live.previous.scope, f"{self.live.scope} in between"

@@ -12,7 +12,7 @@ FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
 """The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
 MAX_EF = 1000
 MOST_CANDIDATES = 20_000
-"""hnsw.max_scan_tuples: so many rows an iterative scan looks at."""
+"""hnsw.max_scan_tuples: the number of rows that an iterative scan looks at."""
 
 
 def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int) -> str:
@@ -51,7 +51,7 @@ def settings(index: IndexStatus, given: int, *, filtered: bool) -> str:
     Args:
         given: candidates.
     """
-    # Out of order is no loss, since what comes is sorted afterwards, and in strict order later finds are dropped.
+    # Out of order loses nothing, since what comes is sorted afterwards, and in strict order later finds are dropped.
     effort = effort_of(index) * (FILTERED_EFFORT if filtered else 1)
     if index.kind == "ivfflat":
         return f"set local ivfflat.probes = {effort}; set local ivfflat.iterative_scan = relaxed_order"
