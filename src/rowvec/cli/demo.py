@@ -48,7 +48,7 @@ def run(folder: Path, model: str | None = None, limit: int | None = None) -> int
     """Returns the exit code.
 
     Args:
-        limit: at most so many docstrings.
+        limit: up to this many docstrings.
 
     Raises:
         ConfigError: the folder has a config of the user's own, or cannot be written.

@@ -45,7 +45,7 @@ def print_json(value: Any) -> None:
     if documents is not None:
         documents.append(value)
         return
-    # NaN and Infinity are no JSON; null is what the HTTP API says.
+    # NaN and Infinity are not JSON; null is what the HTTP API says.
     said = json.loads(json.dumps(value, default=plain), parse_constant=lambda name: None)
     out.file.write(json.dumps(said, ensure_ascii=out.encoding != "utf-8", indent=2) + "\n")
 

@@ -124,7 +124,7 @@ def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
     """Parse `--keys 1,5,10-20`; ranges need integer keys, both ends count.
 
     Raises:
-        ConfigError: a part is no key of this pipeline, or a range runs backwards.
+        ConfigError: a part is not a key of this pipeline, or a range runs backwards.
     """
     if keys is None:
         return None

@@ -25,7 +25,7 @@ from rowvec.types import Failure, Generation, Refusal, Run, State, UnfitValue
 SHOWN_FAILURES = 100
 SHOWN_RUNS = 5
 NESTED = frozenset({"runs", "totals", "index", "refusal", "waiting", "work", "generations", "verdict", "reasons"})
-"""What is no single value, and so no column of a table."""
+"""What is not a single value, and so not a column of a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def status(pipeline: Pipeline) -> Status:
         SourceError, StoreError: one of them does not answer.
     """
     store = pipeline.store
-    # Without a table, the rows are those that events told of.
+    # Without a table, the rows are those that events have named.
     source = opened(pipeline.source)
     table = has_table(source)
     rows = source.count() if table else 0
