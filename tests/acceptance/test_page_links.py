@@ -142,7 +142,9 @@ def test_a_link_that_is_wrong_leaves_nothing_of_the_search_before(browser: Brows
         page.goto("/?query=brake&limit=10")
         expect(page.locator("#more")).to_be_visible()
         expect(page.locator(".facet").first).to_be_visible()
-        page.evaluate("history.pushState(null, '', '?query=brake&limit=two'); dispatchEvent(new PopStateEvent('popstate'))")
+        page.evaluate(
+            "history.pushState(null, '', '?query=brake&limit=two'); dispatchEvent(new PopStateEvent('popstate'))"
+        )
         expect(page.locator("#notice")).to_contain_text('asks for "two" hits')
         for rest in ("#more", "#facets", ".hit"):
             expect(page.locator(rest).first).to_be_hidden()
