@@ -63,6 +63,7 @@ def test_a_value_does_not_steer_the_terminal_nor_break_a_line(capsys: pytest.Cap
 
 
 def test_the_marks_of_a_passage_stay_where_they_are_beside_control_characters() -> None:
-    shown = marked(FoundPassage(f"{NASTY} word", None, [(len(NASTY) + 1, len(NASTY) + 5)]), 320)
+    mark = (len(NASTY) + 1, len(NASTY) + 5)
+    shown = marked(FoundPassage(f"{NASTY} word", 0, mark[1], None, (mark,)), 320)
     assert all(letter.isprintable() for letter in shown.plain)
     assert [shown.plain[span.start : span.end] for span in shown.spans if span.style] == ["word"]
