@@ -15,7 +15,7 @@ from tests.acceptance.shop import Shop
 ROWS = 12
 
 
-def test_a_map_is_drawn_and_drawn_anew(shop: Shop) -> None:
+def test_a_map_is_drawn_and_drawn_again(shop: Shop) -> None:
     answer = shop.run("map")
     assert answer.code == 1
     assert "Run `rowvec sync` first." in answer.err

@@ -152,6 +152,7 @@ def test_a_setting_is_copied_as_toml(page: Page) -> None:
     [
         (address(b={"ranking": {"fusoin": "rrf"}}), "b: fusoin"),
         (address(b={"mode": "fuzzy"}), "b: mode"),
+        (address(b={'"]': 1}), 'b: "]'),
         (address(a={"generation": "building"}), "a: generation"),
         ("/ui/compare?query=x&b={", "cannot have: b"),
         (address(b={"ranking": {"static": "pirce"}}), "no column 'pirce'"),

@@ -78,6 +78,8 @@ def test_rows_are_browsed_without_words_and_page_by_page(page: Page) -> None:
     assert page.locator(".score").count() == 0
     page.reload()
     expect(page.locator(".hit")).to_have_count(20)
+    page.locator("#limit").select_option("10")
+    expect(page.locator(".hit")).to_have_count(10)
 
 
 def test_filters_alone_browse(page: Page) -> None:

@@ -124,6 +124,19 @@ def test_another_pipeline_can_be_chosen_where_a_link_names_none(page: Page) -> N
     expect(page.locator("#notice")).to_be_hidden()
 
 
+def test_a_link_that_is_wrong_leaves_nothing_of_the_search_before(browser: Browser, url: str) -> None:
+    with refused(browser, url) as page:
+        page.goto("/?query=brake&limit=10")
+        expect(page.locator("#more")).to_be_visible()
+        expect(page.locator(".facet").first).to_be_visible()
+        page.evaluate(
+            "history.pushState(null, '', '?query=brake&limit=two'); dispatchEvent(new PopStateEvent('popstate'))"
+        )
+        expect(page.locator("#notice")).to_contain_text('asks for "two" hits')
+        for rest in ("#more", "#facets", ".hit"):
+            expect(page.locator(rest).first).to_be_hidden()
+
+
 @pytest.mark.parametrize("limit", [7, 33])
 def test_any_number_of_hits_can_be_asked_for(page: Page, limit: int) -> None:
     page.goto(f"/?q=brake&limit={limit}")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from rowvec.pipeline import Pipeline
 from rowvec.syncing.run import sync
@@ -274,14 +273,46 @@ def test_text_is_readable_in_both_themes(browser: Browser, url: str, path: str, 
         assert [found for found in page.evaluate(CONTRASTS) if found["ratio"] < 4.5] == []
 
 
+def looked(page: Page) -> None:
+    """The figures are there, where a page has some."""
+    expect(page.locator("h1").first).to_be_visible()
+    expect(page.locator("#live[aria-busy=true]")).to_have_count(0)
+
+
+def test_another_pipeline_can_be_chosen_where_the_address_names_none(browser: Browser, url: str) -> None:
+    with browser.new_context(base_url=url) as context:
+        page = context.new_page()
+        page.goto("/ui/status?pipeline=nosuch")
+        expect(page.locator("#notice")).to_contain_text('There is no pipeline "nosuch"')
+        expect(page.locator("main")).not_to_contain_text("Looking")
+        page.locator("#pipeline option").first.evaluate("option => { option.marked = true; }")
+        page.wait_for_timeout(3500)
+        assert page.locator("#pipeline option").first.evaluate("option => option.marked"), "not made again meanwhile"
+        page.locator("#pipeline").select_option("products")
+        expect(page.locator("h1")).to_have_text("products")
+        expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_slow_reply_of_the_pipeline_before_is_not_shown(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/ui/status/body?pipeline=products", lambda route: held.append(route))
+    page.goto("/ui/status?pipeline=products")
+    expect(page.locator("#pipeline")).to_have_value("products")
+    page.locator("#pipeline").select_option("never")
+    expect(page.locator("h1")).to_have_text("never")
+    with page.expect_response("**/ui/status/body?pipeline=products"):
+        held[0].continue_()
+    page.wait_for_timeout(200)
+    expect(page.locator("h1")).to_have_text("never")
+
+
 @pytest.mark.parametrize("width", [320, 768])
 @pytest.mark.parametrize("path", [*PANELS, "/docs"])
 def test_no_width_needs_sideways_scrolling(browser: Browser, url: str, path: str, width: int) -> None:
     with browser.new_context(base_url=url, viewport={"width": width, "height": 740}) as context:
         page = context.new_page()
         page.goto(path)
-        expect(page.locator("h1").first).to_be_visible()
-        page.wait_for_load_state("load")
+        looked(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
@@ -291,8 +322,7 @@ def test_a_page_is_light_and_comes_from_here_alone(browser: Browser, url: str, p
     with faultless(browser, url) as page:
         page.on("response", lambda answer: sizes.append(_size(answer)))
         page.goto(path, wait_until="load")
-        expect(page.locator("h1").first).to_be_visible()
-        time.sleep(0.3)
+        looked(page)
     assert 0 < sum(sizes) < 120 * 1024
 
 

@@ -56,7 +56,7 @@ def _block(hit: Hit, title: str | None, names: Sequence[str], *, explain: bool) 
     head = Text(" " * INDENT if hit.score is None else f"{hit.score:<{INDENT}.4f}", "cyan", end="")
     named = output.cell(hit.metadata.get(title)) if title else ""
     head.append(f"{named}  " if named not in ("", "-") else "", "bold default")
-    head.append(str(hit.key), "dim")
+    head.append(output.without_controls(str(hit.key)), "dim")
     _indented(head, hanging=True)
     if explain and hit.parts:
         told = [f"{part} {hit.parts[part]:.4f}" for part in (*PARTS, RERANK) if hit.parts.get(part) is not None]
@@ -92,7 +92,8 @@ def marked(passage: FoundPassage, most: int) -> Text:
         start = max(0, min(passage.marks[0][0] - most // 3, len(passage.text) - most))
     end = min(len(passage.text), start + most)
     # A character for each, so that the marks stay where they are.
-    text = Text("".join(" " if each.isspace() else each for each in passage.text[start:end]))
+    said = output.without_controls(passage.text[start:end])
+    text = Text("".join(" " if each.isspace() else each for each in said))
     for first, behind in passage.marks:
         if behind > start and first < end:
             text.stylize("bold not italic", max(first, start) - start, min(behind, end) - start)

@@ -26,6 +26,7 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 _collecting: ContextVar[list[Any] | None] = ContextVar("_collecting", default=None)
 
 
@@ -45,7 +46,7 @@ def print_json(value: Any) -> None:
     if documents is not None:
         documents.append(value)
         return
-    # NaN and Infinity are no JSON; null is what the HTTP API says.
+    # NaN and Infinity are not JSON; null is what the HTTP API says.
     said = json.loads(json.dumps(value, default=plain), parse_constant=lambda name: None)
     out.file.write(json.dumps(said, ensure_ascii=out.encoding != "utf-8", indent=2) + "\n")
 
@@ -120,11 +121,16 @@ def _piped_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: S
         out.file.write("  ".join(cells).rstrip() + "\n")
 
 
+def without_controls(text: str) -> str:
+    """A blank for each control character: what a row holds does not steer the terminal, nor break a line of a table."""
+    return text.translate(_CONTROLS)
+
+
 def cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, Text):
-        return value.plain
+        return without_controls(value.plain)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):
@@ -133,9 +139,9 @@ def cell(value: Any) -> str:
         return f"{value:.4f}"
     if isinstance(value, dt.datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
-    return str(value)
+    return without_controls(str(value))
 
 
 def clip(text: str, width: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(without_controls(text).split())
     return text if len(text) <= width else text[: width - 1] + "…"

@@ -193,7 +193,7 @@ def _listen(
     if logs.wanted():
         logs.install("warning")
     app = create_app(services, options, queries)
-    # uvicorn ends, then raises the signal that ended it once more: to be stopped is not a failure of a server.
+    # uvicorn ends, then raises the signal that ended it once more: a server that is stopped has not failed.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     Server(
         uvicorn.Config(

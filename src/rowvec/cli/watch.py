@@ -67,7 +67,7 @@ def set_trigger(config: Path | None, name: str | None, *, install: bool, as_json
     """Make the trigger that tells of changed rows, or remove it; what is run is printed.
 
     Raises:
-        ConfigError: the source is no table in PostgreSQL.
+        ConfigError: the source is not a table in PostgreSQL.
         SourceError: the user may not do that.
     """
     with opened(config, name) as door:

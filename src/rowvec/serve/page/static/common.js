@@ -10,6 +10,8 @@ export class Failure extends Error {
   }
 }
 
+export class NoSuchPipeline extends Failure {}
+
 // The key lives as long as the tab. A reply of 401 asks for it, then the request is made again.
 export async function ask(path, options = {}) {
   for (;;) {
@@ -43,6 +45,10 @@ export function parse(text) {
 export async function askJson(path, options) {
   return parse(await (await ask(path, options)).text());
 }
+
+export const postJson = (path, body, signal) => askJson(path, {
+  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
+});
 
 let asking = null;
 
@@ -95,7 +101,7 @@ export async function choosePipeline(onChange, onReturn) {
   const follow = () => {
     const wanted = new URLSearchParams(location.search).get("pipeline");
     select.value = wanted ?? pipelines[0].name;
-    if (!chosen()) throw new Failure(`There is no pipeline "${wanted.slice(0, 100)}".`, `There is: ${pipelines.map(({ name }) => name).join(", ")}. Choose one above.`);
+    if (!chosen()) throw new NoSuchPipeline(`There is no pipeline "${wanted.slice(0, 100)}".`, `There is: ${pipelines.map(({ name }) => name).join(", ")}. Choose one above.`);
   };
   // Set, not added: a page that could not start asks again.
   window.onpopstate = () => {
@@ -110,9 +116,9 @@ export async function choosePipeline(onChange, onReturn) {
   select.closest("label").hidden = pipelines.length < 2 && pipelines[0].name === (new URLSearchParams(location.search).get("pipeline") ?? pipelines[0].name);
   select.onchange = () => onChange(chosen());
   for (const link of document.querySelectorAll("nav a")) {
-    link.addEventListener("click", () => {
+    link.onclick = () => {
       if (pipelines.length > 1) link.search = new URLSearchParams({ pipeline: select.value });
-    });
+    };
   }
   follow();
   return chosen();
@@ -129,6 +135,14 @@ export function offerModes(fieldset, offered, name = "mode") {
     make("label", {}, make("input", { type: "radio", name, value: mode, checked: mode === chosen }), make("span", {}, MODES[mode]))));
 }
 
+// The mode of an address; without one, the last that the pipeline has. Throws where the pipeline cannot search so.
+export function modeOf(state, { name, modes }) {
+  const wanted = state.get("mode") ?? modes.at(-1);
+  if (modes.includes(wanted)) return wanted;
+  const offered = modes.map((mode) => `${mode} (${MODES[mode]})`).join(", ");
+  throw new Failure(`The pipeline ${name} has no mode "${wanted.slice(0, 60)}".`, `It has: ${offered}.`);
+}
+
 // What an address holds that a page does not know: said, since without it a page shows more than was linked to.
 export function unknownParts(state, known) {
   const strange = [...state.keys()].filter((name) => !known.includes(name) && !name.startsWith("utm_"));
@@ -136,4 +150,15 @@ export function unknownParts(state, known) {
 }
 
 // Keys typed into a text are not commands.
-export const typing = ({ target }) => target.closest("input:not([type=radio], [type=checkbox]), select, textarea, dialog") !== null;
+const typing = ({ target }) => target.closest("input:not([type=radio], [type=checkbox]), select, textarea, dialog") !== null;
+
+export const isSlash = (event) => event.key === "/" && !event.ctrlKey && !event.metaKey && !typing(event);
+
+// The entry that the address names is opened.
+export function openTarget(place = document) {
+  const target = [...place.querySelectorAll("details[id]")].find(({ id }) => location.hash === `#${id}`);
+  if (!target) return;
+  target.open = true;
+  target.scrollIntoView();
+  target.querySelector("summary").focus();
+}

@@ -1,6 +1,6 @@
 // The page that compares: one query in two settings, what moved, and what the judged queries say of both.
 
-import { askJson, choosePipeline, Failure, make, notify, parse, spoken, typing, unknownParts } from "./common.js";
+import { askJson, choosePipeline, Failure, isSlash, make, notify, parse, postJson, spoken, unknownParts } from "./common.js";
 import { cards, headingOf } from "./hits.js";
 import { moves, Side } from "./settings.js";
 
@@ -18,7 +18,6 @@ let ratings = {};
 let running;
 let scoring;
 
-const json = (path, body, signal) => askJson(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal });
 const full = (setting) => ({ mode: pipeline.modes.at(-1), ...setting });
 
 function address() {
@@ -56,6 +55,8 @@ function restore() {
   }).find(Boolean);
   if (!state.has("a") && !state.has("b")) first();
   if (wrong) {
+    running?.abort();
+    scoring?.abort();
     NAMES.forEach((name) => byId(`hits-${name}`).replaceChildren());
     summary.textContent = "";
     score.hidden = true;
@@ -98,7 +99,7 @@ async function show(warning = null) {
 
 async function search(setting, signal) {
   const { mode, rerank = false, ...rest } = full(setting);
-  const reply = await json(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode}`,
+  const reply = await postJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode}`,
     { query: query.value, limit: LIMIT, explain: true, passages: 0, ...(!rerank && pipeline.reranks && { rerank }), ...rest }, signal);
   return reply.results;
 }
@@ -149,7 +150,7 @@ function thumbs(hit) {
 
 async function judge(id, rating) {
   try {
-    const known = await json("ui/compare/judgements", { pipeline: pipeline.name, query: query.value.trim(), id, rating });
+    const known = await postJson("ui/compare/judgements", { pipeline: pipeline.name, query: query.value.trim(), id, rating });
     ratings = known.ratings;
     for (const button of document.querySelectorAll(".thumbs button")) {
       const given = ratings[button.dataset.id];
@@ -173,7 +174,7 @@ async function measure(asked = false) {
   scoring?.abort();
   const mine = scoring = new AbortController();
   const body = { pipeline: pipeline.name, a: full(sides.a.read()), b: full(sides.b.read()) };
-  const reply = await json("ui/compare/score", body, mine.signal);
+  const reply = await postJson("ui/compare/score", body, mine.signal);
   if (!mine.signal.aborted) drawScore(reply);
 }
 
@@ -234,7 +235,7 @@ function listen() {
   form.addEventListener("change", (event) => event.target !== query && submit());
   for (const name of NAMES) byId(name).querySelector(".copy").addEventListener("click", ({ target }) => copy(name, target));
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "/" || typing(event) || event.ctrlKey || event.metaKey) return;
+    if (!isSlash(event)) return;
     event.preventDefault();
     query.focus();
     query.select();

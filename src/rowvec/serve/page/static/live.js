@@ -1,6 +1,6 @@
 // A page about the state of pipelines: a fragment made by the server, and what happens meanwhile as events.
 
-import { ask, choosePipeline, notify } from "./common.js";
+import { ask, choosePipeline, NoSuchPipeline, notify, openTarget } from "./common.js";
 import { children, parsed } from "./patch.js";
 
 const AGAIN = 3000;
@@ -13,21 +13,29 @@ const address = (path) => (all ? path : `${path}?${new URLSearchParams({ pipelin
 
 async function refresh() {
   if (document.hidden) return;
+  const mine = pipeline;
   try {
     const text = await (await ask(address(place.dataset.body))).text();
+    // Another pipeline was chosen meanwhile.
+    if (mine !== pipeline) return;
     children(place, parsed(text));
+    place.setAttribute("aria-busy", "false");
     title();
     seen = Date.now();
     notify(null);
   } catch (error) {
-    notify(error);
-    if (!seen) place.querySelector(".summary")?.remove();
+    if (mine === pipeline) failed(error);
   } finally {
-    place.setAttribute("aria-busy", "false");
     // Spoken once; what comes after is for the eye.
     place.removeAttribute("aria-live");
     age();
   }
+}
+
+function failed(error) {
+  notify(error);
+  place.setAttribute("aria-busy", "false");
+  if (!seen) place.querySelector(".summary")?.remove();
 }
 
 function title() {
@@ -96,16 +104,6 @@ place.addEventListener("click", async (event) => {
   }
 });
 
-// A link to a run opens it.
-function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  if (target && place.contains(target)) {
-    target.open = true;
-    target.scrollIntoView();
-    target.querySelector("summary")?.focus();
-  }
-}
-
 async function start() {
   const chosen = (one) => {
     pipeline = one;
@@ -119,20 +117,23 @@ async function start() {
       chosen(one);
     }, chosen);
   } catch (error) {
-    notify(error);
-    setTimeout(start, AGAIN);
+    failed(error);
+    // A server that is away comes back; another pipeline somebody has to choose.
+    if (!(error instanceof NoSuchPipeline)) setTimeout(start, AGAIN);
     return;
   }
   if (all) document.getElementById("pipeline").closest("label").hidden = true;
   await refresh();
-  openTarget();
+  openTarget(place);
   follow();
-  window.addEventListener("hashchange", openTarget);
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return stream?.abort();
-    refresh();
-    follow();
-  });
 }
+
+window.addEventListener("hashchange", () => openTarget(place));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return stream?.abort();
+  if (!pipeline) return;
+  refresh();
+  follow();
+});
 
 start();

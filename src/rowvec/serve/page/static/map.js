@@ -1,6 +1,6 @@
 // The page of the map: which colours, which hits, what a point is. Its state is the address.
 
-import { ask, askJson, choosePipeline, Failure, make, MODES, notify, offerModes, typing, unknownParts } from "./common.js";
+import { ask, askJson, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, unknownParts } from "./common.js";
 import { headingOf, shown, titleColumn } from "./hits.js";
 import { MapView } from "./map_view.js";
 
@@ -65,11 +65,7 @@ function write(push) {
 async function restore() {
   const state = new URLSearchParams(location.search);
   query.value = state.get("query") ?? "";
-  const mode = state.get("mode") ?? pipeline.modes.at(-1);
-  if (!pipeline.modes.includes(mode)) {
-    throw new Failure(`The pipeline ${pipeline.name} has no mode "${mode.slice(0, 60)}".`, `It has: ${pipeline.modes.map((name) => `${name} (${MODES[name]})`).join(", ")}.`);
-  }
-  form.elements.mode.value = mode;
+  form.elements.mode.value = modeOf(state, pipeline);
   if (!(await open(state.get("column")))) return;
   for (const code of (state.get("hidden") ?? "").split(",").filter(Boolean).map(Number)) hide(code);
   const seen = (state.get("view") ?? "").split(",").map(Number);
@@ -341,7 +337,7 @@ function listen() {
   byId("whole").addEventListener("click", () => view.fit());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map && draw());
   document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !typing(event) && !event.ctrlKey && !event.metaKey) query.focus(), query.select();
+    if (isSlash(event)) query.focus(), query.select();
     else if (event.key === "Enter" && event.target === canvas && pinned !== null) card.querySelector("a")?.focus();
     else if (event.key === "Escape" && pinned !== null) unpin(), canvas.focus();
     else if (event.key === "Escape" && query.value) query.value = "", submit();

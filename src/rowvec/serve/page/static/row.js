@@ -1,6 +1,6 @@
 // The page of one row: what its vector was made of, how it stands, and what is near it.
 
-import { ask, askJson, choosePipeline, Failure, make, notify, parse, spoken } from "./common.js";
+import { askJson, choosePipeline, Failure, make, notify, spoken } from "./common.js";
 import { ago, cards, headingOf, sourceOf, valueOf } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
@@ -82,7 +82,7 @@ async function near(row) {
   byId("hits").replaceChildren();
   if (!row.embedded) return;
   const path = `pipelines/${encodeURIComponent(pipeline.name)}/search/similar/${encodeURIComponent(row.id)}`;
-  const reply = parse(await (await ask(`${path}?limit=${NEAR}&passages=0`)).text());
+  const reply = await askJson(`${path}?limit=${NEAR}&passages=0`);
   said.hidden = reply.results.length > 0;
   said.textContent = "There is no other row with a vector.";
   byId("hits").replaceChildren(...cards(reply.results, pipeline, ({ id }) => ({ row: link("row", { id }), similar: `../${link("", { like: id })}` })));

@@ -1,13 +1,13 @@
 // The search page. Its state is the address, so that a search can be shared and the back button works.
 
-import { ask, askJson, choosePipeline, Failure, make, MODES, notify, offerModes, parse, typing, unknownParts } from "./common.js";
+import { askJson, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, parse, postJson, unknownParts } from "./common.js";
 import { Filters } from "./filters.js";
 import { facetOf } from "./facets.js";
 import { cards, headingOf, titleColumn } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
 const [form, query, hits, summary, limit, chips] = ["search", "query", "hits", "summary", "limit", "chips"].map(byId);
-const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "browse"];
+const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "browse", "typos"];
 const MOST = 1000;
 const PAUSE = 250;
 const SLOW = 250;
@@ -38,7 +38,7 @@ function address(changes = {}) {
   } else {
     set("query", query.value.trim());
     set("mode", mode() !== pipeline.modes.at(-1) && mode());
-    set("typos", changes.typos);
+    set("typos", changes.typos ?? (asWritten() && "no"));
   }
   const chosen = filters.read();
   set("filters", typeof chosen === "object" ? JSON.stringify(chosen) : chosen);
@@ -85,15 +85,6 @@ function chooseLimit(wanted) {
   limit.value = String(count);
 }
 
-function chooseMode(wanted) {
-  const known = pipeline.modes.includes(wanted);
-  if (!known) {
-    const told = pipeline.modes.map((name) => `${name} (${MODES[name]})`).join(", ");
-    throw new Failure(`The pipeline ${pipeline.name} has no mode "${wanted.slice(0, 60)}".`, `It has: ${told}.`);
-  }
-  form.elements.mode.value = wanted;
-}
-
 function filtersOf(text) {
   try {
     return parse(text);
@@ -112,17 +103,23 @@ function restore() {
   query.value = state.get("query") ?? state.get("q") ?? "";
   filters.write(filtersOf(state.get("filters") ?? "{}"));
   try {
-    chooseMode(state.get("mode") ?? pipeline.modes.at(-1));
+    form.elements.mode.value = modeOf(state, pipeline);
     chooseLimit(state.get("limit") ?? "20");
     show(unknownParts(state, KNOWN));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     running?.abort();
-    hits.replaceChildren();
-    summary.textContent = "";
+    clear();
+    byId("facets").hidden = byId("welcome").hidden = true;
     showChips();
     notify(error);
   }
+}
+
+function clear() {
+  hits.replaceChildren();
+  byId("more").hidden = true;
+  summary.textContent = "";
 }
 
 function show(warning = null) {
@@ -132,8 +129,7 @@ function show(warning = null) {
   if (query.value.trim()) return run(search, warning);
   if (filters.read() !== undefined || browsing) return run(browse, warning);
   running?.abort();
-  byId("more").hidden = true;
-  hits.replaceChildren();
+  clear();
   notify(warning && new Failure(warning));
   document.title = "Search · rowvec";
   byId("welcome").hidden = false;
@@ -143,19 +139,15 @@ function show(warning = null) {
   return undefined;
 }
 
-const post = (rest, body, signal) => askJson(path(rest), {
-  method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
-});
-
 // Without words: the rows that pass the filters, by key.
 async function browse(signal, after) {
   const body = { limit: Number(limit.value), filters: filters.read(), ...(after && { after }) };
-  return { reply: await post("search/browse", body, signal), title: `Rows of ${pipeline.name}`, again: browse };
+  return { reply: await postJson(path("search/browse"), body, signal), title: `Rows of ${pipeline.name}`, again: browse };
 }
 
 async function search(signal, after) {
   const body = { query: query.value, limit: Number(limit.value), filters: filters.read(), explain: true, ...(asWritten() && { typos: false }), ...(after && { after }) };
-  return { reply: await post(`search/${mode()}`, body, signal), title: query.value.trim(), again: search };
+  return { reply: await postJson(path(`search/${mode()}`), body, signal), title: query.value.trim(), again: search };
 }
 
 // The row is named by what the server says of it, not by the address, in which anybody may write a sentence.
@@ -163,11 +155,11 @@ async function similar(signal) {
   const chosen = filters.read();
   const asked = new URLSearchParams({ limit: limit.value, explain: true, ...(chosen !== undefined && { where: typeof chosen === "object" ? JSON.stringify(chosen) : chosen }) });
   const [reply, row] = await Promise.all([
-    ask(path(`search/similar/${encodeURIComponent(like)}?${asked}`), { signal }),
+    askJson(path(`search/similar/${encodeURIComponent(like)}?${asked}`), { signal }),
     askJson(`ui/row/metadata?${new URLSearchParams({ pipeline: pipeline.name, id: like })}`, { signal }).catch(() => ({ id: like, metadata: {} })),
   ]);
   const heading = `Rows similar to ${headingOf(row, pipeline)}`;
-  return { reply: parse(await reply.text()), heading, title: heading };
+  return { reply, heading, title: heading };
 }
 
 async function run(work, warning) {
@@ -189,10 +181,8 @@ async function run(work, warning) {
     offerMore(reply, again);
   } catch (error) {
     if (error.name === "AbortError") return;
-    hits.replaceChildren();
-    byId("more").hidden = true;
     clearTimeout(slow);
-    summary.textContent = "";
+    clear();
     notify(error);
   } finally {
     clearTimeout(slow);
@@ -242,7 +232,7 @@ async function countValues() {
   if (wanted === counted) return;
   counted = wanted;
   try {
-    const { facets } = await post("search/browse", body);
+    const { facets } = await postJson(path("search/browse"), body);
     if (wanted !== counted) return;
     const choose = (name, value) => (filters.set(name, value), submit());
     const lists = Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean);
@@ -250,13 +240,17 @@ async function countValues() {
     box.hidden = !lists.length;
   } catch {
     // The hits are there all the same, or the error is theirs too.
+    if (wanted !== counted) return;
     counted = null;
     box.hidden = true;
   }
 }
 
-// Only where the address says so: a new search corrects typos again.
-const asWritten = () => new URLSearchParams(location.search).get("typos") === "no";
+// Only for the query of the address that says so: another query is corrected again.
+function asWritten() {
+  const state = new URLSearchParams(location.search);
+  return state.get("typos") === "no" && (state.get("query") ?? state.get("q") ?? "").trim() === query.value.trim();
+}
 
 function correction(reply) {
   if (!reply.corrected) return [];
@@ -333,7 +327,7 @@ function focusHit(item) {
 
 function onKey(event) {
   const hit = event.target.closest(".hit");
-  if (event.key === "/" && !typing(event) && !event.ctrlKey && !event.metaKey) query.focus(), query.select();
+  if (isSlash(event)) query.focus(), query.select();
   else if (event.key === "ArrowDown" && event.target === query) focusHit(hits.firstElementChild);
   else if (event.key === "ArrowDown" && hit) focusHit(hit.nextElementSibling);
   else if (event.key === "ArrowUp" && hit) hit.previousElementSibling ? focusHit(hit.previousElementSibling) : query.focus();
@@ -353,7 +347,7 @@ function listen() {
   form.addEventListener("change", (event) => {
     if (!pipeline) return;
     if (event.target.closest("#filters")) showChips();
-    if ((event.target.name === "mode" || event.target === limit) && (query.value.trim() || like !== null)) submit();
+    if ((event.target.name === "mode" || event.target === limit) && byId("welcome").hidden) submit();
   });
   query.addEventListener("input", onTyping);
   byId("browse").addEventListener("click", () => {

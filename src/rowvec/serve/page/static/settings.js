@@ -20,7 +20,7 @@ export class Side {
   }
 
   input(name) {
-    return this.fieldset.querySelector(`[name="${name}"]`);
+    return this.fieldset.querySelector(`[name="${CSS.escape(name)}"]`);
   }
 
   fill(name, options) {
