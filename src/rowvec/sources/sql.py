@@ -157,8 +157,11 @@ class SqlSource:
         try:
             with closing(self._read_once(PageSize(size), self._selected(selection), after, until, limit)) as parts:
                 for keys, values in parts:
+                    # Only now: a key that is on the last row before this part and on the first one of it was refused.
+                    if ahead.full:
+                        break
                     ahead.put((keys, values))
-                    if ahead.full or stop.is_set():
+                    if stop.is_set():
                         break
         except BaseException:
             ahead.close()
@@ -286,7 +289,7 @@ class SqlSource:
         return list(dict.fromkeys(self._typed([row[0] for row in found])))
 
     def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
-        """See `Incremental.beyond`."""
+        """See `CountsChanged.beyond`."""
         cursor = self._cursor_column
         low, high = (sa.bindparam(None, value, type_=sa.types.NullType()) for value in (mark, until))
         some = self._from(sa.select(sa.literal_column("1")), [cursor > low, cursor <= high]).limit(limit)
