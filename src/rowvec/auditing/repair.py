@@ -26,9 +26,9 @@ EMBEDDED = (
     Drift.MISSING, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED, Drift.WRONG_VECTOR,
     Drift.PASSAGES,
 )  # fmt: skip
-MENDED_AT_ONCE = 5_000
+FIXED_AT_ONCE = 5_000
 VERIFIED = 100
-"""Mended vectors that are held against the model again."""
+"""Fixed vectors that are held against the model again."""
 ALL = 2**62
 """More rows than there are."""
 REWRITTEN = (Drift.METADATA, Drift.NO_WORDS, Drift.NO_TEXT)
@@ -142,7 +142,7 @@ def _compare_all(pipeline: Pipeline, done: Repair, progress: OnReport | None, st
         seen.read += len(rows)
         if progress is not None:
             progress(seen)
-        if len(wrong) >= MENDED_AT_ONCE:
+        if len(wrong) >= FIXED_AT_ONCE:
             correct()
     wrong |= looking.wrong(sample.finish())
     correct()

@@ -201,7 +201,7 @@ def live_rows(store: Store, spec: TableSpec) -> tuple[Ledger, GenerationHandle]:
 
 
 def roll_back(pipeline: Pipeline) -> None:
-    """The previous generation and the live one change places.
+    """The previous generation and the live one are swapped.
 
     Raises:
         StoreError: there is no previous generation.
@@ -221,7 +221,7 @@ def complete(chosen: Course, *, accept: bool, tell: Tell, accounted: float = mat
     """What was filled is whole now: let searches see it.
 
     Args:
-        accounted: so many rows at most may be in the live generation alone, for reasons that are known.
+        accounted: up to this many rows may be in the live generation alone, for reasons that are known.
 
     Raises:
         GenerationHeld: it lacks rows that the live one has, or is worse, and `accept` is not set.

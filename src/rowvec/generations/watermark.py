@@ -26,9 +26,9 @@ class Watermark:
     entries: int = 0
     """Rows of the ledger when that sync ended."""
     unembedded: int = 0
-    """So many rows of the source had no entry: their text was empty."""
+    """How many rows of the source had no entry: their text was empty."""
     rows: int | None = None
-    """So many the source held when that sync ended; None where an older rowvec did not count them."""
+    """How many the source held when that sync ended; None where an older rowvec did not count them."""
     empty: tuple[str, ...] = ()
     """Keys of rows that the cursor named and that had no entry after it, as far as there is room for them."""
 

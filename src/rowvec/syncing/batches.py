@@ -61,7 +61,7 @@ class Limits:
     refused: int = 0
     """Texts that were refused alone, one after the other."""
     trusted: int = REFUSED_IN_A_ROW
-    """So many are believed before the service is asked for a plain word."""
+    """How many are believed before the service is asked for a plain word."""
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def passed(self, texts: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ def embed_batch(
 
     Raises:
         EmbedderUnavailable: the service does not answer, for any text.
-        EmbedderError: nothing can be embedded until something is mended.
+        EmbedderError: nothing can be embedded until something is fixed.
     """
     answer = answer or Answer()
     embed = embedder.embed_once if once and isinstance(embedder, TriesAgain) else embedder.embed

@@ -46,9 +46,9 @@ class Reading:
     comparison: str = ""
     """In words for the user; empty where no cursor is set."""
     rows: int | None = None
-    """So many rows are to be compared, where that is known."""
+    """How many rows are to be compared, where that is known."""
     source_rows: int = 0
-    """So many the source held before anything was read: too few rather than too many, and a deletion is noticed late
+    """How many the source held before anything was read: too few rather than too many, and a deletion is noticed late
     rather than looked for in vain."""
     before: Watermark | None = None
     next: Watermark | None = None
@@ -86,7 +86,7 @@ def choose(
         return Reading(options)
     before = _load(generation, stop) if generation is not None else None
     if not options.whole:
-        # What it writes is no reason to distrust the ledger next time.
+        # What it writes is not a reason to distrust the ledger next time.
         return Reading(options, before=before, next=before)
     highest = patiently(stop, source.newest)
     rows = patiently(stop, source.count)
@@ -188,7 +188,7 @@ def _next(
 
 
 def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading.Event) -> int:
-    """At least so many rows are in the ledger and gone from the source, when the ledger holds so many `entries`."""
+    """The least number of the ledger's rows that are gone from the source, when the ledger has `entries`."""
     unembedded = reading.before.unembedded if reading.before is not None else 0
     return max(0, entries + unembedded - patiently(stop, pipeline.source.count))
 
@@ -210,7 +210,7 @@ def keep(
         more: the rows that this sync has added to the ledger, without those that it has deleted.
     """
     mark = reading.next
-    # Without an embedder, what has changed is left as it is, and is no failure either.
+    # Without an embedder, what has changed is left as it is, and is not a failure either.
     if mark is None or conflicts or isinstance(pipeline.embedder, AbsentEmbedder):
         return
     if reading.options.whole or reading.incremental:

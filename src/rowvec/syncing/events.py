@@ -74,7 +74,7 @@ class Following:
         allow_delete: carry out a TRUNCATE, and delete more than half of the rows.
 
     Attributes:
-        gone: so many rows at most are gone, as the events say.
+        gone: up to this many rows are gone, as the events say.
     """
 
     def __init__(

@@ -26,7 +26,7 @@ from rowvec.types import Document, Key, Kind, Reason, Refusal, TextVector
 
 EXAMPLES = 5
 COUNTED_TEXTS = 20_000
-"""Up to so many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
+"""Up to this many texts are counted token by token where tokens cost nothing; the rest is extrapolated."""
 
 
 @dataclass(slots=True)

@@ -169,7 +169,7 @@ class Database(ABC):
         """`column` is one of any number of keys."""
 
     def statement_bytes(self) -> int:
-        """So many bytes of keys at most go into one statement."""
+        """Maximum bytes of keys in one statement."""
         return 2**20
 
     def bind(self, key: Key) -> Any:

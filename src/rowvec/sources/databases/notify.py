@@ -42,7 +42,7 @@ KEYS_IN_TRANSACTION = 1000
 PAYLOAD_BYTES = 7900
 """PostgreSQL takes less than 8000."""
 KEYS_WAITING = 10_000
-"""So many keys that nobody asked for yet are kept; more of them count as many."""
+"""Number of keys that are kept until somebody asks for them; more of them count as many."""
 LOCK_SECONDS = 60
 LOCK_MILLISECONDS = 300
 """Whoever waits for the table makes its writers wait behind: given up after so long, tried again."""
@@ -172,7 +172,7 @@ class Notifier:
             as_text: the key is of a type that is read as the text that the server writes for it.
 
         Raises:
-            SourceError: it is no table.
+            SourceError: not a table.
         """
         assert relation.table is not None
         self._database, self._key, self._as_text = database, key, as_text
@@ -201,7 +201,7 @@ class Notifier:
     # --- the trigger ---------------------------------------------------------------------------------------
 
     def install_sql(self) -> list[str]:
-        """The statements that make it, or make it anew."""
+        """The statements that make it, or make it again."""
         function, table = sql.Identifier(self.schema, self.channel), sql.Identifier(self.schema, self.table)
         comment = (
             f"Tells `rowvec watch` which rows of {self.schema}.{self.table} change, by NOTIFY {self.channel}."

@@ -38,7 +38,7 @@ MARKS = frozenset({"__op", "__deleted"})
 """What ExtractNewRecordState writes into a row: it is Debezium's, whatever else its columns are called."""
 _FIELDS_OF_ENVELOPE = frozenset({"before", "after", "source"})
 REMOVED_KEYS = 1000
-"""So many deleted keys are remembered, to tell the tombstone that follows a deletion."""
+"""Number of deleted keys that are remembered, to tell the tombstone that follows a deletion."""
 
 
 class Effect(enum.StrEnum):
@@ -224,7 +224,7 @@ class EnvelopeReader:
         return _Row(decode_struct(known, self._decoders_of(schema)), missing)
 
     def _decoders_of(self, schema: Schema) -> dict[str, Decode]:
-        # Every event repeats the schema: one comparison instead of building it anew.
+        # Every event repeats the schema: one comparison instead of building it again.
         if schema != self._schema or not self._decoders:
             self._schema, self._decoders = schema, {**self._declared, **struct_decoders(schema)}
         return self._decoders

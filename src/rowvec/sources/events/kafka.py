@@ -88,7 +88,7 @@ class KafkaEvents(EventStream):
         except SourceError as error:
             if not self.settings.skip_bad:
                 return error
-            # A number is no event: it is counted as one that cannot be read.
+            # A number is not an event: it is counted as one that cannot be read.
             return Record(stream, location, None, 0, following)
 
 

@@ -25,7 +25,7 @@ from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Key, Row
 
 PEEK_EVENTS = 500
-"""So many of the first events tell the columns where nobody declares them."""
+"""Number of first events that tell the columns where nobody declares them."""
 UNREADABLE = "event that cannot be read"
 _KEY_TYPES = (ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID)
 

@@ -58,7 +58,7 @@ def declared_schema(column: str, name: str) -> Schema:
     """The schema of a column whose events carry none, from how a user writes it: `MicroTimestamp` or `Decimal(2)`.
 
     Raises:
-        ConfigError: it is no such name.
+        ConfigError: not such a name.
     """
     match = re.fullmatch(r"([A-Za-z.0-9]+)(?:\((\d+)\))?", name.strip())
     word = match[1].rpartition(".")[2] if match else ""

@@ -105,7 +105,7 @@ class FilesSource:
     def pages(
         self, size: int, *, selection: Selection | None = None, after: Key | None = None, until: Key | None = None
     ) -> Iterator[list[Row]]:
-        """See `Source.pages`. Without `after` the files are looked at anew."""
+        """See `Source.pages`. Without `after` the files are looked at again."""
         spool = self._rows(fresh=after is None)
         names = self._names
         while True:
