@@ -20,8 +20,8 @@ from rowvec.types import Column
 
 POLL_SECONDS = 0.5
 MARK_BYTES = 1024
-"""Number of bytes at the beginning and at the end of what was read that tell a file from another one: an event holds the time
-and the place in the log of its change."""
+"""Number of bytes, at the beginning and at the end of what was read, that tell a file from another one: an event holds
+the time and the place in the log of its change."""
 _log = logging.getLogger(__name__)
 
 
