@@ -227,7 +227,9 @@ def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Emb
     if declared.query_embedder is None:
         return None
     queries = build_embedder(replace(declared, embedder=declared.query_embedder))
-    return SeparateQueries(embedder, queries, loaded.state / f"{declared.name}.query_embedder.json")
+    tables = (declared.embedder, declared.query_embedder)
+    settings = [{name: value for name, value in table if name.startswith("query_")} for table in tables]
+    return SeparateQueries(embedder, queries, loaded.state / f"{declared.name}.query_embedder.json", repr(settings))
 
 
 def build_ranking(declared: PipelineConfig) -> Ranking:

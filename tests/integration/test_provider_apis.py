@@ -110,6 +110,8 @@ def test_a_wrong_key_is_said_without_it(made: Any, api: str) -> None:
         ({"input": ["x"]}, "holds 'input', which rowvec sets itself"),
         ({"model": "other"}, "holds 'model'"),
         ({"dimensions": 4}, "holds 'dimensions'"),
+        ({"output_dimension": 4}, "holds 'output_dimension'"),
+        ({"late_chunking": True}, "embeds the texts of a request as one"),
         ({"texts": []}, "holds 'texts'"),
         ({"encoding_format": "float"}, "changes the form of the answer"),
         ({"output_dtype": "binary"}, "changes the form of the answer"),

@@ -123,7 +123,10 @@ def test_a_pair_is_compared_once_for_many_queries(tmp_path: Path) -> None:
     again = SeparateQueries(Counting(8), Counting(8), tmp_path / "proof.json")
     again.embed_query("x")
     assert (again.rows.queries, again.queries.queries) == (0, 1)
-    # Of another pair nothing is known.
+    # Nothing is known where queries have another prompt, which no fingerprint holds, nor of another pair.
+    prompted = SeparateQueries(Counting(8), Counting(8), tmp_path / "proof.json", "query: ")
+    prompted.embed_query("x")
+    assert prompted.rows.queries == len(SAMPLES)
     other = SeparateQueries(Counting(8, model="other"), Counting(8), tmp_path / "proof.json")
     with pytest.raises(EmbedderError, match="does not agree"):
         other.embed_query("x")
@@ -143,6 +146,15 @@ def test_a_former_model_embeds_its_own_queries() -> None:
     assert declared.searching is separate
     former = HashEmbedder(16, model="former")
     assert replace(declared, embedder=former).searching is former
+
+
+def test_another_query_prompt_is_compared_again(folder: Path, service: str) -> None:
+    config = configured(folder, service)
+    rowvec.sync(config=config)
+    assert best(config) == 4
+    config.write_text(config.read_text() + 'query_prompt = "mouse mouse mouse mouse mouse mouse "\n')
+    with pytest.raises(EmbedderError, match="does not agree with the embedder"):
+        best(config)
 
 
 def test_a_mistake_in_the_table_is_named_with_its_place(folder: Path) -> None:

@@ -143,6 +143,17 @@ def test_keys_without_a_row_of_their_own_are_refused(database: Database, source:
         read(source(url, query="select * from t"))
 
 
+def test_a_key_on_two_rows_is_refused_where_the_file_is_full_between_them(
+    database: Database, source: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, run = database
+    fill(run)
+    run("insert into t values (50, 'again')")
+    monkeypatch.setattr(ahead, "STRETCH_BYTES", 1)
+    with pytest.raises(SourceError, match="id = 50 on more than one row"):
+        read(source(url, query="select * from t"), page=50)
+
+
 def test_ranges_of_a_query_are_those_of_a_table(database: Database, source: Open) -> None:
     url, run = database
     fill(run)

@@ -525,6 +525,7 @@ def test_the_report_of_a_build_counts_each_row_once(old: Pipeline, short_slices:
 
     report = sync(models.of(models.new, old, page_size=10), progress=progress)
     assert (report.read, report.inserted, report.texts) == (100, 100, 100)
+    assert report.to_compare == 100, "counted when the walk began, not for what is left of it"
     assert max(shown) == 100
     assert isinstance(old.store, MemoryStore)
     assert {each.state for each in old.store.generations(old.spec)} == {State.LIVE, State.PREVIOUS}

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.base import Selection, Source
-from rowvec.sources.sql import SqlSource, join_name, split_name
+from rowvec.sources.databases.relations import join_name, split_name
+from rowvec.sources.sql import SqlSource
 from rowvec.types import Column, ColumnType, Key, Row
 
 TRICKY = ["a", "A", "á", "", "ä ", "ä", "a ", " a", "😀", "zz", "ZZ", "\uffff", "10", "9"]

@@ -13,7 +13,7 @@ from rowvec.errors import EmbedderError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, Work, status
 from rowvec.pipeline_status.verdict import verdict
-from rowvec.pipeline_status.waiting import MOST, NUMBER
+from rowvec.pipeline_status.waiting import MOST, NUMBER, Waiting
 from rowvec.sources.base import CursorSettings
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
@@ -35,6 +35,18 @@ def rows(pipeline: Pipeline) -> dict[Any, dict[str, Any]]:
 
 def put(pipeline: Pipeline, key: int, name: str, at: int | None) -> None:
     rows(pipeline)[key] = {"id": key, "name": name, "price": 1, "at": at}
+
+
+class Uncounted:
+    """A source that has a cursor and does not count by it."""
+
+    def __init__(self, rows: dict[Any, dict[str, Any]]) -> None:
+        self._source = MemorySource(rows, cursor="at")
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "beyond":
+            raise AttributeError(name)
+        return getattr(self._source, name)
 
 
 class TestWithACursor:
@@ -96,6 +108,17 @@ class TestWithACursor:
         assert found.waiting is not None
         assert (found.waiting.rows, found.waiting.at_least) == (3, True)
         assert "at least 3 rows" in found.verdict.text
+
+    def test_a_source_that_cannot_count_keeps_its_cursor(self) -> None:
+        made = pipeline_of()
+        pipeline = replace(made, source=Uncounted(rows(made)))
+        sync(pipeline)
+        assert status(pipeline).waiting == Waiting(0, "at", at_least=False)
+        for key in (3, 4):
+            pipeline.source.rows[key] = {"id": key, "name": "changed", "price": 1, "at": 200}
+        assert status(pipeline).waiting == Waiting(1, "at", at_least=True)
+        report = sync(pipeline)
+        assert (report.incremental, report.embedded) == (True, 2)
 
 
 class TestWithoutACursor:

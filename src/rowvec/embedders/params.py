@@ -9,13 +9,15 @@ from typing import Any
 
 OURS = frozenset(
     {"model", "input", "inputs", "texts", "images", "content", "contents", "requests", "dimensions",
-     "outputDimensionality", "output_dimensionality"}
+     "outputDimensionality", "output_dimensionality", "output_dimension"}
 )  # fmt: skip
 """rowvec writes these itself, whatever the service calls them."""
 FORMS = frozenset(
     {"encoding_format", "embedding_type", "embedding_types", "output_dtype", "return_multivector", "stream"}
 )
 """An answer in another form could not be read."""
+JOINING = frozenset({"late_chunking"})
+"""One text would get another vector with other texts beside it in a request."""
 SECRET = re.compile(r"(^|[_-])(api_?key|key|token|secret|password|passwd|authorization|bearer|credentials?)$", re.I)
 
 
@@ -33,6 +35,8 @@ def problem_of(params: Mapping[str, Any], key: str | None = None) -> tuple[str, 
             )
         if name in FORMS:
             return f"holds {name!r}, which changes the form of the answer", "Leave it out."
+        if name in JOINING:
+            return f"holds {name!r}, which embeds the texts of a request as one", "Leave it out."
     for name, value in _leaves(params):
         if SECRET.search(name) or (key and isinstance(value, str) and key in value):
             # Params are kept in the store and are part of a fingerprint, so that messages show them.

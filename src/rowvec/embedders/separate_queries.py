@@ -53,17 +53,18 @@ class SeparateQueries:
 
     Args:
         proofs: the file that keeps which pairs agree; None keeps nothing.
+        settings: those of the two that a query alone is embedded by, such as its prompt. Fingerprints do not have them.
 
     Raises:
         EmbedderError: the vectors of the two have different dimensions.
     """
 
-    def __init__(self, rows: Embedder, queries: Embedder, proofs: Path | None = None) -> None:
+    def __init__(self, rows: Embedder, queries: Embedder, proofs: Path | None = None, settings: str = "") -> None:
         self.rows, self.queries = rows, queries
         self.fingerprint = rows.fingerprint
         self.concurrency, self.billed = queries.concurrency, rows.billed
         self.chunk_texts, self.chunk_tokens = rows.chunk_texts, rows.chunk_tokens
-        self._proofs = proofs
+        self._proofs, self._settings = proofs, settings
         self._proven = False
         self._comparing = threading.Lock()
         one, other = queries.fingerprint.dimension, self.fingerprint.dimension
@@ -123,7 +124,7 @@ class SeparateQueries:
     @property
     def _pair(self) -> str:
         both = self.rows.fingerprint.digest() + self.queries.fingerprint.digest()
-        return hashlib.sha256(both + repr(SAMPLES).encode()).hexdigest()
+        return hashlib.sha256(both + repr((SAMPLES, self._settings)).encode()).hexdigest()
 
     def _kept(self) -> bool:
         try:

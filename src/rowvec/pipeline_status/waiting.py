@@ -15,7 +15,7 @@ from typing import Any
 from rowvec.errors import ConfigError, SourceError
 from rowvec.generations.watermark import STREAM, Watermark
 from rowvec.pipeline import Pipeline
-from rowvec.sources.base import Incremental, Source
+from rowvec.sources.base import CountsChanged, Incremental, Source
 from rowvec.sources.cursor_values import is_below, not_after
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Run
@@ -72,16 +72,20 @@ def _is_day(mark: Watermark | None) -> bool:
 
 def _by_cursor(source: Incremental, mark: Watermark, rows: int, *, gone: bool) -> Waiting:
     assert source.cursor is not None
-    newest, changed = source.newest(), 0
+    newest, changed, more = source.newest(), 0, False
     if newest is not None and is_below(mark.highest, newest):
         # A row stamped in the future would wait for ever.
         until = not_after(newest, dt.datetime.now(dt.UTC))
-        changed = source.beyond(mark.highest, until, MOST)
+        if isinstance(source, CountsChanged):
+            changed = source.beyond(mark.highest, until, MOST)
+            more = changed >= MOST
+        elif is_below(mark.highest, until):
+            changed, more = 1, True
     added = rows - mark.rows if mark.rows is not None else 0
     if added < 0 and gone:
-        return Waiting(changed - added, source.cursor, at_least=changed >= MOST)
+        return Waiting(changed - added, source.cursor, at_least=more)
     # A row may come without a value in the cursor.
-    return Waiting(max(changed, added), source.cursor, at_least=changed >= MOST or added > changed)
+    return Waiting(max(changed, added), source.cursor, at_least=more or added > changed)
 
 
 def _rows_then(runs: Sequence[Run]) -> int | None:

@@ -55,6 +55,11 @@ class Incremental(Protocol):
         """
         ...
 
+
+@runtime_checkable
+class CountsChanged(Protocol):
+    """An `Incremental` source that can say how many rows have changed without reading them."""
+
     def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
         """How many rows have a cursor above `mark` and not above `until`; counted up to `limit`."""
         ...

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import re
 import threading
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.ahead import Ahead
 from rowvec.sources.base import CursorValue, Selection, names_of
-from rowvec.sources.databases import Database, Order, Relation, as_it_is, open_database, unique_keys
+from rowvec.sources.databases import Database, Order, as_it_is, open_database
 from rowvec.sources.databases.base import ENCODING_HINT, NotUtf8
+from rowvec.sources.databases.keys import Keys, type_of_keys
+from rowvec.sources.databases.relations import relation_of, verbatim
 from rowvec.sources.page_size import PageSize, sample
 from rowvec.sources.told_types import in_order
 from rowvec.support.keys import key_bytes
 from rowvec.support.stretches import stretches
-from rowvec.support.suggestions import check_column, suggestion
-from rowvec.types import Check, Column, ColumnType, Key, Row, is_bigint
+from rowvec.support.suggestions import check_column
+from rowvec.types import Check, Column, ColumnType, Key, Row
 
 if TYPE_CHECKING:
     from rowvec.sources.databases.notify import Notifier
 
 KEYS_AT_ONCE = 5000
-_CLASSES: dict[ColumnType, type] = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.UUID: UUID}
-_PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|\[([^\]]+)\]|([^."`\[\]]+)')
 
 
 class SqlSource:
@@ -84,7 +80,7 @@ class SqlSource:
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
         self._asked = (table, query, where)
-        self._where = None if where is None or not where.strip() else _verbatim(f"({where}\n)")
+        self._where = None if where is None or not where.strip() else verbatim(f"({where}\n)")
         self.key = key
         self.cursor = cursor
         self._key: ColumnElement[Any] = sa.column(key)
@@ -98,11 +94,13 @@ class SqlSource:
 
     def _look(self, table: str | None, query: str | None, remembered: Sequence[Column]) -> None:
         with self._database.connect() as connection:
-            self._relation = _relation(connection, self._database, table, query)
+            self._relation = relation_of(connection, self._database, table, query)
             found = self._database.columns(connection, self._relation, remembered)
             self._check_names([column.name for column in found])
             self.columns: Sequence[Column] = in_order(found, remembered)
-            self.key_type = self._type_of_key()
+            declared = next(column.type for column in found if column.name == self.key)
+            self.key_type = type_of_keys(self._database, self._relation, self.key, declared)
+            self._key_rules = Keys(self._database, self._relation, self.key, self.key_type)
             self._check_cursor()
             self._read_key = self._database.read_key(connection, self.key, self.key_type)
             if not self._database.key_is_text:
@@ -157,8 +155,11 @@ class SqlSource:
         try:
             with closing(self._read_once(PageSize(size), self._selected(selection), after, until, limit)) as parts:
                 for keys, values in parts:
+                    # Only now: a key that is on the last row before this part and on the first one of it was refused.
+                    if ahead.full:
+                        break
                     ahead.put((keys, values))
-                    if ahead.full or stop.is_set():
+                    if stop.is_set():
                         break
         except BaseException:
             ahead.close()
@@ -184,7 +185,7 @@ class SqlSource:
                 for values in parts:
                     keys = self._keys(values)
                     if keys[0] == last:
-                        raise self._duplicate(keys[0])
+                        raise self._key_rules.duplicate(keys[0])
                     size.learn(sample(values))
                     last, read = keys[-1], read + len(keys)
                     yield keys, self._database.whole_values(self._names, values)
@@ -207,7 +208,7 @@ class SqlSource:
     def _keys(self, values: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self._database.met_bad_text and self._database.refuses_bad_text:
             self._refuse_bad_text(values)
-        return self._checked([row[self._position] for row in values])
+        return self._key_rules.checked([row[self._position] for row in values])
 
     def boundaries(self, size: int) -> Iterator[Key]:
         """See `Divisible.boundaries`. Keys alone are read, along their index where the database has one."""
@@ -224,11 +225,13 @@ class SqlSource:
             with closing(self._database.stream(rest, lambda: size)) as parts:
                 for part in parts:
                     if len(part) == size:
-                        after = self._typed([part[-1][0]])[0]
+                        after = self._key_rules.typed([part[-1][0]])[0]
                         found_ahead.append(after)
             yield from found_ahead
             return
-        while found := self._typed([row[0] for row in self._database.fetch(rest().offset(size - 1).limit(1))]):
+        while found := self._key_rules.typed(
+            [row[0] for row in self._database.fetch(rest().offset(size - 1).limit(1))]
+        ):
             after = found[0]
             yield found[0]
 
@@ -258,7 +261,7 @@ class SqlSource:
         for part in stretches(map(key_bytes, keys), KEYS_AT_ONCE, most):
             some = [self._database.bind(key) for key in keys[part]]
             statement = self._from(sa.select(self._read_key), [self._database.one_of(self._key, some)])
-            found.update(self._typed([row[0] for row in self._database.fetch(statement)]))
+            found.update(self._key_rules.typed([row[0] for row in self._database.fetch(statement)]))
         # A collation finds 'A' for 'a': what was asked for is what counts.
         return found.intersection(keys)
 
@@ -283,10 +286,10 @@ class SqlSource:
         # A row moves from one to the other while they run only if its cursor is set to null or for the first time.
         for condition in (cursor >= sa.bindparam(None, since, type_=sa.types.NullType()), cursor.is_(None)):
             found += self._database.fetch(self._from(sa.select(self._read_key), [condition]).limit(limit + 1))
-        return list(dict.fromkeys(self._typed([row[0] for row in found])))
+        return list(dict.fromkeys(self._key_rules.typed([row[0] for row in found])))
 
     def beyond(self, mark: CursorValue, until: CursorValue, limit: int) -> int:
-        """See `Incremental.beyond`."""
+        """See `CountsChanged.beyond`."""
         cursor = self._cursor_column
         low, high = (sa.bindparam(None, value, type_=sa.types.NullType()) for value in (mark, until))
         some = self._from(sa.select(sa.literal_column("1")), [cursor > low, cursor <= high]).limit(limit)
@@ -352,16 +355,6 @@ class SqlSource:
         if self.cursor is not None:
             check_column(self.cursor, names, "source.cursor")
 
-    def _type_of_key(self) -> ColumnType:
-        declared = next(column.type for column in self.columns if column.name == self.key)
-        kind = self._database.key_type(declared)
-        if kind not in _CLASSES:
-            raise SourceError(
-                f"source.key: {self.key!r} of {self._relation.name} is of type {kind}; a key is integer, text or uuid.",
-                hint="Convert it in a query, such as SELECT CAST(… AS text) AS key, …",
-            )
-        return kind
-
     @property
     def _cursor_column(self) -> ColumnElement[Any]:
         if self.cursor is None:
@@ -382,14 +375,8 @@ class SqlSource:
             return
         statement = self._from(sa.select(sa.literal_column("1")), [self._key.is_(None)]).limit(1)
         if self._database.fetch(statement):
-            raise self._null_key()
+            raise self._key_rules.null()
         self._nulls_looked_for = True
-
-    def _null_key(self) -> SourceError:
-        return SourceError(
-            f"{self._relation.name} has a row whose key {self.key!r} is null.",
-            hint=f"Leave such rows out with source.where, or name another key: {self.key} is not null",
-        )
 
     def _refuse_bad_text(self, values: Sequence[tuple[Any, ...]]) -> None:
         for row in values:
@@ -400,107 +387,8 @@ class SqlSource:
                     hint=ENCODING_HINT,
                 )
 
-    def _typed(self, keys: list[Any]) -> list[Any]:
-        """The same keys as this source's key type, in their order."""
-        wanted = _CLASSES[self.key_type]
-        if set(map(type, keys)) <= {wanted}:
-            return keys
-        if None in keys:
-            raise self._null_key()
-        if wanted is UUID and all(isinstance(key, str) for key in keys):
-            return [UUID(key) for key in keys]
-        odd = next(key for key in keys if type(key) is not wanted)
-        raise SourceError(
-            f"{self._relation.name}: the key {odd!r} is of type {type(odd).__name__}, not {self.key_type}.",
-            hint="Convert it in a query, or correct the row.",
-        )
-
-    def _checked(self, keys: list[Any]) -> list[Any]:
-        keys = self._typed(keys)
-        if len(set(keys)) < len(keys):
-            raise self._duplicate(next(key for key, times in Counter(keys).items() if times > 1))
-        if keys and self.key_type is ColumnType.INTEGER and not (is_bigint(min(keys)) and is_bigint(max(keys))):
-            odd = next(key for key in keys if not is_bigint(key))
-            raise SourceError(f"{self._relation.name}: the key {odd} has more than 64 bits.", hint="Read it as text.")
-        if self.key_type is ColumnType.TEXT and "\0" in "".join(keys):
-            odd = next(key for key in keys if "\0" in key)
-            raise SourceError(
-                f"{self._relation.name}: the key {odd!r} holds a NUL, which no store keeps.",
-                hint="Leave the row out with source.where, or correct it.",
-            )
-        return keys
-
-    def _duplicate(self, key: Key) -> SourceError:
-        relation = self._relation
-        hint = "Name a column that is unique, or use a query with one row for each key (GROUP BY, DISTINCT)."
-        if relation.table is not None:
-            with self._database.connect() as connection:
-                primary = unique_keys(connection, relation.table, relation.schema)[0]
-            if len(primary) > 1:
-                parts = " || '-' || ".join(primary)
-                hint = (
-                    f"Its primary key is ({', '.join(primary)}): make one key of it in a query, such as {parts} AS key."
-                )
-        return SourceError(f"{relation.name} has the key {self.key} = {key!r} on more than one row.", hint=hint)
-
 
 def _page(names: Sequence[str], keys: Sequence[Any], values: Sequence[tuple[Any, ...]]) -> list[Row]:
     # [Row(key, dict(zip(names, row))) ...] without a step of Python for each row: half of the time to read one.
     rows = zip(keys, map(dict, map(partial(zip, names), values)), strict=False)
     return list(map(partial(tuple.__new__, Row), rows))
-
-
-def _relation(connection: Connection, database: Database, table: str | None, query: str | None) -> Relation:
-    if query is not None:
-        # On a line of its own, the closing bracket is safe from a comment at the query's end.
-        body = query.strip().rstrip(";")
-        return Relation("source.query", _verbatim(f"({body}\n) AS rows_of_query"))
-    assert table is not None
-    schema, name = split_name(table)
-    if not sa.inspect(connection).has_table(name, schema):
-        tables = [join_name(*found) for found in database.tables(connection)]
-        same_name = [found for found in tables if split_name(found)[1] == name]
-        raise SourceError(
-            f"{database.location} has no table {table!r}.",
-            hint=f"Did you mean {same_name[0]!r}?" if same_name else suggestion(table, tables),
-        )
-    return Relation(table, sa.table(name, schema=schema), name, schema)
-
-
-def split_name(table: str) -> tuple[str | None, str]:
-    """Schema, if there is one, and name of `table` or `schema.table`; each part may stand in quotes.
-
-    Raises:
-        ConfigError: it is not such a name.
-    """
-    parts: list[str] = []
-    rest = table.strip()
-    while match := _PART.match(rest):
-        double, backtick, bracketed, plain = match.groups()
-        quoted = double.replace('""', '"') if double else backtick.replace("``", "`") if backtick else bracketed
-        parts.append(quoted or plain.strip())
-        rest = rest[match.end() :]
-        if not rest.startswith("."):
-            break
-        rest = rest[1:]
-    if rest or not 1 <= len(parts) <= 2 or table.strip().endswith("."):
-        raise ConfigError(
-            f"source.table: {table!r} is not the name of a table.",
-            hint='Write table or schema.table; a part with a dot in it goes in double quotes: "my.schema".table.',
-        )
-    return (parts[0] if len(parts) == 2 else None), parts[-1]
-
-
-def join_name(schema: str | None, name: str) -> str:
-    """What `split_name` takes apart."""
-    quoted = [
-        '"' + part.replace('"', '""') + '"' if re.search(r'[."`\[\]]', part) else part
-        for part in (schema, name)
-        if part
-    ]
-    return ".".join(quoted)
-
-
-def _verbatim(sql: str) -> sa.TextClause:
-    """SQL of the user's own: a colon in it is not a parameter."""
-    return sa.text(sql.replace(":", r"\:"))

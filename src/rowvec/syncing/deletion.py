@@ -34,7 +34,7 @@ KEYS_AT_ONCE = 5000
 BYTES_AT_ONCE = 2**20
 """Of keys in one batch of deletions."""
 MOST_KEYS = 200_000
-"""Up to this many keys of rows that are gone are held in memory until it is known that they are not too many."""
+"""Number of keys of rows that are gone which are held in memory until it is known that they are not too many."""
 HINT = (
     "If that is right, run it again with --allow-delete; if not, look at the source, its `where` and the text settings."
 )

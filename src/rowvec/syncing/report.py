@@ -34,10 +34,15 @@ class Running:
     """Seconds that a service which embeds nothing is waited for."""
     report: Report = field(default_factory=Report)
 
-    def enter(self, phase: str) -> None:
-        self.report.phase = phase
+    def enter(self, phase: str, part: Report | None = None) -> None:
+        """
+        Args:
+            part: the report of the pass that enters it, where that is another one.
+        """
+        report = self.report if part is None else part
+        report.phase = phase
         if self.progress is not None:
-            self.progress(self.report)
+            self.progress(report)
 
     def so_far(self, part: Report) -> Report:
         """The report, with the cost of a pass that is not added to it yet."""

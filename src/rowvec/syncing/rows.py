@@ -54,7 +54,7 @@ class Pass:
         self.options = options
         self.at = at
         self.report = report
-        self.progress, self.stop = running.progress, running.stop
+        self.running, self.stop = running, running.stop
         tries = Tries()
         self.guard = self._guard(tries)
         # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
@@ -75,7 +75,7 @@ class Pass:
         """Rows in the ledger that have no text any more, until it is known that they are not too many."""
 
     def carry_out(self) -> None:
-        self._enter("counting rows")
+        self.running.enter("counting rows", self.report)
         refused = self.counted is not None and self.counted.refusal is not None
         reading = cursor.choose(
             self.pipeline, self.generation, self.options, self.at, self.stop,
@@ -83,13 +83,14 @@ class Pass:
         )  # fmt: skip
         self.options = reading.options
         self.report.comparison, self.report.incremental = reading.comparison, reading.incremental
-        self.report.to_compare = reading.rows if reading.rows is not None else self._to_compare()
-        self._enter("comparing rows")
+        if not _of_part(self.options):  # What is left of a walk was counted when that began.
+            self.report.to_compare = reading.rows if reading.rows is not None else self._to_compare()
+        self.running.enter("comparing rows", self.report)
         with self.engine, self._reader():
             self._embed()
         if self.stop.is_set():
             return
-        self._enter("deleting what is gone")
+        self.running.enter("deleting what is gone", self.report)
         self._delete(reading)
         if self.ended and not self.stop.is_set():
             cursor.keep(
@@ -97,15 +98,10 @@ class Pass:
                 conflicts=self.report.conflicts, entries=self._entries, more=self.new - self.guard.deleted,
             )  # fmt: skip
 
-    def _enter(self, phase: str) -> None:
-        self.report.phase = phase
-        if self.progress is not None:
-            self.progress(self.report)
-
     def _to_compare(self) -> int | None:
         """How many rows are read; None where to count them would take time that nothing else needs."""
         options = self.options
-        if options.followed or options.retry_failed or _of_part(options):
+        if options.followed or options.retry_failed:
             return None
         named = options.selection
         if named is not None and not named.ranges:
@@ -190,12 +186,12 @@ class Pass:
         if sweeps and not named:
             entries = self._entries() - len(self.emptied) if reading.incremental else 0
             sweeps = missing(pipeline, reading, (guard.rows or 0) - self.matched, entries, stop) > 0
-        gone = guard.gone(options.selection, len(self.emptied), self.progress) if sweeps else []
+        gone = guard.gone(options.selection, len(self.emptied), self.running.progress) if sweeps else []
         # Of a range of a fleet it is known what share of that range goes.
         of_part = None if guard.rows is not None or options.followed else self.matched
         guard.check(len(gone), len(self.emptied), of_part)
         guard.delete(self.emptied)
-        guard.delete_gone(gone, self.progress)
+        guard.delete_gone(gone, self.running.progress)
         if options.whole and self.ended and not stop.is_set():
             guard.settle()
 

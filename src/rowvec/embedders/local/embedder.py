@@ -78,17 +78,11 @@ class LocalEmbedder:
         batch_size: int | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        for name, value, allowed in (
-            ("precision", precision, PRECISIONS),
-            ("query_precision", query_precision or "auto", ("auto", *PRECISIONS)),
-            ("engine", engine, ENGINES),
-            ("device", device, DEVICES),
-            ("overflow", overflow, OVERFLOWS),
-        ):
-            if value not in allowed:
-                raise ConfigError(
-                    f"The local embedder's {name} is {value!r}.", hint=f"Write one of {', '.join(allowed)}."
-                )
+        _check_choice("precision", precision, PRECISIONS)
+        _check_choice("query_precision", query_precision or "auto", ("auto", *PRECISIONS))
+        _check_choice("engine", engine, ENGINES)
+        _check_choice("device", device, DEVICES)
+        _check_choice("overflow", overflow, OVERFLOWS)
         self._cache = cache_dir or default_cache()
         self._files = find(model, self._cache)
         recipe = self._files.recipe
@@ -103,10 +97,9 @@ class LocalEmbedder:
                 hint=f"{self._files.name} takes 3 to {recipe.limit} tokens; it was made for {recipe.max_tokens}.",
             )
         self._workers = cores() if workers is None else workers
-        if self._workers < 1:
-            raise ConfigError(f"The local embedder's workers is {workers}.", hint="Give 1 or more.")
-        if batch_size is not None and batch_size < 1:
-            raise ConfigError(f"The local embedder's batch_size is {batch_size}.", hint="Give 1 or more.")
+        for name, number in (("workers", workers), ("batch_size", batch_size)):
+            if number is not None and number < 1:
+                raise ConfigError(f"The local embedder's {name} is {number}.", hint="Give 1 or more.")
         self._batch_size = batch_size
         self._device = device
         self._engine_name = engine
@@ -281,3 +274,8 @@ class LocalEmbedder:
         sums = np.add.reduceat(vectors * weights[:, None], starts)
         means = (sums / np.add.reduceat(weights, starts)[:, None]).astype(np.float32, copy=False)
         return normalized(means) if self._files.recipe.normalize else means
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise ConfigError(f"The local embedder's {name} is {value!r}.", hint=f"Write one of {', '.join(allowed)}.")

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from rowvec.errors import RowvecError, SourceError
 from rowvec.sources.databases import Database, Relation, open_database, unique_keys
+from rowvec.sources.databases.relations import join_name
 from rowvec.sources.propose.proposal import (
     KEY_TYPES,
     SAMPLED,
@@ -23,7 +24,6 @@ from rowvec.sources.propose.proposal import (
     said_by,
     text_of,
 )
-from rowvec.sources.sql import join_name
 from rowvec.types import Column, ColumnType
 from rowvec.words import keyword_language
 
