@@ -154,7 +154,7 @@ class Totals:
     outcomes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
     """Of each outcome, how many ended runs and their seconds."""
     rerank_cost: float = 0.0
-    """What searches spent on a reranker; it is no part of `cost`."""
+    """What searches spent on a reranker; it is not a part of `cost`."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -17,8 +17,8 @@ class IndexSpec:
         kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
         precision: "halfvec" halves the index's size; "bit" keeps the sign of each number alone, in HNSW. Hits are
             ordered by the full vectors afterwards.
-        dimensions: HNSW holds the first so many numbers of each vector, for models that put what matters most there
-            (Matryoshka); None for all.
+        dimensions: HNSW holds only this many numbers of each vector, the first ones, for models that put what matters
+            most there (Matryoshka); None for all.
         m, ef_construction: HNSW's graph degree and build effort.
         lists: IVFFlat's number of clusters; None takes rows / 1000 up to a million rows and sqrt(rows) above.
     """
@@ -44,7 +44,7 @@ class IndexStatus:
     name: str = ""
     precision: str = ""
     dimensions: int | None = None
-    """It holds the first so many numbers of each vector; None for all of them."""
+    """It holds only this many numbers of each vector, the first ones; None for all of them."""
     operators: str = ""
     """What orders by it, such as `cosine_ops`."""
     definition: str = ""

@@ -13,7 +13,7 @@ import numpy as np
 from rowvec.types import Vector, Vectors
 
 SAMPLED = 128
-"""Rows. The mean cosine of so many is off by a fiftieth of what lies between it and the best hit, in two models."""
+"""Rows. The mean cosine of this many is off by a fiftieth of what lies between it and the best hit, in two models."""
 
 
 class Typical:
@@ -30,11 +30,12 @@ class Typical:
 
     def similarity(self, vector: Vector) -> float | None:
         """None without rows."""
-        if self._vectors is None:
-            self._vectors = _comparable(self._sample(SAMPLED), self._metric)
         rows = self._vectors
-        if not len(rows):
-            return None
+        if rows is None:
+            rows = _comparable(self._sample(SAMPLED), self._metric)
+            if not len(rows):
+                return None  # Not remembered: the first sync may still be at work.
+            self._vectors = rows
         if self._metric == "l2":
             return -float(np.linalg.norm(rows - vector, axis=1).mean())
         length = float(np.linalg.norm(vector)) if self._metric == "cosine" else 1.0

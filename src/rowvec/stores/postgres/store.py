@@ -43,7 +43,7 @@ class PostgresStore:
         column: of the vectors, where `table` is one of the user's own (see stores.postgres.generations.columns).
         create_extension: install pgvector in the database when it is available and missing.
         index: built after the first sync that leaves AUTO_ROWS rows or more; None for never.
-        readers: so many threads can search at once.
+        readers: up to this many threads can search at once.
         statement_seconds: a search that takes longer is cancelled.
     """
 

@@ -148,7 +148,7 @@ def test_a_page_goes_on_after_a_row_that_is_gone(opened: Opener) -> None:
 
 
 def test_ten_thousand_values_are_counted_and_texts_of_any_length(opened: Opener) -> None:
-    """From so many rows on a store may have an index for facets, which must not refuse a row."""
+    """From this many rows on, a store may have an index for facets, which must not refuse a row."""
     columns = (Column("part", ColumnType.TEXT), Column("stock", ColumnType.INTEGER), Column("odd %", ColumnType.TEXT))
     spec = replace(SPEC, metadata=columns, language=None, keeps_texts=False)
     store, same = opened(spec), EMBEDDER.embed_query("same")

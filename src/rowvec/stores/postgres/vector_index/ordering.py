@@ -12,7 +12,7 @@ FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
 """The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
 MAX_EF = 1000
 MOST_CANDIDATES = 20_000
-"""hnsw.max_scan_tuples: so many rows an iterative scan looks at."""
+"""hnsw.max_scan_tuples: an iterative scan looks at up to this many rows."""
 
 
 def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int) -> str:
