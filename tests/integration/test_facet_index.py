@@ -1,14 +1,18 @@
-"""The indexes for facets: when they are made, and that each table has one set of them."""
+"""Facets beside writes: when the indexes for them are made, that each table has one set of them, and one snapshot."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from rowvec.filters.facets import Edges, RangeFacet, edges
+from rowvec.stores import facet_sql
+from rowvec.stores.base import Store
 from rowvec.stores.libsql import facet_index as libsql_facets
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.store import LibsqlStore
@@ -19,6 +23,7 @@ from rowvec.types import Column, ColumnType
 from tests.contract.test_store_generations import NEW, OLD, new_entry
 
 LONG = "a text that is for reading and not for counting " * 5
+COUNTED = replace(SPEC, metadata=(Column("stock", ColumnType.INTEGER),))
 READ = replace(SPEC, metadata=(Column("note", ColumnType.TEXT),))
 
 Opener = Callable[[], PostgresStore]
@@ -99,3 +104,26 @@ def test_libsql_counts_long_texts_without_an_index(tmp_path: Path, monkeypatch: 
     database = LocalDatabase(path)
     assert database.query("select name from sqlite_master where type = 'index' and name like '%facets%'") == []
     database.close()
+
+
+def test_bins_count_the_rows_that_the_least_and_the_greatest_are_of(
+    opened: Opener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    libsql = LibsqlStore(str(tmp_path / "vectors.db"), table="items")
+    made: list[Store] = [opened(), libsql]
+    for store in made:
+        store.prepare(COUNTED)
+        write(store, *(entry(key, "lamp", key) for key in range(10)), spec=COUNTED)
+
+        def written_meanwhile(*asked: Any, among: Store = store) -> Edges:
+            write(among, *(entry(key, "lamp", 5) for key in range(10, 20)), spec=COUNTED)
+            return edges(*asked)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(facet_sql, "edges", written_meanwhile)
+            found = rows(store, COUNTED).facets(COUNTED.metadata)
+        stock = found.columns["stock"]
+        assert isinstance(stock, RangeFacet)
+        assert (found.rows, sum(each.count for each in stock.bins)) == (10, 10)
+        assert rows(store, COUNTED).facets(COUNTED.metadata).rows == 20
+    libsql.close()

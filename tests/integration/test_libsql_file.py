@@ -24,6 +24,8 @@ from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.words import MANY_PARTS, KeptWords
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Entry, Stored, Unfit, WriteBatch
@@ -406,3 +408,21 @@ def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question
     assert [each.key for each in rows(store).unfit()] == [7]
     assert about_unfit(WriteBatch(updates=[each.document for each in made])) == 1 + 5
     assert rows(store).unfit() == []
+
+
+def test_words_that_are_written_while_parts_are_made_one_are_kept(store: LibsqlStore, path: Path) -> None:
+    spec, tables = replace(SPEC, keeps_words=True), Tables("items")
+    store.prepare(spec)
+    with closing(LocalDatabase(str(path))) as database:
+        words = KeptWords(database, tables, spec)
+        add = f"insert into {tables.kept_words} (words) values (?)"
+        database.transact([Statement(add, (f"word{number}",)) for number in range(MANY_PARTS + 1)])
+        tidied = words.tidied()
+        database.transact([Statement(add, ("meanwhile",))])
+        before = words.parts() or {}
+        database.transact(tidied)
+        # As after an answer that was lost.
+        database.transact(tidied)
+        after = words.parts() or {}
+    assert set(" ".join(before.values()).split()) == set(" ".join(after.values()).split())
+    assert len(after) == 3
