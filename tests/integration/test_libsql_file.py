@@ -28,7 +28,7 @@ from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.words import MANY_PARTS, KeptWords
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Stored, Unfit, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Report, Stored, Unfit, WriteBatch
 from tests.support import digest
 
 DIMENSION = 8
@@ -371,12 +371,19 @@ def test_malformed_json_in_an_index_of_the_users_own_is_about_the_row(store: Lib
         rows(store).write(WriteBatch([entry(1, "a lamp", "not JSON")]))
 
 
-@pytest.mark.parametrize("table", ["rowvec_unfit", "rowvec_deletions", "rowvec_refusals", "rowvec_identity"])
+@pytest.mark.parametrize("table", ["unfit", "deletions", "refusals", "identity", "stops", "evaluations", "spending"])
 def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(store: LibsqlStore, path: Path, table: str) -> None:
-    by_hand(path, f"drop table {table}")
+    by_hand(path, f"drop table rowvec_{table}")
     with closing(LibsqlStore(str(path), table="items")) as other:
         other.prepare(SPEC)
         assert rows(other).write(WriteBatch([entry(1, "lamp", "a name")])) == 0
+        other.save_evaluation({"queries": 1})
+        other.spend(0.25)
+        with other.lock():
+            run = other.begin_run("items")
+            other.ask_to_stop(run)
+            assert other.save_run(run, Report(), "running") is True
+        assert (len(other.evaluations()), other.totals().rerank_cost) == (1, 0.25)
 
 
 def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question(
