@@ -24,9 +24,11 @@ from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stores.libsql.schema import Tables
+from rowvec.stores.libsql.words import MANY_PARTS, KeptWords
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Stored, Unfit, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Report, Stored, Unfit, WriteBatch
 from tests.support import digest
 
 DIMENSION = 8
@@ -369,12 +371,19 @@ def test_malformed_json_in_an_index_of_the_users_own_is_about_the_row(store: Lib
         rows(store).write(WriteBatch([entry(1, "a lamp", "not JSON")]))
 
 
-@pytest.mark.parametrize("table", ["rowvec_unfit", "rowvec_deletions", "rowvec_refusals", "rowvec_identity"])
+@pytest.mark.parametrize("table", ["unfit", "deletions", "refusals", "identity", "stops", "evaluations", "spending"])
 def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(store: LibsqlStore, path: Path, table: str) -> None:
-    by_hand(path, f"drop table {table}")
+    by_hand(path, f"drop table rowvec_{table}")
     with closing(LibsqlStore(str(path), table="items")) as other:
         other.prepare(SPEC)
         assert rows(other).write(WriteBatch([entry(1, "lamp", "a name")])) == 0
+        other.save_evaluation({"queries": 1})
+        other.spend(0.25)
+        with other.lock():
+            run = other.begin_run("items")
+            other.ask_to_stop(run)
+            assert other.save_run(run, Report(), "running") is True
+        assert (len(other.evaluations()), other.totals().rerank_cost) == (1, 0.25)
 
 
 def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question(
@@ -406,3 +415,21 @@ def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question
     assert [each.key for each in rows(store).unfit()] == [7]
     assert about_unfit(WriteBatch(updates=[each.document for each in made])) == 1 + 5
     assert rows(store).unfit() == []
+
+
+def test_words_that_are_written_while_parts_are_made_one_are_kept(store: LibsqlStore, path: Path) -> None:
+    spec, tables = replace(SPEC, keeps_words=True), Tables("items")
+    store.prepare(spec)
+    with closing(LocalDatabase(str(path))) as database:
+        words = KeptWords(database, tables, spec)
+        add = f"insert into {tables.kept_words} (words) values (?)"
+        database.transact([Statement(add, (f"word{number}",)) for number in range(MANY_PARTS + 1)])
+        tidied = words.tidied()
+        database.transact([Statement(add, ("meanwhile",))])
+        before = words.parts() or {}
+        database.transact(tidied)
+        # As after an answer that was lost.
+        database.transact(tidied)
+        after = words.parts() or {}
+    assert set(" ".join(before.values()).split()) == set(" ".join(after.values()).split())
+    assert len(after) == 3

@@ -20,7 +20,7 @@ from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key, Report, WriteBatch
 from tests.support import digest, ended, forked
 
 EMBEDDER = HashEmbedder(dimension=4)
@@ -278,7 +278,9 @@ def test_a_database_is_named_without_its_password(url: str) -> None:
     assert describe(url) == "ada@db.example:6543/shop"
 
 
-@pytest.mark.parametrize("table", ["unfit", "deletions", "refusals", "identity", "failures"])
+@pytest.mark.parametrize(
+    "table", ["unfit", "deletions", "refusals", "identity", "failures", "stops", "evaluations", "spending"]
+)
 def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(
     store: PostgresStore, postgres_url: str, table: str
 ) -> None:
@@ -291,3 +293,10 @@ def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(
         now = dt.datetime.now(dt.UTC)
         long = Failure("k" * 3000, "refused", 1, now, now, digest("bad"))
         rows(other, text_keys).write(WriteBatch(failures=[long] if table == "failures" else []))
+        other.save_evaluation({"queries": 1})
+        other.spend(0.25)
+        with other.lock():
+            run = other.begin_run("items")
+            other.ask_to_stop(run)
+            assert other.save_run(run, Report(), "running") is True
+        assert (len(other.evaluations()), other.totals().rerank_cost) == (1, 0.25)

@@ -21,8 +21,10 @@ def test_a_sample_is_drawn_again_after_a_while(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(typical.time, "monotonic", lambda: now[0])
     subject, query = Typical("cosine", sample), np.array([1, 0], np.float32)
     assert subject.similarity(query) is None
-    stored += [np.array([1, 0], np.float32), np.array([0, 5], np.float32)]
-    assert subject.similarity(query) is None
+    stored.append(np.array([1, 0], np.float32))
+    assert [subject.similarity(query) for _ in range(3)] == [1.0] * 3
+    stored.append(np.array([0, 5], np.float32))
+    assert subject.similarity(query) == 1.0
     now[0] += KEPT_SECONDS + 1
     assert [subject.similarity(query) for _ in range(3)] == [0.5] * 3
-    assert drawn == [SAMPLED] * 2
+    assert drawn == [SAMPLED] * 3

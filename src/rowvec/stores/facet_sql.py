@@ -101,6 +101,10 @@ def count_facets(ask: Ask, passing: Passing, columns: Sequence[Column], names: S
     return Facets(rows, {name: made[at] for at, name in enumerate(names)})
 
 
+def asks_twice(columns: Sequence[Column]) -> bool:
+    return not all(map(_is_listed, columns))
+
+
 def _is_listed(column: Column) -> bool:
     return column.type in COUNTED
 

@@ -37,7 +37,8 @@ class Typical:
 
     def similarity(self, vector: Vector) -> float | None:
         """None without rows."""
-        if time.monotonic() > self._until:
+        # That there are no rows is not remembered: the first sync may be at work.
+        if not len(self._vectors) or time.monotonic() > self._until:
             self._vectors = _comparable(self._sample(SAMPLED), self._metric)
             self._until = time.monotonic() + KEPT_SECONDS
         rows = self._vectors

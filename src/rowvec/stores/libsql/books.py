@@ -126,7 +126,7 @@ def spend(database: Database, target: str, cost: float) -> None:
 
 
 def _spent(database: Database, target: str) -> float:
-    if not database.query("select 1 from sqlite_master where name = 'rowvec_spending'"):
+    if not migrations.has_table(database, "rowvec_spending"):
         return 0.0
     found = database.query("select cost from rowvec_spending where target = ?", (target,))
     return float(found[0][0]) if found else 0.0

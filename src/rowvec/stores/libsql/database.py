@@ -7,11 +7,13 @@ transaction that the store sends may be sent twice without harm, so that one who
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 
 Values: TypeAlias = tuple[Any, ...]
+Query: TypeAlias = Callable[[str, Values], list[Values]]
+Answer = TypeVar("Answer")
 
 
 class Statement(NamedTuple):
@@ -43,6 +45,11 @@ class Database(Protocol):
         ...
 
     def query(self, sql: str, values: Values = ()) -> list[Values]: ...
+
+    def in_one_snapshot(self, work: Callable[[Query], Answer]) -> Answer:
+        """Call `work`, all of whose queries see the same rows; it may be called again after a failure. Over HTTP it
+        takes two requests more than its queries do."""
+        ...
 
     def transact(
         self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None

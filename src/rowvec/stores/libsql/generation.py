@@ -12,11 +12,11 @@ from rowvec.errors import StoreError
 from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
-from rowvec.stores.facet_sql import Passing, count_facets, page
+from rowvec.stores.facet_sql import Passing, asks_twice, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
-from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.database import Database, Query, Statement, Values
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
@@ -311,7 +311,11 @@ class LibsqlGeneration:
         passing = Passing(self.tables.vectors, search.passing(self._filter(where)), SQLITE)
         stored = stored_columns(columns, self._asked, self.spec)
         names = [column.name for column in columns]
-        return count_facets(lambda sql, values: self._database.query(sql, tuple(values)), passing, stored, names, most)
+
+        def count(query: Query) -> Facets:
+            return count_facets(lambda sql, values: query(sql, tuple(values)), passing, stored, names, most)
+
+        return self._database.in_one_snapshot(count) if asks_twice(stored) else count(self._database.query)
 
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
         extra, more = self._condition(where)

@@ -7,13 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from rowvec.errors import MissingExtraError, StoreError, StoreUnavailable
-from rowvec.stores.libsql.database import Statement, Values, translated
-
-Answer = TypeVar("Answer")
+from rowvec.stores.libsql.database import Answer, Query, Statement, Values, translated
 
 _BUSY_SECONDS = 0.05
 _CACHE_KIB = 65_536
@@ -55,13 +54,22 @@ class LocalDatabase:
         self._patiently(lambda connection: connection.execute("pragma journal_mode = wal").fetchall())
 
     def query(self, sql: str, values: Values = ()) -> list[Values]:
-        def run(connection: Any) -> list[Values]:
-            rows: list[Values] | None = connection.execute(sql, _bound(values)).fetchall()
-            return rows or []
+        return self._reading(lambda connection: _rows(connection, sql, values))
 
+    def in_one_snapshot(self, work: Callable[[Query], Answer]) -> Answer:
+        def run(connection: Any) -> Answer:
+            connection.execute("begin")
+            answer = work(partial(_rows, connection))
+            connection.execute("commit")
+            return answer
+
+        # A connection on which something fails is closed, and its transaction with it.
+        return self._reading(run)
+
+    def _reading(self, work: Callable[[Any], Answer]) -> Answer:
         if not self.exists():
             raise StoreError(f"{self.location}: there is no such file.", hint="Run `rowvec sync` to make it.")
-        return self._patiently(run)
+        return self._patiently(work)
 
     def transact(
         self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None
@@ -135,6 +143,11 @@ class LocalDatabase:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _rows(connection: Any, sql: str, values: Values) -> list[Values]:
+    rows: list[Values] | None = connection.execute(sql, _bound(values)).fetchall()
+    return rows or []
 
 
 def _bound(values: Values) -> Values:

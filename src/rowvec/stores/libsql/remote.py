@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import tenacity
 
 from rowvec.errors import DataRefused, StoreError, StoreUnavailable
-from rowvec.stores.libsql.database import Statement, Values, translated
+from rowvec.stores.libsql.database import Answer, Query, Statement, Values, translated
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
 _REQUEST_BYTES = 4 << 20
@@ -63,14 +63,26 @@ class RemoteDatabase:
         self.query("select 1")
 
     def query(self, sql: str, values: Values = ()) -> list[Values]:
-        request = f'{{"type": "execute", "stmt": {self._statement(sql, values)}}}'
+        request = self._execute(sql, values)
 
         def ask() -> list[Values]:
             with _Stream(self) as stream:
-                result = stream.send(request, last=True)
-            return [tuple(map(_decoded, row)) for row in result["result"]["rows"]]
+                return _rows(stream.send(request, last=True))
 
         return self._retry(ask)
+
+    def in_one_snapshot(self, work: Callable[[Query], Answer]) -> Answer:
+        def run() -> Answer:
+            with _Stream(self) as stream:
+                stream.send(self._execute("begin"), last=False)
+                answer = work(lambda sql, values: _rows(stream.send(self._execute(sql, values), last=False)))
+                stream.send(self._execute("commit"), last=True)
+            return answer
+
+        return self._retry(run)
+
+    def _execute(self, sql: str, values: Values = ()) -> str:
+        return f'{{"type": "execute", "stmt": {self._statement(sql, values)}}}'
 
     def transact(
         self, statements: Sequence[Statement], *, before_commit: Callable[[], None] | None = None
@@ -222,6 +234,10 @@ def _encoded(value: Any) -> dict[str, Any]:
             return {"type": "text", "value": value}
         case _:
             return {"type": "blob", "base64": base64.b64encode(value).decode()}
+
+
+def _rows(response: Any) -> list[Values]:
+    return [tuple(map(_decoded, row)) for row in response["result"]["rows"]]
 
 
 def _decoded(value: Any) -> Any:

@@ -5,12 +5,12 @@ A write appends the words that no part has yet. To send a transaction twice appe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables, keeps_words
-from rowvec.stores.libsql.write import marks
 from rowvec.types import WriteBatch
 from rowvec.words.written import NewWords
 
@@ -36,8 +36,9 @@ class KeptWords:
         """Those that are not among the known ones; None where words are not kept."""
         if not kept(self._database, self._tables):
             return None
-        sql = f"select part, words from {self._tables.kept_words} where part not in ({marks(len(known))})"
-        return dict(self._database.query(sql, tuple(known)))
+        # As one value: SQLite limits how many a statement has.
+        sql = f"select part, words from {self._tables.kept_words} where part not in (select value from json_each(?))"
+        return dict(self._database.query(sql, (json.dumps(list(known)),)))
 
     def statements(self, batch: WriteBatch) -> list[Statement]:
         """What keeps the words of a batch that are not kept yet; to be confirmed once it is carried out."""
@@ -62,7 +63,8 @@ class KeptWords:
         parts = self.parts() or {}
         last = max(parts)
         words = " ".join(sorted({word for part in parts.values() for word in part.split()}))
+        # In this order the number of the new part is one that no reader knows, and no other part has.
         return [
+            Statement(f"insert into {table} (words) values (?)", (words,)),
             Statement(f"delete from {table} where part <= ?", (last,)),
-            Statement(f"insert or replace into {table} (part, words) values (?, ?)", (last + 1, words)),
         ]

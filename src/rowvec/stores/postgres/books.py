@@ -274,7 +274,7 @@ class Bookkeeping:
     def unfit(
         self, connection: Connection, keys: Sequence[Key] | None, limit: int | None, key_type: ColumnType
     ) -> list[UnfitValue]:
-        if connection.execute("select to_regclass('rowvec.unfit')").fetchone() == (None,):
+        if not _has_table(connection, "unfit"):
             return []  # A store that no sync of this version has filled yet.
         rows = connection.execute(
             'select key, "column", reason from rowvec.unfit where scope = %s and (%s or key = any(%s))'
@@ -361,7 +361,7 @@ def begin_run(connection: Connection, scope: str, pipeline: str) -> int:
 
 def run_mark(connection: Connection, scope: str, run: int) -> str | None:
     """Its number and the moment of its begin, to the microsecond."""
-    if single(connection.execute("select to_regclass('rowvec.runs')::text"))[0] is None:
+    if not _has_table(connection, "runs"):
         return None
     found = connection.execute(
         "select extract(epoch from started_at)::text from rowvec.runs where scope = %s and id = %s", [scope, run]
@@ -387,7 +387,7 @@ def ask_to_stop(connection: Connection, run: int) -> None:
 
 
 def _is_stopping(connection: Connection, run: int) -> bool:
-    if connection.execute("select to_regclass('rowvec.stops')").fetchone() == (None,):
+    if not _has_table(connection, "stops"):
         return False  # A store that no sync of this version has seen yet.
     return connection.execute("select from rowvec.stops where run = %s", [run]).rowcount > 0
 
@@ -399,7 +399,7 @@ def save_evaluation(connection: Connection, scope: str, record: Mapping[str, Any
 
 
 def evaluations(connection: Connection, scope: str, limit: int) -> list[Evaluated]:
-    if connection.execute("select to_regclass('rowvec.evaluations')").fetchone() == (None,):
+    if not _has_table(connection, "evaluations"):
         return []
     kept = "select made_at, record from rowvec.evaluations where scope = %s order by id desc limit %s"
     return [Evaluated(*row) for row in connection.execute(kept, [scope, limit]).fetchall()]
@@ -437,7 +437,7 @@ def spend(connection: Connection, scope: str, cost: float) -> None:
 
 
 def _spent(connection: Connection, scope: str) -> float:
-    if single(connection.execute("select to_regclass('rowvec.spending')::text"))[0] is None:
+    if not _has_table(connection, "spending"):
         return 0.0
     found = connection.execute("select cost from rowvec.spending where scope = %s", [scope]).fetchone()
     return 0.0 if found is None else float(found[0])
@@ -448,6 +448,11 @@ def totals(connection: Connection, scope: str) -> Totals:
     runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
     outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
     return Totals(runs, texts, tokens, float(cost), outcomes, _spent(connection, scope))
+
+
+def _has_table(connection: Connection, name: str) -> bool:
+    """A store that no sync of this version has seen may lack what a later step makes."""
+    return connection.execute("select to_regclass(%s)", [f"rowvec.{name}"]).fetchone() != (None,)
 
 
 # Sums
@@ -468,9 +473,8 @@ def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
         )
     )
     failed, stale = count_failures(connection, names, table.key)
-    listed = connection.execute("select to_regclass('rowvec.unfit')").fetchone() != (None,)
     count = "select count(*) from rowvec.unfit where scope = %s"
-    unfit = int(single(connection.execute(count, [names.scope]))[0]) if listed else 0
+    unfit = int(single(connection.execute(count, [names.scope]))[0]) if _has_table(connection, "unfit") else 0
     version = use_vectors(connection)
     return GenerationStatus(
         rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size, unfit=unfit,

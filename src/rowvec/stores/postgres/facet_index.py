@@ -26,6 +26,8 @@ from rowvec.types import Column, ColumnType
 Connection = psycopg.Connection[Any]
 
 MARK = "rowvec_facets_"
+REST = "_rest"
+"""The index of the rows that are left out has this behind its name."""
 MOST = 30
 """Columns. PostgreSQL takes 32 in one index."""
 SHORT = 100
@@ -55,20 +57,21 @@ def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
         return
     with alone(connection, names.scope):
         there = _there(connection, names)
-        good = [name for name, valid in there.items() if valid and name.startswith(mark)]
-        if not good:
-            _build(connection, names, spec, f"{mark}_{uuid.uuid4().hex[:8]}")
-        for name in there.keys() - set(good):
+        # An index of the rest alone is what a build that was cut off has left.
+        good = {name for name, valid in there.items() if valid and name.startswith(mark) and not name.endswith(REST)}
+        chosen = [] if good else _chosen(connection, names, spec)
+        if chosen:
+            _build(connection, names, spec, chosen, f"{mark}_{uuid.uuid4().hex[:8]}")
+        for name in there.keys() - good - {f"{name}{REST}" for name in good}:
             statement = sql.SQL("drop index concurrently if exists {}")
             connection.execute(statement.format(sql.Identifier(names.schema, name)))
-        if _unsettled(connection, names):
+        if (good or chosen) and _unsettled(connection, names):
             # Or each entry is looked up in the table. The other indexes are left as they are: that would take long.
             statement = sql.SQL("vacuum (index_cleanup off, truncate off, skip_locked) {}")
             connection.execute(statement.format(names.sql))
 
 
-def _build(connection: Connection, names: Names, spec: TableSpec, name: str) -> None:
-    columns = _chosen(connection, names, spec)
+def _build(connection: Connection, names: Names, spec: TableSpec, columns: Sequence[Column], name: str) -> None:
     fits = _fits([*columns, Column(spec.key, spec.key_type)])
     held = f"{_quoted('embedding')} is not null"
     others = f" where {held} and not {fits}" if fits else None
@@ -77,7 +80,7 @@ def _build(connection: Connection, names: Names, spec: TableSpec, name: str) -> 
     where = f"{held} and {fits}" if fits else held
     if others:
         # First: the other one alone says that both are there.
-        connection.execute(f"create index concurrently {_quoted(f'{name}_rest')} on {table} ({key}){others}".encode())
+        connection.execute(f"create index concurrently {_quoted(name + REST)} on {table} ({key}){others}".encode())
     statement = f"create index concurrently {_quoted(name)} on {table} ({key}) include ({included}) where {where}"
     connection.execute(statement.encode())
 

@@ -300,11 +300,13 @@ def test_a_typical_row_is_as_near_as_different_texts_are_on_average(opened: Open
     store = opened(SPEC, metric)
     rng = np.random.default_rng(5)
     query = rng.standard_normal(DIMENSION).astype(np.float32)
-    assert rows(store).typical(query) is None
+    early = rows(store)
+    assert early.typical(query) is None
     vectors = (rng.standard_normal((SAMPLED, DIMENSION)) * rng.uniform(0.2, 5.0, (SAMPLED, 1)) + 1).astype(np.float32)
     rows(store).write(WriteBatch([Entry(document(key, f"item {key}"), vectors[key], None) for key in range(SAMPLED)]))
     mean = np.mean([similarity(metric, vector, query) for vector in vectors])
     assert rows(store).typical(query) == pytest.approx(mean, rel=1e-4)
+    assert early.typical(query) == pytest.approx(mean, rel=1e-4)
     # Copies of one text, however many, count once.
     copies = [Entry(document(key, "item 7"), vectors[7], None) for key in range(SAMPLED, 4 * SAMPLED)]
     rows(store).write(WriteBatch(copies))

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres import schema
+from rowvec.stores.postgres import facet_index, schema
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.vector_index import index
@@ -144,7 +144,8 @@ def rename_indexes(connection: Connection, old: Names, new: Names) -> None:
 
 
 def copy_indexes(connection: Connection, live: Names, new: Names) -> None:
-    """Indexes that users made on the live table are made on the new one; vector indexes are built elsewhere."""
+    """Indexes that users made on the live table are made on the new one; those for vectors and for facets are built
+    elsewhere."""
     if live.column is not None:
         return
     there = {how for _, _, how in _indexes(connection, new)}
@@ -167,8 +168,9 @@ def _indexes(connection: Connection, names: Names) -> list[tuple[str, bool, str]
         "select c.relname, i.indisunique, regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', '')"
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
         " where i.indrelid = to_regclass(%s) and am.amname not in ('hnsw', 'ivfflat') and i.indisvalid"
+        " and not starts_with(c.relname, %s)"
         " and not exists (select from pg_constraint where conindid = c.oid) order by c.oid",
-        [names.sql.as_string(connection)],
+        [names.sql.as_string(connection), facet_index.MARK],
     ).fetchall()
 
 
