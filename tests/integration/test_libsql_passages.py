@@ -93,7 +93,7 @@ def test_an_audit_finds_what_is_wrong_with_passages(store: LibsqlStore, path: Pa
     assert {fault.drift: (fault.count, list(fault.keys)) for fault in found} == expected
     for fault in found:
         if fault.drift is Drift.LOST_PASSAGES:
-            live.auditor().mend(fault)
+            live.auditor().repair(fault)
     live.auditor().forget([key for fault in found for key in fault.keys])
     write(store, ONE._replace(expected=ONE.document.text_hash), updates=[TWO.document])
     assert live.auditor().faults(10) == []
@@ -307,7 +307,7 @@ def test_an_index_of_rows_and_passages_finds_what_a_scan_finds(path: Path, metri
         path, f"delete from rowvec_distinct_items_1 where vector_hash = (select vector_hash from {PASSAGES} limit 1)"
     )
     assert [fault.drift for fault in live.auditor().faults(10)] == [Drift.INDEX]
-    live.auditor().mend(live.auditor().faults(10)[0])
+    live.auditor().repair(live.auditor().faults(10)[0])
     assert live.auditor().faults(10) == []
     live.index.drop()
     left = by_hand(path, "select name from sqlite_master where name like '%indexed%' or name like '%hashes%'")

@@ -272,7 +272,7 @@ def test_an_audit_finds_what_is_broken(
     assert found == ({} if keys is None else {drift: keys})
     if drift is Drift.LOST_PASSAGES:
         for fault in live.auditor().faults(5):
-            live.auditor().mend(fault)
+            live.auditor().repair(fault)
         assert live.auditor().faults(5) == []
     if drift is Drift.NO_TEXT:
         live.auditor().forget([2])

@@ -184,7 +184,7 @@ def _drop_failures(pipeline: Pipeline, live: GenerationHandle, finding: Finding)
 def _repair(auditor: Auditor, found: Audit, drifts: Iterable[Drift]) -> None:
     for drift in drifts:
         if drift in found.findings:
-            auditor.mend(_fault(found.findings[drift]))
+            auditor.repair(_fault(found.findings[drift]))
 
 
 def _fault(finding: Finding) -> Fault:

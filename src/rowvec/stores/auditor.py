@@ -66,7 +66,7 @@ class Fault:
 class Auditor(Protocol):
     """Looks at one generation.
 
-    `forget` and `mend` write: call them under the store's lock and after `prepare`.
+    `forget` and `repair` write: call them under the store's lock and after `prepare`.
     """
 
     def inspect(self, documents: Sequence[Document], *, vectors: bool = False) -> dict[Key, Seen]:
@@ -84,7 +84,7 @@ class Auditor(Protocol):
         """Have the next sync write metadata, keywords and text of these rows again; nothing is embedded for that."""
         ...
 
-    def mend(self, fault: Fault) -> None:
+    def repair(self, fault: Fault) -> None:
         """Put right what a sync does not: keywords, passages and texts without a row, keyword totals, the vector
         index."""
         ...

@@ -16,8 +16,6 @@ from rowvec.types import Vector, Vectors
 
 SAMPLED = 128
 """Rows. The mean cosine of this many is off by a fiftieth of what lies between it and the best hit, in two models."""
-
-
 KEPT_SECONDS = 60.0
 """After that, the next question draws another sample: rows come and go while a process searches."""
 

@@ -54,5 +54,5 @@ class MemoryAuditor:
             for record in (self._records[key] for key in keys if key in self._records):
                 record.document = record.document._replace(row_hash=b"")
 
-    def mend(self, fault: Fault) -> None:
+    def repair(self, fault: Fault) -> None:
         assert fault.drift not in (Drift.INDEX, Drift.LOST_WORDS, Drift.WORD_COUNTS), "the memory store cannot have it"

@@ -99,7 +99,7 @@ class LibsqlAuditor:
         found += passage_audit.faults(self._database, self._tables, self._spec, most)
         return [*found, *self._index_amiss()]
 
-    def mend(self, fault: Fault) -> None:
+    def repair(self, fault: Fault) -> None:
         if fault.drift is Drift.INDEX:
             self._index.drop()
             self._index.build()

@@ -146,7 +146,7 @@ class PostgresAuditor:
         found += self._sessions.read(lambda c: passages_amiss(c, self._beside, self._storage, most))
         return found + self._sessions.read(self._index_amiss)
 
-    def mend(self, fault: Fault) -> None:
+    def repair(self, fault: Fault) -> None:
         words = self._words
         if fault.drift is Drift.INDEX:
             present = self._indexes.status()
