@@ -29,6 +29,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def errors_without_tracebacks() -> Iterator[None]:
+    """What `--verbose` of a command in this process sets, for it and for those that it starts, ends with its test."""
+    yield
+    os.environ.pop("ROWVEC_VERBOSE", None)
+
+
 @pytest.fixture
 def state_folder() -> Iterator[Path]:
     """A folder for an embedded server of the test's own."""

@@ -188,6 +188,7 @@ def test_a_search_is_in_the_address(page: Page) -> None:
     page.keyboard.press("Enter")
     page.wait_for_url(re.compile("filters="))
     expect(page.locator("#filter-count")).to_have_text("1")
+    page.wait_for_load_state("networkidle")
     address, before = page.url, titles(page)
     page.goto("about:blank")
     page.goto(address)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from rowvec.errors import StoreError
 from rowvec.types import Vector, Vectors
 
 SAMPLED = 128
@@ -34,7 +35,11 @@ class Typical:
         self._until = -math.inf
 
     def similarity(self, vector: Vector) -> float | None:
-        """None without rows."""
+        """None without rows.
+
+        Raises:
+            StoreError: the rows have another dimension now: a generation of another model has gone live.
+        """
         # That there are no rows is not remembered: the first sync may be at work.
         if not len(self._vectors) or time.monotonic() > self._until:
             self._vectors = _comparable(self._sample(SAMPLED), self._metric)
@@ -42,6 +47,9 @@ class Typical:
         rows = self._vectors
         if not len(rows):
             return None
+        if rows.shape[1] != len(vector):
+            self._until = -math.inf
+            raise StoreError(f"Rows have vectors of {rows.shape[1]} dimensions, the query has {len(vector)}.")
         if self._metric == "l2":
             return -float(np.linalg.norm(rows - vector, axis=1).mean())
         length = float(np.linalg.norm(vector)) if self._metric == "cosine" else 1.0
