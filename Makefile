@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 # `make` alone lists what there is: the words behind each ##.
 .DEFAULT_GOAL := help
-.PHONY: help install develop demo test quick torture coverage check format docs package example-samples example-datasets example-products bench serve lock clean
+.PHONY: help install develop demo test quick torture coverage check scripts format docs package example-samples example-datasets example-products bench serve lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,9 +28,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 demo: install ## a first result on rows that every machine has
 	$(BIN)/rowvec demo
 
-# Four processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
+# Six processes on two cores: many tests wait for a process or a server. In the order of the folders the long ones come
 # first, and the short ones fill up the end.
-PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')
+PYTEST_WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 4)')
 PYTEST := $(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: develop ## all tests; some of them: make test T=tests/unit/test_plan.py; how many at once: PYTEST_WORKERS=8
@@ -41,9 +41,9 @@ quick: develop ## the tests that start no process: unit tests and every store ag
 
 # Prints a table of faults tried, survived, lost.
 TORTURE := property/test_convergence acceptance/test_kill acceptance/test_kill_events acceptance/test_kill_matrix \
-  acceptance/test_paid_kill acceptance/test_pauses acceptance/test_fleet acceptance/test_secrets integration/test_network \
-  integration/test_resources integration/test_injection integration/test_peers integration/test_embedded_kill
-torture: develop ## everything that tries to break it, in its long form: a quarter of an hour
+  acceptance/test_paid_kill acceptance/test_pauses acceptance/test_fleet acceptance/test_fleet_hosts acceptance/test_secrets integration/test_network \
+  contract/test_store_* integration/test_resources integration/test_injection integration/test_peers integration/test_embedded_kill
+torture: develop ## everything that tries to break it, in its long form: half an hour
 	ROWVEC_TORTURE=1 ROWVEC_TORTURE_RESULT=benchmarks/results/torture.json \
 	  $(BIN)/pytest -n 2 --dist worksteal --timeout 1200 $(TORTURE:%=tests/%.py)
 	$(BIN)/python -m tests.torture
@@ -51,13 +51,22 @@ torture: develop ## everything that tries to break it, in its long form: a quart
 coverage: develop ## which lines and branches the tests pass; takes T= as well; pages in htmlcov/
 	$(PYTEST) --cov --cov-report term:skip-covered --cov-report html $(T)
 
-check: develop ## ruff, mypy over code and tests, the layers, the lock files
+check: develop scripts ## ruff, mypy over code and tests, the layers, the lock files, the scripts of the page
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p rowvec
 	$(BIN)/mypy tests
 	$(BIN)/lint-imports
 	$(BIN)/python tools/check_lock.py
+
+# The scripts of the page need no build step: node is for this check alone.
+NO_BIOME := "npm is missing or could not fetch Biome: the scripts of the page are not checked."
+scripts: ## Biome over the scripts of the page, where npm can fetch it
+	@if [ ! -e node_modules/.installed ] || [ package-lock.json -nt node_modules/.installed ]; then \
+	  npm ci --silent --fetch-retries=1 --fetch-retry-mintimeout=1000 --fetch-timeout=30000 2>/dev/null \
+	    && touch node_modules/.installed || { echo $(NO_BIOME); exit 0; }; \
+	fi; \
+	node_modules/.bin/biome lint --error-on-warnings src/rowvec/serve/page/static tests/scripts
 
 format: develop ## put the code in shape
 	$(BIN)/ruff check --fix .
@@ -95,4 +104,4 @@ lock: ## write the lock files again after a change of pyproject.toml; needs uv
 	rm requirements-dev.lock.before
 
 clean: ## remove everything that the others made
-	rm -rf .venv .rowvec rowvec-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov site
+	rm -rf .venv node_modules .rowvec rowvec-demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* htmlcov site

@@ -13,15 +13,15 @@ import json
 import math
 import random
 import resource
-import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from benchmarks.rig import embedding_service
 
 from rowvec.embedders.model_files import MINILM, find
 from rowvec.embedders.openai.client import OpenAIEmbedder
@@ -49,18 +49,6 @@ def samples(count: int) -> list[str]:
         f"Tags: {', '.join(draw.sample(words, 4))}\nDescription: A {' '.join(draw.choices(words, k=30))}."
         for number in range(count)
     ]
-
-
-@contextmanager
-def server(latency: float, tokenizer: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.servers.openai", "--latency", str(latency), "--tokenizer", str(tokenizer)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def bill(url: str) -> dict[str, Any]:
@@ -106,7 +94,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--tokenizer", type=Path, default=by_default, help="by which the server bills")
     options = parser.parse_args(arguments)
     texts = samples(options.texts)
-    with server(options.latency, options.tokenizer) as url:
+    with embedding_service(options.latency, "--tokenizer", str(options.tokenizer)) as url:
         for concurrency in options.concurrency:
             print(json.dumps(measure(texts, url, options.latency, concurrency, options.tokenizer)), flush=True)
 

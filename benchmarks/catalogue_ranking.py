@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rig import DATA, ROOT, database, rowvec
+from benchmarks.rig import DATA, database, example, rowvec
 
 RESULTS = Path(__file__).parent / "results" / "catalogue_ranking.json"
 CONFIG = """
@@ -70,10 +70,7 @@ def measured(folder: Path, url: str, count: int) -> dict[str, Any]:
 
 def datasets(count: int) -> tuple[Datasets, dict[str, Datasets]]:
     """The datasets to search in, and those of them that share a name."""
-    sys.path.insert(0, str(ROOT / "examples" / "datasets"))
-    from load import rows as all_of
-
-    rows = [row for row in all_of(DATA / "hf_datasets") if len(row["description"]) > 100]
+    rows = [row for row in example("datasets", "load").rows(DATA / "hf_datasets") if len(row["description"]) > 100]
     named: dict[str, Datasets] = defaultdict(list)
     for row in rows:
         named[row["title"].lower()].append(row)

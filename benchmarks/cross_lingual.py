@@ -1,12 +1,15 @@
 """Does a query in one language find a row in another? Product classes, the same code in each language.
 
     python -m benchmarks.cross_lingual [--model NAME-OR-FOLDER ...] [--queries 500] [--passage-prompt "query: "]
+        [--query-centre 0.5]
 
 Every class is a row with its name in one language; names in another are the queries, and the row of the same code is
 what they should find. Each language is a pipeline, synced and searched by meaning through rowvec, with the prompts that
 the model wants: recall@10, rows embedded a second, and the time of a search. By default a model of English and one of a
 hundred languages, MiniLM and multilingual-e5-small. A name and its translation are texts of one kind: for that e5 wants
-`query: ` before both, which --passage-prompt does. Results are printed and kept in results/cross_lingual.json.
+`query: ` before both, which --passage-prompt does; --query-centre takes a share of what all queries have in common off
+each, and leaves the rows as they are. Results are printed and kept in results/cross_lingual.json, those of centred
+queries in centred_queries.json.
 """
 
 from __future__ import annotations
@@ -29,14 +32,14 @@ from rich.table import Table
 
 import rowvec
 
-RESULTS = Path(__file__).parent / "results" / "cross_lingual.json"
+RESULTS = Path(__file__).parent / "results"
 LANGUAGES = ("en", "pl", "ru")
 MODELS = ("sentence-transformers/all-MiniLM-L6-v2", "intfloat/multilingual-e5-small")
 PIPELINE = """
 [pipelines.{language}]
 source = {{ kind = "files", paths = ["classes.csv"], key = "code", types = {{ code = "text" }} }}
 text = {{ template = "{{{{ {language} }}}}" }}
-embedder = {{ kind = "local", model = "{model}", precision = "{precision}"{prompt} }}
+embedder = {{ kind = "local", model = "{model}", precision = "{precision}"{more} }}
 store = {{ kind = "postgres", url = "embedded", table = "{language}", language = "" }}
 """
 
@@ -46,19 +49,24 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model", nargs="+", default=list(MODELS))
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--passage-prompt", default=None)
+    parser.add_argument("--query-centre", type=float, default=0.0)
     parser.add_argument("--queries", type=int, default=500)
     options = parser.parse_args(arguments)
     rows = classes()
     asked = random.Random(0).sample(rows, min(options.queries, len(rows)))
-    prompt = options.passage_prompt
+    more = f", query_centre = {options.query_centre}"
+    if options.passage_prompt is not None:
+        more += f", passage_prompt = {json.dumps(options.passage_prompt)}"
     report: dict[str, Any] = {
-        "rows": len(rows), "queries": len(asked), "precision": options.precision, "passage prompt": prompt,
-        "models": {},
+        "rows": len(rows), "queries": len(asked), "precision": options.precision,
+        "passage prompt": options.passage_prompt, "query centre": options.query_centre, "models": {},
     }  # fmt: skip
     for model in options.model:
-        report["models"][model] = measured(model, options.precision, prompt, rows, asked)
+        report["models"][model] = measured(model, options.precision, more, rows, asked)
         show(model, report["models"][model], len(rows))
-        RESULTS.write_text(json.dumps(report, indent=2) + "\n")
+        (RESULTS / ("centred_queries.json" if options.query_centre else "cross_lingual.json")).write_text(
+            json.dumps(report, indent=2) + "\n"
+        )
 
 
 def classes() -> list[dict[str, str]]:
@@ -71,7 +79,7 @@ def classes() -> list[dict[str, str]]:
 def measured(
     model: str,
     precision: str,
-    prompt: str | None,
+    more: str,
     rows: Sequence[Mapping[str, str]],
     asked: Sequence[Mapping[str, str]],
 ) -> dict[str, Any]:
@@ -81,8 +89,7 @@ def measured(
             writer = csv.DictWriter(file, ["code", *LANGUAGES], extrasaction="ignore")
             writer.writeheader()
             writer.writerows(rows)
-        said = "" if prompt is None else f", passage_prompt = {json.dumps(prompt)}"
-        parts = [PIPELINE.format(language=each, model=model, precision=precision, prompt=said) for each in LANGUAGES]
+        parts = [PIPELINE.format(language=each, model=model, precision=precision, more=more) for each in LANGUAGES]
         (folder / "rowvec.toml").write_text("".join(parts))
         with rowvec.open(folder / "rowvec.toml") as project:
             rates: dict[str, float] = {}

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.maps.draw import EmbeddingMap, draw, map_file
 from rowvec.serve.page.colours import colour
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
@@ -29,7 +30,6 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.types import Column, ColumnType
 
 RESULTS = Path(__file__).parent / "results"
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SLOT = Column("slot", ColumnType.INTEGER)
 ASKED = 300
 PAGE = 5_000
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--state", type=Path, default=Path(".rowvec/search"))
     chosen = parser.parse_args(arguments)
-    embedder = LocalEmbedder(MODEL)
+    embedder = LocalEmbedder(MINILM)
     spec = TableSpec("search", "id", ColumnType.INTEGER, 384, (SLOT,), "english", embedder.fingerprint)
     store = PostgresStore(embedded_url(chosen.state), f"search_{chosen.rows}", pipeline="search")
     if not store.ledger().exists:

@@ -34,7 +34,8 @@ from rowvec.stores.base import GenerationHandle, Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.types import Column, ColumnType, Document, Entry, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry
 
 RESULTS = Path(__file__).parent / "results" / "facets.json"
 DIMENSION = 384

@@ -7,12 +7,12 @@ It searches the vectors of `benchmarks.relevance`, and makes them where there ar
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from benchmarks.relevance import COLLECTIONS, RESULTS, measured, pipeline_of
@@ -26,9 +26,9 @@ STARTS = {"the defaults": Ranking(), "words almost alone": Ranking(semantic_weig
 """Settings that somebody may have now."""
 
 
-def measure(name: str, state: Path, precision: str) -> list[dict[str, Any]]:
+def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     collection = COLLECTIONS[name]()
-    pipeline = pipeline_of(name, collection, state, precision)
+    pipeline = pipeline_of(name, collection, options.state, options.precision, options.model)
     sync(pipeline)
     searcher, found = Searcher.of(pipeline), []
     for label, ranking in STARTS.items():

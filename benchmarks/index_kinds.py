@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -27,12 +26,13 @@ from typing import Any
 import numpy as np
 import psycopg
 from benchmarks.relevance_data import vaswani
-from benchmarks.rig import timed
-from benchmarks.search import MODEL, fill, real_vectors
+from benchmarks.rig import quantile, timed
+from benchmarks.search import fill, real_vectors
 from pgvector.psycopg import register_vector
 
 from rowvec.config.load import STATE
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.stores.base import TableSpec, existing
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
@@ -139,7 +139,7 @@ def products_table(url: str) -> str:
 def abstracts(count: int) -> tuple[list[str], Vectors]:
     texts = [row["text"] for row in vaswani().rows][:count]
     cache = Path(tempfile.gettempdir()) / f"rowvec-vaswani-{count}-minilm.npy"
-    return texts, real_vectors(LocalEmbedder(MODEL), texts, cache)
+    return texts, real_vectors(LocalEmbedder(MINILM), texts, cache)
 
 
 def built(store: PostgresStore, spec: IndexSpec, options: argparse.Namespace) -> Figures:
@@ -192,10 +192,6 @@ def grown(url: str, store: PostgresStore, kind: str, options: argparse.Namespace
 def run(url: str, statement: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    return float(statistics.quantiles(values, n=100)[round(100 * share) - 1])
 
 
 def shown(kind: str, figures: Figures) -> None:

@@ -33,8 +33,9 @@ from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import DIMENSION, NAME, entry
-from rowvec.types import ColumnType, WriteBatch
+from rowvec.types import ColumnType
 
 RESULTS = Path(__file__).parent / "results"
 Forms = Callable[[str], tuple[str, list[str]] | None]

@@ -1,6 +1,6 @@
 """What the libSQL store costs beside bare SQL, and its HTTP client beside the package's own.
 
-    python benchmarks/libsql_store.py [--rows 20000] [--dimension 384]
+    python -m benchmarks.libsql_store [--rows 20000] [--dimension 384]
 
 Ratios are of runs that take turns in one process. Texts are 75 words, about 100 tokens, drawn with the frequencies of
 English (Zipf); vectors are random directions.
@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from tests.servers.hrana import serving
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.generation import LibsqlGeneration
-from rowvec.types import Column, ColumnType, Document, Entry, Vectors, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Vectors
 
 BATCH = 500
 METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))

@@ -28,9 +28,10 @@ from tests.support import simple_pipeline
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import Embedded, Report
+from rowvec.types import Embedded
 
 RESULTS = Path(__file__).parent / "results" / "noop.json"
 

@@ -32,7 +32,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,18 @@ from typing import Any
 import numpy as np
 import psycopg
 from benchmarks import products_growth
-from benchmarks.products_rig import CONFIGS, EXAMPLE, STAGING, TABLES, WITH_CURSOR, Bench, Figures, generate, synced
-from benchmarks.rig import ROWVEC, Caller, resource_unit, served
+from benchmarks.products_rig import (
+    CONFIGS,
+    STAGING,
+    TABLES,
+    WITH_CURSOR,
+    Bench,
+    Figures,
+    generate,
+    synced,
+    two_storages,
+)
+from benchmarks.rig import AT, ROWVEC, Caller, example, quantile, resource_unit, served
 
 from rowvec import assemble
 from rowvec.config.load import STATE
@@ -80,11 +90,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     name = f"products-{options.rows}-{options.compute}"
     with kept(options.keep, name) as folder:
-        bench = Bench(folder, options)
+        bench = Bench(folder, options, two_storages)
         try:
             for step in (catalogue, first, index, tune, queries, noop, change):
                 if step.__name__ in options.again.split(",") or step.__name__ not in bench.figures:
-                    carry_out(bench, step)
+                    bench.carry_out(step)
         finally:
             stop_embedded(folder / STATE)
         RESULTS.mkdir(exist_ok=True)
@@ -101,15 +111,6 @@ def kept(folder: Path | None, name: str) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="rowvec-bench-", ignore_cleanup_errors=True) as made:
         yield Path(made)
-
-
-def carry_out(bench: Bench, step: Callable[[Bench], Figures]) -> None:
-    print(f"\n{step.__name__}", flush=True)
-    found = bench.figures[step.__name__] = step(bench)
-    bench.kept.write_text(json.dumps(bench.figures, indent=2))
-    for name, value in found.items():
-        shown = format(value, ",.4g") if isinstance(value, float) else value
-        print(f"  {name:<44}{shown if not isinstance(value, int) else format(value, ','):>14}", flush=True)
 
 
 def catalogue(bench: Bench) -> Figures:
@@ -281,22 +282,14 @@ def queries(bench: Bench) -> Figures:
     return {f"{name}, {at} ms": quantile(times[name], share) for name in times for at, share in AT.items()}
 
 
-AT = {"p50": 0.5, "p95": 0.95}
-
-
-def quantile(values: Sequence[float], share: float) -> float:
-    return sorted(values)[round(share * (len(values) - 1))]
-
-
 def texts() -> Iterator[str]:
     """What a user may type: a part and what it is for, in one of the languages; none of them twice."""
-    sys.path.insert(0, str(EXAMPLE))
-    from catalogue import BRANDS, PARTS_FOR_SALE, VEHICLES  # type: ignore[import-not-found]
-
+    for_sale = example("products", "catalogue")
     dice, seen = random.Random(8), set()
     while True:
-        part = dice.choice(dice.choice(PARTS_FOR_SALE).name)
-        query = f"{part} {dice.choice(VEHICLES)}" + (f" {dice.choice(BRANDS)}" if dice.random() < 0.5 else "")
+        part = dice.choice(dice.choice(for_sale.PARTS_FOR_SALE).name)
+        query = f"{part} {dice.choice(for_sale.VEHICLES)}"
+        query += f" {dice.choice(for_sale.BRANDS)}" if dice.random() < 0.5 else ""
         if query not in seen:
             seen.add(query)
             yield query

@@ -1,10 +1,10 @@
 """What a query loses that is embedded in another precision than the rows, and what it gains.
 
-    python -m benchmarks.query_precision --queries 200
+    python -m benchmarks.query_precision --rounds 60
 
 nDCG@10 of semantic search over float32 rows, every row compared; of Icecat only judged products are embedded, since
-its score leaves the others out. Then the milliseconds of one short query on one core, in turns with one reading of as
-many bytes as the encoder's float32 weights have. Needs the MiniLM weights.
+its score leaves the others out. Then the time of one short query on one core, in turns with one reading of as many
+bytes as the encoder's weights have in its precision. Needs the MiniLM weights.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from benchmarks.relevance_data import Collection, icecat, vaswani
-from benchmarks.serve import MINILM, texts
+from benchmarks.serve import WORDS
+from rich.console import Console
+from rich.table import Table
 
+from rowvec.embedders.base import knows
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.errors import RowvecError
 from rowvec.evaluation.measures import evaluate
 
@@ -32,24 +37,29 @@ PRECISIONS = ("float32", "bfloat16", "int8")
 MEASURE = "nDCG@10"
 WEIGHTS = 10_646_784
 """Of MiniLM's encoder; the table of words is not read."""
-WARM = 20
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+"""Of one weight."""
+TOKENS = (6, 8, 12, 16, 24)
+"""Of a query, with the two special ones."""
+WARM = 5
 
 
 def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--only-speed", action="store_true")
     options = parser.parse_args(arguments)
-    embedders = dict(filter(None, map(loaded, PRECISIONS)))
-    found: dict[str, Any] = {"speed": speed(embedders, options.queries)}
+    found: dict[str, Any] = {"speed": on_one_core(options.rounds)}
+    show(found["speed"])
     if not options.only_speed:
+        embedders = dict(filter(None, map(loaded, PRECISIONS)))
         found |= {name: losses(of(), embedders) for name, of in (("vaswani", vaswani), ("icecat", icecat))}
     print(json.dumps(found, indent=2))
     RESULTS.write_text(json.dumps({"cores": os.cpu_count(), **found}, indent=2) + "\n")
 
 
 def loaded(precision: str) -> tuple[str, LocalEmbedder] | None:
-    embedder = LocalEmbedder(MINILM, precision=precision, workers=1)
+    embedder = LocalEmbedder(MINILM, query_precision=precision, workers=1)
     try:
         embedder.embed_query("warm")
     except RowvecError:
@@ -77,24 +87,69 @@ def losses(collection: Collection, embedders: dict[str, LocalEmbedder]) -> dict[
     return found
 
 
-def speed(embedders: dict[str, LocalEmbedder], queries: int) -> dict[str, float]:
-    """Medians in milliseconds, on one core."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    drawn, weights = texts(seed=2), np.ones(WEIGHTS, np.float32)
-    times: dict[str, list[float]] = {"reading float32 weights": [], **{name: [] for name in embedders}}
-    for _ in range(WARM + queries):
-        query = next(drawn)
-        began = time.perf_counter()
-        weights.sum()
-        times["reading float32 weights"].append(time.perf_counter() - began)
-        for name, embedder in embedders.items():
-            began = time.perf_counter()
-            embedder.embed_query(query)
-            times[name].append(time.perf_counter() - began)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    return {name: round(1000 * statistics.median(found[WARM:]), 2) for name, found in times.items()}
+def on_one_core(rounds: int) -> dict[str, Any]:
+    """The threads of an engine stay on the core that they were begun on."""
+    if not hasattr(os, "sched_setaffinity"):
+        return speed(dict(filter(None, map(loaded, PRECISIONS))), rounds)
+    usual = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(usual)})
+    try:
+        return speed(dict(filter(None, map(loaded, PRECISIONS))), rounds)
+    finally:
+        os.sched_setaffinity(0, usual)
+
+
+def speed(embedders: dict[str, LocalEmbedder], rounds: int) -> dict[str, Any]:
+    """Medians of processor time in milliseconds, on one core, by tokens of a query and by precision.
+
+    `cold`: before each query and before each reading, 256 MB are read that push the weights out of the caches. `warm`:
+    the same query again, and the same reading again.
+    """
+    words = sorted(knows(next(iter(embedders.values())), WORDS))
+    weights = {name: np.ones(WEIGHTS * BYTES[name] // 4, np.float32) for name in embedders}
+    other = np.ones(64 * 2**20, np.float32)
+    found: dict[str, Any] = {
+        "reading GB/s": round(other.nbytes / 1e6 / min(spent(other.dot, other) for _ in range(9)), 1)
+    }
+    for tokens in TOKENS:
+        query = " ".join((words * tokens)[: tokens - 2])
+        assert [tokens] == next(iter(embedders.values())).count_tokens([query])
+        times: dict[str, dict[str, list[float]]] = {name: defaultdict(list) for name in embedders}
+        for _ in range(WARM + rounds):
+            for name, embedder in embedders.items():
+                for what, call, given in (
+                    ("reading", weights[name].dot, weights[name]),
+                    ("query", embedder.embed_query, query),
+                ):
+                    other.dot(other)
+                    times[name][f"cold {what}"].append(spent(call, given))
+                    times[name][f"warm {what}"].append(spent(call, given))
+        found[f"{tokens} tokens"] = {name: summary(taken) for name, taken in times.items()}
+    return found
+
+
+def spent(call: Callable[[Any], object], given: object) -> float:
+    """Milliseconds of processor time, of all threads of this process."""
+    began = time.process_time()
+    call(given)
+    return 1000 * (time.process_time() - began)
+
+
+def summary(taken: dict[str, list[float]]) -> dict[str, float]:
+    found = {name: round(statistics.median(each[WARM:]), 2) for name, each in taken.items()}
+    ratios = {f"{heat}, times": found[f"{heat} query"] / found[f"{heat} reading"] for heat in ("cold", "warm")}
+    return found | {name: round(ratio, 1) for name, ratio in ratios.items()}
+
+
+def show(speeds: dict[str, Any]) -> None:
+    title = f"One query on one core, ms of processor time; memory is read at {speeds['reading GB/s']} GB/s"
+    table = Table("tokens", "precision", "reading", "cold query", "times", "reading, cached", "warm query", title=title)
+    for tokens, by_precision in speeds.items():
+        if isinstance(by_precision, dict):
+            for name, cell in by_precision.items():
+                columns = ("cold reading", "cold query", "cold, times", "warm reading", "warm query")
+                table.add_row(tokens.split()[0], name, *(str(cell[column]) for column in columns))
+    Console().print(table)
 
 
 if __name__ == "__main__":

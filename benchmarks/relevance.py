@@ -1,14 +1,16 @@
 """How good the hits are: nDCG@10 of every mode and way to fuse, on collections with human judgements.
 
-    python -m benchmarks.relevance [vaswani icecat] [--state FOLDER] [--precision int8]
+    python -m benchmarks.relevance [vaswani icecat] [--state FOLDER] [--precision int8] [--model NAME] [--others 1600]
 
-The vectors are kept in --state, so that a second run only searches.
+The vectors are kept in --state, so that a second run only searches. Where a collection leaves out the rows that nobody
+judged when it scores, --others embeds up to that number of them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ from rich.table import Table
 
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.evaluation.measures import evaluate
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
@@ -33,24 +36,24 @@ from rowvec.testing import MemorySource
 RESULTS = Path(__file__).parent / "results"
 COLLECTIONS = {"vaswani": vaswani, "icecat": icecat}
 MEASURES = ("nDCG@10", "recall@10", "MRR@10")
-Measure = Callable[[str, Path, str], list[dict[str, Any]]]
-"""Of a collection by its name, the folder of its vectors, and the precision of the model."""
+Measure = Callable[[str, argparse.Namespace], list[dict[str, Any]]]
+"""Of a collection by its name, with the options: the folder of its vectors, the precision of the model and so on."""
 WEIGHTS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
-def pipeline_of(name: str, collection: Collection, state: Path, precision: str) -> Pipeline:
+def pipeline_of(name: str, collection: Collection, state: Path, precision: str, model: str = MINILM) -> Pipeline:
     rows = {row[collection.key]: {name: row.get(name) for name in collection.text} for row in collection.rows}
     source = MemorySource(rows, key=collection.key)
     recipe = build_recipe(source.columns, source.key, template=" ".join(f"{{{{ {c} }}}}" for c in collection.text))
-    embedder = LocalEmbedder("sentence-transformers/all-MiniLM-L6-v2", precision=precision)
+    embedder = LocalEmbedder(model, precision=precision)
     store = PostgresStore(embedded_url(state), f"{name}_{precision}", pipeline=name)
     spec = TableSpec(name, source.key, source.key_type, 384, (), "english", embedder.fingerprint, recipe.fingerprint)
     return Pipeline(name, source, Documents(recipe, ()), recipe.columns, embedder, store, spec)
 
 
-def measure(name: str, state: Path, precision: str) -> list[dict[str, Any]]:
-    collection = COLLECTIONS[name]()
-    pipeline = pipeline_of(name, collection, state, precision)
+def measure(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    collection = with_others(COLLECTIONS[name](), options.others)
+    pipeline = pipeline_of(name, collection, options.state, options.precision, options.model)
     sync(pipeline)
     searcher = Searcher.of(pipeline)
     ways = [("semantic", "semantic", Ranking()), ("keyword", "keyword", Ranking())]
@@ -64,9 +67,21 @@ def measure(name: str, state: Path, precision: str) -> list[dict[str, Any]]:
             return [hit.key for hit in result.hits]
 
         scores = evaluate(run, collection.queries, collection.judgements, MEASURES, condensed=collection.condensed)
-        found.append({"collection": name, "way": label, **{m: round(v, 4) for m, v in scores.means.items()}})
+        figures = {measure: round(value, 4) for measure, value in scores.means.items()}
+        found.append({"collection": name, "rows": len(collection.rows), "way": label, **figures})
     pipeline.close()
     return found
+
+
+def with_others(collection: Collection, others: int | None) -> Collection:
+    """With at most that many rows that nobody judged, if the score leaves them out."""
+    if others is None or not collection.condensed:
+        return collection
+    judged = {key for each in collection.judgements.values() for key in each}
+    apart: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+    for row in collection.rows:
+        apart[str(row[collection.key]) in judged].append(row)
+    return collection._replace(rows=[*apart[True], *random.Random(0).sample(apart[False], others)])
 
 
 def measured(arguments: Sequence[str], description: str | None, measure: Measure) -> list[dict[str, Any]]:
@@ -75,13 +90,15 @@ def measured(arguments: Sequence[str], description: str | None, measure: Measure
     parser.add_argument("collections", nargs="*", default=list(COLLECTIONS))
     parser.add_argument("--state", type=Path, default=Path(".rowvec/relevance"))
     parser.add_argument("--precision", default="float32")
-    chosen = parser.parse_args(arguments)
-    return [row for name in chosen.collections for row in measure(name, chosen.state, chosen.precision)]
+    parser.add_argument("--model", default=MINILM, help="a folder of vectors is for one model")
+    parser.add_argument("--others", type=int)
+    options = parser.parse_args(arguments)
+    return [row for name in options.collections for row in measure(name, options)]
 
 
 def main(arguments: Sequence[str]) -> None:
     found = measured(arguments, __doc__, measure)
-    table = Table("collection", "way", *MEASURES)
+    table = Table("collection", "rows", "way", *MEASURES)
     for row in found:
         table.add_row(*(str(value) for value in row.values()))
     Console().print(table)

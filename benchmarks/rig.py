@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import importlib
 import json
 import multiprocessing
 import os
@@ -14,7 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from rowvec.stores.postgres.embedded import embedded_url, stop_embedded
 
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("ROWVEC_TEST_DATA", ROOT.parent / "shared" / "data"))
 ROWVEC = [sys.executable, "-m", "rowvec.cli.main"]
+AT = {"p50": 0.5, "p95": 0.95}
+"""Quantiles as tables name them."""
 
 
 @contextmanager
@@ -68,15 +73,38 @@ def served(folder: Path, *options: str, log: Any = subprocess.DEVNULL) -> Iterat
 
 
 @contextmanager
-def serving(app: Callable[..., FastAPI], *arguments: Any) -> Iterator[int]:
-    """The port on which another process answers for the application that `app` makes of the arguments."""
+def embedding_service(latency: float, *options: str) -> Iterator[str]:
+    """URL of an embedding service that takes `latency` seconds for each request.
+
+    Args:
+        options: see `tests.servers.openai`.
+    """
+    command = [sys.executable, "-m", "tests.servers.openai", "--latency", str(latency), *options]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Served(NamedTuple):
+    port: int
+    process: int
+
+
+@contextmanager
+def serving(app: Callable[..., FastAPI], *arguments: Any) -> Iterator[Served]:
+    """Another process, which answers for the application that `app` makes of the arguments."""
     port = free_port()
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_serve, args=(port, app, arguments), daemon=True)
     process.start()
     try:
         wait_for(port, process.is_alive)
-        yield port
+        assert process.pid is not None
+        yield Served(port, process.pid)
     finally:
         process.terminate()
         process.join()
@@ -86,7 +114,15 @@ def _serve(port: int, app: Callable[..., FastAPI], arguments: tuple[Any, ...]) -
     import uvicorn
 
     made = app(*arguments)
-    uvicorn.run(made, host="127.0.0.1", port=port, access_log=False, server_header=False, log_level="warning")
+    uvicorn.run(
+        made,
+        host="127.0.0.1",
+        port=port,
+        access_log=False,
+        server_header=False,
+        log_level="warning",
+        timeout_keep_alive=600,
+    )
 
 
 class Caller:
@@ -129,6 +165,18 @@ def wait_for(port: int, alive: Callable[[], bool]) -> None:
         else:
             return
     raise SystemExit("the server did not start")
+
+
+def example(folder: str, module: str) -> Any:
+    """A module of an example, which is not a package: its modules import each other by their bare names."""
+    place = str(ROOT / "examples" / folder)
+    if place not in sys.path:
+        sys.path.insert(0, place)
+    return importlib.import_module(module)
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    return float(np.quantile(values, share))
 
 
 def timed(task: Callable[[], object]) -> float:

@@ -1,6 +1,6 @@
 """The samples example through `rowvec sync`, as a process, against a server that takes 250 ms for an answer.
 
-    python benchmarks/samples.py [--rounds 5] [--latency 0.25]
+    python -m benchmarks.samples [--rounds 5] [--latency 0.25]
 
 What latency and concurrency allow is ceil(requests / concurrency) x latency. Rounds take turns with a bare client that
 sends the same requests from as many threads and throws the answers away: on a busy machine it shows how much of the
@@ -24,7 +24,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.rig import ROOT, embedding_service
+
 EXAMPLE = ROOT / "examples" / "samples"
 ROWS, TEXTS, THREADS = 2437, 100, 4
 
@@ -50,17 +51,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--latency", type=float, default=0.25)
     options = parser.parse_args(arguments)
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.servers.openai", "--latency", str(options.latency)],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert server.stdout is not None
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            compare(Path(folder), server.stdout.readline().strip(), options.rounds, options.latency)
-    finally:
-        server.kill()
-        server.wait()
+    with embedding_service(options.latency) as url, tempfile.TemporaryDirectory() as folder:
+        compare(Path(folder), url, options.rounds, options.latency)
 
 
 def compare(folder: Path, url: str, rounds: int, latency: float) -> None:

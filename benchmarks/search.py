@@ -23,16 +23,17 @@ from rich.console import Console
 from rich.table import Table
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.evaluation.recall import GOOD_RECALL, recall
 from rowvec.filters import Filter, bind, parse
 from rowvec.searcher import Searcher
 from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.types import Column, ColumnType, Document, Entry, Vectors, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Vectors
 
 RESULTS = Path(__file__).parent / "results"
-MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 SLOTS = 10_000
 SELECTIVITIES = (0.0001, 0.001, 0.01, 0.1, 0.5)
 QUERIES = 60
@@ -108,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
     chosen.state.mkdir(parents=True, exist_ok=True)
     collection = vaswani()
     texts = [row["text"] for row in collection.rows]
-    embedder = LocalEmbedder(MODEL)
+    embedder = LocalEmbedder(MINILM)
     vectors = real_vectors(embedder, texts, chosen.state / "vectors.npy")
     spec = TableSpec("search", "id", ColumnType.INTEGER, 384, (SLOT,), "english", embedder.fingerprint)
     store = PostgresStore(embedded_url(chosen.state), f"search_{chosen.rows}", pipeline="search")

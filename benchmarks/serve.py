@@ -29,17 +29,18 @@ import numpy as np
 from benchmarks.rig import Caller, database, serving
 
 from rowvec.embedders.local.embedder import LocalEmbedder
+from rowvec.embedders.model_files import MINILM
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import TableSpec, existing
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import MemorySource
-from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Row, Vectors
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 RESULTS = Path(__file__).parent / "results" / "serve.json"
-MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 WORDS = """brake pads disc rotor oil filter spark plug timing belt wiper blade clutch kit water pump front rear left
 right ceramic sport heavy duty universal premium printer toner cartridge black cyan laser wireless keyboard""".split()  # noqa: SIM905
 METADATA = (Column("name", ColumnType.TEXT), Column("price", ColumnType.NUMBER))
@@ -66,7 +67,7 @@ def measured(url: str, options: argparse.Namespace) -> dict[str, Any]:
     embedder = LocalEmbedder(options.model, precision=options.precision)
     pipeline = build(url, embedder)
     fill(pipeline, options.rows)
-    with serving(_app, url, options.model, options.precision) as port:
+    with serving(_app, url, options.model, options.precision) as (port, _):
         client = Caller(port)
         queries = texts(seed=1)
         for _ in range(20):

@@ -2,9 +2,10 @@
 
     python -m benchmarks.tenants --rows 30000 --requests 300
 
-One table in an embedded PostgreSQL with an HNSW index. Every row belongs to one of a few tenants, and to one of many
-accounts. Two servers read it, one of which logs queries; the ways to ask are measured in turns. An embedder that takes
-no time makes what is added weigh most.
+One table in an embedded PostgreSQL with an HNSW index, at first alone and then with a partial index for each tenant.
+Every row belongs to one of a few tenants, and to one of many accounts. Two servers read it, one of which logs queries;
+the ways to ask are measured in turns, by the clock and by the processor time of the servers and of the database. An
+embedder that takes no time makes what is added weigh most.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import datetime as dt
 import hashlib
 import json
 import os
+import random
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.rig import Caller, database, serving
+from benchmarks.processor import backends, of_threads
+from benchmarks.rig import Caller, Served, database, serving
 from benchmarks.serve import clustered, quantiles, texts
 
 import rowvec
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder, MemorySource
-from rowvec.types import Column, ColumnType, Document, Entry, Row, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Row
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -38,6 +44,8 @@ KEY = "a-key-of-the-benchmark-that-is-long-enough"
 METADATA = tuple(Column(name, ColumnType.INTEGER) for name in ("tenant_id", "account_id"))
 TENANTS, ACCOUNTS = 4, 500
 BATCH = 1000
+BLOCK = 10
+"""Requests of one way, before those of the next."""
 WAYS = {
     "key, no filter": (KEY, None),
     "key, tenant by hand": (KEY, {"tenant_id": 1}),
@@ -57,29 +65,43 @@ def main(arguments: Sequence[str]) -> None:
     with database() as (folder, url):
         fill(url, options.rows)
         with serving(_app, url, None) as plain, serving(_app, url, folder / "queries.db") as logging:
-            figures = {mode: measured(mode, plain, logging, options.requests) for mode in ("semantic", "hybrid")}
+            modes = ("semantic", "hybrid")
+            figures = {mode: measured(mode, url, plain, logging, options.requests) for mode in modes}
+            divide(url)
+            figures |= {f"{mode}, partial": measured(mode, url, plain, logging, options.requests) for mode in modes}
     print(json.dumps(figures, indent=2))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"arguments": vars(options), "cores": os.cpu_count(), **figures}, indent=2) + "\n")
 
 
-def measured(mode: str, plain: int, logging: int, requests: int) -> dict[str, Any]:
-    clients = {name: (Caller(plain), *way) for name, way in WAYS.items()}
-    clients[LOGGED] = (Caller(logging), *WAYS["token of a tenant"])
+def measured(mode: str, url: str, plain: Served, logging: Served, requests: int) -> dict[str, Any]:
+    clients = {name: (Caller(plain.port), *way) for name, way in WAYS.items()}
+    clients[LOGGED] = (Caller(logging.port), *WAYS["token of a tenant"])
     times: dict[str, list[float]] = {name: [] for name in clients}
-    queries = texts(seed=len(mode))
-    for number in range(requests + 20):
-        query = next(queries)
-        for name, (client, credential, filters) in clients.items():
-            seconds = client.search(query, mode, credential=credential, filters=filters)
-            if number >= 20:
-                times[name].append(seconds)
+    spent = dict.fromkeys(clients, 0.0)
+    queries, order, processes = texts(seed=len(mode)), random.Random(0), list[int]()
+    for number in range(-1, requests // BLOCK):
+        asked = [next(queries) for _ in range(BLOCK)]
+        if number >= 0:
+            # What was asked before has opened the connections, and each time one more may have been needed.
+            processes = [pid for each in (plain, logging) for pid in (each.process, *backends(url, each.process))]
+        for name in order.sample(list(clients), len(clients)):
+            client, credential, filters = clients[name]
+            before = of_threads(processes)
+            seconds = [client.search(query, mode, credential=credential, filters=filters) for query in asked]
+            if number >= 0:
+                spent[name] += of_threads(processes) - before
+                times[name] += seconds
 
-    def ratio(one: str, other: str) -> float:
-        return round(statistics.median(times[one]) / statistics.median(times[other]), 3)
+    def ratio(one: str, other: str) -> dict[str, float]:
+        clock = statistics.median(times[one]) / statistics.median(times[other])
+        return {"p50": round(clock, 2), "processor": round(spent[one] / spent[other], 2)}
 
     return {
-        **{name: quantiles(found) for name, found in times.items()},
+        **{
+            name: {**quantiles(found), "processor_ms": round(1000 * spent[name] / len(found), 2)}
+            for name, found in times.items()
+        },
         "token / by hand, tenant": ratio("token of a tenant", "key, tenant by hand"),
         "token / by hand, account": ratio("token of an account", "key, account by hand"),
         "token of every row / no token": ratio("token of every row", "key, no filter"),
@@ -88,10 +110,18 @@ def measured(mode: str, plain: int, logging: int, requests: int) -> dict[str, An
     }
 
 
-def build(url: str, readers: int = 2) -> Pipeline:
+def divide(url: str) -> None:
+    """Each tenant gets an index of its own."""
+    pipeline = build(url, partial="tenant_id")
+    pipeline.store.activate(pipeline.spec)
+    pipeline.close()
+    time.sleep(2 * INDEX_SECONDS)
+
+
+def build(url: str, readers: int = 2, partial: str | None = None) -> Pipeline:
     embedder = HashEmbedder(384)
     spec = TableSpec("bench", "id", ColumnType.INTEGER, 384, METADATA, fingerprint=embedder.fingerprint)
-    store = PostgresStore(url, "items", pipeline="bench", readers=readers)
+    store = PostgresStore(url, "items", pipeline="bench", readers=readers, partial=partial)
     return Pipeline("bench", MemorySource({1: {"name": "not used"}}), _no_document, ("name",), embedder, store, spec)
 
 

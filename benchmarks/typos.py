@@ -37,9 +37,10 @@ from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import ColumnType, Document, Entry, Key, WriteBatch
+from rowvec.types import ColumnType, Document, Entry, Key
 from rowvec.words import analyzer
 from rowvec.words.vocabulary import edits_of
 from rowvec.words.written import words_of

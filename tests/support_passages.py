@@ -49,9 +49,13 @@ class Passages:
         cut = self._cutter.cut([said.text], [said.context])[0] if self._cutter is not None else None
         return cut.pieces if cut is not None else []
 
+    def settled(self, said: Said) -> Said:
+        """A text that is one passage has no context."""
+        return said if self.of(said) else Said(said.text)
+
     def embedded(self, said: Said) -> dict[bytes, str]:
         """What is embedded for such a row, by its hash without the model."""
-        return {digest(piece.embedded): piece.embedded for piece in self.of(said)} or {said.hash: said.text}
+        return {digest(piece.embedded): piece.embedded for piece in self.of(said)} or {digest(said.text): said.text}
 
     def held(self, generation: GenerationHandle, known: Iterable[Said]) -> dict[Key, Held]:
         """What the rows with a vector were made from; each is looked at whether nothing of another text is in it.
@@ -59,7 +63,7 @@ class Passages:
         Args:
             known: what a row may say.
         """
-        by_hash = {said.hash: Held(said, whole=True) for said in known}
+        by_hash = {said.hash: Held(said, whole=True) for said in map(self.settled, known)}
         by_hash |= {incomplete(text_hash): Held(held.said, whole=False) for text_hash, held in by_hash.items()}
         hashes = stored_hashes(generation)
         found = {key: by_hash[text_hash] for key, text_hash in hashes.items() if text_hash is not None}
@@ -91,7 +95,7 @@ class Passages:
         """Each row is whole, and there are no other rows and no other passages."""
         assert generation.keys(None, 1000) == sorted(rows)
         held = self.held(generation, rows.values())
-        assert held == {key: Held(said, whole=True) for key, said in rows.items()}
+        assert held == {key: Held(self.settled(said), whole=True) for key, said in rows.items()}
         cut = [pieces for said in rows.values() if (pieces := self.of(said))]
         status = generation.status()
         assert (status.divided, status.passages) == (len(cut), sum(map(len, cut)))

@@ -1,10 +1,12 @@
 """Check the lock files without a network: names, versions and hashes, nothing else, and as new as pyproject.toml asks.
+That of the tool that checks the scripts of the page (npm) too.
 
 python tools/check_lock.py [FOLDER]     exit code 1 and one line for each mistake
 """
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
@@ -15,8 +17,9 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-EVERYTHING, DEMO = "requirements-dev.lock", "requirements.lock"
+EVERYTHING, DEMO, SCRIPTS = "requirements-dev.lock", "requirements.lock", "package-lock.json"
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
+SHA512 = re.compile(r"sha512-[A-Za-z0-9+/]{86}==")
 HEAVY = re.compile(r"(torch|torchvision|triton|transformers|sentence-transformers|nvidia-.*)")
 """What nobody should fetch who asked for rowvec."""
 
@@ -46,6 +49,19 @@ def mistakes(folder: Path) -> Iterator[str]:
         # Not the markers: they also say which platforms the extras of either file have.
         if {str(each.specifier) for each in found} != {str(each.specifier) for each in pins[EVERYTHING].get(name, ())}:
             yield f"{DEMO}: {name} is pinned otherwise in {EVERYTHING}"
+    yield from (f"{SCRIPTS}: {each}" for each in _of_scripts(folder))
+
+
+def _of_scripts(folder: Path) -> Iterator[str]:
+    packages: dict[str, dict[str, Any]] = json.loads((folder / SCRIPTS).read_text(encoding="utf-8"))["packages"]
+    declared = json.loads((folder / "package.json").read_text(encoding="utf-8")).get("devDependencies", {})
+    if packages.pop("", {}).get("devDependencies", {}) != declared:
+        yield "it is not that of package.json; `npm install --package-lock-only` writes it"
+    for name, about in packages.items():
+        if not SHA512.fullmatch(about.get("integrity", "")):
+            yield f"{name} has no hash"
+        if "resolved" in about:
+            yield f"{name} has an address; .npmrc leaves it out"
 
 
 def _logical_lines(text: str) -> Iterator[str]:

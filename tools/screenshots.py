@@ -38,14 +38,18 @@ class Shot(NamedTuple):
     size: tuple[int, int]
     shown: str
     """A selector of what must be there."""
+    first: str = ""
+    """An address that is asked before."""
 
 
 SHOTS = (
     Shot("page", f"/?query={QUERY}&mode=hybrid", (1100, 800), ".hit"),
-    Shot("map", "/ui/map", (1180, 1090), "#map:not([hidden]) canvas"),
+    Shot("map", "/ui/map", (1180, 1090), "#names button"),
+    Shot("compare", f"/ui/compare?query={QUERY}", (1180, 800), "#hits-b .hit"),
     Shot("overview", "/ui/", (1100, 420), ".pipelines .verdict"),
     Shot("status", "/ui/status", (1100, 1000), ".cards svg.runs"),
     Shot("runs", "/ui/runs", (1100, 800), "svg.runs"),
+    Shot("quality", "/ui/quality", (1100, 1160), '[data-key="near"] table', "/quality?rows=400"),
 )
 
 
@@ -122,8 +126,12 @@ def take(browser: Browser, url: str, shot: Shot) -> None:
         base_url=url, viewport={"width": width, "height": height}, color_scheme="light"
     ) as context:
         page = context.new_page()
-        page.goto(shot.path)
-        page.locator(shot.shown).first.wait_for()
+        if shot.first:
+            page.request.get(shot.first, timeout=1000 * PATIENCE)
+        # The second time everything is warm, as in use.
+        for _ in range(2):
+            page.goto(shot.path)
+            page.locator(shot.shown).first.wait_for()
         page.wait_for_timeout(1000)
         page.screenshot(path=IMAGES / f"{shot.name}.png")
         print(f"{shot.name}.png: {shot.path}")

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rowvec.api.client import Client
     from rowvec.api.functions import audit, plan, rollback, rows_to_embed, search, similar, status, sync
     from rowvec.api.project import Project
     from rowvec.api.project import Project as open
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "AuditResult",
+    "Client",
     "Plan",
     "Project",
     "ProjectPipeline",
@@ -46,11 +48,13 @@ def __getattr__(name: str) -> Any:
     """Import what a name needs when it is asked for: `import rowvec` itself loads nothing."""
     if name not in __all__:
         raise AttributeError(f"module 'rowvec' has no attribute {name!r}")
-    from rowvec.api import functions, project, results, tokens
+    from rowvec.api import client, functions, project, results, tokens
 
     if name == "open":
         return project.Project
-    return next(getattr(module, name) for module in (functions, project, results, tokens) if hasattr(module, name))
+    return next(
+        getattr(module, name) for module in (client, functions, project, results, tokens) if hasattr(module, name)
+    )
 
 
 def __dir__() -> list[str]:

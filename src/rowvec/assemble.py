@@ -11,16 +11,10 @@ from pathlib import Path
 from typing import cast
 
 from rowvec import backends
-from rowvec.config import (
-    Config,
-    LibsqlStoreConfig,
-    PipelineConfig,
-    kinds,
-    load,
-)
+from rowvec.config import Config, LibsqlStoreConfig, PipelineConfig, kinds, load
 from rowvec.config.card import PLACEHOLDER
 from rowvec.config.kinds import Building
-from rowvec.documents.passages import Cutter
+from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.documents.text import build_context, build_recipe
 from rowvec.embedders.base import Embedder, similarity_of
 from rowvec.embedders.pricing import Budget
@@ -35,14 +29,15 @@ from rowvec.generations.kept_settings import (
     remembered_columns,
     with_passages,
 )
-from rowvec.pipeline import Pipeline
+from rowvec.pipeline import Card, Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.index import PART_TYPES
 from rowvec.support import keys
 from rowvec.support.suggestions import check_column
-from rowvec.types import Card, Column, ColumnType, Fingerprint, Key
+from rowvec.types import Column, ColumnType, Fingerprint, Key
 
 
 @contextmanager
@@ -92,6 +87,9 @@ def _assembled(
 ) -> Pipeline:
     store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
     unfinished.callback(store.close)
+    replica = build_replica(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    if replica is not None:
+        unfinished.callback(replica.close)
     source = build_source(declared, _remembered(store))
     unfinished.callback(source.close)
     text = declared.text
@@ -104,14 +102,12 @@ def _assembled(
     if passages is not None and passages.context:
         # A column that is not there is named before a model is looked for.
         build_context(source.columns, passages.context)
-    ranking = build_ranking(declared)
+    check_partial_index(declared, metadata)
+    ranking = build_ranking(declared, metadata)
     budget = None if max_cost is None else Budget(max_cost)
     embedder = build_embedder(declared, budget)
     unfinished.callback(embedder.close)
-    check_metric(declared, embedder)
-    fingerprint = with_passages(embedder.fingerprint, passages)
-    if passages is not None:
-        Cutter(passages, embedder)
+    fingerprint = _fingerprint(declared, embedder, passages)
     # Filters on a table of the user's own read its columns: no copies of them are kept.
     copied = () if declared.store.own_column else metadata
     to_document, text_columns = documents_of(source, recipe, passages, copied, fingerprint)
@@ -143,7 +139,17 @@ def _assembled(
         card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
+        partial=declared.search.partial,
+        replica=replica,
     )
+
+
+def _fingerprint(declared: PipelineConfig, embedder: Embedder, passages: PassageSettings | None) -> Fingerprint:
+    """Of the vectors that the model makes with these settings, which suit it."""
+    check_metric(declared, embedder)
+    if passages is not None:
+        Cutter(passages, embedder)
+    return with_passages(embedder.fingerprint, passages)
 
 
 def table_spec(
@@ -232,7 +238,7 @@ def build_query_embedder(loaded: Config, declared: PipelineConfig, embedder: Emb
     return SeparateQueries(embedder, queries, loaded.state / f"{declared.name}.query_embedder.json", repr(settings))
 
 
-def build_ranking(declared: PipelineConfig) -> Ranking:
+def build_ranking(declared: PipelineConfig, metadata: Sequence[Column]) -> Ranking:
     """Raises ConfigError when it names a column that is not metadata, or words of rows that have no keyword index."""
     if declared.search.keeps_words and declared.store.language is None:
         setting = "typos" if declared.search.typos else "prefix"
@@ -240,8 +246,8 @@ def build_ranking(declared: PipelineConfig) -> Ranking:
             f"Pipeline {declared.name!r}, search.{setting}: the store has no keyword index, which says what rows hold.",
             hint='Set store.language, such as "english" or "simple", or leave the setting out.',
         )
-    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card", "typos", "prefix"}))
-    ranking.check(declared.store.metadata)
+    ranking = Ranking(**declared.search.model_dump(exclude={"rerank", "card", "typos", "prefix", "partial"}))
+    ranking.check(metadata)
     return ranking
 
 
@@ -289,6 +295,22 @@ def build_store(
     return cast(Store, kind.build(declared.store, to))
 
 
+def build_replica(
+    loaded: Config,
+    declared: PipelineConfig,
+    *,
+    readers: int = 2,
+    statement_seconds: float | None = None,
+) -> Store | None:
+    """What searches ask instead of the store, not yet connected; None where they ask that."""
+    chosen = declared.store.replica
+    if chosen is None:
+        return None
+    kind = kinds.get("store", chosen.kind)
+    to = Building(declared.name, loaded.state, readers=readers, statement_seconds=statement_seconds, replica=True)
+    return cast(Store, kind.build(chosen, to))
+
+
 METRICS = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 """Of a store, by what a model was trained to be compared by."""
 
@@ -308,6 +330,29 @@ def check_metric(declared: PipelineConfig, embedder: Embedder) -> None:
         f" similarity {wanted!r}, and does not normalise its vectors. The default metric, cosine, ranks otherwise.",
         hint=f'{hint}, or metric = "cosine" to compare directions only.',
     )
+
+
+def check_partial_index(declared: PipelineConfig, metadata: Sequence[Column]) -> None:
+    """
+    Raises:
+        ConfigError: store.partial_index names no metadata column, or one whose values do not divide a table.
+    """
+    name: str | None = getattr(declared.store, "partial_index", None)
+    if name is None:
+        return
+    check_column(name, declared.store.metadata, "store.partial_index")
+    column = next(each for each in metadata if each.name == name)
+    setting = f"Pipeline {declared.name!r}, store.partial_index"
+    if column.type not in PART_TYPES or column.ignores_case:
+        raise ConfigError(
+            f"{setting}: {name!r} holds {column.type} values{' of any case' if column.ignores_case else ''}.",
+            hint="Name a column of whole numbers, texts or UUIDs, such as the id of a tenant.",
+        )
+    if declared.text.passages is not None:
+        raise ConfigError(
+            f"{setting}: searches that count on passages do not use such an index.",
+            hint="Leave partial_index out, or text.passages.",
+        )
 
 
 def check_files(declared: PipelineConfig) -> None:

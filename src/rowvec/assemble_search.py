@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from rowvec.assemble import assemble as assemble_whole
@@ -12,6 +13,7 @@ from rowvec.assemble import (
     build_gate,
     build_query_embedder,
     build_ranking,
+    build_replica,
     build_reranker,
     build_source,
     build_store,
@@ -31,7 +33,10 @@ from rowvec.generations.kept_settings import (
 )
 from rowvec.pipeline import Pipeline
 from rowvec.sources.lazy import LazySource
-from rowvec.stores.base import Ledger, Store
+from rowvec.stores.abilities import LacksParts
+from rowvec.stores.away import answer_without
+from rowvec.stores.base import Store
+from rowvec.stores.ledger import Ledger
 from rowvec.types import Column, ColumnType, Document, Row
 
 
@@ -48,16 +53,27 @@ def assemble(
     with ExitStack() as unfinished:
         store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
         unfinished.callback(store.close)
+        replica = build_replica(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+        if replica is not None:
+            unfinished.callback(replica.close)
         try:
-            ledger = store.ledger()
+            # What a replica knows is enough, and all that there is while the primary is away.
+            ledger = _ledger(replica or store)
             known = known_columns(ledger.settings, declared.source.key, declared.store.metadata)
         except StoreError:
             known = None
         if known is not None:
-            pipeline = _searching(loaded, declared, store, ledger, *known)
+            pipeline = replace(_searching(loaded, declared, store, ledger, *known), replica=replica)
             unfinished.pop_all()
             return pipeline
     return assemble_whole(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+
+
+def _ledger(store: Store) -> Ledger:
+    """As any part of it knows it."""
+    if not isinstance(store, LacksParts):
+        return store.ledger()
+    return answer_without(store.away, lambda missing: (store.without(missing) if missing else store).ledger())[0]
 
 
 def _searching(
@@ -71,7 +87,7 @@ def _searching(
     source = LazySource(
         declared.source.key, key_type, partial(build_source, declared, remembered_columns(ledger.settings))
     )
-    ranking = build_ranking(declared)
+    ranking = build_ranking(declared, metadata)
     former = KeptSettings(declared, source, [], metadata, partial(excluded, source), build_embedder)
     embedder = _embedder_for_search(declared, former, ledger)
     passages = passage_settings(declared.text)
@@ -94,6 +110,7 @@ def _searching(
         card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
+        partial=declared.search.partial,
     )
 
 

@@ -6,32 +6,32 @@ drivers. Found through the entry points in pyproject.toml, as those of other pac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from rowvec.config.kinds import Building, Kind
-from rowvec.config.models import (
-    EMBEDDED,
-    LibsqlStoreConfig,
-    LocalEmbedderConfig,
-    PostgresStoreConfig,
-    SentenceTransformersEmbedderConfig,
-)
+from rowvec.config.models import LocalEmbedderConfig, SentenceTransformersEmbedderConfig
 from rowvec.config.rerank import RerankConfig
 from rowvec.config.services import OpenAIEmbedderConfig
 from rowvec.config.sources import DebeziumSourceConfig, FilesSourceConfig, SqlRowsConfig, SqlSourceConfig
+from rowvec.config.stores import EMBEDDED, LibsqlStoreConfig, PostgresStoreConfig
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget, price_of
+from rowvec.errors import StoreError
 from rowvec.filters import parse
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store
+from rowvec.support.parts import table_of
 from rowvec.types import Column, ColumnType
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from rowvec.rerankers.base import Reranker
     from rowvec.rerankers.local import ScoresPairs
+    from rowvec.stores.part import PartStore
 
 
 def _sql(chosen: SqlSourceConfig, to: Building) -> Source:
@@ -96,7 +96,8 @@ def _local(chosen: LocalEmbedderConfig, to: Building) -> Embedder:
         query_precision=chosen.query_precision, engine=chosen.engine, device=chosen.device, overflow=chosen.overflow,
         dimensions=chosen.dimensions,
         max_tokens=chosen.max_tokens, query_prompt=chosen.query_prompt, passage_prompt=chosen.passage_prompt,
-        workers=chosen.workers, batch_size=chosen.batch_size, cache_dir=chosen.cache_dir,
+        query_centre=chosen.query_centre, workers=chosen.workers, batch_size=chosen.batch_size,
+        cache_dir=chosen.cache_dir,
     )  # fmt: skip
 
 
@@ -137,11 +138,41 @@ def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
 
         assert to.state is not None
         url = embedded_url(to.state)
-    return PostgresStore(
-        url, chosen.table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
-        create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
-        index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
-    )  # fmt: skip
+
+    def opened(url: str, table: str) -> PostgresStore:
+        return PostgresStore(
+            url, table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
+            create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
+            index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
+            partial=chosen.partial_index, alone=chosen.partitions is None, replica=to.replica,
+        )  # fmt: skip
+
+    return _split(opened, url, chosen.table, chosen.partitions, chosen.drain)
+
+
+def _split(
+    opened: Callable[[str, str], PartStore], url: str, table: str, partitions: int | tuple[SecretStr, ...] | None,
+    drain: tuple[SecretStr, ...] | None, *, apart: bool = True,
+) -> Store:  # fmt: skip
+    """The store of a table, or of all its parts where it is split."""
+    if partitions is None:
+        return opened(url, table)
+    from rowvec.stores.partitioned import PartitionedStore
+
+    if isinstance(partitions, int):
+        return PartitionedStore(lambda part: opened(url, table_of(table, part)), partitions, apart=apart)
+    urls = (*partitions, *(drain or ()))
+
+    def part_of_list(part: int) -> PartStore:
+        if part >= len(urls):
+            raise StoreError(
+                f"The rows of {table} are in more parts than store.partitions names: it names {len(partitions)}.",
+                hint="Name every server that holds a part, in the order in which they were added. To take the last one"
+                " away, name it in store.drain.",
+            )
+        return opened(urls[part].get_secret_value(), table)
+
+    return PartitionedStore(part_of_list, len(partitions))
 
 
 def _owned_by_postgres(chosen: PostgresStoreConfig, column: str) -> bool:
@@ -153,12 +184,13 @@ def _owned_by_postgres(chosen: PostgresStoreConfig, column: str) -> bool:
 def _libsql(chosen: LibsqlStoreConfig, to: Building) -> Store:
     from rowvec.stores.libsql import LibsqlStore
 
-    return LibsqlStore(
-        chosen.url.get_secret_value(),
-        token=chosen.token.get_secret_value() if chosen.token else None,
-        table=chosen.table,
-        metric=chosen.metric,
-    )
+    token = chosen.token.get_secret_value() if chosen.token else None
+
+    def opened(url: str, table: str) -> LibsqlStore:
+        return LibsqlStore(url, token=token, table=table, metric=chosen.metric, alone=chosen.partitions is None)
+
+    # One database has one writer at a time.
+    return _split(opened, chosen.url.get_secret_value(), chosen.table, chosen.partitions, chosen.drain, apart=False)
 
 
 SQL = Kind(SqlSourceConfig, _sql)

@@ -13,6 +13,8 @@
     │   └── BudgetExceeded          the next request would pass --max-cost
     ├── StoreError                  keeping or searching vectors
     │   ├── StoreUnavailable        (transient)
+    │   │   ├── PartUnavailable     (transient) one of several parts of the rows
+    │   │   ├── ReadersBusy         (transient) every connection for reading was in use
     │   │   └── StatementCancelled  (transient) it took longer than the server or rowvec allows
     │   ├── DataRefused             the batch was refused because of a value in it: halve it
     │   ├── Interrupted             the process was asked to stop while the store waited for others
@@ -22,7 +24,10 @@
     │   └── GenerationHeld          a new generation is finished but did not replace the live one
     ├── BrokerUnavailable           (transient) tasks can neither be sent nor fetched
     ├── SearchError                 a query, filter or limit that cannot be answered
-    └── TokenRefused                a search token that is wrong, expired, or not this server's
+    ├── TokenRefused                a search token that is wrong, expired, or not this server's; a wrong API key
+    └── ServerError                 a `rowvec serve` that rowvec.Client asks failed, or is not one
+        ├── ServerSlow              it gave no answer in time: asked again, it would have the work twice
+        └── ServerUnavailable       (transient) it cannot be reached, or has too much to do
 
 An error marked transient may pass when tried again; every other one will not. A message says what
 is wrong, where, and what to do about it, in that order; it never holds a password or a key.
@@ -107,8 +112,24 @@ class StoreUnavailable(StoreError):
     transient = True
 
 
+class PartUnavailable(StoreUnavailable):
+    """`part` is its number, from 0 on."""
+
+    def __init__(self, message: str, hint: str | None = None, *, part: int = 0) -> None:
+        super().__init__(message, hint)
+        self.part = part
+
+
+class ReadersBusy(StoreUnavailable):
+    pass
+
+
 class StatementCancelled(StoreUnavailable):
     pass
+
+
+class NoVectors(StoreError):
+    """No sync has written any yet."""
 
 
 class DataRefused(StoreError):
@@ -153,3 +174,21 @@ class SearchError(RowvecError):
 
 class TokenRefused(RowvecError):
     pass
+
+
+class ServerError(RowvecError):
+    pass
+
+
+class ServerSlow(ServerError):
+    pass
+
+
+class ServerUnavailable(ServerError):
+    """`retry_after` is in seconds, None where the server did not say."""
+
+    transient = True
+
+    def __init__(self, message: str, hint: str | None = None, *, retry_after: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after

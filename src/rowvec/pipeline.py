@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from rowvec.documents.passages import Cutter, PassageSettings
 from rowvec.documents.text import covering
@@ -15,7 +15,10 @@ from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import CursorSettings, Selection, Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.types import Card, Document, Fingerprint, Key, Row
+from rowvec.types import Document, Fingerprint, Key, Row
+
+TITLES = ("title", "name", "label", "subject", "headline")
+"""Metadata columns that say what a row is called, the likeliest first."""
 
 
 class Former(Protocol):
@@ -34,6 +37,39 @@ class Former(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Roles of the metadata columns where a row is shown as a card; None where none is set.
+
+    Attributes:
+        url: a column, or an address with columns or the key in braces.
+        image_hosts: origins that pictures may come from.
+        fields: columns that are shown; empty for all.
+    """
+
+    title: str | None = None
+    image: str | None = None
+    image_hosts: tuple[str, ...] = ()
+    url: str | None = None
+    snippet: str | None = None
+    fields: tuple[str, ...] = ()
+
+    def title_column(self, columns: Iterable[str]) -> str | None:
+        """Which of the columns says what a row is called: that of this card, or one with a usual name, in whatever
+        case it is written. None where there is none."""
+        there = list(columns)
+        if self.title in there:
+            return self.title
+        named = {name.lower(): name for name in there}
+        return next((named[title] for title in TITLES if title in named), None)
+
+    def title_of(self, metadata: Mapping[str, Any]) -> str:
+        """What a row is called; "" where no column says it. An object or a list of JSON is not a name."""
+        column = self.title_column(metadata)
+        value = None if column is None else metadata[column]
+        return "" if value is None or isinstance(value, dict | list) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +98,25 @@ class Pipeline:
     """Searches correct words that no row holds."""
     prefix: bool = False
     """Searches take the last word as the beginning of one."""
+    partial: bool = False
+    """Searches go on without parts of the store that do not answer."""
     query_embedder: SeparateQueries | None = None
     """What embeds queries, where that is not what embeds rows."""
     card: Card = field(default_factory=Card)
     """How the page shows a row."""
+    replica: Store | None = None
+    """The same store at a read replica, which searches ask."""
 
     @property
     def searching(self) -> Embedder:
         """What embeds queries: the embedder of the rows, unless another one goes with it."""
         separate = self.query_embedder
         return self.embedder if separate is None or separate.rows is not self.embedder else separate
+
+    @property
+    def searched(self) -> Store:
+        """What searches ask. Books are kept, and looked at, in `store`."""
+        return self.store if self.replica is None else self.replica
 
     @property
     def documents(self) -> Callable[[Row], Document]:
@@ -95,6 +140,8 @@ class Pipeline:
         if self.query_embedder is not None:
             self.query_embedder.close()
         self.embedder.close()
+        if self.replica is not None:
+            self.replica.close()
         self.store.close()
         self.source.close()
 
@@ -106,6 +153,9 @@ class Options:
     selection: Selection | None = None
     limit: int | None = None
     force: bool = False
+    """Write again even what has not changed."""
+    reuse: bool = False
+    """With `force`: from vectors that are stored, as far as there are some."""
     full: bool = False
     """Compare every row, whatever a cursor or change events say."""
     retry_failed: bool = False

@@ -9,15 +9,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jinja2
 from jinja2 import meta
+from jinja2.runtime import Context
 from jinja2.sandbox import SandboxedEnvironment
 
 from rowvec.errors import ConfigError, SearchError
 from rowvec.support.suggestions import check_column, suggestion
-from rowvec.types import Key
+from rowvec.types import Column, ColumnType, Key
 
 Fusion = Literal["convex", "rrf"]
 FUSIONS: tuple[Fusion, ...] = ("convex", "rrf")
@@ -33,18 +34,36 @@ FUNCTIONS: dict[str, Callable[..., float]] = {
     "abs": abs, "exp": math.exp, "log": math.log, "log10": math.log10, "max": max, "min": min, "sqrt": math.sqrt,
 }  # fmt: skip
 
+SUITS = {"title": (ColumnType.TEXT,), "decay": (ColumnType.DATE, ColumnType.TIMESTAMP)}
+"""Types of the columns that settings name."""
+
+
+class Own(NamedTuple):
+    """What a row itself adds to its score; None where the ranking does not ask for it."""
+
+    static: float | None = None
+    title: float | None = None
+    """How much of the query its title says, 0 to 1."""
+    decay: float | None = None
+
+    @property
+    def kept(self) -> float:
+        """The share of its score that its age leaves it."""
+        return 1.0 if self.decay is None else self.decay
+
 
 @dataclass(frozen=True)
 class Ranking:
     """The way from a row's scores to its place.
 
-    final = (fused + static_weight * static) * 0.5 ** (age / half-life)
+    final = (fused + static_weight * static + title_weight * title) * 0.5 ** (age / half-life)
 
     Attributes:
         fusion: "convex" adds normalised scores, weighted; "rrf" adds reciprocal ranks.
         semantic_weight: weight of the semantic score in a convex fusion; the keyword score has the rest.
         static: an expression over metadata columns, such as `log(1 + downloads) / 20`; 0 to 1 makes most sense,
             because that is the range of a fused score.
+        title: a metadata column that says what a row is called: the more of the query's words stand in it, the better.
         decay: a date or timestamp column.
         half_life_days: the age at which a row counts half; None for no decay.
     """
@@ -53,28 +72,43 @@ class Ranking:
     semantic_weight: float = 0.6
     static: str | None = None
     static_weight: float = 0.0
+    title: str | None = None
+    title_weight: float = 0.0
     decay: str | None = None
     half_life_days: float | None = None
 
     @property
     def reorders(self) -> bool:
         """The order of the store's answer is not the final one."""
-        return bool(self.static and self.static_weight) or bool(self.decay and self.half_life_days)
+        pairs = (self.static, self.static_weight), (self.title, self.title_weight), (self.decay, self.half_life_days)
+        return any(name and weight for name, weight in pairs)
 
-    def check(self, columns: Sequence[str]) -> None:
+    def check(self, columns: Sequence[Column]) -> None:
         """
+        Args:
+            columns: of the metadata.
+
         Raises:
-            ConfigError: an expression that does not parse, or a name that is not a metadata column.
+            ConfigError: an expression that does not parse, a name that is not a metadata column, or a column whose
+                values do not suit.
         """
+        kinds = {column.name: column.type for column in columns}
         if self.static is not None:
             try:
                 names = meta.find_undeclared_variables(_environment().parse(f"{{{{ {self.static} }}}}"))
             except jinja2.TemplateSyntaxError as error:
                 raise ConfigError(f"search.static {self.static!r} is not an expression: {error.message}.") from None
             for name in sorted(names - FUNCTIONS.keys()):
-                check_column(name, columns, "search.static")
-        if self.decay is not None:
-            check_column(self.decay, columns, "search.decay")
+                check_column(name, kinds, "search.static")
+        for setting, chosen in (("title", self.title), ("decay", self.decay)):
+            if chosen is not None:
+                check_column(chosen, kinds, f"search.{setting}")
+                if kinds[chosen] not in SUITS[setting]:
+                    raise ConfigError(
+                        f"search.{setting}: the column {chosen!r} holds {kinds[chosen]} values.",
+                        hint=f"It takes a column of type {' or '.join(SUITS[setting])}. For files that do not say one,"
+                        " or hold no values yet, set source.types.",
+                    )
 
     def static_score(self, values: Mapping[str, Any]) -> float | None:
         """None without an expression; 0 for a row whose values it cannot be computed from."""
@@ -99,16 +133,17 @@ class Ranking:
         age_days = max(0.0, (now - moment).total_seconds() / 86400)
         return float(0.5 ** (age_days / self.half_life_days))
 
-    def final(self, relevance: float, static: float | None, decay: float | None) -> float:
+    def final(self, relevance: float, own: Own) -> float:
         """The score that a row is placed by."""
-        return (relevance + self.static_weight * (static or 0.0)) * (1.0 if decay is None else decay)
+        extra = self.static_weight * (own.static or 0.0) + self.title_weight * (own.title or 0.0)
+        return (relevance + extra) * own.kept
 
-    def changed(self, changes: Mapping[str, Any], columns: Sequence[str]) -> Ranking:
+    def changed(self, changes: Mapping[str, Any], columns: Sequence[Column]) -> Ranking:
         """This ranking with other values for some of its attributes, for one search.
 
         Args:
-            changes: attribute -> value; None switches `static`, `decay` or `half_life_days` off.
-            columns: names of the metadata columns.
+            changes: attribute -> value; None switches `static`, `title`, `decay` or `half_life_days` off.
+            columns: of the metadata.
 
         Raises:
             SearchError: an attribute that does not exist, or a value that it cannot have. An expression of a search
@@ -200,7 +235,7 @@ def _problem(name: str, value: Any) -> str | None:
             return None if value in FUSIONS else f"must be one of {', '.join(FUSIONS)}"
         case "semantic_weight":
             return None if number is not None and 0 <= number <= 1 else "must be a number between 0 and 1"
-        case "static_weight":
+        case "static_weight" | "title_weight":
             fits = number is not None and 0 <= number <= MOST_WEIGHT
             return None if fits else f"must be a number between 0 and {MOST_WEIGHT:,}"
         case "half_life_days":
@@ -230,8 +265,19 @@ def _number(value: Any) -> Any:
     return float(value) if not isinstance(value, bool | int | float | str) and hasattr(value, "__float__") else value
 
 
+class _Sandbox(SandboxedEnvironment):
+    """Multiplies numbers only: a text or a list times a large number would fill the memory."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if not (isinstance(left, int | float) and isinstance(right, int | float)):
+            raise TypeError(f"{operator} takes numbers")
+        return super().call_binop(context, operator, left, right)
+
+
 def _environment() -> SandboxedEnvironment:
-    environment = SandboxedEnvironment(undefined=jinja2.StrictUndefined)
+    environment = _Sandbox(undefined=jinja2.StrictUndefined)
     environment.globals.clear()
     environment.globals.update(FUNCTIONS)
     return environment

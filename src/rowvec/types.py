@@ -105,6 +105,14 @@ class Document(NamedTuple):
     """Of the metadata, what is null because it does not fit."""
     context: str = ""
     """What is put before each passage of the text but the first, where it may have several."""
+    whole_hash: bytes | None = None
+    """The text hash if the text is one passage, which has no context; None where the two are the same."""
+
+    def as_whole(self) -> Document:
+        """The same, its text being one passage."""
+        return (
+            self if self.whole_hash is None else self._replace(text_hash=self.whole_hash, context="", whole_hash=None)
+        )
 
 
 class Stored(NamedTuple):
@@ -304,6 +312,8 @@ class Passage(NamedTuple):
     text_hash: bytes
     """16 bytes, made as that of a row's text: over what was embedded, its context included, and the model."""
     vector: Vector
+    tokens: int = 0
+    """Its weight in the mean that the row has for a vector of its own; 0 where it is not known."""
 
 
 class Entry(NamedTuple):
@@ -318,166 +328,6 @@ class Entry(NamedTuple):
     """In the order of the text; empty where the text is one passage, whose vector is the row's."""
     partial: bool = False
     """Passages without a vector are left out: the text hash says that the row is not current."""
-
-
-class Refusal(NamedTuple):
-    """What the deletion guard would not delete, until it is allowed or no longer asked for."""
-
-    since: dt.datetime
-    said: str
-
-    def as_dict(self) -> dict[str, Any]:
-        return self._asdict()
-
-
-class Standing(NamedTuple):
-    rows: int
-    """In the ledger, as `GenerationHandle.count` counts them."""
-    refusal: Refusal | None
-    filling: bool = False
-    """The ledger began empty, and no sync of all rows has ended since."""
-
-
-@dataclass(frozen=True, slots=True)
-class Guarding:
-    """What a batch tells the deletion guard; see `rowvec.syncing.deletion`."""
-
-    rows: int | None = None
-    """In the ledger before the run; None where that was not counted."""
-    allowed: bool = False
-    """The user allows its deletions: the guard begins again with what they leave."""
-    refused: str = ""
-    """This deletion was refused: to be remembered, with these words unless another one stands."""
-    resolved: bool = False
-    """All rows were compared, and what they asked for was deleted: no refusal stands any more."""
-    filled: bool = False
-    """The first sync of all rows has ended: moments before it, of which nothing was deleted, are not a measure."""
-    told: bool = False
-    """Change events ask for its deletions: the rows of a moment before a stream filled the ledger, which holds
-    `OUTGROWN` times as many now, are not a measure."""
-
-
-@dataclass(slots=True)
-class WriteBatch:
-    """What one transaction of a store does, all of it or nothing."""
-
-    entries: list[Entry] = field(default_factory=list)
-    updates: list[Document] = field(default_factory=list)
-    deletes: list[Key] = field(default_factory=list)
-    failures: list[Failure] = field(default_factory=list)
-    recovered: list[Key] = field(default_factory=list)
-    """Rows that failed before and are as they should be again, without a new vector."""
-    positions: dict[Key, str] = field(default_factory=dict)
-    """Where in the database's log the change of a row stands that its vector, or its absence, follows from."""
-    offsets: dict[str, str] = field(default_factory=dict)
-    """How far each stream of change events has been carried out, this batch included."""
-    guard: Guarding | None = None
-    """None where nobody guards: the deletions are carried out and not counted."""
-
-    def __len__(self) -> int:
-        """Nothing but what is to be done: 0 for a batch that would change nothing."""
-        return sum(len(getattr(self, name)) for name in self.__dataclass_fields__ if name != "guard")
-
-
-@dataclass(slots=True)
-class Report:
-    """The counts of one plan or sync. Also what a run record keeps."""
-
-    comparison: str = ""
-    """Which rows are compared, and why those; empty where the source has no cursor."""
-    incremental: bool = False
-    """Only rows that a cursor points to are compared."""
-    to_compare: int | None = None
-    """How many rows, if that is known."""
-    phase: str = ""
-    """What is done now, in a few words; empty at the end."""
-    per_second: float = 0.0
-    """Rows settled a second, over the last few seconds; 0 at the end."""
-    budget: float | None = None
-    """What the run may cost, in US dollars."""
-    read: int = 0
-    inserted: int = 0
-    embedded: int = 0
-    updated: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    empty: int = 0
-    failed: int = 0
-    waiting: int = 0
-    reused: int = 0
-    """Rows that got the vector of an identical text and cost no embedding."""
-    texts: int = 0
-    """Texts that got a vector from the embedder, each of them once."""
-    truncated: int = 0
-    divided: int = 0
-    """Rows written with passages, and how many passages these have."""
-    passages: int = 0
-    unfit: int = 0
-    """Metadata values of the rows written that do not fit their column, so that null is stored."""
-    tokens: int = 0
-    cost: float = 0.0
-    cost_estimated: bool = False
-    cost_lost: float = 0.0
-    """Upper bound, in US dollars, of what was billed for requests whose answer never came."""
-    conflicts: int = 0
-    """Writes left out because somebody else had changed the row's vector meanwhile."""
-    last_key: Key | None = None
-    whole: bool = False
-    """No row that needed a vector when the run began was left out of it."""
-    reasons: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def settled(self) -> int:
-        """Rows that need nothing more."""
-        return self.inserted + self.embedded + self.updated + self.unchanged + self.empty + self.failed + self.waiting
-
-    @property
-    def written(self) -> int:
-        return self.inserted + self.embedded + self.updated + self.deleted
-
-    def count(self, reason: str, times: int = 1) -> None:
-        if times:
-            self.reasons[reason] = self.reasons.get(reason, 0) + times
-
-    def add(self, other: Report, *names: str) -> None:
-        """Add those counts of another report; without names all of them, and the reasons."""
-        for name in names or COUNTS:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-        if not names:
-            self.cost_estimated |= other.cost_estimated
-            for reason, times in other.reasons.items():
-                self.count(reason, times)
-
-    def add_cost(self, other: Report) -> None:
-        self.add(other, "texts", "tokens", "cost", "cost_lost")
-        self.cost_estimated |= other.cost_estimated
-
-    def as_dict(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        values["last_key"] = self.last_key if isinstance(self.last_key, int | None) else str(self.last_key)
-        values["settled"] = self.settled
-        values["taken_at"] = dt.datetime.now(dt.UTC).isoformat()
-        return values
-
-
-COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float) and each.name != "per_second")
-"""The fields of a report that add up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """The record of one sync."""
-
-    id: int
-    pipeline: str
-    started_at: dt.datetime
-    ended_at: dt.datetime | None
-    outcome: str
-    """running, done, failed, interrupted, or lost (its process died)."""
-    report: Mapping[str, Any]
-    error: str | None = None
-    stopping: bool = False
-    """It was asked to stop, and has not ended yet."""
 
 
 class Repeated(NamedTuple):
@@ -544,24 +394,6 @@ class Written(NamedTuple):
     at: dt.datetime | None
     """With a time zone; None in a table of the user's own, which has no column for it."""
     truncated: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """Roles of the metadata columns where a row is shown as a card; None where none is set.
-
-    Attributes:
-        url: a column, or an address with columns or the key in braces.
-        image_hosts: origins that pictures may come from.
-        fields: columns that are shown; empty for all.
-    """
-
-    title: str | None = None
-    image: str | None = None
-    image_hosts: tuple[str, ...] = ()
-    url: str | None = None
-    snippet: str | None = None
-    fields: tuple[str, ...] = ()
 
 
 class Hit(NamedTuple):

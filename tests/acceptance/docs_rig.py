@@ -216,7 +216,8 @@ def _toml(text: str) -> str | None:
             text += f'\n[pipelines.{name}.source]\nkind = "sql"\nurl = "postgresql://u@h/d"\ntable = "t"\nkey = "id"\n'
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         for variable in re.findall(r"\$\{(\w+)\}", text):
-            patch.setenv(variable, "libsql://h" if "TURSO" in variable else "postgresql://u@h/d")
+            host = variable.lower().replace("_", "-")
+            patch.setenv(variable, f"libsql://{host}" if "TURSO" in variable else f"postgresql://u@{host}/d")
         file = Path(folder) / config.NAME
         file.write_text(text, encoding="utf-8")
         loaded = config.load(file)

@@ -31,8 +31,9 @@ from rowvec.sources.sql import SqlSource
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
-from rowvec.types import Embedded, Fingerprint, Report, Vector
+from rowvec.types import Embedded, Fingerprint, Vector
 from tests.acceptance.killed import RecordingEmbedder
 from tests.integration.debezium_rig import lines, put, removed
 from tests.integration.sql_rig import mariadb_database

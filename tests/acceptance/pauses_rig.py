@@ -34,7 +34,11 @@ QUIET_SECONDS = 1.0
 """A process that has asked for no vectors for so long has none left to ask for."""
 PATIENCE = 120.0
 TABLE = "things_embeddings"
+PARTS = 3
+"""Paragraphs of a long text; each is a passage."""
+PASSAGES = "passages = { tokens = 12, overlap = 0 }"
 Rows = dict[int, str]
+Found = dict[int, list[tuple[str, list[float]]]]
 
 
 class Models(EmbeddingServer):
@@ -60,6 +64,10 @@ class Stored(ABC):
     def vectors(self) -> dict[int, list[float]]: ...
 
     @abstractmethod
+    def passages(self) -> Found:
+        """Text and vector of each passage, in their order, by the row's key."""
+
+    @abstractmethod
     def live(self) -> str | None:
         """The model that the books name."""
 
@@ -79,6 +87,12 @@ class InPostgres(Stored):
 
     def vectors(self) -> dict[int, list[float]]:
         return {key: json.loads(text) for key, text in self._ask(f"select id, embedding::text from {TABLE}")}
+
+    def passages(self) -> Found:
+        found: Found = {}
+        for key, text, vector in self._ask(f"select key, text, embedding::text from {TABLE}_passages order by key, n"):
+            found.setdefault(key, []).append((text, json.loads(vector)))
+        return found
 
     def live(self) -> str | None:
         if self._ask("select to_regclass('rowvec.generations')") == [(None,)]:
@@ -117,7 +131,15 @@ class InLibsql(Stored):
     def vectors(self) -> dict[int, list[float]]:
         found = self._run(f"select id, embedding from {TABLE}")
         assert found is not None
-        return {key: list(struct.unpack(f"<{DIMENSION}f", bytes.fromhex(packed))) for key, packed in found}
+        return {key: unpacked(vector) for key, vector in found}
+
+    def passages(self) -> Found:
+        rows = self._run(f"select key, text, embedding from {TABLE}_passages order by key, n")
+        assert rows is not None
+        found: Found = {}
+        for key, text, vector in rows:
+            found.setdefault(key, []).append((text, unpacked(vector)))
+        return found
 
     def live(self) -> str | None:
         found = self._run("select fingerprint from rowvec_generations where state = 'live'")
@@ -125,6 +147,22 @@ class InLibsql(Stored):
 
     def end_hold(self) -> bool:
         return self._run("update rowvec_locks set beat = 0") is not None
+
+
+def right(model: str, text: str, vector: list[float], passages: list[tuple[str, list[float]]]) -> bool:
+    """Whether these are the vectors of a row with that text."""
+    parts = text.split("\n\n")
+    if [said for said, _ in passages] != (parts if len(parts) > 1 else []):
+        return False
+    wanted = [expected(model, part) for part in parts]
+    # All parts have as many tokens, and a mean is as long as it comes out: the model's length is not known.
+    apart = [np.mean(wanted, axis=0) - vector]
+    apart += [one - other for one, (_, other) in zip(wanted, passages, strict=False)]
+    return bool(np.abs(apart).max() <= 1e-6)
+
+
+def unpacked(vector: str) -> list[float]:
+    return list(struct.unpack(f"<{DIMENSION}f", bytes.fromhex(vector)))
 
 
 def end_sessions(url: str) -> None:
@@ -253,13 +291,20 @@ WORKS: dict[str, Callable[[Shop, str], Work]] = {
 
 
 class Pauses:
-    """One store and one kind of process, paused again and again; what is live in the end of one is the next's begin."""
+    """One store and one kind of process, paused again and again; what is live in the end of one is the next's begin.
 
-    def __init__(self, kind: str, store: Stored, model: Models, folder: Path, url: str, dice: random.Random) -> None:
+    Args:
+        passages: texts are long, and each of their paragraphs is a passage.
+    """
+
+    def __init__(
+        self, kind: str, store: Stored, model: Models, folder: Path, url: str, dice: random.Random, passages: bool
+    ) -> None:
         self.shop = Shop(folder)
         self.store, self.model, self.dice, self.url = store, model, dice, url
         self.work = WORKS[kind](self.shop, url)
         self.whole = kind == "sync"
+        self.divided = passages
         self.rows: Rows = {}
         self.turn = 0
         self.moments = 0
@@ -267,16 +312,23 @@ class Pauses:
 
     def edit(self, keys: range) -> None:
         self.turn += 1
-        changed = {key: f"row {key} turn {self.turn}" for key in keys}
+        changed = {key: self.said(key) for key in keys}
         self.work.write(changed)
         self.rows |= changed
+
+    def said(self, key: int) -> str:
+        """Of this turn. One paragraph of a long text says so; the others are those of every turn. Some are short."""
+        if not self.divided or key % 5 == 0:
+            return f"row {key} turn {self.turn}"
+        turns = (self.turn if part == key % PARTS else 0 for part in range(PARTS))
+        return "\n\n".join(f"row {key:04} part {part} turn {turn:04}." for part, turn in enumerate(turns))
 
     def configure(self, name: str, model: str) -> None:
         (self.shop.folder / name).write_text(
             f"""
 [pipelines.things]
 source = {{ {self.work.source} }}
-text = {{ template = "{{{{ name }}}}" }}
+text = {{ template = "{{{{ name }}}}"{", " + PASSAGES if self.divided else ""} }}
 store = {{ {self.store.declared} }}
 
 [pipelines.things.embedder]
@@ -303,10 +355,11 @@ concurrency = 2
         return json.loads(done.out)
 
     def wrong(self, model: str, rows: Rows) -> list[int]:
-        """The keys whose vector is not that of the model and of the row's text."""
+        """The keys whose vectors are not those of the model and of the row's text."""
         found = self.store.vectors()
         assert sorted(found) == sorted(rows)
-        return [key for key, text in rows.items() if np.abs(found[key] - expected(model, text)).max() > 1e-6]
+        passages = self.store.passages() if self.divided else {}
+        return [key for key, text in rows.items() if not right(model, text, found[key], passages.get(key, []))]
 
     def check(self, model: str, rows: Rows) -> None:
         wrong = self.wrong(model, rows)

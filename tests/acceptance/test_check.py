@@ -98,6 +98,18 @@ def test_a_mistake_is_named_with_what_to_do(mistake: str, shop: Shop) -> None:
     assert "s3cret" not in answer.out + answer.err
 
 
+def test_a_row_whose_text_fails_does_not_hide_the_other_lines(shop: Shop) -> None:
+    shop.sql("update products set price = null where id in (1, 5)")
+    shop.declare(text='template = "{{ name }}, {{ price / 2 }} EUR"')
+    answer = shop.run("check")
+    assert answer.code == 0, answer.out
+    assert "row 2: lamp 2, 0.25 EUR" in answer.out
+    assert "2 of the first 12 rows would be listed by `rowvec failures`. Row 1: text.template fails" in answer.out
+    assert [line.split()[1] for line in answer.out.splitlines() if line.startswith("OK")][-1] == "table"
+    shop.sql("update products set price = null")
+    assert [part for part, _, _ in wrong(shop.run("check"))] == ["source"]
+
+
 def model_of(shop: Shop, **parts: Any) -> Path:
     return tiny_model(shop.folder / "model", **parts)
 
@@ -203,22 +215,30 @@ def test_a_role_that_may_not_create_the_table(shop: Shop, postgres_url: str, ser
 
 
 def test_an_old_pgvector(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowvec.stores.postgres.checks.OLDEST_GOOD_PGVECTOR", (99, 1))
+    monkeypatch.setattr("rowvec.stores.postgres.checks.LACKS", [((99, 1), "answers before they are asked")])
     answer = shop.run("check")
-    assert answer.code == 1
-    ((part, what, fix),) = wrong(answer)
-    assert part == "pgvector"
-    assert re.fullmatch(r"\d+\.\d+\.\d+", what)
-    assert fix == "Update pgvector to 99.1 or newer, then: ALTER EXTENSION vector UPDATE;"
+    assert answer.code == 0
+    said = re.search(r"pgvector +\d+\.\d+\.\d+: everything works but for what it lacks: (.+)", answer.out)
+    assert said is not None
+    assert said[1].startswith("answers before they are asked")
+    assert "Update pgvector to 99.1 or newer, then: ALTER EXTENSION vector UPDATE;" in answer.out
 
 
 def test_a_pooler_in_transaction_mode(shop: Shop, postgres_url: str) -> None:
     with pgbouncer(postgres_url, "transaction") as pooled:
         shop.declare(store=STORE.format(url=pooled))
+        answer = shop.run("check")
+    assert answer.code == 0
+    assert "a pooler in transaction mode: a sync holds its lock as a lease" in answer.out
+
+
+def test_a_pooler_in_statement_mode(shop: Shop, postgres_url: str) -> None:
+    with pgbouncer(postgres_url, "statement") as pooled:
+        shop.declare(store=STORE.format(url=pooled))
         ((part, what, fix),) = wrong(shop.run("check"))
     assert part == "pooler"
-    assert what == "a pooler in transaction mode: searches work, a sync does not."
-    assert "session mode" in fix
+    assert what == "a pooler in statement mode: searches work, a sync does not."
+    assert "transaction mode" in fix
 
 
 def test_as_json_it_is_one_document(shop: Shop) -> None:

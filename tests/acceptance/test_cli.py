@@ -202,6 +202,17 @@ def test_status_shows_the_recall_that_was_measured(shop: Shop) -> None:
     assert "\nindex      hnsw, halfvec, recall@10 1.000\n" in shop.run("status").out
 
 
+def test_tuning_takes_the_queries_of_a_file(shop: Shop) -> None:
+    assert shop.run("sync").code == 0
+    assert shop.run("index", "build").code == 0
+    (shop.folder / "queries.csv").write_text("id,query\n1,red lamp\n2,lamp for the desk\n")
+    found = json.loads(shop.run("index", "tune", "--queries-from", "queries.csv", "--json").out)
+    assert found[0]["recall"] == 1.0
+    answer = shop.run("index", "tune", "--queries-from", "missing.csv")
+    assert answer.code == 2
+    assert "missing.csv cannot be read" in answer.err
+
+
 def test_nouns_agree_with_their_numbers(shop: Shop) -> None:
     assert shop.run("sync").code == 0
     assert shop.run("index", "drop").err == "0 indexes dropped.\n"

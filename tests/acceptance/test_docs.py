@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tools import reference
 
-from rowvec.config import models, services, sources, workers
+from rowvec.config import models, services, sources, stores, workers
 from rowvec.config.fields import Section
 from tests.acceptance.docs_rig import (
     END,
@@ -97,7 +97,7 @@ def test_every_section_of_the_config_is_listed() -> None:
     listed = set(reference.sections().values())
     classes = {
         each
-        for module in (models, services, sources, workers)
+        for module in (models, services, sources, stores, workers)
         for each in vars(module).values()
         if isinstance(each, type)
     }

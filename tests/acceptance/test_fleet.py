@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -11,15 +12,31 @@ from functools import partial
 
 import psycopg
 import pytest
+import redis as client
 
-from tests.integration.celery_rig import Project, many, wait_for
+from tests.integration.celery_rig import BROKERS, Project, many, wait_for
 from tests.servers.openai import EmbeddingServer, vector_of
 
 pytestmark = pytest.mark.slow
 
 KILLS = 4
+TEXT = 'template = "{{ name }}"'
+"""As the projects of these tests declare it."""
 
 
+def on_one_broker(short: str) -> pytest.MarkDecorator:
+    """A test on all of them takes minutes: the short form has one."""
+    return pytest.mark.parametrize(
+        "made",
+        [
+            pytest.param(each, marks=() if each == short else pytest.mark.torture)
+            for each in ("redis", "rabbitmq", "embedded")
+        ],
+        indirect=True,
+    )
+
+
+@on_one_broker("embedded")
 def test_a_fleet_ends_complete_however_often_a_worker_is_killed(made: Project) -> None:
     rows = many(1500)
     dice = random.Random(7)
@@ -42,6 +59,38 @@ def test_a_fleet_ends_complete_however_often_a_worker_is_killed(made: Project) -
     assert sum(count - 1 for count in again.elements()) <= KILLS * 5 * 16
     with psycopg.connect(made.store) as connection:
         assert connection.execute("select outcome, count(*) from rowvec.runs group by 1").fetchall() == [("done", 1)]
+
+
+@on_one_broker("rabbitmq")
+def test_workers_that_come_and_go_hand_their_ranges_back_and_nothing_is_embedded_twice(made: Project) -> None:
+    """As where a scaler starts and ends them: SIGTERM, and some seconds until they are gone."""
+    rows = many(1500)
+    with EmbeddingServer(dimension=8, latency=0.2) as model:
+        made.configure(model.url)
+        config = made.folder / "rowvec.toml"
+        config.write_text(config.read_text() + "concurrency = 1\n")
+        made.write_rows(rows)
+        workers = [made.start_worker()]
+        fleet = made.start("sync", "--workers", "celery")
+        for count in (30, 200, 350):
+            wait_for(partial(_has, made, count), "the fleet is at work")
+            workers.append(made.start_worker())
+            leaving = workers.pop(0)
+            leaving.terminate()
+            assert leaving.wait(60) == 0
+        made.start_worker()
+        assert fleet.wait(240) == 0
+        made.vectors_match(rows)
+        assert max(model.billed_texts.values()) == 1
+    with psycopg.connect(made.store) as connection:
+        found = connection.execute("select report from rowvec.runs").fetchall()
+    assert [(run["inserted"], run["texts"], run["unchanged"]) for (run,) in found] == [(1500, 1500, 0)]
+    logs = [log.read_text() for log in made.folder.glob("worker-*.log")]
+    assert any("is handed back: this worker ends." in log for log in logs)
+
+
+def _has(made: Project, count: int) -> bool:
+    return len(made.vectors()) > count
 
 
 def test_a_fleet_changes_the_model_once_its_workers_know_of_it(redis: Project) -> None:
@@ -111,6 +160,24 @@ def test_a_schedule_runs_never_twice_at_once_and_survives_a_restart_of_beat(redi
     assert "skipped" in (redis.folder / "worker-0.log").read_text()
 
 
+def test_syncs_that_no_worker_took_wait_in_a_list_named_after_the_queue_and_cost_one(redis: Project) -> None:
+    """A scaler reads the length of that list."""
+    with EmbeddingServer(dimension=8) as model, client.from_url(BROKERS["redis"][0]) as broker:
+        redis.configure(model.url, schedule='schedule = { every = "1s" }')
+        redis.write_rows(many(20))
+        redis.run("sync", "--limit", "1")
+        beat = redis.start("beat")
+        wait_for(lambda: broker.llen(redis.queue) >= 4, "the schedule has sent four tasks")
+        beat.terminate()
+        beat.wait(30)
+        redis.start_worker()
+        log = redis.folder / f"worker-{len(redis.workers) - 1}.log"
+        wait_for(lambda: log.read_text().count("began after this task was requested") >= 3, "the others skip")
+        assert broker.llen(redis.queue) == 0
+        redis.vectors_match(many(20))
+    assert _runs(redis) == 2
+
+
 def _runs(made: Project) -> int:
     with psycopg.connect(made.store) as connection:
         found = connection.execute("select count(*) from rowvec.runs").fetchone()
@@ -119,3 +186,27 @@ def _runs(made: Project) -> int:
 
 def _more_runs(made: Project, before: int) -> bool:
     return _runs(made) > before + 1
+
+
+def test_a_fleet_keeps_the_passages_of_long_texts(redis: Project) -> None:
+    """Beyond the window of the model, and each passage with the vector of its own text."""
+    rows = {key: " ".join(f"Sentence {n} of row {key} is about pumps." for n in range(1200)) for key in range(1, 25)}
+    rows[25] = "a short text"
+    with EmbeddingServer(dimension=8) as model:
+        redis.configure(model.url)
+        config = redis.folder / "rowvec.toml"
+        config.write_text(config.read_text().replace(TEXT, f"{TEXT}, passages = {{ tokens = 4000 }}"))
+        redis.write_rows(rows)
+        redis.start_worker()
+        redis.start_worker()
+        found = redis.fleet()
+        assert (found["inserted"], found["divided"]) == (25, 24)
+        assert redis.fleet()["unchanged"] == 25
+    with psycopg.connect(redis.store) as connection:
+        passages = connection.execute(
+            'select key, n, text, start, "end", embedding::text from things_embeddings_passages order by key, n'
+        ).fetchall()
+    assert len(passages) == found["passages"] > 48
+    for key, _, text, start, end, vector in passages:
+        assert text == rows[key][start:end]
+        assert abs(json.loads(vector) - vector_of(text, 8)).max() < 1e-6

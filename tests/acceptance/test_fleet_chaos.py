@@ -132,12 +132,14 @@ def test_a_worker_whose_broker_is_full_ends_with_an_exit_code(
         for _ in range(3):
             made.celery("call", "rowvec.sync")
         model.latency = 2.0
-        # Half a minute of waiting for a broker that takes nothing, which shows no more than a second does.
-        made.before = "from rowvec.workers import celery; celery.STORE_TRIES = 4"
+        # Minutes of waiting for a broker that takes nothing, which show no more than seconds do.
+        made.before = "from rowvec.workers import celery, fleet; celery.STORE_TRIES, fleet.PATIENCE = 4, 3.0"
         worker = made.start_worker()
         redis.fill()
         assert worker.wait(60) == 1, _logs(state_folder)
-        said = made.run("sync", "--workers", "celery", expect=1)
+        started = made.start("sync", "--workers", "celery")
+        assert started.wait(120) == 1, _logs(state_folder)
+        said = (made.folder / f"sync-{len(made.workers) - 1}.log").read_text()
         assert "refuses what it is sent" in said, said
         assert "Traceback" not in said
 

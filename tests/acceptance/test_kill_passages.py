@@ -15,10 +15,11 @@ import pytest
 
 from rowvec.auditing.audit import audit
 from rowvec.documents.passages import PassageSettings
+from rowvec.sources.events.stream import has_table
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
 from rowvec.types import Key
-from tests.acceptance.journeys import Journey, Rows, journey
+from tests.acceptance.journeys import COMBINATIONS, Journey, Rows, journey
 from tests.acceptance.killed import IN_FLIGHT_TEXTS, KILLED, billed, kill_at, repaid
 from tests.acceptance.test_kill_matrix import impossible
 from tests.support import in_child, rows_of
@@ -28,14 +29,10 @@ from tests.torture import TORTURE, Faults, tried
 pytestmark = pytest.mark.slow
 
 SETTINGS = PassageSettings(tokens=10, overlap=2)
-PLACES = [
-    ("sqlite", "postgres", "hash"),
-    ("jsonl", "libsql-file", "hash"),
-    ("postgres", "in-place", "hash"),
-    ("sqlite", "libsql-http", "hash"),
-]
-STRIDE = 3
-"""The short form comes to the vectors in the user's own table at a step that they have."""
+PLACES = [names for names in COMBINATIONS if names[2] == "hash"]
+"""Every pair of source and store."""
+STRIDE = 11
+"""The short form meets each step at a pair that has it, and every kind of source and store."""
 MANY_TIMES = {Step.AFTER_READ: 2, Step.BEFORE_EMBED: 4, Step.AFTER_EMBED: 3, Step.WRITE_BEFORE_COMMIT: 3,
               Step.WRITE_AFTER_COMMIT: 3}  # fmt: skip
 """In the middle of the sync. The steps that are not here are tried when they come first."""
@@ -101,7 +98,8 @@ def complete(made: Journey) -> None:
     pipeline = made.open()
     PASSAGES.are_right(rows_of(pipeline), said(rows_after()))
     assert rows_of(pipeline).failures() == []
-    assert audit(pipeline, sample=0, settle=0).findings == {}
+    if has_table(pipeline.source):
+        assert audit(pipeline, sample=0, settle=0).findings == {}
     pipeline.close()
     last = made.bring_up_to_date()
     assert (last.written, last.texts) == (0, 0)

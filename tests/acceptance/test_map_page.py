@@ -183,7 +183,7 @@ def test_moving_and_zooming_by_mouse_and_keyboard(page: Page) -> None:
 
 
 def test_rows_that_are_not_on_the_map_are_said(page: Page) -> None:
-    expect(page.locator("#stale")).to_have_text("2 rows are not on the map. rowvec map products draws it again.")
+    expect(page.locator("#stale")).to_have_text("2 rows are not on the map. rowvec map -p products draws it again.")
 
 
 def test_a_touch_shows_the_row_and_the_way_to_similar_ones(browser: Browser, url: str) -> None:
@@ -214,7 +214,7 @@ def test_without_a_map_the_page_says_how_to_draw_one(browser: Browser, tmp_path:
         page = context.new_page()
         page.goto("/ui/map")
         expect(page.locator("#notice")).to_contain_text("There is no map of 'products' yet.")
-        expect(page.locator("#notice")).to_contain_text("rowvec map products")
+        expect(page.locator("#notice")).to_contain_text("rowvec map -p products")
         expect(page.locator("#canvas")).to_be_hidden()
         expect(page.locator("#query")).to_be_disabled()
 
@@ -257,6 +257,7 @@ class Everywhere(MemoryGeneration):
 
 def test_the_address_holds_what_is_seen(browser: Browser, url: str, page: Page) -> None:
     page.get_by_label("Colour by").select_option("new")
+    page.wait_for_url(re.compile("column=new"))
     page.locator("#legend button").first.click()
     page.locator("#query").fill("disc rotor 8")
     page.keyboard.press("Enter")

@@ -76,12 +76,17 @@ def rig(tmp_path: Path, postgres_url: str) -> Rig:
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Processes that are forked from now on embed slowly, commit often and write down what they embed."""
-    bill = tmp_path / "bill"
+    """Processes that are forked from now on embed slowly, commit often and write down what they embed.
+
+    They wait as long as there is a file `hold`.
+    """
+    bill, hold = tmp_path / "bill", tmp_path / "hold"
     embed = LocalEmbedder.embed
 
     def slowly(self: LocalEmbedder, texts: Sequence[str]) -> Embedded:
         threading.Event().wait(0.15)
+        while hold.exists():
+            threading.Event().wait(0.02)
         answer = embed(self, texts)
         with open(bill, "a", encoding="utf-8") as file:
             file.write("".join(f"{self.fingerprint.model}: {text}\n" for text in texts))
@@ -315,9 +320,12 @@ def test_two_model_changes_at_once_are_one(rig: Rig, slow: Path) -> None:
     rig.use("new")
     first = rig.start("sync")
     wait_until(lambda: "building" in rig.generations(), "the first has begun")
+    hold = slow.with_name("hold")
+    hold.touch()
     second = rig.run("sync")
     assert (second.code, "Another sync" in second.err) == (1, True)
     assert rig.run("rollback").code == rig.run("generations", "--drop", "building").code == 1
+    hold.unlink()
     assert first.finish().code == 0
     assert rig.model() == "new"
 

@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from rowvec.errors import StoreUnavailable
 from rowvec.serve.context import Context
+from rowvec.stores.base import TableSpec
+from rowvec.stores.partitioned import PartitionedStore
 from rowvec.syncing.run import sync
-from rowvec.testing import HashEmbedder
+from rowvec.testing import HashEmbedder, MemoryStore
 from tests.acceptance.browser_rig import CONTRASTS, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
 
@@ -134,6 +137,27 @@ def test_a_corrected_search_says_so_and_links_to_the_search_as_written(browser: 
         page.go_back()
         page.go_back()
         expect(page.locator("#summary .corrected strong")).to_have_text("<brake> pads")
+
+
+def test_an_answer_without_a_part_of_the_store_says_so(browser: Browser) -> None:
+    tables = [MemoryStore() for _ in range(3)]
+    filled = product_pipeline(PartitionedStore(lambda number: MemoryStore(share=tables[number]), 3))
+
+    class Away(MemoryStore):
+        def generation(self, spec: TableSpec) -> Any:
+            raise StoreUnavailable("no answer from host-2")
+
+    def part(number: int) -> MemoryStore:
+        return (Away if number == 1 else MemoryStore)(share=tables[number])
+
+    left = replace(filled, store=PartitionedStore(part, 3), partial=True)
+    with serving(application(left)) as address, faultless(browser, address) as page:
+        search(page, "brake pads")
+        said = "Part 2 of the store does not answer: the rows there are missing."
+        expect(page.locator("#summary .missing")).to_have_text(re.compile(said))
+        expect(page.locator("#summary")).to_contain_text("hits")
+        page.goto("/ui/compare?query=brake+pads")
+        expect(page.locator("#summary .missing")).to_have_text(re.compile(said))
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:

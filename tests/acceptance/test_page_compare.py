@@ -104,6 +104,17 @@ def test_a_setting_of_the_address_is_that_of_its_side(page: Page, setting: dict[
     assert json.loads(parse_qs(urlsplit(page.url).query)["b"][0]) == setting
 
 
+def test_two_sides_that_are_alike_outlive_a_reload(page: Page) -> None:
+    page.goto(address())
+    titles(page, "b")
+    page.locator("#b [name=generation]").select_option("live")
+    same = "The same 10 hits in the same order."
+    expect(page.locator("#summary")).to_have_text(same)
+    page.reload()
+    expect(page.locator("#summary")).to_have_text(same)
+    expect(page.locator("#b [name=generation]")).to_have_value("live")
+
+
 def test_hits_that_moved_have_arrows(page: Page) -> None:
     page.goto(address(b={"ranking": {"static": "price / 10", "static_weight": 5}}))
     left, right = titles(page, "a"), titles(page, "b")

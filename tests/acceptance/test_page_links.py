@@ -218,6 +218,15 @@ def test_the_mode_stays_when_the_pipeline_changes(page: Page) -> None:
     assert parse_qs(urlsplit(page.url).query)["mode"] == ["keyword"]
 
 
+def test_a_link_keeps_the_pipeline_in_another_tab_too(page: Page) -> None:
+    page.goto("/?pipeline=articles&query=article")
+    expect(page.locator(".hit")).to_have_count(1)
+    for name in ("Status", "rowvec"):
+        with page.context.expect_page() as opened:
+            page.locator(".bar").get_by_role("link", name=name, exact=True).click(button="middle")
+        opened.value.wait_for_url("**pipeline=articles*")
+
+
 def test_a_slash_goes_to_the_query_from_a_mode_too(page: Page) -> None:
     page.goto("/?query=brake")
     page.locator(".modes input").first.focus()
@@ -265,21 +274,6 @@ def test_closing_the_dialog_of_the_key_asks_no_further(browser: Browser) -> None
         expect(page.locator("#notice")).to_contain_text("Nothing is shown without the API key")
 
 
-SHIFT = """() => new Promise((done) => {
-  let sum = 0;
-  const add = ({ value, hadRecentInput }) => { sum += hadRecentInput ? 0 : value; };
-  new PerformanceObserver((list) => list.getEntries().forEach(add)).observe({ type: "layout-shift", buffered: true });
-  setTimeout(() => done(sum), 400);
-})"""
-
-
-def test_hits_of_a_link_come_without_a_jump(page: Page) -> None:
-    page.goto("/?query=disc+rotor+8&limit=50")
-    expect(page.locator(".hit")).to_have_count(50)
-    # What Core Web Vitals call good.
-    assert page.evaluate(SHIFT) < 0.1
-
-
 @pytest.mark.parametrize("path", ["/static/search.js", "/static/style.css"])
 def test_scripts_are_asked_for_again_and_packed(page: Page, path: str) -> None:
     headers = page.request.get(path).headers
@@ -293,3 +287,16 @@ def test_long_replies_are_packed_and_short_ones_are_not(page: Page) -> None:
         page.request.get(f"/pipelines/products/search?query=brake&limit={limit}&explain=true") for limit in (60, 1)
     ]
     assert [reply.headers.get("content-encoding") for reply in replies] == ["gzip", None]
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "said"), [("never", "has no vectors yet"), ("empty", "empty has no rows yet. rowvec sync embeds")]
+)
+def test_a_pipeline_without_rows_says_so(browser: Browser, pipeline: str, said: str) -> None:
+    never, empty = product_pipeline(name="never", synced=False), product_pipeline(name="empty", data={})
+    with serving(application(never, empty)) as address, refused(browser, address) as page:
+        page.goto(f"/?pipeline={pipeline}&query=brake")
+        place = page.locator("#notice" if pipeline == "never" else "#summary")
+        expect(place).to_contain_text(said)
+        page.goto(f"/ui/compare?pipeline={pipeline}&query=brake")
+        expect(place).to_contain_text(said)

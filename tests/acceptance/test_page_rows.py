@@ -12,8 +12,9 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from rowvec.errors import ConfigError
+from rowvec.pipeline import Card
 from rowvec.testing import HashEmbedder
-from rowvec.types import Card, Embedded
+from rowvec.types import Embedded
 from tests.acceptance.axe import violations
 from tests.acceptance.browser_rig import faultless
 from tests.integration.serve_rig import application, product_pipeline, rows, serving
@@ -40,7 +41,7 @@ def test_the_title_of_a_hit_leads_to_its_page(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("disc rotor 8")
     expect(page).to_have_title("disc rotor 8 · rowvec")
     expect(page.locator("#facts")).to_contain_text("by hash (16 dimensions")
-    expect(page.locator("#facts")).to_contain_text("this minute")
+    expect(page.locator("#facts")).to_contain_text("just now")
     expect(page.locator("#text pre")).to_have_text("disc rotor 8")
     expect(page.locator("#values")).to_contain_text("stock")
     expect(page.locator("#hits .hit")).to_have_count(10)

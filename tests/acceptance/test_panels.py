@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+from rowvec.auditing.quality import quality
 from rowvec.pipeline import Pipeline
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
+from tests.acceptance.axe import violations
 from tests.acceptance.browser_rig import CONTRASTS, faultless
 from tests.integration.serve_rig import KEY, application, product_pipeline, rows, serving
 
@@ -68,8 +70,8 @@ def syncing(pipeline: Pipeline) -> Iterator[threading.Event]:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Pipeline:
     """A sync of it takes minutes, and says every moment how far it is."""
-    monkeypatch.setattr("rowvec.syncing.engine.FIRST_RECORD_SECONDS", 0.0)
-    monkeypatch.setattr("rowvec.syncing.engine.RECORD_SECONDS", 0.1)
+    monkeypatch.setattr("rowvec.syncing.recorder.FIRST_RECORD_SECONDS", 0.0)
+    monkeypatch.setattr("rowvec.syncing.recorder.RECORD_SECONDS", 0.1)
     embedder = HashEmbedder(16, seconds=0.4, chunk_texts=10, price=1000.0)
     return product_pipeline(data=rows(6000), embedder=embedder, synced=False)
 
@@ -136,6 +138,29 @@ def test_the_page_about_the_data_names_the_rows(page: Page) -> None:
     expect(page.get_by_role("region", name="Rows that failed")).to_contain_text("refuses a text")
 
 
+def test_near_duplicates_and_odd_rows_are_looked_for_when_asked(browser: Browser) -> None:
+    pipeline = troubled()
+    with serving(application(pipeline)) as address, faultless(browser, address) as page:
+        page.goto("/ui/quality")
+        expect(page.locator("main")).to_contain_text("Compares 57 rows with the nearest")
+        page.get_by_role("button", name="Look for them, and for odd rows").click()
+        expect(page.get_by_role("button", name="Look again")).to_be_visible()
+        found = quality(pipeline).neighbours
+        card = page.locator('[data-key="near"]')
+        expect(card.locator(".big")).to_have_text(f"{found.near_found} pairs" if found.near_found else "none")
+        expect(card.locator("tbody tr")).to_have_count(len(found.near))
+        expect(page.locator('[data-key="odd"] tbody tr')).to_have_count(len(found.odd))
+        page.reload()
+        expect(page.get_by_role("button", name="Look again")).to_be_visible()
+        assert violations(page) == []
+
+
+def test_the_forecast_says_what_it_is_based_on(page: Page) -> None:
+    page.goto("/ui/runs?pipeline=products")
+    expect(page.locator('[data-key="forecast"]')).to_contain_text("No forecast yet: ")
+    expect(page.locator('[data-key="forecast"]')).to_contain_text("a day is the least")
+
+
 def test_a_sync_at_work_is_followed_and_can_be_stopped(browser: Browser, slow: Pipeline) -> None:
     with serving(application(slow)) as url, syncing(slow) as _, faultless(browser, url) as page:
         page.goto("/ui/status")
@@ -148,8 +173,10 @@ def test_a_sync_at_work_is_followed_and_can_be_stopped(browser: Browser, slow: P
         before = work.locator("p").nth(1).inner_text()
         # By the events alone: the whole page is looked at every ten seconds.
         expect(work.locator("p").nth(1)).not_to_have_text(before, timeout=6000)
-        page.get_by_role("button", name="Stop").click()
+        page.get_by_role("button", name="Stop").press("Enter")
         expect(work).to_have_count(0, timeout=15_000)
+        # Where the button was, the keyboard goes on.
+        expect(page.locator(".work-place")).to_be_focused()
         expect(page.locator(".outcome").first).to_have_text("interrupted")
 
 
@@ -188,11 +215,16 @@ def test_failed_rows_can_be_made_due(browser: Browser) -> None:
     with serving(application(pipeline)) as url, faultless(browser, url) as page:
         page.goto("/ui/status")
         before = pipeline.store.generation(pipeline.spec).failures()
-        page.get_by_role("button", name="Try again").click()
-        expect(page.get_by_role("button", name="They are due now")).to_be_visible()
+        again = page.locator("[data-post$=retry]")
+        again.press("Enter")
+        expect(again).to_have_text(re.compile("They are due now"))
+        expect(again).to_be_focused()
         after = pipeline.store.generation(pipeline.spec).failures()
         assert [(each.key, each.attempts) for each in after] == [(each.key, each.attempts) for each in before]
         assert max(each.next_try for each in after) < min(each.next_try for each in before)
+        # It can be pressed again without a reload.
+        expect(again).to_have_text("Try again")
+        expect(again).to_be_enabled()
 
 
 def test_when_the_server_goes_away_the_figures_say_of_when_they_are_and_it_comes_back(browser: Browser) -> None:

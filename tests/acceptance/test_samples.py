@@ -241,7 +241,9 @@ def test_with_every_kind_of_fault_each_sample_is_embedded_or_listed_with_its_rea
             assert library.json("sync", "--retry-failed")["inserted"] == len(failures)
         library.each_vector_is_its_texts_own(documents)
         paid, lost = server.billed_texts, server.lost_texts
-        assert all(paid[document.text] == 1 + lost[document.text] for document in documents)
+        # Of the last try of an answer with one NaN, the other nine vectors are taken: lost for one text alone.
+        again = {each.key: paid[each.text] for each in documents if paid[each.text] > 1 + lost[each.text]}
+        assert again == {}
         totals = library.json("status")["totals"]
         assert totals["tokens"] <= server.billed_tokens
 

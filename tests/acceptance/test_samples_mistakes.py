@@ -135,6 +135,7 @@ def test_an_address_that_is_none(rowvec: Command) -> None:
         ("1-", "'' is not a valid integer key.", "The keys of this pipeline are integers."),
         ("99999999999999999999", "'99999999999999999999' is not a valid integer key.", "A key has at most 64 bits."),
         ("1-99999999999999999999", "'99999999999999999999' is not a valid integer key.", "A key has at most 64 bits."),
+        ('"1', "--keys: unexpected end of data.", "Write a key with a comma as in CSV"),
         (" , ", "--keys names no key.", "Write for example --keys 1,5,10-20."),
     ],
 )

@@ -63,6 +63,12 @@ KINDS = {
     "source postgres unreachable": Kind(PASSWORD, _url(f"postgresql://u:${{SECRET}}@{NOBODY}/d")),
     "source mysql unreachable": Kind(PASSWORD, _url(f"mysql://u:${{SECRET}}@{NOBODY}/d")),
     "source url malformed": Kind(PASSWORD, _url("postgresql://u:${SECRET}@127.0.0.1:port/d")),
+    "source url as a table": Kind(
+        PASSWORD, {"source": 'url = "sqlite:///shop.db", table = "postgresql://u:${SECRET}@h/d", key = "id"'}
+    ),
+    "source url as a key": Kind(
+        PASSWORD, {"source": 'url = "sqlite:///shop.db", table = "products", key = "postgresql://u:${SECRET}@h/d"'}
+    ),
     "source url of another kind": Kind(PASSWORD, _url("oracle://u:${SECRET}@h/d")),
     "store postgres unreachable": Kind(
         PASSWORD, _store(f'kind = "postgres", url = "postgresql://u:${{SECRET}}@{NOBODY}/d", table = "v"')

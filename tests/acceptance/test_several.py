@@ -84,6 +84,14 @@ def test_all_as_json_is_one_document(shop: Shop) -> None:
     assert set(json.loads(shop.run("audit", "--all", "--json").out)) == {"lamps", "chairs"}
 
 
+def test_all_as_json_has_one_shape_however_many_pipelines_there_are(shop: Shop) -> None:
+    (shop.folder / "rowvec.toml").write_text(PIPELINE.format(name="lamps", table="products"))
+    for command in ("plan", "sync", "status", "check", "audit"):
+        assert set(json.loads(shop.run(command, "--all", "--json").out)) == {"lamps"}, command
+    assert json.loads(shop.run("status", "--json").out)["pipeline"] == "lamps"
+    assert shop.run("plan", "--all").out.startswith("lamps: 10 rows")
+
+
 @pytest.mark.parametrize("form", [[], ["--json"]])
 def test_a_pipeline_that_fails_does_not_keep_the_others_from_their_turn(shop: Shop, form: list[str]) -> None:
     shop.sql("alter table products rename to elsewhere")
@@ -141,12 +149,15 @@ def test_a_query_without_quotes_is_told_of_them(shop: Shop) -> None:
         (("sync", "-p", "lamps", "chairs"), "Name one pipeline: lamps or chairs."),
         (("similar", "1", "2"), "Not expected here: 2"),
         (("embedded", "stop", "now"), "Not expected here: now"),
+        (("init", "shop.db"), "Name what to look at with --from: rowvec init --from shop.db"),
+        (("init", "mysql://ann:secret-7@db/shop"), "rowvec init --from mysql://ann:***@db/shop"),
     ],
 )
 def test_words_too_many_are_named(shop: Shop, words: tuple[str, ...], said: str) -> None:
     answer = shop.run(*words)
     assert answer.code == 2
     assert said in answer.err
+    assert "secret-7" not in answer.err
 
 
 def test_no_hits_have_no_heading(shop: Shop) -> None:

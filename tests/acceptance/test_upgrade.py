@@ -478,7 +478,9 @@ def test_a_keyword_index_of_an_older_format_is_said_and_made_again(
     said = next(line for line in old.json("check", "products") if line["what"] == "keywords")
     assert said["detail"] == "of an older format or another language"
     assert "embeds nothing" in said["fix"]
+    assert "of an older format or another language" in old.json("plan", "products")["generation"]
     assert old.run("sync", "products").code == 3
+    assert "older format" not in (old.json("plan", "products")["generation"] or "")
     assert "keywords" not in old.run("check", "products").out
     # Row 3 keeps an old vector because its new text is refused, and the old words with it.
     assert found_by_words(old, "products") == {3, 4}
@@ -493,7 +495,9 @@ def test_words_of_an_older_format_in_a_file_are_made_again(old: OldStores, monke
         "older format"
         in next(line for line in old.json("check", "products_file") if line["what"] == "keywords")["detail"]
     )
+    assert "of an older format or another language" in old.json("plan", "products_file")["generation"]
     assert old.run("sync", "products_file").code == 3
+    assert "older format" not in (old.json("plan", "products_file")["generation"] or "")
     assert found_by_words(old, "products_file") == {3, 4}
     assert old.embedded == []
 

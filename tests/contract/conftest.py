@@ -14,10 +14,13 @@ import pytest
 
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.libsql import LibsqlStore
+from rowvec.stores.partitioned import PartitionedStore
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.support.parts import table_of
 from rowvec.testing import MemoryStore
 from rowvec.testing.contract.samples import SPEC, Opener
 from tests.servers.hrana import HranaServer, serving
+from tests.torture import TORTURE
 
 Factory: TypeAlias = Callable[[pytest.FixtureRequest, Path, TableSpec, str], Store]
 """The request gives access to session fixtures such as a server; the last argument is the metric."""
@@ -44,12 +47,45 @@ def postgres(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metr
     return PostgresStore(url, "shop.item_embeddings", pipeline=spec.pipeline, metric=metric)
 
 
+PARTS = 3
+
+
+def memory_parts(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    def part(number: int) -> MemoryStore:
+        first = _memories.setdefault(folder / str(number), MemoryStore(metric=metric))
+        return MemoryStore(metric=metric, share=first)
+
+    return PartitionedStore(part, PARTS)
+
+
+def libsql_parts(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    def part(number: int) -> LibsqlStore:
+        return LibsqlStore(
+            str(folder / "vectors.db"), table=table_of("item_embeddings", number), metric=metric, alone=False
+        )
+
+    return PartitionedStore(part, PARTS, apart=False)
+
+
+def postgres_parts(request: pytest.FixtureRequest, folder: Path, spec: TableSpec, metric: str) -> Store:
+    url = request.getfixturevalue("postgres_url")
+
+    def part(number: int) -> PostgresStore:
+        table = table_of("shop.item_embeddings", number)
+        return PostgresStore(url, table, pipeline=spec.pipeline, metric=metric, alone=False)
+
+    return PartitionedStore(part, PARTS)
+
+
 BACKENDS: dict[str, Factory] = {
     "postgres": postgres,
     "memory": memory,
     "libsql-file": libsql_file,
     "libsql-http": libsql_http,
+    "memory-parts": memory_parts,
 }
+if TORTURE:
+    BACKENDS |= {"postgres-parts": postgres_parts, "libsql-parts": libsql_parts}
 
 
 @pytest.fixture(scope="session")

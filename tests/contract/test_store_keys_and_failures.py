@@ -1,4 +1,4 @@
-"""What every store promises of keys, failures, runs and the lock.
+"""What every store promises of keys, failures and unfit metadata, and of what it says of its rows.
 
 The tests are in rowvec.testing.contract, for stores of others too.
 """

@@ -1,4 +1,4 @@
-"""What every store promises of metadata, filters and searches.
+"""What every store promises of searches.
 
 The tests are in rowvec.testing.contract, for stores of others too.
 """

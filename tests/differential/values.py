@@ -7,8 +7,12 @@ None stands for a value whose text the docs leave open; it must still be read, a
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
+
+import pyarrow as pa
 
 Told = tuple[Any, str | None]
 """As it is written in SQL, a cell or JSON, and as it is in the text."""
@@ -156,6 +160,7 @@ CSV: Mapping[str, Sequence[Told]] = {
     "integer": [("12", "12"), ("-5", "-5"), ("", ""), ("9223372036854775807", "9223372036854775807")],
     "float": [("1.5", "1.5"), ("1.50", "1.50"), ("1e3", "1e3"), ("", "")],
     "boolean": [("true", "yes"), ("False", "no"), ("", "")],
+    "far": [("1e400", "1e400"), ("-1e-400", "-1e-400"), ("2", "2")],
     "ids": [("1234567890123456789", "1234567890123456789"), ("1234567890123456788", "1234567890123456788")],
     "date": [("2024-05-01", "2024-05-01"), ("", "")],
 }
@@ -169,3 +174,30 @@ JSONL: Mapping[str, Sequence[Told]] = {
     "mixed": [("a", "a"), (1, "1"), (1.5, "1.5"), (True, "yes"), (["x"], "x"), (None, "")],
     "half": [("a\ud800b", "a\ufffdb"), ("a\0b", "ab")],
 }
+_WARSAW = dt.timezone(dt.timedelta(hours=2))
+PARQUET: Mapping[str, tuple[pa.DataType, Sequence[Told]]] = {
+    "text": (pa.string(), JSONL["text"]),
+    "integer": (pa.int64(), JSONL["integer"]),
+    "float": (pa.float64(), JSONL["float"]),
+    "boolean": (pa.bool_(), JSONL["boolean"]),
+    "single": (pa.float32(), [(19.99, "19.99"), (0.1, "0.1"), (float("inf"), "infinity"), (float("nan"), ""), (None, "")]),
+    "half": (pa.float16(), [(1.5, "1.5"), (65504.0, "65500.0"), (None, "")]),
+    "unsigned": (pa.uint64(), [(2**64 - 1, "18446744073709551615"), (0, "0"), (None, "")]),
+    "decimal": (pa.decimal128(20, 2), [(Decimal("1250.00"), "1250.00"), (Decimal("-0.50"), "-0.50"), (None, "")]),
+    "wide decimal": (pa.decimal256(60, 1), [(Decimal("9" * 59 + ".5"), "9" * 59 + ".5"), (Decimal(0), "0.0")]),
+    "category": (pa.dictionary(pa.int32(), pa.string()), [("red", "red"), (" ", ""), (None, "")]),
+    "large text": (pa.large_string(), [("żółć", "żółć"), ("", ""), (None, "")]),
+    "date": (pa.date32(), [(dt.date(2024, 2, 29), "2024-02-29"), (dt.date(1, 1, 1), "0001-01-01"), (None, "")]),
+    "time": (pa.time64("us"), [(dt.time(12, 30), "12:30:00"), (None, "")]),
+    "timestamp": (pa.timestamp("ns"), [(dt.datetime(2024, 3, 31, 2, 30), "2024-03-31 02:30:00"), (None, "")]),
+    "zoned": (
+        pa.timestamp("ms", "Europe/Warsaw"),
+        [(dt.datetime(2024, 6, 1, 12, tzinfo=_WARSAW), "2024-06-01 12:00:00+02:00"), (None, "")],
+    ),
+    "duration": (pa.duration("us"), [(dt.timedelta(days=1, hours=2), "1 day 02:00:00"), (None, "")]),
+    "list": (pa.list_(pa.string()), [(["red", "", None, "green"], "red, green"), ([], ""), (None, "")]),
+    "fixed list": (pa.list_(pa.float32(), 2), [([19.99, 0.5], "19.99, 0.5"), (None, "")]),
+    "struct": (pa.struct([("b", pa.int32()), ("a", pa.string())]), [({"b": 1, "a": "é"}, '{"a":"é","b":1}'), (None, "")]),
+    "bytes": (pa.binary(), [(b"hi", "hi"), (b"\xff\x00", ""), (None, "")]),
+    "nothing": (pa.null(), [(None, "")]),
+}  # fmt: skip

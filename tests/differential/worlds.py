@@ -50,6 +50,8 @@ NAMES = (
     "%s",
     "x'y",
     "{z}",
+    "2024",
+    "$x",
 )
 
 
@@ -265,20 +267,14 @@ class Jsonl(Files):
 
 class Parquet(Files):
     kind, suffix = "parquet", ".parquet"
-    kinds: Mapping[str, Sequence[Told]] = {name: values.JSONL[name] for name in ("text", "integer", "float", "boolean")}
-    types: Mapping[str, pa.DataType] = {
-        "text": pa.string(), "integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(),
-    }  # fmt: skip
+    kinds: Mapping[str, Sequence[Told]] = {name: told for name, (_, told) in values.PARQUET.items()}
 
     def write(self, table: Table) -> None:
         key = pa.int64() if table.key_type == "integer" else pa.string()
-        fields = [("id", key), *((name, self.types[kind]) for name, kind in table.columns)]
+        fields = [("id", key), *((name, values.PARQUET[kind][0]) for name, kind in table.columns)]
         arrays = [pa.array(list(table.rows), key)]
         for number, (_, kind) in enumerate(table.columns):
-            written = [told[number][0] for told in table.rows.values()]
-            arrays.append(
-                pa.array([None if value == "null" and kind != "text" else value for value in written], self.types[kind])
-            )
+            arrays.append(pa.array([told[number][0] for told in table.rows.values()], values.PARQUET[kind][0]))
         pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), self.path)
 
     def row(self, chance: random.Random, table: Table) -> list[Told]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import rowvec
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.rerankers.service import ServiceReranker
-from tests.integration.serve_rig import product_pipeline, project_pipeline
+from tests.integration.serve_rig import KEY as SERVER_KEY
+from tests.integration.serve_rig import application, product_pipeline, project_pipeline, serving
 from tests.servers.rerank import KEY, RerankServer
 from tests.support_tiny_models import tiny_model
 
@@ -38,6 +39,13 @@ def in_memory(server: RerankServer | None = None) -> ProjectPipeline:
         reranker = ServiceReranker("cohere", server.url("cohere"), "m", api_key=KEY, top=60, timeout=20.0)
         made = dataclasses.replace(made, reranker=reranker)
     return project_pipeline(made)
+
+
+@contextmanager
+def served(pipeline: ProjectPipeline) -> Iterator[str]:
+    """The address of a `rowvec serve` that has it, under the key SERVER_KEY."""
+    with serving(application(pipeline.searchable, api_keys=(SERVER_KEY,), rate=1e6)) as url:
+        yield url
 
 
 @contextmanager

@@ -35,10 +35,10 @@ CONFIG = """
 [workers]
 {broker}
 queue = "{queue}"
-redeliver_after = "20s"
+{of_workers}
 
 [pipelines.things]
-source = {{ kind = "sql", url = "sqlite:///things.db", table = "things", key = "id" }}
+source = {{ kind = "sql", url = "{source}", table = "things", key = "id" }}
 text = {{ template = "{{{{ name }}}}" }}
 store = {{ kind = "postgres", url = "{store}" }}
 {schedule}
@@ -50,6 +50,7 @@ base_url = "{model}"
 api_key = "test-key"
 dimensions = 8
 batch_size = 16
+{of_embedder}
 """
 
 
@@ -73,6 +74,10 @@ class Project:
     store: str
     broker: str
     queue: str
+    source: str = "sqlite:///things.db"
+    of_workers: str = 'redeliver_after = "20s"'
+    of_embedder: str = ""
+    """More settings, as lines of rowvec.toml."""
     workers: list[Started] = field(default_factory=list)
     within: list[str] = field(default_factory=list)
     """A program that starts a Python of its own for the commands that are left running."""
@@ -82,7 +87,10 @@ class Project:
     def configure(self, model: str, *, schedule: str = "") -> None:
         url = BROKERS[self.broker][0]
         broker = f'broker = "{url}"' if url else ""
-        text = CONFIG.format(broker=broker, queue=self.queue, model=model, store=self.store, schedule=schedule)
+        text = CONFIG.format(
+            broker=broker, queue=self.queue, source=self.source, store=self.store, schedule=schedule, model=model,
+            of_workers=self.of_workers, of_embedder=self.of_embedder,
+        )  # fmt: skip
         (self.folder / "rowvec.toml").write_text(text)
 
     def write_rows(self, rows: dict[int, str]) -> None:
@@ -110,15 +118,17 @@ class Project:
         return process
 
     def start_worker(self, *options: str) -> Started:
-        number = len(self.workers)
         worker = self.start("worker", *options)
+        self.wait_until_ready(len(self.workers) - 1)
+        return worker
+
+    def wait_until_ready(self, number: int) -> None:
         log = self.folder / f"worker-{number}.log"
         try:
             wait_for(lambda: " ready." in log.read_text(), "the worker is ready")
         except AssertionError as error:
             error.add_note(log.read_text())
             raise
-        return worker
 
     def run(self, *arguments: str, expect: int = 0) -> str:
         return self.command("rowvec.cli.main", *arguments, expect=expect)

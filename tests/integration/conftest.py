@@ -1,4 +1,4 @@
-"""An embedding API, a project with workers, sources that are closed when a test ends, and products to serve."""
+"""An embedding API, a project with workers, sources and stores that tests open, and products to serve."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from rowvec.sources.sql import SqlSource
 from tests.integration.celery_rig import made, redis
 from tests.integration.serve_rig import application, client_of, filled_store, product_pipeline
 from tests.integration.sql_rig import Open
+from tests.integration.stores_rig import opened
 from tests.servers.openai import EmbeddingServer
 
-__all__ = ["made", "redis"]
+__all__ = ["made", "opened", "redis"]
 
 
 @pytest.fixture

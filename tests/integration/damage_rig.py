@@ -15,7 +15,7 @@ from psycopg import sql
 from rowvec.stores.auditor import Drift
 from rowvec.stores.base import TableSpec
 from rowvec.stores.postgres.generations.tables import keywords
-from rowvec.stores.postgres.keyword_index.index import ENTRY
+from rowvec.stores.postgres.keyword_index.postings import ENTRY
 from rowvec.stores.postgres.names import Names
 from rowvec.types import Failure, Key, Vector
 

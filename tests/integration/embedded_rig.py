@@ -34,6 +34,8 @@ from rowvec.stores.postgres.embedded import embedded_url
 try:
     url = embedded_url(Path(sys.argv[1]))
     with psycopg.connect(url) as connection:
+        # Two that make one table at the same moment fail, whatever "if not exists" says.
+        connection.execute("select pg_advisory_xact_lock(1)")
         connection.execute("create table if not exists kept (key integer)")
         connection.execute("insert into kept values (1)")
         rows = connection.execute("select count(*) from kept").fetchone()[0]

@@ -18,7 +18,7 @@ import rowvec
 from rowvec.api import functions
 from rowvec.errors import ConfigError, SearchError, StoreError
 from rowvec.filters import Compare, Op
-from rowvec.types import Report
+from rowvec.stores.runs import Report
 from tests.integration.celery_rig import Project, many, project
 from tests.servers.openai import EmbeddingServer
 

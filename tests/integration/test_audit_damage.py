@@ -23,9 +23,10 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Key, Row, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Key, Row
 from tests.integration.damage_rig import LibsqlHands, PostgresHands, Spoiler, inflict
 from tests.support import digest, rows_of, simple_pipeline, vectors_match_rows
 

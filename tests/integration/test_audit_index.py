@@ -25,9 +25,9 @@ from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import spec_of
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from rowvec.types import WriteBatch
 from tests.support import rows_of, simple_pipeline
 
 ROWS = {key: f"thing number {key}" for key in range(1, 241)}

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +19,15 @@ from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing import refusals
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Embedded, WriteBatch
+from rowvec.types import Embedded
 from tests.integration.debezium_rig import lines, put
+from tests.integration.stores_rig import Open
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
-
-Open = Callable[[], Store]
-
-
-@pytest.fixture(params=["postgres", "libsql"])
-def opened(request: pytest.FixtureRequest, quick_folder: Path) -> Iterator[Open]:
-    """What opens a store on the same tables each time."""
-    with ExitStack() as stack:
-
-        def again() -> Store:
-            if request.param == "postgres":
-                url = request.getfixturevalue("postgres_url")
-                store: Store = PostgresStore(url, "vectors", pipeline="things")
-            else:
-                store = LibsqlStore(str(quick_folder / "vectors.db"), table="vectors")
-            stack.callback(store.close)
-            return store
-
-        yield again
 
 
 def in_table(store: Store, *statements: str) -> None:

@@ -26,7 +26,7 @@ from rowvec.sources.sql import SqlSource
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.support.killpoints import Step
 from rowvec.syncing.run import sync
-from rowvec.testing import HashEmbedder
+from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import ColumnType
 from tests.acceptance.killed import KILLED, kill_at
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
@@ -294,7 +294,12 @@ def test_a_row_stamped_in_the_future_hides_none_that_come_after_it(tables: Calla
         ("sqlite", "boolean", 1, "is of type boolean; a cursor is a timestamp"),
         ("sqlite", "blob", "x'00'", "is of type bytes; a cursor is a timestamp"),
         ("postgres", "text", "'2026-08-01'", "is of type text; a cursor is a timestamp"),
-        ("postgres", "timestamptz", "'infinity'", "the highest 'at' is 'infinity', which is not a time to start from"),
+        (
+            "postgres",
+            "timestamptz",
+            "'-infinity'",
+            "the highest 'at' is '-infinity', which is not a time to start from",
+        ),
         ("mariadb", "varchar(20)", "'2026-08-01'", "is of type text; a cursor is a timestamp"),
     ],
 )
@@ -306,6 +311,20 @@ def test_a_column_that_is_no_cursor_is_refused(
     table.run(f"insert into things values (1, 'one', 1, {value})")
     with pytest.raises((SourceError, ConfigError), match=message), closing(pipeline_of(table)) as pipeline:
         sync(pipeline)
+
+
+def test_a_row_of_the_end_of_time_hides_and_stops_nothing(tables: Callable[[str], Table]) -> None:
+    table = tables("postgres")
+    table.create("timestamptz")
+    rows = "(1, 'one', 1, 'infinity'), (2, 'two', 1, now() - interval '1 day'), (3, 'three', 1, '20000-01-01')"
+    table.run(f"insert into things values {rows}")
+    store = MemoryStore()
+    for name, incremental in (("two", False), ("changed", True), ("changed", True)):
+        table.run(f"update things set name = '{name}', at = now() where id = 2 and name <> '{name}'")
+        with closing(pipeline_of(table, store=store)) as pipeline:
+            report = sync(pipeline)
+            assert report.incremental is incremental
+            vectors_match_rows(pipeline, {1: "one", 2: name, 3: "three"})
 
 
 def test_a_view_and_a_query_have_cursors_too(tables: Callable[[str], Table]) -> None:

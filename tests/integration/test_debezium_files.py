@@ -34,9 +34,11 @@ from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.storage import File, find
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import ColumnType, Embedded, Report, State, WriteBatch
+from rowvec.types import ColumnType, Embedded, State
 from tests.integration.debezium_rig import Change, envelope, lines, partitions, put, registry, removed, row
 from tests.models import Models
 from tests.support import rows_of, simple_pipeline, vectors_match_rows

@@ -18,9 +18,9 @@ from rowvec.sources.events.kafka import KafkaEvents
 from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.base import Store
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
-from rowvec.types import Report
 from tests.integration.debezium_rig import Change, envelope, put, registry, removed
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 

@@ -57,7 +57,8 @@ class Judged:
         return told.out, told.err
 
     def fit(self, **options: Any) -> tuple[str, str]:
-        usual = {"modes": [], "measures": [], "condensed": False, "folds": 5, "write": False, "as_json": False}
+        usual = {"modes": [], "measures": [], "condensed": False, "rerank": None, "folds": 5,
+                 "write": False, "as_json": False}  # fmt: skip
         fit.fit(None, None, self.queries, self.judgements, **{**usual, **options})
         told = self._capsys.readouterr()
         return told.out, told.err

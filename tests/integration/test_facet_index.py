@@ -10,6 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from rowvec.filters import bind, parse
 from rowvec.filters.facets import Edges, RangeFacet, edges
 from rowvec.stores import facet_sql
 from rowvec.stores.base import Store
@@ -90,6 +91,35 @@ def test_a_new_generation_has_its_own_index_and_no_copy_of_the_former_one(opened
     store.activate(NEW)
     assert len(indexes(postgres_url)) == 2
     assert all(name.startswith(facet_index.MARK) for name, _ in indexes(postgres_url))
+
+
+def test_words_are_looked_for_with_a_filter_through_it(opened: Opener, postgres_url: str) -> None:
+    spec = replace(SPEC, metadata=(Column("of 100 %s {x}", ColumnType.TEXT), Column("stock", ColumnType.INTEGER)))
+    store = opened()
+    store.prepare(spec)
+    words = [("lamp" if key % 3 else "red lamp") for key in range(400)]
+    # Two rows have texts that no entry of the index can hold: another index lists them.
+    names = ["long " * 400 if key in (30, 31) else f"no {key % 2}" for key in range(400)]
+    write(store, *(entry(key, text, names[key], key) for key, text in enumerate(words)), spec=spec)
+    live = rows(store, spec)
+    conditions = [
+        "\"of 100 %s {x}\" like 'long%'",
+        "\"of 100 %s {x}\" = 'no 1' and stock < 50",
+        "stock in (30, 33, 7)",
+        "stock < 390",
+    ]
+
+    def found(limit: int) -> list[list[Any]]:
+        asked = [bind(parse(condition), spec.metadata) for condition in conditions]
+        return [[*zip(*live.keyword("red lamp", limit, where)[:2], strict=True)] for where in asked]
+
+    limits = (1, 50, 400)
+    before = [found(limit) for limit in limits]
+    assert [len(each) for each in before[-1]] == [2, 24, 3, 390]
+    store.activate(spec)
+    assert len(indexes(postgres_url)) == 2
+    live = rows(store, spec)
+    assert [found(limit) for limit in limits] == before
 
 
 def test_libsql_counts_long_texts_without_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

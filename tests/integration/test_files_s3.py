@@ -20,9 +20,10 @@ from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.sources.files.source import FilesSource
+from rowvec.stores.runs import Report
 from rowvec.support.redaction import HIDDEN, redact
 from rowvec.syncing.run import sync
-from rowvec.types import Key, Report, Row
+from rowvec.types import Key, Row
 from tests.servers.s3 import SECRET_KEY, S3Server
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 

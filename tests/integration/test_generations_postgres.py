@@ -16,8 +16,8 @@ from rowvec.errors import StoreError
 from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Mode, Searcher
-from rowvec.stores.base import Ledger
 from rowvec.stores.index import IndexSpec
+from rowvec.stores.ledger import Ledger
 from rowvec.stores.postgres import sessions
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync

@@ -15,12 +15,13 @@ pytest.importorskip("haystack", reason="the extra `haystack` is not installed")
 
 from haystack import Pipeline
 from haystack.components.builders import PromptBuilder
+from haystack.utils import Secret
 
 import rowvec
 from rowvec.adapters.haystack import RowvecRetriever
 from rowvec.errors import SearchError
 from rowvec.filters import parse
-from tests.integration.adapters_rig import NOTES, QUERY, in_memory, project
+from tests.integration.adapters_rig import NOTES, QUERY, SERVER_KEY, in_memory, project, served
 
 PRODUCTS = in_memory()
 TEMPLATE = "{% for each in documents %}{{ each.content }}|{{ each.meta.colour }}\n{% endfor %}"
@@ -57,6 +58,23 @@ def test_a_document_has_all_that_a_hit_has() -> None:
     assert first.meta["price"] == hit.metadata["price"]
     assert first.meta["rowvec"]["passages"][0]["text"] == hit.passages[0].text
     assert type(first).from_dict(first.to_dict()) == first
+
+
+def test_a_component_of_a_server_is_written_without_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP_KEY", SERVER_KEY)
+    here = RowvecRetriever(PRODUCTS, limit=4).run(QUERY)
+    with served(PRODUCTS) as url:
+        there = RowvecRetriever("products", url=url, key=Secret.from_env_var("SHOP_KEY"), limit=4)
+        written = there.to_dict()
+        assert SERVER_KEY not in str(written)
+        for each in (there, RowvecRetriever.from_dict(written)):
+            each.warm_up()
+            assert each.run(QUERY) == here == asyncio.run(each.run_async(QUERY))
+        client = rowvec.Client(url, key=SERVER_KEY)
+        assert RowvecRetriever(client).run(QUERY, limit=4) == here
+        assert RowvecRetriever(client).to_dict()["init_parameters"]["url"] == url
+        with pytest.raises(ValueError, match="serialize token-based secret"):
+            RowvecRetriever("products", url=url, key=SERVER_KEY).to_dict()
 
 
 def test_a_pipeline_is_written_down_and_read_again(retriever: RowvecRetriever) -> None:

@@ -21,6 +21,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, TERMS, batches
+from rowvec.stores.postgres.keyword_index.reach import Expected
 from rowvec.words import Analyzer
 
 Connection = psycopg.Connection[Any]
@@ -110,6 +111,30 @@ def test_a_rebuild_after_updates_and_deletes_leaves_the_index_of_a_fresh_one(
     assert conn.execute("select count(*) = count(distinct word) from v__postings").fetchone() == (True,)
     for query in ("bazq", "aazq mazq kbzq"):
         assert_same(index.search(conn, query, 500), naive_bm25(texts, query))
+
+
+@pytest.mark.parametrize(
+    "expected",
+    [
+        None, Expected(1, 1e-9), Expected(40, 0.03), Expected(10**6, 1.0), Expected(40, 0.03, [sql.SQL("t.id >= 0")]),
+        Expected(10**6, 1.0, [sql.SQL("t.id < 50"), sql.SQL("not t.id < 50")]),
+    ],
+)  # fmt: skip
+def test_a_filter_finds_the_same_whatever_the_planner_expects(
+    conn: Connection, index: KeywordIndex, expected: Expected | None
+) -> None:
+    texts = random_texts(range(1_500), seed=4)
+    fill(conn, index, texts)
+    texts |= (changed := random_texts(range(0, 1_500, 3), seed=5))
+    fill(conn, index, changed)
+    best, passes = naive_bm25(texts, "bazq mazq"), sql.SQL("t.price < %s")
+    for limit in (1, 20, 400):
+        for most in (3, 100, 1_200):
+            found = index.search(conn, "bazq mazq", limit, passes, [most], None, expected)
+            # Replaced versions count as texts: scores are not those of a fresh index.
+            assert len(found) == min(limit, sum(key < most for key, _ in best))
+            passing = set(range(most))
+            assert found == [hit for hit in index.search(conn, "bazq mazq", 1_500) if hit[0] in passing][:limit]
 
 
 def test_an_updated_text_is_found_by_its_new_words_only(conn: Connection, index: KeywordIndex) -> None:
@@ -378,7 +403,7 @@ def test_two_writers_of_the_same_keys_wait_for_each_other(
 def test_an_update_does_not_read_the_postings(conn: Connection, index: KeywordIndex) -> None:
     fill(conn, index, random_texts(range(500), seed=6))
     for name in ("place", "delete"):
-        plan = conn.execute(sql.SQL("explain ") + index._sql(name), {"keys": [1], "lengths": [1]}).fetchall()
+        plan = conn.execute(sql.SQL("explain ") + index.sql(name), {"keys": [1], "lengths": [1]}).fetchall()
         assert not [line for (line,) in plan if "Scan" in line and "v__postings" in line]
 
 

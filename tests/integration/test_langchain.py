@@ -16,11 +16,13 @@ from langchain_core.documents import Document
 from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
 from langchain_tests.integration_tests import RetrieversIntegrationTests
+from pydantic import SecretStr
 
+import rowvec
 from rowvec.adapters.langchain import RowvecReranker, RowvecRetriever
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.errors import ConfigError, SearchError
-from tests.integration.adapters_rig import NOTES, QUERY, in_memory, project, ranking
+from tests.integration.adapters_rig import NOTES, QUERY, SERVER_KEY, in_memory, project, ranking, served
 from tests.servers.rerank import Fault, RerankServer
 
 PRODUCTS = in_memory()
@@ -48,6 +50,63 @@ class TestStandard(RetrieversIntegrationTests):
     @property
     def num_results_arg_name(self) -> str:
         return "limit"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served(PRODUCTS) as url:
+        yield url
+
+
+@pytest.mark.anyio
+class TestStandardOverHttp(TestStandard):
+    @pytest.fixture(autouse=True)
+    def _of_the_server(self, address: str) -> None:
+        self.address = address
+
+    @property
+    def retriever_constructor_params(self) -> dict[str, Any]:
+        return {"pipeline": "products", "url": self.address, "key": SERVER_KEY}
+
+
+def test_a_server_gives_the_documents_of_the_library(address: str) -> None:
+    asked: dict[str, Any] = {"mode": "hybrid", "limit": 7, "filters": "price < 60"}
+    there = RowvecRetriever(url=address, key=SecretStr(SERVER_KEY), **asked)
+    here = RowvecRetriever(pipeline=PRODUCTS, **asked)
+    assert there.invoke(QUERY, filters={"stock": [1, 2]}) == here.invoke(QUERY, filters={"stock": [1, 2]})
+    assert asyncio.run(there.ainvoke(QUERY)) == here.invoke(QUERY)
+    assert SERVER_KEY not in repr(there) + dumps(there)
+    with pytest.raises(SearchError, match="prise") as caught:
+        there.invoke(QUERY, filters="prise < 3")
+    assert caught.value.hint == "Did you mean 'price'?"
+
+
+def test_a_token_narrows_a_retriever(address: str) -> None:
+    token = rowvec.token({"products": {"stock": 3}}, api_key=SERVER_KEY)
+    found = RowvecRetriever(url=address, key=SecretStr(token), limit=60).invoke(QUERY)
+    assert {each.metadata["stock"] for each in found} == {3}
+
+
+def test_a_server_puts_documents_into_order(reranked: ProjectPipeline) -> None:
+    documents = [Document(page_content=text) for text in ("one 1", "three 3", "two 2")]
+    with served(reranked) as url:
+        there = RowvecReranker(url=url, key=SecretStr(SERVER_KEY))
+        found = there.compress_documents(documents, QUERY)
+        assert contents(list(found)) == ["three 3", "two 2", "one 1"]
+        assert asyncio.run(there.acompress_documents(documents, QUERY)) == found
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"url": "http://host", "config": "rowvec.toml"},
+        {"key": "a-key"},
+        {"pipeline": PRODUCTS, "url": "http://host"},
+    ],
+)
+def test_two_places_for_one_pipeline_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        RowvecRetriever(**given)
 
 
 @pytest.fixture(scope="module")

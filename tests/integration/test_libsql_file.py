@@ -26,9 +26,11 @@ from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.words import MANY_PARTS, KeptWords
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Report, Stored, Unfit, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Stored, Unfit
 from tests.support import digest
 
 DIMENSION = 8
@@ -340,7 +342,7 @@ KILLED = """
     import os, signal, sys
     from rowvec.support import killpoints
     from rowvec.stores.libsql import LibsqlStore
-    from rowvec.types import WriteBatch
+    from rowvec.stores.write_batch import WriteBatch
     from tests.integration.test_libsql_file import SPEC, entry, rows
     store = LibsqlStore(sys.argv[1], table="items")
     store.prepare(SPEC)

@@ -16,7 +16,8 @@ from rowvec.stores.libsql import LibsqlStore, migrations
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.write import vector_in
-from rowvec.types import ColumnType, Document, Entry, Fingerprint, State, Stored, Vectors, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.types import ColumnType, Document, Entry, Fingerprint, State, Stored, Vectors
 from tests.support import digest
 
 DIMENSION = 64

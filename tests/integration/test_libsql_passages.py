@@ -23,10 +23,11 @@ from rowvec.stores.libsql import LibsqlStore, passages
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.local import LocalDatabase
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step
 from rowvec.testing.contract.samples import document
 from rowvec.testing.contract.store_passages import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Y, Z, divided, kept, plain
-from rowvec.types import Column, ColumnType, Entry, Passage, StoredText, Vectors, WriteBatch
+from rowvec.types import Column, ColumnType, Entry, Passage, StoredText, Vectors
 from tests.support import digest
 
 TEXTS, PASSAGES = "rowvec_kept_texts_items_1", "rowvec_passages_items_1"
@@ -76,6 +77,9 @@ DAMAGE: dict[str, tuple[str, dict[Drift, tuple[int, list[int]]]]] = {
     "short": (f"update {PASSAGES} set embedding = x'00' where n = 1", {Drift.PASSAGES: (1, [1])}),
     "none": (f"update {PASSAGES} set embedding = null where n = 1", {Drift.PASSAGES: (1, [1])}),
     "nan": (f"update {PASSAGES} set embedding = x'{'0000c07f' * 4}' where n = 1", {Drift.PASSAGES: (1, [1])}),
+    "zeros": (f"update {PASSAGES} set embedding = zeroblob(16) where n = 1", {Drift.PASSAGES: (1, [1])}),
+    "last": (f"delete from {PASSAGES} where n = 2", {Drift.MEAN: (1, [1])}),
+    "mean": ("update items set embedding = vector32('[0,0,1,0]') where id = 1", {Drift.MEAN: (1, [1])}),
     "text": (f"delete from {TEXTS} where id = 2", {Drift.NO_TEXT: (1, [2])}),
     "orphan": (f'update {PASSAGES} set "row" = 77', {Drift.LOST_PASSAGES: (3, [])}),
     "text without a row": (f"insert into {TEXTS} values (77, 'lost')", {Drift.LOST_PASSAGES: (1, [])}),

@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from rowvec.errors import StoreError, StoreUnavailable
+from rowvec.stores.auditor import Audited
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.remote import RemoteDatabase
+from rowvec.stores.libsql.write import ROWS
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
-from rowvec.types import ColumnType, Document, Entry, WriteBatch
+from rowvec.testing.contract.store_passages import DIVIDING, W, X, divided
+from rowvec.types import ColumnType, Document, Entry
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.loopback import Handler, LoopbackServer
 from tests.support import digest
@@ -86,6 +93,37 @@ def test_a_batch_that_never_arrived_changed_nothing(store: LibsqlStore, server: 
     with pytest.raises(StoreUnavailable):
         rows(store).write(BATCH)
     assert rows(store).keys(None, 10) == [1, 2]
+
+
+def test_a_large_batch_of_new_passages_is_written_once_where_it_is_sent_twice(
+    server: HranaServer, tmp_path: Path
+) -> None:
+    with closing(LibsqlStore(server.url(tmp_path.name), table="items")) as store:
+        store.prepare(DIVIDING)
+        live = rows(store, DIVIDING)
+        server.control(cut_after=1, match="commit")
+        assert live.write(WriteBatch([divided(key, ("red ", W), ("lamp", X)) for key in range(ROWS + 1)])) == 0
+        assert isinstance(live, Audited)
+        assert live.auditor().faults(10) == []
+
+
+def test_a_batch_of_long_texts_takes_several_requests(
+    server: HranaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may refuse a request that is too long, and a statement is never divided."""
+    sizes = []
+    post = RemoteDatabase.post
+
+    def measured(database: RemoteDatabase, base: str | None, body: str) -> Any:
+        sizes.append(len(body))
+        return post(database, base, body)
+
+    monkeypatch.setattr(RemoteDatabase, "post", measured)
+    with closing(LibsqlStore(server.url(tmp_path.name), table="items")) as store:
+        spec = replace(SPEC, keeps_texts=True)
+        store.prepare(spec)
+        assert rows(store, spec).write(WriteBatch([entry(key, "żółw " * 6_000) for key in range(80)])) == 0
+    assert 2**20 < max(sizes) < 4.5 * 2**20
 
 
 def test_a_run_that_was_begun_twice_is_one_run(store: LibsqlStore, server: HranaServer) -> None:

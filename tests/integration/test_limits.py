@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from rowvec.errors import StoreError, StoreUnavailable
-from rowvec.stores.postgres.connect import translated
+from rowvec.stores.postgres.driver_errors import translated
 from rowvec.stores.postgres.store import PostgresStore
-from rowvec.types import WriteBatch
+from rowvec.stores.write_batch import WriteBatch
 from tests.integration.test_postgres_store import entry, open_store, spec
 from tests.support import as_role
 

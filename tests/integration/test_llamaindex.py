@@ -19,7 +19,7 @@ from llama_index.core.vector_stores import FilterCondition, FilterOperator, Meta
 
 from rowvec.adapters.llamaindex import RowvecRetriever
 from rowvec.errors import SearchError
-from tests.integration.adapters_rig import NOTES, QUERY, in_memory, project
+from tests.integration.adapters_rig import NOTES, QUERY, SERVER_KEY, in_memory, project, served
 
 PRODUCTS = in_memory()
 
@@ -49,6 +49,15 @@ def test_a_query_engine_answers_from_the_rows_of_a_project(tmp_path: Path) -> No
             assert len(answer.source_nodes) == 2
     finally:
         retriever.close()
+
+
+def test_a_server_gives_the_nodes_of_the_library() -> None:
+    filters = MetadataFilters(filters=[MetadataFilter(key="price", operator=FilterOperator.LT, value=30)])
+    here = RowvecRetriever(PRODUCTS, limit=7, filters=filters)
+    with served(PRODUCTS) as url:
+        there = RowvecRetriever("products", url=url, key=SERVER_KEY, limit=7, filters=filters)
+        assert there.retrieve(QUERY) == asyncio.run(there.aretrieve(QUERY)) == here.retrieve(QUERY)
+        there.close()
 
 
 def test_retrievers_are_fused() -> None:

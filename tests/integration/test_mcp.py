@@ -119,6 +119,11 @@ def test_similar_describe_and_status(services: dict[str, Service]) -> None:
         ("search_rows", {"query": "x" * 20_000, "pipeline": "parts"}, "10000"),
         ("search_rows", {"query": "x", "pipeline": "parts", "limit": 100_000}, "100"),
         ("search_rows", {"query": "x", "pipeline": "parts", "mode": "magic"}, "mode"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "filters": "price < 3"}, "Did you mean 'where'?"),
+        ("search_rows", {"query": "x", "pipeline": "parts", "limit": 0}, "'limit': input should be greater than or"),
+        ("search_rows", {"pipeline": "parts", "where": {"price": {"<<": 3}}}, "there is no operator '<<'"),
+        ("search_rows", {"pipeline": "parts", "where": 5}, "'where': it must be an object, such as"),
+        ("search", {}, "'query' is missing."),
         ("similar", {"key": "4711", "pipeline": "parts"}, "There is no row '4711'"),
         ("similar", {"key": "seven", "pipeline": "parts"}, "not an integer"),
         ("fetch", {"id": "7"}, "There is no row '7'"),
@@ -135,6 +140,16 @@ def test_a_mistake_is_an_error_that_says_what_to_do(
     except Exception as error:  # a tool that is not there is an error of the protocol
         text = "".join(map(str, getattr(error, "exceptions", [error])))
     assert words in text
+    assert "pydantic" not in text and "input_value" not in text
+
+
+def test_a_filter_may_be_an_object_and_a_query_of_json_stays_a_text(services: dict[str, Service]) -> None:
+    for where in ({"price": {"<": 30}}, '{"price": {"<": 30}}', "price < 30"):
+        rows = found(ask(services, "search_rows", pipeline="products", where=where, limit=100))["results"]
+        assert rows and all(hit["metadata"]["price"] < 30 for hit in rows)
+    for query in ("null", '["oil", "filter"]', '{"oil": "filter"}'):
+        rows = found(ask(services, "search_rows", query=query, pipeline="products"))["results"]
+        assert all(hit["score"] is not None for hit in rows), "it is searched for, and not browsed"
 
 
 @asynccontextmanager

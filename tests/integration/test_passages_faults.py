@@ -10,11 +10,10 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
-from tests.integration.test_bad_rows import Open, in_table, opened
+from tests.integration.stores_rig import Open
+from tests.integration.test_bad_rows import in_table
 from tests.support import rows_of, simple_pipeline
 from tests.unit.test_passages_sync import SETTINGS, check_row, cutting, long_text, passages_of, with_passages
-
-__all__ = ["opened"]
 
 
 def whole(text: str) -> list[str]:

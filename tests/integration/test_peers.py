@@ -8,8 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,36 +20,18 @@ from rowvec.filters import bind, parse
 from rowvec.pipeline import Options
 from rowvec.pipeline_status import status
 from rowvec.ranking import Ranking
-from rowvec.stores.base import Store
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index import indexes
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
-from rowvec.types import PastFailure, Stored, WriteBatch
+from rowvec.types import PastFailure, Stored
+from tests.integration.stores_rig import Open
 from tests.support import rows_of as vectors_of
 from tests.support import simple_pipeline, vectors_match_rows
-
-Open = Callable[[], Store]
-
-
-@pytest.fixture(params=["postgres", "libsql"])
-def opened(request: pytest.FixtureRequest, quick_folder: Path) -> Iterator[Open]:
-    """What opens a store on the same tables each time."""
-    with ExitStack() as stack:
-
-        def again() -> Store:
-            if request.param == "postgres":
-                url = request.getfixturevalue("postgres_url")
-                store: Store = PostgresStore(url, "vectors", pipeline="things")
-            else:
-                store = LibsqlStore(str(quick_folder / "vectors.db"), table="vectors")
-            stack.callback(store.close)
-            return store
-
-        yield again
 
 
 def rows_of(count: int) -> dict[Any, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,10 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.index import IndexSpec
 from rowvec.stores.postgres.generation import PostgresGeneration
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index import exhaustive
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.store_passages import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Z, divided, kept, plain
-from rowvec.types import Column, ColumnType, Document, Entry, Fingerprint, Passage, State, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Fingerprint, Passage, State, Vectors
 from tests.support import digest
 
 VIEW = 'select key, n, text, start, "end" from things_passages order by key, n'
@@ -127,10 +130,24 @@ def test_a_role_that_may_not_read_the_texts_still_searches(store: PostgresStore,
             assert found is not None
             assert found.nearest(X, 3).keys == [2]
             assert found.texts([2]) == {}
+            query(postgres_url, "grant select on things__texts to text_reader")
+            assert found.texts([2]) == {2: kept(TWO)}
+            query(postgres_url, "revoke select on things__texts from text_reader")
+            assert found.texts([2]) == {}
         finally:
             reader.close()
     finally:
         query(postgres_url, "drop owned by text_reader", "drop role text_reader")
+
+
+@pytest.mark.parametrize("spec", [DIVIDING, WHOLE])
+def test_texts_that_are_not_kept_any_more_are_missed_by_no_search(store: PostgresStore, spec: TableSpec) -> None:
+    live = fill(store, spec, TWO)
+    assert live.texts([2]) == {2: kept(TWO)}
+    store.prepare(replace(spec, keeps_texts=False))
+    assert live.texts([2]) == {}
+    fill(store, spec, TWO)
+    assert live.texts([2]) == {2: kept(TWO)}
 
 
 # A table of the user's own
@@ -139,20 +156,22 @@ def test_a_role_that_may_not_read_the_texts_still_searches(store: PostgresStore,
 def test_passages_stand_beside_a_table_of_the_users(postgres_url: str) -> None:
     query(postgres_url, "create table things (id bigint primary key, name text)",
           "insert into things values (1, 'one'), (2, 'two')")  # fmt: skip
-    store = opened(postgres_url, column="embedding")
+    store = opened(postgres_url, column="vec")
     try:
         spec = replace(DIVIDING, metadata=())
         store.apply(spec)
         bare = [each._replace(document=each.document._replace(metadata=())) for each in (ONE, TWO)]
         live = fill(store, spec, *bare)
         assert live.texts([1, 2]) == {1: kept(ONE), 2: kept(TWO)}
-        assert len(query(postgres_url, "select * from things__embedding_passages")) == 3
+        assert len(query(postgres_url, "select * from things__vec_passages")) == 3
+        live.index.build(IndexSpec("hnsw"))
+        assert live.index.tune(0.9, np.stack([X]))[-1].recall == 1.0
         query(postgres_url, "delete from things where id = 1")
         assert live.texts([1]) == {}
         assert live.nearest(X, 5).keys == [2]
         assert {fault.drift: list(fault.keys) for fault in live.auditor().faults(5)}[Drift.LOST_PASSAGES] == [1]
         store.activate(spec)
-        assert query(postgres_url, "select * from things__embedding_passages") == []
+        assert query(postgres_url, "select * from things__vec_passages") == []
     finally:
         store.close()
 
@@ -227,10 +246,76 @@ def test_an_index_finds_what_comparing_every_passage_finds(
         said.clear()
         reader.nearest(asked, 10)
         asks.append(len(said))
-        assert said[0].startswith("begin isolation level repeatable read, read only; set local")
-    assert sorted(asks)[10] == 2, "one statement reads both lists and compares the rows"
+        assert said[0].startswith("with own as materialized")
+    assert sorted(asks)[10] == 1, "one statement reads both lists and compares the rows"
+    said.clear()
+    live.nearest(asked, 10, bind(parse("slot < 10"), [SLOT]), exact=True)
+    assert not any("group by" in each for each in said), "of few rows, not all passages are read"
     assert live.index.drop() == 2
     assert live.index.status() == []
+
+
+@pytest.mark.parametrize("metric", ["cosine", "l2", "ip"])
+@pytest.mark.parametrize("storage", ["vector", "halfvec"])
+def test_exact_answers_of_many_queries_are_those_of_each(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, metric: str, storage: str
+) -> None:
+    monkeypatch.setattr(exhaustive, "PAGE_BYTES", 1)  # A page of 100 rows.
+    with closing(opened(postgres_url, metric=metric, storage=storage)) as store:
+        spec = replace(_wide(16), metadata=(SLOT,))
+        live = fill(store, spec, *_crowd(spec, 450))
+        asked = 3 * np.random.default_rng(5).normal(size=(7, 16)).astype(np.float32)
+        rows, passages = live.index.table, live.index.passages
+        assert passages is not None
+        found = live.index._sessions.write(
+            lambda c: exhaustive.exact(c, rows, asked, 12, lambda *_: None, passages.table)
+        )
+        for vector, ranked in zip(asked, found, strict=True):
+            alone = live.nearest(vector, 12, exact=True)
+            assert ranked.scores == pytest.approx(alone.scores)
+            assert list(ranked.keys) == list(alone.keys)
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
+def test_the_recall_that_tuning_tells_is_that_of_both_lists_together(
+    store: PostgresStore, postgres_url: str, kind: Any
+) -> None:
+    spec = replace(_wide(16), metadata=(SLOT,))
+    live = fill(store, spec, *_crowd(spec, 1500))
+    live.index.build(IndexSpec(kind, m=4, ef_construction=8, lists=40))
+    asked = np.random.default_rng(3).normal(size=(60, 16)).astype(np.float32)
+    tuned = live.index.tune(0.9, asked)
+    assert 0.9 <= tuned[-1].recall < 1.0
+    rows, passages = live.index.status()
+    assert (rows.effort, passages.effort) == (tuned[-1].effort, tuned[-1].passages)
+    assert rows.recall == passages.recall == pytest.approx(tuned[-1].recall)
+    assert tuned[-1].recall == pytest.approx(_recall(store, spec, asked))
+    assert len(live.index.tune(0.9, queries=20)) > 1, "vectors of rows and of passages are looked for"
+
+
+def test_each_list_is_read_with_its_own_effort(store: PostgresStore, postgres_url: str) -> None:
+    spec = replace(_wide(16), metadata=(SLOT,))
+    live = fill(store, spec, *_crowd(spec, 1500))
+    live.index.build(IndexSpec("ivfflat", lists=40))
+    asked = np.random.default_rng(3).normal(size=(40, 16)).astype(np.float32)
+    live.index.tune(0.9, asked)
+    shares = {}
+    for rows, passages in ((40, 40), (40, 1), (1, 40), (1, 1)):
+        for scope, effort in (("things", rows), ("things__passages", passages)):
+            query(postgres_url, f"update rowvec.tunings set effort = {effort} where scope like '%{scope}'")
+        shares[rows, passages] = _recall(store, spec, asked)
+    assert shares[40, 40] == 1.0
+    assert 1.0 > shares[40, 1] > shares[1, 1]
+    assert 1.0 > shares[1, 40] != shares[1, 1]
+
+
+def _recall(store: PostgresStore, spec: TableSpec, asked: Vectors) -> float:
+    """Of searches of whoever opens the store now."""
+    reader = store.generation(spec)
+    assert reader is not None
+    return float(
+        np.mean([recall(reader.nearest(q, 10).scores, reader.nearest(q, 10, exact=True).scores) for q in asked])
+    )
 
 
 def test_a_generation_without_passages_asks_what_it_always_asked(
@@ -251,10 +336,11 @@ def test_a_generation_without_passages_asks_what_it_always_asked(
     ("damage", "drift", "keys"),
     [
         ("delete from things__passages where key = 1 and n = 1", Drift.PASSAGES, [1]),
-        ("delete from things__passages where key = 1 and n = 2", Drift.PASSAGES, None),
-        ("delete from things__passages where key = 1 and n > 0", Drift.PASSAGES, None),
+        ("delete from things__passages where key = 1 and n = 2", Drift.MEAN, [1]),
+        ("delete from things__passages where key = 1 and n > 0", Drift.MEAN, [1]),
         ('update things__passages set start = 30, "end" = 31 where n = 0', Drift.PASSAGES, [1]),
         ('update things__passages set "end" = 99 where n = 2', Drift.PASSAGES, [1]),
+        ("update things set embedding = '[0,0,1,0]' where id = 1", Drift.MEAN, [1]),
         ("update things__passages set embedding = '[0,0,0,0]' where n = 1", Drift.PASSAGES, [1]),
         ("update things__passages set text_hash = '\\x00' where n = 1", Drift.PASSAGES, [1]),
         ("update things__texts set text = 'short' where key = 1", Drift.PASSAGES, [1]),
@@ -263,13 +349,13 @@ def test_a_generation_without_passages_asks_what_it_always_asked(
     ],
 )
 def test_an_audit_finds_what_is_broken(
-    store: PostgresStore, postgres_url: str, damage: str, drift: Drift, keys: list[int] | None
+    store: PostgresStore, postgres_url: str, damage: str, drift: Drift, keys: list[int]
 ) -> None:
     live = fill(store, replace(DIVIDING, language=None), ONE, TWO)
     assert live.auditor().faults(5) == []
     query(postgres_url, damage)
     found = {fault.drift: list(fault.keys) for fault in live.auditor().faults(5)}
-    assert found == ({} if keys is None else {drift: keys})
+    assert found == {drift: keys}
     if drift is Drift.LOST_PASSAGES:
         for fault in live.auditor().faults(5):
             live.auditor().repair(fault)

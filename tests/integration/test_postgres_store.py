@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -19,8 +20,10 @@ from rowvec.errors import Locked, StoreError, StoreUnavailable
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.postgres.connect import describe
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
-from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key, Report, WriteBatch
+from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key
 from tests.support import digest, ended, forked
 
 EMBEDDER = HashEmbedder(dimension=4)
@@ -213,7 +216,7 @@ def test_a_sync_in_another_database_of_the_server_holds_nothing_here(store: Post
 def test_a_lock_that_is_let_go_while_its_holder_is_looked_for_is_taken(
     store: PostgresStore, postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = store._sessions.holder
+    find = store._sessions.table_lock.holder
     with closing(open_store(postgres_url)) as other, ExitStack() as held:
         held.enter_context(other.lock())
 
@@ -221,7 +224,7 @@ def test_a_lock_that_is_let_go_while_its_holder_is_looked_for_is_taken(
             held.close()
             return find(connection)
 
-        monkeypatch.setattr(store._sessions, "holder", holder)
+        monkeypatch.setattr(store._sessions.table_lock, "holder", holder)
         with store.lock():
             pass
 
@@ -268,6 +271,33 @@ def test_a_connection_that_broke_is_opened_anew_and_takes_the_lock_again(
             pytest.fail("the lock was lost with the connection")
     other.close()
     assert rows(store).count() == 1
+
+
+def test_a_lock_that_the_server_still_keeps_for_a_connection_that_broke_here_is_taken_from_it(
+    store: PostgresStore, postgres_url: str
+) -> None:
+    """As where the address of a machine has changed: nobody tells the server."""
+    store.prepare(spec())
+    with store.lock():
+        writer = store._sessions._writer
+        assert writer is not None
+        kept_open = os.dup(writer.fileno())
+        broken, other_end = socket.socketpair()
+        other_end.close()
+        os.dup2(broken.fileno(), writer.fileno())
+        broken.close()
+        with pytest.raises(StoreUnavailable):
+            rows(store).write(WriteBatch(entries=[entry(1)]))
+        assert held(postgres_url), "the server has not noticed"
+        rows(store).write(WriteBatch(entries=[entry(1)]))
+    os.close(kept_open)
+    assert not held(postgres_url)
+    assert rows(store).count() == 1
+
+
+def held(url: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute("select pid from pg_locks where locktype = 'advisory' and granted").fetchall()
 
 
 @pytest.mark.parametrize(

@@ -17,10 +17,11 @@ from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.separate_queries import SAMPLES, SeparateQueries
 from rowvec.errors import ConfigError, EmbedderError, EmbedderUnavailable
 from rowvec.pipeline import Pipeline
+from rowvec.serve.query_cache import WARM_WORDS, CachedQueries
 from rowvec.testing import HashEmbedder
 from rowvec.types import Check
 from tests.integration.adapters_rig import NOTES
-from tests.integration.serve_rig import application, product_pipeline, serving
+from tests.integration.serve_rig import application, client_of, product_pipeline, serving
 from tests.support_tiny_models import WIDTH, tiny_model
 
 CONFIG = """
@@ -137,6 +138,17 @@ def test_rows_and_the_texts_of_the_server_keep_the_embedder_of_the_rows() -> Non
     pair = SeparateQueries(rows, queries)
     assert np.array_equal(pair.embed(["x"]).vectors, rows.embed(["x"]).vectors)
     assert pair.fingerprint == rows.fingerprint and queries.queries == 0
+
+
+@pytest.mark.parametrize("billed", [False, True])
+def test_the_page_goes_by_what_queries_cost_and_not_rows(billed: bool) -> None:
+    made, queries = product_pipeline(count=1), Counting(16, billed=billed)
+    of_billed_rows = SeparateQueries(HashEmbedder(16, billed=True), queries)
+    CachedQueries(made.embedder, 10, of_billed_rows).warm()
+    assert queries.queries - len(SAMPLES) == (1 if billed else len(WARM_WORDS))
+    declared = replace(made, query_embedder=SeparateQueries(made.embedder, queries))
+    with client_of(application(declared)) as client:
+        assert client.get("/pipelines").json()["pipelines"][0]["billed"] is billed
 
 
 def test_a_former_model_embeds_its_own_queries() -> None:

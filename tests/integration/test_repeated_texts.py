@@ -82,7 +82,10 @@ def test_single_rows_are_found_among_many_with_the_same_text(store: Any, share: 
         assert found.complete
 
 
-def test_the_answer_is_that_of_an_exact_search_with_a_filter_too(postgres: PostgresStore) -> None:
+def test_the_answer_is_that_of_an_exact_search_with_a_filter_too(
+    postgres: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowvec.stores.postgres.vector_index.nearest.MOST_EXACT_ROWS", 0)
     pipeline = pipeline_of(postgres, 0.8, 3)
     sync(pipeline)
     live = rows_of(pipeline)

@@ -96,7 +96,7 @@ def test_the_commands_carry_it(
         search.search(
             None, None, query, mode="semantic", where=None, limit=2, explain=True, exact=False, passages=1,
             rerank=rerank, facets=(), facet_limit=10, distinct=None, offset=0, after=None, order=None, typos=None,
-            prefix=None, columns=None, as_json=as_json,
+            prefix=None, partial=None, columns=None, as_json=as_json,
             ranking=(), generation="live",
         )  # fmt: skip
         told = capsys.readouterr()

@@ -305,7 +305,8 @@ def test_waiting_and_giving_up_go_by_a_clock_that_never_jumps() -> None:
     tasks = {"serve/routes/tasks.py", "workers/jobs.py", "workers/queue.py"}
     # A token is valid until a date; a log says when something was asked, and is read since a date.
     dates = {"api/tokens.py", "evaluation/asked.py", "evaluation/query_log.py"}
-    assert readers <= tasks | dates | {"embedders/openai/wire.py", "embedders/local/convert.py"}
+    services = {"embedders/openai/wire.py", "api/remote.py"}
+    assert readers <= tasks | dates | services | {"embedders/local/convert.py"}
 
 
 # Numbers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -123,10 +124,13 @@ def test_the_models_own_dimension_may_be_asked_for_and_no_other(client: openai.O
         assert caught.value.param == "dimensions"
 
 
-@pytest.mark.parametrize("given", ["", [], ["x", ""], [1.5], None, {}, ["x"] * 2049, [None], [True]])
+UNSENDABLE: list[Any] = ["", [], ["x", ""], [1.5], None, {}, ["x"] * 2049, [None], [True], "\ud800", ["x", "\ud800"]]
+
+
+@pytest.mark.parametrize("given", UNSENDABLE, ids=ascii)
 def test_what_cannot_be_embedded_is_refused(url: str, given: Any) -> None:
-    headers = {"Authorization": f"Bearer {KEY}"}
-    reply = httpx.post(f"{url}/v1/embeddings", json={"input": given}, headers=headers)
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    reply = httpx.post(f"{url}/v1/embeddings", content=json.dumps({"input": given}), headers=headers)
     assert reply.status_code == 400
     error = reply.json()["error"]
     assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", "input", None)

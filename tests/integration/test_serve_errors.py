@@ -235,7 +235,8 @@ def test_a_server_starts_without_its_database_and_says_so() -> None:
 def test_a_pipeline_without_vectors_is_served_as_soon_as_it_has_them() -> None:
     store = MemoryStore()
     with client_of(application(product_pipeline(store, synced=False))) as client:
-        assert "cannot be searched" in error(client.get("/search?query=x"), 503)
+        assert "has no vectors yet. `rowvec sync`" in error(client.get("/search?query=x"), 503)
+        assert "There are no vectors yet. `rowvec sync`" in error(client.get("/quality"), 503)
         assert "rowvec sync" in client.get("/health").json()["details"]["products"]["problem"]
         product_pipeline(store)
         assert any(client.get("/search?query=x").status_code == 200 for _ in range(3000))

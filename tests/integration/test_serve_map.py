@@ -18,10 +18,11 @@ import pytest
 from rowvec.maps.draw import EmbeddingMap, map_file
 from rowvec.pipeline import Pipeline
 from rowvec.serve import ServeSettings, Service, create_app
-from rowvec.serve.page.colours import GONE, NONE, OTHER, best_column, colour
+from rowvec.serve.page.colours import GONE, LEFT_OUT, NONE, OTHER, best_column, colour
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
-from rowvec.testing import MemorySource
-from rowvec.types import Column, ColumnType
+from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
+from rowvec.types import Column, ColumnType, Entry, Row
 from tests.integration.serve_rig import KEY, client_of, product_pipeline, rows
 
 COUNT = 60
@@ -133,6 +134,13 @@ def test_a_map_behind_its_rows_says_by_how_much(client: httpx.Client, pipeline: 
     assert "`rowvec map`" in answer.json()["error"]["hint"]
 
 
+def test_rows_that_chance_left_out_are_not_missing(client: httpx.Client, pipeline: Pipeline, path: Path) -> None:
+    whole = drawn(pipeline)
+    EmbeddingMap(whole.keys[:10], whole.places[:10], whole.made_at, whole.model, COUNT - 2).save(path)
+    header, places, _ = points(client)
+    assert (len(places), header["points"], header["rows"], header["missing"]) == (10, 10, COUNT - 2, 2)
+
+
 def test_a_map_drawn_anew_is_served_without_a_restart(client: httpx.Client, pipeline: Pipeline, path: Path) -> None:
     before = points(client)[0]["version"]
     drawn(pipeline, model="of another kind", count=10).save(path)
@@ -151,11 +159,11 @@ def test_without_a_map_the_command_is_told(pipeline: Pipeline, path: Path, monke
         answer = client.get("/ui/map/points")
         assert answer.status_code == 404
         assert answer.json()["error"] == {
-            "message": "There is no map of 'products' yet.", "hint": "`rowvec map products` draws it.",
+            "message": "There is no map of 'products' yet.", "hint": "`rowvec map -p products` draws it.",
         }  # fmt: skip
         monkeypatch.setattr("rowvec.serve.routes.map.find_spec", lambda name: None)
         hint = client.get("/ui/map/points").json()["error"]["hint"]
-        assert hint == "pip install 'rowvec[map]', then `rowvec map products` draws it."
+        assert hint == "pip install 'rowvec[map]', then `rowvec map -p products` draws it."
 
 
 def test_the_frame_is_open_and_the_data_needs_the_key(pipeline: Pipeline, path: Path) -> None:
@@ -214,3 +222,81 @@ def test_the_best_column_tells_rows_apart() -> None:
     assert best_column(sample, columns) == columns[2]
     assert best_column(sample, columns[:2]) is None
     assert best_column([], columns) is None
+
+
+def test_rows_are_coloured_by_when_they_were_embedded(client: httpx.Client) -> None:
+    header, _, codes = points(client, by="age")
+    assert (header["by"], header["column"], header["aspects"]["age"]) == ("age", None, "when embedded")
+    assert sum(entry["rows"] for entry in header["legend"]) == COUNT
+    assert max(codes) < len(header["legend"])
+
+
+def test_rows_are_coloured_by_their_failure(pipeline: Pipeline, path: Path) -> None:
+    drawn(pipeline).save(path)
+    assert isinstance(pipeline.source, MemorySource)
+    assert isinstance(pipeline.embedder, HashEmbedder)
+    pipeline.source.rows[7] = {**pipeline.source.rows[7], "name": "refused"}
+    pipeline.embedder.refused = {"refused"}
+    sync(pipeline)
+    with client_of(create_app({"products": Service(pipeline, map_file=path)})) as client:
+        header, _, codes = points(client, by="failure")
+    assert [entry["rows"] for entry in header["legend"]] == [1]
+    assert "refuses a text" in header["legend"][0]["label"]
+    assert (codes[6], codes[5], header["none"], header["nothing"]) == (0, NONE, COUNT - 1, "no failure")
+
+
+def test_rows_are_coloured_by_their_cut_and_generation(client: httpx.Client) -> None:
+    assert points(client, by="cut")[0]["legend"] == [{"label": "within the window", "rows": COUNT}]
+    assert points(client, by="generation")[0]["legend"] == [{"label": "live only", "rows": COUNT}]
+
+
+def test_a_new_generation_is_seen_on_the_map(path: Path) -> None:
+    store = MemoryStore()
+    live = product_pipeline(store, count=COUNT)
+    drawn(live).save(path)
+    other = product_pipeline(MemoryStore(share=store), embedder=HashEmbedder(16, model="another"), synced=False)
+    filling = other.store.prepare(other.spec)
+    entry = Entry(live.to_document(Row(3, {"id": 3, **rows(3)[3]})), np.ones(16, np.float32), None)
+    filling.write(WriteBatch(entries=[entry]))
+    with client_of(create_app({"products": Service(live, map_file=path)})) as client:
+        header, _, codes = points(client, by="generation")
+    assert {entry["label"]: entry["rows"] for entry in header["legend"]} == {"live only": 59, "live and building": 1}
+    assert codes[2] == [entry["label"] for entry in header["legend"]].index("live and building")
+
+
+def test_rows_that_do_not_pass_a_filter_are_left_out(client: httpx.Client) -> None:
+    for where in ("stock = 7", '{"stock": 7}'):
+        header, _, codes = points(client, column="new", filters=where)
+        assert [number for number, code in enumerate(codes, 1) if code != LEFT_OUT] == [7, 17, 27, 37, 47, 57]
+        assert header["left_out"] == COUNT - 6
+        assert [entry["rows"] for entry in header["legend"]] == [6]
+    found = client.get(
+        "/ui/map/search", params={"query": "brake", "version": header["version"], "filters": "stock = 7"}
+    ).json()
+    assert {hit["id"] for hit in found["hits"]} == {7, 17, 27, 37, 47, 57}
+    wrong = client.get("/ui/map/points", params={"filters": "nosuch = 7"})
+    assert wrong.status_code == 422
+
+
+def test_rows_of_points_are_given_together(client: httpx.Client) -> None:
+    version = points(client)[0]["version"]
+    found = client.get("/ui/map/rows", params={"version": version, "points": "0,5,5000"}).json()["rows"]
+    assert [(row["id"], row["point"], row["metadata"]["stock"]) for row in found] == [(1, 0, 1), (6, 5, 6)]
+    for wrong in ("", "x", "1,,2", ",".join("1" * 101)):
+        assert client.get("/ui/map/rows", params={"version": version, "points": wrong}).status_code == 422
+    assert client.get("/ui/map/rows", params={"version": 1, "points": "0"}).status_code == 409
+
+
+def test_clusters_are_named_once_for_each_map(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = points(client)[0]["version"]
+    first = client.get("/ui/map/names", params={"version": version})
+    assert first.status_code == 200
+    assert all(each["words"] and each["rows"] for each in first.json())
+    monkeypatch.setattr("rowvec.serve.routes.map.named", None)
+    assert client.get("/ui/map/names", params={"version": version}).json() == first.json()
+    assert client.get("/ui/map/names", params={"version": 1}).status_code == 409
+
+
+def test_what_a_map_cannot_be_coloured_by_is_said(client: httpx.Client) -> None:
+    reply = client.get("/ui/map/points", params={"by": "aeg"})
+    assert (reply.status_code, "age" in reply.json()["error"]["hint"]) == (422, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -64,7 +65,9 @@ def test_token_arrays_give_the_vectors_of_their_texts(client: openai.OpenAI, loc
     for special in (True, False):
         arrays = [tokenizer.encode(text, add_special_tokens=special).ids for text in TEXTS]
         assert np.array_equal(vectors(client.embeddings.create(model="m", input=arrays)), expected)
-        assert np.array_equal(vectors(client.embeddings.create(model="m", input=arrays[1])), expected[1:2])
+        # Some processors multiply one row otherwise than several: the last digit may differ.
+        alone = vectors(client.embeddings.create(model="m", input=arrays[1]))
+        assert np.allclose(alone, expected[1:2], rtol=0, atol=1e-6)
 
 
 def test_a_long_token_array_is_embedded_as_its_text(client: openai.OpenAI, local: LocalEmbedder) -> None:
@@ -210,16 +213,19 @@ def test_documents_are_put_into_order(reranking: httpx.Client, path: str) -> Non
         ({"documents": []}, "documents"),
         ({"documents": "text"}, "documents"),
         ({"documents": [3]}, "documents"),
+        ({"documents": ["\ud800"]}, "documents"),
+        ({"documents": [{"text": "\ud800"}]}, "documents"),
         ({"documents": [{"title": "x"}]}, "documents"),
         ({"documents": ["x"] * 1001}, "documents"),
         ({"top_n": 0}, "top_n"),
         ({"top_n": "3"}, "top_n"),
         ({"query": None}, "query"),
     ],
-    ids=str,
+    ids=ascii,
 )
 def test_a_request_that_cannot_be_ranked_is_refused(reranking: httpx.Client, change: Any, param: str) -> None:
-    reply = reranking.post("/v1/rerank", json={"query": "q", "documents": ["x"], **change})
+    body = json.dumps({"query": "q", "documents": ["x"], **change})
+    reply = reranking.post("/v1/rerank", content=body, headers={"Content-Type": "application/json"})
     assert (reply.status_code, reply.json()["error"]["param"]) == (400, param)
 
 

@@ -12,8 +12,8 @@ from rowvec.serve import Service
 from rowvec.serve.page import pictures
 from rowvec.serve.page.bodies import status_values, templates
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.runs import Run
 from rowvec.support.figures import percent, seconds, size
-from rowvec.types import Run
 from tests.integration.serve_rig import product_pipeline
 
 START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
@@ -86,7 +86,7 @@ def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
     service = Service(product_pipeline(count=3))
     measured = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
     found = IndexStatus("hnsw", precision="halfvec", bytes=600, recall=0.9712, measured_at=measured)
-    status = replace(service.status(), bytes=1000, index=found)
+    status = replace(service.operations.status(), bytes=1000, index=found)
     text = templates.get_template("status_body.html").render(**status_values(service, status))
     assert "97.1 %" in text
     assert 'class="ring warn"' in text
@@ -97,8 +97,8 @@ def test_the_page_shows_the_recall_and_the_size_of_the_index() -> None:
 def test_an_index_that_is_only_named_is_shown_by_its_name() -> None:
     service = Service(product_pipeline(count=3))
     template = templates.get_template("status_body.html")
-    assert "no index: every row is compared" in template.render(**status_values(service, service.status()))
-    status = replace(service.status(), index=IndexStatus("diskann"))
+    assert "no index: every row is compared" in template.render(**status_values(service, service.operations.status()))
+    status = replace(service.operations.status(), index=IndexStatus("diskann"))
     assert "not measured yet" in template.render(**status_values(service, status))
     measured = replace(status, index=IndexStatus("diskann", recall=0.99))
     assert "<p>diskann</p>" in template.render(**status_values(service, measured))

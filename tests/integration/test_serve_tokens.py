@@ -24,12 +24,13 @@ OTHER = "another-key-of-some-length"
 CLOSED = {
     "/api/tasks/generate-embeddings", "/api/tasks/{id}", "/failures/retry", "/metrics",
     "/pipelines/{name}/failures/retry", "/pipelines/{name}/health", "/pipelines/{name}/metrics",
-    "/pipelines/{name}/status", "/pipelines/{name}/sync/stop", "/pipelines/{name}/v1/embeddings",
-    "/pipelines/{name}/v1/models", "/pipelines/{name}/v1/rerank", "/pipelines/{name}/v2/rerank", "/status",
-    "/sync/stop", "/ui/compare/about", "/ui/compare/judgements", "/ui/compare/score", "/ui/eval/", "/ui/eval/body",
-    "/ui/events", "/ui/map/points", "/ui/map/row", "/ui/map/search", "/ui/overview/body", "/ui/quality/",
-    "/ui/quality/body", "/ui/row/data", "/ui/row/metadata", "/ui/runs/", "/ui/runs/body", "/ui/status/",
-    "/ui/status/body", "/v1/embeddings", "/v1/models", "/v1/models/{id:path}", "/v1/rerank", "/v2/rerank",
+    "/pipelines/{name}/quality", "/pipelines/{name}/status", "/pipelines/{name}/sync/stop",
+    "/pipelines/{name}/v1/embeddings", "/pipelines/{name}/v1/models", "/pipelines/{name}/v1/rerank",
+    "/pipelines/{name}/v2/rerank", "/quality", "/status", "/sync/stop", "/ui/compare/judgements",
+    "/ui/compare/score", "/ui/eval/", "/ui/eval/body", "/ui/events", "/ui/map/names", "/ui/map/points",
+    "/ui/map/row", "/ui/map/rows", "/ui/map/search", "/ui/overview/body", "/ui/quality/", "/ui/quality/body",
+    "/ui/runs/", "/ui/runs/body", "/ui/status/", "/ui/status/body", "/v1/embeddings", "/v1/models",
+    "/v1/models/{id:path}", "/v1/rerank", "/v2/rerank",
 }  # fmt: skip
 """Routes that a search token does not open. A new route belongs here, or into `auth.TOKENS_OPEN` once its answers come
 from `context_of(request).services` alone and the property test of tenants asks for it."""
@@ -128,6 +129,29 @@ def test_a_foreign_row_and_no_row_are_the_same(client: httpx.Client) -> None:
     foreign, missing = (client.get(f"/pipelines/products/search/similar/{key}", headers=headers()) for key in (8, 4711))
     assert foreign.status_code == missing.status_code == 404
     assert foreign.text.replace("8", "N") == missing.text.replace("4711", "N")
+
+
+def test_the_page_of_a_row_is_there_for_the_rows_of_the_token_and_says_nothing_of_its_syncs(
+    client: httpx.Client,
+) -> None:
+    for name in ("data", "metadata"):
+        foreign, missing = (client.get(f"/ui/row/{name}?id={key}", headers=headers()) for key in (8, 4711))
+        assert foreign.status_code == missing.status_code == 404
+        assert foreign.text.replace("8", "N") == missing.text.replace("4711", "N")
+        assert client.get(f"/ui/row/{name}?id=7&pipeline=parts", headers=headers()).status_code == 404
+    assert client.get("/ui/row/metadata?id=7", headers=headers()).json()["metadata"]["stock"] == 7
+    mine, whole = (client.get("/ui/row/data?id=7", headers=each).json() for each in (headers(), {"X-API-Key": KEY}))
+    assert mine["text"] == whole["text"] == "brake pads 7"
+    assert {name for name in whole if mine[name] != whole[name]} == {"written_at"}
+    assert mine["written_at"] is None
+
+
+def test_compare_tells_a_token_the_models_and_no_counts_or_judgements(client: httpx.Client) -> None:
+    about = client.get("/ui/compare/about", headers=headers()).json()
+    assert about["generations"] == [{"state": "live", "model": "hash (16 dimensions, float32)", "rows": None}]
+    assert (about["judges"], about["scores"]) == (False, False)
+    whole = client.get("/ui/compare/about?pipeline=products", headers={"X-API-Key": KEY}).json()
+    assert (whole["generations"][0]["rows"], whole["scores"]) == (60, True)
 
 
 def test_only_the_pipelines_of_the_token_are_there(client: httpx.Client) -> None:
@@ -294,10 +318,14 @@ def test_nothing_behind_a_limited_service_is_in_reach() -> None:
     assert limited.row("7")[0]["stock"] == 7 and [row["stock"] for row in limited.examples(9)] == [7]
     narrower = limited.within(parse("stock = 6"))
     assert narrower.examples(9) == [], "a second filter does not take the place of the first"
-    for ask in (lambda: limited.pipeline.store.runs(), lambda: limited.pipeline.source.key, limited.status):
+    for ask in (
+        lambda: limited.pipeline.store.runs(),
+        lambda: limited.pipeline.source.key,
+        lambda: limited.operations.status(),
+    ):
         with pytest.raises(Problem, match="403"):
             ask()
-    assert service.status().rows == 9 and len(service.examples(9)) == 9
+    assert service.operations.status().rows == 9 and len(service.examples(9)) == 9
     service.problem, service._checked = "It is out of order.", float("-inf")
     limited.ready()
     assert service.problem is None, "to be ready is one thing for all callers"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from rowvec.serve import operations
+from rowvec.serve.service import Service
+from rowvec.stores.runs import Report
 from rowvec.testing import HashEmbedder
-from rowvec.types import Report
 from tests.integration.serve_rig import KEY, application, client_of, product_pipeline, rows
 
 
@@ -57,3 +61,15 @@ def test_the_verdict_is_in_the_status() -> None:
         text = client.get("/metrics").text
         assert 'rowvec_last_sync_timestamp_seconds{pipeline="products"}' in text
         assert "rowvec_waiting_rows{" not in text, "nothing can tell"
+
+
+def test_a_status_that_takes_long_to_count_is_kept_for_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Service(product_pipeline(count=3)).operations
+    first = asked.status()
+    assert asked.status(-1.0) is not first
+    monkeypatch.setattr(operations, "LONG", 0.0)
+    monkeypatch.setattr(operations, "REST", 10**6)
+    kept = asked.status(-1.0)
+    assert asked.status(-1.0) is kept
+    asked.retry_failures()
+    assert asked.status() is not kept

@@ -138,7 +138,8 @@ def test_tuning_finds_the_oversampling_that_reaches_the_target(opened: Open) -> 
     assert recall(reopened) == pytest.approx(tuned[-1].recall, abs=0.05)
 
 
-def test_a_filter_is_kept_and_nothing_is_lost_by_it(opened: Open) -> None:
+def test_a_filter_is_kept_and_nothing_is_lost_by_it(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rowvec.stores.postgres.vector_index.nearest.MOST_EXACT_ROWS", 0)
     pipeline = opened(rows=6_000)
     sync(pipeline)
     store_of(pipeline)._sessions.write(lambda c: c.execute("analyze shop.things"))
@@ -293,7 +294,7 @@ def test_an_old_pgvector_is_named(opened: Open, postgres_url: str) -> None:
         change = "update pg_extension set extversion = %s where extname = 'vector'"
         connection.execute(change, ["0.6.2"])
         try:
-            with pytest.raises(StoreError, match=r"bit takes pgvector 0.7 or later; this server has 0.6.2") as caught:
+            with pytest.raises(StoreError, match=r"takes pgvector 0.7 or later; this server has 0.6.2") as caught:
                 rows_of(pipeline).index.build(BIT)
         finally:
             connection.execute(change, [version])

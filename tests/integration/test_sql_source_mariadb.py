@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pymysql
 import pytest
 
 from rowvec.documents.text import Documents, build_recipe
@@ -148,6 +149,19 @@ def test_uuid_keys_of_mariadb_are_uuids(mariadb: Any, source: Open) -> None:
     some = source(url, table="t")
     reads_every_key_once(some, written)
     assert some.count(Selection(keys=tuple(written[:2]))) == 2
+
+
+def test_every_word_of_the_server_is_a_name(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    with pymysql.connect(host="127.0.0.1", user="root") as connection, connection.cursor() as cursor:
+        cursor.execute("select lower(word) from information_schema.keywords")
+        words = sorted({word for (word,) in cursor.fetchall() if word.isidentifier()} - {"id"})
+    for start in range(0, len(words), 100):
+        some = words[start : start + 100]
+        run(f"create or replace table t (id int primary key, {', '.join(f'`{word}` int' for word in some)})")
+        run(f"insert into t values (1{', 2' * len(some)})")
+        (row,) = next(source(url, table="t").pages(5))
+        assert row.values == {"id": 1, **dict.fromkeys(some, 2)}
 
 
 def test_a_part_of_a_composite_key_names_the_whole(mariadb: Any, source: Open) -> None:

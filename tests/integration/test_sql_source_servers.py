@@ -119,6 +119,31 @@ def test_times_that_python_has_not_are_read_as_text_and_stored_as_null(postgres:
     assert [document.metadata for document in made] == [(None,), (None,), (dt.date(2024, 5, 1),)]
 
 
+def test_json_that_python_cannot_read_stays_text_and_stops_nobody(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    run("create table t (id int primary key, j jsonb, k json)")
+    run("insert into t values (0, '1e400', '-1e400'), (3, '[1e-400]', '1')")
+    run("insert into t values (1, '1e5000', '[1]'), (2, '{\"a\": 1}', (repeat('[', 1200) || repeat(']', 1200))::json)")
+    some = source(url, table="t")
+    recipe = build_recipe(some.columns, "id", columns=["j", "k"])
+    texts = [recipe.render(row) for page in some.pages(10) for row in page]
+    assert texts[0] == f"j: 1{'0' * 400}. k: -1{'0' * 400}"
+    assert texts[1:3] == [f"j: 1{'0' * 5000}. k: 1", 'j: {"a":1}. k: ' + "[" * 1200 + "]" * 1200]
+    assert texts[3] == f"j: 0.{'0' * 399}1. k: 1"
+
+
+def test_arrays_of_types_of_the_users_own_are_lists(postgres: Any, source: Open) -> None:
+    url, run = postgres
+    run("create type mood as enum ('calm', 'very wild'); create domain score as int")
+    run("create type pair as (a int, b text)")
+    run("create table t (id int primary key, moods mood[], scores score[], pairs pair[], nothing mood[])")
+    run("insert into t values (1, '{calm,NULL,\"very wild\"}', '{1,2}', array[(1, 'x')::pair], '{}')")
+    some = source(url, table="t")
+    assert [column.type for column in some.columns[1:]] == [ColumnType.ARRAY] * 4
+    recipe = build_recipe(some.columns, "id", columns="*")
+    assert recipe.render(next(some.pages(1))[0]) == "moods: calm, very wild. scores: 1, 2. pairs: (1,x)"
+
+
 def test_a_schema_and_names_of_any_kind(postgres: Any, source: Open) -> None:
     url, run = postgres
     run('create schema "staging.x"; create table "staging.x"."My ""Table" ("Select" int primary key, "100% :a" text)')
@@ -202,7 +227,7 @@ def test_a_table_without_permission_names_the_grant(postgres: Any, source: Open)
     run("create table t (id int primary key)")
     run(f"create role {role} login password 'hunter2'")
     try:
-        with pytest.raises(SourceError, match=r"permission denied for table t\n  Grant"):
+        with pytest.raises(SourceError, match=r"permission denied for table t\n  Let an .* run: GRANT SELECT ON t TO"):
             source(url.replace("postgres@", f"{role}:hunter2@"), table="t")
     finally:
         run(f"drop role {role}")
@@ -221,6 +246,10 @@ def test_rows_that_policies_hide_are_said_by_the_check(postgres: Any, source: Op
         assert source(reader, table="Orders").checks() == []
         run('alter table "Orders" enable row level security')
         run(f'create policy one on "Orders" to {role} using (id = 1)')
+        run(f"alter role {role} set row_security = off")
+        with pytest.raises(SourceError, match=r"affected by row-level security policy.*\n.*SET row_security = on"):
+            source(reader, table="Orders").count()
+        run(f"alter role {role} reset row_security")
         limited = source(reader, table="Orders")
         assert limited.count() == 1
         (line,) = limited.checks()

@@ -101,6 +101,22 @@ def test_a_request_goes_on_with_the_trace_of_its_caller(spans: InMemorySpanExpor
     assert parent(spans, named(spans, "rowvec.search")) == "POST /search/semantic"
 
 
+def test_a_request_that_fails_has_its_route_and_status(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
+    with client_of(application(product_pipeline())) as client:
+        monkeypatch.setattr(Searcher, "search", fail)
+        assert client.post("/search/semantic", json={"query": "brake"}).status_code == 500
+    request = named(spans, "POST /search/semantic")
+    assert request.attributes is not None
+    assert request.attributes["http.route"] == "/search/semantic"
+    assert request.attributes["http.response.status_code"] == 500
+    assert request.status.status_code is trace.StatusCode.ERROR
+
+
 @pytest.mark.parametrize("header", ["", "nonsense", "00-0-0-01", f"00-{TRACE}-{CALLER}-01" * 1000])
 def test_a_request_with_a_broken_traceparent_has_a_trace_of_its_own(spans: InMemorySpanExporter, header: str) -> None:
     with client_of(application(product_pipeline())) as client:

@@ -95,7 +95,7 @@ def test_the_command_says_it_on_a_line_of_its_own(door: ProjectPipeline, capsys:
     ) -> tuple[str, str]:
         search.search(
             None, None, query, mode="keyword", where=None, limit=3, explain=False, exact=False, passages=1,
-            rerank=None, typos=typos, prefix=prefix, facets=(), facet_limit=10, distinct=None,
+            rerank=None, typos=typos, prefix=prefix, partial=None, facets=(), facet_limit=10, distinct=None,
             offset=0, after=None, order=None, columns=None, as_json=as_json,
             ranking=(), generation="live",
         )  # fmt: skip

@@ -18,11 +18,12 @@ from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Pipeline
 from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, KEYS_WAITING, Changed, Notifier
 from rowvec.sources.sql import SqlSource
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.syncing.watch import watch
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Report, WriteBatch
 from tests.integration.sql_rig import Run, mariadb_database, postgres_database
 from tests.support import as_role, simple_pipeline, vectors_match_rows
 

@@ -12,8 +12,8 @@ import pytest
 from rowvec.stores.base import Store
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import SPEC, document, entry, failure, rows, write
-from rowvec.types import WriteBatch
 
 Opened: TypeAlias = Callable[[], Store]
 FORMATS = ("rowvec.stores.postgres.keyword_index.index.FORMAT", "rowvec.stores.libsql.generations.FORMAT")

@@ -17,6 +17,9 @@ from rowvec import assemble
 from rowvec.config import load
 from rowvec.errors import RowvecError
 from rowvec.sources.databases import open_database
+from rowvec.sources.propose import propose_files
+from rowvec.sources.storage import find
+from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.support.logs import JsonLines
 from rowvec.support.redaction import redact, redact_text, unclear
 
@@ -55,6 +58,16 @@ SHAPES = [
     "{scheme}://:{password}@127.0.0.1:1/shop?connect_timeout=1",
     "{scheme}://me:{password}@127.0.0.1:1",
 ]
+MISTYPED = [
+    "postgres:/me:{password}@127.0.0.1:1/shop",
+    "postgres//me:{password}@127.0.0.1:1/shop",
+    "postgresql;//me:{password}@127.0.0.1:1/shop",
+    "postgres:\\\\me:{password}@127.0.0.1:1",
+    "postgresql:///me:{password}@127.0.0.1:1/shop",
+    "me:x{password}@127.0.0.1:1/shop",
+    "me:x{password}@127.0.0.1",
+]
+"""URLs that a part is missing of, or that one is wrong in."""
 HOMES = ["source postgresql", "source mysql", "store postgresql", "store libsql", "broker amqp", "broker redis"]
 
 
@@ -119,6 +132,22 @@ def test_as_an_argument_of_a_command(password: str, shape: str, scheme: str) -> 
             safe(text)
 
 
+@settings(max_examples=300, deadline=None)
+@given(password=passwords, shape=st.sampled_from(MISTYPED))
+def test_where_a_path_is_expected_instead(password: str, shape: str) -> None:
+    text = shape.format(password=password)
+    if "\0" in text:
+        return  # That no command line can hold.
+    for look in (
+        lambda: propose_files(text, base=Path("/nowhere")), lambda: find([text], Path("/nowhere")),
+        lambda: LocalDatabase(f"/nowhere/{text}").create(), lambda: open_database(text, Path("/nowhere")),
+    ):  # fmt: skip
+        with pytest.raises(RowvecError) as caught:
+            look()
+        for said in told(caught.value):
+            safe(said)
+
+
 @given(password=passwords, shape=st.sampled_from(SHAPES))
 def test_in_a_log_line(password: str, shape: str) -> None:
     if set(password) & set(" \t\n\r\v\f\x1c\x1d\x1e\x1f\x85\xa0\"'<>") or any(each.isspace() for each in password):
@@ -138,6 +167,7 @@ def test_a_password_that_is_percent_encoded_is_always_clear(password: str) -> No
 @pytest.mark.parametrize(
     "url",
     [
+        "postgresql:///shop", "postgresql:///shop?user=a:b&host=/tmp/a@b", "SQLite:///a:b@c.db",
         "sqlite:////home/me/a:b@c/shop.db", "postgresql:///shop?host=/tmp/a@b", "https://host/@scope/x", "v=1.db",
         "host=localhost password='a b' dbname=x", "postgresql://host:5432/db", "redis://:pw@host/0", "vectors.db",
     ],

@@ -213,6 +213,9 @@ SIMILAR = st.builds(
     lambda prefix, key, limit: Ask("GET", f"{prefix}/search/similar/{quote(key, safe='/')}?limit={limit}&passages=3"),
     PREFIX, KEYS, st.sampled_from([1, 5, 1000]),
 )  # fmt: skip
+ROW_TEXTS = st.builds(
+    lambda prefix, keys: Ask("POST", f"{prefix}/texts", {"ids": keys}), PREFIX, st.lists(KEYS, max_size=8)
+)
 TOOLS = st.one_of(
     st.builds(lambda query: _tool("search", {"query": query}), TEXTS),
     st.builds(lambda key: _tool("fetch", {"id": f"items:{key}"}), KEYS),
@@ -232,7 +235,7 @@ OTHERS = st.sampled_from(
         Ask("GET", path) for path in (
             "/status", "/metrics", "/pipelines", "/health", "/pipelines/items/health", "/pipelines/items/status",
             "/ui/status/body", "/ui/overview/body",
-            "/ui/quality/body", "/ui/events", "/ui/row/data?key=2003", "/ui/compare/about", "/ui/map/points",
+            "/ui/quality/body", "/ui/events", "/ui/compare/judgements?query=oil", "/ui/map/points",
             "/ui/map/row?point=1&version=1", "/v1/models", "/api/tasks/1",
             "/pipelines/items", "/pipelines/parts/search?query=oil", "/docs", "/openapi.json", "/", "/nothing",
         )
@@ -244,7 +247,11 @@ OTHERS = st.sampled_from(
         Ask("POST", "/mcp", {"jsonrpc": "2.0", "id": 1, "method": "resources/list", "params": {}}),
     ]
 )  # fmt: skip
-ASKS = st.one_of(SEARCHES, SEARCHES, SEARCHES, BROWSE, SIMILAR, TOOLS, OTHERS)
+PAGES = st.builds(
+    lambda name, key: Ask("GET", f"/ui/row/{name}?id={quote(key)}"), st.sampled_from(["data", "metadata"]), KEYS
+) | st.sampled_from([Ask("GET", "/ui/compare/about"), Ask("GET", "/ui/row/data"), Ask("GET", "/ui/row/data?key=2003")])
+"""What the pages that a token opens ask for."""
+ASKS = st.one_of(SEARCHES, SEARCHES, SEARCHES, BROWSE, SIMILAR, ROW_TEXTS, TOOLS, PAGES, OTHERS)
 
 
 def send(client: httpx.Client, ask: Ask, credential: str) -> httpx.Response:
@@ -288,7 +295,12 @@ def hits(reply: httpx.Response) -> dict[int, Any] | None:
 def exact(ask: Ask, reply: httpx.Response) -> Any:
     """What of a reply must be as if there were no other tenant; None where times and scores are in it."""
     tool = ask.body["params"].get("name") if ask.path == "/mcp" else None
-    if reply.status_code >= 400 or tool in ("fetch", "describe", "status") or '"isError":true' in reply.text:
+    if (
+        reply.status_code >= 400
+        or ask.path.startswith("/ui/")
+        or tool in ("fetch", "describe", "status")
+        or '"isError":true' in reply.text
+    ):
         # The text beside it says the same, with the members of an object in the store's order.
         return structured(reply) or reply.json()
     return None

@@ -7,6 +7,7 @@ interpreter lock while it waits. `/NAME/v2/pipeline` is the database NAME in its
     cut_before, cut_after   this many requests lose their connection before, or after, they are carried out
     match                   counts only requests whose body holds this text
     status                  answer the next request with this HTTP status
+    ahead                   its clock is ahead by this many seconds
 """
 
 from __future__ import annotations
@@ -216,6 +217,8 @@ class Handler(BaseHTTPRequestHandler):
         if endpoint not in ("v2/pipeline", "v3/pipeline"):
             return self.reply(404, {"message": "Not found"})
         engine.requests += 1
+        if ahead := engine.switches.get("ahead"):
+            body = body.replace("'now'", f"'now', '{ahead} seconds'")
         if status := engine.switches.pop("status", None):
             return self.reply(status, {"message": "as the test asked"})
         if engine.due("cut_before", body):

@@ -38,7 +38,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class LoopbackServer:
-    """Starts on entering; on leaving, it raises what went wrong in a handler."""
+    """Starts on entering; on leaving, it raises what went wrong in a handler.
+
+    Attributes:
+        host: the address that it listens on.
+    """
+
+    host = "127.0.0.1"
 
     def __init__(self, handler: type[Handler]) -> None:
         self._handler = type("OwnHandler", (handler,), {"owner": self})
@@ -48,10 +54,10 @@ class LoopbackServer:
     def address(self) -> str:
         """Host and port."""
         assert self._http is not None, "the server is not running"
-        return f"127.0.0.1:{self._http.server_port}"
+        return f"{self.host}:{self._http.server_port}"
 
     def __enter__(self) -> Self:
-        self._http = _Http(("127.0.0.1", 0), self._handler)
+        self._http = _Http((self.host, 0), self._handler)
         threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
         return self
 

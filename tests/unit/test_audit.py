@@ -18,10 +18,11 @@ from rowvec.auditing.repair import repair
 from rowvec.errors import DeletionGuard, SourceError, StoreError
 from rowvec.pipeline import Options
 from rowvec.stores.auditor import Drift, Fault, Seen
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Document, Failure, Key, PastFailure, Row, State, WriteBatch
+from rowvec.types import Document, Failure, Key, PastFailure, Row, State
 from tests.support import digest, rows_of, simple_document, simple_pipeline, vectors_match_rows
 
 NOW = dt.datetime.now(dt.UTC)

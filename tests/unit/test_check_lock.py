@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tools.check_lock import DEMO, EVERYTHING, mistakes
+from tools.check_lock import DEMO, EVERYTHING, SCRIPTS, mistakes
 
 ROOT = Path(__file__).parents[2]
 Edit = Callable[[str], str]
@@ -16,7 +16,7 @@ Edit = Callable[[str], str]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name in ("pyproject.toml", "requirements.override", EVERYTHING, DEMO):
+    for name in ("pyproject.toml", "requirements.override", EVERYTHING, DEMO, SCRIPTS, "package.json"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -64,3 +64,16 @@ def test_the_demo_installs_the_versions_that_are_tested(folder: Path) -> None:
 def test_a_raised_floor_asks_for_a_new_lock(folder: Path) -> None:
     edit(folder / "pyproject.toml", lambda text: text.replace('"numpy>=2.0"', '"numpy>=99"'))
     assert [each for each in mistakes(folder) if "numpy" in each and "dependencies asks for: >=99" in each]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda text: text.replace('"integrity"', '"resolved": "https://h.example/b.tgz", "integrity"'), "an address"),
+        (lambda text: re.sub(r'"integrity": "[^"]*"', '"integrity": ""', text, count=1), "has no hash"),
+        (lambda text: text.replace('"@biomejs/biome": "', '"@biomejs/biome": "^'), "not that of package.json"),
+    ],
+)
+def test_the_lock_of_the_scripts_is_checked_too(folder: Path, change: Edit, found: str) -> None:
+    edit(folder / SCRIPTS, change)
+    assert any(each.startswith(SCRIPTS) and found in each for each in mistakes(folder)), list(mistakes(folder))

@@ -10,9 +10,10 @@ from rowvec.assemble import build_ranking, build_reranker
 from rowvec.cli.check import _reranker
 from rowvec.config import PipelineConfig
 from rowvec.config.rerank import RerankConfig
+from rowvec.errors import ConfigError
 from rowvec.ranking import Ranking
 from rowvec.rerankers.service import ServiceReranker
-from rowvec.types import Check
+from rowvec.types import Check, Column, ColumnType
 from tests.unit.configs import complaint, pipeline
 
 SECRET = "hunter2-s3cr3t"
@@ -71,7 +72,13 @@ def test_a_wrong_key_is_not_shown(tmp_path: Path) -> None:
 
 def test_the_other_settings_of_a_search_stay(tmp_path: Path) -> None:
     table = 'search = { fusion = "rrf", rerank = { kind = "tei", url = "http://127.0.0.1:8080/rerank" } }'
-    assert build_ranking(pipeline(tmp_path, table)) == Ranking(fusion="rrf", static_weight=0.2)
+    assert build_ranking(pipeline(tmp_path, table), ()) == Ranking(fusion="rrf", static_weight=0.2, title_weight=0.2)
+
+
+def test_rows_do_not_age_by_a_number(tmp_path: Path) -> None:
+    declared = pipeline(tmp_path, 'search = { decay = "price", half_life_days = 30 }')
+    with pytest.raises(ConfigError, match=r"search\.decay: the column 'price' holds number values"):
+        build_ranking(declared, [Column("price", ColumnType.NUMBER)])
 
 
 def test_check_says_what_is_asked_and_whose_key_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

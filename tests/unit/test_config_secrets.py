@@ -91,6 +91,14 @@ def test_a_literal_address_in_the_wrong_place_is_not_shown(tmp_path: Path) -> No
     assert SECRET not in said
 
 
+@pytest.mark.parametrize("setting", ["embedder.model", "store.table"])
+def test_an_address_in_the_place_of_a_name_is_refused(tmp_path: Path, setting: str) -> None:
+    said = shown(tmp_path, {setting: f'"postgresql://u:{SECRET}@h/d"'})
+    assert f"pipelines.p.{setting} holds a password or a token" in said
+    assert SECRET not in said
+    assert "ConfigError" not in shown(tmp_path, {setting: '"hub:name@v1"'})
+
+
 def test_a_secret_is_there_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIDDEN", SECRET)
     store = pipeline(tmp_path, 'store = { kind = "postgres", url = "postgresql://u:${HIDDEN}@h/d" }').store

@@ -15,12 +15,13 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings, Selection
 from rowvec.sources.cursor_values import TIME_LAG, lowered, not_after
 from rowvec.stores.base import Store
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing import cursor
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Report, WriteBatch
 from tests.models import Known, Models
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
@@ -569,6 +570,14 @@ def test_nothing_lies_below_the_first_moment_there_is(first: Any) -> None:
 )
 def test_a_value_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
     assert not_after(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC)) == expected
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"), [(4e9, 1785585600), (4 * 10**12, 1785585600000), (17e8, 17e8), (253402300799, 1785585600)]
+)
+def test_a_unix_time_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
+    """A length of time as the lag says that the number is one."""
+    assert not_after(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC), dt.timedelta(minutes=5)) == expected
 
 
 @pytest.mark.parametrize(

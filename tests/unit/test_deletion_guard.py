@@ -15,7 +15,7 @@ from rowvec.pipeline_status import status
 from rowvec.sources.base import Selection
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
-from rowvec.stores.base import GUARDED_FOR
+from rowvec.stores.guarding import GUARDED_FOR
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder

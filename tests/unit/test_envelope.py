@@ -209,6 +209,7 @@ class TestValues:
             ("io.debezium.data.VariableScaleDecimal", {"scale": 3, "value": "BNI="}, Decimal("1.234"), "decimal"),
             ("io.debezium.time.Timestamp", 10**18, 10**18, "timestamp"),
             ("io.debezium.data.Json", "{", "{", "json"),
+            ("io.debezium.data.Json", "[1e400]", [Decimal("1e400")], "json"),
         ],
     )
     def test_a_logical_type_gives_what_a_driver_would(self, name: str, sent: Any, value: Any, kind: str) -> None:
@@ -455,3 +456,17 @@ def test_a_form_of_another_tool_is_never_a_row(form: dict[str, Any], name: str) 
 )
 def test_a_row_that_looks_like_another_tools_event_is_a_row(row: dict[str, Any]) -> None:
     assert read(row, {"id": 1}) is not None
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"fields": 5},
+        {"fields": [{"type": "bytes"}]},
+        {"fields": [{"field": "id", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "x"}}]},
+        {"fields": [{"field": "id", "name": "org.apache.kafka.connect.data.Decimal", "parameters": [1]}]},
+    ],
+)
+def test_a_schema_that_is_none_is_named_with_its_place(schema: dict[str, Any]) -> None:
+    with pytest.raises(SourceError, match="line 7: the schema of the event"):
+        read({"schema": schema, "payload": {"id": 1, "__op": "c"}}, {"id": 1})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -188,6 +189,7 @@ def test_a_value_becomes_one_of_the_columns_type(column: str, given: Any, bound:
     assert type(once.value) is type(bound)
     assert once.type == column
     assert bind(once, COLUMNS) == once
+    assert bind(from_json(json.loads(json.dumps(to_json(Compare(column, Op.EQ, given))))), COLUMNS) == once
 
 
 @pytest.mark.parametrize(

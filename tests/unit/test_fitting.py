@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import random
 import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rowvec.config.edit import set_search
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, SearchError
 from rowvec.evaluation.bootstrap import Gain, Interval, gain, interval
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
+from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Searcher
-from rowvec.searcher.fitting import _Found, fit
+from rowvec.searcher.fitting import Setting, _Found, fit
 from rowvec.searcher.judged import judged_rows
 from tests.integration.serve_rig import product_pipeline
 
@@ -47,6 +50,7 @@ def best_of(found: Searcher, ranking: Ranking, mode: Mode = "hybrid") -> dict[st
         (Ranking(semantic_weight=0.9), Ranking(fusion="rrf")),
         (Ranking(static="stock / 10", static_weight=0.0), Ranking(static="stock / 10", static_weight=1.0)),
         (Ranking(decay="added", half_life_days=7.0), Ranking(decay="added", half_life_days=None)),
+        (Ranking(title="name", title_weight=0.0), Ranking(title="name", title_weight=2.0)),
     ],
 )
 def test_weights_that_the_judgements_agree_with_are_found(products: Pipeline, now: Ranking, right: Ranking) -> None:
@@ -54,7 +58,7 @@ def test_weights_that_the_judgements_agree_with_are_found(products: Pipeline, no
     fitted = fit(found, QUERIES, best_of(found, right))
     assert fitted.queries == 30 and fitted.folds == 5
     assert fitted.better and fitted.gain.interval.low > 0
-    after = {query: [hit.key for hit in found.search(text, mode="hybrid", ranking=fitted.proposed).hits]
+    after = {query: [hit.key for hit in found.search(text, mode="hybrid", ranking=fitted.proposed.ranking).hits]
              for query, text in QUERIES.items()}  # fmt: skip
     wanted = {query: [hit.key for hit in found.search(text, mode="hybrid", ranking=right).hits]
               for query, text in QUERIES.items()}  # fmt: skip
@@ -64,14 +68,69 @@ def test_weights_that_the_judgements_agree_with_are_found(products: Pipeline, no
 
 
 def test_the_formula_is_that_of_searches(products: Pipeline) -> None:
-    ranking = Ranking(semantic_weight=0.35, static="stock / 10", static_weight=0.3, decay="added", half_life_days=365)
+    ranking = Ranking(
+        semantic_weight=0.35, static="stock / 10", static_weight=0.3, title="name", title_weight=0.4, decay="added",
+        half_life_days=365,
+    )  # fmt: skip
     for mode in ("semantic", "keyword", "hybrid"):
         found = searcher(products, ranking)
         for text in list(QUERIES.values())[:5]:
             once = _Found.of(found.rows, found.current, text, mode, 20)
             for tried in (ranking, Ranking(), Ranking(fusion="rrf")):
                 hits = found.search(text, mode=mode, limit=20, ranking=tried).hits
-                assert once.ranked(tried, 20) == [hit.key for hit in hits]
+                assert once.ranked(Setting(tried), 20) == [hit.key for hit in hits]
+
+
+class Prefers:
+    """A reranker that likes large numbers, and counts the texts that it reads."""
+
+    top, spent = 30, 0.0
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self.read: list[tuple[str, str]] = []
+        self.problem = ""
+
+    def scores(self, query: str, texts: Sequence[str]) -> Scored:
+        self.read += [(query, text) for text in texts]
+        return Scored(None, self.problem) if self.problem else Scored([float(text.split()[-1]) for text in texts])
+
+    def warm(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("now", "right"), [(1.0, 0.0), (0.0, 1.0)])
+def test_the_weight_of_the_reranker_is_found_and_no_text_is_read_twice(
+    products: Pipeline, now: float, right: float
+) -> None:
+    judge = Prefers(right)
+    found = replace(searcher(products, Ranking()), reranker=judge)
+    judged = best_of(found, Ranking())
+    judge.weight, judge.read = now, []
+    fitted = fit(found, QUERIES, judged, rerank=True)
+    assert fitted.better and fitted.now == {"rerank.weight": now}
+    assert abs(fitted.changes["rerank.weight"] - right) <= 0.3
+    assert len(judge.read) == len(set(judge.read))
+
+
+def test_a_fit_with_the_weight_of_now_ranks_as_a_search_does(products: Pipeline) -> None:
+    judge = Prefers(0.6)
+    found = replace(searcher(products, Ranking()), reranker=judge)
+    for text in list(QUERIES.values())[:5]:
+        once = _Found.of(found.rows, found.current, text, "hybrid", 20, judge)
+        hits = found.search(text, mode="hybrid", limit=20).hits
+        assert once.ranked(Setting(Ranking(), 0.6), 20) == [hit.key for hit in hits]
+
+
+def test_a_reranker_that_gives_no_answer_ends_a_fit(products: Pipeline) -> None:
+    judge = Prefers(0.5)
+    judge.problem = "The reranker failed."
+    found = replace(searcher(products, Ranking()), reranker=judge)
+    with pytest.raises(SearchError, match="The reranker failed"):
+        fit(found, QUERIES, {"1": {"1": 1}, "2": {"2": 1}}, rerank=True)
+    with pytest.raises(SearchError, match="has no reranker"):
+        fit(searcher(products, Ranking()), QUERIES, {"1": {"1": 1}, "2": {"2": 1}}, rerank=True)
 
 
 def test_judgements_by_chance_show_no_gain(products: Pipeline) -> None:
@@ -85,9 +144,9 @@ def test_judgements_by_chance_show_no_gain(products: Pipeline) -> None:
 def test_what_is_right_already_stays(products: Pipeline) -> None:
     found = searcher(products, Ranking())
     fitted = fit(found, QUERIES, best_of(found, Ranking()))
-    assert (fitted.proposed, fitted.changes, fitted.better) == (Ranking(), {}, False)
+    assert (fitted.proposed.ranking, fitted.changes, fitted.better) == (Ranking(), {}, False)
     assert fitted.gain == Gain(0.0, Interval(0.0, 0.0))
-    assert set(fitted.not_fitted) == {"static_weight", "half_life_days"}
+    assert set(fitted.not_fitted) == {"static_weight", "title_weight", "half_life_days", "rerank.weight"}
 
 
 def test_the_measure_is_that_of_queries_left_out(products: Pipeline) -> None:
@@ -197,6 +256,36 @@ def test_values_change_and_comments_stay(tmp_path: Path, written: str, expected:
     assert path.read_bytes().decode() == expected
     assert path.stat().st_mode & 0o777 == 0o640
     assert [each.name for each in tmp_path.iterdir()] == ["rowvec.toml"]
+
+
+RERANK = 'kind = "cohere", model = "m"'
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (
+            '\n[pipelines.shop.search.rerank]\nkind = "cohere"\nmodel = "m"\nweight = 1.0 # all\n',
+            '\n[pipelines.shop.search.rerank]\nkind = "cohere"\nmodel = "m"\nweight = 0.5 # all\n',
+        ),
+        (
+            f"\n[pipelines.shop.search]\nrerank = {{ {RERANK} }} # paid\n",
+            f"\n[pipelines.shop.search]\nrerank = {{ {RERANK}, weight = 0.5 }} # paid\n",
+        ),
+        (
+            f"search.rerank = {{ weight = 1, {RERANK} }}\n",
+            f"search.rerank = {{ weight = 0.5, {RERANK} }}\n",
+        ),
+    ],
+)  # fmt: skip
+def test_the_weight_of_the_reranker_is_written_where_it_belongs(tmp_path: Path, more: str, expected: str) -> None:
+    path = tmp_path / "rowvec.toml"
+    path.write_text(PLAIN + more)
+    set_search(path, "shop", {"rerank.weight": 0.5})
+    assert path.read_text() == PLAIN + expected
+    set_search(path, "shop", {"rerank.weight": 0.25, "semantic_weight": 0.75})
+    search = tomllib.loads(path.read_text())["pipelines"]["shop"]["search"]
+    assert (search["rerank"]["weight"], search["semantic_weight"]) == (0.25, 0.75)
 
 
 def test_a_key_without_a_value_goes(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import pytest
 from rowvec.documents.values import RENDERING
 from rowvec.errors import ConfigError, EmbedderUnavailable, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
-from rowvec.stores.base import Ledger
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import Report
 from rowvec.syncing.report import Running
 from rowvec.testing import MemoryStore
 from rowvec.workers import celery
 from rowvec.workers.fleet import POLL_WAITING, Part, _Fleet, _parts
 from rowvec.workers.members import identity
-from rowvec.workers.ranges import check_versions, sync_range, versions
+from rowvec.workers.ranges import check_versions, report_of, sync_range, together, versions
 from tests.support import simple_pipeline
 
 
@@ -87,7 +88,7 @@ def test_a_worker_takes_what_a_program_of_its_version_or_an_older_one_sent(their
 )
 def test_a_worker_of_another_version_writes_nothing_and_says_so(theirs: dict[str, Any]) -> None:
     pipeline = simple_pipeline(store=Versioned(), rows={1: "lamp"})
-    with pytest.raises(ConfigError, match=r"This worker is rowvec .* it writes nothing"):
+    with pytest.raises(ConfigError, match=r"The worker on .* is rowvec .* it writes nothing"):
         sync_range(
             pipeline, None, "5",
             ledger=Ledger(exists=False), expected=identity(pipeline), sent_by=theirs, options=Options(),
@@ -134,3 +135,11 @@ def test_a_range_comes_again_when_what_it_needs_does_not_answer_and_a_plain_sync
         celery._once(Task(), "things", away, wait=True)
     with pytest.raises(error):
         celery._once(Task(), "things", away)
+
+
+def test_what_a_worker_wrote_before_it_handed_its_range_back_is_counted_once() -> None:
+    first = Report(inserted=30, embedded=5, unchanged=65, texts=35, tokens=70, cost=0.5)
+    second = together(Report(inserted=10, unchanged=190, texts=10, tokens=20, cost=0.25), first)
+    assert second == Report(inserted=40, embedded=5, unchanged=155, texts=45, tokens=90, cost=0.75)
+    third = together(Report(unchanged=200), report_of(second.as_dict()))
+    assert third == second

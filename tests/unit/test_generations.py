@@ -30,12 +30,13 @@ from rowvec.pipeline_status import status
 from rowvec.searcher import Searcher
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Drift
+from rowvec.stores.runs import Report
 from rowvec.syncing import run
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Document, Embedded, Report, Row, State
+from rowvec.types import Document, Embedded, Row, State
 from tests.models import Known, Models
 from tests.support import rows_of, simple_document, simple_pipeline, vectors_match_rows
 

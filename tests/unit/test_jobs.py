@@ -8,9 +8,10 @@ import pytest
 
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
-from rowvec.types import Document, Report
+from rowvec.types import Document
 from rowvec.workers import jobs
 from tests.support import rows_of, simple_pipeline
 
@@ -44,6 +45,16 @@ def test_a_run_of_some_rows_does_not_count_as_the_work_of_all(part: Options) -> 
     done = jobs.generate_embeddings(pipeline, 100, asked)
     assert "skipped" not in done
     assert rows_of(pipeline).count() == 4
+
+
+def test_of_syncs_that_waited_through_a_night_one_is_carried_out() -> None:
+    pipeline = simple_pipeline(store=MemoryStore(), rows={1: "one", 2: "two"})
+    asked = [jobs.newest_run(pipeline)] * 3
+    done = [jobs.sync(pipeline, Options(), after) for after in asked]
+    assert [each["processed"] for each in done] == [2, 0, 0]
+    assert ["skipped" in each for each in done] == [False, True, True]
+    asked = [jobs.newest_run(pipeline)]
+    assert "skipped" not in jobs.sync(pipeline, Options(), asked[0]), "the next one is due"
 
 
 def test_a_batch_that_was_full_does_not_count_as_the_work_of_all() -> None:

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import pytest
 
+from rowvec.cli.sync import selection
+from rowvec.sources.base import Selection
 from rowvec.support.keys import key_of, parse_key
 from rowvec.types import ColumnType, Key
 
@@ -46,3 +48,16 @@ def test_an_integer_of_more_than_64_bits_is_told_apart(text: str) -> None:
 def test_what_is_not_a_uuid_is_refused() -> None:
     with pytest.raises(ValueError, match="hexadecimal"):
         parse_key("7", ColumnType.UUID)
+
+
+@pytest.mark.parametrize(
+    ("written", "keys"),
+    [
+        ("a, b,,c", ("a", "b", "c")),
+        ('"a,b", c', ("a,b", "c")),
+        ('5" pipe,"say ""hi"""', ('5" pipe', 'say "hi"')),
+        ("a\nb\n", ("a", "b")),
+    ],
+)
+def test_keys_are_written_as_in_csv(written: str, keys: tuple[str, ...]) -> None:
+    assert selection(written, ColumnType.TEXT) == Selection(keys)

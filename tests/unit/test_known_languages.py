@@ -86,7 +86,7 @@ def test_tokens_that_the_vocabulary_lacks_are_said_of_any_model(tmp_path: Path) 
     assert misfit(tiny, None, ["the cat sat on a red mat"] * 20) is None
     found = misfit(tiny, None, ["😀 😀 🚗 🔥"] * 20)
     assert found is not None
-    assert found.problem == "100% of the tokens are unknown to tiny."
+    assert found.problem == "100 % of the tokens are unknown to tiny."
     assert found.as_dict()["unknown_tokens"] == 1.0
 
 
@@ -128,9 +128,11 @@ def test_a_proposed_config_has_the_model_and_the_language_of_the_rows(
         database.executemany("insert into items (title) values (?)", [(text,) for text in drawn])
         database.commit()
     url = f"sqlite:///{tmp_path}/shop.db"
-    (tmp_path / "rowvec.toml").write_text(starter(propose(url), url), encoding="utf-8")
+    text = starter(propose(url), url)
+    (tmp_path / "rowvec.toml").write_text(text, encoding="utf-8")
     declared = load(tmp_path / "rowvec.toml").pipeline()
     assert declared.embedder.model_dump()["model"] == model
+    assert declared.embedder.model_dump()["query_centre"] == (0.5 if model == MULTILINGUAL else 0.0)
     assert declared.store.language == keywords
 
 

@@ -16,6 +16,8 @@ from tokenizers import Tokenizer
 from rowvec.embedders.base import Embedder
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.model_files import MINILM
+from rowvec.embedders.query_centre import QUERIES
+from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.pipeline import Options
 from rowvec.syncing.run import sync
@@ -204,7 +206,7 @@ def test_minilm_gives_the_published_vectors(minilm: LocalEmbedder, data: Path) -
 
 def test_a_minilm_text_alone_and_in_any_batch_gets_the_same_vector(minilm: LocalEmbedder) -> None:
     words = ["sensor", "toner", "cartridge", "laser", "of", "the", "human", "genome", "12", "V", "(open)", "data"]
-    texts = [" ".join((words * 20)[start : start + 1 + 5 * start]) for start in range(40)]
+    texts = [" ".join((words * 20)[start : start + 1 + 5 * start]) for start in range(0, 40, 3)]
     together = minilm.embed(texts).vectors
     alone = np.stack([minilm.embed([text]).vectors[0] for text in texts])
     np.testing.assert_allclose(alone, together, atol=1e-4)
@@ -229,3 +231,22 @@ def test_a_text_with_a_token_beyond_the_models_table_fails_alone(folder: Path) -
     vector = rows_of(pipeline).vector(3)
     assert vector is not None
     np.testing.assert_allclose(vector, local(folder).embed(["a dog runs"]).vectors[0], atol=1e-6)
+
+
+def test_a_centred_query_is_less_what_is_in_every_query_and_rows_stay(tmp_path: Path) -> None:
+    folder = str(tiny_model(tmp_path / "tiny"))
+    plain = LocalEmbedder(folder, cache_dir=tmp_path)
+    centred = LocalEmbedder(folder, cache_dir=tmp_path, query_centre=0.5)
+    text = "the cat sat"
+    moved = plain.embed_query(text) - 0.5 * np.mean([plain.embed_query(each) for each in QUERIES], axis=0)
+    np.testing.assert_allclose(centred.embed_query(text), moved / np.linalg.norm(moved), atol=1e-6)
+    np.testing.assert_array_equal(centred.embed([text]).vectors, plain.embed([text]).vectors)
+    assert centred.fingerprint == plain.fingerprint
+    assert SeparateQueries(plain, centred).compare().lowest > 0.9999, "the two are one model"
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_a_centre_that_is_not_a_share_is_refused(tmp_path: Path, share: float) -> None:
+    folder = str(tiny_model(tmp_path / "tiny"))
+    with pytest.raises(ConfigError, match="query_centre"):
+        LocalEmbedder(folder, cache_dir=tmp_path, query_centre=share)

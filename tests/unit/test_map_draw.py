@@ -42,17 +42,18 @@ def test_every_row_with_a_vector_has_a_point() -> None:
     assert told[1] == ("reading", 20, 20)
 
 
-@pytest.mark.slow
-def test_rows_beyond_the_sample_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rowvec.maps.draw.PAGE", 16)
-    pipeline = simple_pipeline(rows=named(90))
+def test_of_very_many_rows_some_have_a_point(tmp_path: Path) -> None:
+    pipeline = simple_pipeline(rows=named(2_000))
     sync(pipeline)
-    told: list[tuple[str, int, int | None]] = []
-    made = draw(pipeline.store, pipeline.spec, sample=40, progress=lambda *news: told.append(news))
-    assert len(made.keys) == len(np.unique(made.places, axis=0)) == 90, "no two of different texts on one place"
-    assert ("placing", 0, 50) in told
-    again = draw(pipeline.store, pipeline.spec, sample=40)
-    np.testing.assert_array_equal(made.places, again.places)
+    made = draw(pipeline.store, pipeline.spec, sample=20, most=500)
+    assert (len(made.keys), len(made.places), made.rows) == (500, 500, 2_000)
+    assert len(set(made.keys)) == 500
+    assert list(made.keys) == sorted(made.keys)
+    assert 700 < np.mean(list(made.keys)) < 1_300, "from all over the table"
+    made.save(tmp_path / "map.npz")
+    again = EmbeddingMap.load(tmp_path / "map.npz", ColumnType.INTEGER)
+    assert again is not None
+    assert again.rows == 2_000
 
 
 def test_a_sample_keeps_no_page_that_it_is_drawn_from() -> None:
@@ -66,7 +67,9 @@ def test_a_sample_keeps_no_page_that_it_is_drawn_from() -> None:
             alive.append(sum(page() is not None for page in kept))
             yield [], page
 
-    assert len(np.unique(_sampled(pages(), 100))) > 15, "from all over the table"
+    sample, rows = _sampled(pages(), 100)
+    assert len(np.unique(sample)) > 15, "from all over the table"
+    assert rows == 30 * 50
     assert max(alive) <= 3
 
 

@@ -151,3 +151,9 @@ def test_a_model_without_a_package_comes_from_the_hub() -> None:
         fetch("some/model")
     with pytest.raises(ConfigError, match="It can show and fetch"):
         model("burn", None)
+
+
+def test_what_cannot_be_a_name_is_refused_without_its_password() -> None:
+    with pytest.raises(ConfigError) as raised:
+        model("fetch", "https://u:hunter2@host/x")
+    assert "No package holds the model 'https://u:***@host/x'" in str(raised.value)

@@ -101,6 +101,11 @@ def test_usage_is_taken_where_it_is_stated(usage: object, expected: Usage) -> No
         (503, "Overloaded", None, EmbedderUnavailable),
         (307, "", None, EmbedderError),
         (418, "I am a teapot", None, EmbedderError),
+        (400, "Token 30522 does not exist in the model's vocabulary", None, TextRefused),
+        (422, "The model input has characters that were not found in the alphabet", None, TextRefused),
+        (500, "token not found in model vocabulary", None, EmbedderUnavailable),
+        (451, "Unavailable for legal reasons", None, TextRefused),
+        (429, "Request too large for m: Limit 10000, Requested 15000. Input must be reduced", None, TextRefused),
     ],
 )
 def test_every_refusal_has_one_meaning_and_never_shows_the_key(
@@ -113,11 +118,27 @@ def test_every_refusal_has_one_meaning_and_never_shows_the_key(
     assert "sk-secret" not in repr(ENDPOINT)
 
 
+def test_a_page_of_a_firewall_is_about_the_text() -> None:
+    """It takes a text such as `' or 1=1` for an attack. A key that is refused comes in JSON."""
+    error = error_of(ENDPOINT, 403, {}, b"<!DOCTYPE html><title>Attention Required! | Cloudflare</title>")
+    assert type(error) is TextRefused
+    assert "firewall before it, which refuses the text with a web page (403)" in error.message
+
+
 def test_a_busy_service_that_says_for_how_long_is_waited_for() -> None:
     error = error_of(ENDPOINT, 503, {"retry-after": "20"}, b'{"error": "Loading the model"}')
     assert isinstance(error, RateLimited)
     assert error.retry_after == 20
     assert "is busy (503): Loading the model" in str(error)
+
+
+@pytest.mark.parametrize(
+    "said", ["Thu, 01 Jan 2026 00:00:00 +" + 20 * "9", "Thu, " + 20 * "9" + " Jan 2026 00:00:00 GMT"]
+)
+def test_a_date_with_too_many_digits_says_nothing(said: str) -> None:
+    error = error_of(ENDPOINT, 429, {"retry-after": said}, b"{}")
+    assert isinstance(error, RateLimited)
+    assert error.retry_after is None
 
 
 def test_the_key_is_cut_out_of_what_the_service_says() -> None:
@@ -144,6 +165,7 @@ def test_any_error_body_is_understood_somehow(content: bytes) -> None:
         ({"retry-after": "soon"}, None),
         ({"retry-after": email.utils.formatdate(NOW + 30, usegmt=True)}, 30),
         ({"retry-after": email.utils.formatdate(NOW - 30, usegmt=True)}, 0),
+        ({"retry-after": email.utils.formatdate(NOW), "date": email.utils.formatdate(NOW - 9)}, 9),
         ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
         ({"x-ratelimit-reset-requests": "20ms"}, 0.02),
         ({"x-ratelimit-reset-requests": "1s", "x-ratelimit-reset-tokens": "6m0s"}, 360),

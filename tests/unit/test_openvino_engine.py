@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from rowvec.embedders.local import openvino_engine
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.local.engine import Engine
 from rowvec.embedders.local.engines import chosen, load_engine
 from rowvec.embedders.local.openvino_engine import has_bf16
 from rowvec.embedders.model_files import find
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, EmbedderError
 from tests.support_tiny_models import tiny_model, token_vectors
 from tests.unit.test_local_conversion import FAMILIES, IDS
 from tests.unit.test_local_engine import some_windows
@@ -68,6 +69,36 @@ def test_a_window_alone_and_in_any_batch_gets_the_same_vector(tmp_path: Path, pr
     engine.close()
 
 
+@pytest.mark.parametrize("small", [0, openvino_engine.SMALL], ids=["large", "small"])
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_query_has_the_vector_of_the_same_row_at_every_length(
+    tmp_path: Path, kind: str, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_engine, "SMALL", small)
+    engine = engine_of(tiny_model(tmp_path / kind, kind), tmp_path)
+    assert isinstance(engine, openvino_engine.OpenVinoEngine)
+    windows = sorted(some_windows(60), key=len)[::2]
+    assert len(windows[0]) < 8 < 16 < len(windows[-1])
+    alone = np.concatenate([engine.query(window) for window in windows])
+    assert (8 in engine._requests) is bool(small)
+    np.testing.assert_allclose(alone, engine.vectors(windows), atol=2e-6)
+    engine.close()
+
+
+@BF16
+@pytest.mark.parametrize("kind", FAMILIES)
+def test_a_query_in_int8_is_close_to_float32(tmp_path: Path, kind: str) -> None:
+    folder = tiny_model(tmp_path / kind, kind)
+    found = []
+    for precision in ("float32", "int8"):
+        engine = engine_of(folder, tmp_path, precision=precision, queries=True)
+        vectors = np.concatenate([engine.query(window) for window in some_windows(20)])
+        engine.close()
+        found.append(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    agreement = (found[0] * found[1]).sum(axis=1)
+    assert 0.99 < agreement.min() < 0.999999
+
+
 def test_threads_share_an_engine(tmp_path: Path) -> None:
     engine = engine_of(tiny_model(tmp_path / "model"), tmp_path)
     windows = some_windows(60)
@@ -75,7 +106,20 @@ def test_threads_share_an_engine(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: engine.vectors(windows), range(24)):
             np.testing.assert_allclose(found, expected, atol=1e-6)
+        alone = list(pool.map(lambda window: engine.query(window)[0], windows * 4))
+    np.testing.assert_allclose(alone, np.concatenate([expected] * 4), atol=2e-6)
     engine.close()
+
+
+@pytest.mark.parametrize("small", [0, openvino_engine.SMALL], ids=["large", "small"])
+def test_a_closed_engine_makes_no_network_again(tmp_path: Path, small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "SMALL", small)
+    engine = engine_of(tiny_model(tmp_path / "model"), tmp_path)
+    assert isinstance(engine, openvino_engine.OpenVinoEngine)
+    engine.query([1, 2, 3])
+    engine.close()
+    with pytest.raises(EmbedderError, match="was closed"):
+        engine.query([1, 2, 3])
 
 
 def test_the_engine_is_chosen_by_precision() -> None:
@@ -83,6 +127,8 @@ def test_the_engine_is_chosen_by_precision() -> None:
     assert chosen("auto", "int8", "cpu") == "ctranslate2"
     assert chosen("auto", "bfloat16", "cpu") == "openvino"
     assert chosen("openvino", "float32", "cpu") == "openvino"
+    assert chosen("auto", "int8", "cpu", queries=True) == ("openvino" if has_bf16() else "ctranslate2")
+    assert chosen("openvino", "int8", "cpu", queries=True) == "openvino"
     for precision, device in (("int8", "cpu"), ("float16", "cpu"), ("float32", "cuda")):
         with pytest.raises(ConfigError, match="OpenVINO does not go with"):
             chosen("openvino", precision, device)

@@ -18,11 +18,12 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.databases.notify import Changed
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
+from rowvec.stores.runs import Report, Run
 from rowvec.syncing import outage
 from rowvec.syncing.run import sync
 from rowvec.syncing.watch import watch
 from rowvec.testing import HashEmbedder
-from rowvec.types import Embedded, Report
+from rowvec.types import Embedded
 from tests.integration.debezium_rig import lines, put
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
@@ -176,6 +177,34 @@ def test_who_follows_change_events_waits_as_long_as_it_takes(tmp_path: Path, no_
     assert said == ["The service does not answer. It is tried again."]
     assert rows_of(pipeline).failures() == []
     vectors_match_rows(pipeline, rows(60))
+
+
+def test_a_quiet_follower_writes_no_record_and_still_hears_that_it_shall_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowvec.syncing.recorder.FIRST_RECORD_SECONDS", 0.0)
+    monkeypatch.setattr("rowvec.syncing.recorder.RECORD_SECONDS", 0.0)
+    path, looks = tmp_path / "events.jsonl", itertools.count(1)
+    path.write_text(lines(put(n, f"row {n}", n + 1) for n in range(5)))
+    pipeline = events(path, Service())
+    saved, save, runs = list[int](), pipeline.store.save_run, pipeline.store.runs
+
+    def saving(run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        if outcome == "running":
+            saved.append(report.inserted)
+        return save(run, report, outcome, error)
+
+    def looking(limit: int = 10) -> list[Run]:
+        if next(looks) == 4:
+            pipeline.store.ask_to_stop(1)
+        return runs(limit)
+
+    monkeypatch.setattr(pipeline.store, "save_run", saving)
+    monkeypatch.setattr(pipeline.store, "runs", looking)
+    said: list[str] = []
+    assert sync(pipeline, follow=True, tell=said.append).inserted == 5
+    assert "asked this sync to stop" in said[0]
+    assert next(looks) == 5 and len(saved) == len(set(saved))
 
 
 def test_who_follows_a_table_waits_as_long_as_it_takes(no_patience: None) -> None:

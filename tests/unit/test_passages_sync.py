@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from rowvec.auditing.audit import audit
 from rowvec.documents.passages import PassageSettings
 from rowvec.documents.text import Documents, build_context, build_recipe
 from rowvec.errors import EmbedderUnavailable
@@ -18,7 +19,7 @@ from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder
 from rowvec.testing.source import MemorySource
-from rowvec.types import Embedded, Fingerprint
+from rowvec.types import Embedded, Fingerprint, Kind
 from tests.models import Known
 from tests.support import rows_of, simple_pipeline
 
@@ -196,15 +197,26 @@ def test_a_stop_leaves_a_row_that_is_compared_again() -> None:
     check_row(pipeline, 1)
 
 
-def test_a_context_is_put_before_passages_and_a_change_of_it_embeds_them() -> None:
-    source = MemorySource({1: {"name": long_text("pumps"), "price": 7}, 2: {"name": "short", "price": 1}})
-    pipeline = simple_pipeline(source=source)
+LONG_ENOUGH = 40
+"""Characters from which on a text may have a context: the tokens of a window."""
+BETWEEN = "word " * 19
+"""A text of more characters than that, which is one passage."""
+
+
+def in_context(rows: dict[Any, str], template: str = "Price {{ price }}", base: Pipeline | None = None) -> Pipeline:
+    """Rows whose passages have their price in front of them, on the source and store of another one if it is given."""
+    source = base.source if base is not None else MemorySource({k: {"name": v, "price": 7} for k, v in rows.items()})
+    store, model = (base.store, base.embedder) if base is not None else (None, None)
+    pipeline = simple_pipeline(source=source, store=store, embedder=model)
     recipe = build_recipe(source.columns, "id", template="{{ name }}")
-    context = build_context(source.columns, "Price {{ price }}")
-    settings = replace(SETTINGS, context="Price {{ price }}")
-    pipeline = replace(
-        with_passages(pipeline, settings), to_document=Documents(recipe, pipeline.spec.metadata, context, 40)
-    )
+    context = build_context(source.columns, template)
+    documents = Documents(recipe, pipeline.spec.metadata, context, LONG_ENOUGH)
+    return replace(with_passages(pipeline, replace(SETTINGS, context=template)), to_document=documents)
+
+
+def test_a_context_is_put_before_passages_and_a_change_of_it_embeds_them() -> None:
+    pipeline = in_context({1: long_text("pumps"), 2: "short"})
+    source = pipeline.source
     sync(pipeline)
     first, *others = [text for text in pipeline.embedder.texts if text != "short"]
     assert not first.startswith("Price 7\n") or others
@@ -218,12 +230,106 @@ def test_a_context_is_put_before_passages_and_a_change_of_it_embeds_them() -> No
     assert len(pipeline.embedder.texts) - sent == len(others), "the first passage has no context"
 
 
+def test_a_context_that_was_empty_before_is_put_before_passages_when_it_comes() -> None:
+    pipeline = in_context({1: long_text("pumps"), 2: BETWEEN}, "{{ price }}")
+    rows = pipeline.source.rows
+    rows[1]["price"] = rows[2]["price"] = None
+    sync(pipeline)
+    assert sync(pipeline).unchanged == 2
+    rows[1]["price"] = rows[2]["price"] = 4711
+    announced, sent = preview(pipeline), len(pipeline.embedder.texts)
+    assert (announced.kinds[Kind.EMBED], announced.kinds[Kind.UPDATE]) == (1, 1)
+    assert (report := sync(pipeline)).embedded == 1, report
+    assert all(text.startswith("4711") for text in pipeline.embedder.texts[sent:])
+    rows[1]["price"] = rows[2]["price"] = None
+    assert sync(pipeline).embedded == 1
+    assert audit(pipeline, settle=0).findings == {}
+
+
+def test_a_change_of_the_context_embeds_no_text_that_is_one_passage() -> None:
+    pipeline = in_context({1: long_text("pumps"), 2: BETWEEN, 3: "short"})
+    rows = pipeline.source.rows
+    sync(pipeline)
+    for row in rows.values():
+        row["price"] = 8
+    announced = preview(pipeline)
+    assert (announced.kinds[Kind.EMBED], announced.kinds[Kind.UPDATE]) == (1, 2)
+    report = sync(pipeline)
+    assert (report.embedded, report.updated) == (1, 2)
+    assert pipeline.embedder.texts.count(BETWEEN.strip()) == 1
+    assert sync(pipeline).unchanged == 3
+    assert audit(pipeline, settle=0).findings == {}
+    rows[2]["name"] = f"another {BETWEEN}"
+    assert sync(pipeline).embedded == 1
+    rows[2]["name"] = long_text("lamps")
+    assert sync(pipeline).embedded == 1
+    assert len(passages_of(pipeline, 2)) > 1
+    rows[2]["price"] = 9
+    assert sync(pipeline).embedded == 1, "it has passages now, and the price stands before them"
+    rows[2]["name"] = BETWEEN
+    sync(pipeline)
+    rows[2]["price"] = 10
+    assert sync(pipeline).updated == 1
+    assert audit(pipeline, settle=0).findings == {}
+
+
+def test_texts_of_one_passage_share_a_vector_whatever_their_contexts() -> None:
+    pipeline = in_context({1: BETWEEN, 2: BETWEEN})
+    pipeline.source.rows[2]["price"] = 8
+    assert preview(pipeline).texts == 1
+    assert sync(pipeline).texts == 1
+    pipeline.source.rows[3] = {"name": BETWEEN, "price": 9}
+    announced, report = preview(pipeline), sync(pipeline)
+    assert (announced.texts, report.texts, report.inserted) == (0, 0, 1)
+
+
+def test_a_text_of_one_passage_that_is_refused_waits_whatever_becomes_of_its_context() -> None:
+    pipeline = in_context({1: BETWEEN, 2: "short"})
+    pipeline.embedder.refused = {BETWEEN.strip()}
+    assert sync(pipeline).failed == 1
+    pipeline.source.rows[1]["price"] = 8
+    assert sync(pipeline).waiting == 1
+    pipeline.embedder.refused = set()
+    assert sync(pipeline, Options(retry_failed=True)).inserted == 1
+    pipeline.source.rows[1]["price"] = 9
+    assert sync(pipeline).updated == 1
+
+
+def test_another_context_in_the_settings_embeds_no_text_that_is_one_passage() -> None:
+    pipeline = in_context({1: long_text("pumps"), 2: BETWEEN, 3: "short"})
+    sync(pipeline)
+    other = replace(in_context({}, "Costs {{ price }}", pipeline), former=FormerContext(pipeline))
+    announced = preview(other)
+    report = sync(other)
+    assert (announced.texts, report.inserted) == (report.texts, 3)
+    assert pipeline.embedder.texts.count(BETWEEN.strip()) == 1
+    plain = simple_pipeline(source=other.source, store=other.store, embedder=other.embedder)
+    documents = Documents(build_recipe(other.source.columns, "id", template="{{ name }}"), plain.spec.metadata)
+    off = replace(with_passages(plain, None), to_document=documents, former=FormerContext(other))
+    assert sync(off).texts == 1
+    assert pipeline.embedder.texts.count(BETWEEN.strip()) == 1
+
+
 class Former(Known):
     def __init__(self, embedder: HashEmbedder) -> None:
         super().__init__(embedder)
 
     def passages(self, settings: str) -> Any:
         return SETTINGS
+
+
+class FormerContext(Former):
+    """Knows the settings of one pipeline, as a store keeps them."""
+
+    def __init__(self, live: Pipeline) -> None:
+        super().__init__(cast(HashEmbedder, live.embedder))
+        self._live = live
+
+    def documents(self, settings: str, model: Any) -> Any:
+        return self._live.to_document, self._live.text_columns
+
+    def passages(self, settings: str) -> Any:
+        return self._live.passages
 
 
 def switched(pipeline: Pipeline, fingerprint: Fingerprint, settings: PassageSettings | None) -> Pipeline:

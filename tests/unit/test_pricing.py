@@ -66,7 +66,7 @@ def test_a_price_that_makes_no_sense_is_refused(price: float) -> None:
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [
-        (0, "$0.0000"),
+        (0, "$0"),
         (0.0077984, "$0.0078"),
         (0.0000032, "$0.0000032"),
         (0.5, "$0.5000"),

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from rowvec.cli import output, progress
 from rowvec.cli.status import bar, sparkline
-from rowvec.types import Report
+from rowvec.stores.runs import Report
 
 
 def drawn(monkeypatch: pytest.MonkeyPatch, width: int, *reports: Report) -> list[str]:
@@ -58,6 +58,15 @@ def test_before_a_pace_is_known_it_says_so() -> None:
     pace = progress._Pace(None)
     assert pace.parts(Report(to_compare=10))[:2] == ["0 of 10 rows", "time left: measuring"]
     assert pace.parts(Report(to_compare=10, unchanged=10)) == ["10 of 10 rows"]
+
+
+def test_what_is_soon_done_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    late = progress.late(lambda phase, done, total: told.append(done))
+    late("comparing rows", 1, None)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    late("comparing rows", 2, None)
+    assert told == [2]
 
 
 def test_what_matters_most_is_kept() -> None:

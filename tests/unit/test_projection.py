@@ -7,6 +7,9 @@ import numpy.typing as npt
 import pytest
 
 from rowvec.maps import projection
+from rowvec.maps.draw import draw
+from rowvec.syncing.run import sync
+from tests.support import simple_pipeline
 
 CLUSTERS = 12
 ROWS = 600
@@ -32,6 +35,8 @@ def kept(before: npt.NDArray[np.int64], after: npt.NDArray[np.int64]) -> float:
     return float(np.mean([len(set(a) & set(b)) / len(a) for a, b in zip(before, after, strict=True)]))
 
 
+# A new environment compiles UMAP first: a minute of a core, and more where others compute.
+@pytest.mark.timeout(900)
 @pytest.mark.slow
 def test_neighbours_among_the_vectors_are_neighbours_on_the_plane() -> None:
     vectors, which = clusters()
@@ -49,6 +54,20 @@ def test_neighbours_among_the_vectors_are_neighbours_on_the_plane() -> None:
     assert same[half:].mean() > 0.95, "placed beside those that were"
     again = projection.layout(reduced[:half])
     np.testing.assert_array_equal(again, points[:half])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.slow
+def test_rows_of_a_store_beyond_the_sample_are_placed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rowvec.maps.draw.PAGE", 16)
+    pipeline = simple_pipeline(rows={number: f"thing {number}" for number in range(90)})
+    sync(pipeline)
+    told: list[tuple[str, int, int | None]] = []
+    made = draw(pipeline.store, pipeline.spec, sample=40, progress=lambda *news: told.append(news))
+    assert len(made.keys) == len(np.unique(made.places, axis=0)) == 90, "no two of different texts on one place"
+    assert ("placing", 0, 50) in told
+    again = draw(pipeline.store, pipeline.spec, sample=40)
+    np.testing.assert_array_equal(made.places, again.places)
 
 
 def test_a_row_like_one_of_the_sample_stands_where_that_stands() -> None:

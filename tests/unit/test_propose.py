@@ -85,6 +85,16 @@ def test_statuses_and_brands_are_metadata(tmp_path: Path) -> None:
     assert set(item.text) >= {"name", "brand", "info"}
 
 
+@pytest.mark.parametrize(("words", "kept"), [(5, ("body", "pages")), (200, ("pages",))])
+def test_a_long_text_is_embedded_and_not_kept_for_filters(tmp_path: Path, words: int, kept: tuple[str, ...]) -> None:
+    url = shop(tmp_path, "create table article (id integer primary key, body text, pages integer)")
+    said = " ".join(["pump"] * words)
+    shop(tmp_path, f"insert into article values (1, '{said}', 3), (2, '{said}', 4)")
+    (article,) = propose(url)
+    assert (article.text, article.metadata) == (("body",), kept)
+    assert article.lengths == (len(said), len(said))
+
+
 def test_types_of_postgresql_that_are_no_prose(server: str) -> None:
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute("drop schema if exists proposed cascade")

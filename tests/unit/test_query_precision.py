@@ -38,8 +38,21 @@ def test_another_precision_changes_queries_and_neither_rows_nor_fingerprint(fold
     plain, other = local(folder), local(folder, query_precision="int8")
     assert other.fingerprint == plain.fingerprint
     assert np.array_equal(other.embed([TEXT]).vectors, plain.embed([TEXT]).vectors)
-    assert np.array_equal(other.embed_query(TEXT), local(folder, precision="int8").embed_query(TEXT))
     assert 0.98 < other.query_parity(TEXT) < 1.0
+
+
+def test_queries_in_int8_are_computed_by_the_engine_of_int8_rows_where_no_other_is_faster(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "has_bf16", lambda: False)
+    other, rows = local(folder, query_precision="int8"), local(folder, precision="int8")
+    assert np.array_equal(other.embed_query(TEXT), rows.embed_query(TEXT))
+
+
+def test_a_query_of_several_windows_is_the_mean_of_them(folder: Path) -> None:
+    embedder = local(folder, overflow="mean")
+    text = " ".join([TEXT] * 30)
+    assert np.allclose(embedder.embed_query(text), embedder.embed([text]).vectors[0], atol=1e-6)
 
 
 def test_a_process_that_only_searches_loads_one_copy_of_the_weights(

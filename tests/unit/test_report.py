@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rowvec.errors import EmbedderError, StoreUnavailable
+from rowvec.stores.runs import Report
 from rowvec.syncing.report import save_failed
 from rowvec.testing import MemoryStore
-from rowvec.types import Report
 from tests.support import simple_pipeline
 
 

@@ -88,7 +88,7 @@ def test_a_score_expression_gets_nowhere(expression: str, tmp_path: Path, monkey
     monkeypatch.chdir(tmp_path)
     ranking = Ranking(static=expression, static_weight=1.0)
     try:
-        ranking.check(["name"])
+        ranking.check([Column("name", ColumnType.TEXT)])
     except ConfigError:
         return
     assert ranking.static_score({"name": "lamp"}) == 0.0
@@ -98,7 +98,7 @@ def test_a_score_expression_gets_nowhere(expression: str, tmp_path: Path, monkey
 def test_a_score_expression_has_no_more_than_arithmetic() -> None:
     for name in ("range", "dict", "lipsum", "cycler", "joiner", "namespace", "open", "eval"):
         with pytest.raises(ConfigError):
-            Ranking(static=f"{name}(1)").check(["price"])
+            Ranking(static=f"{name}(1)").check([Column("price", ColumnType.NUMBER)])
     assert Ranking(static="log(1 + price)").static_score({"price": 0}) == 0.0
 
 
@@ -130,3 +130,11 @@ def test_a_config_reads_no_file_but_itself_and_its_env(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path)
     assert "root:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["lamp", ["a", "b"], [1]], ids=str)
+def test_a_score_expression_multiplies_no_text_and_no_list(value: object) -> None:
+    """Anybody who may search can ask for one, and a text times a large number fills the memory."""
+    for expression in ("held * 1000000000000", "1000000000000 * held", "(held + held) * 1000000000000"):
+        assert Ranking(static=expression, static_weight=1.0).static_score({"held": value}) == 0.0
+    assert Ranking(static="held * 2").static_score({"held": 4}) == 8.0

@@ -10,7 +10,7 @@ from celery.schedules import crontab
 
 from rowvec.config import load
 from rowvec.errors import ConfigError
-from rowvec.workers.schedule import beat_schedule
+from rowvec.workers.schedule import AFTER_RUN, beat_schedule
 from tests.unit.configs import SOURCE, complaint, pipeline, written
 
 
@@ -45,30 +45,11 @@ def test_a_pipeline_without_a_schedule_has_no_entry(tmp_path: Path) -> None:
     assert beat_schedule(load(tmp_path)) == {}
 
 
-def test_a_task_that_nobody_took_expires_when_the_next_one_is_due(tmp_path: Path) -> None:
+def test_a_task_never_expires_by_the_clock_of_whoever_takes_it(tmp_path: Path) -> None:
     pipeline(tmp_path, 'schedule = { every = "30m" }')
     entry = beat_schedule(load(tmp_path))["sync products"]
     assert (entry["task"], entry["args"], entry["schedule"]) == ("rowvec.sync", ("products",), dt.timedelta(minutes=30))
-    assert entry["options"] == {"expires": 1800}
-
-
-@pytest.mark.parametrize(
-    ("line", "expires"),
-    [
-        ("*/10 * * * *", dt.timedelta(minutes=10)),
-        ("5 * * * *", dt.timedelta(hours=1)),
-        ("0 */6 * * *", dt.timedelta(hours=6)),
-        ("0 2 * * *", dt.timedelta(days=1)),
-        ("*/10 * * * mon-fri", dt.timedelta(days=1)),
-        ("*/10 * 1 * *", dt.timedelta(days=1)),
-        ("0,5 2 * * *", dt.timedelta(days=1)),
-    ],
-)
-def test_a_task_of_an_even_cron_line_expires_when_the_next_one_is_due(
-    tmp_path: Path, line: str, expires: dt.timedelta
-) -> None:
-    pipeline(tmp_path, f'schedule = {{ cron = "{line}" }}')
-    assert beat_schedule(load(tmp_path))["sync products"]["options"] == {"expires": expires.total_seconds()}
+    assert entry["options"] == {"headers": {AFTER_RUN: None}}
 
 
 def test_a_cron_line_is_read_as_cron_reads_it(tmp_path: Path) -> None:

@@ -17,13 +17,13 @@ from rowvec.types import Hit
 from tests.integration.serve_rig import COLUMNS, product_pipeline
 
 QUERY = "brake pads oil filter 7"
-NAMES = [column.name for column in COLUMNS]
-PARTS = ("semantic_part", "keyword_part", "static_part", "rerank_part", "capped_part")
+PARTS = ("semantic_part", "keyword_part", "static_part", "title_part", "rerank_part", "capped_part")
 RANKINGS = (
     Ranking(),
     Ranking(fusion="rrf"),
     Ranking(semantic_weight=1.0),
     Ranking(static="price / 100", static_weight=0.3, decay="added", half_life_days=400),
+    Ranking(title="name", title_weight=0.5, decay="added", half_life_days=400),
 )
 
 
@@ -67,10 +67,10 @@ def test_a_hit_says_its_place_in_each_half() -> None:
 
 def test_other_values_take_the_place_of_those_of_the_config() -> None:
     ranking = Ranking(static="price / 100", static_weight=0.2, decay="added", half_life_days=30)
-    found = ranking.changed({"fusion": "rrf", "semantic_weight": 0.9, "decay": None}, NAMES)
+    found = ranking.changed({"fusion": "rrf", "semantic_weight": 0.9, "decay": None}, COLUMNS)
     assert (found.fusion, found.semantic_weight, found.decay) == ("rrf", 0.9, None)
     assert (found.static, found.static_weight) == ("price / 100", 0.2)
-    assert ranking.changed({"static": "log(1 + stock) - (2 * price) / 3.5"}, NAMES).static_score(
+    assert ranking.changed({"static": "log(1 + stock) - (2 * price) / 3.5"}, COLUMNS).static_score(
         {"stock": 0, "price": 7}
     ) == pytest.approx(-4.0)
 
@@ -87,6 +87,8 @@ def test_other_values_take_the_place_of_those_of_the_config() -> None:
         ({"static_weight": math.inf}, "between 0 and"),
         ({"half_life_days": 0}, "above 0"),
         ({"decay": "adde"}, "adde"),
+        ({"decay": "price"}, "ranking.decay: the column 'price' holds number values"),
+        ({"title": "added"}, "ranking.title: the column 'added' holds timestamp values"),
         ({"static": "pirce * 2"}, "pirce"),
         ({"static": ""}, "must be an expression"),
         ({"static": "price *"}, "is not an expression"),
@@ -101,13 +103,34 @@ def test_other_values_take_the_place_of_those_of_the_config() -> None:
 )
 def test_what_a_ranking_cannot_have_is_said(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(SearchError, match=said.replace("*", r"\*")):
-        Ranking().changed(changes, NAMES)
+        Ranking().changed(changes, COLUMNS)
+
+
+def test_a_title_that_says_more_of_the_query_comes_first() -> None:
+    pipeline = product_pipeline()
+    searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
+    ranking = Ranking().changed({"title": "name", "title_weight": 10}, COLUMNS)
+    for mode in ("semantic", "keyword", "hybrid"):
+        hits = searcher.search("new brake pad", mode=mode, limit=20, ranking=ranking, explain=True).hits
+        shares = [(hit.parts or {})["title"] for hit in hits]
+        # "pads" is the plural of "pad"; no title is new.
+        assert all(share == pytest.approx(2 / 3 if "brake pads" in hit.metadata["name"] else 0)
+                   for hit, share in zip(hits, shares, strict=True))  # fmt: skip
+        assert "brake pads" in hits[0].metadata["name"] and shares == sorted(shares, key=lambda share: -(share or 0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"), [({"title": "nmae"}, "nmae"), ({"title": "name", "title_weight": -1}, "between 0 and")]
+)
+def test_a_title_that_cannot_be_is_refused(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(SearchError, match=said):
+        Ranking().changed(changes, COLUMNS)
 
 
 def test_a_changed_ranking_orders_the_hits() -> None:
     pipeline = product_pipeline()
     searcher = Searcher(pipeline.store, pipeline.embedder, pipeline.spec)
-    ranking = Ranking().changed({"static": "price", "static_weight": 100}, NAMES)
+    ranking = Ranking().changed({"static": "price", "static_weight": 100}, COLUMNS)
     hits = searcher.search(QUERY, mode="hybrid", limit=10, ranking=ranking).hits
     prices = [hit.metadata["price"] for hit in hits]
     assert prices == sorted(prices, reverse=True)
@@ -115,7 +138,7 @@ def test_a_changed_ranking_orders_the_hits() -> None:
 
 
 def test_a_row_without_a_date_does_not_age() -> None:
-    ranking = Ranking().changed({"decay": "added", "half_life_days": 10}, NAMES)
+    ranking = Ranking().changed({"decay": "added", "half_life_days": 10}, COLUMNS)
     now = dt.datetime(2024, 1, 11, tzinfo=dt.UTC)
     assert ranking.decay_factor({"added": None}, now) == 1.0
     assert ranking.decay_factor({"added": dt.datetime(2024, 1, 1, tzinfo=dt.UTC)}, now) == pytest.approx(0.5)

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from rowvec.errors import SearchError
-from rowvec.filters import Filter, bind, parse
+from rowvec.filters import Filter, Order, bind, parse
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.rerankers.local import LocalReranker
 from rowvec.searcher import DEPTH, Refine, Searcher, SearchResult
+from rowvec.searcher.paging import Cursor
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Hit, Key, Ranked, Vector, WriteBatch
+from rowvec.types import Column, ColumnType, Hit, Key, Ranked, Vector
 from tests.integration.serve_rig import product_pipeline, rows
 
 QUERY = "brake pads oil filter 7"
@@ -119,6 +124,23 @@ def test_one_hit_a_value_is_the_best_of_it(found: Searcher, mode: Any) -> None:
     result = found.search(QUERY, mode=mode, limit=10, refine=Refine(distinct=column))
     assert keys(result) == list(expected.values())
     assert result.next is None
+
+
+@pytest.mark.parametrize("column", ["stock", "new"])
+def test_where_every_value_has_its_hit_the_other_rows_are_not_looked_at(
+    column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, depths = searcher_of(8 * DEPTH), set[int]()
+    nearest = MemoryGeneration.nearest
+
+    def looking(rows: MemoryGeneration, vector: Vector, limit: int, *rest: Any, **more: Any) -> Ranked:
+        depths.add(limit)
+        return nearest(rows, vector, limit, *rest, **more)
+
+    monkeypatch.setattr(MemoryGeneration, "nearest", looking)
+    hits = found.search(QUERY, limit=50, refine=Refine(distinct=column)).hits
+    assert {hit.metadata[column] for hit in hits} == {values[column] for values in rows(8 * DEPTH).values()}
+    assert depths == {DEPTH}
 
 
 def test_hits_of_distinct_values_go_on_over_pages(found: Searcher) -> None:
@@ -235,6 +257,16 @@ def test_a_typo_gets_a_suggestion_and_a_stranger_the_names(found: Searcher) -> N
     assert "The metadata columns are: name, price, stock, new, added." in str(stranger.value.hint)
 
 
+@pytest.mark.parametrize(
+    "asked", [{"facets": ("attrs.color",)}, {"distinct": 'attrs."unit price"'}, {"order": "attrs.a"}]
+)
+def test_what_is_inside_json_is_for_filters_alone(asked: dict[str, Any]) -> None:
+    columns = (Column("attrs", ColumnType.JSON),)
+    with pytest.raises(SearchError, match="inside the JSON column 'attrs', where only filters look") as refused:
+        Refine(**asked).bound(columns, ColumnType.INTEGER, browses="order" in asked)
+    assert "a column of its own" in str(refused.value.hint)
+
+
 # Cursors
 
 
@@ -254,6 +286,52 @@ def test_a_cursor_that_was_cut_or_changed_is_no_cursor(found: Searcher) -> None:
     for text in wrong:
         with pytest.raises(SearchError, match="is not a cursor, or not a whole one"):
             found.search(QUERY, refine=Refine(after=text))
+
+
+def rewritten(text: str, **changes: Any) -> str:
+    """A cursor with other values, as anybody can make one."""
+    names = ["version", "pipeline", "missing", "generation", "query", "where", "position", "first", "key", "value"]
+    body = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))[:-6]
+    said = dict(zip(names, json.loads(body), strict=True)) | changes
+    body = json.dumps([value for value in said.values() if value is not ...]).encode()
+    return base64.urlsafe_b64encode(body + hashlib.blake2b(body, digest_size=6).digest()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"version": 1, "first": ...}, "another version of rowvec"),
+        ({"position": float("inf")}, "not a cursor"),
+        ({"where": ...}, "not a cursor"),
+        ({"key": [1]}, "not a cursor"),
+        ({"key": -1, "value": "high"}, "not a cursor"),
+    ],
+    ids=str,
+)
+def test_a_cursor_that_somebody_made_is_refused(found: Searcher, changes: dict[str, Any], said: str) -> None:
+    whole = cursor(found)
+    assert rewritten(whole) != "" and found.search(QUERY, refine=Refine(after=rewritten(whole))).hits
+    with pytest.raises(SearchError, match=said):
+        found.search(QUERY, refine=Refine(after=rewritten(whole, **changes)))
+
+
+@pytest.mark.parametrize(
+    ("order", "value"), [("price desc", "dear"), ("name", "NUL \0"), ("name", "half a surrogate pair \ud800")]
+)
+def test_a_made_cursor_of_rows_that_are_browsed_is_refused(found: Searcher, order: str, value: str) -> None:
+    whole = cursor(found, None, refine=Refine(order=order))
+    with pytest.raises(SearchError, match="not a cursor"):
+        found.search(None, refine=Refine(order=order, after=rewritten(whole, value=value)))
+
+
+def test_a_made_cursor_holds_no_number_that_no_column_holds() -> None:
+    order = Order(Column("price", ColumnType.DECIMAL))
+    for value in ("1e999999", "NaN", "sNaN", "dear"):
+        with pytest.raises(SearchError, match="not a cursor"):
+            Cursor([], 1, 0, 1, value).place(order)
+    with pytest.raises(SearchError, match="not a cursor"):
+        Cursor([], 1, 0, 1, 2**63).place(Order(Column("year", ColumnType.INTEGER)))
+    assert Cursor([], 1, 0, 1, "-Infinity").place(order).value == Decimal("-Infinity")
 
 
 def test_a_cursor_belongs_to_what_gave_it(found: Searcher) -> None:

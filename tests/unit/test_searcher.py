@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rowvec.errors import StoreUnavailable
-from rowvec.filters import Filter
+from rowvec.filters import Filter, parse
 from rowvec.ranking import Ranking, fuse_convex, normalised
-from rowvec.searcher import DEPTH, Searcher
+from rowvec.searcher import DEPTH, Refine, Searcher
 from rowvec.searcher import live as module
-from rowvec.searcher.candidates import score_of
+from rowvec.searcher.candidates import Block, blocks_of, fused, hits_of, score_of
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Key, Ranked, Vector
 from tests.integration.serve_rig import product_pipeline
@@ -119,6 +121,91 @@ def test_who_asks_for_a_thousand_sees_the_same_rows_first(mode: Any, ranking: Ra
     assert scores == sorted(scores, reverse=True)
 
 
+class Random:
+    """Rows whose similarities and words are drawn by chance, some of them equal; some have no vector."""
+
+    def __init__(self, seed: int, rows: int = 400) -> None:
+        chance = random.Random(seed)
+        near = {key: round(chance.uniform(-0.1, 0.9), 2) for key in range(rows) if key % 50}
+        words = {key: float(chance.randint(1, 30)) for key in chance.sample(range(rows), rows // 2)}
+        self.near, self.words = (
+            dict[Key, float](sorted(each.items(), key=lambda at: (-at[1], at[0]))) for each in (near, words)
+        )
+        self.zero = chance.choice([0.0, 0.2, 0.8])
+
+    def similarities(self, vector: Vector, keys: Sequence[Key]) -> dict[Key, float]:
+        return {key: self.near[key] for key in keys if key in self.near}
+
+    def typical(self, vector: Vector) -> float:
+        return self.zero
+
+    def metadata(self, keys: Sequence[Key]) -> dict[Key, Mapping[str, Any]]:
+        return {key: {} for key in keys}
+
+    def best(self, blocks: Sequence[Block], limit: int) -> list[tuple[Key, float]]:
+        semantic, keyword = (
+            Ranked(list(each)[:most], list(each.values())[:most], exact=False, complete=True)
+            for each, most in ((self.near, blocks[-1].semantic), (self.words, blocks[-1].keyword))
+        )
+        found = fused(self, np.zeros(1, np.float32), semantic, keyword, blocks, Ranking())
+        return [(hit.key, score_of(hit)) for hit in hits_of(self, found, limit, Ranking(), False)]
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40])
+def test_few_rows_by_meaning_decide_a_first_page(limit: int) -> None:
+    for seed in range(50):
+        rows, whole = Random(seed), blocks_of(DEPTH)
+        expected = rows.best(whole, 150)
+        assert rows.best([Block(limit, DEPTH)], limit) == expected[:limit]
+        # The others are ranked behind it as they were.
+        assert rows.best([Block(limit, DEPTH, limit), *whole], 150) == expected
+
+
+@pytest.mark.parametrize(
+    ("ranking", "asked", "looked_at"),
+    [
+        (Ranking(), {}, [80]),
+        (Ranking(), {"refine": Refine(offset=10)}, [DEPTH, 80]),
+        (Ranking(), {"explain": True}, [DEPTH, 80]),
+        (Ranking(), {"limit": 60}, [120]),
+        (Ranking(), {"where": parse("stock < 9")}, [27]),
+        (Ranking(), {"limit": 100}, [DEPTH]),
+        (Ranking(), {"exact": True}, [DEPTH]),
+        (Ranking(), {"refine": Refine(distinct="stock")}, [DEPTH]),
+        (Ranking(fusion="rrf"), {}, [DEPTH]),
+        (Ranking(static="price / 750", static_weight=2.0), {}, [DEPTH]),
+    ],
+)
+def test_a_first_page_asks_for_more_by_meaning_where_others_may_come_before(
+    rows_of: Any, ranking: Ranking, asked: dict[str, Any], looked_at: list[int]
+) -> None:
+    limits: list[int] = []
+
+    def nearest(original: Any, self: GenerationHandle, vector: Vector, limit: int, *given: Any, **more: Any) -> Ranked:
+        limits.append(limit)
+        found: Ranked = original(self, vector, limit, *given, **more)
+        return found._replace(exact=False)
+
+    rows_of("nearest", nearest)
+    assert len(searcher_of(ranking=ranking).search(QUERY, mode="hybrid", **asked).hits) == asked.get("limit", 10)
+    assert limits[: len(looked_at)] == looked_at
+    assert (80 in limits) is (80 in looked_at)
+
+
+def test_where_no_row_is_nearer_than_rows_are_on_average_all_candidates_count(rows_of: Any) -> None:
+    limits: list[int] = []
+
+    def nearest(original: Any, self: GenerationHandle, vector: Vector, limit: int, *given: Any, **more: Any) -> Ranked:
+        limits.append(limit)
+        found: Ranked = original(self, vector, limit, *given, **more)
+        return found
+
+    rows_of("nearest", nearest)
+    rows_of("typical", lambda original, self, vector: 1.0)
+    searcher_of().search(QUERY, mode="hybrid")
+    assert limits == [80, DEPTH]
+
+
 def test_only_values_that_are_shown_are_read(rows_of: Any) -> None:
     read: list[int] = []
 
@@ -150,7 +237,7 @@ def test_a_filter_holds_in_both_halves(rows_of: Any) -> None:
         return original(self, query, limit, where)
 
     rows_of("keyword", keyword)
-    from rowvec.filters import bind, parse
+    from rowvec.filters import bind
 
     found = searcher_of()
     where = bind(parse("stock = 3"), found.spec.metadata)

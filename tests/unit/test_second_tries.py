@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,10 @@ def pytest_in(folder: Path, *options: str) -> list[str]:
         str(folder / "pytest.ini"),
         *options,
     ]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    # Other packages bring plugins, and each of them takes its time to be imported.
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, env=os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     return done.stdout.splitlines()
 

@@ -150,6 +150,17 @@ def test_a_file_put_in_the_place_of_another_is_read(database: Any, source: Any, 
     assert keys(some) == [1, 2, 3, 4, 5]
 
 
+def test_a_column_that_is_dropped_between_pages_is_not_read_as_its_own_name(database: Any, source: Any) -> None:
+    """SQLite takes a name in double quotes that no column has for a text."""
+    database.execute('create table product (id integer primary key, "Name" text)')
+    database.execute("insert into product values (1, 'a'), (2, 'b'), (3, 'c')")
+    pages = source().pages(1)
+    assert next(pages)[0].values["Name"] == "a"
+    database.execute('alter table product drop column "Name"')
+    with pytest.raises(SourceError, match="no such column"):
+        next(pages)
+
+
 def test_the_source_cannot_write(database: Any, source: Any) -> None:
     fill(database)
     some = source()
@@ -160,7 +171,9 @@ def test_the_source_cannot_write(database: Any, source: Any) -> None:
 # --- names ---
 
 
-@pytest.mark.parametrize("name", ["order", "two words", "a.b", 'quo"te', "Grüße", "100%", "a:b", "semi;colon", "UPPER"])
+@pytest.mark.parametrize(
+    "name", ["order", "two words", "a.b", 'quo"te', "Grüße", "100%", "a:b", "semi;colon", "UPPER", "back`tick"]
+)
 def test_tables_and_columns_may_have_any_name(database: Any, source: Any, name: str) -> None:
     quoted = '"' + name.replace('"', '""') + '"'
     database.execute(f"create table {quoted} ({quoted} text primary key, other text)")
@@ -412,3 +425,13 @@ def test_a_url_that_is_none_of_ours_is_refused_without_its_password(url: str) ->
     with pytest.raises(ConfigError, match=r"source\.url") as caught:
         SqlSource(url, table="product", key="id")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", ["nothing", "generated", "window", "_id", "2024", "1e5", "$x"])
+def test_every_name_is_quoted(database: Any, source: Any, word: str) -> None:
+    """Without quotes, `nothing` is a syntax error, and `2024` is a number."""
+    database.execute(f'create table "{word}" ("{word}" text primary key)')
+    database.execute(f"insert into \"{word}\" values ('a'), ('b')")
+    some = source(table=word, key=word)
+    assert keys(some, 1) == ["a", "b"]
+    assert some.existing(["a", "c"]) == {"a"}

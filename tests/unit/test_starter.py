@@ -123,6 +123,16 @@ def test_the_other_kind_works_when_its_comments_are_taken_away(
     assert isinstance(getattr(pipeline, section), wanted)
 
 
+@pytest.mark.parametrize(("longest", "said"), [(900, ""), (2_000, "# 1 of the first 2 texts are longer")])
+def test_passages_are_offered_where_texts_are_longer_than_the_model_reads(
+    tmp_path: Path, longest: int, said: str
+) -> None:
+    text = starter([table("article", text=("title", "body"), lengths=(50, longest))])
+    assert (said in text) and ("# passages = {}" in text) == bool(said)
+    offered = loaded(tmp_path, text.replace("# passages = {}", "passages = {}")).pipeline()
+    assert (offered.text.passages is not None) == bool(said)
+
+
 def test_a_table_becomes_a_pipeline(tmp_path: Path) -> None:
     found = table(
         "staging.stg_product",

@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from rowvec.errors import EmbedderError
+from rowvec.errors import EmbedderError, StoreError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.pipeline_status import Status, Work, status
 from rowvec.pipeline_status.verdict import verdict
 from rowvec.pipeline_status.waiting import MOST, NUMBER, Waiting
 from rowvec.sources.base import CursorSettings
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
-from rowvec.types import Embedded, Report
+from rowvec.types import Embedded
 from tests.support import simple_pipeline
 
 
@@ -85,13 +86,14 @@ class TestWithACursor:
         assert after.waiting is not None
         assert (after.waiting.rows, after.verdict.tone, after.lag_seconds) == (0, "good", None)
 
-    def test_a_row_stamped_in_the_future_does_not_wait_for_ever(self) -> None:
+    @pytest.mark.parametrize("unix", [False, True])
+    def test_a_row_stamped_in_the_future_does_not_wait_for_ever(self, unix: bool) -> None:
         now = dt.datetime.now(dt.UTC)
+        stamps = [int(each.timestamp()) if unix else each for each in (now, now.replace(day=1, year=2999))]
         source = MemorySource(
-            {1: {"name": "one", "price": 1, "at": now}, 2: {"name": "two", "price": 1, "at": now.replace(year=2999)}},
-            cursor="at",
+            {key: {"name": f"row {key}", "price": 1, "at": at} for key, at in enumerate(stamps)}, cursor="at"
         )
-        pipeline = simple_pipeline(source)
+        pipeline = simple_pipeline(source, cursor=CursorSettings(dt.timedelta(minutes=5)))
         sync(pipeline)
         found = status(pipeline)
         assert found.waiting is not None
@@ -233,8 +235,8 @@ class TestWork:
         assert replace(work, total=None).share is None
 
     def test_it_ends_cleanly_when_somebody_asks_it_to_stop(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("rowvec.syncing.engine.FIRST_RECORD_SECONDS", 0.0)
-        monkeypatch.setattr("rowvec.syncing.engine.RECORD_SECONDS", 0.0)
+        monkeypatch.setattr("rowvec.syncing.recorder.FIRST_RECORD_SECONDS", 0.0)
+        monkeypatch.setattr("rowvec.syncing.recorder.RECORD_SECONDS", 0.0)
         pipeline = pipeline_of(5000, embedder=HashEmbedder(8, seconds=0.01))
         told: list[str] = []
 
@@ -265,3 +267,23 @@ class TestWork:
         with pytest.raises(EmbedderError):
             sync(pipeline)
         assert status(pipeline).runs[0].report["phase"] == ""
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_table_that_goes_away_in_the_middle_is_looked_at_again(monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    pipeline = pipeline_of()
+    sync(pipeline)
+    totals, left = pipeline.store.totals, [times]
+
+    def gone() -> Any:
+        left[0] -= 1
+        if left[0] >= 0:
+            raise StoreError("relation products_vectors does not exist")
+        return totals()
+
+    monkeypatch.setattr(pipeline.store, "totals", gone)
+    if times == 1:
+        assert status(pipeline).current == 10
+    else:
+        with pytest.raises(StoreError, match="does not exist"):
+            status(pipeline)

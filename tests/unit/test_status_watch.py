@@ -6,7 +6,7 @@ import pytest
 
 from rowvec.cli import status
 from rowvec.errors import RowvecError, StoreError, StoreUnavailable
-from rowvec.stores.base import Ledger
+from rowvec.stores.ledger import Ledger
 from rowvec.syncing.run import sync
 from rowvec.testing import MemoryStore
 from tests.support import simple_pipeline
@@ -41,4 +41,4 @@ def test_it_is_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_what_does_not_pass_ends_it() -> None:
     with pytest.raises(StoreError, match="denied"):
-        watched(StoreError("Permission denied."))
+        watched(*[StoreError("Permission denied.")] * 2)

@@ -10,10 +10,11 @@ import pytest
 
 from rowvec.errors import StoreError
 from rowvec.sources.events.position import Position
-from rowvec.stores.base import Ledger
+from rowvec.stores.ledger import Ledger
 from rowvec.stores.migrations import Migration, Standing, fingerprint_of, line, pending, refuse_newer
+from rowvec.stores.runs import Report
 from rowvec.support.stored import format_of, from_json, json_object, moment, with_format
-from rowvec.types import Fingerprint, Report
+from rowvec.types import Fingerprint
 
 WHOLE = Fingerprint("local", "model", "1", 8)
 STEPS = [Migration(1, "one", len), Migration(2, "two", len)]

@@ -14,11 +14,12 @@ from rowvec.embedders.pricing import Budget
 from rowvec.errors import BudgetExceeded, DeletionGuard, EmbedderError, EmbedderUnavailable, SourceError, TextRefused
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.runs import Report
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemoryStore, with_nan, with_one_missing, with_zero
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Document, Embedded, Key, Report, Row, Vectors
+from rowvec.types import Document, Embedded, Key, Row, Vectors
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
 
 

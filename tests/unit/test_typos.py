@@ -19,9 +19,10 @@ from rowvec.filters import Compare, Op, bind
 from rowvec.searcher import Searcher, spelling
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.stores.base import TableSpec
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.testing.contract.samples import EMBEDDER, SPEC, entry
-from rowvec.types import Vector, WriteBatch
+from rowvec.types import Vector
 from rowvec.words.tokens import Kind, parts_of
 from rowvec.words.vocabulary import Vocabulary, edits_of
 from rowvec.words.written import NewWords, last_of, words_of
@@ -286,9 +287,9 @@ search = {{ {setting} = true }}
 """
     written.write_text(text.replace("LANGUAGE", ""))
     with pytest.raises(ConfigError, match=rf"search\.{setting}: the store has no keyword index"):
-        build_ranking(load(written).pipeline("items"))
+        build_ranking(load(written).pipeline("items"), ())
     written.write_text(text.replace("LANGUAGE", "simple"))
-    build_ranking(load(written).pipeline("items"))
+    build_ranking(load(written).pipeline("items"), ())
 
 
 @pytest.mark.parametrize("setting", ["typos", "prefix"])

@@ -10,7 +10,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from rowvec.documents.values import CONVERSION_ERRORS, clean, converter, key_converter, shown, without_nul
+from rowvec.documents.conversion import CONVERSION_ERRORS, converter, key_converter
+from rowvec.documents.values import clean, shown, without_nul
 from rowvec.types import ColumnType
 
 

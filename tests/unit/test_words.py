@@ -36,6 +36,13 @@ def test_tokens_are_the_terms_and_stand_in_the_text(text: str) -> None:
     assert set(words.query(text)) <= set(words.terms(text))
 
 
+@pytest.mark.parametrize("sign", list('\0!"$%()*;<=>?[\\]^`{|}'))
+@pytest.mark.parametrize(("one", "other"), [("pads", "discs"), ("колодки", "диски"), ("hamulce", "łożyska")])
+def test_a_sign_parts_words_of_every_alphabet(sign: str, one: str, other: str) -> None:
+    words = Analyzer("auto")
+    assert words.terms(f"{one}{sign}{other}") == words.terms(f"{one} {other}")
+
+
 def test_a_token_of_many_characters_is_cut_in_text_and_query_alike() -> None:
     assert found("english", "w" * 5_000, "w" * 5_000)
     assert len(Analyzer("english").terms("w" * 5_000)[0]) == 200
@@ -236,6 +243,26 @@ def test_a_name_that_is_a_stop_word_of_another_language_tells_no_language(name: 
     suppliers = ("HP", "Canon", name)
     texts = [f"{things[n % 6]} model {n} {suppliers[n % 3]}" for n in range(300)]
     assert keyword_language(texts) == "english"
+
+
+@pytest.mark.parametrize("name", ["Żabka", "Škoda", "Citroën", "Märklin", "Наша Марка"])
+def test_a_brand_of_many_rows_with_letters_of_another_language_tells_no_language(name: str) -> None:
+    """Of 400 products a fifth had the supplier Żabka, and `init` chose Polish."""
+    things = ("office chair", "desk lamp", "keyboard", "wireless mouse", "monitor stand", "printer paper")
+    suppliers = ("HP", "Canon", "Epson", "Brother", name)
+    texts = [f"{things[n % 6]} model {n} {suppliers[n % 5]}" for n in range(400)]
+    assert keyword_language(texts) == "english"
+
+
+def test_a_noun_of_many_rows_does_not_hide_the_language_of_the_others() -> None:
+    things = (
+        "Bürostuhl drehbar",
+        "Schreibtisch höhenverstellbar",
+        "Lampe für Büro",
+        "Tastatur mit Kabel",
+        "Drucker weiß",
+    )
+    assert keyword_language([f"{things[n % 5]} {n}" for n in range(400)]) == "german"
 
 
 def test_stop_words_at_the_beginning_of_sentences_and_in_titles_tell_their_language() -> None:

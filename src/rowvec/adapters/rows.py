@@ -12,6 +12,7 @@ from typing import Any, Literal, get_args
 from pydantic_core import to_jsonable_python
 
 from rowvec.api.calls import method
+from rowvec.api.client import Client
 from rowvec.api.project import Project
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.errors import ConfigError
@@ -20,6 +21,8 @@ from rowvec.searcher import Mode
 from rowvec.support import decimals
 from rowvec.types import FoundPassage, Hit, Key
 
+Place = ProjectPipeline | Client
+"""Where a pipeline is searched: in this process, or at a `rowvec serve`."""
 Text = Literal["row", "passages"]
 """What a document says: the whole text of its row, or the passages that answer the query."""
 Filters = str | Mapping[str, Any] | Filter
@@ -77,47 +80,70 @@ class Rows:
     """Searches one pipeline for an adapter. Safe to use from several threads.
 
     Args:
-        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        pipeline: one that a project gave, a client, or its name; None where there is only one.
         config: where `pipeline` is a name: a rowvec.toml or its folder.
+        url: where `pipeline` is a name: the address of a `rowvec serve`, in place of `config`.
+        key: of that server, or a search token; by default the first one of ROWVEC_API_KEY.
     """
 
-    def __init__(self, pipeline: ProjectPipeline | str | None, config: Path | str | None = None) -> None:
-        if isinstance(pipeline, ProjectPipeline) and config is not None:
+    def __init__(
+        self,
+        pipeline: Place | str | None,
+        config: Path | str | None = None,
+        url: str | None = None,
+        key: str | None = None,
+    ) -> None:
+        given = {"config": config, "url": url, "key": key}
+        more = next((name for name, value in given.items() if value is not None), None)
+        if isinstance(pipeline, Place) and more is not None:
             raise ConfigError(
-                "config goes with the name of a pipeline.", hint="Leave config out: the pipeline is open."
+                f"{more} goes with the name of a pipeline.", hint=f"Leave {more} out: the pipeline is open."
             )
+        if url is not None and config is not None:
+            raise ConfigError("url and config name two places.", hint="Leave one of them out.")
+        if key is not None and url is None:
+            raise ConfigError("key goes with url.", hint="Name the server as url, or leave key out.")
         self._given = pipeline
         self._config = config
+        self._url = url
+        self._key = key
+        self._client: Client | None = None
         self._project: Project | None = None
         self._lock = threading.Lock()
 
     @property
-    def pipeline(self) -> ProjectPipeline:
+    def pipeline(self) -> Place:
         """Opened at the first use.
 
         Raises:
             ConfigError: no such file or pipeline.
         """
-        if isinstance(self._given, ProjectPipeline):
+        if isinstance(self._given, Place):
             return self._given
         with self._lock:
+            if self._url is not None:
+                self._client = self._client or Client(self._url, self._given, key=self._key)
+                return self._client
             if self._project is None:
                 self._project = Project(self._config)
             return self._project.pipeline(self._given)
 
     @property
     def place(self) -> dict[str, str | None]:
-        """What to give `Rows` to have the same rows again, in another process too."""
+        """What to give `Rows` to have the same rows again, in another process too; without the key."""
         if isinstance(self._given, ProjectPipeline):
-            return {"pipeline": self._given.name, "config": str(self._given.config)}
-        return {"pipeline": self._given, "config": None if self._config is None else str(self._config)}
+            return {"pipeline": self._given.name, "config": str(self._given.config), "url": None}
+        if isinstance(self._given, Client):
+            return {"pipeline": self._given.pipeline, "config": None, "url": self._given.url}
+        config = None if self._config is None else str(self._config)
+        return {"pipeline": self._given, "config": config, "url": self._url}
 
     @method
     def find(self, query: str, asked: Settings) -> list[FoundRow]:
         """The best rows, the best first.
 
         Raises:
-            SearchError, StoreError, EmbedderError: see `ProjectPipeline.search`.
+            RowvecError: see `ProjectPipeline.search` and `Client.search`.
         """
         pipeline = self.pipeline
         found = pipeline.search(
@@ -133,9 +159,9 @@ class Rows:
     def close(self) -> None:
         """Close what was opened here; a pipeline that was given stays open."""
         with self._lock:
-            project, self._project = self._project, None
-        if project is not None:
-            project.close()
+            opened, self._project, self._client = self._project or self._client, None, None
+        if opened is not None:
+            opened.close()
 
 
 def _text_of(hit: Hit) -> str:

@@ -88,6 +88,7 @@ def search(
     generation: Literal["live", "previous", "building"] = "live",
     typos: bool | None = None,
     prefix: bool | None = None,
+    partial: bool | None = None,
     facets: Sequence[str] = (),
     facet_limit: int = 10,
     distinct: str | None = None,
@@ -101,7 +102,7 @@ def search(
             query, mode=mode, limit=limit, where=where, explain=explain, exact=exact, passages=passages, rerank=rerank,
             ranking=ranking, generation=generation,
             facets=facets, facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order,
-            typos=typos, prefix=prefix,
+            typos=typos, prefix=prefix, partial=partial,
         )  # fmt: skip
 
 
@@ -115,10 +116,13 @@ def similar(
     where: str | Filter | None = None,
     explain: bool = False,
     passages: int = 1,
+    partial: bool | None = None,
 ) -> SearchResult:
     """The rows nearest to the row `key`, itself left out. See `ProjectPipeline.similar`."""
     with Project(config) as project:
-        return project.pipeline(pipeline).similar(key, limit=limit, where=where, explain=explain, passages=passages)
+        return project.pipeline(pipeline).similar(
+            key, limit=limit, where=where, explain=explain, passages=passages, partial=partial
+        )
 
 
 @Call

@@ -53,7 +53,7 @@ class Measuring(OpenedPipeline):
         """
         asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
         judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
-        searcher = self._ready()
+        searcher = self._ready(False).whole
 
         def ranker(mode: Mode) -> Callable[[str, int], list[Key]]:
             return lambda query, depth: [
@@ -116,6 +116,7 @@ class Measuring(OpenedPipeline):
         measure: str = "nDCG@10",
         folds: int = 5,
         condensed: bool = False,
+        rerank: bool = False,
         write: bool = False,
         tell: Progress = lambda *_: None,
     ) -> Fit:
@@ -124,6 +125,7 @@ class Measuring(OpenedPipeline):
         Args:
             queries, judgements, condensed: as for `eval`.
             folds: parts into which the queries are divided; each part is measured with weights of the others.
+            rerank: ask the pipeline's reranker, and fit its weight too. It reads each text of a query once.
             write: set the weights in rowvec.toml if their gain shows. Searches of this object keep the old ones.
             tell: called with how far it is.
 
@@ -134,7 +136,15 @@ class Measuring(OpenedPipeline):
         asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
         judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
         found = fit(
-            self._ready(), asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, tell=tell
+            self._ready(False).whole,
+            asked,
+            judged,
+            mode=mode,
+            measure=measure,
+            folds=folds,
+            condensed=condensed,
+            rerank=rerank,
+            tell=tell,
         )
         if write and found.better:
             set_search(self._project.config.path, self.name, found.changes)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rowvec import assemble, assemble_search
-from rowvec.errors import StoreError
+from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter, bind, parse
-from rowvec.generations.lifecycle import live_rows
+from rowvec.generations.lifecycle import as_live, live_rows
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Searcher
 from rowvec.stores.index import VectorIndex
+from rowvec.types import Vectors
 
 if TYPE_CHECKING:
     from rowvec.api.project import Project
@@ -75,6 +79,20 @@ class OpenedPipeline:
             raise StoreError(f"{pipeline.store.location} has no vector index: every search compares every row.")
         return live.index
 
+    def query_vectors(self, texts: Sequence[str]) -> Vectors:
+        """As searches of the live generation embed them; shape (texts, dimension).
+
+        Raises:
+            ConfigError: there is no text.
+            EmbedderError: the model that made the live vectors is gone.
+        """
+        if not texts:
+            raise ConfigError("There is no query to tune the index by.")
+        ledger, _ = live_rows(self.assembled.store, self.assembled.spec)
+        same = ledger.fingerprint in (None, self.assembled.spec.fingerprint)
+        live = self.assembled if same else as_live(self.assembled, ledger)
+        return np.stack([live.searching.embed_query(text) for text in texts])
+
     def close(self) -> None:
         """Disconnect and unload the model. The next call connects again."""
         with self._lock:
@@ -84,11 +102,11 @@ class OpenedPipeline:
             if each is not None:
                 each.close()
 
-    def _ready(self) -> Searcher:
+    def _ready(self, partial: bool | None = None) -> Searcher:
         pipeline = self.searchable
         with self._lock:
             if self._searcher is None:
-                self._searcher = Searcher.of(pipeline)
+                self._searcher = Searcher.of(pipeline, partial)
             return self._searcher
 
     def _condition(self, where: str | Filter | None) -> Filter | None:

@@ -12,6 +12,8 @@ from rowvec.api.measuring import Measuring
 from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.api.searching import Searching
 from rowvec.auditing.audit import SAMPLE, audit
+from rowvec.auditing.neighbours import BOUND, ROWS, SECONDS
+from rowvec.auditing.quality import Quality, quality
 from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError
 from rowvec.generations.lifecycle import roll_back
@@ -162,7 +164,7 @@ class ProjectPipeline(Searching, Measuring):
         spec: IndexSpec | None = None,
         *,
         target: float = 0.98,
-        queries: int = 200,
+        queries: int | Sequence[str] = 200,
         progress: Progress | None = None,
     ) -> Rows[IndexStatus]:
         """Build, drop, tune or show the vector index; searches and writes go on meanwhile.
@@ -170,11 +172,12 @@ class ProjectPipeline(Searching, Measuring):
         Args:
             spec: what to build; by default what `store.index` says.
             target: the recall@10 that tuning aims at, between 0 and 1.
-            queries: this many searches are compared when tuning.
+            queries: what tuning searches for: that many rows, or texts as people type them.
             progress: called with a phase, what is done and what there is in all.
 
         Raises:
             StoreError: there are no vectors yet, or the store has no vector index.
+            ConfigError: `queries` is empty.
         """
         found = self.vector_index
         if action == "build":
@@ -182,7 +185,8 @@ class ProjectPipeline(Searching, Measuring):
         elif action == "drop":
             found.drop()
         elif action == "tune":
-            found.tune(target, queries, progress=progress)
+            asked = queries if isinstance(queries, int) else self.query_vectors(queries)
+            found.tune(target, asked, progress=progress)
         return Rows(tuple(found.status()))
 
     @method
@@ -253,6 +257,23 @@ class ProjectPipeline(Searching, Measuring):
         wanted = fix and found.findings and not (stop is not None and stop.is_set())
         done = repair(pipeline, found, allow_delete=allow_delete, stop=stop) if wanted else None
         return AuditResult.of(found, done)
+
+    @method
+    def quality(
+        self, *, rows: int = ROWS, bound: float = BOUND, seconds: float = SECONDS, progress: Progress | None = None
+    ) -> Quality:
+        """Rows worth a look: cut, of one text, nearly the same, and far from all others.
+
+        Args:
+            rows: up to this many are compared with their nearest rows; a hash of the key decides which.
+            bound: cosine from which on two rows are nearly the same; above 0, up to 1.
+            seconds: no further row is compared after that.
+            progress: called with a phase, what is done and what there is in all.
+
+        Raises:
+            StoreError: there are no vectors yet. ConfigError: a bound that cannot be.
+        """
+        return quality(self.assembled, rows=rows, bound=bound, seconds=seconds, progress=progress)
 
 
 def _selection(keys: Sequence[Key] | None) -> Selection | None:

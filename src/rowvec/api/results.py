@@ -10,9 +10,10 @@ from rowvec.auditing.findings import Audit, Finding
 from rowvec.auditing.repair import Repair
 from rowvec.embedders.known_languages import Misfit
 from rowvec.embedders.pricing import Estimate
+from rowvec.stores.runs import Report
 from rowvec.support.tables import Tabular
 from rowvec.syncing.preview import Preview
-from rowvec.types import Document, Key, Report
+from rowvec.types import Document, Key
 
 
 @dataclass(slots=True)

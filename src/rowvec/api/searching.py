@@ -33,6 +33,7 @@ class Searching(OpenedPipeline):
         generation: Literal["live", "previous", "building"] = "live",
         typos: bool | None = None,
         prefix: bool | None = None,
+        partial: bool | None = None,
         facets: Sequence[str] = (),
         facet_limit: int = 10,
         distinct: str | None = None,
@@ -51,11 +52,13 @@ class Searching(OpenedPipeline):
             passages: maximum number of parts of its text that each hit shows, the best first.
             rerank: False leaves out the reranker of `search.rerank`. None asks it where there is one.
             ranking: other values for keys of `[search]` in rowvec.toml, such as `{"semantic_weight": 0.8}`; None for
-                `static`, `decay` or `half_life_days` switches that off.
+                `static`, `title`, `decay` or `half_life_days` switches that off.
             generation: vectors of another generation than the live one, to compare the two.
             typos: correct words that no row holds, or search as written. None does what `search.typos` says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what `search.prefix` says.
+            partial: answer from the parts of a split store that answer, where others do not; `missing_parts` of the
+                result names those. None does what `search.partial` says.
             facets: metadata columns whose values are counted over all rows that pass the filter.
             facet_limit: number of values that a facet lists, at most 1,000.
             distinct: a metadata column; each of its values has one hit, the best. A row without a value is its own.
@@ -69,10 +72,10 @@ class Searching(OpenedPipeline):
                 `prefix`.
             StoreError: there are no vectors yet.
         """
-        known = [column.name for column in self.searchable.spec.metadata]
-        return self._ready().search(
+        known = self.searchable.spec.metadata
+        return self._ready(partial).search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,
-            passages=passages, rerank=rerank, typos=typos, prefix=prefix, generation=State(generation),
+            passages=passages, rerank=rerank, typos=typos, prefix=prefix, generation=State(generation), partial=partial,
             ranking=self.searchable.ranking.changed(ranking, known) if ranking else None,
             refine=Refine(tuple(facets), facet_limit, distinct, offset, after, order),
         )  # fmt: skip
@@ -86,16 +89,21 @@ class Searching(OpenedPipeline):
         where: str | Filter | None = None,
         explain: bool = False,
         passages: int = 1,
+        partial: bool | None = None,
     ) -> SearchResult:
         """The rows nearest to the row `key`, itself left out.
 
         Args:
             passages: maximum number of its passages that each hit shows, those nearest to the row first.
+            partial: as `search` has it.
 
         Raises:
             SearchError: there is no vector for that key.
+            StoreUnavailable: the row is in a part of the store that does not answer.
         """
-        return self._ready().similar(key, limit=limit, where=self._condition(where), explain=explain, passages=passages)
+        return self._ready(partial).similar(
+            key, limit=limit, where=self._condition(where), explain=explain, passages=passages, partial=partial
+        )
 
     @method
     def texts(self, keys: Sequence[Key]) -> Mapping[Key, str]:

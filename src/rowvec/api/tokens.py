@@ -72,6 +72,11 @@ def key_id(signing: bytes) -> str:
     return KEY_ID + hashlib.sha256(signing).hexdigest()[:16]
 
 
+def own_key() -> str | None:
+    """The first key that ROWVEC_API_KEY holds, which names several with commas between them; None without one."""
+    return next((key.strip() for key in os.environ.get(KEY_VARIABLE, "").split(",") if key.strip()), None)
+
+
 def token(
     pipelines: Mapping[str, str | Mapping[str, Any]],
     *,
@@ -90,8 +95,7 @@ def token(
     Raises:
         ConfigError: no key or one that is too short, no length of time, a filter that cannot be read.
     """
-    keys = [api_key] if api_key is not None else os.environ.get(KEY_VARIABLE, "").split(",")
-    key = next((each.strip() for each in keys if each.strip()), "")
+    key = api_key.strip() if api_key is not None else own_key() or ""
     if len(key) < SHORTEST_KEY:
         what = f"The API key is shorter than {SHORTEST_KEY} characters." if key else "There is no API key to sign with."
         raise ConfigError(what, hint=f"Set {KEY_VARIABLE} to a key of the server.")

@@ -24,7 +24,7 @@ from rowvec.sources.events.stream import has_table
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault, Seen
 from rowvec.stores.base import TableSpec
 from rowvec.support.retry import patiently
-from rowvec.syncing.pages import row_pages
+from rowvec.syncing.pages import as_held, row_pages
 from rowvec.types import Document, Key, Progress, Row
 
 SAMPLE = 100
@@ -96,16 +96,16 @@ class Auditing:
     def look(self, size: int, settle: float) -> None:
         result = self.result
         total = patiently(self.stop, self.pipeline.source.count)
-        sample = Sample(self.pipeline, self.auditor, size, total, self.stop)
+        sample = Sample(self.pipeline, self.live, self.auditor, size, total, self.stop)
         for rows in row_pages(self.pipeline, Options(), self.stop):
             sound = self._rows(rows)
             for key, mark in self.wrong(sample.take(sound)).items():
                 result.add(Drift.WRONG_VECTOR, key, mark)
-            if self.progress is not None:
-                self.progress("Comparing rows", result.rows, total)
+            self._tell("Comparing rows", result.rows, total)
         for key, mark in self.wrong(sample.finish()).items():
             result.add(Drift.WRONG_VECTOR, key, mark)
         self._orphans()
+        self._tell("Looking at the store by itself", 0, None)
         faults = self.faults()
         self._settle(time.monotonic() + settle)
         if faults and not self.stop.is_set():
@@ -114,8 +114,9 @@ class Auditing:
             result.sample = sample
         # An index that is known to be broken may not even answer.
         if size and all(fault.drift is not Drift.INDEX for fault in faults):
-            result.index = IndexCheck.of(self.live, sample.vectors, self.stop)
-        for fault in map(self._but_orphans, faults):
+            result.index = IndexCheck.of(self.live, sample.vectors, self.stop, self.progress)
+        self._leave_to_means(faults, sample)
+        for fault in map(self._but_named, faults):
             result.findings[fault.drift] = Finding(fault.drift, fault.count, dict.fromkeys(fault.keys), fault.detail)
         self._blame_index()
         result.unfit = patiently(self.stop, self.live.status).unfit
@@ -125,6 +126,10 @@ class Auditing:
             raise StoreError(
                 f"Another generation of {self.store.location} went live during the audit.", hint="Run it again."
             )
+
+    def _tell(self, phase: str, done: int, total: int | None) -> None:
+        if self.progress is not None:
+            self.progress(phase, done, total)
 
     # Rows against the store
 
@@ -147,8 +152,10 @@ class Auditing:
         documents, unreadable = self._documents(rows)
         seen = patiently(self.stop, self.auditor.inspect, self._as_stored(documents))
         judged = {}
-        for document in documents:
+        for place, document in enumerate(documents):
             found = seen.get(document.key)
+            if found is not None and document.whole_hash is not None:
+                document = documents[place] = as_held(document, found.text_hash, found.failure)
             unfit = document.key in unreadable
             drift = _judged_unreadable(found) if unfit else judged_row(document, found, self.spec)
             if drift is not None:
@@ -206,8 +213,9 @@ class Auditing:
         for rows in self.read_again(suspects):
             documents, _ = self._documents(rows)
             for document in documents:
-                if document.text_hash == suspects[document.key].text_hash:
-                    wrong[document.key] = RowHashes(document.text_hash, document.row_hash)
+                text_hash = suspects[document.key].text_hash
+                if text_hash in (document.text_hash, document.whole_hash):
+                    wrong[document.key] = RowHashes(text_hash, document.row_hash)
         return wrong
 
     # The store against the rows
@@ -222,6 +230,7 @@ class Auditing:
             after = keys[-1]
             for key, drift in self.without_row(self.without_row(keys)).items():
                 self.result.add(drift, key, None)
+            self._tell("Looking for rows that are gone", self.result.entries, None)
 
     def without_row(self, keys: Iterable[Key]) -> dict[Key, Drift]:
         """Those that the source does not hold, and the store does after that."""
@@ -238,7 +247,7 @@ class Auditing:
                 found[key] = Drift.LOST_FAILURE if lost else Drift.ORPHANED
         return found
 
-    # All of it once more
+    # All of it again
 
     def _settle(self, until: float) -> None:
         """Look again at what a sync may be about to repair, until it is repaired or has been wrong for long enough."""
@@ -263,12 +272,19 @@ class Auditing:
     def faults(self) -> list[Fault]:
         return patiently(self.stop, self.auditor.faults, KEPT_KEYS)
 
-    def _but_orphans(self, fault: Fault) -> Fault:
-        """Words and texts that an orphaned vector lacks are not a finding of their own."""
-        orphaned = self.result.findings.get(Drift.ORPHANED)
-        if fault.drift not in (Drift.NO_WORDS, Drift.NO_TEXT) or orphaned is None:
-            return fault
-        keys = [key for key in fault.keys if key not in orphaned.keys]
+    def _leave_to_means(self, faults: Sequence[Fault], sample: Sample) -> None:
+        """A vector that is wrong while the passages of its row are right is made of them, and nothing is embedded."""
+        wrong = self.result.findings.get(Drift.WRONG_VECTOR)
+        averaged = {key for fault in faults if fault.drift is Drift.MEAN for key in fault.keys} - sample.other_passages
+        if wrong is not None and averaged:
+            wrong.keep({key: mark for key, mark in wrong.keys.items() if key not in averaged})
+
+    def _but_named(self, fault: Fault) -> Fault:
+        """Without rows that a finding names already, and that its repair puts right in this too."""
+        findings = self.result.findings
+        before = _NAMED_BEFORE.get(fault.drift, ())
+        named = {key for drift in before if drift in findings for key in findings[drift].keys}
+        keys = [key for key in fault.keys if key not in named]
         return replace(fault, keys=keys, count=fault.count - (len(fault.keys) - len(keys)))
 
     def _blame_index(self) -> None:
@@ -280,6 +296,12 @@ class Auditing:
         self.result.findings[Drift.INDEX] = Finding(Drift.INDEX, len(keys), keys, detail)
 
 
+_NAMED_BEFORE = {
+    Drift.NO_WORDS: (Drift.ORPHANED,),
+    Drift.NO_TEXT: (Drift.ORPHANED,),
+    Drift.MEAN: (Drift.ORPHANED, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED,
+                 Drift.WRONG_VECTOR),
+}  # fmt: skip
 _BEHIND = (Drift.MISSING, Drift.STALE, Drift.METADATA, Drift.ORPHANED, Drift.LOST_FAILURE)
 """What a sync puts right."""
 

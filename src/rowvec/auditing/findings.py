@@ -68,6 +68,7 @@ REPAIRS = {
     Drift.INDEX: "rebuild it",
     Drift.NO_TEXT: "keep the text again",
     Drift.PASSAGES: "embed again",
+    Drift.MEAN: "average again",
     Drift.LOST_PASSAGES: "drop them",
 }
 """What `--repair` does."""

@@ -16,11 +16,13 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.deletion import check_share
 from rowvec.syncing.pages import row_pages
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
-from rowvec.types import Key, Report, WriteBatch
+from rowvec.types import Key
 
 EMBEDDED = (
     Drift.MISSING, Drift.STALE, Drift.DIMENSION, Drift.NOT_FINITE, Drift.NOT_NORMALISED, Drift.WRONG_VECTOR,
@@ -34,7 +36,7 @@ ALL = 2**62
 REWRITTEN = (Drift.METADATA, Drift.NO_WORDS, Drift.NO_TEXT)
 OF_THE_STORE = (
     Drift.DUPLICATE, Drift.NO_WORDS, Drift.LOST_WORDS, Drift.WORD_COUNTS, Drift.INDEX, Drift.NO_TEXT, Drift.PASSAGES,
-    Drift.LOST_PASSAGES,
+    Drift.MEAN, Drift.LOST_PASSAGES,
 )  # fmt: skip
 """What the store alone can show."""
 
@@ -76,7 +78,8 @@ def repair(
     """Repair the rows that `found` names, then look at them again.
 
     What is embedded is embedded again, and never taken from a row with the same text: its vector is in doubt too. If
-    one vector of a sample was wrong, every row is embedded again and compared.
+    one vector of a sample was wrong, every row is embedded again and compared. The mean of passages alone is made of
+    what is stored.
 
     Raises:
         StoreError: the live vectors are of another model than the config's, or have come to be since the audit.
@@ -90,6 +93,9 @@ def repair(
     embedded = _keys(found, (drift for drift in EMBEDDED if not (in_doubt and drift is Drift.WRONG_VECTOR)))
     if embedded:
         options = Options(Selection(embedded), force=True, allow_delete=allow_delete)
+        done.total.add(sync(pipeline, options, progress=progress, stop=stop))
+    if averaged := _keys(found, (Drift.MEAN,)):
+        options = Options(Selection(averaged), force=True, reuse=True, allow_delete=allow_delete)
         done.total.add(sync(pipeline, options, progress=progress, stop=stop))
     if in_doubt:
         _compare_all(pipeline, done, progress, stop)
@@ -125,7 +131,7 @@ def _in_doubt(found: Audit) -> bool:
 def _compare_all(pipeline: Pipeline, done: Repair, progress: OnReport | None, stop: threading.Event) -> None:
     """Embed every row again, and those once more whose vector differs, in parts, so that memory stays bounded."""
     looking = Auditing(pipeline, stop)
-    sample = Sample(pipeline, looking.auditor, ALL, ALL, stop)
+    sample = Sample(pipeline, looking.live, looking.auditor, ALL, ALL, stop)
     wrong: dict[Key, RowHashes] = {}
     seen = Report()
 
@@ -214,7 +220,7 @@ def _still_wrong(pipeline: Pipeline, looking: Auditing, found: Audit, stop: thre
     finding = found.findings.get(Drift.WRONG_VECTOR)
     if finding is None:
         return []
-    sample = Sample(pipeline, looking.auditor, ALL, ALL, stop)
+    sample = Sample(pipeline, looking.live, looking.auditor, ALL, ALL, stop)
     wrong: dict[Key, RowHashes] = {}
     for rows in looking.read_again(islice(finding.keys, VERIFIED)):
         wrong |= looking.wrong(sample.take(looking.judge(rows)[1]))

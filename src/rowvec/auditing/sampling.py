@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
@@ -16,12 +16,14 @@ from rowvec.embedders.base import PaidEmbedder
 from rowvec.errors import EmbedderError
 from rowvec.evaluation.recall import TIE, recall
 from rowvec.pipeline import Pipeline
+from rowvec.stores.abilities import ComparesMany
 from rowvec.stores.auditor import Auditor
 from rowvec.stores.base import GenerationHandle
+from rowvec.support.hashes import covered, digest
 from rowvec.support.retry import patiently
 from rowvec.syncing.batches import Answer, embed_batch, of_like_length
 from rowvec.syncing.divided import cuts_of, mean_of
-from rowvec.types import Document, Key, TextVector, Vector
+from rowvec.types import Document, Key, Progress, Ranked, TextVector, Vector
 
 LOWEST_COSINE = 0.999
 """Below it a vector is not that of its text: the same model gives this much on any device and in half precision."""
@@ -38,11 +40,21 @@ class Sample:
         rows: compared so far.
         left_out: rows that were not chosen.
         lowest: cosine of the worst of them.
+        other_passages: keys of rows with passages that are not of their texts.
         vectors: of up to QUERIES of those that are right, each of another text, for the check of the index.
     """
 
-    def __init__(self, pipeline: Pipeline, auditor: Auditor, size: int, total: int, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        live: GenerationHandle,
+        auditor: Auditor,
+        size: int,
+        total: int,
+        stop: threading.Event,
+    ) -> None:
         self.pipeline = pipeline
+        self.live = live
         self.auditor = auditor
         self.cutter = pipeline.cutter()
         self.wanted = size
@@ -56,6 +68,7 @@ class Sample:
         self.lowest = 1.0
         self.tokens = 0
         self.cost = 0.0
+        self.other_passages: set[Key] = set()
         self.vectors: dict[Key, Vector] = {}
         self._texts: set[bytes] = set()
 
@@ -88,19 +101,44 @@ class Sample:
         embedder = self.pipeline.embedder
         cuts = cuts_of(self.cutter, documents)
         texts = [
-            text
+            (document, text)
             for document, cut in zip(documents, cuts, strict=True)
             for text in ([piece.embedded for piece in cut.pieces] if cut else [document.text])
         ]
-        answer = patiently(self.stop, embed_batch, embedder, texts, Answer())
+        answer = patiently(self.stop, embed_batch, embedder, [text for _, text in texts], Answer())
         vectors = list(_of_rows(answer.vectors, cuts, normalized=embedder.fingerprint.normalized))
         self.tokens += answer.tokens
         self.cost = embedder.budget.spent if isinstance(embedder, PaidEmbedder) else self.cost + answer.cost
         wrong = self._differing(documents, vectors)
-        # A write may have come between: what differs is looked at once more.
+        # A write may have come between: what differs is looked at again.
         again = [document for document in documents if document.key in wrong]
         still = self._differing(again, [wrong[document.key] for document in again], count=False) if again else {}
-        return {document.key: document for document in again if document.key in still}
+        found = {document.key: document for document in again if document.key in still}
+        several = {document.key for document, cut in zip(documents, cuts, strict=True) if cut}
+        return found | self._with_other_passages(several, texts, answer.vectors)
+
+    def _with_other_passages(
+        self,
+        keys: Collection[Key],
+        texts: Sequence[tuple[Document, str]],
+        vectors: Sequence[TextVector | EmbedderError],
+    ) -> dict[Key, Document]:
+        """Those of the rows that are cut whose passages have other vectors than the model gives for their texts."""
+        model = self.pipeline.spec.fingerprint
+        assert model is not None
+        parts = {
+            covered(digest(text.encode()), model): (document, vector.vector)
+            for (document, text), vector in zip(texts, vectors, strict=True)
+            if document.key in keys and isinstance(vector, TextVector)
+        }
+        # A text has one vector, whoever writes it: no write comes between.
+        held = patiently(self.stop, self.live.vectors_of_texts, list(parts)) if parts else {}
+        cosines = {text_hash: _cosine(parts[text_hash][1], found.vector) for text_hash, found in held.items()}
+        self.lowest = min([self.lowest, *cosines.values()])
+        wrong = [parts[text_hash][0] for text_hash, cosine in cosines.items() if not cosine >= LOWEST_COSINE]
+        found = {document.key: document for document in wrong}
+        self.other_passages.update(found)
+        return found
 
     def _differing(
         self, documents: Sequence[Document], vectors: Sequence[TextVector | EmbedderError], *, count: bool = True
@@ -172,16 +210,22 @@ class IndexCheck:
         return {"queries": self.queries, f"recall@{NEAREST}": self.recall, "unreachable": len(self.unreachable)}
 
     @classmethod
-    def of(cls, live: GenerationHandle, vectors: Mapping[Key, Vector], stop: threading.Event) -> IndexCheck | None:
+    def of(
+        cls,
+        live: GenerationHandle,
+        vectors: Mapping[Key, Vector],
+        stop: threading.Event,
+        progress: Progress | None = None,
+    ) -> IndexCheck | None:
         """Look for each row by its own vector; None if there is no index."""
         state = patiently(stop, live.status)
         if not vectors or state.index is None:
             return None
         found, unreachable = 0.0, []
         limit = min(NEAREST, state.rows)
-        for key, vector in vectors.items():
+        best = _exact(live, list(vectors.values()), limit, stop, progress)
+        for (key, vector), exact in zip(vectors.items(), best, strict=True):
             near = patiently(stop, live.nearest, vector, limit)
-            exact = patiently(stop, partial(live.nearest, exact=True), vector, limit)
             if near.exact:
                 # The index gave too few, so that everything was compared after all.
                 unreachable.append(key)
@@ -190,6 +234,15 @@ class IndexCheck:
             if key in exact.keys and not _finds(key, vector, live, exact.scores[0], state.rows, stop):
                 unreachable.append(key)
         return cls(len(vectors), found / len(vectors), unreachable)
+
+
+def _exact(
+    live: GenerationHandle, vectors: Sequence[Vector], limit: int, stop: threading.Event, progress: Progress | None
+) -> list[Ranked]:
+    if isinstance(live, ComparesMany):
+        # Each search of its own would read a table of ten million rows for seconds.
+        return patiently(stop, partial(live.compared, progress=progress), np.stack(vectors), limit)
+    return [patiently(stop, partial(live.nearest, exact=True), vector, limit) for vector in vectors]
 
 
 def _finds(key: Key, vector: Vector, live: GenerationHandle, best: float, rows: int, stop: threading.Event) -> bool:

@@ -25,18 +25,23 @@ from rowvec.embedders.pricing import WITH_KEY, dollars
 from rowvec.errors import EmbedderError, RowvecError, SourceError, StoreError
 from rowvec.generations.lifecycle import live_spec
 from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status.replica import replica_status
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_rows, has_table
-from rowvec.stores.base import AltersTable
+from rowvec.stores.abilities import AltersTable
+from rowvec.support import clocks
 from rowvec.syncing.deletion import HINT, standing_words
-from rowvec.types import Check, Row
+from rowvec.types import Check, Document, Row
 
 LEAST_PARITY = 0.99
 """Cosine of a query's vector to the one in the precision of the rows. Of MiniLM in int8 it is 0.995 to 0.999."""
 TRIAL = "a text to try the model with"
 LANGUAGE = "language"
 """Of the line on texts that a model was not made for: it works, and finds little."""
+CLOCK = "clock"
+NARROWEST = 9
+"""Characters of the column of labels."""
 STEPS = ("config", "source", "text", "model", "store")
 PARTS = {SourceError: "source", EmbedderError: "model", StoreError: "store"}
 
@@ -54,7 +59,7 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
             lines.append(line)
     except RowvecError as error:
         # A part is named by its error or its setting; else the step that raised follows the last that went through.
-        after = STEPS[len({line.what for line in lines} & set(STEPS))]
+        after = STEPS[min(len({line.what for line in lines} & set(STEPS)), len(STEPS) - 1)]
         setting = re.search(r"\b(source|text|store)\.\w+: ", error.message)
         what = next((part for kind, part in PARTS.items() if isinstance(error, kind)), setting[1] if setting else after)
         lines.append(Check(what, False, error.message, error.hint))
@@ -64,11 +69,12 @@ def check(path: Path | None, name: str | None, *, apply: bool = False, as_json: 
     if as_json:
         output.print_json([{"what": c.what, "ok": c.ok, "detail": c.detail, "fix": c.fix, **c.more} for c in lines])
         return code
+    width = max([NARROWEST, *(len(line.what) for line in lines)])
     for line in lines:
         word, style = _verdict(line)
-        output.say(Text.assemble((word, style), f"  {line.what:<9} {line.detail}"))
+        output.hanging(Text.assemble((word, style), f"  {line.what:<{width}} "), line.detail)
         if line.fix:
-            output.line(f"       {'':<9} {line.fix}")
+            output.hanging(Text(f"       {'':<{width}} "), line.fix)
     return code
 
 
@@ -76,7 +82,7 @@ def _verdict(line: Check) -> tuple[str, str]:
     """The word, and its colour."""
     if not line.ok:
         return "WRONG", "bold red"
-    return ("NOTE ", "yellow") if line.what == LANGUAGE else ("OK   ", "green")
+    return ("NOTE ", "yellow") if line.what in (LANGUAGE, CLOCK) else ("OK   ", "green")
 
 
 def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Check]:
@@ -94,25 +100,50 @@ def _lines(path: Path | None, name: str | None, *, apply: bool) -> Iterator[Chec
     source.close()
     pipeline = assemble.assemble(loaded, declared)
     try:
-        rows = first_rows(pipeline.source, SAMPLE)
-        yield Check("text", True, _sample_text(pipeline, rows))
+        documents, text = _texts(pipeline, first_rows(pipeline.source, SAMPLE))
+        yield text
         unset = _missing_key(declared)
         yield unset or _model(pipeline)
         yield from _queries(pipeline)
         if unset is None:
-            yield from _language(pipeline, rows)
+            yield from _language(pipeline, documents)
         yield from _metric(declared, pipeline)
-        yield from _long_texts(pipeline, rows)
+        yield from _long_texts(pipeline, documents)
         yield from _reranker(declared, pipeline.reranker)
         if apply and isinstance(pipeline.store, AltersTable):
             for statement in pipeline.store.apply(pipeline.spec):
                 yield Check("applied", True, statement)
         yield from pipeline.store.checks(pipeline.spec)
+        yield from _clocks(pipeline)
+        yield from _replica(pipeline)
         yield from _standing_refusal(pipeline)
         if isinstance(declared.store, PostgresStoreConfig) and declared.store.url.get_secret_value() == EMBEDDED:
             yield from embedded.checks(loaded.state)
     finally:
         pipeline.close()
+
+
+def _clocks(pipeline: Pipeline) -> Iterator[Check]:
+    """Of hosts that do not agree on the time. No sync depends on it, and what people read does."""
+    for part, whose in ((pipeline.store, "the store"), (pipeline.source, "the source")):
+        differs = None
+        # Whoever does not answer has a line of its own.
+        with suppress(StoreError, SourceError):
+            differs = clocks.difference(clocks.ahead(part), whose)
+        if differs is not None:
+            yield Check(CLOCK, True, differs, clocks.SET)
+
+
+def _replica(pipeline: Pipeline) -> Iterator[Check]:
+    found = replica_status(pipeline)
+    if found is None:
+        return
+    if found.problem is not None:
+        yield Check("searches", False, found.problem, "Correct store.search_url, or leave it out.", found.as_dict())
+        return
+    primary = found.lag is not None and not found.lag.standby
+    fix = "It follows no other server: is store.search_url that of the replica?" if primary else None
+    yield Check("searches", True, found.text, fix, found.as_dict())
 
 
 def _model(pipeline: Pipeline) -> Check:
@@ -147,12 +178,12 @@ def _queries(pipeline: Pipeline) -> Iterator[Check]:
     yield Check("queries", fix is None, said, fix, {"precision": embedder.query_precision, "cosine": round(parity, 6)})
 
 
-def _long_texts(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
+def _long_texts(pipeline: Pipeline, documents: Sequence[Document]) -> Iterator[Check]:
     """Where texts do not fit the window, and have one vector each all the same."""
     embedder, window = pipeline.embedder, pipeline.embedder.fingerprint.max_tokens
     if pipeline.passages is not None or window is None:
         return
-    texts = [pipeline.to_document(row).text for row in rows]
+    texts = [document.text for document in documents]
     usual = PassageSettings()
     cutter = Cutter(replace(usual, tokens=min(usual.tokens, max(1, window * 3 // 4))), embedder)
     cuts = [cut for cut in cutter.cut(texts, [""] * len(texts)) if cut is not None]
@@ -234,19 +265,31 @@ def _missing_key(declared: PipelineConfig) -> Check | None:
     )  # fmt: skip
 
 
-def _sample_text(pipeline: Pipeline, rows: Sequence[Row]) -> str:
-    if not rows:
-        return "no rows yet"
-    document = pipeline.to_document(rows[0])
-    return f"row {document.key}: {output.clip(document.text, 100) or '(empty)'}"
+def _texts(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[list[Document], Check]:
+    """What these rows become, and the line that says so.
 
-
-def _language(pipeline: Pipeline, rows: Sequence[Row]) -> Iterator[Check]:
-    """Whether the model and the keyword index were made for texts like those of the first rows."""
-    texts = []
+    Raises:
+        SourceError: the text settings fail on all of them.
+    """
+    documents, failed = [], list[SourceError]()
     for row in rows:
-        with suppress(RowvecError):  # A sync says what is wrong with a row.
-            texts.append(pipeline.to_document(row).text)
-    found = misfit(pipeline.embedder, pipeline.spec.language, texts)
+        try:
+            documents.append(pipeline.to_document(row))
+        except SourceError as error:
+            failed.append(error)
+    if not documents:
+        if failed:
+            raise failed[0]
+        return [], Check("text", True, "no rows yet")
+    first, fix = documents[0], None
+    if failed:
+        many = f"{len(failed):,} of the first {output.count(len(rows), 'row')}"
+        fix = f"{many} would be listed by `rowvec failures`. {failed[0].message}"
+    return documents, Check("text", True, f"row {first.key}: {output.clip(first.text, 100) or '(empty)'}", fix)
+
+
+def _language(pipeline: Pipeline, documents: Sequence[Document]) -> Iterator[Check]:
+    """Whether the model and the keyword index were made for texts like those of the first rows."""
+    found = misfit(pipeline.embedder, pipeline.spec.language, [document.text for document in documents])
     if found is not None:
         yield Check(LANGUAGE, True, found.problem, found.fix, found.figures)

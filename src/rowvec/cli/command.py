@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from typer.core import TyperCommand, TyperGroup
 
+from rowvec.support.redaction import redact
+
 if TYPE_CHECKING:
     from typer._click import Context  # The one that the base class names.
 
@@ -36,7 +38,10 @@ class Command(TyperCommand):
             return f'Put a query of several words in quotes: rowvec {self.name} "{words}"'
         if ctx.params.get("pipeline") and len(left) == 1:
             return f"Name one pipeline: {ctx.params['pipeline']} or {left[0]}."
-        return f"Not expected here: {' '.join(left)}"
+        said = " ".join(map(redact, left))
+        if len(left) == 1 and any("--from" in param.opts for param in self.params):
+            return f"Name what to look at with --from: rowvec {self.name} --from {said}"
+        return f"Not expected here: {said}"
 
 
 class Group(TyperGroup):

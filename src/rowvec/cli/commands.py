@@ -27,6 +27,7 @@ from rowvec.cli.options import (
     MaxCost,
     Offset,
     Order,
+    Partial,
     Passages,
     PipelineOption,
     Prefix,
@@ -257,6 +258,7 @@ def search(
     ] = "live",
     typos: Typos = None,
     prefix: Prefix = None,
+    partial: Partial = None,
     facet: FacetColumns = None,
     facet_limit: FacetLimit = 10,
     distinct: Distinct = None,
@@ -273,7 +275,7 @@ def search(
         config, pipeline, query, mode=mode, where=where, limit=limit, explain=explain, exact=exact,
         passages=passages, rerank=rerank, ranking=ranking or (), generation=generation, facets=facet or (),
         facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
-        prefix=prefix, columns=columns, as_json=as_json,
+        prefix=prefix, partial=partial, columns=columns, as_json=as_json,
     )  # fmt: skip
 
 
@@ -285,13 +287,17 @@ def similar(
     where: Where = None,
     limit: Hits = 10,
     passages: Passages = 1,
+    partial: Partial = None,
     columns: Columns = None,
     as_json: Json = False,
 ) -> None:
     """Find the rows nearest to a row."""
     from rowvec.cli.search import similar as run
 
-    run(config, pipeline, key, where=where, limit=limit, passages=passages, columns=columns, as_json=as_json)
+    run(
+        config, pipeline, key, where=where, limit=limit, passages=passages, partial=partial, columns=columns,
+        as_json=as_json,
+    )  # fmt: skip
 
 
 @command()
@@ -315,6 +321,10 @@ def index(
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Number of clusters of an IVFFlat index.")] = None,
     target: Annotated[float, typer.Option("--target", min=0, max=1, help="Recall that tuning aims at.")] = GOOD_RECALL,
     queries: Annotated[int, typer.Option("--queries", min=1, help="Number of searches that tuning compares.")] = 200,
+    queries_from: Annotated[
+        Path | None,
+        typer.Option("--queries-from", metavar="FILE", help="Tune by the queries of this file instead of by rows."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build, drop, show or tune the vector index; searches and writes go on meanwhile."""
@@ -322,7 +332,8 @@ def index(
 
     run(
         action, config, pipeline, kind=kind, precision=precision, dimensions=dimensions, m=m,
-        ef_construction=ef_construction, lists=lists, target=target, queries=queries, as_json=as_json,
+        ef_construction=ef_construction, lists=lists, target=target, queries=queries, queries_from=queries_from,
+        as_json=as_json,
     )  # fmt: skip
 
 

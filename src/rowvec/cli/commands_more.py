@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from rowvec.cli.app import command
-from rowvec.cli.options import ConfigPath, Json, PipelineOption
+from rowvec.cli.options import All, ConfigPath, Json, PipelineOption
 from rowvec.errors import ConfigError
 
 
@@ -32,7 +32,9 @@ def evaluate(
     condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
     rerank: Annotated[
         bool | None,
-        typer.Option("--rerank/--no-rerank", help="Measure with the reranker beside without. Default: as searches do."),
+        typer.Option(
+            "--rerank/--no-rerank", help="With the reranker too. Default: as searches do; with --fit, without."
+        ),
     ] = None,
     worst: Annotated[int, typer.Option("--worst", min=0, help="Maximum number of worst queries that are listed.")] = 5,
     run_file: Annotated[
@@ -55,11 +57,11 @@ def evaluate(
     if fit:
         from rowvec.cli.fit import fit as propose
 
-        if rerank or run_file:
-            raise ConfigError(f"--fit goes without {'--rerank' if rerank else '--run'}.", hint="Leave one of them out.")
+        if run_file:
+            raise ConfigError("--fit goes without --run.", hint="Leave one of them out.")
         propose(
             config, pipeline, queries, judgements, modes=mode or [], measures=measure or [], condensed=condensed,
-            folds=folds or 5, write=write, as_json=as_json,
+            folds=folds or 5, rerank=bool(rerank), write=write, as_json=as_json,
         )  # fmt: skip
         return
     from rowvec.cli.evaluate import evaluate as run
@@ -168,6 +170,28 @@ def queries(
         action, config, pipeline, order=chosen[0] if chosen else "latest", since=since, limit=limit,
         files=(queries_file, judgements_file), force=force, as_json=as_json,
     )  # fmt: skip
+
+
+@command()
+def quality(
+    pipeline: PipelineOption = None,
+    config: ConfigPath = None,
+    rows: Annotated[int, typer.Option("--rows", min=1, help="Maximum number of rows to compare.")] = 1000,
+    bound: Annotated[
+        float, typer.Option("--bound", min=0.01, max=1, help="Cosine from which on two rows are nearly the same.")
+    ] = 0.97,
+    seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Compare no further row after this time.")] = 30,
+    every: All = False,
+    as_json: Json = False,
+) -> None:
+    """List rows worth a look: cut, repeated, nearly the same, and far from all others."""
+    from rowvec.cli.quality import quality as run
+    from rowvec.cli.several import each
+
+    def one(name: str | None) -> None:
+        run(config, name, rows=rows, bound=bound, seconds=seconds, as_json=as_json)
+
+    raise typer.Exit(each(config, pipeline, one, every=every, as_json=as_json))
 
 
 @command("map")

@@ -21,9 +21,9 @@ from rowvec.cli.sync import interruptible
 from rowvec.embedders.model_files import MINILM
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.searcher import Searcher
+from rowvec.stores.runs import Report
 from rowvec.syncing.preview import preview
 from rowvec.syncing.run import sync
-from rowvec.types import Report
 
 QUESTIONS = (
     "wait for several threads to finish",

@@ -66,7 +66,7 @@ def evaluate(
     found: dict[str, Evaluation] = {}
     with opened(config, name) as door:
         pipeline = door.assembled
-        searcher, reranks = Searcher.of(pipeline), _Reranks()
+        searcher, reranks = Searcher.of(pipeline, False).whole, _Reranks()
         check_rows(searcher, judged)
         with progress.phases("An evaluation changes no row.") as tell:
             for label, mode, choice in _runs(wanted, rerank):

@@ -23,7 +23,7 @@ def show(facets: Facets, *, filtered: bool) -> None:
 
 
 def _listed(facet: ValueFacet) -> Sequence[tuple[str, int]]:
-    rows = [(output.clip(output.cell(each.value), CELL), each.count) for each in facet.values]
+    rows = [(output.clip(output.value(each.value), CELL), each.count) for each in facet.values]
     if facet.other:
         rows.append((f"({output.count(facet.distinct - len(facet.values), 'other value')})", facet.other))
     return rows + _missing(facet)
@@ -42,7 +42,7 @@ def _binned(facet: RangeFacet) -> Sequence[tuple[str, int]]:
 def _cell(value: Any) -> str:
     if isinstance(value, dt.datetime):
         return value.isoformat(" ", "seconds").removesuffix("+00:00")
-    return f"{value:,.6g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+    return output.value(round(value, 2) if isinstance(value, float) and abs(value) >= 1 else value)
 
 
 def _missing(facet: Facet) -> list[tuple[str, int]]:

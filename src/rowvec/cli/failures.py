@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.config import DebeziumSourceConfig, PipelineConfig, load
 from rowvec.pipeline_status.reasons import EXAMPLES, grouped, reasons
+from rowvec.support.figures import ago, due
 from rowvec.types import Failure, Key, UnfitValue
 
 LINES = 50
@@ -38,7 +40,7 @@ def failures(
     most = limit or (len(failed) + len(unfit) if every else LINES)
     if failed:
         why = output.count(len(reasons(failed)), "reason")
-        output.err.print(Text(f"{output.count(len(failed), 'row')} failed, for {why}.", "red"), soft_wrap=True)
+        output.note(f"{output.count(len(failed), 'row')} failed, for {why}.", "red")
         _print_failed(failed, most, every=every)
         output.note(again)
     else:
@@ -69,18 +71,29 @@ def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
     if every or len(groups) == len(failed):
         output.table(
             ["key", "tries", "failed", "next try", "error"],
-            [(f.key, f.attempts, f.failed_at, f.next_try, " ".join(f.error.split())) for f in failed[:most]],
+            [
+                (f.key, f.attempts, _moment(f.failed_at, ago), _moment(f.next_try, due), " ".join(f.error.split()))
+                for f in failed[:most]
+            ],
             right=[1],
         )
         _say_more(len(failed) - most)
     else:
         output.table(
             ["rows", "next try", "for example", "error"],
-            [(group.rows, group.next_try, _shown(group.keys, group.rows), group.error) for group in groups[:most]],
+            [
+                (group.rows, _moment(group.next_try, due), _shown(group.keys, group.rows), group.error)
+                for group in groups[:most]
+            ],
             right=[0],
         )
         _say_more(len(groups) - most)
         output.note("`rowvec failures --all` shows each row.")
+
+
+def _moment(moment: dt.datetime, words: Callable[[dt.datetime], str]) -> str | dt.datetime:
+    """As a person reads it on a terminal, and as a program does in a pipe."""
+    return words(moment) if output.out.is_terminal else moment
 
 
 def _again(declared: PipelineConfig) -> str:

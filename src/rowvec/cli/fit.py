@@ -27,16 +27,19 @@ def fit(
     measures: Sequence[str],
     condensed: bool,
     folds: int,
+    rerank: bool,
     write: bool,
     as_json: bool,
 ) -> None:
     """
     Args:
         modes, measures: one of each at most.
+        rerank: ask the reranker, and fit its weight too.
         folds: parts into which the queries are divided.
         write: change the config, where a gain shows.
 
     Raises:
+        SearchError: there is no reranker, or it gives no answer.
         ConfigError: see `rowvec.searcher.fitting.fit`; the config cannot be changed.
     """
     for what, given in (("mode", modes), ("measure", measures)):
@@ -46,10 +49,18 @@ def fit(
     asked, judged = judged_queries(config, name, queries, judgements)
     note_unmatched(asked, judged)
     with opened(config, name) as door:
-        check_rows(Searcher.of(door.searchable), judged)
+        check_rows(Searcher.of(door.searchable, False).whole, judged)
         with progress.phases("A fit changes nothing before its end.") as tell:
             found = door.fit(
-                asked, judged, mode=mode, measure=measure, folds=folds, condensed=condensed, write=write, tell=tell
+                asked,
+                judged,
+                mode=mode,
+                measure=measure,
+                folds=folds,
+                condensed=condensed,
+                rerank=rerank,
+                write=write,
+                tell=tell,
             )
     written = write and found.better
     if as_json:
@@ -63,7 +74,7 @@ def fit(
 
 
 def _show(found: Fit) -> None:
-    rows = [(key, getattr(found.current, key), value) for key, value in found.changes.items()]
+    rows = [(key, found.now[key], value) for key, value in found.changes.items()]
     if rows:
         output.table(["search setting", "now", "proposed"], rows, right=[1, 2])
     queries = output.count(found.queries, "query", "queries")

@@ -13,7 +13,7 @@ from rowvec.errors import ConfigError
 from rowvec.generations.lifecycle import words
 from rowvec.pipeline import Pipeline
 from rowvec.sources.events.stream import has_table
-from rowvec.support.figures import size
+from rowvec.support.figures import percent, size
 from rowvec.types import Generation, State
 
 
@@ -73,9 +73,8 @@ def _print(pipeline: Pipeline, found: Sequence[Generation]) -> None:
     output.table(["state", "model", "rows", "failures", "size", "since"], rows, right=[2, 3, 4])
     if State.BUILDING in known and has_table(pipeline.source):
         done, total = known[State.BUILDING].rows, pipeline.source.count()
-        output.note(
-            f"{done:,} of {total:,} rows ({100 * done / max(total, 1):.1f} %) have a vector of the one being built."
-        )
+        share = percent(done / max(total, 1))
+        output.note(f"{done:,} of {output.count(total, 'row')} ({share}) have a vector of the one being built.")
 
 
 def _state(generation: Generation) -> str:

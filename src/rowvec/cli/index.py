@@ -10,13 +10,15 @@ from typing import Any
 from rowvec.api.project import opened
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError
+from rowvec.evaluation.files import read_queries
 from rowvec.stores.index import KINDS, IndexSpec, IndexStatus, VectorIndex
 from rowvec.support.figures import size
+from rowvec.types import Vectors
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
 PRECISIONS = ("halfvec", "vector", "bit")
-COLUMNS = ("index", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
+COLUMNS = ("index", "rows", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
 
 
 def index(
@@ -32,11 +34,13 @@ def index(
     lists: int | None,
     target: float,
     queries: int,
+    queries_from: Path | None,
     as_json: bool,
 ) -> None:
     """
     Raises:
-        ConfigError: no such action or kind. StoreError: there are no vectors, or the store refuses.
+        ConfigError: no such action or kind, or the file of queries cannot be read.
+        StoreError: there are no vectors, or the store refuses.
     """
     if action not in ("build", "drop", "status", "tune"):
         raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
@@ -48,7 +52,8 @@ def index(
         elif action == "drop":
             output.note(f"{output.count(found.drop(), 'index', 'indexes')} dropped.")
         elif action == "tune":
-            _tune(found, target, queries, as_json=as_json)
+            texts = [] if queries_from is None else list(read_queries(queries_from).values())
+            _tune(found, target, pipeline.query_vectors(texts) if texts else queries, as_json=as_json)
             return
         _print(found.status(), as_json=as_json)
 
@@ -91,19 +96,43 @@ def _print(found: Sequence[IndexStatus], *, as_json: bool) -> None:
 
 def _row(index: IndexStatus) -> tuple[Any, ...]:
     bytes_ = None if index.bytes is None else size(index.bytes)
-    return (index.name, index.kind, index.held, index.valid, bytes_, index.effort, index.recall, index.measured_at)
+    rows = "all" if index.part is None else str(index.part)
+    return (
+        index.name,
+        rows,
+        index.kind,
+        index.held,
+        index.valid,
+        bytes_,
+        index.effort,
+        index.recall,
+        index.measured_at,
+    )
 
 
-def _tune(index: VectorIndex, target: float, queries: int, *, as_json: bool) -> None:
+def _tune(index: VectorIndex, target: float, queries: int | Vectors, *, as_json: bool) -> None:
     with progress.phases("The index is as it was, and so is its effort.") as tell:
         efforts = index.tune(target, queries, progress=tell)
-    best = max(efforts, key=lambda effort: effort.recall, default=None)
+    both = any(each.passages is not None for each in efforts)
     if as_json:
-        output.print_json([{"effort": e.effort, "recall": e.recall, "ms": e.milliseconds} for e in efforts])
+        output.print_json(
+            [
+                {
+                    "effort": e.effort,
+                    **({"passages": e.passages} if both else {}),
+                    "recall": e.recall,
+                    "ms": e.milliseconds,
+                }
+                for e in efforts
+            ]
+        )
         return
     effort = "oversampling" if any(each.is_coarse for each in index.status()) else "effort"
+    titles = [f"{effort}, rows", f"{effort}, passages"] if both else [effort]
     output.table(
-        [effort, "recall@10", "ms"], [(e.effort, e.recall, f"{e.milliseconds:.2f}") for e in efforts], right=[0, 1, 2]
+        [*titles, "recall@10", "ms"],
+        [(e.effort, *([e.passages] if both else []), e.recall, f"{e.milliseconds:.2f}") for e in efforts],
+        right=range(len(titles) + 2),
     )
-    if best is not None and best.recall < target:
+    if efforts and efforts[-1].recall < target:
         output.note(f"No effort reaches {target}; the best one is kept. A larger m or ef_construction may.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rowvec.cli import output
 from rowvec.errors import ConfigError
+from rowvec.support.figures import percent
 from rowvec.support.redaction import redact
 from rowvec.support.suggestions import suggestion
 
@@ -80,7 +81,7 @@ def _say_what_needs_a_look(first: Proposal) -> None:
         output.line(f"No text was found in {first.table}: all columns are embedded. Choose them with text.columns.")
     what, share = unknown_to_default(first)
     if what:
-        output.line(f"{share:.0%} {what}: the model is {MULTILINGUAL}, which knows a hundred languages.")
+        output.line(f"{percent(share)} {what}: the model is {MULTILINGUAL}, which knows a hundred languages.")
         output.line(f"  {EXTRA}.")
 
 

@@ -23,15 +23,19 @@ def make(config: Path | None, name: str | None, *, sample: int, as_json: bool) -
         pipeline = project.pipeline(name).assembled
         path = map_file(project.config.state, pipeline.name)
         with progress.phases("The map that was there before is untouched.") as tell:
-            made = draw(pipeline.store, pipeline.spec, sample=sample, progress=tell)
+            made = draw(pipeline.searched, pipeline.spec, sample=sample, progress=tell)
         made.save(path)
     seconds = time.monotonic() - began
     if as_json:
         output.print_json(
-            {"pipeline": pipeline.name, "rows": len(made.keys), "seconds": round(seconds, 3), "file": str(path)}
-        )
+            {
+                "pipeline": pipeline.name, "rows": len(made.keys), "of": made.rows, "seconds": round(seconds, 3),
+                "file": str(path),
+            }
+        )  # fmt: skip
         return
+    of = f" of {made.rows:,}, chosen by chance," if made.rows > len(made.keys) else ""
     output.line(
-        f"{pipeline.name}: {output.count(len(made.keys), 'row')} on the map, in {output.seconds(seconds)}: {path}"
+        f"{pipeline.name}: {output.count(len(made.keys), 'row')}{of} on the map, in {output.seconds(seconds)}: {path}"
     )
     output.line("See it with `rowvec serve`, at /ui/map.")

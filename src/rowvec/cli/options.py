@@ -48,12 +48,22 @@ Prefix = Annotated[
         "--prefix/--no-prefix", help="Take the last word as the beginning of one. Default: as search.prefix says."
     ),
 ]
+Partial = Annotated[
+    bool | None,
+    typer.Option(
+        "--partial/--no-partial",
+        help="Answer without parts of a split store that do not answer. Default: as search.partial says.",
+    ),
+]
 ConfigPath = Annotated[
     Path | None, typer.Option("--config", "-c", help="Use this rowvec.toml. Default: here or in a folder above.")
 ]
 All = Annotated[bool, typer.Option("--all", help="Every pipeline of the config, one after the other.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Keys = Annotated[str | None, typer.Option("--keys", help="Process only these keys, e.g. 1,5,10-20.")]
+Keys = Annotated[
+    str | None,
+    typer.Option("--keys", help="Process only these keys, e.g. 1,5,10-20, or '\"a,b\",c' with a comma."),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Process at most this many rows, in key order.")]
 Full = Annotated[bool, typer.Option("--full", help="Compare every row, whatever a cursor or events say.")]
 FromStart = Annotated[bool, typer.Option("--from-start", help="Read all change events again from the start.")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,8 @@ out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
+LEAST = 20
+"""Columns below which no line is broken between words."""
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 _collecting: ContextVar[list[Any] | None] = ContextVar("_collecting", default=None)
 
@@ -71,7 +74,7 @@ def error(told: RowvecError, *, of: str = "") -> None:
         of: the pipeline, where there are several.
     """
     out.file.flush()
-    err.print(Text.assemble(("Error:", "bold red"), f" {of}: {told}" if of else f" {told}"), soft_wrap=True)
+    _told(err, Text.assemble(("Error:", "bold red"), f" {of}: {told}" if of else f" {told}"))
     for remark in getattr(told, "__notes__", ()):
         note(f"  {remark}")
     if told.page:
@@ -81,16 +84,42 @@ def error(told: RowvecError, *, of: str = "") -> None:
 
 
 def line(text: str = "") -> None:
-    out.print(text, markup=False, soft_wrap=True)
+    _told(out, Text(text))
 
 
 def say(text: Text) -> None:
     """A line with colours of its own: on a terminal, unless NO_COLOR is set."""
-    out.print(text, soft_wrap=True)
+    _told(out, text)
 
 
-def note(text: str) -> None:
-    err.print(text, markup=False, soft_wrap=True)
+def note(text: str, style: str = "") -> None:
+    _told(err, Text(text, style))
+
+
+def _told(console: Console, text: Text) -> None:
+    """Further lines are indented as the first is."""
+    for each in text.split(allow_blank=True):
+        indent = len(each.plain) - len(each.plain.lstrip(" "))
+        for part in _broken(console, each[indent:], console.width - indent):
+            console.print(Text.assemble(" " * indent, part), soft_wrap=True)
+
+
+def hanging(head: Text, body: str) -> None:
+    """A label and what it says, whose further lines begin below its first."""
+    for part in _broken(out, Text(body), out.width - head.cell_len):
+        out.print(Text.assemble(head, part), soft_wrap=True)
+        head = Text(" " * head.cell_len)
+
+
+def _broken(console: Console, text: Text, width: int) -> Iterator[Text]:
+    """On a terminal lines of that width, broken between words. In a pipe, and where a word is too long, such as a token
+    that somebody copies, it is one line."""
+    if not console.is_terminal or width < LEAST or not 0 < max(map(len, text.plain.split()), default=0) <= width:
+        yield text
+        return
+    for part in text.wrap(console, width):
+        part.rstrip()
+        yield part
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[Any]], *, right: Sequence[int] = ()) -> None:
@@ -140,6 +169,22 @@ def cell(value: Any) -> str:
     if isinstance(value, dt.datetime):
         return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
     return without_controls(str(value))
+
+
+def value(found: Any) -> str:
+    """A value of a row as people read it: no zeros after a fraction, and a year without a comma. In a pipe as programs
+    read it, without any."""
+    if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
+        return cell(found)
+    if isinstance(found, int):
+        return f"{found:,}" if out.is_terminal and abs(found) >= 10_000 else str(found)
+    large = abs(float(found))
+    if not large:
+        return "0"
+    if not math.isfinite(large) or not 1e-4 <= large < 1e15:
+        return f"{found:.6g}" if isinstance(found, float) else str(found)
+    digits = f"{found:,f}" if out.is_terminal and large >= 10_000 else f"{found:f}"
+    return digits.rstrip("0").rstrip(".") if "." in digits else digits
 
 
 def clip(text: str, width: int) -> str:

@@ -12,13 +12,16 @@ from rich.table import Column
 
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
+from rowvec.stores.runs import Report
 from rowvec.syncing.report import OnReport
-from rowvec.types import Progress, Report
+from rowvec.types import Progress
 
 LINE_SECONDS = 5.0
 
 
 BAR_WIDTH = 16
+MEASURED = 0.5
+"""Seconds after which a rate says something."""
 
 
 @contextmanager
@@ -68,7 +71,7 @@ class _Pace:
         total, done = self.total(report), report.settled
         parts = [f"{done:,} of {output.count(total, 'row')}" if total else output.count(done, "row")]
         seconds = time.monotonic() - self._began
-        rate = report.per_second or (done / seconds if seconds > 0.5 else 0.0)
+        rate = report.per_second or (done / seconds if seconds > MEASURED else 0.0)
         if total and done < total:
             parts.append(f"{output.seconds((total - done) / rate)} left" if rate else "time left: measuring")
         if rate:
@@ -128,6 +131,17 @@ def phases(safe: str) -> Iterator[Progress]:
         raise
 
 
+def late(tell: Progress) -> Progress:
+    """The same, silent for the first seconds: what is soon done says nothing."""
+    began = time.monotonic()
+
+    def told(phase: str, done: int, total: int | None) -> None:
+        if time.monotonic() - began >= LINE_SECONDS:
+            tell(phase, done, total)
+
+    return told
+
+
 class _Bars:
     def __init__(self, bar: Bars) -> None:
         self.bar = bar
@@ -162,8 +176,8 @@ class _PhaseLines:
 def _said(done: int, total: int | None, began: float) -> str:
     seconds = time.monotonic() - began
     parts = [f"{done:,} of {total:,}" if total else f"{done:,}"]
-    if total and 0 < done < total:
+    if total and 0 < done < total and seconds > MEASURED:
         parts.append(f"about {output.seconds((total - done) * seconds / done)} left")
-    if done and seconds > 0.1:
+    if done and seconds > MEASURED:
         parts.append(f"{done / seconds:,.0f}/s")
     return ", ".join(parts)

@@ -36,6 +36,7 @@ def search(
     generation: str,
     typos: bool | None,
     prefix: bool | None,
+    partial: bool | None,
     facets: Sequence[str],
     facet_limit: int,
     distinct: str | None,
@@ -59,7 +60,7 @@ def search(
             query, mode=mode_named(mode), limit=limit, where=condition, explain=explain, exact=exact,
             passages=passages, rerank=rerank, ranking=changes, generation=state, facets=facets,
             facet_limit=facet_limit, distinct=distinct, offset=offset, after=after, order=order, typos=typos,
-            prefix=prefix,
+            prefix=prefix, partial=partial,
         )  # fmt: skip
         if result.corrected is not None and not as_json:
             output.note(f"Searched for {result.corrected!r} instead of {query!r}; --no-typos searches as written.")
@@ -76,13 +77,14 @@ def similar(
     where: str | None,
     limit: int,
     passages: int,
+    partial: bool | None,
     columns: str | None,
     as_json: bool,
 ) -> None:
     with opened(config, name) as pipeline:
         wanted, shown = parse_key(key, pipeline.searchable.spec.key_type), _columns(pipeline.searchable, columns)
         condition = _condition(pipeline.searchable, where)
-        result = pipeline.similar(wanted, limit=limit, where=condition, passages=passages)
+        result = pipeline.similar(wanted, limit=limit, where=condition, passages=passages, partial=partial)
         _print(pipeline.searchable, result, columns=shown, explain=False, as_json=as_json)
 
 
@@ -131,9 +133,10 @@ def _print(pipeline: Pipeline, result: SearchResult, *, columns: Sequence[str], 
         output.print_json(result.as_dict())
         return
     if result.hits:
-        hits.show(result, pipeline.spec.key, columns, explain=explain)
+        hits.show(result, pipeline.spec.key, pipeline.card, columns, explain=explain)
     else:
         output.note("No hits.")
+        hits.note_missing(result)
     if result.facets:
         counts.show(result.facets, filtered=result.filtered)
     elif result.total is not None:

@@ -18,6 +18,7 @@ from rowvec.cli import output
 from rowvec.cli.workers import CONFIG_VARIABLE
 from rowvec.errors import ConfigError, MissingExtraError
 from rowvec.support import logs
+from rowvec.support.memory import keep_freed
 
 if TYPE_CHECKING:
     from rowvec.config import Config
@@ -59,6 +60,7 @@ def serve(
         from rowvec.serve import ServeSettings
     except ModuleNotFoundError as error:
         raise MissingExtraError("rowvec serve", "serve") from error
+    keep_freed()
     keys = tuple(key.strip() for key in os.environ.get(api_key_env, "").split(",") if key.strip())
     options = ServeSettings(
         host=host,

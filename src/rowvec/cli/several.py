@@ -23,8 +23,8 @@ def each(
 ) -> int:
     """Returns the gravest exit code.
 
-    A pipeline that fails does not keep the others from their turn. As JSON there is one document: an object with the
-    result, or the error, of each pipeline.
+    A pipeline that fails does not keep the others from their turn. As JSON there is one document: with `every` an
+    object with the result, or the error, of each pipeline, however few there are.
 
     Args:
         run: carries the command out for one pipeline, and returns its exit code; None for 0.
@@ -36,7 +36,7 @@ def each(
     names = load(config).names if every else []
     if name is not None and every:
         raise ConfigError(f"--all and -p {name} contradict each other.", hint="Leave one of them out.")
-    if len(names) < 2:
+    if not names or (len(names) == 1 and not as_json):
         return run(name) or 0
     codes, documents = [], {}
     for position, one in enumerate(names):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,13 +24,13 @@ from rowvec.pipeline_status import status as gather
 from rowvec.pipeline_status.verdict import as_of, behind
 from rowvec.sources.base import Checked
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.runs import Run
 from rowvec.support.figures import ago, percent, size
 from rowvec.syncing.deletion import HINT, standing_words
-from rowvec.types import Run
 
 COUNTS = {
     "new": "inserted", "changed": "embedded", "metadata": "updated", "deleted": "deleted", "unchanged": "unchanged",
-    "failed": "failed",
+    "moved": "moved", "failed": "failed",
 }  # fmt: skip
 """The columns of the table of runs: the word, and what of a report it counts."""
 TONES = {"good": "green", "old": "dim", "busy": "cyan", "warn": "yellow"}
@@ -98,7 +99,7 @@ def _print_status(found: Status) -> None:
         output.line(f"  {HINT}")
     if found.runs:
         output.line()
-        headers, rows, right = _runs(found.runs)
+        headers, rows, right = _runs(found.runs, found.now)
         output.table(headers, rows, right=right)
 
 
@@ -163,7 +164,7 @@ class _Frame:
         if max(self.paces, default=0.0) > 0:
             facts.append(("pace", f"{sparkline(self.paces)}  {self.paces[-1]:,.0f} rows/s"))
         refused = [Text(f"Refused: {standing_words(found.refusal)}\n")] if found.refusal else []
-        headers, rows, right = _runs(found.runs)
+        headers, rows, right = _runs(found.runs, found.now)
         return (
             title,
             _verdict(found),
@@ -200,14 +201,16 @@ def _facts(found: Status) -> list[tuple[str, Any]]:
         ("lag", _lag(found)),
         ("failures", _failures(found)),
         ("stale", found.stale),
-        ("truncated", f"{found.truncated:,} ({100 * found.truncated / max(found.current, 1):.1f} %)"),
+        ("truncated", f"{found.truncated:,} ({percent(found.truncated / max(found.current, 1))})"),
         *([("passages", _passages(found))] if found.divided else []),
         ("unfit", _unfit(found)),
         ("model", found.model or "-"),
         ("index", _index(found.index)),
         ("size", _size(found)),
+        *([("searches", found.replica.text)] if found.replica else []),
         ("tokens", found.totals.tokens),
         *([("cost", dollars(found.totals.cost))] if found.totals.cost else []),
+        *([("forecast", found.forecast.words)] if found.forecast else []),
         *([("rerank cost", f"{dollars(found.totals.rerank_cost)} for searches")] if found.totals.rerank_cost else []),
     ]
 
@@ -280,12 +283,12 @@ def _lag(found: Status) -> str:
     return f"none {as_of(found)}" if found.lag_seconds is None else f"up to {output.seconds(found.lag_seconds)}"
 
 
-def _runs(runs: Sequence[Run]) -> tuple[list[str], list[tuple[Any, ...]], list[int]]:
+def _runs(runs: Sequence[Run], now: dt.datetime) -> tuple[list[str], list[tuple[Any, ...]], list[int]]:
     """Headers, rows and the columns that are aligned to the right; a count that is 0 in every run is left out."""
     shown = {word: name for word, name in COUNTS.items() if any(run.report.get(name) for run in runs)}
     rows = [
         (
-            run.id, ago(run.started_at),
+            run.id, ago(run.started_at, now),
             output.seconds((run.ended_at - run.started_at).total_seconds()) if run.ended_at else None,
             _outcome(run), *(run.report.get(name, 0) for name in shown.values()),
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import StringIO
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 
@@ -15,16 +18,19 @@ from rowvec.api.project import opened
 from rowvec.assemble import parse_key
 from rowvec.cli import output, progress
 from rowvec.cli.codes import INTERRUPTED, SOME_FAILED
+from rowvec.documents.long_texts import long_texts
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import UNREADABLE, has_table
+from rowvec.stores.runs import Report
+from rowvec.support.figures import percent
 from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
-from rowvec.types import Kind, Report
+from rowvec.types import ColumnType, Kind
 
 SHOWN_KEYS = 10
 SHOW_CURSOR = b"\x1b[?25h"
@@ -49,14 +55,17 @@ def plan(
     """
     with opened(config, name) as door, interruptible() as stop:
         pipeline = door.assembled
-        options = Options(selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, full=full)
+        options = Options(
+            selection(keys, pipeline.source.key_type), limit, force=force, retry_failed=retry_failed, full=full
+        )
         if events_of(pipeline, options) is not None:
             compares = "; `rowvec plan --full` compares with the table" if has_table(pipeline.source) else ""
             raise ConfigError(
                 f"{pipeline.name} follows change events, which are not planned: what they do shows as they are read.",
                 hint=f"`rowvec sync` carries out those that are there{compares}.",
             )
-        result = preview(pipeline, options, stop=stop)
+        with progress.phases("Nothing was written.") as tell:
+            result = preview(pipeline, options, stop=stop, progress=progress.late(tell))
         if stop.is_set():
             output.note("Interrupted: what was counted is not all, so it is not shown.")
             return INTERRUPTED
@@ -99,8 +108,9 @@ def sync(
             # What was imported stays to the end: looking through it for garbage, again and again, is a third of a sync
             # that finds nothing to do.
             gc.freeze()
+            chosen = selection(keys, pipeline.source.key_type)
             options = Options(
-                selection(keys, pipeline), limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
+                chosen, limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
                 full=full,
             )  # fmt: skip
             follows_events = events_of(pipeline, options) is not None
@@ -120,17 +130,22 @@ def sync(
         return SOME_FAILED if report.failed or report.waiting else 0
 
 
-def selection(keys: str | None, pipeline: Pipeline) -> Selection | None:
-    """Parse `--keys 1,5,10-20`; ranges need integer keys, both ends count.
+def selection(keys: str | None, kind: ColumnType) -> Selection | None:
+    """Parse `--keys 1,5,10-20`; ranges need integer keys, both ends count. A key with a comma is quoted as in CSV.
 
     Raises:
-        ConfigError: a part is not a key of this pipeline, or a range runs backwards.
+        ConfigError: a part is not a key of this pipeline, a quote is not closed, or a range runs backwards.
     """
     if keys is None:
         return None
-    kind = pipeline.source.key_type
     single, ranges = [], []
-    for part in filter(None, (part.strip() for part in keys.split(","))):
+    try:
+        parts = list(chain.from_iterable(csv.reader(StringIO(keys), skipinitialspace=True, strict=True)))
+    except csv.Error as error:
+        raise ConfigError(
+            f"--keys: {error}.", hint="Write a key with a comma as in CSV: --keys '\"a,b\",c'."
+        ) from error
+    for part in filter(None, (part.strip() for part in parts)):
         low, dash, high = part.partition("-")
         if kind == "integer" and dash and low:
             bounds = parse_key(low.strip(), kind), parse_key(high.strip(), kind)
@@ -180,7 +195,6 @@ def interruptible() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-_TOO_LONG = "longer than what is read of a text (the model's window, or text.passages.max_passages): the rest"
 _KINDS = [
     (Kind.INSERT, "embed, new"),
     (Kind.EMBED, "embed again"),
@@ -224,13 +238,13 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         output.line()
         output.table(["why", "rows", "for example"], reasons, right=[1])
     if result.texts:
-        _print_texts(result)
+        _print_texts(pipeline, result)
     if result.deletion_guard:
         output.line()
         output.line("More than half of the vectors would be deleted: a sync stops before that without --allow-delete.")
 
 
-def _print_texts(result: Preview) -> None:
+def _print_texts(pipeline: Pipeline, result: Preview) -> None:
     """What is to be embedded, and what that costs."""
     output.line()
     about = "" if result.tokens_counted else "about "
@@ -246,14 +260,19 @@ def _print_texts(result: Preview) -> None:
         output.line(f"  {result.misfit.fix}")
     if result.truncated:
         keys = ", ".join(map(str, result.cut)) + (", …" if result.truncated > len(result.cut) else "")
-        output.line(f"{output.count(result.truncated, 'text')} {_TOO_LONG} will be left out. For example: {keys}.")
+        output.line(f"{_too_long(pipeline, result.truncated)} For example: {keys}.")
     output.line()
-    share = 100 / max(result.rows, 1)
-    filled = [(name, number, f"{number * share:.0f} %") for name, number in result.filled.items()]
+    rows = max(result.rows, 1)
+    filled = [(name, number, percent(number / rows)) for name, number in result.filled.items()]
     output.table(["text column", "filled", ""], filled, right=[1, 2])
     output.line()
     for document in result.samples[:3]:
         output.line(f"  {document.key}: {output.clip(document.text, 200)}")
+
+
+def _too_long(pipeline: Pipeline, number: int) -> str:
+    sentence = long_texts(pipeline.spec.fingerprint)
+    return f"{output.count(number, 'text')} longer than the model's window. {sentence}"
 
 
 def _print_price(result: Preview) -> None:
@@ -293,7 +312,7 @@ def print_report(pipeline: Pipeline, report: Report, *, interrupted: bool) -> No
     if report.divided:
         output.line(f"{output.count(report.divided, 'row')} cut into {output.count(report.passages, 'passage')}.")
     if report.truncated:
-        output.line(f"{output.count(report.truncated, 'text')} {_TOO_LONG} was left out.")
+        output.line(_too_long(pipeline, report.truncated))
     if report.unfit:
         values = output.count(report.unfit, "metadata value")
         output.note(f"{values} did not fit: null is stored, and `rowvec failures` lists why.")

@@ -14,10 +14,10 @@ from rowvec.cli.sync import interruptible, print_events, print_report
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
+from rowvec.stores.runs import Report
 from rowvec.syncing.run import sync
 from rowvec.syncing.watch import installed_notifier, notifier_of
 from rowvec.syncing.watch import watch as follow
-from rowvec.types import Report
 
 COUNTS = {
     "inserted": "new", "embedded": "changed", "updated": "metadata only", "deleted": "deleted", "failed": "failed",

@@ -19,7 +19,10 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def worker(config: Path | None, concurrency: int, *, beat: bool, log_level: str) -> int:
-    """Work until it is stopped: the first Ctrl-C or SIGTERM waits for the tasks in hand. Returns the exit code."""
+    """Work until it is stopped: the first Ctrl-C or SIGTERM waits for the tasks in hand, and hands a range back.
+
+    Returns the exit code.
+    """
     arguments = [
         "worker", f"--concurrency={concurrency}", f"--loglevel={_level(log_level)}",
         f"--hostname=rowvec-{os.getpid()}@%h", "--without-mingle", "--without-gossip",

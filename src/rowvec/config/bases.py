@@ -62,6 +62,16 @@ class StoreConfig(Section):
         return (self.kind, repr(self))
 
     @property
+    def targets(self) -> list[tuple[str, ...]]:
+        """The same of every part, where rows are split."""
+        return [self.target]
+
+    @property
     def own_column(self) -> str | None:
         """The column of the user's own table that holds the vectors; None if the store has a table of its own."""
+        return None
+
+    @property
+    def replica(self) -> StoreConfig | None:
+        """Where searches find the same vectors; None where they find them in the store itself."""
         return None

@@ -23,8 +23,13 @@ Changes = Mapping[str, Any]
 """Key -> its new value; None takes the key out."""
 
 
+RERANK = "rerank."
+"""How a key of the reranker's table begins."""
+SEARCH = r"\s*\.\s*search"
+
+
 def set_search(path: Path, pipeline: str, changes: Changes) -> None:
-    """Set keys of `[pipelines.NAME.search]`.
+    """Set keys of `[pipelines.NAME.search]`; `rerank.weight` is one of the table in it.
 
     Raises:
         ConfigError: the file cannot be written, or is written in a way that is not changed here; it is as it was.
@@ -54,9 +59,13 @@ def _wanted(said: Mapping[str, Any], pipeline: str, changes: Changes) -> dict[st
     wanted = copy.deepcopy(dict(said))
     search = wanted["pipelines"][pipeline].setdefault("search", {})
     for key, value in changes.items():
-        search.pop(key, None)
+        *inner, last = key.split(".")
+        table = search
+        for step in inner:
+            table = table.setdefault(step, {})
+        table.pop(last, None)
         if value is not None:
-            search[key] = value
+            table[last] = value
     return wanted
 
 
@@ -66,15 +75,32 @@ def _lines(changes: Changes) -> list[str]:
 
 def _candidates(text: str, pipeline: str, changes: Changes) -> Iterator[str]:
     """The text changed in each way that may be the right one for how it is written."""
-    own, whole = (_block(text, pipeline, more) for more in (r"\s*\.\s*search", ""))
+    inner = {key.removeprefix(RERANK): value for key, value in changes.items() if key.startswith(RERANK)}
+    outer = {key: value for key, value in changes.items() if not key.startswith(RERANK)}
+    if inner:
+        for after in _of_reranker(text, pipeline, inner):
+            yield from _candidates(after, pipeline, outer) if outer else [after]
+        return
+    own, whole = (_block(text, pipeline, more) for more in (SEARCH, ""))
     if own is not None:
         yield _in_table(text, own, changes)
     end = len(text), len(text)
     if whole is not None:
-        yield _in_inline_table(text, whole, changes)
+        yield _in_inline_table(text, whole, "search", changes)
         yield _with_table(text, whole, pipeline, changes)
         yield _in_table(text, whole, changes, prefix="search.")
     yield _with_table(text, end, pipeline, changes)
+
+
+def _of_reranker(text: str, pipeline: str, changes: Changes) -> Iterator[str]:
+    """The same for the table of the reranker."""
+    own, search, whole = (_block(text, pipeline, more) for more in (rf"{SEARCH}\s*\.\s*rerank", SEARCH, ""))
+    if own is not None:
+        yield _in_table(text, own, changes)
+    for block, name in ((search, "rerank"), (whole, r"search\.rerank")):
+        if block is not None:
+            yield _in_inline_table(text, block, name, changes)
+            yield _in_table(text, block, changes, prefix=name.replace("\\", "") + ".")
 
 
 def _key(name: str) -> str:
@@ -125,10 +151,14 @@ def _newline(text: str) -> str:
     return "\r\n" if "\r\n" in text else "\n"
 
 
-def _in_inline_table(text: str, block: tuple[int, int], changes: Changes) -> str:
-    """In `search = { … }`, also one whose `rerank = { … }` stands in it."""
+def _in_inline_table(text: str, block: tuple[int, int], name: str, changes: Changes) -> str:
+    """In `search = { … }`, also one whose `rerank = { … }` stands in it.
+
+    Args:
+        name: of the key, as a regular expression.
+    """
     start, end = block
-    opened = re.compile(r"^[ \t]*search[ \t]*=[ \t]*\{", re.MULTILINE).search(text, start, end)
+    opened = re.compile(rf"^[ \t]*{name}[ \t]*=[ \t]*\{{", re.MULTILINE).search(text, start, end)
     if opened is None:
         return text
     depth, close = 1, opened.end()

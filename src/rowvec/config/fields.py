@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo
 
 from rowvec.config.environment import Environment
-from rowvec.support.redaction import ENCODE, unclear
+from rowvec.support.redaction import ENCODE, redact, unclear
 from rowvec.words import problem as unknown_language
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -58,6 +58,13 @@ def clear_url(value: SecretStr | None) -> SecretStr | None:
     problem = unclear(value.get_secret_value()) if value is not None else None
     if problem is not None:
         raise wrong(problem, ENCODE)
+    return value
+
+
+def without_password(value: str) -> str:
+    """For names, which logs and pages show: a URL with a secret that was put in the place of one is refused."""
+    if redact(value) != value:
+        raise wrong("holds a password or a token, and is shown in logs", "Write the name alone, without a URL.")
     return value
 
 
@@ -140,6 +147,8 @@ def _one_is_a_list(value: Any) -> Any:
 
 
 Text_: TypeAlias = Annotated[str, Field(min_length=1)]
+Name: TypeAlias = Annotated[Text_, AfterValidator(without_password)]
+"""Of a model, a table or a queue."""
 OptionalText: TypeAlias = Annotated[str | None, BeforeValidator(blank_is_none)]
 Language: TypeAlias = Annotated[str | None, BeforeValidator(_language)]
 """Of the words of a text; several are joined by "+"."""

@@ -46,6 +46,8 @@ class Building:
     """Threads that may search a store at once."""
     statement_seconds: float | None = None
     """A search that takes longer is cancelled."""
+    replica: bool = False
+    """A store is opened where others write it, for searches alone."""
     remembered: Sequence[Column] = ()
     """Of a source: its columns as they were at the last sync."""
 

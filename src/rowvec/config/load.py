@@ -21,6 +21,7 @@ from rowvec.config.serve import ServeConfig
 from rowvec.config.trust import check_ours, owner
 from rowvec.config.workers import ScheduleConfig, WorkersConfig
 from rowvec.errors import ConfigError
+from rowvec.support.redaction import redact
 from rowvec.support.suggestions import suggestion
 
 NAME = "rowvec.toml"
@@ -114,7 +115,8 @@ class Config:
             )
         if name is not None and name not in self._declared:
             raise ConfigError(
-                f"{shown_path(self.path)}: there is no pipeline {name!r}.", hint=suggestion(name, self._declared)
+                f"{shown_path(self.path)}: there is no pipeline {redact(name)!r}.",
+                hint=suggestion(name, self._declared),
             )
         found = self._declared[name or self.names[0]]
         if isinstance(found, PipelineConfig):
@@ -270,7 +272,8 @@ def _shared_targets(declared: Mapping[str, PipelineConfig | list[Problem]]) -> l
     owners: dict[tuple[str, ...], str] = {}
     for name, pipeline in declared.items():
         if isinstance(pipeline, PipelineConfig):
-            owner = owners.setdefault(pipeline.store.target, name)
+            taken = (owners.setdefault(target, name) for target in pipeline.store.targets)
+            owner = next((each for each in taken if each != name), name)
             if owner != name:
                 at = ("pipelines", name, "store", "table")
                 what = f"is also the table of pipeline {owner!r} in the same database"

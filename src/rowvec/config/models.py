@@ -1,27 +1,18 @@
-"""What may stand in a rowvec.toml; its sources are in `sources.py`."""
+"""What may stand in a rowvec.toml; its sources are in `sources.py`, its stores in `stores.py`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    PlainValidator,
-    SecretStr,
-    ValidationInfo,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, model_validator
 
-from rowvec.config.bases import EmbedderConfig, StoreConfig
+from rowvec.config.bases import EmbedderConfig
 from rowvec.config.card import CardConfig
 from rowvec.config.fields import (
     Count,
-    Language,
+    Name,
     Names,
     OptionalCount,
     OptionalText,
@@ -29,7 +20,6 @@ from rowvec.config.fields import (
     Text_,
     absolute,
     blank_is_none,
-    clear_url,
     number,
     path_or_name,
     wrong,
@@ -37,54 +27,6 @@ from rowvec.config.fields import (
 from rowvec.config.rerank import RerankConfig
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
-EMBEDDED = "embedded"
-LONGEST_COLUMN = 40
-LONGEST_TABLE = 50
-"""Bytes. PostgreSQL cuts names at 63; the tables of other generations and the indexes put something behind."""
-
-
-def _postgres_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    if url != EMBEDDED and not re.match(r"postgres(ql)?://|\w+\s*=", url):
-        raise wrong(
-            "is not a PostgreSQL URL",
-            f'Write postgresql://user@host/database, or "{EMBEDDED}" for the one rowvec brings.',
-        )
-    return value
-
-
-def _libsql_url(value: SecretStr, info: ValidationInfo) -> SecretStr:
-    url = value.get_secret_value()
-    scheme, remote, _ = url.partition("://")
-    if remote and scheme not in {"libsql", "http", "https", "ws", "wss", "file"}:
-        raise wrong("is not a libSQL address", "Write a path such as vectors.db, or libsql://name.turso.io.")
-    if ":memory:" in url:
-        raise wrong("is in memory, so its vectors are lost when the command ends", "Write a path such as vectors.db.")
-    if (remote and scheme != "file") or not info.context:
-        return value
-    path, mark, options = url.removeprefix("file:").partition("?")
-    full = str(info.context.path(re.sub("^//(?=/)", "", path)))
-    return SecretStr(f"file:{full}?{options}" if mark else full)
-
-
-def _table(value: Any, info: ValidationInfo) -> Any:
-    """Defaults to a name after the pipeline."""
-    if value == "" and info.context:
-        value = info.context.pipeline.replace("-", "_") + "_embeddings"
-    if not isinstance(value, str):
-        return value
-    parts = value.split(".")
-    if len(parts) > 2 or not all(parts):
-        raise wrong("is not a table name", "Write table, or schema.table.")
-    if max(len(part.encode("utf-8", "surrogatepass")) for part in parts) > LONGEST_TABLE:
-        raise wrong(f"is longer than {LONGEST_TABLE} bytes", 'Choose a shorter name: table = "…".')
-    return value
-
-
-def _column(value: str | None) -> str | None:
-    if value is not None and len(value.encode("utf-8", "surrogatepass")) > LONGEST_COLUMN:
-        raise wrong(f"is longer than {LONGEST_COLUMN} bytes", 'Choose a shorter name: column = "…".')
-    return value
 
 
 def _columns(value: Any) -> Any:
@@ -108,9 +50,7 @@ def _lines(value: Any) -> Any:
     return tuple(str(line) for line in lines)
 
 
-TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
-ModelName: TypeAlias = Annotated[Text_, AfterValidator(path_or_name)]
-Metric: TypeAlias = Literal["cosine", "l2", "ip"]
+ModelName: TypeAlias = Annotated[Name, AfterValidator(path_or_name)]
 
 
 class PassagesConfig(Section):
@@ -202,6 +142,9 @@ class LocalEmbedderConfig(EmbedderConfig):
     """Prefix of a query; by default what the model's files say."""
     passage_prompt: str | None = None
     """Prefix of the text of a row; by default what the model's files say."""
+    query_centre: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.0
+    """Share of what all queries have in common that is taken off each, 0 to 1. With `0.5`,
+    `multilingual-e5-small` finds more rows in other languages."""
     workers: OptionalCount = None
     """Batches computed at once; by default one for each core."""
     batch_size: OptionalCount = None
@@ -237,57 +180,6 @@ class SentenceTransformersEmbedderConfig(EmbedderConfig):
     of_the_machine: ClassVar = frozenset({"device", "batch_size"})
 
 
-class PostgresStoreConfig(StoreConfig):
-    """PostgreSQL with pgvector: the embedded one, or a server."""
-
-    kind: Literal["postgres"] = "postgres"
-    url: Annotated[SecretStr, AfterValidator(clear_url), AfterValidator(_postgres_url)] = SecretStr(EMBEDDED)
-    """`"embedded"` is the PostgreSQL that rowvec brings; or `postgresql://user@host/database`."""
-    table: TableName = Field(default="", validate_default=True)
-    """`table` or `schema.table`; by default made from the pipeline's name."""
-    metric: Metric = "cosine"
-    """How vectors are compared: cosine, Euclidean distance, inner product."""
-    storage: Literal["vector", "halfvec"] = "vector"
-    """`halfvec` takes half the space."""
-    column: Annotated[str | None, AfterValidator(_column), BeforeValidator(blank_is_none)] = None
-    """Column of a table of your own to write vectors into, instead of a separate table."""
-    language: Language = "english"
-    """Language of keyword search: `"german"`, several in a list, `"auto"`, or `"simple"` for none; `""` for no keyword
-    index."""
-    create_extension: bool = True
-    """Create the extension `vector` if it is missing."""
-    index: Literal["auto", "hnsw", "hnsw-bit", "ivfflat", "none"] = "auto"
-    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
-
-    @property
-    def target(self) -> tuple[str, ...]:
-        return (self.url.get_secret_value(), self.table.removeprefix("public."), self.column or "")
-
-    @property
-    def own_column(self) -> str | None:
-        return self.column
-
-
-class LibsqlStoreConfig(StoreConfig):
-    """libSQL: a file, or a Turso database."""
-
-    kind: Literal["libsql"] = "libsql"
-    url: Annotated[SecretStr, Field(min_length=1), AfterValidator(clear_url), AfterValidator(_libsql_url)] = Field(
-        examples=["vectors.db"]
-    )
-    """A file, or `libsql://name.turso.io`."""
-    token: Annotated[SecretStr | None, BeforeValidator(blank_is_none)] = None
-    """Access token of a remote database."""
-    table: TableName = Field(default="", validate_default=True)
-    """Name of the table; by default made from the pipeline's name."""
-    metric: Metric = "cosine"
-    """How vectors are compared: cosine, Euclidean distance, inner product."""
-
-    @property
-    def target(self) -> tuple[str, ...]:
-        return (self.url.get_secret_value(), self.table)
-
-
 class SearchConfig(Section):
     """How hits are ranked; see rowvec.ranking.Ranking."""
 
@@ -299,6 +191,10 @@ class SearchConfig(Section):
     """An expression over metadata columns that is added to each score, such as `"log(1 + downloads) / 20"`."""
     static_weight: Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)] = 0.2
     """Factor by which `static` is multiplied."""
+    title: OptionalText = None
+    """A metadata column that names a row: how many of the query's words stand in it is added to each score."""
+    title_weight: Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)] = 0.2
+    """Factor by which that share, 0 to 1, is multiplied."""
     decay: OptionalText = None
     """A date or timestamp column: older rows count less."""
     half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
@@ -307,6 +203,8 @@ class SearchConfig(Section):
     """Correct words of a query that no row holds, by the words of the rows, which are kept for that."""
     prefix: bool = False
     """Take the last word of a query as the beginning of a word, for results while somebody types."""
+    partial: bool = False
+    """Answer from the parts of a split store that answer, where others do not, and say so in the answer."""
     rerank: RerankConfig | None = None
     """A service or a model that puts the best hits into a better order; its keys are below."""
     card: CardConfig | None = None

@@ -19,6 +19,7 @@ from rowvec.config.fields import (
     number,
     path_or_name,
     seconds,
+    without_password,
     wrong,
 )
 
@@ -40,6 +41,8 @@ EXAMPLE = "http://127.0.0.1:8080/rerank"
 
 
 def _model(value: str | None, info: ValidationInfo) -> str | None:
+    if value is not None:
+        without_password(value)
     return value if value is None or info.data.get("kind") != "local" else path_or_name(value, info)
 
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from rowvec.config.bases import EmbedderConfig
 from rowvec.config.fields import (
     Count,
+    Name,
     OptionalCount,
     Price,
     Text_,
@@ -71,7 +72,7 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     """Any service that speaks OpenAI's embeddings API."""
 
     kind: Literal["openai"] = "openai"
-    model: Text_ = Field(examples=["text-embedding-3-small"])
+    model: Name = Field(examples=["text-embedding-3-small"])
     """Name of the model at the service."""
     api: Literal["openai", "cohere", "gemini", "jina", "voyage"] = "openai"
     """The API that it speaks. All but `openai` are told which texts are queries and which are rows."""

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 URL_VARIABLE = "ROWVEC_SOURCE_URL"
 EXTRA = "pip install 'rowvec[multilingual]' brings it"
 GROWS = "grows with each change, so that a sync reads only what is new"
+WINDOWS = {MINILM: 256, MULTILINGUAL: 512}
+"""Tokens that the models read at once."""
+CHARACTERS = 5
+"""Of a token in a text of words: a longer text is likely not read at once. `rowvec check` counts."""
 WIDTH = 46
 """Comments behind a setting start in this column."""
 
@@ -83,9 +87,10 @@ def starter(proposals: Sequence[Proposal] | None = None, url: str | None = None)
         return _assembled("products", source, _example_text(), ["name", "price"])
     first, *others = proposals
     name = _pipeline_name(first.table)
+    model = MULTILINGUAL if unknown_to_default(first)[0] else MINILM
     return _assembled(
-        name, _source(first, url), _text(first), list(first.metadata), _others(others), language=first.language,
-        model=MULTILINGUAL if unknown_to_default(first)[0] else MINILM,
+        name, _source(first, url), [*_passages(first, model), *_text(first)], list(first.metadata), _others(others),
+        language=first.language, model=model,
     )  # fmt: skip
 
 
@@ -111,7 +116,7 @@ def _assembled(
         ),
         _lines(f"[pipelines.{name}.source]", *source),
         _lines(f"[pipelines.{name}.text]", *text),
-        EMBEDDER.format(name=name, model=_behind(f"model = {_value(model)}", "" if model == MINILM else EXTRA)),
+        EMBEDDER.format(name=name, model=_model(model)),
         STORE.format(
             name=name,
             table=_behind(_value(name.replace("-", "_") + "_embeddings"), "made by the first sync", WIDTH - 8),
@@ -120,6 +125,13 @@ def _assembled(
         ),
     ]
     return "\n".join([*parts, _lines(*others)] if others else parts)
+
+
+def _model(model: str) -> str:
+    if model == MINILM:
+        return f"model = {_value(model)}"
+    centre = _behind("query_centre = 0.5", "finds more by queries in another language than the rows")
+    return f"{_behind(f'model = {_value(model)}', EXTRA)}\n{centre}"
 
 
 def _language(found: str) -> str:
@@ -240,6 +252,14 @@ def _text(table: Proposal) -> list[str]:
     lines.append(_option(f"repeat = {{ {dotted((first,))} = 2 }}", "a column said twice weighs more"))
     plain = all(re.fullmatch(r"[A-Za-z_]\w*", each) for each in (first, second))
     return [*lines, *_other_forms(first, second)] if plain else lines
+
+
+def _passages(table: Proposal, model: str) -> list[str]:
+    long = sum(length > WINDOWS[model] * CHARACTERS for length in table.lengths)
+    if not long:
+        return []
+    head = f"# {long:,} of the first {len(table.lengths):,} texts are longer than what the model reads at once."
+    return [head, _option("passages = {}", "gives each part of such a text a vector of its own")]
 
 
 def _others(tables: Sequence[Proposal]) -> list[str]:

@@ -8,7 +8,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
-from rowvec.config.fields import OptionalCount, OptionalText, Section, Text_, blank_is_none, clear_url, duration, wrong
+from rowvec.config.fields import (
+    Name,
+    OptionalCount,
+    OptionalText,
+    Section,
+    blank_is_none,
+    clear_url,
+    duration,
+    wrong,
+)
 
 BROKERS = ("redis://", "rediss://", "amqp://", "amqps://", "sentinel://", "sqla+")
 RESULTS = ("redis://", "rediss://", "sentinel://", "db+", "rpc://")
@@ -41,7 +50,7 @@ class WorkersConfig(Section):
     """`redis://…`, `amqp://…`; also from `ROWVEC_BROKER`. By default the embedded PostgreSQL."""
     results: Annotated[OptionalSecret, AfterValidator(clear_url), _one_of(RESULTS, "a place for results")] = None
     """Where results are kept; by default the Redis that is the broker, else the embedded PostgreSQL."""
-    queue: Text_ = "rowvec"
+    queue: Name = "rowvec"
     """Name of the queue on the broker; projects that share a broker need one each."""
     time_limit: Duration = dt.timedelta(hours=12)
     """A task that takes longer is asked to stop, and is killed a minute later."""

@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from rowvec.documents.values import CONVERSION_ERRORS, converter, shown, truth
+from rowvec.documents.conversion import CONVERSION_ERRORS, converter, truth
+from rowvec.documents.values import shown
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType

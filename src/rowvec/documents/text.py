@@ -28,18 +28,9 @@ import jinja2
 from jinja2 import meta
 from jinja2.sandbox import SandboxedEnvironment
 
+from rowvec.documents.conversion import CONVERSION_ERRORS, metadata_converter, misfit, truth
 from rowvec.documents.lines import parse_line
-from rowvec.documents.values import (
-    CONVERSION_ERRORS,
-    RENDERING,
-    SHOWERS,
-    clean,
-    metadata_converter,
-    misfit,
-    shown,
-    truth,
-    without_nul,
-)
+from rowvec.documents.values import RENDERING, SHOWERS, clean, shown, without_nul
 from rowvec.errors import ConfigError, SourceError
 from rowvec.support.hashes import HASH_BYTES, mask_of, masked
 from rowvec.support.hashes import digest as _hash
@@ -69,10 +60,17 @@ class Recipe(ABC):
             SourceError: this row cannot be rendered; the message names its key and never a value.
         """
         values = row.values
-        text = self._compose(row.key, values)
-        if "\0" in text:
-            # Once more without them, since a value of nothing but NULs is an empty one.
-            text = self._compose(row.key, {name: without_nul(value) for name, value in values.items()})
+        try:
+            text = self._compose(row.key, values)
+            if "\0" in text:
+                # Once more without them, since a value of nothing but NULs is an empty one.
+                text = self._compose(row.key, {name: without_nul(value) for name, value in values.items()})
+        except CONVERSION_ERRORS as error:
+            what = "is nested too deep" if isinstance(error, RecursionError) else f"fails: {type(error).__name__}"
+            raise SourceError(
+                f"Row {row.key!r}: a value {what}, so that it has no text.",
+                hint="Correct the value, or leave its column out of the text.",
+            ) from error
         return text if text.isascii() else clean(text)
 
     @abstractmethod
@@ -100,8 +98,9 @@ class Documents:
 
     Args:
         context: makes the context of the passages of a text.
-        long: a text of at most this many characters has none: it is one passage, or nearly so. So the hash of most
-            texts depends on nothing but the text, and they share a vector whatever their contexts.
+        long: a text of at most this many characters has none: it is one passage, or nearly so. Of a longer one both
+            hashes are made, and whoever cuts it says which it is: a text that is one passage has no context, and
+            shares its vector whatever the contexts are.
         mask: of the model that the text hashes cover too, see `covering`.
     """
 
@@ -124,8 +123,8 @@ class Documents:
         Raises:
             SourceError: the recipe fails on this row.
         """
+        key, values = row
         text = self.recipe.render(row)
-        values = row.values
         metadata: list[Any] = []
         unfit: tuple[Unfit, ...] = ()
         hashed: list[Any] = metadata
@@ -136,17 +135,15 @@ class Documents:
         except CONVERSION_ERRORS:
             metadata, unfit = self._fitting(row)
             hashed = [*metadata, *unfit]
-        context, covered = "", text
+        text_hash = _hash(text.encode(), self._mask)
+        context, whole_hash = "", None
         if self.context is not None and len(text) > self.long:
             context = self.context.render(row)
-            # No text holds a NUL.
-            covered = f"{text}\0{context}" if context else text
-        text_hash = _hash(covered.encode())
-        if self._mask:
-            text_hash = masked(text_hash, self._mask)
+            # No text holds a NUL. An empty context counts too: one that comes later is a change of a text that is cut.
+            text_hash, whole_hash = _hash(f"{text}\0{context}".encode(), self._mask), text_hash
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
         return tuple.__new__(
-            Document, (row.key, text, tuple(metadata), text_hash, metadata_hash(hashed), unfit, context)
+            Document, (key, text, tuple(metadata), text_hash, metadata_hash(hashed), unfit, context, whole_hash)
         )
 
     def _fitting(self, row: Row) -> tuple[list[Any], tuple[Unfit, ...]]:
@@ -174,9 +171,12 @@ def covering(to_document: Callable[[Row], Document], fingerprint: Fingerprint | 
         return Documents(plain.recipe, plain.metadata, plain.context, plain.long, mask)
 
     def make(row: Row) -> Document:
-        key, text, metadata, text_hash, row_hash, unfit, context = to_document(row)
+        key, text, metadata, text_hash, row_hash, unfit, context, whole_hash = to_document(row)
+        whole_hash = whole_hash and masked(whole_hash, mask)
         # tuple.__new__ is what Document() calls, without its step of Python for each row.
-        return tuple.__new__(Document, (key, text, metadata, masked(text_hash, mask), row_hash, unfit, context))
+        return tuple.__new__(
+            Document, (key, text, metadata, masked(text_hash, mask), row_hash, unfit, context, whole_hash)
+        )
 
     return make
 

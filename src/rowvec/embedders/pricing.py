@@ -76,7 +76,9 @@ def price_of(model: str, base_url: str = "", override: float | None = None) -> P
 
 
 def dollars(amount: float) -> str:
-    """`$12.50`, `$0.0078`, `$0.0000032`: four decimals below a dollar, more where two digits would not show."""
+    """`$12.50`, `$0.0078`, `$0.0000032`, `$0`: four decimals below a dollar, more where two digits would not show."""
+    if not amount:
+        return "$0"
     decimals = 2 if amount >= 1 else 4
     while 0 < amount < 10 ** (1 - decimals) and decimals < 10:
         decimals += 1

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rowvec.embedders.base import Embedder
+from rowvec.embedders.base import Embedder, plain_query
 from rowvec.errors import EmbedderError
 from rowvec.support.stored import json_object
 from rowvec.types import Embedded, Vector
@@ -46,6 +46,11 @@ class Agreement(NamedTuple):
     @property
     def passed(self) -> bool:
         return self.lowest >= LEAST
+
+
+def bills_queries(embedder: Embedder) -> bool:
+    """A query costs money, whatever the texts of rows cost."""
+    return embedder.queries.billed if isinstance(embedder, SeparateQueries) else embedder.billed
 
 
 class SeparateQueries:
@@ -98,7 +103,7 @@ class SeparateQueries:
         Raises:
             EmbedderError: one of them does not answer.
         """
-        cosines = [_cosine(self.rows.embed_query(text), self.queries.embed_query(text)) for text in SAMPLES]
+        cosines = [_cosine(plain_query(self.rows, text), plain_query(self.queries, text)) for text in SAMPLES]
         lowest = int(np.argmin(cosines))
         found = Agreement(cosines[lowest], SAMPLES[lowest])
         self._keep(found)

@@ -103,7 +103,14 @@ def _type_inside(where: Compare) -> ColumnType:
     return found.pop() if found else ColumnType.TEXT
 
 
-def unknown_column(name: str, known: Mapping[str, Any] | Sequence[str]) -> SearchError:
+def unknown_column(name: str, known: Mapping[str, Column]) -> SearchError:
+    """A filter has looked inside JSON before; what else names a column takes a whole one."""
+    holder = next((each for each, _ in divisions(name) if each in known and known[each].type is ColumnType.JSON), None)
+    if holder is not None:
+        return SearchError(
+            f"{clipped(name)} is inside the JSON column {clipped(holder)}, where only filters look.",
+            hint="Give it a column of its own, such as a generated one, and add that to store.metadata.",
+        )
     # Any case first: difflib takes `PRICE` and `price` for strangers.
     nearest = [other for other in known if other.lower() == name.lower()] or difflib.get_close_matches(name, known, 1)
     names = ", ".join(known) or "none"

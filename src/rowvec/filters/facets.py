@@ -125,13 +125,24 @@ def facet_columns(names: Sequence[str], columns: Sequence[Column], most: int) ->
     return [known[name] for name in chosen]
 
 
-def facets_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[Column], most: int) -> Facets:
-    """By definition: what every store must answer for the rows that pass."""
+def facets_of(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[Column],
+    most: int,
+    spans: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Facets:
+    """By definition: what every store must answer for the rows that pass.
+
+    Args:
+        spans: see `stores.part.PartHandle.facets`.
+    """
     kept = list(rows)
-    return Facets(len(kept), {each.name: _facet([row[each.name] for row in kept], each, most) for each in columns})
+    return Facets(
+        len(kept), {each.name: _facet([row[each.name] for row in kept], each, most, spans) for each in columns}
+    )
 
 
-def _facet(values: Sequence[Any], column: Column, most: int) -> Facet:
+def _facet(values: Sequence[Any], column: Column, most: int, spans: Mapping[str, tuple[Any, Any]] | None) -> Facet:
     held = [value for value in (_counted(value, column) for value in values) if value is not None]
     missing = len(values) - len(held)
     if column.type in COUNTED:
@@ -141,9 +152,13 @@ def _facet(values: Sequence[Any], column: Column, most: int) -> Facet:
     if not held:
         return range_facet(column, None, None, None, missing, None)
     mean = math.fsum(held) / len(held) if column.type in NUMBERS else None
-    found = edges(column.type, min(held), max(held))
+    least, greatest = min(held), max(held)
+    if spans is not None and column.name not in spans:
+        return range_facet(column, least, greatest, mean, missing, None)
+    least, greatest = (spans or {}).get(column.name, (least, greatest))
+    found = edges(column.type, least, greatest)
     counted = Counter(bisect_right(found.inner, value) for value in held)
-    return range_facet(column, min(held), max(held), mean, missing, found, counted)
+    return range_facet(column, least, greatest, mean, missing, found, counted)
 
 
 def _counted(value: Any, column: Column) -> Any:

@@ -18,6 +18,7 @@ written as in an expression, in double quotes of their own: `{"\\"and\\"": 1}`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from rowvec.errors import SearchError
@@ -111,7 +112,8 @@ def _comparison(column: str, op: Op, value: Any, path: str) -> Filter:
 
 
 def to_json(where: Filter) -> dict[str, Any]:
-    """The JSON that `from_json` reads as this filter. Dates, decimals and UUIDs are text in it, until bound again."""
+    """The JSON that `from_json` reads as this filter. Dates, UUIDs and decimals with more digits than a float
+    has are text in it, until bound again."""
     match where:
         case And(()):
             return {}
@@ -138,4 +140,9 @@ def _key(column: str) -> str:
 
 
 def _scalar(value: Any) -> str | int | float | bool:
+    if isinstance(value, Decimal) and value.is_finite():
+        # A column of floats takes no text. One of decimals takes both, and only a text has more digits than a float.
+        number = float(value)
+        if Decimal(repr(number)) == value:
+            return int(number) if number.is_integer() and abs(number) < 2**53 else number
     return value if isinstance(value, str | int | float) else str(value)

@@ -21,8 +21,9 @@ from rowvec.evaluation.gate import Verdict, ranking
 from rowvec.evaluation.measures import Ranker
 from rowvec.generations.kept_settings import with_columns
 from rowvec.pipeline import Pipeline
-from rowvec.stores.base import GenerationHandle, Ledger, Store, TableSpec, existing
+from rowvec.stores.base import GenerationHandle, SearchedStore, TableSpec, existing
 from rowvec.stores.generation_policy import Action, choose, standing
+from rowvec.stores.ledger import Ledger
 from rowvec.support.stored import json_object
 from rowvec.types import Fingerprint, Generation, State
 
@@ -187,7 +188,7 @@ def as_live(pipeline: Pipeline, ledger: Ledger) -> Pipeline:
     return replace(pipeline, spec=spec, **changes)
 
 
-def live_rows(store: Store, spec: TableSpec) -> tuple[Ledger, GenerationHandle]:
+def live_rows(store: SearchedStore, spec: TableSpec) -> tuple[Ledger, GenerationHandle]:
     """The generation that searches see, whatever model `spec` names, and what the books say of it.
 
     Raises:
@@ -195,6 +196,16 @@ def live_rows(store: Store, spec: TableSpec) -> tuple[Ledger, GenerationHandle]:
     """
     ledger = store.ledger()
     return ledger, existing(store, live_spec(spec, ledger))
+
+
+def rows_of(store: SearchedStore, spec: TableSpec, generation: Generation) -> GenerationHandle:
+    """The rows of a generation that `Store.generations` lists, whatever model `spec` names.
+
+    Raises:
+        StoreError: it is gone.
+    """
+    made = Ledger(True, True, generation.fingerprint, settings=generation.settings)
+    return existing(store, live_spec(spec, made))
 
 
 # Going live, and back

@@ -1,4 +1,4 @@
-"""The map of a pipeline: a point for every row, kept in a file beside the config."""
+"""The map of a pipeline: a point for every row, of very many for a part of them, in a file beside the config."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ FORMAT = 1
 """Of the file. A file of a later format counts as missing: the map is drawn again."""
 SIDE = 65_535
 SAMPLE = 20_000
+MOST = 500_000
+"""Points. A page gets five bytes of each, and asks the store for the colour of each."""
 PAGE = 5_000
 FOLDER = "maps"
 
@@ -41,16 +43,19 @@ class EmbeddingMap:
     Attributes:
         keys: of the rows, in the order of `places`.
         model: what made the vectors.
+        rows: that had a vector when it was drawn; those that have no point were left out by chance.
     """
 
     keys: Sequence[Key]
     places: Places
     made_at: dt.datetime
     model: str
+    rows: int = 0
     index: dict[Key, int] = field(init=False, repr=False, compare=False)
     """Where a key is in `keys`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rows", max(self.rows, len(self.keys)))
         object.__setattr__(self, "index", {key: number for number, key in enumerate(self.keys)})
 
     def save(self, path: Path) -> None:
@@ -64,6 +69,7 @@ class EmbeddingMap:
             "keys": [str(key) if isinstance(key, UUID) else key for key in self.keys],
             "made_at": self.made_at.isoformat(),
             "model": self.model,
+            "rows": self.rows,
         }
         new = path.with_name(f".{path.name}.{uuid4().hex[:8]}")
         try:
@@ -88,9 +94,11 @@ class EmbeddingMap:
                 return None
             keys = [key_of(key, key_type) for key in about["keys"]]
             made_at = dt.datetime.fromisoformat(about["made_at"])
+            rows = int(about.get("rows", 0))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile):
             return None
-        return cls(keys, places, made_at, str(about.get("model", ""))) if places.shape == (len(keys), 2) else None
+        same = places.shape == (len(keys), 2)
+        return cls(keys, places, made_at, str(about.get("model", "")), rows) if same else None
 
 
 def map_file(state: Path, pipeline: str) -> Path:
@@ -98,11 +106,14 @@ def map_file(state: Path, pipeline: str) -> Path:
     return state / FOLDER / f"{quote(pipeline, safe='')}.npz"
 
 
-def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progress | None = None) -> EmbeddingMap:
-    """The map of all rows with a vector. Memory grows by some 300 bytes a row.
+def draw(
+    store: Store, spec: TableSpec, *, sample: int = SAMPLE, most: int = MOST, progress: Progress | None = None
+) -> EmbeddingMap:
+    """The map of all rows with a vector, or of `most` of them. Memory grows by some 300 bytes a point.
 
     Args:
         sample: number of rows that UMAP lays out; the others are placed beside the nearest of these.
+        most: number of points. Of more rows, that number gets one, each as likely as another.
 
     Raises:
         StoreError: there are no vectors, or another generation went live meanwhile.
@@ -111,18 +122,19 @@ def draw(store: Store, spec: TableSpec, *, sample: int = SAMPLE, progress: Progr
     projection.require_umap()
     tell: Progress = progress or (lambda phase, done, total: None)
     ledger, live = live_rows(store, spec)
-    known = _sampled(_pages(store, live, "looking", ledger.version, tell), sample)
-    if not len(known):
+    known, rows = _sampled(_pages(store, live, "looking", ledger.version, tell), sample)
+    if not rows:
         raise StoreError(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
     axes = projection.principal_axes(known)
+    chosen = np.random.default_rng(projection.SEED).choice(rows, most, replace=False) if rows > most else None
     keys: list[Key] = []
     parts = []
-    for some, vectors in _pages(store, live, "reading", ledger.version, tell):
+    for some, vectors in _of_chosen(_pages(store, live, "reading", ledger.version, tell), chosen):
         keys += some
         parts.append(axes.reduce(vectors))
     places = _laid_out(np.concatenate(parts), sample, tell)
     model = ledger.fingerprint.model if ledger.fingerprint else ""
-    return EmbeddingMap(keys, places, dt.datetime.now(dt.UTC), model)
+    return EmbeddingMap(keys, places, dt.datetime.now(dt.UTC), model, rows)
 
 
 def _pages(
@@ -143,8 +155,24 @@ def _pages(
         yield [key for key, _ in page], np.stack([vector for _, vector in page])
 
 
-def _sampled(pages: Iterator[tuple[list[Key], Vectors]], size: int) -> Vectors:
-    """An even sample of a stream whose length is not known (Vitter's algorithm R)."""
+def _of_chosen(
+    pages: Iterator[tuple[list[Key], Vectors]], chosen: npt.NDArray[np.int64] | None
+) -> Iterator[tuple[list[Key], Vectors]]:
+    """Of all pages the rows with these numbers; all of them where none is chosen."""
+    if chosen is None:
+        yield from pages
+        return
+    numbers, seen = np.sort(chosen), 0
+    for keys, vectors in pages:
+        first, behind = np.searchsorted(numbers, [seen, seen + len(keys)])
+        some = numbers[first:behind] - seen
+        seen += len(keys)
+        if len(some):
+            yield [keys[place] for place in some.tolist()], vectors[some]
+
+
+def _sampled(pages: Iterator[tuple[list[Key], Vectors]], size: int) -> tuple[Vectors, int]:
+    """An even sample of a stream whose length is not known (Vitter's algorithm R), and that length."""
     random = np.random.default_rng(projection.SEED)
     kept: list[Any] = []
     seen = 0
@@ -158,7 +186,7 @@ def _sampled(pages: Iterator[tuple[list[Key], Vectors]], size: int) -> Vectors:
             if slot < size:
                 kept[slot] = vector.copy()
         seen += len(vectors)
-    return np.stack(kept) if kept else np.zeros((0, 1), np.float32)
+    return (np.stack(kept) if kept else np.zeros((0, 1), np.float32)), seen
 
 
 def _laid_out(reduced: npt.NDArray[np.float32], sample: int, tell: Progress) -> Places:

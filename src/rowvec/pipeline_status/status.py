@@ -8,23 +8,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rowvec.documents.text import settings_and_rendering
+from rowvec.errors import StoreError
 from rowvec.generations.lifecycle import course, live_spec
 from rowvec.pipeline import Pipeline
+from rowvec.pipeline_status.forecast import RUNS as FORECAST_RUNS
+from rowvec.pipeline_status.forecast import Forecast, forecast
 from rowvec.pipeline_status.reasons import Reason, reasons
+from rowvec.pipeline_status.replica import ReplicaStatus, replica_status
 from rowvec.pipeline_status.verdict import Verdict, verdict
 from rowvec.pipeline_status.waiting import Waiting, waiting
 from rowvec.pipeline_status.work import Work, work
 from rowvec.sources.events.stream import EventStream, has_table
 from rowvec.sources.lazy import opened
-from rowvec.stores.base import RUNS_KEPT, Ledger, Store, TableSpec, Totals, existing
+from rowvec.stores.base import Store, TableSpec, existing
+from rowvec.stores.guarding import Refusal
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import RUNS_KEPT, Run, Totals
+from rowvec.support import clocks
 from rowvec.support.stored import moment
 from rowvec.support.tables import Tabular
-from rowvec.types import Failure, Generation, Refusal, Run, State, UnfitValue
+from rowvec.types import Failure, Generation, State, UnfitValue
 
 SHOWN_FAILURES = 100
 SHOWN_RUNS = 5
-NESTED = frozenset({"runs", "totals", "index", "refusal", "waiting", "work", "generations", "verdict", "reasons"})
+NESTED = frozenset(
+    {"runs", "totals", "forecast", "index", "refusal", "waiting", "work", "generations", "verdict", "reasons"}
+)
 """What is not a single value, and so not a column of a table."""
 
 
@@ -61,6 +71,8 @@ class Status(Tabular):
     model: str | None = None
     runs: Sequence[Run] = ()
     totals: Totals = field(default_factory=Totals)
+    forecast: Forecast | None = None
+    """What embedding costs a month; None where nothing was ever billed."""
     index: IndexStatus | None = None
     """That searches use; None where they compare every row."""
     engine: str = ""
@@ -75,11 +87,20 @@ class Status(Tabular):
     """The live one, the one being filled and the previous one, as far as they exist."""
     work: Work | None = None
     """The sync at work now."""
+    clock_ahead: float = 0.0
+    """Seconds by which the clock of this host is ahead of that of the store, whose times all of these are."""
+    replica: ReplicaStatus | None = None
+    """Which searches ask; None where they ask the store itself."""
 
     @property
     def coverage(self) -> float:
         """Between 0 and 1; an empty source is covered."""
         return min(1.0, self.current / self.rows) if self.rows else 1.0
+
+    @property
+    def now(self) -> dt.datetime:
+        """By the clock of the store."""
+        return clocks.here() - dt.timedelta(seconds=self.clock_ahead)
 
     @property
     def verdict(self) -> Verdict:
@@ -105,9 +126,11 @@ class Status(Tabular):
             "index": index,
             "refusal": refusal,
             "totals": self.totals.as_dict(),
+            "forecast": self.forecast.as_dict() if self.forecast else None,
             "coverage": self.coverage,
             "waiting": self.waiting.as_dict() if self.waiting else None,
             "work": self.work.as_dict() if self.work else None,
+            "replica": self.replica.as_dict() if self.replica else None,
             "reasons": [each.as_dict() for each in self.reasons],
             "generations": [each.as_dict() for each in self.generations],
             "all_bytes": self.all_bytes,
@@ -144,6 +167,16 @@ def status(pipeline: Pipeline) -> Status:
     Raises:
         SourceError, StoreError: one of them does not answer.
     """
+    try:
+        return _asked(pipeline)
+    except StoreError as error:
+        if error.transient:
+            raise
+        # A table may have gone between two questions, as when another model goes live.
+        return _asked(pipeline)
+
+
+def _asked(pipeline: Pipeline) -> Status:
     store = pipeline.store
     # Without a table, the rows are those that came in events.
     source = opened(pipeline.source)
@@ -158,7 +191,9 @@ def status(pipeline: Pipeline) -> Status:
     runs = store.runs(SHOWN_RUNS)
     current = found.rows - found.stale
     failed = live.failures()
+    totals = store.totals()
     seen = _as_of(store, runs, events=isinstance(source, EventStream))
+    ahead = clocks.ahead(store)
     waits = waiting(pipeline, source, live, rows, runs) if table and seen else None
     return Status(
         pipeline=pipeline.name,
@@ -174,11 +209,14 @@ def status(pipeline: Pipeline) -> Status:
         bytes=found.bytes,
         as_of=seen,
         waiting=waits,
-        lag_seconds=_lag(failed, rows, current, runs, seen if waits is not None and waits.rows else None),
+        lag_seconds=_lag(
+            failed, rows, current, runs, seen if waits is not None and waits.rows else None, clocks.here() - ahead
+        ),
         settings_changed=_settings_changed(ledger, pipeline.spec),
         model=ledger.fingerprint.model if ledger.fingerprint else None,
         runs=runs,
-        totals=store.totals(),
+        totals=totals,
+        forecast=forecast(store.runs(FORECAST_RUNS), clocks.here() - ahead) if totals.cost else None,
         index=found.index,
         engine=found.engine,
         refusal=live.refusal(),
@@ -186,6 +224,8 @@ def status(pipeline: Pipeline) -> Status:
         reasons=reasons(failed),
         generations=store.generations(pipeline.spec),
         work=work(runs[0] if runs else None, store.holder()),
+        clock_ahead=round(ahead.total_seconds(), 3),
+        replica=replica_status(pipeline),
     )
 
 
@@ -197,7 +237,9 @@ def _as_of(store: Store, runs: Sequence[Run], *, events: bool) -> dt.datetime | 
         events: change events are followed, and a run may be at work for days.
     """
     if events:
-        told = (moment(run.report.get("taken_at")) for run in runs if run.outcome in ("running", "done"))
+        # To move rows between the parts of a store reads none of the events.
+        following = (run for run in runs if run.outcome in ("running", "done") and not run.report.get("moved"))
+        told = (moment(run.report.get("taken_at")) for run in following)
         return next((each for each in told if each is not None), None)
     for limit in (0, 100, RUNS_KEPT):
         for run in store.runs(limit) if limit else runs:
@@ -229,7 +271,12 @@ def unfit(pipeline: Pipeline, limit: int | None = None) -> list[UnfitValue]:
 
 
 def _lag(
-    failures: Sequence[Failure], rows: int, current: int, runs: Sequence[Run], behind: dt.datetime | None
+    failures: Sequence[Failure],
+    rows: int,
+    current: int,
+    runs: Sequence[Run],
+    behind: dt.datetime | None,
+    now: dt.datetime,
 ) -> float | None:
     """A row has been without a current vector since it failed first, or at most since the last whole run.
 
@@ -239,4 +286,4 @@ def _lag(
     since = [failure.failed_at for failure in failures] + ([behind] if behind is not None else [])
     if current < rows:
         since.extend(run.started_at for run in runs[:1])
-    return (dt.datetime.now(dt.UTC) - min(since)).total_seconds() if since else None
+    return (now - min(since)).total_seconds() if since else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from rowvec.support import clocks
 from rowvec.support.figures import ago, count
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Verdict:
 
 
 def verdict(status: Status, now: dt.datetime | None = None) -> Verdict:
-    now = now or dt.datetime.now(dt.UTC)
+    now = now or status.now
     reasons = tuple(_reasons(status, now))
     if status.work is not None:
         done = f", {status.work.rows:,} of {count(status.work.total, 'row')}" if status.work.total else ""
@@ -48,7 +49,7 @@ def verdict(status: Status, now: dt.datetime | None = None) -> Verdict:
 
 def as_of(status: Status, now: dt.datetime | None = None) -> str:
     """`as of the last sync, 22 min ago`; `so far` before the first has ended."""
-    return "so far" if status.as_of is None else f"as of the last sync, {ago(status.as_of, now)}"
+    return "so far" if status.as_of is None else f"as of the last sync, {ago(status.as_of, now or status.now)}"
 
 
 def _grave(status: Status) -> bool:
@@ -75,6 +76,9 @@ def _reasons(status: Status, now: dt.datetime) -> Iterator[str]:
         yield f"{count(status.failures, 'row')} failed"
     if status.settings_changed:
         yield f"{status.settings_changed} since the last sync"
+    differs = clocks.difference(dt.timedelta(seconds=status.clock_ahead), "the store")
+    if differs is not None:
+        yield differs
 
 
 WORDS = {"failed": "failed", "interrupted": "was interrupted", "lost": "was lost: its process died"}
@@ -84,5 +88,5 @@ def behind(status: Status, now: dt.datetime | None = None) -> str:
     """`behind by at least 5 rows that changed since the last sync, 22 min ago`."""
     assert status.waiting is not None
     least = "at least " if status.waiting.at_least else ""
-    since = "" if status.as_of is None else f", {ago(status.as_of, now)}"
+    since = "" if status.as_of is None else f", {ago(status.as_of, now or status.now)}"
     return f"behind by {least}{count(status.waiting.rows, 'row')} changed since the last sync{since}"

@@ -18,7 +18,8 @@ from rowvec.pipeline import Pipeline
 from rowvec.sources.base import CountsChanged, Incremental, Source
 from rowvec.sources.cursor_values import is_below, not_after
 from rowvec.stores.base import GenerationHandle
-from rowvec.types import Run
+from rowvec.stores.runs import Run
+from rowvec.support.clocks import now_of
 
 MOST = 10_000
 """Rows that are counted at most: the question must stay cheap for a source in use."""
@@ -55,7 +56,7 @@ def waiting(
         mark = Watermark.decoded(live.offsets().get(STREAM, ""))
         # What is wrong with the cursor is for a sync to say.
         with suppress(SourceError, ConfigError):
-            found = None if mark is None else _by_cursor(source, mark, rows, gone=not pipeline.keep_missing)
+            found = None if mark is None else _by_cursor(pipeline, source, mark, rows)
             return None if found is not None and not found.rows and _is_day(mark) else found
         return None
     before = _rows_then(runs)
@@ -70,19 +71,19 @@ def _is_day(mark: Watermark | None) -> bool:
     return type(highest) is dt.date or (isinstance(highest, str) and len(highest) == len("2026-08-01"))
 
 
-def _by_cursor(source: Incremental, mark: Watermark, rows: int, *, gone: bool) -> Waiting:
+def _by_cursor(pipeline: Pipeline, source: Incremental, mark: Watermark, rows: int) -> Waiting:
     assert source.cursor is not None
     newest, changed, more = source.newest(), 0, False
     if newest is not None and is_below(mark.highest, newest):
         # A row stamped in the future would wait for ever.
-        until = not_after(newest, dt.datetime.now(dt.UTC))
+        until = not_after(newest, now_of(source), pipeline.cursor.lag)
         if isinstance(source, CountsChanged):
             changed = source.beyond(mark.highest, until, MOST)
             more = changed >= MOST
         elif is_below(mark.highest, until):
             changed, more = 1, True
     added = rows - mark.rows if mark.rows is not None else 0
-    if added < 0 and gone:
+    if added < 0 and not pipeline.keep_missing:
         return Waiting(changed - added, source.cursor, at_least=more)
     # A row may come without a value in the cursor.
     return Waiting(max(changed, added), source.cursor, at_least=more or added > changed)

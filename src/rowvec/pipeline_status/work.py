@@ -6,8 +6,8 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
+from rowvec.stores.runs import Run
 from rowvec.support.stored import moment
-from rowvec.types import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,17 +24,20 @@ class Scored(NamedTuple):
     """Why there are no scores, as a sentence."""
 
 
-class Reranker(Protocol):
-    """Reads the query beside a text of each of the best hits. Safe to call from several threads at once."""
-
-    top: int
-    """Number of hits that it is asked about."""
+class Judge(Protocol):
     weight: float
     """Of its scores, 0 to 1; the scores of the search have the rest."""
 
     def scores(self, query: str, texts: Sequence[str]) -> Scored:
         """Never raises. Why there are no scores is in the log too, at most once a minute."""
         ...
+
+
+class Reranker(Judge, Protocol):
+    """Reads the query beside a text of each of the best hits. Safe to call from several threads at once."""
+
+    top: int
+    """Number of hits that it is asked about."""
 
     def warm(self) -> None:
         """Load what the first search would wait for. Never raises."""

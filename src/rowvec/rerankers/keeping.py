@@ -72,7 +72,7 @@ class KeptSpending:
             except RowvecError as error:
                 # The searches were answered, and a role that only reads is enough for them.
                 if not self._told:
-                    logger.warning("What searches spend on the reranker is not kept: %s", error.message)
+                    logger.warning("What searches spend on the reranker is not kept: %s", error)
                 self._told = True
                 return
             self._kept += owed

@@ -2,7 +2,7 @@
 
 from rowvec.searcher.candidates import DEPTH
 from rowvec.searcher.paging import MAX_OFFSET, PLAIN, Refine
-from rowvec.searcher.result import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, Mode, SearchResult, hit_dict, title_column
+from rowvec.searcher.result import MAX_LIMIT, MAX_PASSAGES, MAX_QUERY, MAX_TEXTS, Mode, SearchResult, hit_dict
 from rowvec.searcher.search import Searcher
 
 __all__ = [
@@ -11,11 +11,11 @@ __all__ = [
     "MAX_OFFSET",
     "MAX_PASSAGES",
     "MAX_QUERY",
+    "MAX_TEXTS",
     "PLAIN",
     "Mode",
     "Refine",
     "SearchResult",
     "Searcher",
     "hit_dict",
-    "title_column",
 ]

@@ -10,25 +10,41 @@ from functools import cached_property
 from itertools import islice, pairwise
 from typing import Any, Protocol
 
-from rowvec.ranking import Fused, Ranking, fuse_convex, fuse_rrf
+from rowvec.ranking import Fused, Own, Ranking, fuse_convex, fuse_rrf
 from rowvec.searcher.result import Mode
+from rowvec.searcher.snippets import Asked
 from rowvec.types import Hit, Key, Ranked, Vector
 
 DEPTH = 200
 """Candidates of each kind, at least. Each block of them is ranked for itself: see `ends`."""
 
 
-def ends(many: int) -> list[int]:
-    """Where blocks of candidates end: DEPTH, twice as many and so on, up to the first that is not below `many`.
+def ends(many: int, first: int = DEPTH) -> list[int]:
+    """Where blocks of candidates end: `first`, twice as many and so on, up to the first that is not below `many`.
 
     The rows of a block are ranked among each other, and come after those of the blocks before. Whoever asks for a
     thousand rows sees the same order as whoever asks for ten, a hundred times, because no row of a later block moves
     those of an earlier one.
     """
-    found = [DEPTH]
+    found = [first]
     while found[-1] < many:
         found.append(2 * found[-1])
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that are ranked among each other: the first ones by meaning, and those by words."""
+
+    semantic: int
+    keyword: int
+    hits: int | None = None
+    """The best of them; the others are ranked with the next block. None for all."""
+
+
+def blocks_of(depth: int) -> list[Block]:
+    """Of both kinds as many, up to that depth."""
+    return [Block(end, end) for end in ends(depth)]
 
 
 class Rows(Protocol):
@@ -54,17 +70,25 @@ class Candidates:
     """Of the blocks of `scores` whose rows are ranked among each other."""
     ended: bool = False
     """There are no more."""
+    asked: Asked | None = None
+    """The words of the query, where there is one and titles count."""
 
     @classmethod
-    def alone(cls, ranked: Ranked, mode: Mode, depth: int, without: Key | None = None) -> Candidates:
-        """Those that one half found when it was asked for `depth`."""
+    def alone(
+        cls, ranked: Ranked, mode: Mode, depth: int, without: Key | None = None, blocks: Sequence[int] = ()
+    ) -> Candidates:
+        """Those that one half found when it was asked for `depth`.
+
+        Args:
+            blocks: where blocks of rows end that are ranked among each other; by default as `ends` says.
+        """
         scores = _scores(ranked)
         if without is not None:
             scores.pop(without, None)
         semantic, keyword = (scores, {}) if mode == "semantic" else ({}, scores)
         return cls(
             scores, semantic, keyword, ranked.exact, ranked.complete, Fused(semantic, keyword), frozenset(keyword),
-            ends(len(scores)), ended=len(ranked.keys) < depth,
+            blocks or ends(len(scores)), ended=len(ranked.keys) < depth,
         )  # fmt: skip
 
     @cached_property
@@ -75,29 +99,46 @@ class Candidates:
         return semantic, keyword
 
 
-def fused(rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, depth: int, ranking: Ranking) -> Candidates:
+def fused(
+    rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, blocks: Sequence[Block], ranking: Ranking,
+    near: Mapping[Key, float] | None = None,
+) -> Candidates:  # fmt: skip
+    """
+    Args:
+        blocks: the last one says how many rows both halves were asked for.
+        near: the similarities of those that words found, where they are known already.
+    """
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
     known, typical = s, None
     if ranking.fusion == "convex":
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
-        known = {**s, **rows.similarities(vector, [key for key in k if key not in s])}
+        alone = [key for key in k if key not in s]
+        near = rows.similarities(vector, alone) if near is None else {key: near[key] for key in alone if key in near}
+        known = {**s, **near}
         typical = rows.typical(vector)
     scores, first, second = dict[Key, float](), dict[Key, float](), dict[Key, float]()
-    blocks = []
-    for end in ends(min(depth, max(len(s), len(k)))):
-        some_s, some_k = dict(islice(s.items(), end)), dict(islice(k.items(), end))
+    found_by = []
+    for block in blocks:
+        some_s, some_k = dict(islice(s.items(), block.semantic)), dict(islice(k.items(), block.keyword))
         if ranking.fusion == "convex":
             some_s |= {key: known[key] for key in some_k if key in known}
+            # Of equal scores the nearer row comes first, whichever half has found it.
+            some_s = dict(sorted(some_s.items(), key=lambda each: -each[1]))
         both = _fuse(some_s, some_k, ranking, typical)
-        both = Fused(_without(scores, both.first), _without(scores, both.second))
-        first |= both.first
-        second |= both.second
-        scores |= both.scores
-        blocks.append(len(scores))
-    ended = max(len(semantic.keys), len(keyword.keys)) < depth
+        new = _without(scores, both.scores)
+        if block.hits is not None:
+            new = {key: new[key] for key in sorted(new, key=lambda key: -new[key])[: block.hits]}
+        first |= {key: both.first[key] for key in new if key in both.first}
+        second |= {key: both.second[key] for key in new if key in both.second}
+        scores |= new
+        found_by.append(len(scores))
+        if block.hits is None and block.semantic >= len(s) and block.keyword >= len(k):
+            break
+    last = blocks[-1]
+    ended = len(semantic.keys) < last.semantic and len(keyword.keys) < last.keyword
     halves = Fused(first, second)
-    return Candidates(scores, known, k, semantic.exact, semantic.complete, halves, by_words, blocks, ended)
+    return Candidates(scores, known, k, semantic.exact, semantic.complete, halves, by_words, found_by, ended)
 
 
 def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
@@ -142,35 +183,38 @@ def _hit(
     explain: bool,
 ) -> Hit:  # fmt: skip
     score = found.scores[key]
-    static = ranking.static_score(values)
-    decay = ranking.decay_factor(values, now)
-    whole = ranking.final(score, static, decay)
+    own = own_of(found, ranking, values, now)
+    whole = ranking.final(score, own)
     final = min(whole, most)
     if not explain:
         return Hit(key, final, values)
     parts: dict[str, float | None] = {
         "semantic": found.semantic.get(key), "keyword": found.keyword.get(key), "fused": score,
-        "static": static, "decay": decay, "final": final,
+        "static": own.static, "decay": own.decay, "final": final,
     }  # fmt: skip
+    parts |= {"title": own.title} if ranking.title is not None else {}
     parts |= {"semantic_rank": found.ranks[0].get(key), "keyword_rank": found.ranks[1].get(key)}
-    parts |= shares(found, ranking, key, static, decay)
+    parts |= shares(found, ranking, key, own)
     return Hit(key, final, values, parts | held_back(final - whole))
 
 
-def shares(
-    found: Candidates, ranking: Ranking, key: Key, static: float | None, decay: float | None, part: float = 1.0
-) -> dict[str, float | None]:
-    """What each half and the static score add to the score of a hit; together they are `Ranking.final`.
+def own_of(found: Candidates, ranking: Ranking, values: Mapping[str, Any], now: dt.datetime) -> Own:
+    title = None if ranking.title is None or found.asked is None else found.asked.share(values.get(ranking.title))
+    return Own(ranking.static_score(values), title, ranking.decay_factor(values, now))
+
+
+def shares(found: Candidates, ranking: Ranking, key: Key, own: Own, part: float = 1.0) -> dict[str, float | None]:
+    """What each half and the row itself add to the score of a hit; together they are `Ranking.final`.
 
     Args:
         part: how much of the halves counts, where a reranker has the rest.
     """
-    kept = 1.0 if decay is None else decay
-    return {
-        "semantic_part": found.halves.first.get(key, 0.0) * part * kept,
-        "keyword_part": found.halves.second.get(key, 0.0) * part * kept,
-        "static_part": None if static is None else ranking.static_weight * static * kept,
+    added = {
+        "semantic_part": found.halves.first.get(key, 0.0) * part * own.kept,
+        "keyword_part": found.halves.second.get(key, 0.0) * part * own.kept,
+        "static_part": None if own.static is None else ranking.static_weight * own.static * own.kept,
     }
+    return added if own.title is None else added | {"title_part": ranking.title_weight * own.title * own.kept}
 
 
 def held_back(amount: float) -> dict[str, float | None]:

@@ -15,15 +15,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rowvec.embedders.base import Embedder
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, SearchError
 from rowvec.evaluation.bootstrap import Gain, gain
 from rowvec.evaluation.measures import Evaluation, Judgements, Queries, evaluate
 from rowvec.ranking import Ranking
-from rowvec.searcher.candidates import Candidates, ends, fused, hits_of
+from rowvec.rerankers.base import Reranker, Scored
+from rowvec.searcher.candidates import Candidates, blocks_of, ends, fused, hits_of
+from rowvec.searcher.reranked import reranked
 from rowvec.searcher.result import Mode
 from rowvec.searcher.search import Searcher
+from rowvec.searcher.snippets import Asked
 from rowvec.stores.base import RowsHandle
-from rowvec.types import Key, Progress, Ranked, Vector
+from rowvec.types import Key, Progress, Ranked, StoredText, Vector
 
 FOLDS = 5
 LEAST_QUERIES = 2
@@ -37,8 +40,33 @@ STATIC_WEIGHTS = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0
 HALF_LIVES = (None, 7.0, 30.0, 90.0, 180.0, 365.0, 730.0, 1825.0, 3650.0)
 """Days."""
 
-Axis = Callable[[Ranking], Iterator[Ranking]]
-"""A ranking -> the same with each value that one of its parts may have."""
+RERANK_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What is fitted.
+
+    Attributes:
+        rerank: weight of the reranker; None where it is not asked.
+    """
+
+    ranking: Ranking
+    rerank: float | None = None
+
+    def changed(self, **values: Any) -> Setting:
+        """With other weights of the ranking."""
+        return replace(self, ranking=replace(self.ranking, **values))
+
+    def as_dict(self) -> dict[str, Any]:
+        """By the keys of `[pipelines.NAME.search]`."""
+        found = {name: getattr(self.ranking, name) for name in FITTED}
+        return found if self.rerank is None else found | {"rerank.weight": self.rerank}
+
+
+FITTED = ("fusion", "semantic_weight", "static_weight", "title_weight", "half_life_days")
+Axis = Callable[[Setting], Iterator[Setting]]
+"""A setting -> the same with each value that one of its parts may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +77,8 @@ class Fit:
     measure: str
     queries: int
     folds: int
-    current: Ranking
-    proposed: Ranking
+    current: Setting
+    proposed: Setting
     before: float
     """Mean of the measure with the current weights."""
     gain: Gain
@@ -61,9 +89,13 @@ class Fit:
     @property
     def changes(self) -> dict[str, Any]:
         """Keys of `[pipelines.NAME.search]` whose values would change; None for a key that would go."""
-        names = ("fusion", "semantic_weight", "static_weight", "half_life_days")
-        old, new = ({name: getattr(ranking, name) for name in names} for ranking in (self.current, self.proposed))
-        return {name: value for name, value in new.items() if value != old[name]}
+        old = self.current.as_dict()
+        return {name: value for name, value in self.proposed.as_dict().items() if value != old[name]}
+
+    @property
+    def now(self) -> dict[str, Any]:
+        """What those keys say now."""
+        return {name: value for name, value in self.current.as_dict().items() if name in self.changes}
 
     @property
     def better(self) -> bool:
@@ -75,7 +107,7 @@ class Fit:
             "mode": self.mode, "measure": self.measure, "queries": self.queries, "folds": self.folds,
             "before": self.before, "held_out": self.before + self.gain.mean, "gain": self.gain.mean,
             "interval": list(self.gain.interval), "better": self.better,
-            "current": {name: getattr(self.current, name) for name in self.changes}, "proposed": self.changes,
+            "current": self.now, "proposed": self.changes,
             "not_fitted": dict(self.not_fitted),
         }  # fmt: skip
 
@@ -89,20 +121,24 @@ def fit(
     measure: str = "nDCG@10",
     folds: int = FOLDS,
     condensed: bool = False,
+    rerank: bool = False,
     tell: Progress = lambda *_: None,
 ) -> Fit:
-    """Propose weights for the pipeline's ranking. No reranker is asked, and nothing is written.
+    """Propose weights for the pipeline's ranking. Nothing is written.
 
     Args:
+        rerank: ask the pipeline's reranker, and fit its weight too. It reads each text of a query once.
         folds: parts into which the queries are divided; as many as there are queries where these are fewer.
         condensed: leave unjudged rows out of the rankings.
 
     Raises:
         ConfigError: fewer than two queries have judgements; nothing has a weight in this mode; no such measure.
-        SearchError, EmbedderError, StoreError: the queries cannot be searched.
+        SearchError, EmbedderError, StoreError: the queries cannot be searched, or the reranker gives no answer.
     """
     judged = {query: text for query, text in queries.items() if query in judgements}
-    axes, not_fitted = _axes(searcher.ranking, mode)
+    reranker = searcher.asked_reranker(rerank)
+    current = Setting(searcher.ranking, None if reranker is None else reranker.weight)
+    axes, not_fitted = _axes(current, mode)
     if len(judged) == 1:
         raise ConfigError(
             "Only one query has judgements: weights cannot be chosen by one query and measured on another.",
@@ -113,10 +149,9 @@ def fit(
     if not axes:
         raise ConfigError(
             f"Nothing has a weight in the mode {mode!r}.",
-            hint="Use --mode hybrid, or set search.static or search.decay in rowvec.toml.",
+            hint="Use --mode hybrid or --rerank, or set search.static, search.title or search.decay in rowvec.toml.",
         )
-    trial = _Trial(searcher, judged, judgements, mode, measure, condensed, tell)
-    current = searcher.ranking
+    trial = _Trial(searcher, judged, judgements, mode, measure, condensed, reranker, tell)
     before = trial.values(current)
     names = list(before)
     random.Random(SEED).shuffle(names)
@@ -139,31 +174,39 @@ def fit(
     )
 
 
-def _axes(ranking: Ranking, mode: Mode) -> tuple[list[Axis], dict[str, str]]:
-    axes: list[Axis] = []
+def _axes(setting: Setting, mode: Mode) -> tuple[list[Axis], dict[str, str]]:
+    ranking, axes = setting.ranking, list[Axis]()
     without: dict[str, str] = {}
     if mode == "hybrid":
         axes.append(_fusions)
     else:
         without["semantic_weight"] = f"the mode is {mode!r}"
     if ranking.static:
-        axes.append(lambda found: (replace(found, static_weight=weight) for weight in STATIC_WEIGHTS))
+        axes.append(lambda found: (found.changed(static_weight=weight) for weight in STATIC_WEIGHTS))
     else:
         without["static_weight"] = "search.static is not set"
+    if ranking.title:
+        axes.append(lambda found: (found.changed(title_weight=weight) for weight in STATIC_WEIGHTS))
+    else:
+        without["title_weight"] = "search.title is not set"
     if ranking.decay:
-        axes.append(lambda found: (replace(found, half_life_days=days) for days in HALF_LIVES))
+        axes.append(lambda found: (found.changed(half_life_days=days) for days in HALF_LIVES))
     else:
         without["half_life_days"] = "search.decay is not set"
+    if setting.rerank is not None:
+        axes.append(lambda found: (replace(found, rerank=weight) for weight in RERANK_WEIGHTS))
+    else:
+        without["rerank.weight"] = "the reranker is not asked"
     return axes, without
 
 
-def _fusions(ranking: Ranking) -> Iterator[Ranking]:
-    yield from (replace(ranking, fusion="convex", semantic_weight=weight) for weight in SEMANTIC_WEIGHTS)
-    yield replace(ranking, fusion="rrf")
+def _fusions(setting: Setting) -> Iterator[Setting]:
+    yield from (setting.changed(fusion="convex", semantic_weight=weight) for weight in SEMANTIC_WEIGHTS)
+    yield setting.changed(fusion="rrf")
 
 
-def _climb(trial: _Trial, start: Ranking, axes: Sequence[Axis], names: Sequence[str]) -> Ranking:
-    """The ranking that the ascent reaches by these queries.
+def _climb(trial: _Trial, start: Setting, axes: Sequence[Axis], names: Sequence[str]) -> Setting:
+    """The setting that the ascent reaches by these queries.
 
     A part changes only where its best value is better by more than a standard error of the differences, query by query:
     what is better by less changes with the queries that were drawn. (The rule is that of Breiman et al.,
@@ -173,7 +216,7 @@ def _climb(trial: _Trial, start: Ranking, axes: Sequence[Axis], names: Sequence[
     for _ in range(ROUNDS):
         before = best
         for axis in axes:
-            tried = max(axis(best), key=lambda ranking: _mean(trial.values(ranking), names))
+            tried = max(axis(best), key=lambda setting: _mean(trial.values(setting), names))
             if _clearly_better(trial.values(best), trial.values(tried), names):
                 best = tried
         if best == before:
@@ -195,7 +238,7 @@ def _mean(values: Mapping[str, float], names: Sequence[str]) -> float:
 
 
 class _Trial:
-    """The measure of any ranking over queries that were searched once."""
+    """The measure of any setting over queries that were searched once."""
 
     def __init__(
         self,
@@ -205,33 +248,54 @@ class _Trial:
         mode: Mode,
         measure: str,
         condensed: bool,
+        reranker: Reranker | None,
         tell: Progress,
     ) -> None:
         self._queries, self._judgements, self._measure, self._condensed = queries, judgements, measure, condensed
         self._mode: Mode = mode
+        self._reranker = reranker
         self._tell = tell
         self._live = searcher.rows, searcher.current
         self._found: dict[str, _Found] = {}
-        self._values: dict[Ranking, Mapping[str, float]] = {}
+        self._values: dict[Setting, Mapping[str, float]] = {}
         self.measure = measure
 
-    def values(self, ranking: Ranking) -> Mapping[str, float]:
+    def values(self, setting: Setting) -> Mapping[str, float]:
         """Of each query."""
-        if ranking not in self._values:
+        if setting not in self._values:
             if self._values:
                 self._tell("settings tried", len(self._values), None)
-            found = self._evaluated(ranking)
-            self.measure, self._values[ranking] = next(iter(found.per_query.items()))
-        return self._values[ranking]
+            found = self._evaluated(setting)
+            self.measure, self._values[setting] = next(iter(found.per_query.items()))
+        return self._values[setting]
 
-    def _evaluated(self, ranking: Ranking) -> Evaluation:
+    def _evaluated(self, setting: Setting) -> Evaluation:
         def run(query: str, depth: int) -> list[Key]:
             if query not in self._found:
                 self._tell("queries", len(self._found), len(self._queries))
-                self._found[query] = _Found.of(*self._live, query, self._mode, depth)
-            return self._found[query].ranked(ranking, depth)
+                self._found[query] = _Found.of(*self._live, query, self._mode, depth, self._reranker)
+            return self._found[query].ranked(setting, depth)
 
         return evaluate(run, self._queries, self._judgements, [self._measure], condensed=self._condensed)
+
+
+@dataclass(slots=True)
+class _Judge:
+    """A reranker that is asked about each text of a query once."""
+
+    reranker: Reranker
+    query: str
+    weight: float
+    _known: dict[str, float] = field(default_factory=dict)
+
+    def scores(self, query: str, texts: Sequence[str]) -> Scored:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            found = self.reranker.scores(query, new)
+            if found.scores is None:
+                return found
+            self._known |= dict(zip(new, found.scores, strict=True))
+        return Scored([self._known[text] for text in texts])
 
 
 @dataclass(slots=True)
@@ -239,6 +303,8 @@ class _Found:
     """What one query found, which no weight changes. It stands in for the rows when hits are made of it."""
 
     rows: RowsHandle
+    asked: Asked
+    judge: _Judge | None
     mode: Mode
     depth: int
     vector: Vector | None
@@ -246,25 +312,49 @@ class _Found:
     keyword: Ranked | None
     _similarities: dict[Key, float] = field(default_factory=dict)
     _metadata: dict[Key, Mapping[str, Any]] = field(default_factory=dict)
+    _texts: dict[Key, StoredText] = field(default_factory=dict)
     _typical: tuple[float | None] | None = None
 
     @classmethod
-    def of(cls, rows: RowsHandle, embedder: Embedder, query: str, mode: Mode, limit: int) -> _Found:
-        depth = ends(limit)[-1]
+    def of(
+        cls, rows: RowsHandle, embedder: Embedder, query: str, mode: Mode, limit: int, reranker: Reranker | None = None
+    ) -> _Found:
+        judge = None if reranker is None else _Judge(reranker, query, reranker.weight)
+        depth = ends(max(limit, 0 if reranker is None else reranker.top))[-1]
         vector = None if mode == "keyword" else embedder.embed_query(query)
         semantic = None if vector is None else rows.nearest(vector, depth)
         keyword = None if mode == "semantic" else rows.keyword(query, depth)
-        return cls(rows, mode, depth, vector, semantic, keyword)
+        asked = Asked.of(query, rows.spec.language)
+        return cls(rows, asked, judge, mode, depth, vector, semantic, keyword)
 
-    def ranked(self, ranking: Ranking, limit: int) -> list[Key]:
-        return [hit.key for hit in hits_of(self, self._candidates(ranking), limit, ranking, explain=False)]
+    def ranked(self, setting: Setting, limit: int) -> list[Key]:
+        """
+        Raises:
+            SearchError: the reranker gives no answer.
+        """
+        ranking, judge = setting.ranking, self.judge
+        found = replace(self._candidates(ranking), asked=self.asked)
+        top = 0 if judge is None else judge.reranker.top
+        hits = hits_of(self, found, max(limit, top), ranking, explain=False)
+        if judge is not None and setting.rerank is not None:
+            judge.weight = setting.rerank
+            texts = self._texts_of([hit.key for hit in hits[:top]])
+            hits, problem = reranked(judge, judge.query, hits, top, found, texts, self.asked, ranking)
+            if problem:
+                raise SearchError(problem, hint="Give it more time in search.rerank.timeout, or fit without --rerank.")
+        return [hit.key for hit in hits[:limit]]
+
+    def _texts_of(self, keys: Sequence[Key]) -> Mapping[Key, StoredText]:
+        new = [key for key in keys if key not in self._texts]
+        self._texts |= self.rows.texts(new, self.vector) if new else {}
+        return self._texts
 
     def _candidates(self, ranking: Ranking) -> Candidates:
         if self.semantic is None or self.keyword is None or self.vector is None:
             alone = self.semantic or self.keyword
             assert alone is not None
             return Candidates.alone(alone, self.mode, self.depth)
-        return fused(self, self.vector, self.semantic, self.keyword, self.depth, ranking)
+        return fused(self, self.vector, self.semantic, self.keyword, blocks_of(self.depth), ranking)
 
     def similarities(self, vector: Vector, keys: Sequence[Key]) -> Mapping[Key, float]:
         if not self._similarities:

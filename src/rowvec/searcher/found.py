@@ -39,6 +39,8 @@ class Found:
     query: Reading = NONE
     reach: int = 0
     """The first hits, which a reranker is asked about: the same ones whatever page is shown."""
+    first: int = 0
+    """Rows that the first page looked at; 0 where all were compared."""
 
     def page(self, hits: Sequence[Hit], limit: int) -> tuple[list[Hit], str | None]:
         """The hits to show, and the cursor of those after them."""
@@ -48,7 +50,7 @@ class Found:
         shown = list(hits[start : start + limit])
         if len(shown) < limit or (self.whole and start + limit >= len(hits)):
             return shown, None
-        return shown, self.bound.next_hit(self.origin, start + limit, shown[-1])
+        return shown, self.bound.next_hit(self.origin, start + limit, self.first, shown[-1])
 
 
 def with_passages(

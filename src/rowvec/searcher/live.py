@@ -30,6 +30,12 @@ class Known:
     live: Live | None = None
     formers: dict[Fingerprint, Embedder] = field(default_factory=dict)
     looking: threading.Lock = field(default_factory=threading.Lock)
+    without_parts: dict[frozenset[int], Known] = field(default_factory=dict)
+    """What is known of the store without some of its parts."""
     beside: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(BESIDE, thread_name_prefix="rowvec-keyword")
     )
+
+    def without(self, missing: frozenset[int]) -> Known:
+        # Without the lock: whoever holds it may be waiting for a part that does not answer.
+        return self.without_parts.setdefault(missing, Known(formers=self.formers, beside=self.beside))

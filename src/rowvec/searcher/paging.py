@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from rowvec.errors import SearchError
 from rowvec.filters import Filter, Order, Place, facet_columns, parse_order, place_value, unknown_column
 from rowvec.filters.facets import COUNTED, ValueFacet
 from rowvec.filters.ordering import UNORDERED
-from rowvec.filters.values import clipped
+from rowvec.filters.values import CONVERT, clipped
 from rowvec.searcher.candidates import score_of
 from rowvec.stores.base import RowsHandle
 from rowvec.support.keys import key_of
@@ -28,7 +29,7 @@ MAX_DEPTH = 10_000
 MAX_OFFSET = 2**31 - 1
 _LONGEST = 100_000
 """Characters of a cursor: it holds a key and a value."""
-_VERSION = 1
+_VERSION = 3
 _CHECK = 6
 """Bytes that tell a cursor that was cut or changed by hand. They are not secret: a cursor grants nothing."""
 
@@ -53,13 +54,14 @@ class Refine:
     after: str | None = None
     order: str | None = None
 
-    def bound(self, columns: Sequence[Column], key_type: ColumnType, *, browses: bool) -> Bound:
-        """
+    def check(self, *, browses: bool) -> None:
+        """What is wrong whatever the columns are.
+
         Args:
-            browses: there is no query.
+            browses: the search has no query.
 
         Raises:
-            SearchError: a column that there is not or that does not suit, or a page that cannot be.
+            SearchError: a page that cannot be, or what suits no query or needs one.
         """
         if self.order is not None and not browses:
             raise SearchError(
@@ -72,6 +74,16 @@ class Refine:
             raise SearchError("The search has both an offset and a cursor.", hint="Leave one of them out.")
         if not 0 <= self.offset <= MAX_OFFSET:
             raise SearchError(f"offset is {self.offset:,}; it must be between 0 and {MAX_OFFSET:,}.")
+
+    def bound(self, columns: Sequence[Column], key_type: ColumnType, *, browses: bool) -> Bound:
+        """
+        Args:
+            browses: the search has no query.
+
+        Raises:
+            SearchError: a column that there is not or that does not suit, or a page that cannot be.
+        """
+        self.check(browses=browses)
         counted = facet_columns(self.facets, columns, self.facet_limit)
         distinct = None if self.distinct is None else _comparable(self.distinct, columns)
         order = None if self.order is None else parse_order(self.order, columns)
@@ -126,13 +138,16 @@ class Bound:
 
     def values(self, rows: RowsHandle, where: Filter | None) -> float:
         """The most hits that there can be: one for each value, and one for each row without one."""
-        if self.distinct is None or self.distinct.column.type not in COUNTED:
+        if self.distinct is None or self.distinct.column.type not in {*COUNTED, ColumnType.INTEGER}:
             return math.inf
         found = rows.facets([self.distinct.column], where, most=1).columns[self.distinct.column.name]
-        return found.distinct + found.missing if isinstance(found, ValueFacet) else math.inf
+        if isinstance(found, ValueFacet):
+            return found.distinct + found.missing
+        # A bin of whole numbers has no more values than rows, and no more than numbers between its ends.
+        return found.missing + sum(min(each.count, max(1, int(each.end - each.start))) for each in found.bins)
 
-    def next_hit(self, origin: Origin, position: int, last: Hit) -> str:
-        return Cursor.at(origin, position, last.key, last.score)
+    def next_hit(self, origin: Origin, position: int, first: int, last: Hit) -> str:
+        return Cursor.at(origin, position, first, last.key, last.score)
 
     def next_row(self, origin: Origin, shown: Sequence[Hit]) -> str | None:
         """The cursor after rows that were browsed."""
@@ -140,7 +155,7 @@ class Bound:
             return None
         last, order = shown[-1], self.order
         value = None if order is None else place_value(last.metadata[order.column.name], order)
-        return Cursor.at(origin, self.start + len(shown), last.key, value)
+        return Cursor.at(origin, self.start + len(shown), 0, last.key, value)
 
     def first(self, hits: Sequence[Hit]) -> int:
         """Where the page begins among all hits, the best first."""
@@ -152,7 +167,11 @@ class Bound:
                 return place + 1
         # Its last row is gone: the page begins after where it was.
         keys: Sequence[Any] = [hit.key for hit in hits]
-        before = (-last.value, last.key)
+        level = [at for at, hit in enumerate(hits) if score_of(hit) == last.score]
+        if any(keys[one] > keys[next_] for one, next_ in pairwise(level)):
+            # Hits that are held below those before them have one score, and are not in the order of their keys.
+            return min(max(last.position - 1, level[0]), level[-1] + 1)
+        before = (-last.score, last.key)
         return next((at for at, hit in enumerate(hits) if (-score_of(hit), keys[at]) > before), len(hits))
 
 
@@ -172,6 +191,8 @@ class Origin(NamedTuple):
     """What a cursor belongs to. A page of anything else would repeat rows or leave some out."""
 
     pipeline: str
+    missing: Sequence[int]
+    """Parts of the store that did not answer."""
     generation: str
     query: tuple[Any, ...]
     """With everything that has a say in the order of the hits."""
@@ -186,6 +207,10 @@ class Origin(NamedTuple):
 
 _OTHERS = (
     ("another pipeline", "Use it with the pipeline that gave it."),
+    (
+        "an answer of other parts of the store: since then a part has stopped answering, or answers again",
+        "Begin again with the first page.",
+    ),
     ("another generation: the vectors were replaced since", "Begin again with the first page."),
     ("another query, mode, order or choice of hits", "Ask the same again, with nothing but `after` changed."),
     ("another filter", "Ask the same again, with nothing but `after` changed."),
@@ -200,16 +225,19 @@ class Cursor:
     """See `Origin.digests`."""
     position: int
     """Hits up to here."""
+    first: int
+    """Rows that the first page looked at; 0 where all were compared, or are browsed."""
     key: Key
     """Of the last hit."""
     value: Any
     """Its score, or what it was browsed by."""
 
     @classmethod
-    def at(cls, origin: Origin, position: int, key: Key, value: Any) -> str:
+    def at(cls, origin: Origin, position: int, first: int, key: Key, value: Any) -> str:
         """As it goes out."""
-        said = [_VERSION, *origin.digests, position, str(key) if isinstance(key, UUID) else key, _plain(value)]
-        body = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        plain_key = str(key) if isinstance(key, UUID) else key
+        said = [_VERSION, *origin.digests, position, first, plain_key, _plain(value)]
+        body = json.dumps(said, separators=(",", ":"), ensure_ascii=False).encode()
         return base64.urlsafe_b64encode(body + _checked(body)).decode().rstrip("=")
 
     @classmethod
@@ -225,21 +253,28 @@ class Cursor:
             body, check = raw[:-_CHECK], raw[-_CHECK:]
             if check != _checked(body):
                 raise ValueError("changed")
-            version, *of, position, key, value = json.loads(body.decode("utf-8", "surrogatepass"))
+            version, *of, position, first, key, value = json.loads(body.decode())
             if version != _VERSION:
-                raise ValueError("of another version")
-            return cls(of, int(position), key_of(key, key_type), value)
-        except (ValueError, TypeError):
-            raise SearchError(
-                f"{clipped(text)} is not a cursor, or not a whole one.",
-                hint="Give `next` of the page before as it is. For the first page, leave the cursor out.",
-            ) from None
+                raise SearchError(
+                    "The cursor is of another version of rowvec.", hint="Begin again with the first page."
+                )
+            if len(of) != len(_OTHERS):
+                raise ValueError("not of one search")
+            return cls(of, int(position), int(first), key_of(_held(key), key_type), _held(value))
+        except (ValueError, TypeError, OverflowError, RecursionError):
+            raise _no_cursor(clipped(text)) from None
 
-    def check(self, origin: Origin) -> None:
+    def check(self, origin: Origin, rows: RowsHandle) -> None:
         """
+        Args:
+            rows: of all parts that the search asks.
+
         Raises:
             SearchError: it belongs to something else; says to what.
         """
+        if self.of[1] != origin.digests[1]:
+            # Whether all of them answer is not known yet: where one does not, the search is made again without it.
+            rows.browse(1)
         for mine, its, (what, hint) in zip(self.of, origin.digests, _OTHERS, strict=True):
             if mine != its:
                 raise SearchError(f"The cursor belongs to {what}.", hint=hint)
@@ -247,7 +282,31 @@ class Cursor:
     def place(self, order: Order | None) -> Place:
         if order is None or self.value is None:
             return Place(None, self.key)
-        return Place(_READ[order.column.type](self.value), self.key)
+        try:
+            return Place(_READ[order.column.type](self.value), self.key)
+        except (ValueError, TypeError, ArithmeticError):
+            raise _no_cursor("This") from None
+
+    @property
+    def score(self) -> float:
+        """Of the last hit."""
+        if not isinstance(self.value, int | float):
+            raise _no_cursor("This")
+        return self.value
+
+
+def _no_cursor(what: str) -> SearchError:
+    return SearchError(
+        f"{what} is not a cursor, or not a whole one.",
+        hint="Give `next` of the page before as it is. For the first page, leave the cursor out.",
+    )
+
+
+def _held(value: Any) -> Any:
+    """Raises ValueError for a text that no database holds: anybody can make a cursor."""
+    if isinstance(value, str) and b"\0" in value.encode():
+        raise ValueError("not a text")
+    return value
 
 
 def _checked(body: bytes) -> bytes:
@@ -266,10 +325,16 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _decimal(value: Any) -> Decimal:
+    """Raises ValueError for one that no column holds."""
+    number = Decimal(value)
+    return number if number.is_infinite() else CONVERT[ColumnType.DECIMAL](number)
+
+
 _READ: Mapping[ColumnType, Callable[[Any], Any]] = {
-    ColumnType.INTEGER: int,
+    ColumnType.INTEGER: CONVERT[ColumnType.INTEGER],
     ColumnType.NUMBER: float,
-    ColumnType.DECIMAL: Decimal,
+    ColumnType.DECIMAL: _decimal,
     ColumnType.BOOLEAN: bool,
     ColumnType.TEXT: str,
     ColumnType.DATE: dt.date.fromisoformat,

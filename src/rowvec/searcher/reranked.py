@@ -6,8 +6,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 
 from rowvec.ranking import Fused, Ranking, fuse_convex
-from rowvec.rerankers.base import Reranker, Scored
-from rowvec.searcher.candidates import Candidates, held_back, score_of, shares
+from rowvec.rerankers.base import Judge, Scored
+from rowvec.searcher.candidates import Candidates, held_back, own_of, score_of, shares
 from rowvec.searcher.snippets import Asked, best_passage
 from rowvec.types import Hit, Key, StoredText
 
@@ -15,7 +15,7 @@ NO_TEXT = "The reranker was not asked: none of the hits has a text."
 
 
 def reranked(
-    reranker: Reranker,
+    reranker: Judge,
     query: str,
     hits: Sequence[Hit],
     reach: int,
@@ -58,15 +58,15 @@ def _text(hit: Hit, stored: StoredText | None, asked: Asked, found: Candidates) 
 def _scored(
     hit: Hit, found: Candidates, ranking: Ranking, together: Fused, given: float | None, now: dt.datetime
 ) -> Hit:
-    static, decay = ranking.static_score(hit.metadata), ranking.decay_factor(hit.metadata, now)
+    own = own_of(found, ranking, hit.metadata, now)
     by_reranker, by_search = together.first.get(hit.key, 0.0), together.second.get(hit.key, 0.0)
-    final = ranking.final(by_reranker + by_search, static, decay)
+    final = ranking.final(by_reranker + by_search, own)
     if hit.parts is None:
         return hit._replace(score=final)
     before = found.scores[hit.key]
     parts = {name: value for name, value in hit.parts.items() if name != "capped_part"}
-    parts |= shares(found, ranking, hit.key, static, decay, by_search / before if before else 0.0)
-    parts |= {"rerank": given, "rerank_part": by_reranker * (1.0 if decay is None else decay), "final": final}
+    parts |= shares(found, ranking, hit.key, own, by_search / before if before else 0.0)
+    parts |= {"rerank": given, "rerank_part": by_reranker * own.kept, "final": final}
     return hit._replace(score=final, parts=parts)
 
 

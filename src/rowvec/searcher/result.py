@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rowvec.errors import SearchError
@@ -18,8 +18,8 @@ MAX_QUERY = 10_000
 """Characters."""
 MAX_PASSAGES = 20
 """Of a hit."""
-TITLES = ("title", "name", "label", "subject", "headline")
-"""Metadata columns that say what a row is called, the likeliest first."""
+MAX_TEXTS = 1_000
+"""Rows whose texts one request asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,14 @@ class SearchResult(Tabular):
     """There was a filter."""
     next: str | None = None
     """The cursor of the next page. None where this is the last one."""
+    missing_parts: Sequence[int] = ()
+    """Numbers, from 1 on, of the parts of the store that did not answer: the hits, counts and facets are those of the
+    other parts."""
+
+    @property
+    def partial(self) -> bool:
+        """Some parts of the store did not answer."""
+        return bool(self.missing_parts)
 
     @property
     def milliseconds(self) -> float:
@@ -66,6 +74,8 @@ class SearchResult(Tabular):
             "execution_time_ms": round(self.milliseconds, 3),
             "embed_ms": round(self.embed_ms, 3), "search_ms": round(self.search_ms, 3),
         }  # fmt: skip
+        if self.partial:
+            found |= {"partial": True, "missing_parts": list(self.missing_parts)}
         if self.corrected is not None:
             found["corrected"] = self.corrected
         if self.reranked is not None:
@@ -83,6 +93,14 @@ class SearchResult(Tabular):
         return found
 
 
+def without_parts(result: SearchResult, missing: Sequence[int]) -> SearchResult:
+    """
+    Args:
+        missing: numbers, from 1 on, of the parts of the store that the result is without.
+    """
+    return replace(result, exact=False, complete=False, missing_parts=tuple(missing)) if missing else result
+
+
 def _row(hit: Hit) -> dict[str, Any]:
     """A metadata column that is called `key` or `score` keeps its value under `metadata.key`."""
     own = {"key": hit.key, "score": hit.score}
@@ -96,12 +114,6 @@ def hit_dict(hit: Hit) -> dict[str, Any]:
     if hit.parts is not None:
         found["explain"] = dict(hit.parts)
     return found
-
-
-def title_column(columns: Iterable[str]) -> str | None:
-    """The column that says what a row is called, in whatever case its name is written; None where there is none."""
-    named = {name.lower(): name for name in columns}
-    return next((named[title] for title in TITLES if title in named), None)
 
 
 def check_query(query: str, limit: int) -> None:

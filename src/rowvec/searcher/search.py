@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any, TypeVar
 
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter
-from rowvec.generations.lifecycle import live_embedder, live_rows, live_spec, words
+from rowvec.generations.lifecycle import live_embedder, live_rows, rows_of, words
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
@@ -21,11 +21,14 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.live import Known, Live
 from rowvec.searcher.paging import PLAIN, Origin, Refine
 from rowvec.searcher.query import Query, counted
-from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query
+from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query, without_parts
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Speller
 from rowvec.searcher.within import EVERY_ROW, Within, both
-from rowvec.stores.base import Ledger, RowsHandle, Store, TableSpec, existing
+from rowvec.stores.abilities import LacksParts
+from rowvec.stores.away import answer_without
+from rowvec.stores.base import RowsHandle, SearchedStore, TableSpec
+from rowvec.stores.ledger import Ledger
 from rowvec.support.tracing import span
 from rowvec.types import Fingerprint, Hit, Key, State
 
@@ -46,9 +49,10 @@ class Searcher:
         reranker: puts the best hits of each query into a better order.
         typos: corrects words that no row holds, unless a search says otherwise.
         prefix: takes the last word of a query as the beginning of one, unless a search says otherwise.
+        partial: answers from those parts of the store that answer, unless a search says otherwise.
     """
 
-    store: Store
+    store: SearchedStore
     embedder: Embedder
     spec: TableSpec
     ranking: Ranking = field(default_factory=Ranking)
@@ -56,18 +60,20 @@ class Searcher:
     reranker: Reranker | None = None
     typos: bool = False
     prefix: bool = False
+    partial: bool = False
     only: Filter | None = field(default=None, init=False)
+    missing: frozenset[int] = field(default=frozenset(), init=False)
     _known: Known = field(default_factory=Known, init=False, repr=False)
 
     @classmethod
-    def of(cls, pipeline: Pipeline) -> Searcher:
-        """The searcher of a pipeline, checked."""
-        former = partial(live_embedder, pipeline)
+    def of(cls, pipeline: Pipeline, partial: bool | None = None) -> Searcher:
+        """The searcher of a pipeline, checked; see `check`."""
+        former = functools.partial(live_embedder, pipeline)
         searcher = cls(
-            pipeline.store, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
-            pipeline.typos, pipeline.prefix,
+            pipeline.searched, pipeline.searching, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos, pipeline.prefix, pipeline.partial,
         )  # fmt: skip
-        searcher.check()
+        searcher.check(partial)
         return searcher
 
     def within(self, only: Filter) -> Searcher:
@@ -77,18 +83,38 @@ class Searcher:
         limited.only = self.only if only == EVERY_ROW else self._limited(only)
         return limited
 
+    @property
+    def whole(self) -> Searcher:
+        """The same, which answers from all parts of the store or not at all: for what measures searches."""
+        found = copy(self)
+        found.partial = False
+        return found
+
     def _limited(self, where: Filter | None) -> Filter | None:
         return where if self.only is None else both(self.only, where)
 
     @property
     def current(self) -> Embedder:
         """What embeds the queries, as far as is known."""
-        return self._known.live.embedder if self._known.live else self.embedder
+        found = self._known.live or next(
+            (each.live for each in [*self._known.without_parts.values()] if each.live), None
+        )
+        return found.embedder if found else self.embedder
 
     @property
     def rows(self) -> RowsHandle:
         """The rows that searches see, as far as is known. Raises as `check` does where there is no generation."""
-        return self._seen(self._known.live or self._look_again(None)).rows
+        store, live = self.store, self._known.live
+        if live is None or (self.partial and isinstance(store, LacksParts) and store.away.known()):
+            return self._of_parts(None, lambda one: one._seen(one._now()).rows)[0]
+        return self._seen(live).rows
+
+    def _now(self) -> Live:
+        live = self._known.live
+        # Whoever is let through to a part that was away looks, and tells others whether it answers.
+        if live is None or not self.missing or self.store.live_version() != live.version:
+            return self._look_again(live)
+        return live
 
     def _seen(self, live: Live) -> Live:
         """What this searcher may see of it."""
@@ -97,10 +123,32 @@ class Searcher:
         rows = Within(live.rows, self.only)
         return replace(live, rows=rows, speller=live.speller.within(rows))
 
-    def check(self) -> None:
+    def check(self, partial: bool | None = None) -> None:
         """Raises StoreError unless there are vectors, EmbedderError unless there is the model that made them."""
+        self._of_parts(partial, Searcher._check)
+
+    def _check(self) -> None:
         with self._known.looking:
             self._known.live = self._look()
+
+    def _of_parts(self, partial: bool | None, ask: Callable[[Searcher], T]) -> tuple[T, Sequence[int]]:
+        """What `ask` answers, and the numbers, from 1 on, of the parts of the store that it is without.
+
+        Args:
+            partial: answer without parts that do not answer; None does what this searcher does.
+        """
+        store = self.store
+        if not (self.partial if partial is None else partial) or not isinstance(store, LacksParts):
+            return ask(self), ()
+        found, missing = answer_without(store.away, lambda missing: ask(self._without(missing, store)))
+        return found, sorted(part + 1 for part in missing)
+
+    def _without(self, missing: frozenset[int], store: LacksParts) -> Searcher:
+        if not missing:
+            return self
+        left = copy(self)
+        left.store, left.missing, left._known = store.without(missing), missing, self._known.without(missing)
+        return left
 
     def _look(self) -> Live:
         return self._opened(*live_rows(self.store, self.spec))
@@ -127,7 +175,7 @@ class Searcher:
             )
         chosen = known[state]
         ledger = Ledger(True, True, chosen.fingerprint, settings=chosen.settings, version=version)
-        return self._opened(ledger, existing(self.store, live_spec(self.spec, ledger)))
+        return self._opened(ledger, rows_of(self.store, self.spec, chosen))
 
     def _former(self, made: Fingerprint | None, ledger: Ledger) -> Embedder:
         assert made is not None
@@ -186,6 +234,7 @@ class Searcher:
         generation: State = State.LIVE,
         typos: bool | None = None,
         prefix: bool | None = None,
+        partial: bool | None = None,
     ) -> SearchResult:
         """The best `limit` rows for `query`; without a query the rows that pass the filter, in `refine.order`.
 
@@ -201,6 +250,8 @@ class Searcher:
             typos: correct words that no row holds, or search as written. None does what the pipeline says.
             prefix: take the last word as the beginning of one, as while somebody types; a blank behind it ends it.
                 None does what the pipeline says.
+            partial: answer from the parts of the store that answer, where others do not; `missing_parts` names those,
+                and the answer is neither exact nor complete. None does what the pipeline says.
 
         Raises:
             SearchError: an empty or overlong query, a limit out of bounds, no keyword index; `rerank` without a
@@ -209,12 +260,12 @@ class Searcher:
             StoreUnavailable: the database does not answer. StoreError: there are no vectors.
         """
         if query is None:
-            return self.browse(limit=limit, where=where, passages=passages, refine=refine)
+            return self.browse(limit=limit, where=where, passages=passages, refine=refine, partial=partial)
         check_query(query, limit)
         check_passages(passages)
         bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=False)
         bound.check_depth(limit)
-        reranker, chosen = self._asked_reranker(rerank), ranking or self.ranking
+        reranker, chosen = self.asked_reranker(rerank), ranking or self.ranking
         typos, prefix = self._kept("typos", typos, self.typos), self._kept("prefix", prefix, self.prefix)
         about = (mode, query, exact, chosen, reranker is not None, refine.distinct, typos, prefix, generation)
         asked = Query(
@@ -222,19 +273,28 @@ class Searcher:
             texts=passages > 0 or reranker is not None, typos=typos, prefix=prefix,
         )  # fmt: skip
 
-        def answer(live: Live) -> Found:
-            return asked.answered(live, self._origin(live, about, where), self._known.beside)
+        def found_by(one: Searcher) -> Found:
+            def answer(live: Live) -> Found:
+                return asked.answered(live, one._origin(live, about, where), one._known.beside)
+
+            return one._on_one_generation(answer, generation)
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
-            found = self._on_one_generation(answer, generation)
-            result = finished(found, limit, passages, reranker, chosen)
+            found, missing = self._of_parts(partial, found_by)
+            result = without_parts(finished(found, limit, passages, reranker, chosen), missing)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
         return result
 
     def browse(
-        self, *, limit: int = 10, where: Filter | None = None, passages: int = 0, refine: Refine = PLAIN
+        self,
+        *,
+        limit: int = 10,
+        where: Filter | None = None,
+        passages: int = 0,
+        refine: Refine = PLAIN,
+        partial: bool | None = None,
     ) -> SearchResult:
         """The rows that pass the filter, in `refine.order`, and how many there are. No row has a score.
 
@@ -246,10 +306,10 @@ class Searcher:
         bound = refine.bound(self.spec.metadata, self.spec.key_type, browses=True)
         about = ("browse", None if bound.order is None else bound.order.name)
 
-        def answer(live: Live) -> SearchResult:
-            began, origin, place = time.perf_counter(), self._origin(live, about, where), None
+        def answer(one: Searcher, live: Live) -> SearchResult:
+            began, origin, place = time.perf_counter(), one._origin(live, about, where), None
             if bound.after is not None:
-                bound.after.check(origin)
+                bound.after.check(origin, live.rows)
                 place = bound.after.place(bound.order)
             counts = counted(live, bound, where)
             keys = live.rows.browse(limit + 1, where, order=bound.order, offset=bound.offset, after=place)
@@ -265,12 +325,17 @@ class Searcher:
 
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": "browse", "rowvec.limit": limit})
-            return self._on_one_generation(answer)
+            found, missing = self._of_parts(partial, lambda one: one._on_one_generation(lambda live: answer(one, live)))
+            return without_parts(found, missing)
 
     def _origin(self, live: Live, about: tuple[Any, ...], where: Filter | None) -> Origin:
-        return Origin(self.spec.pipeline, live.version, about, self._limited(where))
+        return Origin(self.spec.pipeline, sorted(self.missing), live.version, about, self._limited(where))
 
-    def _asked_reranker(self, rerank: bool | None) -> Reranker | None:
+    def asked_reranker(self, rerank: bool | None) -> Reranker | None:
+        """
+        Raises:
+            SearchError: it is asked for, and there is none.
+        """
         if rerank and self.reranker is None:
             raise SearchError(
                 f"The pipeline {self.spec.pipeline!r} has no reranker.", hint="Set search.rerank in rowvec.toml."
@@ -286,7 +351,14 @@ class Searcher:
         return usual if asked is None else asked
 
     def similar(
-        self, key: Key, *, limit: int = 10, where: Filter | None = None, explain: bool = False, passages: int = 0
+        self,
+        key: Key,
+        *,
+        limit: int = 10,
+        where: Filter | None = None,
+        explain: bool = False,
+        passages: int = 0,
+        partial: bool | None = None,
     ) -> SearchResult:
         """The rows nearest to the row `key`, itself left out. No reranker is asked: there is no query.
 
@@ -295,6 +367,7 @@ class Searcher:
 
         Raises:
             SearchError: there is no vector for that key.
+            PartUnavailable: the row is in a part of the store that does not answer.
         """
         check_limit(limit)
         check_passages(passages)
@@ -314,4 +387,5 @@ class Searcher:
             texts = live.rows.texts([hit.key for hit in hits], vector) if passages else {}
             return Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
 
-        return finished(self._on_one_generation(answer), limit, passages, None, self.ranking)
+        found, missing = self._of_parts(partial, lambda one: one._on_one_generation(answer))
+        return without_parts(finished(found, limit, passages, None, self.ranking), missing)

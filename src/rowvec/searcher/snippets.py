@@ -52,6 +52,11 @@ class Asked:
         """How much of the query these say: each term once, by its weight."""
         return sum(self.terms[term] for term in {token.term for token in tokens})
 
+    def share(self, text: object) -> float:
+        """How much of the query a text says, 0 to 1; nothing where it is none."""
+        whole = sum(self.terms.values())
+        return self.worth(self.found(text)) / whole if isinstance(text, str) and whole else 0.0
+
 
 def passages_of(
     stored: StoredText, asked: Asked, most: int, *, score: float | None = None, by_words: bool = False

@@ -15,10 +15,11 @@ from rowvec.errors import SearchError
 from rowvec.evaluation.query_log import QueryLog
 from rowvec.searcher import SearchResult
 from rowvec.serve.background import Background
+from rowvec.serve.choosing import choose
 from rowvec.serve.guard.guard import GRANT
 from rowvec.serve.metrics import Metrics
 from rowvec.serve.problems import Problem
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 from rowvec.serve.settings import ServeSettings
 from rowvec.serve.threads import Threads
 

@@ -22,12 +22,15 @@ from starlette.routing import BaseRoute
 
 from rowvec import __version__
 from rowvec.errors import RowvecError
-from rowvec.searcher import Mode, Refine, SearchResult, title_column
+from rowvec.searcher import Mode, Refine, SearchResult
+from rowvec.serve.choosing import choose
+from rowvec.serve.mcp_arguments import Server, in_words, tool
 from rowvec.serve.models import (
     After,
     Distinct,
     FacetLimit,
     Facets,
+    Filters,
     Offset,
     Order,
     Passages,
@@ -38,7 +41,7 @@ from rowvec.serve.models import (
 from rowvec.serve.problems import Problem, of_rowvec
 from rowvec.serve.replies import numbers
 from rowvec.serve.routes.state import pipeline_info, status_dict
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 from rowvec.serve.state_models import PipelineInfo, StatusReply
 from rowvec.serve.threads import Threads
 
@@ -58,8 +61,10 @@ READING = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_
 Pipeline = Annotated[str | None, Field(description="Name of the pipeline. Optional if there is only one.")]
 Limit = Annotated[int, Field(ge=1, le=100, description="Maximum number of rows.")]
 Where = Annotated[
-    str | None,
-    Field(max_length=10_000, description="A filter over the columns that `describe` lists, e.g. price < 100 and new."),
+    Filters | None,
+    Field(
+        description='A filter over the columns that `describe` lists: price < 100 and new, or {"price": {"<": 100}}.'
+    ),
 ]
 
 
@@ -72,6 +77,7 @@ class Result(BaseModel):
 
 class Results(BaseModel):
     results: list[Result]
+    partial: bool = Field(False, description="Some rows could not be searched now: parts of the store do not answer.")
 
 
 class Fetched(BaseModel):
@@ -91,7 +97,7 @@ class Pipelines(BaseModel):
 
 
 Visible = Callable[[Context[Any, Any]], Mapping[str, Service]]
-Searched = Callable[[Service, str, str, str | None, SearchResult], str | None]
+Searched = Callable[[Service, str, str, Mapping[str, Any] | str | None, SearchResult], str | None]
 
 
 class Tools:
@@ -109,12 +115,11 @@ class Tools:
         self._threads, self._side_threads, self._noted = threads, side_threads, searched
 
     def server(self) -> MCPServer[Any]:
-        server: MCPServer[Any] = MCPServer(
-            "rowvec", title="rowvec", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
-        )
-        for tool in (self.search, self.fetch, self.search_rows, self.similar, self.describe, self.status):
-            server.tool(annotations=READING)(tool)
-        return server
+        functions = (self.search, self.fetch, self.search_rows, self.similar, self.describe, self.status)
+        return Server(
+            "rowvec", title="rowvec", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING",
+            tools=[tool(function, READING) for function in functions],
+        )  # fmt: skip
 
     async def search(self, query: QueryText, ctx: Context[Any, Any]) -> Results:
         """Search all rows by meaning and words. Returns ids for `fetch`."""
@@ -126,8 +131,11 @@ class Tools:
             if isinstance(problem, BaseException) and (not found or not isinstance(problem, ToolError)):
                 raise problem
         # Scores of different models do not compare: the first of each pipeline come first.
-        in_turn = chain.from_iterable(zip_longest(*found))
-        return Results(results=[result for result in in_turn if result is not None][:FOUND])
+        in_turn = chain.from_iterable(zip_longest(*(results for results, _ in found)))
+        return Results(
+            results=[result for result in in_turn if result is not None][:FOUND],
+            partial=any(partial for _, partial in found),
+        )
 
     async def fetch(
         self,
@@ -142,7 +150,13 @@ class Tools:
         service = services[name]
         metadata, text = await _told(self._threads.run(service.row, key))
         values = _values(metadata)
-        return Fetched(id=id, title=_title(values) or key, text=text, url=_first(values, LINKS), metadata=values)
+        return Fetched(
+            id=id,
+            title=service.pipeline.card.title_of(values) or key,
+            text=text,
+            url=_first(values, LINKS),
+            metadata=values,
+        )
 
     async def search_rows(
         self,
@@ -199,20 +213,21 @@ class Tools:
     async def status(self, ctx: Context[Any, Any], pipeline: Pipeline = None) -> StatusReply:
         """Say how far the vectors of a pipeline are in step with its rows."""
         service = self._chosen(ctx, pipeline)
-        found = await _told(self._side_threads.run(service.status))
+        found = await _told(self._side_threads.run(lambda: service.operations.status()))
         return StatusReply.model_validate(to_jsonable_python(status_dict(found), inf_nan_mode="null", fallback=str))
 
-    async def _best(self, service: Service, query: str) -> list[Result]:
+    async def _best(self, service: Service, query: str) -> tuple[list[Result], bool]:
+        """The best hits, and whether parts of the store did not answer."""
         mode: Mode = "hybrid" if "hybrid" in service.modes else "semantic"
         asked = service.search, query, mode, FOUND, None, False, 1
         result, _ = await self._searched(service, mode, query, None, *asked)
-        return [_result(service, hit) for hit in result.hits]
+        return [_result(service, hit) for hit in result.hits], result.partial
 
     def _services(self, ctx: Context[Any, Any]) -> Mapping[str, Service]:
         try:
             return self._visible(ctx)
         except Problem as problem:
-            raise _error(problem) from None
+            raise in_words(problem) from None
 
     def _chosen(self, ctx: Context[Any, Any], name: str | None) -> Service:
         services = self._services(ctx)
@@ -221,14 +236,14 @@ class Tools:
         try:
             return choose(services, name)
         except Problem as problem:
-            raise _error(problem) from None
+            raise in_words(problem) from None
 
     async def _searched(
         self,
         service: Service,
         mode: str,
         query: str,
-        where: str | None,
+        where: Mapping[str, Any] | str | None,
         search: Callable[..., SearchResult],
         *values: Any,
     ) -> tuple[SearchResult, str | None]:
@@ -263,13 +278,9 @@ async def _told(answer: Awaitable[T]) -> T:
     try:
         return await answer
     except Problem as problem:
-        raise _error(problem) from None
+        raise in_words(problem) from None
     except RowvecError as error:
-        raise _error(of_rowvec(error)) from None
-
-
-def _error(problem: Problem) -> ToolError:
-    return ToolError(f"{problem.message} {problem.hint}" if problem.hint else problem.message)
+        raise in_words(of_rowvec(error)) from None
 
 
 def _reply(result: SearchResult, query_id: str | None) -> SearchReply:
@@ -282,18 +293,13 @@ def _reply(result: SearchResult, query_id: str | None) -> SearchReply:
 def _result(service: Service, hit: Any) -> Result:
     values = _values(hit.metadata)
     text = hit.passages[0].text if hit.passages else ""
-    title = _title(values) or " ".join(text.split())[:80] or str(hit.key)
+    title = service.pipeline.card.title_of(values) or " ".join(text.split())[:80] or str(hit.key)
     return Result(id=f"{service.name}:{hit.key}", title=title, url=_first(values, LINKS), text=text)
 
 
 def _values(metadata: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = to_jsonable_python(numbers(metadata), inf_nan_mode="null", bytes_mode="hex", fallback=str)
     return values
-
-
-def _title(values: Mapping[str, Any]) -> str:
-    named = title_column(values)
-    return values[named] if named is not None and isinstance(values[named], str) else ""
 
 
 def _first(values: Mapping[str, Any], names: tuple[str, ...]) -> str:

@@ -56,6 +56,10 @@ class Metrics:
             "rowvec_searches_incomplete", "Searches with fewer hits than there are matching rows.", ["pipeline"],
             registry=self.registry,
         )  # fmt: skip
+        self._partial = Counter(
+            "rowvec_searches_partial", "Searches that parts of the store did not answer.", ["pipeline"],
+            registry=self.registry,
+        )  # fmt: skip
         self.registry.register(_States(services, busy))
         self.registry.register(_Tasks(background))
         if queries is not None:
@@ -75,7 +79,9 @@ class Metrics:
         if result.reranked is not None:
             self._rerank.labels(pipeline).observe(result.rerank_ms / 1000)
             self._reranks.labels(pipeline, str(result.reranked).lower()).inc()
-        if not result.complete:
+        if result.partial:
+            self._partial.labels(pipeline).inc()
+        elif not result.complete:
             self._incomplete.labels(pipeline).inc()
 
     def exposition(self) -> bytes:
@@ -149,7 +155,7 @@ class _States(Collector):
             if service.pipeline.reranker is not None:
                 spent.add_metric([name], service.pipeline.reranker.spent)
             try:
-                status = service.status(STATUS_SECONDS)
+                status = service.operations.status(STATUS_SECONDS)
             except RowvecError:
                 up.add_metric([name], 0)
                 continue

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from rowvec.filters.facets import MAX_FACET_VALUES, MAX_FACETS
 from rowvec.ranking import LONGEST_EXPRESSION, MOST_DAYS, MOST_WEIGHT, Fusion
-from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, Mode, Refine
+from rowvec.searcher import MAX_LIMIT, MAX_OFFSET, MAX_PASSAGES, MAX_QUERY, MAX_TEXTS, Mode, Refine
 
 
 def _searchable(query: str) -> str:
@@ -45,6 +45,13 @@ Prefix = Annotated[
     Field(
         description="Take the last word as the beginning of one, as while somebody types; a blank behind it ends it. By"
         " default what the pipeline says. True is refused where the words of the rows are not kept."
+    ),
+]
+Partial = Annotated[
+    bool | None,
+    Field(
+        description="Answer from the parts of a split store that answer, where others do not; `missing_parts` names"
+        " those. By default what the pipeline says."
     ),
 ]
 WhichGeneration = Annotated[
@@ -118,6 +125,10 @@ class RankingChanges(Request):
         ),
     ] = None
     static_weight: Annotated[float, Field(ge=0, le=MOST_WEIGHT)] = 0.2
+    title: Annotated[
+        str | None, Field(description="A metadata column: how many of the query's words stand in it. Null for none.")
+    ] = None
+    title_weight: Annotated[float, Field(ge=0, le=MOST_WEIGHT)] = 0.2
     decay: Annotated[str | None, Field(description="A date or timestamp column. Null for none.")] = None
     half_life_days: Annotated[float | None, Field(gt=0, le=MOST_DAYS, description="Null for no decay.")] = None
 
@@ -130,6 +141,7 @@ class PageRequest(Request):
     facet_limit: FacetLimit = 10
     offset: Offset = 0
     after: After = None
+    partial: Partial = None
 
 
 class SearchRequest(PageRequest):
@@ -142,8 +154,8 @@ class SearchRequest(PageRequest):
     ranking: RankingChanges | None = Field(
         None,
         description="Other values for keys of [search] in rowvec.toml, for this search: `fusion`, `semantic_weight`,"
-        " `static`, `static_weight`, `decay`, `half_life_days`. What is left out stays as it is there; null switches"
-        " `static`, `decay` and `half_life_days` off.",
+        " `static`, `static_weight`, `title`, `title_weight`, `decay`, `half_life_days`. What is left out stays as it"
+        " is there; null switches `static`, `title`, `decay` and `half_life_days` off.",
         examples=[{"semantic_weight": 0.8}],
     )
     generation: WhichGeneration = "live"
@@ -176,6 +188,19 @@ class EventReply(BaseModel):
     recorded: bool
 
 
+class TextsRequest(Request):
+    ids: Annotated[list[int | str], Field(max_length=MAX_TEXTS, description="Of rows.", examples=[[4711, 4712]])]
+
+
+class RowText(BaseModel):
+    id: int | str
+    text: str
+
+
+class TextsReply(BaseModel):
+    texts: list[RowText] = Field(description="Of those rows whose text is kept, in the order of `ids`.")
+
+
 class FilteredRequest(SearchRequest):
     filters: Filters
 
@@ -199,10 +224,10 @@ class Hit(BaseModel):
     )
     explain: dict[str, float | None] | None = Field(
         None,
-        description="The parts of the score. semantic, keyword, static, decay, rerank: as they were measured."
+        description="The parts of the score. semantic, keyword, static, title, decay, rerank: as they were measured."
         " semantic_rank, keyword_rank: the place in each half, from 1. semantic_part, keyword_part, static_part,"
-        " rerank_part, capped_part: what each adds to the score after normalising, with its weight and the decay;"
-        " together they are the score. fused: the halves together. final: the score.",
+        " title_part, rerank_part, capped_part: what each adds to the score after normalising, with its weight and the"
+        " decay; together they are the score. fused: the halves together. final: the score.",
     )
 
 
@@ -267,6 +292,10 @@ class SearchReply(BaseModel):
     )
     facets: FacetsReply | None = Field(None, description="Left out where none were asked for.")
     next: str | None = Field(None, description="Cursor of the next page, for `after`. Null where this is the last one.")
+    partial: bool | None = Field(
+        None, description="True where parts of the store did not answer, and all is said of the others. Else left out."
+    )
+    missing_parts: list[int] | None = Field(None, description="The numbers of those parts, from 1 on.")
 
 
 class ErrorBody(BaseModel):

@@ -38,7 +38,7 @@ def _input(given: Any) -> Any:
     if isinstance(given, str):
         if not given:
             raise ValueError("the text is empty")
-        return given
+        return _encodable(given)
     if not isinstance(given, list) or not given:
         raise ValueError("it must be a text or a list of texts, and not empty")
     if len(given) > MAX_TEXTS and not _is_token(given[0]):
@@ -46,11 +46,19 @@ def _input(given: Any) -> Any:
     if all(isinstance(item, str) for item in given):
         if "" in given:
             raise ValueError("a text is empty")
-        return given
+        return [*map(_encodable, given)]
     arrays = given if all(isinstance(item, list) for item in given) else [given]
     if not all(array and all(map(_is_token, array)) for array in arrays):
         raise ValueError("it must be a text, a list of texts, a token array, or a list of token arrays, none empty")
     return given
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("a text holds half a surrogate pair, which is not a character") from None
+    return text
 
 
 def _is_token(item: Any) -> bool:
@@ -171,6 +179,8 @@ def _documents(given: Any) -> Any:
         isinstance(item, str) or (isinstance(item, dict) and isinstance(item.get("text"), str)) for item in given
     ):
         raise ValueError('each must be a text, or an object with a text, such as {"text": "brake pads"}')
+    for item in given:
+        _encodable(item if isinstance(item, str) else item["text"])
     return given
 
 

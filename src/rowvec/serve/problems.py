@@ -25,6 +25,7 @@ from starlette.responses import Response
 from rowvec.errors import (
     BudgetExceeded,
     EmbedderError,
+    NoVectors,
     RateLimited,
     RowvecError,
     SearchError,
@@ -104,6 +105,8 @@ def of_rowvec(error: RowvecError) -> Problem:
         return Problem(503, "The budget for the embedding model is spent.", "Keyword search and known queries work.")
     if isinstance(error, StatementCancelled):
         return Problem(422, "The database took longer for this than a request may take.", "Use a simpler filter.")
+    if isinstance(error, NoVectors):
+        return Problem(503, "There are no vectors yet.", "`rowvec sync` embeds the rows.", retry_after=1)
     wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
     where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
     what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")
@@ -236,7 +239,8 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     429: _documented("Too many requests; Retry-After says how many seconds to wait", "Too many requests."),
     500: _documented("A defect of the server; its log has the details under the id", "It failed: id 5f0c1d2e."),
     503: _documented(
-        "The database or the model does not answer now, or the server has no room for the request",
+        "The database or the model does not answer now, there are no vectors yet, or the server has no room for the"
+        " request",
         "The vector store does not answer now.",
     ),
 }

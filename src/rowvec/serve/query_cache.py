@@ -7,8 +7,12 @@ from collections import OrderedDict
 from collections.abc import Sequence
 
 from rowvec.embedders.base import SEND_TEXT, Embedder, ReadsTokens, shortens
+from rowvec.embedders.separate_queries import bills_queries
 from rowvec.errors import TextRefused
 from rowvec.types import Embedded, Vector
+
+WARM_WORDS = (1, 8, 12, 20)
+"""Of the first queries, which nobody waits for; see `rowvec.embedders.local.openvino_engine.SHORT`."""
 
 
 class CachedQueries:
@@ -33,6 +37,7 @@ class CachedQueries:
         self.misses = 0
         self._embedder = embedder
         self._queries = queries or embedder
+        self.bills_queries = bills_queries(self._queries)
         self._size = size
         self._vectors: OrderedDict[str, Vector] = OrderedDict()
         self._guard = threading.Lock()
@@ -40,8 +45,9 @@ class CachedQueries:
         self._documents = threading.Lock()
 
     def warm(self) -> None:
-        """Load the model; nothing is counted."""
-        self._queries.embed_query("warm up")
+        """Load the model; nothing is counted. An engine may prepare itself for queries of each length apart."""
+        for words in WARM_WORDS[:1] if self.bills_queries else WARM_WORDS:
+            self._queries.embed_query(" ".join(["warm"] * words))
 
     def embed_query(self, text: str) -> Vector:
         with self._guard:

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from rowvec import filters
-from rowvec.errors import RowvecError, SearchError
+from rowvec.errors import NoVectors, PartUnavailable, RowvecError, SearchError
 from rowvec.evaluation.judged import JudgementsFile
-from rowvec.generations.lifecycle import course, live_embedder
+from rowvec.generations.lifecycle import live_embedder
 from rowvec.pipeline import Pipeline
-from rowvec.pipeline_status import Status, Work
-from rowvec.pipeline_status import status as gather
-from rowvec.pipeline_status.work import work
 from rowvec.ranking import Ranking
 from rowvec.searcher import PLAIN, Mode, Refine, Searcher, SearchResult
+from rowvec.serve.looks import Looks
+from rowvec.serve.operations import Operations
 from rowvec.serve.problems import Problem
 from rowvec.serve.query_cache import CachedQueries
-from rowvec.stores.base import Ledger, RowsHandle
+from rowvec.stores.abilities import LacksParts
+from rowvec.stores.base import RowsHandle
+from rowvec.stores.ledger import Ledger
 from rowvec.support.keys import parse_key
-from rowvec.support.suggestions import suggestion
-from rowvec.types import ColumnType, Key, State, WriteBatch
+from rowvec.types import ColumnType, Generation, Key, State
 
 logger = logging.getLogger("rowvec.serve")
 
@@ -35,10 +35,6 @@ CHECK_SECONDS = 1.0
 """Seconds between two checks of a pipeline for requests, at least."""
 MOST_CONTAINS = 5
 """In one filter: no index helps them."""
-WORK_SECONDS = 1.0
-FAILURES_AT_ONCE = 1000
-STATUS_SECONDS = 5.0
-"""Seconds that a status is kept: it counts rows, and a page that reloads must not become a burden."""
 
 
 class Service:
@@ -71,19 +67,21 @@ class Service:
 
         embedder = CachedQueries(pipeline.embedder, cached_queries, pipeline.searching)
         self._searcher = Searcher(
-            pipeline.store, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
-            pipeline.typos, pipeline.prefix,
+            pipeline.searched, embedder, pipeline.spec, pipeline.ranking, former, pipeline.reranker,
+            pipeline.typos, pipeline.prefix, pipeline.partial,
         )  # fmt: skip
         self.problem: str | None = "It has not been checked yet."
         """Why the pipeline cannot be searched, for the operator; None while it can."""
+        self.filled = True
+        """False where it has no vectors yet, as far as is known."""
+        self._lacks_part = False
+        """The problem is that a part of the store does not answer: those can be searched that do."""
         self._warm = False
         self._checking = threading.Lock()
         self._checked = float("-inf")
-        self._gathering = threading.Lock()
-        self._status: tuple[float, Status | RowvecError] | None = None
-        self._looking = threading.Lock()
-        self._work: tuple[float, Work | None] | None = None
         self._whole: Service | None = None
+        self.operations = Operations(pipeline)
+        self.looks = Looks(pipeline)
 
     def within(self, where: filters.Filter) -> Service:
         """The same pipeline, as if it held no other rows than those that a filter finds. Cheap: made for a request.
@@ -96,13 +94,26 @@ class Service:
         limited = copy(self)
         limited._whole = self.whole
         limited._searcher = self._searcher.within(filters.bind(where, self.pipeline.spec.metadata))
-        limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH)
+        limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH, replica=None)
+        limited.operations = limited.looks = _OUT_OF_REACH
+        limited.judgements = None
         return limited
 
     @property
     def whole(self) -> Service:
         """The pipeline with all of its rows: itself, unless it was made by `within`."""
         return self._whole or self
+
+    @property
+    def limited(self) -> bool:
+        """It was made by `within`."""
+        return self._whole is not None
+
+    def generations(self) -> list[Generation]:
+        """Those with a model. A limited service does not say how many rows they hold: that is of all rows."""
+        whole = self.whole.pipeline
+        found = [each for each in whole.store.generations(whole.spec) if each.fingerprint is not None]
+        return [replace(each, rows=0, failures=0, stale=0, bytes=None) for each in found] if self.limited else found
 
     @property
     def embedder(self) -> CachedQueries:
@@ -138,23 +149,36 @@ class Service:
                 return
             try:
                 self._searcher.check()
-                problem = None
+                problem, self.filled, self._lacks_part = None, True, False
             except RowvecError as error:
-                problem = str(error)
+                problem, self.filled = str(error), not isinstance(error, NoVectors)
+                self._lacks_part = isinstance(error, PartUnavailable)
             if problem not in (None, self.problem):
                 logger.warning("Pipeline %s cannot be searched: %s", self.name, problem)
             self.problem = problem
             self._checked = time.monotonic()
 
-    def ready(self) -> None:
+    @property
+    def missing_parts(self) -> list[int]:
+        """Numbers, from 1 on, of the parts of the store that did not answer lately, where searches go on without."""
+        store = self.whole.pipeline.searched
+        return [part + 1 for part in store.away.known()] if isinstance(store, LacksParts) else []
+
+    def ready(self, partial: bool | None = None) -> None:
         """
+        Args:
+            partial: of the search.
+
         Raises:
             Problem: 503, the pipeline cannot be searched.
         """
         whole = self.whole
         if whole.problem is not None:
             whole.check(CHECK_SECONDS)
-        if whole.problem is not None:
+        if not whole.filled:
+            hint = "`rowvec sync` embeds the rows of its source; GET /health says why there are none."
+            raise Problem(503, f"The pipeline {self.name!r} has no vectors yet.", hint, retry_after=CHECK_SECONDS)
+        if whole.problem is not None and not (partial and whole._lacks_part):
             raise Problem(
                 503,
                 f"The pipeline {self.name!r} cannot be searched now.",
@@ -176,6 +200,7 @@ class Service:
         generation: str = "live",
         typos: bool | None = None,
         prefix: bool | None = None,
+        partial: bool | None = None,
     ) -> SearchResult:
         """
         Args:
@@ -186,16 +211,18 @@ class Service:
             generation: live, previous or building.
             typos: correct words that no row holds, or search as written; None does what the pipeline says.
             prefix: take the last word as the beginning of one; None does what the pipeline says.
+            partial: answer without parts of the store that do not answer; None does what the pipeline says.
 
         Raises:
             SearchError: the filter names something that does not exist. StoreError, EmbedderError: no answer.
             Problem: there is nothing to search yet.
         """
-        self.ready()
-        where = self._filter(conditions)
+        self.ready(partial)
+        where = self.filter(conditions)
         return self._searcher.search(
             query, mode=mode, limit=limit, where=where, explain=explain, passages=passages, rerank=rerank,
             refine=refine, ranking=self.ranking(ranking), generation=State(generation), typos=typos, prefix=prefix,
+            partial=partial,
         )  # fmt: skip
 
     def browse(
@@ -204,10 +231,13 @@ class Service:
         conditions: Mapping[str, Any] | str | None = None,
         passages: int = 0,
         refine: Refine = PLAIN,
+        partial: bool | None = None,
     ) -> SearchResult:
         """The rows that pass the filter, in an order. Raises as `search` does."""
-        self.ready()
-        return self._searcher.browse(limit=limit, where=self._filter(conditions), passages=passages, refine=refine)
+        self.ready(partial)
+        return self._searcher.browse(
+            limit=limit, where=self.filter(conditions), passages=passages, refine=refine, partial=partial
+        )
 
     def rerank(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """How well each text answers the query, as the pipeline's reranker says; more is better.
@@ -226,7 +256,7 @@ class Service:
     def ranking(self, changes: Mapping[str, Any] | None) -> Ranking:
         """The pipeline's ranking with those changes. Raises SearchError for one that it cannot have."""
         spec, ranking = self.pipeline.spec, self.pipeline.ranking
-        return ranking.changed(changes, [column.name for column in spec.metadata]) if changes else ranking
+        return ranking.changed(changes, spec.metadata) if changes else ranking
 
     def similar(
         self,
@@ -235,16 +265,19 @@ class Service:
         explain: bool = False,
         passages: int = 0,
         conditions: Mapping[str, Any] | str | None = None,
+        partial: bool | None = None,
     ) -> SearchResult:
         """
         Raises:
             SearchError: the filter names something that does not exist.
             Problem: no such row, or a key of another type.
         """
-        self.ready()
-        value, where = self.key(key), self._filter(conditions)
+        self.ready(partial)
+        value, where = self.key(key), self.filter(conditions)
         try:
-            return self._searcher.similar(value, limit=limit, where=where, explain=explain, passages=passages)
+            return self._searcher.similar(
+                value, limit=limit, where=where, explain=explain, passages=passages, partial=partial
+            )
         except SearchError as error:
             # The limit was checked before: this can only be a row without a vector.
             raise self.unknown(key) from error
@@ -262,6 +295,17 @@ class Service:
             raise self.unknown(key)
         kept = rows.texts([value]).get(value)
         return metadata, kept.text if kept else ""
+
+    def texts(self, ids: Sequence[int | str]) -> list[tuple[Key, str]]:
+        """The keys and texts of those of the rows that have a text, in the order of `ids`.
+
+        Raises:
+            Problem: a key of another type.
+        """
+        self.ready()
+        keys = list(dict.fromkeys(self.key(str(each)) for each in ids))
+        kept = self._searcher.rows.texts(keys)
+        return [(key, kept[key].text) for key in keys if key in kept and kept[key].text]
 
     def examples(self, most: int) -> list[Mapping[str, Any]]:
         """The metadata of the first rows, by key."""
@@ -293,7 +337,8 @@ class Service:
         """The rows that searches see."""
         return self._searcher.rows
 
-    def _filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
+    def filter(self, conditions: Mapping[str, Any] | str | None) -> filters.Filter | None:
+        """A filter as JSON or as text, bound to the columns. Raises SearchError for one that does not fit them."""
         if conditions is None:
             return None
         parsed = filters.parse(conditions) if isinstance(conditions, str) else filters.from_json(conditions)
@@ -304,75 +349,6 @@ class Service:
                 hint="Each reads every row. Combine fewer, or search for the words with the keyword mode.",
             )
         return filters.bind(parsed, self.pipeline.spec.metadata)
-
-    def status(self, seconds: float = STATUS_SECONDS) -> Status:
-        """Coverage, lag, failures and runs, at most `seconds` old.
-
-        Raises:
-            SourceError, StoreError: one of them does not answer.
-            Problem: 403, the caller may not see all rows.
-        """
-        if self._whole is not None:
-            raise _unseen()
-        with self._gathering:
-            if self._status is None or time.monotonic() - self._status[0] > seconds:
-                # An error too, and as old as its end: whoever waited for it must not wait once more, one by one.
-                self._status = (time.monotonic(), self._gathered())
-            found = self._status[1]
-        if isinstance(found, RowvecError):
-            raise found.with_traceback(None)
-        return found
-
-    def work(self) -> Work | None:
-        """The sync at work now, at most WORK_SECONDS old; None where there is none, or where nobody can tell."""
-        with self._looking:
-            if self._work is None or time.monotonic() - self._work[0] > WORK_SECONDS:
-                store = self.pipeline.store
-                try:
-                    latest = next(iter(store.runs(1)), None) if store.ledger().exists else None
-                    found = work(latest, store.holder())
-                except RowvecError:
-                    found = None
-                self._work = (time.monotonic(), found)
-            return self._work[1]
-
-    def stop_sync(self) -> int | None:
-        """Ask the sync at work to end cleanly. Returns its run; None where there is none.
-
-        Raises:
-            StoreError: the store does not answer, or its role may not write.
-        """
-        running = self.work()
-        if running is None:
-            return None
-        self.pipeline.store.ask_to_stop(running.run)
-        self._work = None
-        return running.run
-
-    def retry_failures(self) -> int:
-        """Let the next sync try every failed row again, however long its next try is away. Returns their number.
-
-        Raises:
-            Locked: a sync is at work.
-            StoreError: the store does not answer, or its role may not write.
-        """
-        pipeline = course(self.pipeline).pipeline
-        with pipeline.store.lock():
-            rows = pipeline.store.generation(pipeline.spec)
-            if rows is None:
-                return 0
-            now = dt.datetime.now(dt.UTC)
-            failed = [replace(failure, next_try=now) for failure in rows.failures()]
-            for start in range(0, len(failed), FAILURES_AT_ONCE):
-                rows.write(WriteBatch(failures=failed[start : start + FAILURES_AT_ONCE]))
-        self._status = None
-        return len(failed)
-
-    def _gathered(self) -> Status | RowvecError:
-        try:
-            return gather(self.pipeline)
-        except RowvecError as error:
-            return error
 
 
 def _unseen() -> Problem:
@@ -387,37 +363,3 @@ class _OutOfReach:
 
 
 _OUT_OF_REACH: Any = _OutOfReach()
-
-
-def choose(services: Mapping[str, Service], name: str | None) -> Service:
-    """The service `name`; None means the only one.
-
-    Raises:
-        Problem: 404 for an unknown name, 400 for None if there are several.
-    """
-    if name is not None:
-        if name not in services:
-            raise Problem(404, f"There is no pipeline {name[:100]!r}.", suggestion(name, services))
-        return services[name]
-    if len(services) > 1:
-        names = ", ".join(services)
-        raise Problem(400, "There are several pipelines.", f"Ask /pipelines/NAME/… with one of: {names}.")
-    return next(iter(services.values()))
-
-
-def choose_by_model(services: Mapping[str, Service], model: str | None) -> Service:
-    """The service that a request of an OpenAI client means, whose `model` may name a pipeline or the model of one.
-
-    Raises:
-        Problem: 404 for an unknown name, 400 where there are several and the name does not say which.
-    """
-    if model is None or model in services:
-        return choose(services, model)
-    found = [each for each in services.values() if each.embedder.fingerprint.model == model]
-    if not found:
-        hint = "Name a pipeline, or a model that GET /v1/models lists."
-        raise Problem(404, f"No pipeline, and no model of one, is called {model[:100]!r}.", hint, param="model")
-    if len({each.embedder.fingerprint for each in found}) > 1:
-        names = ", ".join(each.name for each in found)
-        raise Problem(400, f"Several pipelines have the model {model[:100]!r}.", f"Name one: {names}.", param="model")
-    return found[0]

@@ -14,6 +14,9 @@ from rowvec.ranking import Fusion
 class PipelineHealth(BaseModel):
     ready: bool
     problem: str | None
+    missing_parts: list[int] | None = Field(
+        None, description="Parts of the store, from 1 on, that searches go on without. Left out where there is none."
+    )
 
 
 class HealthReply(BaseModel):
@@ -36,6 +39,8 @@ class RankingInfo(BaseModel):
     semantic_weight: float
     static: str | None
     static_weight: float
+    title: str | None
+    title_weight: float
     decay: str | None
     half_life_days: float | None
 
@@ -54,6 +59,7 @@ class CardInfo(BaseModel):
 class PipelineInfo(BaseModel):
     name: str
     key: str
+    key_type: str = Field(description="What the ids of hits are: integer, text or uuid.")
     model: str
     dimension: int
     modes: list[str]
@@ -87,6 +93,16 @@ class TotalsInfo(BaseModel):
     cost: float = Field(description="US dollars.")
     outcomes: dict[str, tuple[int, float]] = Field(description="Of each outcome, how many runs and their seconds.")
     rerank_cost: float = Field(description="US dollars that searches spent on a reranker, beside `cost`.")
+
+
+class ForecastInfo(BaseModel):
+    per_month: float | None = Field(description="US dollars for 30 days; null where `too_little` says why.")
+    texts_per_month: int | None
+    since: dt.datetime | None = Field(description="Runs that began after this moment are counted.")
+    days: float = Field(description="From then until now.")
+    runs: int = Field(description="How many there were.")
+    cost: float = Field(description="What they cost for rows that were new or had changed, in US dollars.")
+    too_little: str = Field(description='Why nothing can be said yet, or "".')
 
 
 class IndexInfo(BaseModel):
@@ -157,6 +173,18 @@ class GenerationInfo(BaseModel):
     lost: int
 
 
+class LagInfo(BaseModel):
+    standby: bool
+    seconds: float | None = Field(description="Behind by so much at most; 0 where it has all; null where unknown.")
+    bytes: int | None = Field(description="Of the primary's log that it has not carried out.")
+
+
+class ReplicaInfo(BaseModel):
+    where: str
+    lag: LagInfo | None
+    problem: str | None = Field(description="Why searches do not work there.")
+
+
 class StatusReply(BaseModel):
     pipeline: str
     verdict: VerdictInfo
@@ -181,10 +209,49 @@ class StatusReply(BaseModel):
     all_bytes: int = Field(description="Of all generations.")
     generations: list[GenerationInfo]
     work: WorkInfo | None = Field(description="The sync at work now.")
+    replica: ReplicaInfo | None = Field(description="Which searches ask; null where they ask the store itself.")
     reasons: list[ReasonInfo] = Field(description="Why rows failed, the reason with most rows first.")
     model: str | None
     runs: list[RunInfo]
     totals: TotalsInfo
+    forecast: ForecastInfo | None = Field(description="What embedding costs a month; null where nothing was billed.")
     index: IndexInfo | None = Field(description="None if searches compare every row.")
     engine: str = Field(description="What compares vectors, with its version.")
     refusal: RefusalInfo | None = Field(description="A deletion that a sync refused, until it is allowed or resolved.")
+
+
+class RepeatedInfo(BaseModel):
+    rows: int
+    keys: list[int | str] = Field(description="Some of them.")
+
+
+class NearInfo(BaseModel):
+    a: int | str
+    b: int | str
+    similarity: float = Field(description="Cosine of their vectors.")
+
+
+class OddInfo(BaseModel):
+    key: int | str
+    similarity: float = Field(description="Mean cosine to its five nearest rows.")
+    nearest: int | str
+
+
+class QualityReply(BaseModel):
+    """Lists of rows, each with up to 50 entries."""
+
+    pipeline: str
+    at: dt.datetime = Field(description="When they were looked for.")
+    truncated: int = Field(description="Texts longer than the model's window.")
+    cut: list[int | str] = Field(description="Keys of some of these rows.")
+    repeated: list[RepeatedInfo] = Field(description="Texts that several rows have.")
+    rows: int = Field(description="In the store, those without a vector too.")
+    asked: int = Field(description="Rows that were compared with their nearest.")
+    bound: float
+    seconds: float = Field(description="That it took.")
+    near: list[NearInfo] = Field(description="Pairs of different texts from `bound` on, the most similar first.")
+    near_found: int
+    odd: list[OddInfo] = Field(description="Rows below `fence`, the farthest first.")
+    odd_found: int
+    usual: float | None = Field(description="The median similarity; null where there are too few rows.")
+    fence: float | None = Field(description="One and a half times the middle half's width below the middle half.")

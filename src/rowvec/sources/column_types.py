@@ -81,10 +81,10 @@ def named_freely(declared: str) -> ColumnType | None:
 def inferred(values: Iterable[Any]) -> ColumnType:
     """The type of a column that declares none, from a sample of its values.
 
-    The one type that all of them have; NUMBER for integers and floats together; TEXT for every other mixture
-    and where there is no value to look at.
+    The one type that all of them have; NUMBER for integers and floats together, DECIMAL where decimals are among
+    them; TEXT for every other mixture, and without a value to look at.
     """
     kinds = {_BY_VALUE.get(type(value), ColumnType.TEXT) for value in values if value is not None}
-    if kinds == {ColumnType.INTEGER, ColumnType.NUMBER}:
-        return ColumnType.NUMBER
+    if len(kinds) > 1 and kinds <= {ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL}:
+        return ColumnType.DECIMAL if ColumnType.DECIMAL in kinds else ColumnType.NUMBER
     return kinds.pop() if len(kinds) == 1 else ColumnType.TEXT

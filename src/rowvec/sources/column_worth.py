@@ -45,6 +45,8 @@ FEW = 50
 """Distinct values that a list to choose from can have."""
 LONGEST = 60
 """Characters of a value to choose."""
+LONG = 500
+"""Characters that a text has on average, from which on it is not worth keeping beside a vector for filters."""
 ENOUGH = 20
 """Values that show whether they repeat."""
 
@@ -74,6 +76,12 @@ def is_category(column: Column, declared: str, values: Sequence[Any]) -> bool:
     different = set(texts)
     few = len(different) <= min(FEW, len(texts) / 4)
     return len(texts) >= ENOUGH and len(different) > 1 and few and max(map(len, different)) <= LONGEST
+
+
+def is_long(column: Column, declared: str, values: Sequence[Any]) -> bool:
+    """Whether it is a text of many words: an article, a description in paragraphs."""
+    lengths = [len(value) for value in values if isinstance(value, str) and value]
+    return bool(lengths) and sum(lengths) >= LONG * len(lengths)
 
 
 def is_measure(column: Column) -> bool:

@@ -17,8 +17,9 @@ from rowvec.sources.base import CursorValue
 
 TIME_LAG = dt.timedelta(minutes=5)
 NUMBER_LAG = 1000
-_MILLISECONDS_FROM = 10**11
-"""A Unix time above it counts milliseconds."""
+_MILLISECONDS_FROM = 253_402_387_200
+"""A Unix time from here on counts milliseconds. In seconds it is a day after the year 9999, whose last second many
+systems write for "never"."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s?(?:Z|[-+]\d\d(?::?\d\d)?)?)?")
 
 
@@ -84,10 +85,16 @@ def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
         return dt.datetime.min.replace(tzinfo=moment.tzinfo)
 
 
-def not_after(mark: CursorValue, now: dt.datetime) -> CursorValue:
-    """A row stamped in the future must not hide those that are stamped with the time it really is."""
+def not_after(mark: CursorValue, now: dt.datetime, lag: dt.timedelta | int | None = None) -> CursorValue:
+    """A row stamped in the future must not hide those that are stamped with the time it really is.
+
+    Args:
+        lag: a length of time says that a number is Unix time.
+    """
     if isinstance(mark, int | float):
-        return mark
+        seconds = now.timestamp()
+        unix = seconds * 1000 if abs(mark) >= _MILLISECONDS_FROM else seconds
+        return min(mark, int(unix)) if isinstance(lag, dt.timedelta) else mark
     if isinstance(mark, dt.datetime):
         return min(mark, now if mark.tzinfo else now.replace(tzinfo=None))
     if isinstance(mark, dt.date):

@@ -6,6 +6,34 @@ import json
 from typing import Any
 
 from rowvec.errors import SourceError
+from rowvec.support.decimals import loads
+
+MOST_LEVELS = 200
+
+
+def value_of(raw: bytes) -> Any:
+    """
+    Raises:
+        ValueError: it is not JSON, or a number has too many digits.
+        RecursionError: it is nested too deep to be written as text, kept and compared wherever that is done.
+    """
+    value = loads(raw.decode(json.detect_encoding(raw), "surrogatepass"))
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MOST_LEVELS):
+        members = [member for each in level for member in (each.values() if isinstance(each, dict) else each)]
+        level = [member for member in members if isinstance(member, dict | list)]
+        if not level:
+            return value
+    raise RecursionError
+
+
+def value_or_text(text: str | bytes) -> Any:
+    """JSON that Python cannot read stays text: nested too deep, or with a number of more than 4,300 digits."""
+    raw = text.encode() if isinstance(text, str) else text
+    try:
+        return value_of(raw)
+    except (ValueError, RecursionError):
+        return raw.decode()
 
 
 def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
@@ -17,7 +45,7 @@ def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
         SourceError: it is not JSON; the message says where, and never what stands there.
     """
     try:
-        return json.loads(raw)
+        return value_of(raw)
     except UnicodeDecodeError as error:
         hint = "Write the file as UTF-8." if in_file else "JSON is UTF-8: does the topic hold another format?"
         raise SourceError(f"{where}: byte {error.start + 1} is not UTF-8.", hint=hint) from error

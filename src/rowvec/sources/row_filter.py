@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from rowvec.documents.values import CONVERSION_ERRORS, converter
+from rowvec.documents.conversion import CONVERSION_ERRORS, converter
 from rowvec.errors import SourceError
 from rowvec.filters import And, Compare, Filter, Not, Or, bind, matches
 from rowvec.types import Column

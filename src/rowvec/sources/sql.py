@@ -77,6 +77,7 @@ class SqlSource:
         if (table is None) == (query is None):
             raise ConfigError("source has both a table and a query, or neither.", hint="Give one of them.")
         self._database: Database = open_database(url, base or Path.cwd())
+        self._database.asked_table = table
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
         self._asked = (table, query, where)
@@ -235,6 +236,11 @@ class SqlSource:
             after = found[0]
             yield found[0]
 
+    def now(self) -> dt.datetime:
+        """The time by the clock of the database, which stamps its rows."""
+        with self._database.connect() as connection:
+            return self._database.now(connection)
+
     def witness(self) -> str | None:
         """See `Witnessed.witness`."""
         try:
@@ -266,13 +272,18 @@ class SqlSource:
         return found.intersection(keys)
 
     def newest(self) -> CursorValue | None:
-        """See `Incremental.newest`.
+        """See `Incremental.newest`. A time that Python has not, such as PostgreSQL's `infinity`, is in the future,
+        which no mark is: the highest one up to now counts then.
 
         Raises:
-            SourceError: it is none that a lag can be taken from, such as PostgreSQL's `infinity`.
+            SourceError: it is none that a lag can be taken from, such as `-infinity`.
         """
-        highest = self._database.fetch(self._from(sa.select(sa.func.max(self._cursor_column)), []))[0][0]
+        cursor = self._cursor_column
+        highest = self._database.fetch(self._from(sa.select(sa.func.max(cursor)), []))[0][0]
         texts = ColumnType.TEXT in self._database.cursor_types
+        if isinstance(highest, str) and not texts:
+            past = self._from(sa.select(sa.func.max(cursor)), [cursor <= sa.func.current_timestamp()])
+            highest = self._database.fetch(past)[0][0]
         if isinstance(highest, dt.date | int | float | None) or (texts and isinstance(highest, str)):
             return highest
         raise SourceError(

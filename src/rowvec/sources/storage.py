@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from rowvec.errors import ConfigError, MissingExtraError, RowvecError, SourceError, SourceUnavailable
-from rowvec.support.redaction import HIDDEN
+from rowvec.support.redaction import HIDDEN, redact_mistyped
 from rowvec.support.suggestions import suggestion
 
 BUFFER_BYTES = 2**20
@@ -113,10 +113,10 @@ def _find_local(pattern: str, base: Path) -> list[File]:
     if whole.is_dir():
         raise SourceError(f"source.paths: {whole} is a folder.", hint=f"Say which files in it: {pattern}/*.parquet")
     folder = whole.parent
-    hint = f"There is no folder {folder} either."
+    hint = f"There is no folder {Path(redact_mistyped(str(whole))).parent} either."
     if folder.is_dir():
         hint = suggestion(whole.name, sorted(path.name for path in folder.iterdir() if path.is_file()))
-    raise SourceError(f"source.paths: there is no file {whole}.", hint=hint)
+    raise SourceError(f"source.paths: there is no file {redact_mistyped(str(whole))}.", hint=hint)
 
 
 def _for_glob(pattern: str) -> str:

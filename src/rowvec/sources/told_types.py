@@ -7,12 +7,15 @@ things, does not change what is there already.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any
 
+from rowvec.documents.values import clean
+from rowvec.errors import SourceError
 from rowvec.sources.column_types import inferred
 from rowvec.types import Column, ColumnType, is_bigint
 
@@ -23,6 +26,7 @@ EXACT_DIGITS = 15
 """A decimal of up to this many digits is still told from every other one as a float."""
 _INTEGER = re.compile(r"0|-?[1-9][0-9]*")
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
+_FAR = re.compile(r"[eE][-+]?[0-9]{3}|[0-9]{300}")
 _BOOLEAN = re.compile(r"true|false|True|False|TRUE|FALSE")
 _DATES = (
     (ColumnType.DATE, re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")),
@@ -113,6 +117,7 @@ def _type_of_texts(values: Sequence[str], numbers: bool) -> tuple[ColumnType, bo
             return (ColumnType.INTEGER if fits else ColumnType.DECIMAL), large
         if all(map(_NUMBER.fullmatch, values)):
             exact = all(len(each) <= EXACT_DIGITS or _digits(each) <= EXACT_DIGITS for each in values)
+            exact = exact and all(map(_in_reach, filter(_FAR.search, values)))
             large = not exact
             return (ColumnType.NUMBER if exact else ColumnType.DECIMAL), large
     for kind, pattern in _DATES:
@@ -121,6 +126,12 @@ def _type_of_texts(values: Sequence[str], numbers: bool) -> tuple[ColumnType, bo
     if all(any(pattern.fullmatch(value) for _, pattern in _DATES) for value in values):
         return ColumnType.TIMESTAMP, False
     return ColumnType.TEXT, False
+
+
+def _in_reach(number: str) -> bool:
+    """A float of it is neither infinite nor, of something else than 0, zero."""
+    value = float(number)
+    return math.isfinite(value) and (value != 0 or not _digits(number))
 
 
 def _digits(number: str) -> int:
@@ -141,7 +152,16 @@ def arranged(
     Args:
         declared: columns whose type is not told by values: it stays as it was found.
         keep_absent: a column that is not found is one whose values are all null.
+
+    Raises:
+        SourceError: a name that no store can keep.
     """
+    odd = next((name for name in found if clean(name) != name), None)
+    if odd is not None:
+        raise SourceError(
+            f"The column {odd!r} has a NUL or half of a surrogate pair in its name, which a store cannot keep.",
+            hint="Give it another name.",
+        )
     before = {column.name: column for column in remembered}
     names = [name for name in before if keep_absent or name in found]
     names += [name for name in found if name not in before]

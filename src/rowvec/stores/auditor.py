@@ -31,8 +31,14 @@ class Drift(enum.StrEnum):
     """A row with a vector whose text is not kept, though the store keeps texts."""
     PASSAGES = "passages broken"
     """Of a row: one alone, a number left out, offsets out of order or beyond the kept text, a vector that is none."""
+    MEAN = "mean differs"
+    """The row's own vector is not the mean of its passages."""
     LOST_PASSAGES = "passages lost"
     """Passages, or a kept text, without their row."""
+
+
+FURTHEST_MEAN = 1e-4
+"""Cosine distance between the vector of a row and the mean of its passages: half precision stays well below it."""
 
 
 class Seen(NamedTuple):

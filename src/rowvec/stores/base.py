@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
-from rowvec.errors import DeletionGuard, StoreError
+from rowvec.errors import NoVectors
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.index import IndexStatus, VectorIndex
+from rowvec.stores.guarding import Refusal, Standing
+from rowvec.stores.index import VectorIndex
+from rowvec.stores.ledger import GenerationStatus, Ledger
+from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.types import (
     Check,
     Column,
@@ -21,24 +24,15 @@ from rowvec.types import (
     Generation,
     Key,
     Ranked,
-    Refusal,
     Repeated,
-    Report,
-    Run,
-    Standing,
     State,
     Stored,
     StoredText,
     TextVector,
     UnfitValue,
     Vector,
-    WriteBatch,
     Written,
 )
-
-RUNS_KEPT = 1_000
-"""Records of runs per table. Following a busy table makes several a second; of older ones the sums are kept."""
-
 
 EVALUATIONS_KEPT = 100
 """Results of `rowvec eval` per table; older ones are forgotten."""
@@ -46,24 +40,9 @@ EVALUATIONS_KEPT = 100
 REPEATED_KEYS = 5
 """Keys that are named of rows with one text."""
 
-GUARDED_FOR = dt.timedelta(days=3)
-"""So long at least, at most half of the rows of a moment are deleted unasked. A fault that begins on a Friday evening
-is still held back on Monday, and a table whose rows live for a week or longer never meets it."""
-
 
 TEXT_KEPT = 65_536
 """Characters of a row's text that a store keeps for showing it."""
-
-
-OUTGROWN = 4
-"""See `Guarding.told`."""
-
-
-def over_half(location: str, rows: int, since: dt.datetime) -> DeletionGuard:
-    return DeletionGuard(
-        f"More than half of the {rows:,} rows that {location} held on {since.astimezone(dt.UTC):%Y-%m-%d %H:%M} UTC"
-        " would be deleted since then."
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +67,8 @@ class TableSpec:
     keeps_words: bool = False
     """The words of the rows are kept as they are written too, so that a search can correct typos and complete words.
     They belong to the keyword index: without a language none are kept."""
+    filled_elsewhere: bool = field(default=False, compare=False)
+    """The generation has rows in other tables: that it has none in this one does not make it an empty one."""
 
     @property
     def has_passages(self) -> bool:
@@ -102,101 +83,6 @@ class LastWord(NamedTuple):
     """In lower case, without diacritics."""
     forms: tuple[str, ...] = ()
     """Words that it may become, as they are written. Their stems need not begin so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ledger:
-    """What a store already holds for a pipeline."""
-
-    exists: bool
-    filled: bool = False
-    """It has rows. How many is not counted: this is looked at for every change that is followed."""
-    fingerprint: Fingerprint | None = None
-    recipe: str = ""
-    settings: str = ""
-    version: str = ""
-    """See `Store.live_version`."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationStatus:
-    """A generation in numbers."""
-
-    rows: int
-    """With a vector."""
-    failures: int
-    stale: int
-    """Failures of rows that keep an old vector."""
-    truncated: int
-    """Rows whose text was longer than the model's window."""
-    bytes: int
-    """With its indexes."""
-    passages: int = 0
-    """Vectors of passages, beside those of the rows."""
-    divided: int = 0
-    """Rows that have passages."""
-    unfit: int = 0
-    """Metadata values that are null because they do not fit their column."""
-    index: IndexStatus | None = None
-    """That searches use; None where they compare every row."""
-    engine: str = ""
-    """What compares vectors, with its version."""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """The runs over the life of a table, and its searches; tokens and US dollars are those that were billed."""
-
-    runs: int = 0
-    texts: int = 0
-    tokens: int = 0
-    cost: float = 0.0
-    outcomes: Mapping[str, tuple[int, float]] = field(default_factory=dict)
-    """Of each outcome, how many ended runs and their seconds."""
-    rerank_cost: float = 0.0
-    """What searches spent on a reranker; `cost` does not include it."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
-@runtime_checkable
-class DividesWork(Protocol):
-    """A store in which several processes may sync disjoint ranges of keys at once."""
-
-    divides_work: bool
-    layout: int
-    """The version of what it keeps, as this rowvec writes it."""
-
-    def lock(self, part: str | None = None) -> AbstractContextManager[None]:
-        """Hold the lock of one range; the pipeline's own lock keeps ranges out, and they keep it out.
-
-        Raises:
-            Locked: somebody else holds that range, or the whole.
-        """
-        ...
-
-    def run_mark(self, run: int) -> str | None:
-        """What the record of a run says in this store, and in no other, not even in a copy that was made before it;
-        None where there is no such record."""
-        ...
-
-
-@runtime_checkable
-class AltersTable(Protocol):
-    """A store whose books, or whose table of the user's own, may lack what a sync needs."""
-
-    def apply(self, spec: TableSpec) -> list[str]:
-        """Make what is missing; returns what was done."""
-        ...
-
-
-@runtime_checkable
-class TakesMany(Protocol):
-    """A generation that does better with more rows in one write than others."""
-
-    rows_at_once: int
-    """The most that it is given."""
 
 
 class LedgerHandle(Protocol):
@@ -397,23 +283,11 @@ class GenerationHandle(LedgerHandle, RowsHandle, Protocol):
     """
 
 
-class Store(Protocol):
-    """Vectors beside the hashes of what they were made from: the lock, the books, and the generations.
-
-    The rows of a generation are read and written by its handle. Every method raises StoreUnavailable when the database
-    does not answer and StoreError when it refuses.
-    """
+class SearchedStore(Protocol):
+    """What searches ask of a store."""
 
     location: str
     """Database and table for messages, without a password."""
-
-    def identity(self) -> str:
-        """Which store this is, however it is reached: a random id, made with rowvec's own tables. A copy has the id of
-        its original.
-
-        "" where rowvec has made nothing there yet.
-        """
-        ...
 
     def ledger(self) -> Ledger:
         """Look without changing anything; works before `prepare`."""
@@ -423,6 +297,34 @@ class Store(Protocol):
         """The vectors of this fingerprint, complete or not, as they stand; nothing is created or changed.
 
         None where there are none: no table, or no generation of this fingerprint yet.
+        """
+        ...
+
+    def live_version(self) -> str:
+        """Another one as soon as another generation is live. Cheap: every search asks before its answer goes out."""
+        ...
+
+    def generations(self, spec: TableSpec) -> list[Generation]:
+        """The live one, the one being built and the previous one, as far as they exist; works before `prepare`.
+
+        Args:
+            spec: names the key; its fingerprint does not count.
+        """
+        ...
+
+
+class Store(SearchedStore, Protocol):
+    """Vectors beside the hashes of what they were made from: the lock, the books, and the generations.
+
+    The rows of a generation are read and written by its handle. Every method raises StoreUnavailable when the database
+    does not answer and StoreError when it refuses.
+    """
+
+    def identity(self) -> str:
+        """Which store this is, however it is reached: a random id, made with rowvec's own tables. A copy has the id of
+        its original.
+
+        "" where rowvec has made nothing there yet.
         """
         ...
 
@@ -444,18 +346,6 @@ class Store(Protocol):
 
         Raises:
             StoreError: others read the table without a pause; nothing was changed.
-        """
-        ...
-
-    def live_version(self) -> str:
-        """Another one as soon as another generation is live. Cheap: every search asks before its answer goes out."""
-        ...
-
-    def generations(self, spec: TableSpec) -> list[Generation]:
-        """The live one, the one being built and the previous one, as far as they exist; works before `prepare`.
-
-        Args:
-            spec: names the key; its fingerprint does not count.
         """
         ...
 
@@ -495,7 +385,8 @@ class Store(Protocol):
         ...
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
-        """Bring the record of a run up to date; `outcome` "running" while it works.
+        """Bring the record of a run up to date; `outcome` "running" while it works. Its `taken_at` is the time by the
+        clock of the store.
 
         Returns True where somebody has asked a running one to stop.
         """
@@ -534,13 +425,13 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-def existing(store: Store, spec: TableSpec) -> GenerationHandle:
+def existing(store: SearchedStore, spec: TableSpec) -> GenerationHandle:
     """The generation of this fingerprint.
 
     Raises:
-        StoreError: there are no vectors of it.
+        NoVectors: there are none of it.
     """
     found = store.generation(spec)
     if found is None:
-        raise StoreError(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
+        raise NoVectors(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
     return found

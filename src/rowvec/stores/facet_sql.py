@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from rowvec.filters import Compare, Facets, Op, Order, Place
-from rowvec.filters.facets import COUNTED, NUMBERS, Edges, Facet, edges, range_facet, value_facet
+from rowvec.filters.facets import COUNTED, NUMBERS, Edges, Facet, RangeFacet, edges, range_facet, value_facet
 from rowvec.stores.filter_sql import Dialect, Sql
 from rowvec.types import Column, ColumnType
 
@@ -65,38 +65,44 @@ class _Counted(NamedTuple):
     mean: float | None
 
 
-def count_facets(ask: Ask, passing: Passing, columns: Sequence[Column], names: Sequence[str], most: int) -> Facets:
+def count_facets(
+    ask: Ask, passing: Passing, columns: Sequence[Column], names: Sequence[str], most: int,
+    spans: Mapping[str, tuple[Any, Any]] | None = None,
+) -> Facets:  # fmt: skip
     """
     Args:
         ask: sees the same rows each time that it is called.
         columns: as the table calls them; `names`, as the user does.
+        spans: see `stores.part.PartHandle.facets`.
     """
     text, values = passing.rows(columns)
     if not columns:
         return Facets(int(ask(f"{text} select count(*) from m", values)[0][0]), {})
+    given = {at: spans[name] for at, name in enumerate(names) if spans and name in spans}
     parts = [
         _values(at, passing.dialect, most) if _is_listed(each) else _extent(at, passing.dialect, each)
         for at, each in enumerate(columns)
+        if at not in given
     ]
     found: dict[int, list[_Counted]] = {}
-    for at, *rest in ask(f"{text} {' union all '.join(parts)}", values):
+    for at, *rest in ask(f"{text} {' union all '.join(parts)}", values) if parts else ():
         found.setdefault(at, []).append(_Counted(*rest))
     made: dict[int, Facet] = {}
-    spread: dict[int, Edges] = {}
     for at, column in enumerate(columns):
-        if _is_listed(column):
+        if at in given:
+            made[at] = range_facet(column, *given[at], None, 0, None)
+        elif _is_listed(column):
             made[at] = _value_facet(found.get(at, ()), column)
-        elif found[at][0].held:
-            spread[at] = edges(column.type, _read(found[at][0].low, column), _read(found[at][0].high, column))
         else:
-            made[at] = range_facet(column, None, None, None, int(found[at][0].rows), None)
-    counts = _bins(ask, passing, columns, spread)
-    for at, between in spread.items():
-        column, all_ = columns[at], found[at][0]
-        made[at] = range_facet(
-            column, _read(all_.low, column), _read(all_.high, column), all_.mean, int(all_.rows - all_.held), between,
-            counts.get(at),
-        )  # fmt: skip
+            made[at] = _extents(found[at][0], column)
+    counted = {at: (each.min, each.max) for at, each in made.items() if isinstance(each, RangeFacet)}
+    if spans is not None:
+        counted = given
+    spread = {at: edges(columns[at].type, *ends) for at, ends in counted.items() if ends[0] is not None}
+    for at, counts in _bins(ask, passing, columns, spread).items():
+        facet = made[at]
+        assert isinstance(facet, RangeFacet)
+        made[at] = range_facet(columns[at], facet.min, facet.max, facet.mean, facet.missing, spread[at], counts)
     rows = max((int(each[0].rows) for each in found.values()), default=0)
     return Facets(rows, {name: made[at] for at, name in enumerate(names)})
 
@@ -138,6 +144,14 @@ def _value_facet(found: Sequence[_Counted], column: Column) -> Facet:
     return value_facet(best, rows - held, int(found[0].distinct), held)
 
 
+def _extents(found: _Counted, column: Column) -> RangeFacet:
+    """Without bins."""
+    missing = int(found.rows - found.held)
+    if not found.held:
+        return range_facet(column, None, None, None, missing, None)
+    return range_facet(column, _read(found.low, column), _read(found.high, column), found.mean, missing, None)
+
+
 def _bins(
     ask: Ask, passing: Passing, columns: Sequence[Column], spread: Mapping[int, Edges]
 ) -> dict[int, dict[int, int]]:
@@ -149,9 +163,9 @@ def _bins(
         bucket, more = _bucket(f"c{at}", between.inner, 0, _operand(columns[at]), passing.dialect)
         parts.append(f"select {at}, {bucket}, count(*) from m where c{at} is not null group by 2")
         values += more
-    counts: dict[int, dict[int, int]] = {}
+    counts: dict[int, dict[int, int]] = {at: {} for at in spread}
     for at, number, count in ask(f"{text} {' union all '.join(parts)}", values):
-        counts.setdefault(at, {})[number] = count
+        counts[at][number] = count
     return counts
 
 

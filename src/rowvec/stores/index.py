@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from rowvec.types import Progress
+from rowvec.types import ColumnType, Progress, Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,22 @@ KINDS = {"hnsw": DEFAULT, "hnsw-bit": IndexSpec(precision="bit"), "ivfflat": Ind
 """As settings and commands name them."""
 
 
+PART_TYPES = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID})
+"""Of a column whose frequent values may have an index each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a partial index holds: the rows that have one value in one column."""
+
+    column: str
+    value: Any
+
+    def __str__(self) -> str:
+        value = self.value if isinstance(self.value, int) else f"'{self.value}'"
+        return f"{self.column} = {value}"
+
+
 @dataclass(frozen=True, slots=True)
 class IndexStatus:
     """An index that exists. Text is empty and a number None where the store does not tell it."""
@@ -57,6 +73,8 @@ class IndexStatus:
     recall: float | None = None
     """Between 0 and 1, as measured at that effort."""
     measured_at: dt.datetime | None = None
+    part: Part | None = None
+    """Of a partial index; None for one of all rows."""
 
     @property
     def is_coarse(self) -> bool:
@@ -70,6 +88,7 @@ class IndexStatus:
 
     def as_dict(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values["part"] = None if self.part is None else str(self.part)
         return {name: None if value == "" else value for name, value in values.items()}
 
 
@@ -93,6 +112,8 @@ class Effort:
     recall: float
     milliseconds: float
     """Median of one search."""
+    passages: int | None = None
+    """The same for the index of passages, where rows are searched by both."""
 
 
 class VectorIndex(Protocol):
@@ -125,8 +146,16 @@ class VectorIndex(Protocol):
         """Returns how many indexes there were."""
         ...
 
-    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
+    def tune(
+        self, target: float, queries: int | Vectors = 200, k: int = 10, progress: Progress | None = None
+    ) -> list[Effort]:
         """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
+
+        Args:
+            queries: the vectors of this many rows, or vectors of queries, shape (queries, dimension).
+
+        Returns:
+            Those that were tried, and at the end the one that is kept.
 
         Raises:
             StoreError: there is no valid index, or it has no effort to choose.

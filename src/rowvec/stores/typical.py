@@ -49,7 +49,10 @@ class Typical:
             return None
         if rows.shape[1] != len(vector):
             self._until = -math.inf
-            raise StoreError(f"Rows have vectors of {rows.shape[1]} dimensions, the query has {len(vector)}.")
+            raise StoreError(
+                f"Rows have vectors of {rows.shape[1]} dimensions, the query has {len(vector)}.",
+                hint="Another model goes live just now, or went: search again. If that stays so, run `rowvec sync`.",
+            )
         if self._metric == "l2":
             return -float(np.linalg.norm(rows - vector, axis=1).mean())
         length = float(np.linalg.norm(vector)) if self._metric == "cosine" else 1.0

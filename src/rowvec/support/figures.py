@@ -25,6 +25,12 @@ def ago(moment: dt.datetime, now: dt.datetime | None = None) -> str:
     return seconds(max(0.0, ((now or dt.datetime.now(dt.UTC)) - moment).total_seconds())) + " ago"
 
 
+def due(moment: dt.datetime, now: dt.datetime | None = None) -> str:
+    """When a row is tried again."""
+    left = (moment - (now or dt.datetime.now(dt.UTC))).total_seconds()
+    return f"in {seconds(left)}" if left > 0 else "with the next sync"
+
+
 def size(count: float) -> str:
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:

@@ -7,15 +7,16 @@ from hashlib import blake2b
 from rowvec.types import Fingerprint
 
 HASH_BYTES = 16
-_EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
+EMPTY_HASH = blake2b(digest_size=HASH_BYTES)
 """Copied for each hash: to set one up costs more than to hash a short text."""
 
 
-def digest(data: bytes) -> bytes:
-    """16 bytes of the data."""
-    found = _EMPTY_HASH.copy()
+def digest(data: bytes, mask: int = 0) -> bytes:
+    """16 bytes of the data, which cover what the mask is of."""
+    found = EMPTY_HASH.copy()
     found.update(data)
-    return found.digest()
+    # In one step: a sync in which nothing has changed spends its time here.
+    return (int.from_bytes(found.digest(), "big") ^ mask).to_bytes(16, "big") if mask else found.digest()
 
 
 def incomplete(text_hash: bytes) -> bytes:

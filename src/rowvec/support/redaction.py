@@ -9,7 +9,12 @@ from __future__ import annotations
 import re
 from urllib.parse import unquote
 
-_USERINFO = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>[^:@/?]*):.*@", re.IGNORECASE | re.DOTALL)
+# A URL without a host, as `postgres:///me:secret@host/db` is by mistake, has slashes before the user. Those of SQLite
+# have paths there.
+_USERINFO = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*://)(?P<user>(?:(?<!sqlite://)/+)?[^:@/?]*):.*@", re.IGNORECASE | re.DOTALL
+)
+_LIKE_USERINFO = re.compile(r":.*@", re.DOTALL)
 _IN_TEXT = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 _SECRET_NAME = r"[\w.-]*(?:password|passwd|pwd|secret|token|apikey|api_key|jwt)[\w.-]*"  # noqa: S105 (a pattern)
 _PARAMETER = re.compile(rf"(?P<name>[?&]{_SECRET_NAME}=)[^&#\s]*", re.IGNORECASE)
@@ -31,6 +36,12 @@ def redact(url: str) -> str:
     return _KEYWORD.sub(rf"\g<name>{HIDDEN}", url)
 
 
+def redact_mistyped(text: str) -> str:
+    """What is neither a URL nor a path that is there, for an error: it may be meant as a URL and have a password, as
+    `postgres:/me:secret@host/db` has. All from the first colon to the last `@` is hidden."""
+    return redact(_LIKE_USERINFO.sub(f":{HIDDEN}@", text))
+
+
 def redact_text(text: str) -> str:
     """`text` with the URLs in it redacted, each to the next blank or quote."""
     return _IN_TEXT.sub(lambda found: redact(found[0]), text)
@@ -45,6 +56,8 @@ def unclear(url: str) -> str | None:
     authority, rest = found["authority"], found["rest"]
     if ":" in authority and (authority.count("@") > 1 or "@" in rest):
         return "has a password, or another part, with an @, a / or another such character that is not percent-encoded"
+    if not authority and not url.lower().startswith("sqlite") and re.match(r"/+[^:@/?#]*:.*@", rest, re.DOTALL):
+        return "has three slashes before its user, where two belong"
     userinfo = authority.rpartition("@")[0]
     if re.search(r"%(?![0-9A-Fa-f]{2})", userinfo) or re.search(r"[\s\x00-\x1f\x7f]", userinfo):
         return "has a password with a % or a blank that is not percent-encoded"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import email.utils
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -46,6 +49,37 @@ def quoted(message: str, key: str | None) -> str:
 
 def _is_part(word: str, key: str) -> bool:
     return word.startswith(key[:SHOWN_OF_KEY]) or word.endswith(key[-SHOWN_OF_KEY:])
+
+
+def number_in(text: str | None) -> float | None:
+    """A number of 0 or more, None where the text is not one."""
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if 0 <= number < float("inf") else None
+
+
+def retry_after(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3); None where it says neither.
+
+    Args:
+        headers: with lower-case names, or a mapping that ignores case. The date of the answer counts as now.
+        now: seconds since 1970, for an answer without a date.
+    """
+    said = headers.get("retry-after")
+    if (seconds := number_in(said)) is not None:
+        return seconds
+    until, answered = _moment(said), _moment(headers.get("date"))
+    return None if until is None else max(0.0, until - (now if answered is None else answered))
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        date = email.utils.parsedate_to_datetime(text or "")
+    except (ValueError, OverflowError):  # The latter of a number with many digits in its place.
+        return None
+    return date.replace(tzinfo=date.tzinfo or dt.UTC).timestamp()
 
 
 def http_client(

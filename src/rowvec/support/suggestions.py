@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 
 from rowvec.errors import ConfigError
+from rowvec.support.redaction import redact
 
 
 def suggestion(name: str, known: Iterable[str], *, limit: int = 12) -> str:
@@ -27,4 +28,4 @@ def check_column(name: str, known: Collection[str], where: str) -> None:
         ConfigError: `name` is not one of the `known` columns; `where` is the setting that has it.
     """
     if name not in known:
-        raise ConfigError(f"{where}: there is no column {name!r}.", hint=suggestion(name, known))
+        raise ConfigError(f"{where}: there is no column {redact(name)!r}.", hint=suggestion(name, known))

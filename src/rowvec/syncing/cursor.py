@@ -27,9 +27,11 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorValue, Incremental
 from rowvec.sources.cursor_values import is_below, lowered, not_after
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.clocks import now_of
 from rowvec.support.retry import patiently
 from rowvec.syncing.plan import Circumstances
-from rowvec.types import Key, WriteBatch
+from rowvec.types import Key
 from rowvec.words import FORMAT
 
 MOST_KEYS = 200_000
@@ -88,6 +90,8 @@ def choose(
     if not options.whole:
         # What it writes is not a reason to distrust the ledger next time.
         return Reading(options, before=before, next=before)
+    # Before anything is read: where the mark is this moment, rows that are stamped later lie above it.
+    now = patiently(stop, now_of, source)
     highest = patiently(stop, source.newest)
     rows = patiently(stop, source.count)
     reason = _reason_for_all(pipeline, options, at, before, highest, entries)
@@ -110,11 +114,11 @@ def choose(
                 len(keys),
                 rows,
                 before,
-                _next(pipeline, at, highest, before.compared_at),
+                _next(pipeline, now, highest, before.compared_at),
             )
         else:
             reason = f"more than {MOST_KEYS:,} rows have changed"
-    return Reading(options, f"all rows: {reason}.", rows, rows, before, _next(pipeline, at, highest, at.now))
+    return Reading(options, f"all rows: {reason}.", rows, rows, before, _next(pipeline, now, highest, at.now))
 
 
 def _reason_for_all(
@@ -182,9 +186,11 @@ def _without_entry(generation: GenerationHandle, keys: Sequence[Key], stop: thre
 
 
 def _next(
-    pipeline: Pipeline, at: Circumstances, highest: CursorValue | None, compared_at: dt.datetime
+    pipeline: Pipeline, now: dt.datetime, highest: CursorValue | None, compared_at: dt.datetime
 ) -> Watermark | None:
-    return None if highest is None else Watermark(not_after(highest, at.now), compared_at, _settings(pipeline))
+    if highest is None:
+        return None
+    return Watermark(not_after(highest, now, pipeline.cursor.lag), compared_at, _settings(pipeline))
 
 
 def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading.Event) -> int:

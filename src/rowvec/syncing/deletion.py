@@ -3,7 +3,7 @@
 One guard decides, whoever deletes. Without `--allow-delete`
 
 - a run deletes at most half of the rows that the ledger held before it, and
-- of the rows of an earlier moment at most half are deleted in all, by however many runs (`stores.base.GUARDED_FOR`).
+- of the rows of an earlier moment at most half are deleted in all, by however many runs (`guarding.GUARDED_FOR`).
 
 The second is decided by the store, in the transaction that deletes: other workers of a fleet delete too.
 
@@ -21,6 +21,9 @@ from rowvec.errors import DeletionGuard
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.guarding import Guarding, Refusal, Standing
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.keys import key_bytes
 from rowvec.support.retry import patiently
 from rowvec.support.stretches import stretches
@@ -28,7 +31,7 @@ from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
 from rowvec.syncing.refusals import RowWriter, Tries
 from rowvec.syncing.report import OnReport
-from rowvec.types import Guarding, Key, Reason, Refusal, Report, Standing, WriteBatch
+from rowvec.types import Key, Reason
 
 KEYS_AT_ONCE = 5000
 BYTES_AT_ONCE = 2**20

@@ -87,7 +87,8 @@ class Divided:
         mean = mean_of([vector.vector for _, _, vector in known], weights, normalized=self._normalized)
         truncated = self.cut_off or any(vector.truncated for _, _, vector in known)
         passages = tuple(
-            Passage(piece.start, piece.end, text_hash, vector.vector) for piece, text_hash, vector in known
+            Passage(piece.start, piece.end, text_hash, vector.vector, piece.tokens)
+            for piece, text_hash, vector in known
         )
         return Entry(document, mean, expected, truncated, passages, partial)
 
@@ -103,12 +104,18 @@ class Part(NamedTuple):
     place: int
 
 
-def divided(cutter: Cutter | None, changes: Sequence[Change], model: Fingerprint | None) -> list[Divided | None]:
-    """Of each change the row that is cut; None where its text is one passage."""
+def divided(cutter: Cutter | None, changes: Sequence[Change], model: Fingerprint | None) -> list[Divided | Change]:
+    """Of each change the row that is cut, or the change itself where its text is one passage."""
     if cutter is None or model is None or not changes:
-        return [None] * len(changes)
+        return [*changes]
     cuts = cuts_of(cutter, [change.document for change in changes])
-    return [Divided(change, cut, model) if cut else None for change, cut in zip(changes, cuts, strict=True)]
+    return [Divided(change, cut, model) if cut else as_whole(change) for change, cut in zip(changes, cuts, strict=True)]
+
+
+def as_whole(change: Change) -> Change:
+    """The same, its text being one passage."""
+    document = change.document
+    return change if document.whole_hash is None else change._replace(document=document.as_whole())
 
 
 def cuts_of(cutter: Cutter | None, documents: Sequence[Document]) -> list[Cut | None]:

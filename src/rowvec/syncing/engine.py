@@ -33,8 +33,6 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -49,25 +47,22 @@ from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.support.tracing import span
 from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
-from rowvec.syncing.divided import Divided, Part, divided
+from rowvec.syncing.divided import Divided, Part, as_whole, divided
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
+from rowvec.syncing.recorder import Recorder
 from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Bill, OnReport, Running
 from rowvec.syncing.reuse import Reuse
 from rowvec.syncing.writer import Writer
-from rowvec.types import Change, Key, Kind, Report, TextVector, WriteBatch
+from rowvec.types import Change, Key, Kind, TextVector
 
-RECORD_SECONDS = 3.0
-"""The record of a run that takes longer is brought up to date so often."""
-FIRST_RECORD_SECONDS = 1.0
-"""Soon after the begin, so that whoever looks sees what is done."""
-PACE_SECONDS = 10.0
-"""What the pace of a run is measured over."""
 STOP_SECONDS = 0.2
 WINDOW_TEXTS = 2048
 """Texts that are sorted by length together, so that a batch holds texts of like length."""
@@ -123,7 +118,7 @@ class Engine:
         self.abort = threading.Event()
         self.writer = Writer(generation, report, self.abort, amend, tries)
         self.forgot = False
-        self._store, self._embedder = pipeline.store, pipeline.embedder
+        self._embedder = pipeline.embedder
         self._fingerprint, self._cutter = pipeline.spec.fingerprint, pipeline.cutter()
         self._reuse = Reuse(self._fingerprint, generation, live, self._ask)
         self._running, self._report, self._force, self._progress = running, report, force, progress
@@ -139,9 +134,7 @@ class Engine:
         self._waiting: dict[bytes, list[Change | Part]] = {}
         """Rows and passages by the hash of a text that is being embedded: the first was sent, the others share."""
         self._in_flight = 0
-        began = time.monotonic()
-        self._record_due = began + FIRST_RECORD_SECONDS
-        self._paces: deque[tuple[float, int]] = deque([(began, report.settled)])
+        self._recorder = Recorder(pipeline.store, running, report, self.abort)
         report.budget = self._bill.limit
 
     def __enter__(self) -> Self:
@@ -176,24 +169,25 @@ class Engine:
         wanted = [change for change in page.changes if self._sort_out(change)]
         known = self.writer.vectors | self._stored_vectors(wanted)
         unknown = []
+        absent = isinstance(self._embedder, AbsentEmbedder)
         for change in wanted:
-            vector = known.get(change.document.text_hash)
+            whole = as_whole(change)
+            vector = known.get(whole.document.text_hash)
             if vector is not None:
-                self.writer.add(change, vector, reused=True)
-            elif isinstance(self._embedder, AbsentEmbedder):
+                self.writer.add(whole, vector, reused=True)
+            elif absent:
                 self._report.waiting += 1
             else:
                 unknown.append(change)
         rows = divided(self._cutter, unknown, self._fingerprint)
-        known = self._known_texts(unknown, rows)
-        for change, row in zip(unknown, rows, strict=True):
-            vector = known.get(change.document.text_hash)
-            if row is not None:
+        known = self._known_texts(rows)
+        for row in rows:
+            if isinstance(row, Divided):
                 self._take_row(row, known)
-            elif vector is not None:
-                self.writer.add(change, vector, reused=True)
+            elif (vector := known.get(row.document.text_hash)) is not None:
+                self.writer.add(row, vector, reused=True)
             else:
-                self._want(change, change, len(change.document.text))
+                self._want(row, row, len(row.document.text))
         return [change.document.key for change in page.changes if change.kind is Kind.DELETE]
 
     def drain(self) -> None:
@@ -227,22 +221,9 @@ class Engine:
     def tick(self) -> None:
         """After each signal, and while there is none: write what is due, and say how far it is."""
         self.writer.commit_when_due()
-        self._measure()
-        if time.monotonic() >= self._record_due:
-            self._record()
+        self._recorder.tick(busy=self.busy)
         if self._progress is not None:
             self._progress(self._report)
-
-    def _measure(self) -> None:
-        """Keep a point a second, and take the pace from the oldest of them."""
-        now, report = time.monotonic(), self._report
-        if now - self._paces[-1][0] >= 1.0:
-            self._paces.append((now, report.settled))
-        while len(self._paces) > 2 and now - self._paces[1][0] >= PACE_SECONDS:
-            self._paces.popleft()
-        began, settled = self._paces[0]
-        if now - began >= 1.0:
-            report.per_second = max(0.0, (report.settled - settled) / (now - began))
 
     @property
     def stop(self) -> threading.Event:
@@ -276,30 +257,32 @@ class Engine:
             # The text stays in memory; what waits for nothing to be sent must not count, or it would wait for ever.
             self._window_bytes += len(row.change.document.text)
 
-    def _known_texts(self, changes: list[Change], rows: list[Divided | None]) -> dict[bytes, TextVector]:
+    def _known_texts(self, rows: list[Divided | Change]) -> dict[bytes, TextVector]:
         """Vectors of passages, and of whole texts in the live generation."""
-        if self._force or not (self._reuse.elsewhere or any(rows)):
+        parts = list({text_hash for row in rows if isinstance(row, Divided) for text_hash in row.hashes})
+        if self._force or not (self._reuse.elsewhere or parts):
             return self.writer.vectors
-        whole = [change.document for change, row in zip(changes, rows, strict=True) if row is None]
-        parts = list({text_hash for row in rows if row is not None for text_hash in row.hashes})
+        whole = [row.document.text_hash for row in rows if isinstance(row, Change)]
         return self.writer.vectors | self._reuse.of_passages(parts) | self._reuse.of_whole(whole)
 
     def _sort_out(self, change: Change) -> bool:
         """Count a change and deal with it, unless it needs a vector: then say so."""
         report, kind = self._report, change.kind
         report.count(change.reason)
+        if kind is Kind.INSERT or kind is Kind.EMBED:
+            return True
         if kind is Kind.UPDATE:
             self.writer.update(change)
         elif kind is Kind.FAILED:
             report.waiting += 1
         report.empty += kind in (Kind.DELETE, Kind.EMPTY)
-        return kind in (Kind.INSERT, Kind.EMBED)
+        return False
 
     def _stored_vectors(self, changes: list[Change]) -> dict[bytes, TextVector]:
         """Vectors of identical texts that are stored already; they cost nothing."""
         if not changes or self._force:
             return {}
-        return self._reuse.of_texts(list({change.document.text_hash for change in changes}))
+        return self._reuse.of_texts(list({as_whole(change).document.text_hash for change in changes}))
 
     # Batches
 
@@ -348,13 +331,13 @@ class Engine:
         self._bill.settle(answer)
         begun: dict[int, Divided] = {}
         for change, vector in zip(chunk.changes, answer.vectors, strict=False):
-            begun |= self._take_vector(change, vector)
+            self._take_vector(change, vector, begun)
         if self._embedder.billed:
             for row in begun.values():
                 if not row.whole:
                     self.writer.add_part(row)
             # Before the vectors: what they cost is on record even if the process dies right after.
-            self._record()
+            self._recorder.record(busy=self.busy)
             self.writer.commit()
         if answer.vectors:
             whole = answer.problem is None and not any(isinstance(each, EmbedderError) for each in answer.vectors)
@@ -366,9 +349,11 @@ class Engine:
             chunk.changes = chunk.changes[done:]
             self._go_without(chunk, answer.problem)
 
-    def _take_vector(self, change: Change, vector: TextVector | EmbedderError) -> dict[int, Divided]:
-        """Returns the rows that it is a passage of."""
-        rows: dict[int, Divided] = {}
+    def _take_vector(self, change: Change, vector: TextVector | EmbedderError, rows: dict[int, Divided]) -> None:
+        """
+        Args:
+            rows: gets those that the text is a passage of.
+        """
         for index, one in enumerate(self._waiting.pop(change.document.text_hash)):
             if isinstance(one, Part):
                 one.row.take(one.place, vector, reused=index > 0)
@@ -379,7 +364,6 @@ class Engine:
                 self.writer.fail(one, vector)
             else:
                 self.writer.add(one, vector, reused=index > 0)
-        return rows
 
     def _go_without(self, chunk: Chunk, problem: EmbedderError) -> None:
         """A chunk, or the rest of it, got no answer: it comes again, after the others, unless that is useless."""
@@ -396,7 +380,7 @@ class Engine:
         for chunk in failed:
             assert chunk.problem is not None
             for change in chunk.changes:
-                self._take_vector(change, chunk.problem)
+                self._take_vector(change, chunk.problem, {})
 
     def _finish_in_flight(self, problem: Exception) -> None:
         try:
@@ -409,14 +393,6 @@ class Engine:
         except StoreError as error:
             # The first error is the one to tell of.
             problem.add_note(f"What was in hand could not be stored either: {error.message}")
-
-    def _record(self) -> None:
-        self._record_due = time.monotonic() + RECORD_SECONDS
-        running = self._running
-        so_far = running.so_far(self._report)
-        if patiently(self.abort, self._store.save_run, running.number, so_far, "running") and not self.stop.is_set():
-            running.tell("Somebody asked this sync to stop: the batches in hand are finished, and it ends.")
-            self.stop.set()
 
 
 def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:

@@ -10,7 +10,6 @@ being embedded are embedded again.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,11 @@ from rowvec.sources.events.compaction import compacted
 from rowvec.sources.events.envelope import Effect, Event
 from rowvec.sources.events.position import Position, is_older
 from rowvec.sources.events.stream import EventBatch, EventStream, untold_value
-from rowvec.stores.base import GenerationHandle, Ledger, TableSpec
+from rowvec.stores.base import GenerationHandle, TableSpec
+from rowvec.stores.guarding import Standing
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.clocks import Clock
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.syncing.deletion import KEYS_AT_ONCE, Guard
 from rowvec.syncing.engine import Engine
@@ -33,7 +36,7 @@ from rowvec.syncing.pages import new_failure, planned
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
-from rowvec.types import Failure, Key, Kind, Reason, Row, Standing, Stored, WriteBatch
+from rowvec.types import Failure, Key, Kind, Reason, Row, Stored
 
 BATCH_EVENTS = 1000
 GUARD_SECONDS = 3600.0
@@ -94,7 +97,7 @@ class Following:
         self.running = running
         self.report, self.stop = running.report, running.stop
         self.allow_delete = allow_delete
-        self.tries = Tries()
+        self.tries = Tries(clock=Clock(at.now))
         self.guard = self._new_guard()
         self.guarded_at = -math.inf
         self.engine = Engine(pipeline, generation, running, running.report, amend=self._amend, tries=self.tries)
@@ -145,7 +148,7 @@ class Following:
 
     def _take(self, batch: EventBatch) -> bool:
         """Returns False where it was stopped before all of it was carried out."""
-        self.at = replace(self.at, now=dt.datetime.now(dt.UTC))
+        self.at = replace(self.at, now=self.tries.clock.now())
         if time.monotonic() - self.guarded_at >= GUARD_SECONDS:
             self.guard = self._new_guard(patiently(self.stop, self.generation.standing))
             self.guarded_at = time.monotonic()

@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from rowvec.generations.kept_settings import known_columns
 from rowvec.pipeline import Pipeline
-from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.stores.base import GenerationHandle
+from rowvec.stores.ledger import Ledger
 from rowvec.types import ColumnType, Failure, Key, Stored
 
 

@@ -11,7 +11,7 @@ No row fails for that: none was refused. But a service can be well and fall over
 the others for ever, nor take the others of its batch with it. What tells the two apart is an answer to something else:
 
       a batch without an answer
-         │ is sent once more, after the others; again no answer
+         │ is sent again, after the others; again no answer
          ▼
       accused: it waits
          │

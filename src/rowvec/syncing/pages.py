@@ -16,12 +16,14 @@ from rowvec.sources.base import ReadsAhead, Selection, Source
 from rowvec.sources.events.stream import table_of
 from rowvec.sources.lazy import opened
 from rowvec.sources.page_size import PageSize, sample
-from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.stores.base import GenerationHandle
+from rowvec.stores.ledger import Ledger
+from rowvec.support.clocks import now_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
 from rowvec.support.tracing import span
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
-from rowvec.types import Change, Document, Failure, Key, Row, Stored
+from rowvec.types import Change, Document, Failure, Key, PastFailure, Row, Stored
 
 
 @dataclass(slots=True)
@@ -40,11 +42,11 @@ class Page:
     """Rows that could not be made a document."""
 
 
-def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options) -> Circumstances:
+def circumstances(pipeline: Pipeline, ledger: Ledger, options: Options, stop: threading.Event) -> Circumstances:
     settings, rendering = settings_and_rendering(ledger.recipe)
     wanted, todays = settings_and_rendering(pipeline.spec.recipe)
     return Circumstances(
-        now=dt.datetime.now(dt.UTC),
+        now=patiently(stop, now_of, pipeline.store),
         force=options.force,
         retry=options.retry_failed,
         recipe_changed=ledger.exists and settings != wanted,
@@ -86,6 +88,8 @@ def planned(
         except SourceError as error:
             page.failures.append(new_failure(row.key, error, b"", before, at.now))
             continue
+        if before is not None and document.whole_hash is not None:
+            document = as_held(document, before.text_hash, before.failure)
         # Let go of at once: where nothing has changed, this loop is the time that a sync takes.
         if before is None or not is_current(document, before, at):
             documents.append(document)
@@ -95,6 +99,13 @@ def planned(
                 page.recovered.append(row.key)
     page.changes = plan(documents, stored, at)
     return page
+
+
+def as_held(document: Document, text_hash: bytes | None, failure: PastFailure | None) -> Document:
+    """The document as whole where what is held of the row says that its text was one passage: so it is as long as text
+    and model stay the same, and none has to be cut to know it."""
+    held = (text_hash, failure.text_hash if failure is not None else None)
+    return document.as_whole() if document.whole_hash in held else document
 
 
 def row_pages(pipeline: Pipeline, options: Options, stop: threading.Event) -> Iterator[list[Row]]:

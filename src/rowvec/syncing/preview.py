@@ -15,14 +15,18 @@ from rowvec.generations.kept_settings import column_changes
 from rowvec.generations.lifecycle import Course, course
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.abilities import IndexesWords, MovesRows
 from rowvec.stores.base import GenerationHandle, TableSpec
+from rowvec.stores.guarding import Refusal
+from rowvec.support.figures import count
+from rowvec.support.many_hashes import ManyHashes
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import knows_share, missing, too_many
-from rowvec.syncing.divided import divided
+from rowvec.syncing.divided import Divided, as_whole, divided
 from rowvec.syncing.former_keys import generation_of
 from rowvec.syncing.pages import Page, circumstances, missing_keys, planned_pages
 from rowvec.syncing.reuse import Reuse
-from rowvec.types import Document, Key, Kind, Reason, Refusal, TextVector
+from rowvec.types import Change, Document, Key, Kind, Progress, Reason, TextVector
 
 EXAMPLES = 5
 COUNTED_TEXTS = 20_000
@@ -94,8 +98,17 @@ class Preview:
         }  # fmt: skip
 
 
-def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threading.Event | None = None) -> Preview:
+def preview(
+    pipeline: Pipeline,
+    options: Options | None = None,
+    *,
+    stop: threading.Event | None = None,
+    progress: Progress | None = None,
+) -> Preview:
     """Compare source and ledger as a sync would, without writing, locking or embedding.
+
+    Args:
+        progress: called after every page of rows.
 
     Raises:
         SourceError, StoreError: the rows or the ledger cannot be read.
@@ -105,24 +118,26 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
     generation = generation_of(pipeline, ledger)
-    at = circumstances(pipeline, ledger, options)
+    at = circumstances(pipeline, ledger, options, stop)
     refusal = generation.refusal() if generation is not None else None
     present = generation.count() if generation is not None else 0
     reading = cursor.choose(pipeline, generation, options, at, stop, entries=present, refused=refusal is not None)
     options = reading.options
     spent = pipeline.store.totals().rerank_cost if generation is not None else 0.0
-    note = " ".join(filter(None, (chosen.note, _words_to_keep(pipeline.spec, generation))))
+    notes = (chosen.note, _older_words(pipeline), _words_to_keep(pipeline.spec, generation), _moves(pipeline))
+    note = " ".join(filter(None, notes))
     result = Preview(reading.comparison, reading.incremental, note, refusal=refusal, rerank_cost=spent)
     result.columns = column_changes(ledger.settings, pipeline.spec.settings)
-    seen: set[bytes] = set()
     lengths = _TokenCount(pipeline.embedder)
-    needs = _Needs(pipeline, _reuse(chosen, generation, options), seen)
+    needs = _Needs(pipeline, _reuse(chosen, generation, options))
     matched = new = 0
     for page in planned_pages(pipeline, generation, at, options, stop):
         matched += page.known
         new += sum(change.kind is Kind.INSERT and change.before is None for change in page.changes)
         _tally(result, page, pipeline.text_columns)
         lengths.add(needs.texts(result, page))
+        if progress is not None:
+            progress("comparing rows", result.rows, None)
     result.texts, result.tokens = lengths.texts, lengths.tokens
     result.truncated += lengths.truncated
     result.cut = list(dict.fromkeys(result.cut + lengths.cut))[:EXAMPLES]
@@ -139,6 +154,16 @@ def preview(pipeline: Pipeline, options: Options | None = None, *, stop: threadi
     return result
 
 
+def _older_words(pipeline: Pipeline) -> str:
+    store = pipeline.store
+    if not (isinstance(store, IndexesWords) and store.has_other_words(pipeline.spec)):
+        return ""
+    return (
+        "The keyword index is of an older format or another language. The sync passes every row once to make it again,"
+        " and embeds nothing for that."
+    )
+
+
 def _words_to_keep(spec: TableSpec, generation: GenerationHandle | None) -> str:
     if generation is None or not spec.keeps_words or spec.language is None or generation.kept_words() is not None:
         return ""
@@ -148,14 +173,24 @@ def _words_to_keep(spec: TableSpec, generation: GenerationHandle | None) -> str:
     )
 
 
+def _moves(pipeline: Pipeline) -> str:
+    """What becomes of the parts that the rows lie in."""
+    store = pipeline.store
+    rows = store.moves(pipeline.spec) if isinstance(store, MovesRows) else {}
+    if not rows:
+        return ""
+    said = ", ".join(f"{count(number, 'row moves', 'rows move')} to part {part}" for part, number in rows.items())
+    return f"{said}. Their vectors go along, and nothing is embedded for that."
+
+
 def documents_to_embed(pipeline: Pipeline, options: Options | None = None) -> Iterator[Document]:
     """The documents that a sync would embed now, in key order."""
-    options = options or Options()
+    options, stop = options or Options(), threading.Event()
     chosen = course(pipeline)
     pipeline, ledger = chosen.pipeline, chosen.ledger
     generation = generation_of(pipeline, ledger)
-    at = circumstances(pipeline, ledger, options)
-    for page in planned_pages(pipeline, generation, at, options, threading.Event()):
+    at = circumstances(pipeline, ledger, options, stop)
+    for page in planned_pages(pipeline, generation, at, options, stop):
         yield from (change.document for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED))
 
 
@@ -184,46 +219,41 @@ def _count(result: Preview, kind: Kind, reason: str, key: Key) -> None:
 
 def _reuse(chosen: Course, generation: GenerationHandle | None, options: Options) -> Reuse:
     fingerprint, live = chosen.pipeline.spec.fingerprint, chosen.live
-    if options.force:
+    if options.force and not options.reuse:
         return Reuse(fingerprint, None)
     return Reuse(fingerprint, generation, live.store.generation(live.spec) if live is not None else None)
 
 
 class _Needs:
-    """Which texts a sync would embed.
+    """Which texts a sync would embed."""
 
-    Args:
-        seen: hashes of texts that were counted before.
-    """
-
-    def __init__(self, pipeline: Pipeline, reuse: Reuse, seen: set[bytes]) -> None:
+    def __init__(self, pipeline: Pipeline, reuse: Reuse) -> None:
         self._cutter, self._fingerprint = pipeline.cutter(), pipeline.spec.fingerprint
-        self._reuse, self._seen = reuse, seen
+        self._reuse, self._seen = reuse, ManyHashes()
 
     def texts(self, result: Preview, page: Page) -> list[tuple[Key, str]]:
         """Texts and passages of the page that no former text and no vector of the store covers, each with the key of a
         row that has it."""
         changes = [change for change in page.changes if change.kind in (Kind.INSERT, Kind.EMBED)]
-        known = self._reuse.of_texts(list({change.document.text_hash for change in changes}))
+        hashes = [as_whole(change).document.text_hash for change in changes]
+        known = self._reuse.of_texts(list(set(hashes)))
         unknown = [
             change
-            for change in changes
-            if change.document.text_hash not in known and change.document.text_hash not in self._seen
+            for change, text_hash in zip(changes, hashes, strict=True)
+            if text_hash not in known and text_hash not in self._seen
         ]
         rows = divided(self._cutter, unknown, self._fingerprint)
-        whole = {
-            change.document.text_hash: change.document for change, row in zip(unknown, rows, strict=True) if row is None
-        }
-        cut = [row for row in rows if row is not None]
+        whole = {row.document.text_hash: row.document for row in rows if isinstance(row, Change)}
+        cut = [row for row in rows if isinstance(row, Divided)]
         parts = {
             text_hash: (row.change.document.key, piece.embedded)
             for row in cut
             for text_hash, piece in zip(row.hashes, row.pieces, strict=True)
         }
-        stored = self._reuse.of_whole(whole.values()) | self._reuse.of_passages(list(parts))
+        stored = self._reuse.of_whole(whole) | self._reuse.of_passages(list(parts))
         new_whole = {text_hash: (each.key, each.text) for text_hash, each in whole.items() if text_hash not in stored}
         new_parts = {text_hash: text for text_hash, text in parts.items() if self._is_new(text_hash, stored)}
-        self._seen.update(whole, parts)
+        self._seen.update([*whole, *parts])
         result.divided += len(cut)
         result.passages += sum(len(row.pieces) for row in cut)
         result.new_passages += len(new_parts)

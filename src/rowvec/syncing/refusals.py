@@ -19,7 +19,6 @@ refused HOPELESS rows one after the other, and has taken none in this run, ends 
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,11 @@ from typing import Any
 
 from rowvec.errors import DataRefused
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.clocks import Clock
 from rowvec.support.retry import patiently
 from rowvec.syncing.pages import new_failure
-from rowvec.types import Document, Entry, Key, Unfit, WriteBatch
+from rowvec.types import Document, Entry, Key, Unfit
 
 HOPELESS = 1000
 ONE_BY_ONE = 50
@@ -55,6 +56,8 @@ class Tries:
     taken: bool = False
     refused: int = 0
     """Rows one after the other."""
+    clock: Clock = field(default_factory=Clock)
+    """Of the store, which says when a row that failed is due again."""
 
     def passed(self) -> None:
         self.taken, self.refused = True, 0
@@ -112,7 +115,7 @@ class RowWriter:
             return  # What becomes of the whole row is decided, and put on record, later.
         stored = self._generation.lookup([key])
         text_hash = item.document.text_hash if isinstance(item, Entry) else getattr(item, "text_hash", b"")
-        failure = new_failure(key, error, text_hash, stored.get(key), dt.datetime.now(dt.UTC))
+        failure = new_failure(key, error, text_hash, stored.get(key), self._tries.clock.now())
         for listed in (WriteBatch(failures=[failure], positions=batch.positions), WriteBatch(failures=[failure])):
             try:
                 self._attempt(listed)

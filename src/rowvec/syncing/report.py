@@ -13,9 +13,9 @@ from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.errors import Interrupted, RowvecError
 from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.stores.base import Store
+from rowvec.stores.runs import Report
 from rowvec.support.retry import PATIENCE
 from rowvec.syncing.batches import Answer
-from rowvec.types import Report
 
 OnReport = Callable[[Report], None]
 """Called in the thread of the sync with the counts so far."""

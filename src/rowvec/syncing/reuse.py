@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from rowvec.stores.base import GenerationHandle
-from rowvec.support.hashes import covered, digest
-from rowvec.types import Document, Fingerprint, TextVector
+from rowvec.support.hashes import covered
+from rowvec.types import Fingerprint, TextVector
 
 Ask = Callable[[GenerationHandle, list[bytes]], dict[bytes, TextVector]]
 
@@ -57,17 +57,9 @@ class Reuse:
         there = {self._there(each): each for each in hashes if each not in known} if self.elsewhere else {}
         return known | self._in_live(there)
 
-    def of_whole(self, documents: Iterable[Document]) -> dict[bytes, TextVector]:
+    def of_whole(self, hashes: Iterable[bytes]) -> dict[bytes, TextVector]:
         """What the live generation holds of texts that are one passage, by their text hash here."""
-        if self._masks is None:
-            return {}
-        there = {}
-        for document in documents:
-            there[self._there(document.text_hash)] = document.text_hash
-            if document.context:
-                # There, the hash may be of the text alone.
-                there[covered(digest(document.text.encode()), self._masks[1])] = document.text_hash
-        return self._in_live(there)
+        return self._in_live({self._there(each): each for each in hashes}) if self.elsewhere else {}
 
     def _there(self, text_hash: bytes) -> bytes:
         assert self._masks is not None

@@ -14,6 +14,8 @@ from contextvars import copy_context
 
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.runs import Report
+from rowvec.support.clocks import Clock
 from rowvec.support.retry import patiently
 from rowvec.syncing import cursor
 from rowvec.syncing.deletion import Guard, knows_share, missing
@@ -22,7 +24,7 @@ from rowvec.syncing.pages import Page, planned_pages
 from rowvec.syncing.plan import Circumstances
 from rowvec.syncing.refusals import Tries
 from rowvec.syncing.report import Running
-from rowvec.types import Key, Kind, Report
+from rowvec.types import Key, Kind
 
 END = object()
 """The reader's last signal, where no error ended it."""
@@ -55,13 +57,13 @@ class Pass:
         self.at = at
         self.report = report
         self.running, self.stop = running, running.stop
-        tries = Tries()
+        tries = Tries(clock=Clock(at.now))
         self.guard = self._guard(tries)
         # Whoever sent a range opened the guard: in a first fill, what others have written by now is not a measure.
         opens = None if _of_part(options) else self.guard.open
         self.engine = Engine(
             pipeline, generation, running, report,
-            force=at.force, progress=running.progress, amend=opens, tries=tries, live=live,
+            force=at.force and not options.reuse, progress=running.progress, amend=opens, tries=tries, live=live,
         )  # fmt: skip
         self.last = math.inf if seconds is None else time.monotonic() + seconds
         """No page is read after that."""

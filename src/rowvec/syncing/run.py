@@ -13,12 +13,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from rowvec.embedders.base import AbsentEmbedder
-from rowvec.errors import BudgetExceeded, ConfigError, EmbedderError
+from rowvec.errors import BudgetExceeded, ConfigError, EmbedderError, Interrupted
 from rowvec.generations.lifecycle import Course, Tell, absence, complete, course, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
+from rowvec.stores.abilities import AltersTable, MovesRows
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.runs import Report
 from rowvec.support import logs
+from rowvec.support.figures import count
 from rowvec.support.interrupts import stopped_by
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.support.tracing import span
@@ -26,7 +29,6 @@ from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe, ev
 from rowvec.syncing.pages import circumstances
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.rows import Pass
-from rowvec.types import Report
 
 CHANGED = ("inserted", "embedded", "updated", "deleted")
 SLICE_SECONDS = 300.0
@@ -139,17 +141,47 @@ def begun(
         running.tell(chosen.note)
     if check is not None:
         check(chosen)
+    _move(pipeline, running)
     generation = pipeline.store.prepare(chosen.pipeline.spec)
     running.number = pipeline.store.begin_run(pipeline.name)
     logs.note(run=running.number)
     return chosen, generation
 
 
+def _move(pipeline: Pipeline, running: Running) -> None:
+    """Bring rows to the parts of the store that they belong to, before anything is written: a run of its own."""
+    store = pipeline.store
+    if not isinstance(store, MovesRows) or not store.must_move():
+        return
+    if isinstance(store, AltersTable):
+        # The record of a run goes into books that an older rowvec may have made.
+        store.apply(pipeline.spec)
+    moving = replace(running, number=store.begin_run(pipeline.name), report=Report())
+    stopped = Interrupted("Stopped while rows moved to other parts. The next sync goes on with it.")
+
+    def progress(phase: str, done: int, total: int | None) -> None:
+        moving.enter(phase)
+        if store.save_run(moving.number, moving.report, "running"):
+            running.stop.set()
+        if running.stop.is_set():
+            raise stopped
+
+    def moved(rows: int) -> None:
+        moving.report.moved += rows
+
+    with recorded(store, moving):
+        store.move(pipeline.spec, progress, moved)
+    if store.must_move():
+        raise stopped
+    said = count(moving.report.moved, "row")
+    running.tell(f"Moved to other parts of the store: {said}. Nothing was embedded for that.")
+
+
 def _following(
     chosen: Course, generation: GenerationHandle, events: EventStream, options: Options, running: Running
 ) -> Following:
     # After a rollback the live generation is followed, whatever model the config names.
-    at = circumstances(chosen.pipeline, chosen.ledger, Options())
+    at = circumstances(chosen.pipeline, chosen.ledger, Options(), running.stop)
     return Following(chosen.pipeline, generation, events, at, running, allow_delete=options.allow_delete)
 
 
@@ -245,7 +277,7 @@ class _Run:
             generation = pipeline.store.prepare(pipeline.spec)
             # Whoever changes the model may do so because its service is gone: that is not waited for without end.
             running = replace(running, progress=None, patience=min(running.patience, PATIENCE))
-        at = circumstances(pipeline, ledger, options)
+        at = circumstances(pipeline, ledger, options, self.stop)
         work = Pass(pipeline, generation, options, at, running, report, seconds=seconds, live=live)
         work.carry_out()
         return work.ended

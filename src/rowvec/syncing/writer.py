@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import threading
 import time
 from collections.abc import Callable
 
 from rowvec.errors import EmbedderError
-from rowvec.stores.base import GenerationHandle, TakesMany
+from rowvec.stores.abilities import TakesMany
+from rowvec.stores.base import GenerationHandle
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.tracing import span
 from rowvec.syncing.divided import Divided
 from rowvec.syncing.pages import new_failure
 from rowvec.syncing.refusals import RowWriter, Tries
-from rowvec.types import Change, Document, Entry, Key, Kind, Report, TextVector, WriteBatch
+from rowvec.types import Change, Document, Entry, Key, Kind, TextVector
 
 COMMIT_SECONDS = 2.0
 COMMIT_ROWS = 2000
@@ -44,7 +46,8 @@ class Writer:
     ) -> None:
         self.batch = WriteBatch()
         self.vectors: dict[bytes, TextVector] = {}
-        self._rows = RowWriter(generation, abort, tries)
+        tries = tries or Tries()
+        self._rows, self._clock = RowWriter(generation, abort, tries), tries.clock
         self._report, self._amend = report, amend
         self._counted: dict[Key, tuple[tuple[str, ...], Document]] = {}
         """Rows in the batch, and the fields of the report that each is counted in."""
@@ -67,7 +70,10 @@ class Writer:
         self.vectors[document.text_hash] = vector
         self._bytes += len(document.text) + vector.vector.nbytes
         kind = "inserted" if change.kind is Kind.INSERT else "embedded"
-        self._count(document, (kind, *["reused"] * reused, *["truncated"] * vector.truncated))
+        if reused or vector.truncated:
+            self._count(document, (kind, *["reused"] * reused, *["truncated"] * vector.truncated))
+        else:
+            self._count(document, (kind,))
 
     def add_row(self, row: Divided) -> None:
         """A row of which every passage has its vector or was refused."""
@@ -107,7 +113,7 @@ class Writer:
         self._report.failed += 1
 
     def _fail(self, change: Change, error: EmbedderError) -> None:
-        document, now = change.document, dt.datetime.now(dt.UTC)
+        document, now = change.document, self._clock.now()
         self.batch.failures.append(new_failure(document.key, error, document.text_hash, change.before, now))
 
     def commit(self) -> None:

@@ -3,129 +3,41 @@
 from __future__ import annotations
 
 import datetime as dt
-import threading
-import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-from rowvec.errors import GenerationChanged, SearchError, StoreError, StoreUnavailable
+from rowvec.errors import GenerationChanged, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, REPEATED_KEYS, GenerationStatus, LastWord, TableSpec, over_half
+from rowvec.stores.base import REPEATED_KEYS, LastWord, TableSpec
+from rowvec.stores.guarding import GUARDED_FOR, OUTGROWN, Guarding, Refusal, Standing, over_half
+from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.part import Spans
 from rowvec.stores.typical import Typical
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.audit import MemoryAuditor
-from rowvec.testing.ranking import bm25, ranked, similarity
+from rowvec.testing.part import MemoryPart
+from rowvec.testing.ranking import ranked, similarity
+from rowvec.testing.tables import Made, Moment, Record, Tables
 from rowvec.types import (
     Column,
     Document,
-    Evaluated,
     Failure,
-    Fingerprint,
-    Generation,
-    Guarding,
     Key,
-    Passage,
     PastFailure,
     Ranked,
-    Refusal,
     Repeated,
-    Run,
     ScoredPassage,
-    Standing,
-    State,
     Stored,
     StoredText,
     TextVector,
-    Unfit,
     UnfitValue,
     Vector,
-    WriteBatch,
     Written,
 )
 from rowvec.words import analyzer
 from rowvec.words.written import NewWords
-
-
-@dataclass(slots=True)
-class Record:
-    document: Document
-    vector: Vector
-    truncated: bool
-    passages: tuple[Passage, ...] = ()
-    kept: bool = True
-    """Its text is kept for showing it."""
-    at: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-
-
-@dataclass(slots=True)
-class Moment:
-    """Rows that there were at one time, and how many of them were deleted since."""
-
-    since: dt.datetime
-    rows: int
-    keys: set[Key]
-    removed: int = 0
-
-
-@dataclass(slots=True)
-class Made:
-    spec: TableSpec
-    records: dict[Key, Record] = field(default_factory=dict)
-    failures: dict[Key, Failure] = field(default_factory=dict)
-    offsets: dict[str, str] = field(default_factory=dict)
-    unfit: dict[Key, tuple[Unfit, ...]] = field(default_factory=dict)
-    moments: list[Moment] = field(default_factory=list)
-    refusal: Refusal | None = None
-    since: dt.datetime = field(default_factory=lambda: dt.datetime.now(dt.UTC))
-    undone: bool = False
-    kept_words: list[str] | None = None
-    """Parts, each some words with blanks between them; None where they are not kept."""
-
-    @property
-    def fingerprint(self) -> Fingerprint | None:
-        return self.spec.fingerprint
-
-    def bring_texts(self, spec: TableSpec) -> None:
-        """Have the next sync write the rows whose texts were not kept, where they are from now on."""
-        for record in self.records.values() if spec.keeps_texts else ():
-            if not record.kept:
-                record.document = record.document._replace(row_hash=b"")
-
-    def bring_words(self, spec: TableSpec) -> None:
-        """The same for the words of rows as they are written."""
-        wanted = spec.keeps_words and spec.language is not None
-        if wanted == (self.kept_words is not None):
-            return
-        self.kept_words = [] if wanted else None
-        for record in self.records.values() if wanted else ():
-            record.document = record.document._replace(row_hash=b"")
-
-    def listed(self, state: State, lost: int) -> Generation:
-        size = sum(record.vector.nbytes for record in self.records.values())
-        stale = len(self.failures.keys() & self.records.keys())
-        rows, failures, spec = len(self.records), len(self.failures), self.spec
-        return Generation(
-            state, spec.fingerprint, rows, failures, stale, size, self.since, spec.settings, self.undone, lost
-        )
-
-
-@dataclass
-class Tables:
-    """What outlives a MemoryStore and is shared by those opened on it."""
-
-    generations: dict[State, Made] = field(default_factory=dict)
-    swaps: int = 0
-    runs: list[Run] = field(default_factory=list)
-    stops: set[int] = field(default_factory=set)
-    evaluations: list[Evaluated] = field(default_factory=list)
-    spent: float = 0.0
-    """US dollars, by searches on a reranker."""
-    positions: dict[Key, str] = field(default_factory=dict)
-    holder: str | None = None
-    identity: str = field(default_factory=lambda: str(uuid.uuid4()))
-    guard: threading.RLock = field(default_factory=threading.RLock)
 
 
 class _Faulty(Protocol):
@@ -138,7 +50,7 @@ class _Faulty(Protocol):
     writes: int
 
 
-class MemoryGeneration:
+class MemoryGeneration(MemoryPart):
     """See rowvec.stores.base.GenerationHandle."""
 
     index = None
@@ -226,9 +138,10 @@ class MemoryGeneration:
                 conflicts += 1
                 continue
             vector = np.array(entry.vector, np.float32)
-            records[document.key] = Record(
-                document, vector, entry.truncated, entry.passages, self._made.spec.keeps_texts
-            )
+            written = Record(document, vector, entry.truncated, entry.passages, self._made.spec.keeps_texts)
+            if document.key in records:
+                written.born = records[document.key].born
+            records[document.key] = written
             self._list(document)
             failures.pop(document.key, None)
         for document in batch.updates:
@@ -280,7 +193,9 @@ class MemoryGeneration:
             return
         if made.refusal is None:
             made.moments = [each for each in made.moments if not each.rows or now - each.since < GUARDED_FOR]
-        rows = len(made.records) if guard.rows is None else guard.rows
+        others = guard.elsewhere.rows() if guard.elsewhere else 0
+        deleted = guard.elsewhere.deleted if guard.elsewhere else ()
+        rows = len(made.records) + others if guard.rows is None else guard.rows
         least = 0 if guard.rows is None else rows / 2
         known = any(each.rows > least for each in made.moments) if rows else bool(made.moments)
         if guard.refused or not known:
@@ -289,11 +204,12 @@ class MemoryGeneration:
             made.refusal = made.refusal or Refusal(now, guard.refused)
         gone = set(deletes)
         for each in made.moments:
-            outgrown = guard.told and len(made.records) >= OUTGROWN * each.rows
-            if each.rows and (each.removed + len(gone & each.keys)) * 2 > each.rows and not outgrown:
+            outgrown = guard.told and len(made.records) + others >= OUTGROWN * each.rows
+            removed = each.removed + len(gone & each.keys) + sum(at < each.since for at in deleted)
+            if each.rows and removed * 2 > each.rows and not outgrown:
                 raise over_half("memory", each.rows, each.since)
         for each in made.moments:
-            each.removed += len(gone & each.keys)
+            each.removed += len(gone & each.keys) + sum(at < each.since for at in deleted)
             each.keys -= gone
 
     def offsets(self) -> dict[str, str]:
@@ -336,11 +252,11 @@ class MemoryGeneration:
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
         record = self._made.records.get(key)
-        return None if record is None or not self._matching(where, [key]) else record.vector
+        return None if record is None or not self.passing(where, [key]) else record.vector
 
     def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
         with self._store.tables.guard:
-            known: list[Any] = sorted(self._matching(where, list(self._made.records)))
+            known: list[Any] = sorted(self.passing(where, list(self._made.records)))
             kept = [key for key in known if after is None or key > after][:limit]
             return [(key, self._made.records[key].vector) for key in kept]
 
@@ -348,7 +264,7 @@ class MemoryGeneration:
         records = self._made.records
         with self._store.tables.guard:
             keys = list(records)
-        keys = self._matching(where, keys)
+        keys = self.passing(where, keys)
         if not keys:
             return Ranked([], [], True, True)
         held = len(records[keys[0]].vector)
@@ -357,7 +273,7 @@ class MemoryGeneration:
         return ranked(self.similarities(vector, keys), limit)
 
     def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
-        known = self._matching(where, keys)
+        known = self.passing(where, keys)
         if not known:
             return {}
         matrix = np.stack([self._made.records[key].vector for key in known])
@@ -370,17 +286,14 @@ class MemoryGeneration:
         return scores
 
     def typical(self, vector: Vector) -> float | None:
-        with self._store.tables.guard:
-            vectors = {record.document.text_hash: record.vector for record in self._made.records.values()}
-        return Typical(self._store.metric, lambda most: [vectors[each] for each in sorted(vectors)[:most]]).similarity(
-            vector
-        )
+        metric = self._store.metric
+        return Typical(metric, lambda most: [each for _, each in self.sample(most)]).similarity(vector)
 
     def texts(
         self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
     ) -> dict[Key, StoredText]:
         with self._store.tables.guard:
-            records = {key: self._made.records[key] for key in self._matching(where, keys)}
+            records = {key: self._made.records[key] for key in self.passing(where, keys)}
         kept = {key: each for key, each in records.items() if each.kept and self._made.spec.keeps_texts}
         return {key: StoredText(each.document.text, self._scored(each, vector)) for key, each in kept.items()}
 
@@ -393,19 +306,8 @@ class MemoryGeneration:
         )
 
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
-        if self._made.spec.language is None:
-            raise SearchError("This pipeline has no keyword index.", hint="Set store.language.")
-        words = analyzer(self._made.spec.language)
-        texts = {key: words.terms(record.document.text) for key, record in self._made.records.items()}
-        asked = words.query(query)
-        if last is not None:
-            others = {term for form in last.forms for term in words.query(form)}
-            for key, terms in texts.items():
-                texts[key] = [*terms, *("" for term in terms if term.startswith(last.beginning) or term in others)]
-            asked[""] = 1.0
-        scores = bm25(texts, asked)
-        kept = set(self._matching(where, list(texts)))
-        return ranked({key: score for key, score in scores.items() if key in kept}, limit)
+        found = self.matching(query, last)
+        return found.best(found.counts, limit, where)
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:
         if self._made.spec.language is None:
@@ -420,7 +322,7 @@ class MemoryGeneration:
         kept = self._made.kept_words
         return None if kept is None else {part: words for part, words in enumerate(kept) if part not in known}
 
-    def _matching(self, where: Filter | None, keys: Sequence[Key]) -> list[Key]:
+    def passing(self, where: Filter | None, keys: Sequence[Key]) -> list[Key]:
         """Those of the keys that have a row which passes the filter."""
         if where is None:
             return [key for key in keys if key in self._made.records]
@@ -437,8 +339,10 @@ class MemoryGeneration:
     ) -> list[Key]:
         return browsed(self.metadata(list(self._made.records), where), order, after)[offset : offset + limit]
 
-    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        return facets_of(self.metadata(list(self._made.records), where).values(), columns, most)
+    def facets(
+        self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10, spans: Spans | None = None
+    ) -> Facets:
+        return facets_of(self.metadata(list(self._made.records), where).values(), columns, most, spans)
 
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
         names = [column.name for column in self._made.spec.metadata]

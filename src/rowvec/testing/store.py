@@ -10,11 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from rowvec.errors import GenerationChanged, Locked, StoreError
-from rowvec.stores.base import EVALUATIONS_KEPT, Ledger, TableSpec, Totals
+from rowvec.stores.base import EVALUATIONS_KEPT, TableSpec
 from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
-from rowvec.testing.generation import Made, MemoryGeneration, Record, Tables
-from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import Report, Run, Totals
+from rowvec.testing.generation import MemoryGeneration
+from rowvec.testing.tables import Made, Record, Tables
+from rowvec.types import Check, Evaluated, Fingerprint, Generation, State
 from rowvec.words import problem
 
 
@@ -95,7 +98,8 @@ class MemoryStore:
             raise StoreError(f"{self.location}: {wrong}", hint="Set store.language.")
         known = self.tables.generations
         live = known.get(State.LIVE)
-        action = choose(known, spec.fingerprint, empty=live is not None and not live.records)
+        empty = live is not None and not live.records and not spec.filled_elsewhere
+        action = choose(known, spec.fingerprint, empty=empty)
         match action:
             case Action.FILL_LIVE if live is not None:
                 _check_shape(live, spec)
@@ -148,8 +152,8 @@ class MemoryStore:
 
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
         ended = None if outcome == "running" else _now()
-        old = self.tables.runs[run - 1]
-        self.tables.runs[run - 1] = replace(old, ended_at=ended, outcome=outcome, report=report.as_dict(), error=error)
+        old, record = self.tables.runs[run - 1], {**report.as_dict(), "taken_at": _now().isoformat()}
+        self.tables.runs[run - 1] = replace(old, ended_at=ended, outcome=outcome, report=record, error=error)
         return outcome == "running" and run in self.tables.stops
 
     def ask_to_stop(self, run: int) -> None:
@@ -181,6 +185,13 @@ class MemoryStore:
 
     def evaluations(self, limit: int = 20) -> list[Evaluated]:
         return self.tables.evaluations[::-1][:limit]
+
+    def placement(self) -> str:
+        return self.tables.placement
+
+    def keep_placement(self, placement: str, *, announce: bool = False) -> None:
+        self.tables.placement = placement
+        self.tables.swaps += announce
 
     def close(self) -> None:
         pass

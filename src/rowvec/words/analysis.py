@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
-from itertools import islice
-from typing import NamedTuple
+from itertools import chain, islice
+from typing import NamedTuple, TypeAlias
 
 from rowvec.words.detection import language_of
 from rowvec.words.folding import folded
 from rowvec.words.languages import AUTO, by_script, problem, script_of, stemmer, stop_words
-from rowvec.words.tokens import UNITS, Kind, Part, parts_of, pieces, spaced
+from rowvec.words.tokens import (
+    LONGEST_JOINED,
+    LONGEST_REMEMBERED,
+    SHORT,
+    UNITS,
+    Kind,
+    Part,
+    parts_of,
+    pieces,
+    spaced,
+    split,
+)
 
-FORMAT = 2
+FORMAT = 4
 """The number of what a text gives a keyword index. Whoever changes that raises it: the next sync makes every index
 again from the rows, and `rowvec check` says so before."""
 LONGEST_TEXT = 100_000
@@ -29,15 +40,17 @@ COMMONEST = {"latin": "english", "cyrillic": "russian", "arabic": "arabic", "dev
 LONGEST_NEIGHBOUR = 20
 _SIMPLE = re.compile(
     r"(?P<whole>\d++)|(?P<decimal>0\.\d++|\d++\.(?:\d\d?|\d{4,}+))|(?P<thousands>[1-9]\d?\d?\.\d{3})"
-    r"|[A-Za-z]++\d[A-Za-z\d]*+|\d++[A-Za-z]++\d[A-Za-z\d]*+"
+    r"|[a-z]++\d[a-z\d]*+|\d++[a-z]++\d[a-z\d]*+"
 )
 """Numbers, and codes that are not quantities."""
+_QUANTITY = re.compile(r"(0\.\d++|\d++(?:\.(?:\d\d?|\d{4,}+))?)([a-z]++[23]?)")
+"""A number and what it is of: 128gb, 2.5in."""
+_TWO = re.compile(r"([a-z\d]++)([-/])([a-z\d]++)")
+"""dvd-rom, snk-p0036, 10/100."""
 _BEFORE, _AFTER = ".,:'-+#@/~_&", ".,:'-/_&"
 """What stands beside a word without being a part of it."""
 REMEMBERED = 50_000
 """Pieces of text whose words are kept in memory, about 20 MB."""
-LONGEST_REMEMBERED = 32
-"""Characters of a piece whose terms are kept."""
 
 
 class Token(NamedTuple):
@@ -48,17 +61,30 @@ class Token(NamedTuple):
     end: int
 
 
-class _Piece(NamedTuple):
-    """What stands between two blanks, analysed."""
+_Piece: TypeAlias = tuple[tuple[str, ...], tuple[str, ...], str, str]
+"""What stands between two blanks, analysed: the terms for the index; those for a query; its tail, the word or number
+that it is or ends with, if the next piece may be joined to it, else ""; its head, the number or unit that it begins
+with, if it may be joined to the piece before, else ""."""
 
-    terms: tuple[str, ...]
-    """For the index."""
-    asked: tuple[str, ...]
-    """For a query."""
-    tail: str
-    """The word or number that it is or ends with, if the next piece may be joined to it; else ""."""
-    head: str
-    """The number or unit that it begins with, if it may be joined to the piece before; else ""."""
+
+class _Known(dict[str, _Piece]):
+    """Pieces that were analysed, and any other as soon as it is looked up.
+
+    Args:
+        most: how many are kept.
+    """
+
+    def __init__(self, analyse: Callable[[str], _Piece], most: int) -> None:
+        super().__init__()
+        self._analyse, self._most = analyse, most
+
+    def __missing__(self, piece: str) -> _Piece:
+        if len(self) >= self._most:
+            self.clear()
+        found = self._analyse(piece)
+        if len(piece) <= LONGEST_REMEMBERED:  # Where no blanks are written, a piece is a sentence.
+            self[piece] = found
+        return found
 
 
 class Analyzer:
@@ -123,39 +149,39 @@ class _Words:
     """
 
     def __init__(self, languages: dict[str, tuple[str, ...]], remembered: int = REMEMBERED) -> None:
-        self._remembered = remembered
         self.languages = languages
         self._stems = {script: [stemmer(name) for name in found] for script, found in languages.items()}
         self._stop_words = {
             script: frozenset.intersection(*map(stop_words, found)) for script, found in languages.items()
         }
+        latin = self._stems.get("latin", ())
+        self._stem_of_letters = latin[0] if len(latin) == 1 else None
+        self._latin_stop_words = self._stop_words.get("latin", frozenset())
         self._terms_asked = QUERY_TERMS * max(map(len, languages.values()), default=1)
-        self._known: dict[str, _Piece] = {}
+        self._known = _Known(self._analysed, remembered)
 
     def terms(self, text: str) -> list[str]:
         found: list[str] = []
-        known, tail = self._known, ""
-        for each in spaced(text[:LONGEST_TEXT]).split():
-            piece = known.get(each) or self._piece(each)
-            terms, _, behind, head = piece
+        tail = ""
+        # The loop over the pieces of every text: what is done here is most of the time of a first fill.
+        for terms, _, behind, head in map(self._known.__getitem__, split(text[:LONGEST_TEXT])):
             found += terms
             if head and tail:
                 joined = _joined(tail, head)
                 if joined:
                     found.append(joined)
-                tail = _tail(tail, piece, joined)
-            else:
-                tail = behind
+                    behind = _grouped(tail, joined, behind)
+            tail = behind
         return found
 
     def query(self, query: str) -> dict[str, float]:
         counts: Counter[str] = Counter()
         tail = ""
-        for each in spaced(query[:LONGEST_QUERY]).split():
-            piece = self._piece(each)
-            joined = _joined(tail, piece.head)
-            counts.update((*piece.asked, joined) if joined else piece.asked)
-            tail = _tail(tail, piece, joined)
+        for each in split(query[:LONGEST_QUERY]):
+            _, asked, behind, head = self._known[each]
+            joined = _joined(tail, head)
+            counts.update((*asked, joined) if joined else asked)
+            tail = _grouped(tail, joined, behind)
         return {term: 1 + math.log(count) for term, count in islice(counts.items(), self._terms_asked)}
 
     def tokens(self, text: str) -> Iterator[Token]:
@@ -165,56 +191,95 @@ class _Words:
             for part in parts:
                 for term in self._terms_of(part):
                     yield Token(term, start + part.start, start + part.end)
-            known = self._piece(piece)
-            joined = _joined(tail, known.head)
+            _, _, behind, head = self._known[piece]
+            joined = _joined(tail, head)
             if joined:
                 yield Token(joined, start_of_tail, start + parts[0].end)
-            grouped = _tail(tail, known, joined)
-            if grouped == known.tail:
+            grouped = _grouped(tail, joined, behind)
+            if grouped == behind:
                 start_of_tail = start + max((part.start for part in parts if part.end == len(piece)), default=0)
             tail = grouped
 
-    def _piece(self, piece: str) -> _Piece:
-        found = self._known.get(piece)
-        if found is None:
-            if len(self._known) >= self._remembered:
-                self._known.clear()
-            found = self._analysed(piece)
-            if len(piece) <= LONGEST_REMEMBERED:  # Where no blanks are written, a piece is a sentence.
-                self._known[piece] = found
-        return found
-
     def _analysed(self, piece: str) -> _Piece:
         if piece.isascii():
-            word = piece.lstrip(_BEFORE).rstrip(_AFTER)
+            word = piece.lower().lstrip(_BEFORE).rstrip(_AFTER)
             if word.isalpha():
-                return self._plain_word(piece, word.lower())
+                return self._plain_word(piece, word)
             simple = _SIMPLE.fullmatch(word)
-            if simple:
-                return _simple_piece(piece, word.lower(), simple)
+            # A unit with a digit, such as m3, is not a code, alone and behind its number.
+            if simple and word.lstrip("0123456789") not in UNITS:
+                return _simple_piece(piece, word, simple)
+            if len(word) <= LONGEST_JOINED:
+                two = _TWO.fullmatch(word)
+                if two:
+                    return self._two_parts(piece, *two.groups())
+                if _QUANTITY.fullmatch(word):
+                    return *self._terms_of_atom(word), "", ""
         parts = parts_of(piece)
-        terms = [(term, part.kind) for part in parts for term in self._terms_of(part)]
-        asked = tuple(term for term, kind in terms if kind is not Kind.INDEXED)
+        found = [self._terms_of(part) for part in parts]
+        terms = tuple(chain.from_iterable(found))
+        if not terms:
+            return (), (), "", ""
+        asked = terms
+        if any(part.kind is Kind.INDEXED for part in parts):
+            kept = (its for part, its in zip(parts, found, strict=True) if part.kind is not Kind.INDEXED)
+            asked = tuple(chain.from_iterable(kept))
         head = tail = ""
-        if terms:
-            first, last = parts[0], max(parts, key=lambda part: part.end)
-            if (first.text.isdecimal() and piece.startswith(first.text)) or (first.start == 0 and first.text in UNITS):
-                head = first.text
-            if last.end == len(piece) and (last.kind is Kind.WORD or _is_number(last.text)):
-                tail = last.text if self._terms_of(last) else ""
-        return _Piece(tuple(term for term, _ in terms), asked, tail, head)
+        first = parts[0]
+        if (first.text.isdecimal() and piece.startswith(first.text)) or (first.start == 0 and first.text in UNITS):
+            head = first.text
+        place = max(range(len(parts)), key=lambda place: parts[place].end)
+        last = parts[place]
+        if last.end == len(piece) and found[place] and (last.kind is Kind.WORD or _is_number(last.text)):
+            tail = last.text
+        return terms, asked, tail, head
 
     def _plain_word(self, piece: str, word: str) -> _Piece:
-        terms = tuple(self._terms_of(Part(word, 0, len(word), Kind.WORD)))
-        tail = word if terms and piece[-1].isalpha() else ""
-        return _Piece(terms, terms, tail, word if terms and word in UNITS and piece[0].isalpha() else "")
+        terms = self._stems_of_letters(word[:LONGEST_TERM])
+        if not terms:
+            return (), (), "", ""
+        head = word if word in UNITS and piece[0].isalpha() else ""
+        return terms, terms, word if piece[-1].isalpha() else "", head
+
+    def _two_parts(self, piece: str, one: str, sign: str, other: str) -> _Piece:
+        """What `_analysed` makes of two parts with a sign between them, in fewer steps."""
+        terms, asked = self._terms_of_atom(one)
+        behind, asked_behind = self._terms_of_atom(other)
+        terms, asked = terms + behind, asked + asked_behind
+        whole = one + other
+        if sign == "-" or not whole.isalpha() or max(len(one), len(other)) <= SHORT:
+            joined = self._stems_of_letters(whole) if whole.isalpha() else (whole,)
+            terms, asked = terms + joined, asked + joined
+        if not terms:
+            return (), (), "", ""
+        first = piece[0].lower() == one[0]
+        head = one if first and (one.isdecimal() or one in UNITS) else ""
+        tail = other if behind and piece[-1].isalnum() and (other.isalpha() or other.isdecimal()) else ""
+        return terms, asked, tail, head
+
+    def _terms_of_atom(self, word: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those of ASCII letters and digits for the index, and for a query."""
+        if word.isalpha():
+            stems = self._stems_of_letters(word)
+            return stems, stems
+        quantity = _QUANTITY.fullmatch(word)
+        if quantity and quantity[2] in UNITS:
+            return (word, *quantity.groups()), (word,)
+        return (word,), (word,)
 
     def _terms_of(self, part: Part) -> list[str]:
-        """None for a stop word; several where other languages, or the word without diacritics, have other stems."""
         word = part.text[:LONGEST_TERM]
+        return self._stems_of(word) if part.kind is Kind.WORD else [folded(word)]
+
+    def _stems_of_letters(self, word: str) -> tuple[str, ...]:
+        """What `_stems_of` gives for ASCII letters in lower case, in fewer steps where they are of one language."""
+        if self._stem_of_letters is None:
+            return tuple(self._stems_of(word))
+        return () if word in self._latin_stop_words else (folded(self._stem_of_letters(word)),)
+
+    def _stems_of(self, word: str) -> list[str]:
+        """None for a stop word; several where other languages, or the word without diacritics, have other stems."""
         plain = folded(word)
-        if part.kind is not Kind.WORD:
-            return [plain]
         script = script_of(word)
         stems = self._stems.get(script)
         if stems is None:
@@ -232,7 +297,7 @@ def _simple_piece(piece: str, word: str, found: re.Match[str]) -> _Piece:
     number = found.lastgroup is not None
     whole = number and piece[0] == word[0]
     head = word if found.lastgroup == "whole" and whole else ""
-    return _Piece(terms, terms, terms[0] if number and piece[-1].isdecimal() else "", head)
+    return terms, terms, terms[0] if number and piece[-1].isdecimal() else "", head
 
 
 def _is_number(word: str) -> bool:
@@ -243,6 +308,8 @@ def _joined(tail: str, head: str) -> str:
     """A word before a number (tn 2110), a number before a unit (5 ghz), or thousands apart (10 000) as one; else ""."""
     if not tail or not head or len(tail) > LONGEST_NEIGHBOUR or len(head) > LONGEST_NEIGHBOUR:
         return ""
+    if tail.isalpha():
+        return folded(tail) + head if head.isdecimal() else ""
     if head.isdecimal():
         if tail.replace("'", "").isdecimal():
             first = tail.partition("'")[0]
@@ -252,9 +319,9 @@ def _joined(tail: str, head: str) -> str:
     return tail.replace("'", "") + head if _is_number(tail) else ""
 
 
-def _tail(before: str, piece: _Piece, joined: str) -> str:
+def _grouped(before: str, joined: str, tail: str) -> str:
     """What the next piece may be joined to; thousands so far have an apostrophe between them."""
-    return f"{before}'{piece.tail}" if joined and joined.isdecimal() and piece.tail else piece.tail
+    return f"{before}'{tail}" if tail and joined.isdecimal() else tail
 
 
 @lru_cache(maxsize=16)

@@ -1,7 +1,7 @@
 """Which language a text is written in: by its script, and in scripts of many languages by stop words and letters.
 
-A stop word or a letter that several languages have counts for each of them its share. That tells apart languages that
-have a list of stop words (`languages.stop_words`); short texts without such a word say nothing.
+A small word or a letter that several languages have counts for each of them its share. That tells apart languages that
+have a list of such words (`languages.telling_words`). A short text without one is taken for the language of the others.
 """
 
 from __future__ import annotations
@@ -13,15 +13,28 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
-from rowvec.words.languages import PLAIN, names, script_of, stop_words, with_stop_words
+from rowvec.words.folding import is_mark
+from rowvec.words.languages import (
+    PLAIN,
+    names,
+    script_of,
+    telling_words,
+    with_telling_words,
+)
 
-_WORD = re.compile(r"[^\W\d_]+")
+_MARKS = "".join(char for char in map(chr, range(0x300, 0x1000)) if is_mark(char))
+_WORDS = re.compile(rf"[^\W\d_][^\W\d_{_MARKS}]*(?:[{_MARKS}\u200c\u200d][^\W\d_{_MARKS}]*)*")
+"""With the vowel signs of Hindi and others, which Python does not take for letters."""
 _LETTERS = {
-    "czech": "ěřůčšžďťň", "danish": "æøå", "finnish": "äö", "french": "çèêëîïœù", "german": "äöüß",
-    "hungarian": "őűáéöü", "norwegian": "æøå", "polish": "ąćęłńśźż", "portuguese": "ãõçâ", "romanian": "ășțâ",
-    "spanish": "ñ¿¡", "swedish": "äöå", "turkish": "ğışç",
-    "russian": "ыэъё", "ukrainian": "їєіґ", "serbian": "ђјљњћџ", "belarusian": "ўіы", "bulgarian": "ъ",
-    "persian": "پچژگ", "arabic": "ةىئؤ",
+    "czech": "ěřůčšžďťňáéí", "danish": "æøå", "finnish": "äö", "french": "çèêëîïœùé", "german": "äöüß",
+    "hungarian": "őűáéöü", "norwegian": "æøå", "polish": "ąćęłńśźż", "portuguese": "ãõçâáé", "romanian": "ășțâ",
+    "spanish": "ñ¿¡áéí", "swedish": "äöå", "turkish": "ğışç", "slovak": "ľĺŕčšžďťňáéí", "croatian": "đćčšž",
+    "slovenian": "čšž", "lithuanian": "ėįųčšž", "latvian": "āēģīķļņūčšž", "estonian": "õäöü",
+    "vietnamese": "ơưạảấầậắặẹếềểệịọốồộớờợụứừữự",
+    "russian": "ыэъё", "ukrainian": "їєіґ", "serbian": "ђјљњћџ", "belarusian": "ўіыэё", "bulgarian": "ъ",
+    "macedonian": "ѓќѕјљњџ",
+    "persian": "پچژگیک", "arabic": "ةىيكؤأإ", "urdu": "پچژگیکٹڈڑںےہھ",
+    "marathi": "ळ",
 }  # fmt: skip
 _OF_SCRIPT = {
     "greek": "greek", "armenian": "armenian", "hebrew": "hebrew", "devanagari": "hindi", "tamil": "tamil",
@@ -41,8 +54,12 @@ _FEW = 10
 """Occurrences of words that tell a language, up to which a single word may tell it."""
 _CLEAR, _AHEAD = 0.5, 1.2
 """What the best language must have, and how many times as much as the second one."""
+_SIGNS = 4
+"""Different words or letters of a Latin language that all texts must have together, where no text alone tells it."""
 _PLAIN = 0.25
 """Of all words in lower case, from which on a capital means something."""
+_OFTEN = 0.05
+"""Of the texts, from which on a word with a capital is a value of a column, such as a brand."""
 _SHARE = 0.2
 """Of the words of all texts, from which on a language counts as one of them."""
 
@@ -60,7 +77,7 @@ class Reading(NamedTuple):
 
 def read(texts: Iterable[str]) -> Reading:
     """The languages of some texts. A word such as "com" that stands in every row counts little more than once."""
-    written = [_WORD.findall(text) for text in texts]
+    written = [_WORDS.findall(text) for text in texts]
     names = _names(written)
     lower = [[word for word in map(str.lower, words) if word not in names] for words in written]
     split = [_telling(_by_script(words)) for words in lower]
@@ -68,12 +85,15 @@ def read(texts: Iterable[str]) -> Reading:
     silent = 0
     for script in {script for each in split for script in each}:
         its = [each[script] for each in split if script in each]
-        likely = _likely(Counter(word for words in its for word in words), script)
+        likely, signs = _likely(Counter(word for words in its for word in words), script)
         told: Counter[str] = Counter()
         for words in its:
             told[_of_words(words, script, likely) if likely else ""] += len(words)
         untold, total = told.pop("", 0), told.total()
-        if not total and script in _OF_SCRIPT:
+        if not total and likely and (script != "latin" or signs >= _SIGNS):
+            # Neighbours such as Danish and Norwegian share nearly all: then all texts together tell.
+            told[likely[0]] = untold
+        elif not total and script in _OF_SCRIPT:
             told[_OF_SCRIPT[script]] = untold
         elif not total:
             # Texts of codes alone: beside many of them, a few words of another script are not the language of all.
@@ -84,30 +104,33 @@ def read(texts: Iterable[str]) -> Reading:
     return Reading({language: count / total for language, count in shares.most_common()} if total else {})
 
 
-def _likely(words: Mapping[str, int], script: str) -> list[str]:
-    """The languages of that script which the words of all texts speak for, a repeated word by its logarithm."""
+def _likely(words: Mapping[str, int], script: str) -> tuple[list[str], int]:
+    """The languages of that script which the words of all texts speak for, a repeated word by its logarithm; the best
+    comes first, and the number of its signs after them."""
     if script in _UNSPACED_NAMES:
-        return [script]
-    telling_words, telling_letters = _signs(script, ())
+        return [script], 1
+    its_words, telling_letters = _signs(script, ())
     letters: Counter[str] = Counter()
     for word, count in words.items():
         letters.update(dict.fromkeys(set(word) & telling_letters.keys(), count))
     found: Counter[str] = Counter()
     evidence: dict[str, list[float]] = {}
-    for signs, counts in ((telling_words, words), (telling_letters, letters)):
-        for sign in signs.keys() & counts.keys():
+    for signs, counts in ((its_words, words), (telling_letters, letters)):
+        for sign in sorted(signs.keys() & counts.keys()):
             for language in signs[sign]:
                 share = _weight(sign, script) / len(signs[sign])
                 found[language] += share * math.log1p(counts[sign])  # type: ignore[assignment]
                 evidence.setdefault(language, []).append(share * counts[sign])
-    best = max(found.values(), default=0)
+    ordered = found.most_common()
+    if not ordered:
+        return [], 0
+    first, best = ordered[0]
     # One word of many rows, such as the "com" of addresses, is not a second language.
     alone = {language for language, of in evidence.items() if sum(of) > _FEW and max(of) > 0.75 * sum(of)}
-    return [
-        language
-        for language, score in found.items()
-        if score == best or (score >= _LIKELY * best and language not in alone)
+    likely = [
+        language for language, score in ordered if score == best or (score >= _LIKELY * best and language not in alone)
     ]
+    return likely, len(evidence[first])
 
 
 def keyword_language(texts: Iterable[str]) -> str:
@@ -129,25 +152,27 @@ def keyword_language(texts: Iterable[str]) -> str:
 def language_of(text: str, candidates: Collection[str]) -> dict[str, str]:
     """By script, which of the candidates the words of one text are in; scripts that tell nothing are left out."""
     found = {}
-    for script, words in _by_script(_WORD.findall(text.lower())).items():
+    for script, words in _by_script(_WORDS.findall(text.lower())).items():
         its = [each for each in candidates if _script_of(each) == script]
-        tell_apart = all(each in with_stop_words() for each in its)
+        tell_apart = all(each in with_telling_words() for each in its)
         language = its[0] if len(its) == 1 else _of_words(words, script, its) if its and tell_apart else ""
         if language:
             found[script] = language
     return found
 
 
-def _names(texts: Iterable[Iterable[str]]) -> set[str]:
+def _names(texts: Collection[Iterable[str]]) -> set[str]:
     """In lower case, words that always have a capital where others have none: Dell is not the Italian word.
 
-    Letters that only some languages have tell one in a name too, so such a word is left in.
+    Letters that only some languages have tell one in a name too, so such a word is left in, unless many texts have it:
+    one supplier called Żabka does not make a catalogue Polish.
     """
     counts = Counter(word for words in texts for word in words)
     plain = {word for word in counts if word.islower()}
     if sum(counts[word] for word in plain) < _PLAIN * counts.total():
         return set()
-    return {word.lower() for word in counts if word[0].isupper() and word.isascii()} - plain
+    often = max(_FEW, _OFTEN * len(texts))
+    return {word.lower() for word in counts if word[0].isupper() and (word.isascii() or counts[word] > often)} - plain
 
 
 def _by_script(words: Iterable[str]) -> dict[str, list[str]]:
@@ -175,11 +200,11 @@ def _unspaced(word: str) -> str:
 def _of_words(words: Collection[str], script: str, candidates: Collection[str] = ()) -> str:
     if script in _UNSPACED_NAMES:
         return script
-    telling_words, telling_letters = _signs(script, tuple(sorted(candidates)))
+    its_words, telling_letters = _signs(script, tuple(sorted(candidates)))
     scores: Counter[str] = Counter()
     for word in words:
-        for language in telling_words.get(word, ()):
-            scores[language] += _weight(word, script) / len(telling_words[word])  # type: ignore[assignment]
+        for language in its_words.get(word, ()):
+            scores[language] += _weight(word, script) / len(its_words[word])  # type: ignore[assignment]
         for letter in set(word) & telling_letters.keys():
             for language in telling_letters[letter]:
                 scores[language] += 1 / len(telling_letters[letter])  # type: ignore[assignment]
@@ -194,24 +219,25 @@ def _weight(sign: str, script: str) -> float:
 
 @cache
 def _signs(script: str, candidates: tuple[str, ...]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """By stop word and by letter, the languages of that script which have it; all languages without candidates."""
+    """By small word and by letter, the languages of that script which have it; all languages without candidates."""
     words: dict[str, list[str]] = {}
     letters: dict[str, list[str]] = {}
-    for language in {*with_stop_words(), *_LETTERS}:
+    for language in dict.fromkeys((*_LETTERS, *sorted(with_telling_words()))):
         if _script_of(language) == script and (not candidates or language in candidates):
             # Single letters stand in sizes and codes of any language.
-            for word in (each for each in stop_words(language) if len(each) > 1 or script != "latin"):
+            for word in (each for each in telling_words(language) if len(each) > 1 or script != "latin"):
                 words.setdefault(word, []).append(language)
             for letter in _LETTERS.get(language, ""):
                 letters.setdefault(letter, []).append(language)
     return words, letters
 
 
+@cache
 def _script_of(language: str) -> str:
-    letters = _LETTERS.get(language, "")
-    own = {each: script for script, each in _OF_SCRIPT.items()} | {"nepali": "devanagari", "yiddish": "hebrew"}
+    own = {each: script for script, each in _OF_SCRIPT.items()} | {"yiddish": "hebrew"}
     if language in own:
         return own[language]
     if language in _UNSPACED_NAMES:
         return language
-    return (script_of(letters[0]) or "latin") if letters else "latin"
+    sign = _LETTERS.get(language, "") or min(telling_words(language), default="")
+    return (script_of(sign) or "latin") if sign else "latin"

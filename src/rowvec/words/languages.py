@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 from functools import cache
 from importlib import resources
 
+from rowvec.support.redaction import redact
 from rowvec.words.folding import folded
 
 PLAIN = "simple"
@@ -50,7 +51,7 @@ def problem(language: str) -> str | None:
     near = difflib.get_close_matches(unknown[0].lower().rpartition(".")[2], (*names(), AUTO), 1, 0.6)
     meant = f' Did you mean "{near[0]}"?' if near else ""
     return (
-        f"rowvec knows no language {unknown[0]!r}.{meant} There are: {', '.join(names())}."
+        f"rowvec knows no language {redact(unknown[0])!r}.{meant} There are: {', '.join(names())}."
         f' "{PLAIN}" works for any language, without stems and stop words; "{AUTO}" looks at each text.'
     )
 
@@ -71,8 +72,19 @@ def stop_words(language: str) -> frozenset[str]:
 
 
 @cache
-def _lists() -> dict[str, list[str]]:
-    text = resources.files(__package__).joinpath("stop_words.txt").read_text("utf-8")
+def telling_words(language: str) -> frozenset[str]:
+    """Words that tell it from its neighbours, its stop words among them; for some languages without stems too."""
+    return frozenset(_lists("telling_words.txt").get(language, ())) | stop_words(language)
+
+
+@cache
+def with_telling_words() -> frozenset[str]:
+    return frozenset(_lists("telling_words.txt")) | frozenset(with_stop_words())
+
+
+@cache
+def _lists(name: str = "stop_words.txt") -> dict[str, list[str]]:
+    text = resources.files(__package__).joinpath(name).read_text("utf-8")
     found: dict[str, list[str]] = {}
     language = ""
     for line in text.splitlines():

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
+from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,6 +20,10 @@ LONGEST_JOINED = 40
 """Characters of a word that is put together from parts: longer ones are addresses, which nobody asks for whole."""
 SHORT = 3
 """Letters of a part that a slash joins without a digit: tcp/ip, a/c."""
+REMEMBERED = 8192
+"""Pieces whose parts are kept in memory, a few MB."""
+LONGEST_REMEMBERED = 32
+"""Characters of such a piece."""
 
 _UNITS = """
 a ah b bar bit btu c cc cd cl cm cm2 cm3 db dba dl dm dpi f fps ft g gb gbit gbps ghz gib h hp hz in inch j k kb
@@ -47,7 +52,8 @@ _RUN = re.compile(
 _ATOMS = re.compile(_ATOM)
 _NUMBER_OF = re.compile(r"(v?)(\d++(?>(?:[.,']\d++)*))((?!\d)[^\W_]*+)")
 _ENTITY = re.compile(r"&(?:amp|nbsp|lt|gt|quot|apos|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
-_BREAKS = str.maketrans(dict.fromkeys('\0!"$%()*;<=>?[\\]^`{|}', " "))
+_BREAKING = '\0!"$%()*;<=>?[\\]^`{|}'
+_BREAK = re.compile(f"[{re.escape(_BREAKING)}]")
 _PIECE = re.compile(r"\S+")
 _CONTRACTED = frozenset(("t", "d", "ll", "re", "ve", "m"))
 """What an apostrophe leaves of an English word: don't, we'll."""
@@ -77,7 +83,12 @@ def spaced(text: str) -> str:
     """The text with blanks in place of what is never a part of a word; of the same length."""
     if "&" in text:
         text = _ENTITY.sub(lambda found: " " * len(found.group()), text)
-    return text.translate(_BREAKS)
+    return _BREAK.sub(" ", text)
+
+
+def split(text: str) -> list[str]:
+    """What stands between blanks in `spaced(text)`."""
+    return spaced(text).split()
 
 
 def unspaced(word: str) -> bool:
@@ -91,14 +102,29 @@ def pieces(text: str) -> Iterator[tuple[str, int]]:
         yield found.group(), found.start()
 
 
-def parts_of(piece: str) -> list[Part]:
+def parts_of(piece: str) -> tuple[Part, ...]:
     """The words of a text without blanks, in the order of their beginnings."""
-    found: list[Part] = []
-    if piece.isascii() and piece.isalnum():
-        _add_atom(found, piece.lower(), 0, len(piece))
-        return found
+    return _remembered(piece) if len(piece) <= LONGEST_REMEMBERED else _parts_of(piece)
+
+
+def _parts_of(piece: str) -> tuple[Part, ...]:
+    if piece.isascii():
+        text = piece.lower()
+        return tuple(_parts_in(text, text))
     text, starts, ends = lowered(piece)
-    shape = shape_of(text)
+    found = _parts_in(text, shape_of(text))
+    return tuple(Part(word, starts[start], ends[end - 1], kind) for word, start, end, kind in found)
+
+
+# The pieces of a batch are asked for twice: for the keyword index, and for the words as they are written.
+_remembered = lru_cache(maxsize=REMEMBERED)(_parts_of)
+
+
+def _parts_in(text: str, shape: str) -> list[Part]:
+    found: list[Part] = []
+    if text.isalnum() and text.isascii():
+        _add_atom(found, text, 0, len(text))
+        return found
     for run in _RUN.finditer(shape):
         start, end = run.span()
         if run.lastgroup == "run":
@@ -107,9 +133,7 @@ def parts_of(piece: str) -> list[Part]:
             found += _of_unspaced(text, start, end)
         else:
             found.append(Part(text[start:end], start, end, Kind.EXACT))
-    if piece.isascii():
-        return found
-    return [Part(word, starts[start], ends[end - 1], kind) for word, start, end, kind in found]
+    return found
 
 
 def _of_unspaced(text: str, start: int, end: int) -> Iterator[Part]:
@@ -164,6 +188,9 @@ def _add_joined(found: list[Part], text: str, atoms: list[tuple[int, int]]) -> N
 
 
 def _add_atom(found: list[Part], word: str, start: int, end: int) -> None:
+    if word.isalpha():
+        found.append(Part(word, start, end, Kind.WORD))
+        return
     if not _DIGIT.search(word):
         found.append(Part(word, start, end, Kind.EXACT if word[-1] in "+#" else Kind.WORD))
         return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from rowvec.words.tokens import Kind, Part, parts_of, pieces, spaced, unspaced
+from rowvec.words.tokens import Kind, Part, parts_of, pieces, spaced, split, unspaced
 
 SHORTEST, LONGEST = 3, 64
 """Letters of a word that is kept."""
@@ -63,7 +63,7 @@ def last_of(query: str) -> Word | None:
     return Word(part.text, start, len(query))
 
 
-def _single(parts: list[Part]) -> list[Part]:
+def _single(parts: Sequence[Part]) -> list[Part]:
     """Without those that are put together from others."""
     return [
         each
@@ -100,7 +100,7 @@ class NewWords:
         if len(self._words) >= MOST:
             return []
         for text in texts:
-            self._read.update(spaced(text[:LONGEST_TEXT]).split())
+            self._read.update(split(text[:LONGEST_TEXT]))
         self._read -= self._pieces
         found = {word for piece in self._read for word in _words_in(piece) if SHORTEST <= len(word) <= LONGEST}
         return sorted(found - self._words)

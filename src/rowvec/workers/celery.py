@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -23,20 +23,25 @@ from celery.signals import before_task_publish, setup_logging, worker_init, work
 from celery.utils import uuid
 
 from rowvec.api.project import Project
-from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, SourceUnavailable, StoreUnavailable
+from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
-from rowvec.stores.base import Ledger
-from rowvec.support import logs
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import Report
+from rowvec.support import clocks, logs
 from rowvec.support.stored import from_json
 from rowvec.syncing.report import OnReport
-from rowvec.types import Fingerprint, Report
+from rowvec.types import Fingerprint
 from rowvec.workers import asked, jobs, sql_queue
+from rowvec.workers.again import PAUSE
+from rowvec.workers.ending import told_to_end
+from rowvec.workers.ranges import report_of
 from rowvec.workers.ranges import sync_range as carry_out_range
+from rowvec.workers.schedule import AFTER_RUN
 from rowvec.workers.settings import celery_settings, load_config, reachable
 
 logger = logging.getLogger("rowvec.workers")
 
-AGAIN_SECONDS = 10
+AGAIN_SECONDS = PAUSE.total_seconds()
 AGAIN_TIMES = 30
 PROGRESS_SECONDS = 1.0
 STORE_TRIES = 15
@@ -47,6 +52,8 @@ PROGRESS = "PROGRESS"
 QUEUED = "QUEUED"
 SEND_AGAIN = {"max_retries": 2, "interval_start": 0.0, "interval_step": 0.3}
 LARGEST_BATCH = 1_000_000
+AGAIN: dict[str, Any] = {"bind": True, "max_retries": None, "Request": "rowvec.workers.again:Request"}
+"""Of a task: `_once` decides how often it comes again. Celery alone would give up after three times."""
 COUNTED = ("processed", "inserted", "embedded", "failed", "skipped")
 
 _configuring = threading.Lock()
@@ -57,7 +64,7 @@ app = Celery("rowvec")
 app.add_defaults(lambda: celery_settings(load_config()))
 
 
-@app.task(bind=True, name="rowvec.generate_embeddings")
+@app.task(name="rowvec.generate_embeddings", **AGAIN)
 def generate_embeddings(
     task: Any, pipeline: str | None = None, batch_size: int = 100, after_run: int | None = None
 ) -> dict[str, Any]:
@@ -80,17 +87,18 @@ def generate_embeddings(
     )
 
 
-@app.task(bind=True, name="rowvec.sync")
+@app.task(name="rowvec.sync", **AGAIN)
 def sync(task: Any, pipeline: str | None = None, **options: Any) -> dict[str, Any]:
     """Make the vectors of a pipeline match its rows; `options` are fields of rowvec.pipeline.Options.
 
     Returns:
         The counts of the report, `processed` and `failed` among them.
     """
-    return _once(task, pipeline, lambda opened: jobs.sync(opened, _options(options), progress=_progress(task)))
+    after = getattr(task.request, AFTER_RUN, None)
+    return _once(task, pipeline, lambda opened: jobs.sync(opened, _options(options), after, progress=_progress(task)))
 
 
-@app.task(bind=True, name="rowvec.sync_range")
+@app.task(name="rowvec.sync_range", **AGAIN)
 def sync_range(
     task: Any,
     pipeline: str,
@@ -104,22 +112,28 @@ def sync_range(
     rows: dict[str, Any] | None = None,
     run: int | None = None,
     accept: bool = False,
+    before: dict[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """One range of a fleet, whose record is that of `run`; see rowvec.workers.fleet."""
+    """One range of a fleet, whose record is that of `run`; see rowvec.workers.fleet.
+
+    Args:
+        before: the counts of the workers that began it and handed it back.
+    """
     fingerprint = ledger.get("fingerprint")
     known = replace(from_json(Ledger, ledger), fingerprint=from_json(Fingerprint, fingerprint) if fingerprint else None)
-    return _once(
-        task,
-        pipeline,
-        lambda opened: carry_out_range(
-            opened, after, until,
-            ledger=known, expected=expected, sent_by=sent_by or {}, origin=origin, rows=rows, run=run,
-            options=_options(options), accept=accept,
-            progress=_progress(task),
-        ).as_dict(),
-        wait=True,
-    )  # fmt: skip
+    with told_to_end() as stop:
+        return _once(
+            task,
+            pipeline,
+            lambda opened: carry_out_range(
+                opened, after, until,
+                ledger=known, expected=expected, sent_by=sent_by or {}, origin=origin, rows=rows, run=run,
+                options=_options(options), accept=accept, before=None if before is None else report_of(before),
+                progress=_progress(task), stop=stop,
+            ).as_dict(),
+            wait=True, stop=stop,
+        )  # fmt: skip
 
 
 def send(task: Any, /, *arguments: Any, store_id: str | None = None, **options: Any) -> str:
@@ -175,6 +189,7 @@ def _once(
     skipped: dict[str, Any] | None = None,
     patience: int = 0,
     wait: bool = False,
+    stop: threading.Event | None = None,
 ) -> dict[str, Any]:
     """Carry `work` out unless an earlier delivery of the same task did, or somebody else is at it.
 
@@ -183,6 +198,7 @@ def _once(
         patience: how often it is tried again while somebody else holds the lock, who may do less.
         wait: until the lock is free, and databases and the embedding service answer. One delivered again always waits
             for the lock: the holder may be its own first run.
+        stop: ends the work early; another worker then goes on with it.
     """
     again = bool((task.request.delivery_info or {}).get("redelivered")) or task.request.retries > 0
     if again:
@@ -193,10 +209,14 @@ def _once(
     try:
         with _opened(pipeline) as opened, logs.about(pipeline=opened.name, task=task.request.id):
             asked.check(getattr(task.request, asked.HEADER, None) or {}, pipeline, task.name, opened.store.identity)
-            return _logged(task.name, opened, work)
+            result = _logged(task.name, opened, work)
+            if stop is not None and stop.is_set():
+                logger.info("Task %s is handed back: this worker ends.", task.request.id)
+                raise task.retry(countdown=0, kwargs={**task.request.kwargs, "before": result})
+            return result
     except Locked as error:
         if wait or (again and not patience) or task.request.retries < patience:
-            raise task.retry(exc=error, countdown=_pause(), max_retries=None) from error
+            raise task.retry(exc=error, countdown=_pause()) from error
         logger.info("Task %s skipped: %s", task.request.id, error.message)
         return {**(skipped or {}), "skipped": error.message}
     except (StoreUnavailable, SourceUnavailable, EmbedderUnavailable) as error:
@@ -266,7 +286,13 @@ def _opened(name: str | None) -> Iterator[Pipeline]:
 @cache
 def _assembled(process: int, name: str | None) -> Pipeline:
     # By process: what a parent opened before it forked is not for its children.
-    return Project(load_config().path).pipeline(name).assembled
+    made = Project(load_config().path).pipeline(name).assembled
+    # A store that does not answer now is for the task to tell.
+    with suppress(RowvecError):
+        differs = clocks.difference(clocks.ahead(made.store), "the store")
+        if differs is not None:
+            logger.warning("%s. %s", differs, clocks.SET)
+    return made
 
 
 if logs.wanted():
@@ -280,7 +306,20 @@ if logs.wanted():
 def _say_who_asks(sender: str, headers: dict[str, Any], body: Any = None, **_: Any) -> None:
     if sender in asked.TASKS and not headers.get(asked.HEADER):
         positional, named = body[0], body[1]
-        headers[asked.HEADER] = asked.header(positional[0] if positional else named.get("pipeline"))
+        name = positional[0] if positional else named.get("pipeline")
+        headers[asked.HEADER] = asked.header(name)
+        if AFTER_RUN in headers:
+            headers[AFTER_RUN] = _newest_run(name)
+
+
+def _newest_run(name: str | None) -> int | None:
+    """None where the store does not say: what is asked for is then done in any case."""
+    try:
+        with _opened(name) as opened:
+            return jobs.newest_run(opened)
+    except RowvecError as error:
+        logger.warning("A sync is sent out that no other one answers: %s", error.message)
+        return None
 
 
 @worker_init.connect

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from celery import states
 
@@ -20,12 +20,14 @@ from rowvec.errors import ConfigError, Locked, RowsDiffer, RowvecError, StoreErr
 from rowvec.generations.lifecycle import Course, Tell, complete, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
-from rowvec.stores.base import GenerationHandle, Ledger
+from rowvec.stores.base import GenerationHandle
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import Report
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.retry import patiently
 from rowvec.syncing.deletion import Guard
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.run import begun
-from rowvec.types import COUNTS, Report, WriteBatch
 from rowvec.workers import members, ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range
 
@@ -37,10 +39,14 @@ POLL_SECONDS = 0.3
 POLL_WAITING = 8
 """Ranges in the queue that are asked about at once."""
 SILENT_SECONDS = 30.0
+PATIENCE = 300.0
+"""Seconds for which broker, result store and source are asked again; as long as a range comes again for."""
 IDLE_SECONDS = 30.0
 """Seconds without a word from any worker after which the user is warned, and warned again."""
 LOCK_TRIES = 600
 MOST_DOUBTS = 10
+Ask: TypeAlias = Callable[..., Any]
+"""Calls its first argument with the others, again where that may help."""
 UNSTARTED = frozenset({states.PENDING, states.RETRY, QUEUED})
 
 
@@ -62,7 +68,7 @@ class Part:
     doubts: int = 0
     """How often a worker has read other rows, and those had changed here too since the range was sent."""
 
-    def listen(self, stop: threading.Event) -> bool:
+    def listen(self, ask: Ask) -> bool:
         """Whether one of its tasks has said something new.
 
         Raises:
@@ -70,7 +76,7 @@ class Part:
         """
         news = False
         for task in self.tasks:
-            meta = patiently(stop, state_of, task)
+            meta = ask(state_of, task)
             state, result = meta["status"], meta["result"]
             if self.said.get(task) == (state, repr(result)):
                 continue
@@ -80,7 +86,7 @@ class Part:
             if state in states.EXCEPTION_STATES and state != states.RETRY:
                 raise _failure(self, result)
             if state in (states.SUCCESS, PROGRESS):
-                self.report = _report(result)
+                self.report = ranges.report_of(result)
             if state == states.SUCCESS:
                 self.finished = True
                 return True
@@ -88,16 +94,17 @@ class Part:
             self.heard_at = time.monotonic()
         return news
 
-    def send(self, pipeline: Pipeline, settings: dict[str, Any], stop: threading.Event) -> None:
-        self.rows = self.evidence(pipeline, stop)
+    def send(self, pipeline: Pipeline, settings: dict[str, Any], ask: Ask) -> None:
+        self.rows = self.evidence(pipeline, ask)
         work = partial(send, sync_range, pipeline.name, self.after, self.until, rows=self.rows, **settings)
-        self.tasks.append(patiently(stop, work))
+        self.tasks.append(ask(work))
         self.heard_at = time.monotonic()
         self.started = False
 
-    def evidence(self, pipeline: Pipeline, stop: threading.Event) -> dict[str, Any]:
+    def evidence(self, pipeline: Pipeline, ask: Ask) -> dict[str, Any]:
         after, until = (ranges.key_of(pipeline, bound) for bound in (self.after, self.until))
-        return patiently(stop, members.evidence, pipeline, after, until)
+        found: dict[str, Any] = ask(members.evidence, pipeline, after, until)
+        return found
 
 
 def sync(
@@ -155,6 +162,7 @@ class _Fleet:
         self.done: list[Report] = []
         self.working: list[Part] = []
         self.heard_at = self.told_at = time.monotonic()
+        self.outage = ""
         self.turn = 0
 
     def __enter__(self) -> None:
@@ -176,7 +184,7 @@ class _Fleet:
                 more = bounds is not None
                 if bounds is not None:
                     part = Part(*bounds)
-                    part.send(self.pipeline, self.settings, self.stop)
+                    part.send(self.pipeline, self.settings, self._ask)
                     self.working.append(part)
             self._look()
             self.stop.wait(POLL_SECONDS)
@@ -198,18 +206,28 @@ class _Fleet:
             # A range in the queue may wait as long as others are worked on; one that was begun must speak.
             since = part.heard_at if part.started else max(part.heard_at, self.heard_at)
             if time.monotonic() - since > SILENT_SECONDS * len(part.tasks):
-                part.send(self.pipeline, self.settings, self.stop)
+                part.send(self.pipeline, self.settings, self._ask)
+
+    def _ask(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Of broker, result store or source, which may be away for a while."""
+        return patiently(self.stop, work, *args, patience=PATIENCE, tell=self._tell_outage)
+
+    def _tell_outage(self, error: RowvecError) -> None:
+        now = time.monotonic()
+        if now - self.told_at >= IDLE_SECONDS or self.outage != error.message:
+            self.told_at, self.outage = now, error.message
+            self.running.tell(f"{error.message} It is asked again for up to {PATIENCE / 60:.0f} minutes.")
 
     def _listen(self, part: Part) -> bool:
         try:
-            return part.listen(self.stop)
+            return part.listen(self._ask)
         except RowsDiffer:
             # Rows change while a range waits. Those that have not changed here are others there.
             part.doubts += 1
-            if part.doubts > MOST_DOUBTS or part.evidence(self.pipeline, self.stop) == part.rows:
+            if part.doubts > MOST_DOUBTS or part.evidence(self.pipeline, self._ask) == part.rows:
                 raise
         part.tasks.clear()
-        part.send(self.pipeline, self.settings, self.stop)
+        part.send(self.pipeline, self.settings, self._ask)
         return True
 
     def _tell_silence(self) -> None:
@@ -332,7 +350,3 @@ def _locked(pipeline: Pipeline, stop: threading.Event) -> Iterator[None]:
                 if attempt == LOCK_TRIES - 1 or stop.wait(1.0):
                     raise
         yield
-
-
-def _report(meta: Mapping[str, Any]) -> Report:
-    return Report(**{name: meta[name] for name in (*COUNTS, "cost_estimated", "reasons") if name in meta})

@@ -7,11 +7,11 @@ from typing import Any
 
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
+from rowvec.stores.runs import Report
 from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import documents_to_embed
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync as carry_out
-from rowvec.types import Report
 
 LATEST_RUNS = 100
 
@@ -30,9 +30,9 @@ def generate_embeddings(
     Raises:
         Locked: another sync of the pipeline is at work.
     """
-    since = _run_since(pipeline, after_run)
-    if since is not None:
-        return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this task was requested."}
+    answered = _answered(pipeline, after_run)
+    if answered is not None:
+        return answered
     if events_of(pipeline, Options()) is not None:
         return _outcome(carry_out(pipeline, progress=progress))
 
@@ -49,8 +49,19 @@ def newest_run(pipeline: Pipeline) -> int:
     return runs[0].id if runs else 0
 
 
-def sync(pipeline: Pipeline, options: Options, *, progress: OnReport | None = None) -> dict[str, Any]:
-    """Raises Locked when another sync of the pipeline is at work."""
+def sync(
+    pipeline: Pipeline, options: Options, after_run: int | None = None, *, progress: OnReport | None = None
+) -> dict[str, Any]:
+    """
+    Args:
+        after_run: as of `generate_embeddings`.
+
+    Raises:
+        Locked: another sync of the pipeline is at work.
+    """
+    answered = _answered(pipeline, after_run)
+    if answered is not None:
+        return answered
     report = carry_out(pipeline, options, progress=progress)
     return {**report.as_dict(), **_outcome(report)}
 
@@ -59,9 +70,12 @@ def _outcome(report: Report) -> dict[str, Any]:
     return {"processed": report.inserted + report.embedded, "failed": report.failed}
 
 
-def _run_since(pipeline: Pipeline, after: int | None) -> int | None:
-    """A run that began after `after`, has ended well, and left nothing out."""
+def _answered(pipeline: Pipeline, after: int | None) -> dict[str, Any] | None:
+    """The result of a task that a run has answered: it began after `after`, has ended well, and left nothing out."""
     if after is None or not pipeline.store.ledger().exists:
         return None
     later = (run for run in pipeline.store.runs(LATEST_RUNS) if run.id > after)
-    return next((run.id for run in later if run.outcome == "done" and run.report.get("whole")), None)
+    since = next((run.id for run in later if run.outcome == "done" and run.report.get("whole")), None)
+    if since is None:
+        return None
+    return {"processed": 0, "failed": 0, "skipped": f"Run {since} began after this task was requested."}

@@ -18,7 +18,7 @@ from typing import Any
 from rowvec.errors import ConfigError, RowsDiffer, SourceError, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Witnessed
-from rowvec.stores.base import DividesWork
+from rowvec.stores.abilities import DividesWork
 from rowvec.types import Key
 from rowvec.workers.settings import CONFIG_VARIABLE
 

@@ -14,11 +14,16 @@ from rowvec.assemble import parse_key
 from rowvec.documents.values import RENDERING
 from rowvec.errors import ConfigError
 from rowvec.pipeline import Options, Pipeline
-from rowvec.stores.base import DividesWork, Ledger, Store
+from rowvec.stores.abilities import DividesWork
+from rowvec.stores.base import Store
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.runs import COUNTS, Report, Run
 from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
-from rowvec.types import Key, Report
-from rowvec.workers.members import check_divisible, check_members, check_source
+from rowvec.types import Key
+from rowvec.workers.members import Place, check_divisible, check_members, check_source
+
+WRITTEN = ("inserted", "embedded", "updated", "deleted", "reused", "truncated", "divided", "passages", "unfit")
 
 
 class PartOfStore:
@@ -47,6 +52,10 @@ class PartOfStore:
     def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> None:
         pass
 
+    def runs(self, limit: int = 10) -> list[Run]:
+        """None: whoever started the fleet is asked to stop, not its ranges."""
+        return []
+
 
 def versions(pipeline: Pipeline) -> dict[str, Any]:
     """Of this program, of what its store keeps and of the rules by which values become text."""
@@ -64,10 +73,10 @@ def check_versions(pipeline: Pipeline, sent: Mapping[str, Any]) -> None:
     if all(ours[name] == theirs.get(name) for name in formats) and _numbers(theirs) <= _numbers(ours):
         return
     raise ConfigError(
-        f"This worker is rowvec {ours['program']} (state {ours['state']}, rendering {ours['rendering']}), but the fleet"
-        f" was started by rowvec {theirs.get('program', 'of an unknown version')} (state {theirs.get('state', '?')},"
-        f" rendering {theirs.get('rendering', '?')}): it writes nothing.",
-        hint="Give every worker the version of rowvec that starts the fleet.",
+        f"The worker {Place.here()} is rowvec {ours['program']} (state {ours['state']}, rendering"
+        f" {ours['rendering']}), but the fleet was started by rowvec {theirs.get('program', 'of an unknown version')}"
+        f" (state {theirs.get('state', '?')}, rendering {theirs.get('rendering', '?')}): it writes nothing.",
+        hint="Upgrade the workers first, then what starts the fleet; then run it again.",
     )
 
 
@@ -89,6 +98,7 @@ def sync_range(
     run: int | None = None,
     options: Options,
     accept: bool = False,
+    before: Report | None = None,
     progress: OnReport | None = None,
     stop: threading.Event | None = None,
 ) -> Report:
@@ -99,6 +109,7 @@ def sync_range(
         sent_by: its `versions`; None if that is this process.
         origin: its place and the proof of its store, see `rowvec.workers.members`.
         rows: its `evidence` of the range.
+        before: of the workers that began the range and handed it back; what they wrote and paid for is counted too.
 
     Raises:
         ConfigError: this worker has another config, version, store or source than whoever sent the range.
@@ -115,7 +126,27 @@ def sync_range(
     check_source(pipeline, what, expected, origin or {}, bounds, rows)
     part: Any = PartOfStore(pipeline.store, f"{after!r}..{until!r}", ledger, run or 0)
     options = replace(options, after=bounds[0], until=bounds[1])
-    return sync(replace(pipeline, store=part), options, accept=accept, progress=progress, stop=stop)
+
+    def tell(report: Report) -> None:
+        if progress is not None:
+            progress(together(report, before))
+
+    return together(sync(replace(pipeline, store=part), options, accept=accept, progress=tell, stop=stop), before)
+
+
+def report_of(said: Mapping[str, Any]) -> Report:
+    """The counts in what a task has said."""
+    return Report(**{name: said[name] for name in (*COUNTS, "cost_estimated", "reasons") if name in said})
+
+
+def together(report: Report, before: Report | None) -> Report:
+    """The counts of a range that was handed back: what was written before is found unchanged, and counts once."""
+    if before is None:
+        return report
+    total = replace(report, unchanged=max(0, report.unchanged - before.inserted - before.embedded - before.updated))
+    total.add(before, *WRITTEN)
+    total.add_cost(before)
+    return total
 
 
 def key_of(pipeline: Pipeline, text: str | None) -> Key | None:

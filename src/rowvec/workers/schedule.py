@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from itertools import pairwise
 from typing import Any
 
 from celery.schedules import ParseException, crontab
@@ -12,14 +10,16 @@ from rowvec.config import Config
 from rowvec.errors import ConfigError
 
 SYNC = "rowvec.sync"
-LONGEST_WAIT = dt.timedelta(days=1)
+AFTER_RUN = "rowvec_after_run"
+"""Header of a task that a run answers which began after it was sent: the number of the newest one at that moment."""
 
 
 def beat_schedule(loaded: Config) -> dict[str, dict[str, Any]]:
     """One entry for each pipeline that has a schedule.
 
-    A task that no worker has taken by the time of the next one expires: after a night without workers there is one
-    sync to do, not forty. Where a cron line leaves longer and shorter gaps, it expires after a day.
+    Each task says which run was the newest when it was sent, and a later run answers it: after a night without workers
+    there is one sync to do, not forty. Celery's own way, that a task expires, compares the clocks of two hosts: a
+    worker whose clock is ahead would carry nothing out.
 
     Raises:
         ConfigError: a cron line that means nothing, or a pipeline whose variables are not set.
@@ -27,23 +27,13 @@ def beat_schedule(loaded: Config) -> dict[str, dict[str, Any]]:
     entries = {}
     for name, pipeline in loaded.pipelines.items():
         if pipeline.schedule is not None:
-            times = pipeline.schedule.every or _crontab(name, pipeline.schedule.cron or "")
-            gap = _gap(times) if isinstance(times, crontab) else times
             entries[f"sync {name}"] = {
                 "task": SYNC,
                 "args": (name,),
-                "schedule": times,
-                "options": {"expires": min(gap, LONGEST_WAIT).total_seconds()},
+                "schedule": pipeline.schedule.every or _crontab(name, pipeline.schedule.cron or ""),
+                "options": {"headers": {AFTER_RUN: None}},
             }
     return entries
-
-
-def _gap(times: crontab) -> dt.timedelta:
-    """Between any two runs in a row where that is always the same; else the longest wait."""
-    minutes = sorted(60 * hour + minute for hour in times.hour for minute in times.minute)
-    gaps = {later - sooner for sooner, later in pairwise([*minutes, minutes[0] + 24 * 60])}
-    every_day = (len(times.day_of_week), len(times.day_of_month), len(times.month_of_year)) == (7, 31, 12)
-    return dt.timedelta(minutes=gaps.pop()) if every_day and len(gaps) == 1 else LONGEST_WAIT
 
 
 def _crontab(name: str, line: str) -> crontab:

@@ -23,6 +23,8 @@ QUEUE_MARK = "tasks"
 """A file beside the embedded server that says: tasks wait in it."""
 GRACE_SECONDS = 60
 CONNECT_SECONDS = 4
+ANSWER_SECONDS = 10
+"""For Redis, which answers at once: a host that vanished without a word is noticed after as long, or twice."""
 KEEP_MESSAGES = dt.timedelta(days=2)
 
 
@@ -63,13 +65,19 @@ def celery_settings(loaded: Config) -> dict[str, Any]:
         "broker_connection_timeout": CONNECT_SECONDS,
         "broker_transport_options": _transport(broker, int(workers.redeliver_after.total_seconds())),
         "redis_socket_connect_timeout": CONNECT_SECONDS,
+        "redis_socket_timeout": ANSWER_SECONDS,
         "worker_hijack_root_logger": False,
     }
 
 
 def _transport(broker: str, redeliver_seconds: int) -> dict[str, Any]:
     if broker.startswith(("redis", "sentinel")):
-        return {"visibility_timeout": redeliver_seconds, "socket_connect_timeout": CONNECT_SECONDS}
+        return {
+            "visibility_timeout": redeliver_seconds,
+            "socket_connect_timeout": CONNECT_SECONDS,
+            "socket_timeout": ANSWER_SECONDS,
+            "health_check_interval": ANSWER_SECONDS,
+        }
     return _engine(broker) if broker.startswith("sqla+") else {}
 
 

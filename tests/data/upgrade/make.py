@@ -27,7 +27,7 @@ NAMES = (
     "red shoe,blue shoe,red lamp SABO-520067C,green lamp,desk,oak desk,chair,red chair,wool sock,linen shirt,hat,cap"
 )
 OLD, NEW = ("text-embedding-3-large", "6"), ("text-embedding-3-small", "8")
-RUN = "import rowvec.stores.base as b; b.RUNS_KEPT = 3; from rowvec.cli.main import main; main()"
+RUN = "import rowvec.stores.runs as r; r.RUNS_KEPT = 3; from rowvec.cli.main import main; main()"
 """So few runs are kept one by one that there are sums of older ones."""
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
+from haystack.utils import Secret
 
 from rowvec.adapters.haystack.filters import filter_of, is_haystacks
-from rowvec.adapters.rows import Filters, FoundRow, Rows, Settings, Text, both
-from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.adapters.rows import Filters, FoundRow, Place, Rows, Settings, Text, both
+from rowvec.api.client import Client
 from rowvec.filters import Filter, to_json
 from rowvec.searcher import Mode
 
@@ -22,8 +23,11 @@ class RowvecRetriever:
     row's key, score, pipeline and passages.
 
     Args:
-        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        pipeline: one that a project gave, a `rowvec.Client`, or its name; None where there is only one.
         config: where `pipeline` is a name: a rowvec.toml or its folder; by default the nearest one.
+        url: in place of `config`: the address of a `rowvec serve`.
+        key: of that server, or a search token; a `Secret` of a variable is kept where a
+            pipeline is written to YAML; by default that of the variable ROWVEC_API_KEY.
         mode: "semantic", "keyword" or "hybrid".
         limit: maximum number of documents.
         filters: on metadata columns: Haystack's own, or text or JSON as rowvec takes it. One that a run gives has to
@@ -33,12 +37,12 @@ class RowvecRetriever:
         text: a document's content is the text of the row, or only the passages that answer.
 
     Raises:
-        RowvecError: see `ProjectPipeline.search`.
+        RowvecError: see `ProjectPipeline.search` and `Client.search`.
     """
 
     def __init__(
         self,
-        pipeline: ProjectPipeline | str | None = None,
+        pipeline: Place | str | None = None,
         config: Path | str | None = None,
         mode: Mode = "semantic",
         limit: int = 10,
@@ -46,14 +50,18 @@ class RowvecRetriever:
         passages: int = 1,
         rerank: bool | None = None,
         text: Text = "row",
+        url: str | None = None,
+        key: Secret | str | None = None,
     ) -> None:
-        self._rows = Rows(pipeline, config)
+        self._key = Secret.from_token(key) if isinstance(key, str) else key
+        self._rows = Rows(pipeline, config, url, self._key.resolve_value() if self._key is not None else None)
         self._settings = Settings(mode, limit, filters, passages, rerank, text)
         _read(filters)
 
     def warm_up(self) -> None:
-        """Open the pipeline; a model that runs in this process is loaded by the first query."""
-        _ = self._rows.pipeline.searchable
+        """Open the pipeline, or ask the server for it; a model in this process is loaded by the first query."""
+        pipeline = self._rows.pipeline
+        _ = pipeline.name if isinstance(pipeline, Client) else pipeline.searchable
 
     def close(self) -> None:
         """Close what this component opened; a pipeline that was given stays open."""
@@ -64,7 +72,7 @@ class RowvecRetriever:
         filters = to_json(asked.filters) if isinstance(asked.filters, Filter) else asked.filters
         found: dict[str, Any] = default_to_dict(
             self, **self._rows.place, mode=asked.mode, limit=asked.limit, filters=filters, passages=asked.passages,
-            rerank=asked.rerank, text=asked.text,
+            rerank=asked.rerank, text=asked.text, key=self._key.to_dict() if self._key is not None else None,
         )  # fmt: skip
         return found
 

@@ -8,10 +8,9 @@ from typing import Any
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from pydantic import ConfigDict, PrivateAttr
+from pydantic import ConfigDict, PrivateAttr, SecretStr
 
-from rowvec.adapters.rows import Rows
-from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.adapters.rows import Place, Rows
 
 
 class RowvecReranker(BaseDocumentCompressor):
@@ -21,8 +20,10 @@ class RowvecReranker(BaseDocumentCompressor):
     documents keep their order and get no score; the log says why.
 
     Args:
-        pipeline: one that a project gave, or its name; it needs `search.rerank`.
+        pipeline: one that a project gave, a `rowvec.Client`, or its name; it needs `search.rerank`.
         config: where `pipeline` is a name: a rowvec.toml or its folder.
+        url: in place of `config`: the address of a `rowvec serve`.
+        key: of that server; by default the first one of ROWVEC_API_KEY. A search token does not open this.
         top_n: maximum number of documents that are kept; None keeps all.
 
     Raises:
@@ -31,13 +32,16 @@ class RowvecReranker(BaseDocumentCompressor):
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
-    pipeline: ProjectPipeline | str | None = None
+    pipeline: Place | str | None = None
     config: Path | str | None = None
+    url: str | None = None
+    key: SecretStr | None = None
     top_n: int | None = None
     _rows: Rows = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        self._rows = Rows(self.pipeline, self.config)
+        key = self.key.get_secret_value() if self.key is not None else None
+        self._rows = Rows(self.pipeline, self.config, self.url, key)
 
     def close(self) -> None:
         """Close what was opened here; a pipeline that was given stays open."""

@@ -8,10 +8,9 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
-from pydantic import PrivateAttr
+from pydantic import PrivateAttr, SecretStr
 
-from rowvec.adapters.rows import Filters, FoundRow, Rows, Settings, Text, both
-from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.adapters.rows import Filters, FoundRow, Place, Rows, Settings, Text, both
 from rowvec.searcher import Mode
 
 
@@ -22,8 +21,10 @@ class RowvecRetriever(BaseRetriever):
     passages.
 
     Args:
-        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        pipeline: one that a project gave, a `rowvec.Client`, or its name; None where there is only one.
         config: where `pipeline` is a name: a rowvec.toml or its folder; by default the nearest one.
+        url: in place of `config`: the address of a `rowvec serve`.
+        key: of that server, or a search token; by default the first one of ROWVEC_API_KEY.
         mode: "semantic", "keyword" or "hybrid".
         limit: maximum number of documents.
         filters: on metadata columns, as text or as JSON. One that a call gives has to hold too.
@@ -32,11 +33,13 @@ class RowvecRetriever(BaseRetriever):
         text: a document's text is that of the row, or only the passages that answer.
 
     Raises:
-        RowvecError: see `ProjectPipeline.search`.
+        RowvecError: see `ProjectPipeline.search` and `Client.search`.
     """
 
-    pipeline: ProjectPipeline | str | None = None
+    pipeline: Place | str | None = None
     config: Path | str | None = None
+    url: str | None = None
+    key: SecretStr | None = None
     mode: Mode = "semantic"
     limit: int = 10
     filters: Any = None
@@ -48,7 +51,8 @@ class RowvecRetriever(BaseRetriever):
 
     def model_post_init(self, context: Any, /) -> None:
         super().model_post_init(context)
-        self._rows = Rows(self.pipeline, self.config)
+        key = self.key.get_secret_value() if self.key is not None else None
+        self._rows = Rows(self.pipeline, self.config, self.url, key)
         self._settings = Settings(self.mode, self.limit, self.filters, self.passages, self.rerank, self.text)
 
     def close(self) -> None:

@@ -10,8 +10,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.vector_stores import MetadataFilters
 
 from rowvec.adapters.llamaindex.filters import filter_of
-from rowvec.adapters.rows import Filters, FoundRow, Rows, Settings, Text
-from rowvec.api.project_pipeline import ProjectPipeline
+from rowvec.adapters.rows import Filters, FoundRow, Place, Rows, Settings, Text
 from rowvec.searcher import Mode
 
 OURS = ["rowvec"]
@@ -25,8 +24,10 @@ class RowvecRetriever(BaseRetriever):
     passages, which no prompt and no embedding sees.
 
     Args:
-        pipeline: one that a project gave, or its name; None where rowvec.toml has only one.
+        pipeline: one that a project gave, a `rowvec.Client`, or its name; None where there is only one.
         config: where `pipeline` is a name: a rowvec.toml or its folder; by default the nearest one.
+        url: in place of `config`: the address of a `rowvec serve`.
+        key: of that server, or a search token; by default the first one of ROWVEC_API_KEY.
         mode: "semantic", "keyword" or "hybrid".
         limit: maximum number of nodes.
         filters: on metadata columns: LlamaIndex's own, or text or JSON as rowvec takes it.
@@ -35,14 +36,16 @@ class RowvecRetriever(BaseRetriever):
         text: a node's text is that of the row, or only the passages that answer.
 
     Raises:
-        RowvecError: see `ProjectPipeline.search`.
+        RowvecError: see `ProjectPipeline.search` and `Client.search`.
     """
 
     def __init__(
         self,
-        pipeline: ProjectPipeline | str | None = None,
+        pipeline: Place | str | None = None,
         config: Path | str | None = None,
         *,
+        url: str | None = None,
+        key: str | None = None,
         mode: Mode = "semantic",
         limit: int = 10,
         filters: MetadataFilters | Filters | None = None,
@@ -54,7 +57,7 @@ class RowvecRetriever(BaseRetriever):
     ) -> None:
         super().__init__(callback_manager=callback_manager, verbose=verbose)
         where = filter_of(filters) if isinstance(filters, MetadataFilters) else filters
-        self._rows = Rows(pipeline, config)
+        self._rows = Rows(pipeline, config, url, key)
         self._settings = Settings(mode, limit, where, passages, rerank, text)
 
     def close(self) -> None:

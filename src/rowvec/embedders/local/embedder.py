@@ -17,6 +17,8 @@ from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
 from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
 from rowvec.embedders.model_files import default_cache, find
+from rowvec.embedders.model_recipe import ModelRecipe
+from rowvec.embedders.query_centre import QUERIES
 from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError, EmbedderError, TextRefused
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
@@ -48,6 +50,7 @@ class LocalEmbedder:
         max_tokens: the window, special tokens included; the model's own unless given.
         query_prompt: put before a query; unless given the model's own prompt `query`, or what is known of the model.
         passage_prompt: put before a text; likewise, the model's own prompt `document`, `passage` or `corpus`.
+        query_centre: share of the mean of queries that is taken off every query, 0 to 1; see `query_centre`.
         workers: batches computed side by side; as many as there are cores unless given.
         batch_size: texts in a batch at most, for a device with little memory; no vector depends on it.
         cache_dir: where the converted model is kept; `models.default_cache()` unless given.
@@ -74,6 +77,7 @@ class LocalEmbedder:
         max_tokens: int | None = None,
         query_prompt: str | None = None,
         passage_prompt: str | None = None,
+        query_centre: float = 0.0,
         workers: int | None = None,
         batch_size: int | None = None,
         cache_dir: Path | None = None,
@@ -83,6 +87,8 @@ class LocalEmbedder:
         _check_choice("engine", engine, ENGINES)
         _check_choice("device", device, DEVICES)
         _check_choice("overflow", overflow, OVERFLOWS)
+        if not 0 <= query_centre <= 1:
+            raise ConfigError(f"The local embedder's query_centre is {query_centre}.", hint="Give 0 to 1.")
         self._cache = cache_dir or default_cache()
         self._files = find(model, self._cache)
         recipe = self._files.recipe
@@ -91,15 +97,8 @@ class LocalEmbedder:
             self._files.name, recipe.dimensions if dimensions is None else dimensions, own
         )
         self._max_tokens = recipe.max_tokens if max_tokens is None else max_tokens
-        if not 3 <= self._max_tokens <= recipe.limit:
-            raise ConfigError(
-                f"The local embedder's max_tokens is {max_tokens}.",
-                hint=f"{self._files.name} takes 3 to {recipe.limit} tokens; it was made for {recipe.max_tokens}.",
-            )
+        _check_numbers(self._files.name, recipe, self._max_tokens, workers=workers, batch_size=batch_size)
         self._workers = cores() if workers is None else workers
-        for name, number in (("workers", workers), ("batch_size", batch_size)):
-            if number is not None and number < 1:
-                raise ConfigError(f"The local embedder's {name} is {number}.", hint="Give 1 or more.")
         self._batch_size = batch_size
         self._device = device
         self._engine_name = engine
@@ -110,6 +109,9 @@ class LocalEmbedder:
         self._query_prompt, self._passage_prompt, self.prompt_note = choose(
             self.known_name, recipe, query_prompt, passage_prompt
         )
+        self._query_centre = np.float32(query_centre)
+        self._centres: dict[str, Vector] = {}
+        self._centring = threading.Lock()
         self._tokenizer: WindowTokenizer | None = None
         self._engines: dict[str, Engine] = {}
         self._loading = threading.Lock()
@@ -180,8 +182,27 @@ class LocalEmbedder:
         one, other = self.embed_query(text), self._query(text, self.fingerprint.precision)
         return float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
 
+    def plain_query(self, text: str) -> Vector:
+        """See `rowvec.embedders.base.CentresQueries`."""
+        return self._plain(text, self.query_precision)
+
     def _query(self, text: str, precision: str) -> Vector:
-        vector: Vector = self._vectors(self._tokenize(self._query_prompt, [text]), precision)[0]
+        vector = self._plain(text, precision)
+        if not self._query_centre:
+            return vector
+        with self._centring:
+            if precision not in self._centres:
+                self._centres[precision] = np.stack([self._plain(each, precision) for each in QUERIES]).mean(axis=0)
+        moved: Vector = vector - self._query_centre * self._centres[precision]
+        return normalized(moved[None])[0] if self._files.recipe.normalize else moved
+
+    def _plain(self, text: str, precision: str) -> Vector:
+        tokenized = self._tokenize(self._query_prompt, [text])
+        windows = tokenized[0].windows
+        if len(windows) > 1:
+            vector: Vector = self._vectors(tokenized, precision)[0]
+        else:
+            vector = self._cut(self._engine(precision).query(windows[0]))[0]
         return vector
 
     exact_tokens = True
@@ -245,6 +266,14 @@ class LocalEmbedder:
         """One row a text, shape (texts, dimension)."""
         if not tokenized:
             return np.empty((0, self.fingerprint.dimension), np.float32)
+        windows = [window for text in tokenized for window in text.windows]
+        vectors = self._engine(precision).vectors(windows)
+        if len(windows) != len(tokenized):
+            vectors = self._averaged(vectors, windows, tokenized)
+        return self._cut(vectors)
+
+    def _engine(self, precision: str) -> Engine:
+        """Loaded by its first use."""
         with self._loading:
             if precision not in self._engines:
                 # The engine is named for the rows; another precision may need another one.
@@ -257,12 +286,11 @@ class LocalEmbedder:
                     precision=precision,
                     workers=self._workers,
                     batch_size=self._batch_size,
+                    queries=not own,
                 )
-            engine = self._engines[precision]
-        windows = [window for text in tokenized for window in text.windows]
-        vectors = engine.vectors(windows)
-        if len(windows) != len(tokenized):
-            vectors = self._averaged(vectors, windows, tokenized)
+            return self._engines[precision]
+
+    def _cut(self, vectors: Vectors) -> Vectors:
         if self._dimension == vectors.shape[1]:
             return vectors
         return shortened(vectors, self._dimension) if self._files.recipe.normalize else vectors[:, : self._dimension]
@@ -274,6 +302,17 @@ class LocalEmbedder:
         sums = np.add.reduceat(vectors * weights[:, None], starts)
         means = (sums / np.add.reduceat(weights, starts)[:, None]).astype(np.float32, copy=False)
         return normalized(means) if self._files.recipe.normalize else means
+
+
+def _check_numbers(name: str, recipe: ModelRecipe, max_tokens: int, **others: int | None) -> None:
+    if not 3 <= max_tokens <= recipe.limit:
+        raise ConfigError(
+            f"The local embedder's max_tokens is {max_tokens}.",
+            hint=f"{name} takes 3 to {recipe.limit} tokens; it was made for {recipe.max_tokens}.",
+        )
+    for setting, number in others.items():
+        if number is not None and number < 1:
+            raise ConfigError(f"The local embedder's {setting} is {number}.", hint="Give 1 or more.")
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -71,6 +71,10 @@ class Engine(ABC):
         self._batch_size = batch_size
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="rowvec-embed")
 
+    def query(self, window: Sequence[int]) -> Vectors:
+        """The vector of one window that never shares a batch with others, shape (1, dimension); as `vectors`."""
+        return self._forward([window])
+
     def vectors(self, windows: Sequence[Sequence[int]]) -> Vectors:
         """One row a window, in order, shape (windows, dimension): pooled, and normalised if the model is.
 
@@ -94,8 +98,13 @@ class Engine(ABC):
         self._pool.shutdown(cancel_futures=True)
 
     def _forward(self, windows: Sequence[Sequence[int]]) -> Vectors:
+        length = padded(max(map(len, windows)), self._recipe.limit)
+        return self._finished(self._pooled(*self._tokens(windows, length)))
+
+    def _tokens(self, windows: Sequence[Sequence[int]], length: int) -> tuple[Tokens, Lengths]:
+        """The windows, padded, and how long each is."""
         lengths = np.array([len(window) for window in windows], np.int32)
-        ids = np.zeros((len(windows), padded(int(lengths.max()), self._recipe.limit)), np.int32)
+        ids = np.zeros((len(windows), length), np.int32)
         for row, window in zip(ids, windows, strict=True):
             row[: len(window)] = window
         # Engines do not look, and read memory that is not the table's.
@@ -104,7 +113,9 @@ class Engine(ABC):
                 f"The tokenizer gives token {ids.max()}, but the model has only {self._words} words.",
                 hint="The two do not belong together: fetch the model again.",
             )
-        pooled = self._pooled(ids, lengths)
+        return ids, lengths
+
+    def _finished(self, pooled: Vectors) -> Vectors:
         for layer in self._recipe.dense:
             pooled = layer.apply(pooled)
         return normalized(pooled) if self._recipe.normalize else pooled

@@ -18,6 +18,8 @@ MASKED = -1e4
 """Added to what attention must not see: a number that bf16 holds, and whose exponential is 0."""
 LOWEST = -1e30
 """Below whatever a network gives."""
+HIGHEST = 127
+"""Of eight bits."""
 ACTIVATIONS: Mapping[str, tuple[str, dict[str, str]]] = {
     "GELU": ("gelu", {"approximation_mode": "erf"}),
     "GELUTanh": ("gelu", {"approximation_mode": "tanh"}),
@@ -35,13 +37,21 @@ class Graph:
         config: the model's config.json, complete.
         name: of the model, for messages.
         limit: the most tokens of a window.
+        int8: weights of products are rounded to eight bits, those of one output with one scale.
+
+    Attributes:
+        numbers: weights of products in the network that was made.
     """
 
-    def __init__(self, openvino: Any, config: Mapping[str, Any], weights: Weights, name: str, limit: int) -> None:
+    def __init__(
+        self, openvino: Any, config: Mapping[str, Any], weights: Weights, name: str, limit: int, *, int8: bool = False
+    ) -> None:
         self._openvino = openvino
         self._op = importlib.import_module("openvino.opset13")
         self._source = Encoder(config, weights, name)
         self._limit = limit
+        self._int8 = int8
+        self.numbers = 0
         self._epsilon = epsilon_of(config, self._source.family)
         function, self._arguments = ACTIVATIONS[str(activation_of(config, self._source.family))]
         self._activation: Callable[..., Any] = getattr(self._op, function)
@@ -161,8 +171,17 @@ class Graph:
         return op.add(op.multiply(op.mvn(x, self._whole([2]), True, self._epsilon, "inside_sqrt"), scale), shift)
 
     def _linear(self, x: Any, linear: Linear) -> Any:
-        product = self._op.matmul(x, self._constant(linear.weight), False, True)
+        self.numbers += linear.weight.size
+        weight = self._rounded(linear.weight) if self._int8 else self._constant(linear.weight)
+        product = self._op.matmul(x, weight, False, True)
         return product if linear.bias is None else self._op.add(product, self._constant(linear.bias))
+
+    def _rounded(self, weight: Array) -> Any:
+        """A weight in eight bits; OpenVINO knows this chain of operations and rounds `x` to eight bits too."""
+        op = self._op
+        scale = np.maximum(np.abs(weight).max(axis=1, keepdims=True) / HIGHEST, np.float32(1e-12))
+        whole = op.constant(np.rint(weight / scale).astype(np.int8))
+        return op.multiply(op.convert(whole, "f32"), self._constant(scale))
 
     def _constant(self, value: Array | float) -> Any:
         return self._op.constant(np.asarray(value, np.float32))

@@ -104,7 +104,7 @@ class Call:
         return isinstance(error, EmbedderUnavailable) and not isinstance(error, RateLimited)
 
     def _repaired(self, answer: wire.SpoiledAnswer) -> Vectors:
-        """The vectors of an answer, with those that could not be used asked for once more, each text alone."""
+        """The vectors of an answer, with those that could not be used asked for again, each text alone."""
         owner = self._owner
         for place, problem in answer.bad.items():
             again = Call(owner, [self._texts[place]], [self._counts[place]], self._hold, self._bill, self._params, 1)
@@ -254,7 +254,7 @@ class Call:
                 if self._texts == word:
                     raise EmbedderError(
                         f"{error.message} It refuses a plain word, so it will refuse every text.",
-                        hint="Check model, dimensions and base_url.",
+                        hint="Check model, dimensions, base_url and the key.",
                     ) from error
                 Call(owner, word, owner._tokens.count(word), self._hold, self._bill, owner._passage_params).vectors()
         raise error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import email.utils
 import random
 import re
 import threading
@@ -11,6 +9,7 @@ import time
 from collections.abc import Mapping
 
 from rowvec.errors import ConfigError, EmbedderUnavailable
+from rowvec.support.services import number_in, retry_after
 
 
 class Pace:
@@ -65,7 +64,7 @@ class Limiter:
                 self._requests.book(1, now) if self._requests else now,
                 self._tokens.book(tokens, now) if self._tokens else now,
             )
-        # The gate may be shut again while this thread sleeps, so it is asked once more on waking.
+        # The gate may be shut again while this thread sleeps, so it is asked again on waking.
         while (wait := max(start, self._shut_until) - time.monotonic()) > 0:
             self.sleep(wait)
         if self._closed.is_set():
@@ -123,36 +122,18 @@ def stated_wait(headers: Mapping[str, str], now: float) -> float | None:
         headers: with lower-case names, or a mapping that ignores case.
         now: seconds since 1970.
     """
-    if (milliseconds := _number(headers.get("retry-after-ms"))) is not None:
+    if (milliseconds := number_in(headers.get("retry-after-ms"))) is not None:
         return max(0.0, milliseconds / 1000)
-    if (after := headers.get("retry-after")) is not None:
-        return _seconds_or_date(after, now)
+    if "retry-after" in headers:
+        return retry_after(headers, now)
     waits = {name: _duration(headers.get(f"x-ratelimit-reset-{name}", "")) for name in ("requests", "tokens")}
     spent = [wait for name, wait in waits.items() if headers.get(f"x-ratelimit-remaining-{name}") == "0"]
     known = [wait for wait in (spent or waits.values()) if wait is not None]
     if known:
         return max(known)
-    if (reset := _number(headers.get("x-ratelimit-reset"))) is not None:
+    if (reset := number_in(headers.get("x-ratelimit-reset"))) is not None:
         return max(0.0, reset / 1000 - now)
     return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if 0 <= number < float("inf") else None
-
-
-def _seconds_or_date(text: str, now: float) -> float | None:
-    if (seconds := _number(text)) is not None:
-        return seconds
-    try:
-        date = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, date.replace(tzinfo=date.tzinfo or dt.UTC).timestamp() - now)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -10,6 +10,7 @@ import base64
 import binascii
 import json
 import math
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -51,6 +52,11 @@ KEY_SETTING = "embedder.api_key"
 def provider(base_url: str) -> str:
     """The name of a service in traces. By the conventions, one that is not known has the name of the API it speaks."""
     return PROVIDERS.get(urlsplit(base_url).hostname or "", "openai")
+
+
+_NO_MODEL = re.compile(r"\bmodels?\b.*\b(?:not found|not exist)", re.IGNORECASE | re.DOTALL)
+_OF_A_TEXT = (400, 413, 422, 451)
+"""Statuses of a refusal that is of a text, unless what is said is something else."""
 
 
 class BrokenAnswer(EmbedderUnavailable):
@@ -215,8 +221,8 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
         status = int(code)
     said = endpoint.quote(message)
     location = endpoint.location
-    if status == 403 and _about(message, "flagged", "moderation"):
-        return TextRefused(f"{location} refuses the text ({status}): {said}")
+    if refused := _text_refusal(status, message, content):
+        return TextRefused(f"{location} {refused} ({status}): {said}")
     # Gemini says it with 400.
     if status in (401, 403) or (status == 400 and _about(message, "api key not valid")):
         return _key_error(endpoint, status, said)
@@ -228,9 +234,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status == 429 or (status == 503 and "retry-after" in headers):
         what = "limits the rate" if status == 429 else "is busy"
         return RateLimited(f"{location} {what} ({status}): {said}", retry_after=stated_wait(headers, time.time()))
-    if code == "model_not_found" or (
-        _about(message, "model") and _about(message, "not found", "not exist", "not a valid")
-    ):
+    if _lacks_model(status, code, message):
         return EmbedderError(
             f"{location} does not know the model: {said}", hint="Check `model` against the provider's list."
         )
@@ -239,7 +243,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
             return EmbedderError(f"{location} refuses with {status}: {said}", hint="Check base_url and model.")
         error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
         return EmbedderError(error.message, hint=error.hint)
-    if status in (400, 413, 422):
+    if status in _OF_A_TEXT:
         if endpoint.dimensions is not None and _about(message, "dimension"):
             return EmbedderError(
                 f"{location} does not give the dimension asked for: {said}",
@@ -249,6 +253,26 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status in (408, 409, 425) or status >= 500 or status < 300:
         return EmbedderUnavailable(f"{location} fails with {status}: {said}")
     return EmbedderError(f"{location} refuses with {status}: {said}")
+
+
+def _text_refusal(status: int, message: str, content: bytes) -> str:
+    """How the texts are refused by a status that is usually about something else; "" where they are not."""
+    if status == 403 and _about(message, "flagged", "moderation"):
+        return "refuses the text"
+    if status == 403 and content.lstrip()[:1] == b"<":
+        # The service itself answers in JSON. A text such as `' or 1=1` looks like an attack.
+        return "has a firewall before it, which refuses the text with a web page"
+    if status == 429 and _about(message, "request too large", "must be reduced"):
+        # Larger than the limit of a minute: it never passes, however long one waits.
+        return "refuses a request of this size"
+    return ""
+
+
+def _lacks_model(status: int, code: str, message: str) -> bool:
+    """With 400, `not found` may be about what a model has not found in a text: a plain word shows which it is."""
+    if code == "model_not_found" or _about(message, "not a valid model"):
+        return True
+    return status not in _OF_A_TEXT and status < 500 and _NO_MODEL.search(message) is not None
 
 
 def missing_key(endpoint: Endpoint, status: int | None = None) -> EmbedderError:

@@ -36,7 +36,8 @@ PUBLIC = frozenset(
 )
 """Paths without data of a pipeline: the pages' frames, the API's description, whether the server lives."""
 TOKENS_OPEN = re.compile(
-    r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid|browse)|/similar/.*)?|/pipelines|/events|/mcp",
+    r"(/pipelines/[^/]+)?/search(/(semantic|filtered|keyword|hybrid|browse)|/similar/.*)?|(/pipelines/[^/]+)?/texts"
+    r"|/pipelines|/events|/mcp|/ui/compare/about|/ui/row/(data|metadata)",
     re.DOTALL,
 )
 """Paths that a search token opens, and no others: what they answer comes from `context_of(request).services`, which

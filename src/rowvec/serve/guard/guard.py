@@ -88,8 +88,10 @@ class Guard:
 
         try:
             with request_span(scope) as traced:
-                await self._answer(scope, receive, sending)
-                note_answer(traced, scope, status)
+                try:
+                    await self._answer(scope, receive, sending)
+                finally:
+                    note_answer(traced, scope, status or 500)
         except Exception:
             incident = secrets.token_hex(8)
             logger.exception("Request %s failed: %s %s", incident, scope["method"], scope["path"])
@@ -131,7 +133,11 @@ class Guard:
             if caller.refusal is not None:
                 raise caller.refusal
             if not caller.whole and not opens(path):
-                raise Problem(403, "A search token does not open this.", "It opens searches. Use the API key.")
+                raise Problem(
+                    403,
+                    "A search token does not open this.",
+                    "It opens searches, compare and the pages of its rows. Use the API key.",
+                )
         most = self._settings.max_embeddings_body if OPENAI_PATH.match(path) else self._settings.max_body
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:

@@ -11,6 +11,8 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from rowvec.auditing.neighbours import ROWS, SECONDS
+from rowvec.documents.long_texts import long_texts
 from rowvec.embedders.pricing import dollars
 from rowvec.errors import RowvecError
 from rowvec.evaluation.recall import GOOD_RECALL
@@ -19,8 +21,9 @@ from rowvec.pipeline_status import Status, Verdict, Work
 from rowvec.pipeline_status.verdict import as_of
 from rowvec.serve.page import pictures
 from rowvec.serve.service import Service
-from rowvec.support.figures import ago, count, percent, seconds, size
-from rowvec.types import Evaluated, Run
+from rowvec.stores.runs import Run
+from rowvec.support.figures import ago, count, due, percent, seconds, size
+from rowvec.types import Evaluated
 
 HERE = Path(__file__).parent
 RUNS = 24
@@ -97,7 +100,7 @@ def next_run(service: Service, status: Status) -> str:
     if isinstance(service.schedule, dt.timedelta):
         every = f"every {seconds(service.schedule.total_seconds())}"
         latest = status.runs[0].started_at if status.runs else None
-        left = (latest + service.schedule - dt.datetime.now(dt.UTC)).total_seconds() if latest else 0.0
+        left = (latest + service.schedule - status.now).total_seconds() if latest else 0.0
         return f"{every}, in about {seconds(left)}" if left > 0 else f"{every}, due now"
     return f"cron {service.schedule}" if service.schedule else ""
 
@@ -124,7 +127,7 @@ def overview(services: Iterable[Service]) -> list[Line]:
 
 def _line(service: Service) -> Line:
     try:
-        status = service.status()
+        status = service.operations.status()
         runs = service.pipeline.store.runs(RUNS) if status.runs else []
     except RowvecError:
         # What it says is the operator's business: it may name hosts.
@@ -134,7 +137,7 @@ def _line(service: Service) -> Line:
 
 def run_values(service: Service) -> dict[str, Any]:
     """Runs on a time axis, with what each cost and why it did what it did."""
-    status = service.status()
+    status = service.operations.status()
     runs = service.pipeline.store.runs(MOST_RUNS) if status.runs else []
     return {
         "status": status,
@@ -175,16 +178,29 @@ def _changed(now: float | None, before: float | None) -> tuple[float, float | No
 
 def quality_values(service: Service) -> dict[str, Any]:
     """Rows worth a look: cut, repeated, unfit and failed."""
-    status = service.status()
+    status = service.operations.status()
     pipeline = service.pipeline
     rows = live_rows(pipeline.store, pipeline.spec)[1] if status.model else None
+    made = rows.spec.fingerprint if rows is not None else None
+    look = service.looks.latest
+    cut = rows.truncated(MOST_ROWS) if rows is not None and status.truncated else []
+    repeated = rows.repeated(MOST_ROWS) if rows is not None else []
+    named = [*cut, *(group.keys[0] for group in repeated), *(look.found.keys if look is not None else [])]
+    metadata = rows.metadata(named) if rows is not None and named else {}
     return {
         "name": service.name,
         "status": status,
         "as_of": as_of(status),
         "most": MOST_ROWS,
-        "cut": rows.truncated(MOST_ROWS) if rows is not None and status.truncated else [],
-        "repeated": rows.repeated(MOST_ROWS) if rows is not None else [],
+        "near": None if look is None else look.found.neighbours,
+        "looked_at": None if look is None else look.at,
+        "compared": min(ROWS, status.current),
+        "seconds": SECONDS,
+        "long_texts": long_texts(made),
+        "passages": made is not None and bool(made.passages),
+        "titles": {key: service.pipeline.card.title_of(values) for key, values in metadata.items()},
+        "cut": cut,
+        "repeated": repeated,
         "unfit": rows.unfit(limit=MOST_ROWS) if rows is not None and status.unfit else [],
     }
 
@@ -197,12 +213,19 @@ def first_line(text: str) -> str:
     return text.partition("\n")[0]
 
 
-def due(moment: dt.datetime) -> str:
-    left = (moment - dt.datetime.now(dt.UTC)).total_seconds()
-    return f"in {seconds(left)}" if left > 0 else "with the next sync"
+def capfirst(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def code(text: str) -> Markup:
+    """What stands in backticks as code."""
+    parts = text.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(parts)
+    )  # fmt: skip
 
 
 templates.filters.update(
     percent=percent, size=size, duration=seconds, took=took, ago=ago, first_line=first_line, due=due, dollars=dollars,
-    count=count, work_bar=work_bar,
+    count=count, work_bar=work_bar, capfirst=capfirst, code=code,
 )  # fmt: skip

@@ -19,8 +19,9 @@ Codes: TypeAlias = npt.NDArray[np.uint8]
 
 CATEGORIES = 10
 STEPS = 7
-OTHER, NONE, GONE = 253, 254, 255
-"""Codes of a category without a colour of its own, of a row without a value, and of a row that is gone."""
+LEFT_OUT, OTHER, NONE, GONE = 252, 253, 254, 255
+"""Codes of a row that a filter leaves out, of a category without a colour of its own, of a row without a value, and of
+a row that is gone."""
 ORDERED = frozenset(
     {ColumnType.INTEGER, ColumnType.NUMBER, ColumnType.DECIMAL, ColumnType.DATE, ColumnType.TIME, ColumnType.TIMESTAMP}
 )
@@ -32,7 +33,7 @@ LONGEST_LABEL = 40
 class Colouring:
     """
     Attributes:
-        codes: of each row, the position in `legend`, or OTHER, NONE, GONE.
+        codes: of each row, the position in `legend`, or LEFT_OUT, OTHER, NONE, GONE.
         kind: "names" have colours of their own, "steps" the shades of a scale.
         legend: label and number of rows.
     """
@@ -49,14 +50,22 @@ def can_colour(column: Column) -> bool:
     return column.type in ORDERED | NAMED
 
 
-def colour(values: Sequence[Any], present: npt.NDArray[np.bool_], column: Column | None) -> Colouring:
+def colour(
+    values: Sequence[Any],
+    present: npt.NDArray[np.bool_],
+    column: Column | None,
+    *,
+    shown: npt.NDArray[np.bool_] | None = None,
+) -> Colouring:
     """
     Args:
         values: of each row; None for a row without one.
         present: of each row, whether it is still there. column: None for no colours at all.
+        shown: of each row, whether it passes the filter; None where there is none. Others have no part in the legend.
     """
     codes = np.full(len(values), NONE if column else OTHER, np.uint8)
-    known = [number for number, value in enumerate(values) if not _missing(value)] if column else []
+    passes = np.ones(len(values), bool) if shown is None else shown
+    known = [number for number, value in enumerate(values) if passes[number] and not _missing(value)] if column else []
     kind: Literal["names", "steps"] = "names"
     legend: list[tuple[str, int]] = []
     if column is not None and known:
@@ -66,6 +75,7 @@ def colour(values: Sequence[Any], present: npt.NDArray[np.bool_], column: Column
             codes[known], legend = _steps(given)
         else:
             codes[known], legend = _names(given, in_order=column.type in ORDERED)
+    codes[~passes] = LEFT_OUT
     codes[~present] = GONE
     return Colouring(codes, kind, legend)
 

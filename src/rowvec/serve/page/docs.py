@@ -81,7 +81,7 @@ def _operation(method: str, path: str, found: Mapping[str, Any], schemas: Mappin
     ]
     content = found.get("requestBody", {}).get("content", {}).get("application/json")
     body = _resolved(content["schema"], schemas) if content else {}
-    fields = list(_fields(body, schemas))
+    fields = sorted(_fields(body, schemas), key=lambda field: not field.required)
     answers = [(status, answer["description"]) for status, answer in found["responses"].items()]
     return Operation(
         method.upper(), path, found.get("summary", ""), parameters, fields,

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from rowvec.errors import RowvecError
+from rowvec.serve.choosing import choose
 from rowvec.serve.context import Context, context_of
 from rowvec.serve.page.bodies import work_html
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 
 WORK_SECONDS = 1.5
 LOOK_SECONDS = 10.0
@@ -61,7 +62,7 @@ async def _events(context: Context, services: Sequence[Service]) -> AsyncIterato
 def _work(service: Service) -> tuple[int | None, str]:
     """The number of the run at work, and what the page shows of it."""
     try:
-        found = service.work()
+        found = service.operations.work()
     except RowvecError:
         return None, ""
     return (found.run if found else None), work_html(service.name, found)

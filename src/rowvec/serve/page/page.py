@@ -12,12 +12,13 @@ from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Re
 from starlette.staticfiles import StaticFiles
 
 from rowvec.serve.background import Background
+from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import Context, context_of
 from rowvec.serve.guard.auth import PANELS
 from rowvec.serve.page import bodies, events
 from rowvec.serve.page.bodies import HERE, templates
 from rowvec.serve.page.docs import described
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 
 TITLES = {"overview": "Overview", "status": "Status", "runs": "Runs and money", "eval": "Evaluation", "quality": "Data"}
 
@@ -106,14 +107,14 @@ def _body(context: Context, name: str, pipeline: str | None) -> Response:
     if name == "overview":
         values: dict[str, Any] = {"lines": bodies.overview(services.values())}
     else:
-        service = choose(services, pipeline or next(iter(services)))
+        service = choose_or_first(services, pipeline)
         values = _values(name, service, services) | (_tasks(context.background) if name == "status" else {})
     return _html(f"{name}_body.html", root="../", **values)
 
 
 def _values(name: str, service: Service, services: Mapping[str, Service]) -> dict[str, Any]:
     if name == "status":
-        return bodies.status_values(service, service.status())
+        return bodies.status_values(service, service.operations.status())
     if name == "runs":
         return bodies.run_values(service)
     if name == "eval":

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from rowvec.stores.runs import Run
 from rowvec.support.figures import percent
-from rowvec.types import Run
 
 PARTS = (
     ("inserted", "new"),

@@ -15,11 +15,12 @@ from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.judged import HIGHEST, JudgementsFile
 from rowvec.evaluation.measures import Judgements, evaluate
 from rowvec.generations.lifecycle import words
+from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
 from rowvec.serve.models import QueryText, RankingChanges, Request, SearchMode, WhichGeneration
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 from rowvec.types import Key
 
 MEASURE = "nDCG@10"
@@ -65,7 +66,7 @@ def compare_routes() -> APIRouter:
 
     def picked(request: HttpRequest, pipeline: str | None) -> Service:
         services = context_of(request).services
-        return choose(services, pipeline or next(iter(services)))
+        return choose_or_first(services, pipeline)
 
     @router.get("/about")
     async def about(request: HttpRequest, pipeline: str | None = None) -> Response:
@@ -89,13 +90,14 @@ def compare_routes() -> APIRouter:
 
 
 def _about(service: Service) -> dict[str, Any]:
-    found = service.pipeline.store.generations(service.pipeline.spec)
+    """Judgements and what both sides score by them are of all rows."""
     return {
         "generations": [
-            {"state": each.state, "model": words(each.fingerprint), "rows": each.rows}
-            for each in found if each.fingerprint is not None
+            {"state": each.state, "model": words(each.fingerprint), "rows": None if service.limited else each.rows}
+            for each in service.generations() if each.fingerprint is not None
         ],
-        "judges": service.judgements is not None,
+        "judges": service.judgements is not None and not service.limited,
+        "scores": not service.limited,
     }  # fmt: skip
 
 

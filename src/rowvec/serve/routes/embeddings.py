@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from rowvec.embedders.base import Embedder, shortened, shortens
 from rowvec.errors import EmbedderError, TextRefused
+from rowvec.serve.choosing import choose_by_model
 from rowvec.serve.context import Pick, context_of, named_pipeline
 from rowvec.serve.openai_models import (
     EmbeddingsReply,
@@ -28,7 +29,7 @@ from rowvec.serve.openai_models import (
 from rowvec.serve.problems import OPENAI_RESPONSES, Problem
 from rowvec.serve.query_cache import CachedQueries
 from rowvec.serve.replies import json_reply
-from rowvec.serve.service import Service, choose_by_model
+from rowvec.serve.service import Service
 from rowvec.syncing.batches import embed_batch
 from rowvec.types import Vector
 

@@ -7,23 +7,28 @@ import struct
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rowvec.maps.clusters import Cluster, named
 from rowvec.maps.draw import EmbeddingMap
 from rowvec.searcher import SearchResult
+from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
 from rowvec.serve.models import Limit, QueryText, SearchMode
-from rowvec.serve.page.colours import GONE, NONE, OTHER, best_column, can_colour, colour
+from rowvec.serve.page.aspects import ASPECTS, NOTHING, aspect_column, aspect_values
+from rowvec.serve.page.colours import GONE, LEFT_OUT, NONE, OTHER, best_column, can_colour, colour
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, Key
 
@@ -33,6 +38,20 @@ RUNS = 100
 FRESH_SECONDS = 30.0
 """Seconds that the colours of a column are kept: reading them takes a statement for every PAGE rows."""
 KEPT = 8
+Filters = Annotated[str | None, Query(max_length=10_000)]
+
+
+class Colouring(NamedTuple):
+    """
+    Attributes:
+        column: a metadata column; None for the one that shows most, "" for none.
+        by: how a row stands in the store, instead of a column.
+        filters: rows that do not pass it are left out.
+    """
+
+    column: str | None = None
+    by: str | None = None
+    filters: str | None = None
 
 
 class MapFile:
@@ -47,7 +66,9 @@ class MapFile:
         self._path = path
         self._guard = threading.Lock()
         self._found: tuple[int, EmbeddingMap] | None = None
-        self._bodies: dict[tuple[int, str | None], tuple[float, bytes]] = {}
+        self._bodies: dict[tuple[int, Colouring], tuple[float, bytes]] = {}
+        self._naming = threading.Lock()
+        self._named: tuple[int, list[Cluster]] | None = None
 
     def current(self) -> tuple[int, EmbeddingMap]:
         """The map, and a number that changes when the map is drawn again.
@@ -74,7 +95,7 @@ class MapFile:
 
     def _missing(self) -> Problem:
         name = self._service.name
-        hint = f"`rowvec map {name}` draws it."
+        hint = f"`rowvec map -p {name}` draws it."
         if find_spec("umap") is None:
             hint = f"pip install 'rowvec[map]', then {hint}"
         return Problem(404, f"There is no map of {name!r} yet.", hint)
@@ -90,17 +111,30 @@ class MapFile:
             raise Problem(409, "The map has been drawn again.", "Reload the page.")
         return found
 
-    def body(self, column: str | None) -> bytes:
-        """The points, coloured by a column; None for the one that shows most, "" for none."""
+    def names(self, version: int) -> list[Cluster]:
+        """What the clusters of the map of that number are about; found out once for each map."""
+        self._service.ready()
+        found = self.at(version)
+        with self._naming:
+            if self._named is None or self._named[0] != version:
+                self._named = (version, named(self._service.rows, found.keys, found.places))
+            return self._named[1]
+
+    def body(self, asked: Colouring) -> bytes:
+        """The points with their colours.
+
+        Raises:
+            SearchError: the filter does not fit the columns.
+        """
         self._service.ready()
         version, found = self.current()
         with self._guard:
-            kept = self._bodies.get((version, column))
+            kept = self._bodies.get((version, asked))
         if kept is not None and time.monotonic() - kept[0] < FRESH_SECONDS:
             return kept[1]
-        body = _body(self._service, version, found, column)
+        body = _body(self._service, version, found, asked)
         with self._guard:
-            self._bodies[version, column] = (time.monotonic(), body)
+            self._bodies[version, asked] = (time.monotonic(), body)
             while len(self._bodies) > KEPT:
                 self._bodies.pop(next(iter(self._bodies)))
         return body
@@ -112,14 +146,37 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
 
     def picked(request: Request, pipeline: str | None) -> tuple[Service, MapFile]:
         services = context_of(request).services
-        service = choose(services, pipeline or next(iter(services)))
+        service = choose_or_first(services, pipeline)
         return service, files[service.name]
 
     @router.get("/points")
-    async def points(request: Request, pipeline: str | None = None, column: str | None = None) -> Response:
+    async def points(
+        request: Request,
+        pipeline: str | None = None,
+        column: str | None = None,
+        by: str | None = None,
+        filters: Filters = None,
+    ) -> Response:
         _, file = picked(request, pipeline)
-        body = await context_of(request).side_threads.run(file.body, column)
+        body = await context_of(request).side_threads.run(file.body, Colouring(column, by, filters))
         return Response(body, media_type="application/octet-stream", headers={"Cache-Control": "no-store"})
+
+    @router.get("/names")
+    async def names(request: Request, version: int, pipeline: str | None = None) -> Response:
+        _, file = picked(request, pipeline)
+        found = await context_of(request).side_threads.run(file.names, version)
+        return json_reply([{**asdict(each), "words": list(each.words)} for each in found])
+
+    @router.get("/rows")
+    async def rows(
+        request: Request,
+        version: int,
+        points: Annotated[str, Query(pattern=r"^\d{1,9}(,\d{1,9}){0,99}$")],
+        pipeline: str | None = None,
+    ) -> Response:
+        service, file = picked(request, pipeline)
+        numbers = [int(each) for each in points.split(",")]
+        return json_reply({"rows": await context_of(request).threads.run(_rows, service, file, version, numbers)})
 
     @router.get("/row")
     async def row(
@@ -139,13 +196,14 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
         version: int,
         mode: Annotated[SearchMode, Query()] = "semantic",
         limit: Annotated[Limit, Query()] = 100,
+        filters: Filters = None,
         pipeline: str | None = None,
     ) -> Response:
         service, file = picked(request, pipeline)
         context = context_of(request)
         found = await context.threads.run(file.at, version)
-        result: SearchResult = await context.threads.run(service.search, query, mode, limit)
-        context.searched(service, mode, query, None, result)
+        result: SearchResult = await context.threads.run(service.search, query, mode, limit, filters)
+        context.searched(service, mode, query, filters, result)
         hits = [
             {"point": found.index.get(hit.key), "id": hit.key, "score": hit.score, "metadata": numbers(hit.metadata)}
             for hit in result.hits
@@ -170,36 +228,69 @@ def _row(service: Service, file: MapFile, version: int, point: int | None, id: s
     return {"id": key, "point": point, "metadata": numbers(metadata)}
 
 
-def _body(service: Service, version: int, found: EmbeddingMap, name: str | None) -> bytes:
+def _rows(service: Service, file: MapFile, version: int, points: Sequence[int]) -> list[dict[str, Any]]:
+    """Rows by the numbers of their points; those that are gone are left out."""
+    service.ready()
+    keys = file.at(version).keys
+    asked = [(point, keys[point]) for point in points if point < len(keys)]
+    known = service.rows.metadata([key for _, key in asked])
+    return [{"id": key, "point": point, "metadata": numbers(known[key])} for point, key in asked if key in known]
+
+
+def _body(service: Service, version: int, found: EmbeddingMap, asked: Colouring) -> bytes:
     """A header as JSON behind its length, then x and y of every point as uint16, then the colour codes as uint8.
 
     All little-endian; the header is filled up with blanks to a multiple of four bytes.
     """
     columns = [column for column in service.pipeline.spec.metadata if can_colour(column)]
-    column = _column(service, found, columns, name)
+    column = None if asked.by else _column(service, found, columns, asked.column)
     values: list[Any] = []
-    present = np.zeros(len(found.keys), bool)
+    present, passing = np.zeros(len(found.keys), bool), np.ones(len(found.keys), bool)
     for number, (there, value) in enumerate(_values(service, found.keys, column)):
         present[number] = there
         values.append(value)
-    coloured = colour(values, present, column)
+    if asked.by:
+        values = _stands(service, found, asked.by)
+    if asked.filters:
+        passing = _passing(service, found.keys, asked.filters)
+    coloured = colour(values, present, aspect_column(asked.by) if asked.by else column, shown=passing)
     header = {
         "version": version,
         "points": len(found.keys),
+        "rows": found.rows,
         "made_at": found.made_at.isoformat(),
         "model": found.model,
         "columns": [each.name for each in columns],
+        "aspects": ASPECTS,
         "column": column.name if column else None,
+        "by": asked.by or None,
         "kind": coloured.kind,
         "legend": [{"label": label, "rows": rows} for label, rows in coloured.legend],
-        "other": coloured.count(OTHER) if column else 0,
+        "other": coloured.count(OTHER) if column or asked.by else 0,
         "none": coloured.count(NONE),
+        "nothing": NOTHING.get(asked.by or "", "none"),
+        "left_out": coloured.count(LEFT_OUT),
         "gone": coloured.count(GONE),
         **_since(service, found, int(present.sum())),
     }
     text = json.dumps(header, ensure_ascii=False).encode()
     text += b" " * (-len(text) % 4)
     return struct.pack("<I", len(text)) + text + found.places.astype("<u2").tobytes() + coloured.codes.tobytes()
+
+
+def _stands(service: Service, found: EmbeddingMap, name: str) -> list[Any]:
+    if name not in ASPECTS:
+        raise Problem(422, f"The map cannot be coloured by {name[:100]!r}.", suggestion(name, ASPECTS))
+    known = dict(aspect_values(name, service, found.keys))
+    return [known.get(key) for key in found.keys]
+
+
+def _passing(service: Service, keys: Sequence[Key], filters: str) -> npt.NDArray[np.bool_]:
+    where = service.filter(filters)
+    passes: set[Key] = set()
+    for start in range(0, len(keys), PAGE):
+        passes |= service.rows.metadata(keys[start : start + PAGE], where).keys()
+    return np.fromiter((key in passes for key in keys), bool, len(keys))
 
 
 def _column(service: Service, found: EmbeddingMap, columns: Sequence[Column], name: str | None) -> Column | None:
@@ -228,11 +319,11 @@ def _values(service: Service, keys: Sequence[Key], column: Column | None) -> Ite
 
 def _since(service: Service, found: EmbeddingMap, present: int) -> dict[str, Any]:
     """How far the map is behind the vectors."""
-    status = service.status()
+    status = service.operations.status()
     runs = service.pipeline.store.runs(RUNS)
     changed = sum(int(run.report.get("embedded", 0) or 0) for run in runs if run.started_at > found.made_at)
     return {
-        "missing": max(0, status.current + status.stale - present),
+        "missing": max(0, status.current + status.stale - present - (found.rows - len(found.keys))),
         "changed": min(changed, present),
         "other_model": bool(status.model and found.model and status.model != found.model),
     }

@@ -12,11 +12,12 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
 
+from rowvec.serve.choosing import choose_by_model
 from rowvec.serve.context import Pick, context_of
 from rowvec.serve.openai_models import RerankReply, RerankRequest
 from rowvec.serve.problems import OPENAI_RESPONSES
 from rowvec.serve.replies import json_reply
-from rowvec.serve.service import Service, choose_by_model
+from rowvec.serve.service import Service
 
 
 def rerank_routes(pick: Pick) -> APIRouter:

@@ -11,12 +11,13 @@ from starlette.responses import Response
 
 from rowvec.documents.passages import SeesWindow
 from rowvec.generations.lifecycle import live_rows, words
+from rowvec.serve.choosing import choose_or_first
 from rowvec.serve.context import context_of
 from rowvec.serve.problems import Problem
 from rowvec.serve.replies import json_reply, numbers
 from rowvec.serve.routes.map import MapFile
-from rowvec.serve.service import Service, choose
-from rowvec.stores.base import GenerationHandle
+from rowvec.serve.service import Service
+from rowvec.stores.base import GenerationHandle, RowsHandle
 from rowvec.types import Key
 
 Id = Annotated[str, Query(max_length=10_000)]
@@ -28,7 +29,7 @@ def row_routes(files: Mapping[str, MapFile]) -> APIRouter:
 
     def picked(request: Request, pipeline: str | None) -> Service:
         services = context_of(request).services
-        return choose(services, pipeline or next(iter(services)))
+        return choose_or_first(services, pipeline)
 
     @router.get("/metadata")
     async def metadata(request: Request, id: Id, pipeline: str | None = None) -> Response:
@@ -54,7 +55,10 @@ def _whole(service: Service, file: MapFile, id: str) -> dict[str, Any]:
         Problem: 404, neither a vector nor a failure has that key.
     """
     service.ready()
-    key, (_, rows) = service.key(id), live_rows(service.pipeline.store, service.pipeline.spec)
+    key = service.key(id)
+    if service.limited:
+        return _seen(service, key, id)
+    _, rows = live_rows(service.pipeline.store, service.pipeline.spec)
     metadata, failure = rows.metadata([key]).get(key), _failure(rows, key)
     if metadata is None and failure is None:
         raise service.unknown(id)
@@ -73,6 +77,25 @@ def _whole(service: Service, file: MapFile, id: str) -> dict[str, Any]:
     }
 
 
+def _seen(service: Service, key: Key, id: str) -> dict[str, Any]:
+    """What of it somebody may see who sees the rows of a filter: what searches read, and not how it was synced."""
+    rows = service.rows
+    metadata, made = rows.metadata([key]).get(key), rows.spec.fingerprint
+    if metadata is None:
+        raise service.unknown(id)
+    return {
+        "id": key,
+        "metadata": numbers(metadata),
+        "embedded": True,
+        "written_at": None,
+        "model": words(made) if made else None,
+        "failure": None,
+        "unfit": [],
+        "on_map": False,
+        **_text(service, rows, key, cut=None),
+    }
+
+
 def _failure(rows: GenerationHandle, key: Key) -> dict[str, Any] | None:
     stored = rows.lookup([key]).get(key)
     if stored is None or stored.failure is None:
@@ -83,20 +106,29 @@ def _failure(rows: GenerationHandle, key: Key) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def _text(service: Service, rows: GenerationHandle, key: Key, *, cut: bool) -> dict[str, Any]:
-    """The text as far as it is kept, its passages, and where the model's window ends in a text that was cut."""
+def _text(service: Service, rows: RowsHandle, key: Key, *, cut: bool | None) -> dict[str, Any]:
+    """The text as far as it is kept, its passages, and where the model's window ends in a text that was cut.
+
+    Args:
+        cut: None where only the text can tell.
+    """
     kept, made = rows.texts([key]).get(key), rows.spec.fingerprint
     if kept is None:
-        return {"text": None, "passages": [], "tokens": None, "window": None, "longer": cut, "read": None}
+        return {"text": None, "passages": [], "tokens": None, "window": None, "longer": bool(cut), "read": None}
     window = made.max_tokens if made else None
     passages = [[each.start, each.end] for each in kept.passages]
     embedder = service.pipeline.embedder
-    about = {"text": kept.text, "passages": passages, "tokens": None, "window": window, "longer": cut, "read": None}
+    about = {
+        "text": kept.text, "passages": passages, "tokens": None, "window": window, "longer": bool(cut), "read": None
+    }  # fmt: skip
     if made is None or made.of_model != embedder.fingerprint:
         # Another model than that of the config made the vectors; its tokens are not those of this one.
         return about
-    if cut and made.overflow == "truncate" and isinstance(embedder, SeesWindow):
-        about["read"] = _within(embedder, kept.text)
+    if made.overflow == "truncate" and isinstance(embedder, SeesWindow):
+        if cut is None:
+            cut = about["longer"] = not passages and not embedder.fits([kept.text])[0]
+        if cut:
+            about["read"] = _within(embedder, kept.text)
     return about | {"tokens": embedder.count_tokens([kept.text])[0]}
 
 

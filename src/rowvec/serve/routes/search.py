@@ -22,6 +22,7 @@ from rowvec.serve.models import (
     FilteredRequest,
     Limit,
     Offset,
+    Partial,
     Passages,
     Prefix,
     QueryText,
@@ -29,10 +30,12 @@ from rowvec.serve.models import (
     SearchMode,
     SearchReply,
     SearchRequest,
+    TextsReply,
+    TextsRequest,
     Typos,
 )
 from rowvec.serve.problems import RESPONSES
-from rowvec.serve.replies import search_reply
+from rowvec.serve.replies import json_reply, search_reply
 from rowvec.serve.service import Service
 
 PASSAGE = {"text": "Brake pads for the front axle.", "start": 0, "end": 30, "score": 0.8312, "marks": [[0, 5], [6, 10]]}
@@ -55,6 +58,10 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"description": "The hits, best first", "content": {"application/json": {"example": FOUND}}},
     **RESPONSES,
 }
+
+TEXTS: dict[int | str, dict[str, Any]] = {200: {"description": "The texts", "content": {"application/json": {
+    "example": {"texts": [{"id": 4711, "text": "name: Brake pads, front axle. price: 39.9"}]}
+}}}}  # fmt: skip
 
 
 class _Key(PathConvertor):
@@ -96,8 +103,14 @@ def search_routes(pick: Pick) -> APIRouter:
     @router.post("/search/browse", response_model=SearchReply, summary="Browse the rows that match, in an order")
     async def browse(request: Request, body: BrowseRequest, service: Service = Depends(pick)) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.browse, body.limit, body.filters, body.passages, body.refine)
+        asked = body.limit, body.filters, body.passages, body.refine, body.partial
+        result = await context.threads.run(service.browse, *asked)
         return search_reply(result, context.searched(service, "browse", "", body.filters, result))
+
+    @router.post("/texts", response_model=TextsReply, responses=TEXTS, summary="The texts of rows, as embedded")
+    async def texts(request: Request, body: TextsRequest, service: Service = Depends(pick)) -> Response:
+        found = await context_of(request).threads.run(service.texts, body.ids)
+        return json_reply({"texts": [{"id": key, "text": text} for key, text in found]})
 
     _add_gets(router, pick)
     return router
@@ -123,10 +136,13 @@ def _add_gets(router: APIRouter, pick: Pick) -> None:
         after: Annotated[After, Query()] = None,
         typos: Annotated[Typos, Query()] = None,
         prefix: Annotated[Prefix, Query()] = None,
+        partial: Annotated[Partial, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
         refine = Refine(facets, facet_limit, distinct, offset, after)
-        asked = _Asked(query, mode, limit, where, explain, passages, rerank, refine, None, "live", typos, prefix)
+        asked = _Asked(
+            query, mode, limit, where, explain, passages, rerank, refine, None, "live", typos, prefix, partial
+        )
         return await _search(request, service, asked)
 
     @router.get("/search/similar/{id:key}", response_model=SearchReply, summary="The rows nearest to a row")
@@ -137,10 +153,11 @@ def _add_gets(router: APIRouter, pick: Pick) -> None:
         explain: Annotated[Explain, Query()] = False,
         passages: Annotated[Passages, Query()] = 1,
         where: Where = None,
+        partial: Annotated[Partial, Query()] = None,
         service: Service = Depends(pick),
     ) -> Response:
         context = context_of(request)
-        result = await context.threads.run(service.similar, id, limit, explain, passages, where)
+        result = await context.threads.run(service.similar, id, limit, explain, passages, where, partial)
         return search_reply(result, context.searched(service, "similar", id, where, result))
 
 
@@ -159,12 +176,14 @@ class _Asked(NamedTuple):
     generation: str
     typos: bool | None
     prefix: bool | None
+    partial: bool | None
 
 
 async def _answer(request: Request, service: Service, mode: Mode, body: SearchRequest) -> Response:
     asked = _Asked(
         body.query, mode, body.limit, body.filters, body.explain, body.passages, body.rerank, body.refine,
         body.changes, body.generation, body.typos, body.prefix,
+        body.partial,
     )  # fmt: skip
     return await _search(request, service, asked)
 

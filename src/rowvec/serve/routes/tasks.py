@@ -15,10 +15,11 @@ from starlette.requests import Request
 
 from rowvec.errors import BrokerUnavailable, ConfigError, RowvecError
 from rowvec.serve.background import Background
+from rowvec.serve.choosing import choose
 from rowvec.serve.context import context_of
 from rowvec.serve.models import Request as RequestModel
 from rowvec.serve.problems import RESPONSES, Problem
-from rowvec.serve.service import Service, choose
+from rowvec.serve.service import Service
 
 logger = logging.getLogger("rowvec.serve")
 

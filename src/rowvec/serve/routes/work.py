@@ -27,7 +27,7 @@ def work_routes(pick: Pick) -> APIRouter:
 
     @router.post("/sync/stop", summary="Ask the sync at work to end cleanly", responses=conflict("No sync is at work."))
     async def stop(request: Request, service: Service = Depends(pick)) -> StopReply:
-        run = await context_of(request).side_threads.run(service.stop_sync)
+        run = await context_of(request).side_threads.run(service.operations.stop_sync)
         if run is None:
             raise Problem(409, "No sync is at work.", "GET /status says what is.")
         return StopReply(run=run)
@@ -45,6 +45,6 @@ def work_routes(pick: Pick) -> APIRouter:
 
 def _retry(service: Service) -> int:
     try:
-        return service.retry_failures()
+        return service.operations.retry_failures()
     except Locked as error:
         raise Problem(409, "A sync is at work.", "Try again when it has ended.") from error

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from rowvec.errors import ConfigError
 from rowvec.sources.databases.base import Database, Order, Relation, as_it_is, unique_keys
-from rowvec.support.redaction import ENCODE, redact, unclear
+from rowvec.support.redaction import ENCODE, redact, redact_mistyped, unclear
 
 __all__ = ["Database", "Order", "Relation", "as_it_is", "open_database", "unique_keys"]
 
@@ -32,7 +32,7 @@ def open_database(url: str, base: Path) -> Database:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         raise ConfigError(
-            f"source.url is not the URL of a database: {redact(url)}",
+            f"source.url is not the URL of a database: {redact_mistyped(url)}",
             hint="Such as sqlite:///shop.db, postgresql://user:password@host/name or mysql://user:password@host/name.",
         ) from None
     kind = parsed.drivername.partition("+")[0]
@@ -49,6 +49,6 @@ def open_database(url: str, base: Path) -> Database:
 
         return MySqlDatabase(url, parsed)
     raise ConfigError(
-        f"source.url names {kind!r}, which rowvec does not read: {redact(url)}",
+        f"source.url names {kind!r}, which rowvec does not read: {redact_mistyped(url)}",
         hint="It reads sqlite, postgresql, mysql and mariadb.",
     )

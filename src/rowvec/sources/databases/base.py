@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import string
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,6 +16,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError, SourceUnavailable
+from rowvec.support.clocks import here
 from rowvec.support.redaction import scrub
 from rowvec.types import Check, Column, ColumnType, Key
 
@@ -54,6 +57,15 @@ class Relation:
     schema: str | None = None
 
 
+def quote_every_name(engine: Engine) -> None:
+    """SQLAlchemy quotes the words of SQL that it knows; each version of a database has others of its own."""
+    dialect = engine.dialect
+    quoted = {"illegal_initial_characters": frozenset(string.ascii_lowercase + string.digits + "_$")}
+    # The class too: when it has connected, the dialect of MySQL makes another one of it.
+    dialect.preparer = type("EveryName", (dialect.preparer,), quoted)
+    dialect.identifier_preparer = dialect.preparer(dialect)
+
+
 class Database(ABC):
     """Connections to one database, and the one seam where its driver's errors become rowvec's."""
 
@@ -63,6 +75,8 @@ class Database(ABC):
     hidden_schemas: frozenset[str] = frozenset()
     cursor_types = frozenset({ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP})
     """Columns of these types are ordered as their values are."""
+    asked_table: str | None = None
+    """As the user named it; None for a query."""
     met_bad_text = False
     """An answer held what the driver cannot read; of text that is not UTF-8, what can be read came as `NotUtf8`."""
     refuses_bad_text = False
@@ -95,11 +109,8 @@ class Database(ABC):
         try:
             return _answer(connection, statement)
         except Exception as error:
-            if not self._undecodable(getattr(error, "orig", error)):
+            if not self._goes_on_leniently(connection, error):
                 raise
-            connection.rollback()
-            self._read_leniently(connection)
-            self.met_bad_text = True
             return _answer(connection, statement)
 
     def stream(
@@ -115,12 +126,18 @@ class Database(ABC):
             try:
                 yield from self._parts(connection, statement(), size)
             except Exception as error:
-                if not self._undecodable(getattr(error, "orig", error)):
+                if not self._goes_on_leniently(connection, error):
                     raise
-                connection.rollback()
-                self._read_leniently(connection)
-                self.met_bad_text = True
                 yield from self._parts(connection, statement(), size)
+
+    def _goes_on_leniently(self, connection: Connection, error: Exception) -> bool:
+        """Whether the error was a text that the driver cannot read: from now on it gives what can be read of it."""
+        if not self._undecodable(getattr(error, "orig", error)):
+            return False
+        connection.rollback()
+        self._read_leniently(connection)
+        self.met_bad_text = True
+        return True
 
     def _parts(
         self, connection: Connection, statement: sa.Executable, size: Callable[[], int]
@@ -241,6 +258,10 @@ class Database(ABC):
     def checks(self, relation: Relation) -> list[Check]:
         """Lines for `rowvec check`, of what may go wrong where this is read."""
         return []
+
+    def now(self, connection: Connection) -> dt.datetime:
+        """The time by the clock of the database; by that of this host where the database is a file."""
+        return here()
 
     def witness(self, connection: Connection, relation: Relation) -> str | None:
         """What the server says of itself, and which table of which database a name leads to; no other server, and no

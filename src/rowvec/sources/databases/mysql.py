@@ -23,6 +23,7 @@ from rowvec.sources.databases.base import (
     Order,
     Relation,
     as_it_is,
+    quote_every_name,
     server_name,
 )
 from rowvec.types import Column, ColumnType, Key
@@ -65,6 +66,7 @@ class MySqlDatabase(Database):
                 "init_command": _SETTINGS,
             },
         )  # fmt: skip
+        quote_every_name(self.engine)
         sa.event.listen(self.engine, "connect", _only_read)
 
     def columns(self, connection: Connection, relation: Relation, remembered: Sequence[Column] = ()) -> list[Column]:
@@ -135,6 +137,10 @@ class MySqlDatabase(Database):
         )
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return None if rows is None else int(rows)
+
+    def now(self, connection: Connection) -> dt.datetime:
+        found: dt.datetime = connection.exec_driver_sql("select utc_timestamp(6)").scalar_one()
+        return found.replace(tzinfo=dt.UTC)
 
     def witness(self, connection: Connection, relation: Relation) -> str | None:
         statement = "select @@hostname, @@port, @@datadir, @@pid_file, @@server_id, database(), current_user()"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.types import datetime as pg_datetime
+from psycopg.types.json import set_json_loads
 from psycopg.types.multirange import MultirangeInfo
 from psycopg.types.range import RangeInfo
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -27,10 +29,12 @@ from rowvec.sources.databases.base import (
     Order,
     Relation,
     as_it_is,
+    quote_every_name,
     readable,
     server_name,
 )
 from rowvec.sources.databases.postgres_checks import table_checks
+from rowvec.sources.json_values import value_or_text
 from rowvec.support.intervals import interval_of
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
@@ -45,6 +49,10 @@ RAW = "SQL_ASCII"
 """The encoding of a database that takes any bytes for text."""
 QUEUE_SHARE = 0.1
 """Share of the server's queue of notifications above which `rowvec check` warns."""
+_POLICIES_HINT = (
+    "The role has row_security = off. With ALTER ROLE … SET row_security = on it reads the rows that the policies show"
+    " it, with BYPASSRLS all of them."
+)
 _BEGIN = (
     "set transaction isolation level read committed, not deferrable; set local application_name to 'rowvec source'; "
     + set_statements(SETTINGS, local=True)
@@ -56,6 +64,8 @@ class PostgresDatabase(Database):
     hidden_schemas = frozenset({"information_schema"})
     refuses_bad_text = True
     _oids: Mapping[str, int] = {}
+    _arrays: frozenset[int] = frozenset()
+    """Types of arrays of what is the user's own: an enum, a domain, a composite type."""
     _as_text = False
     _is_plain = True
     """A text is taken for a value of the key's type wherever one is compared."""
@@ -79,6 +89,7 @@ class PostgresDatabase(Database):
             },
             execution_options={"postgresql_readonly": True},
         )
+        quote_every_name(self.engine)
         sa.event.listen(self.engine, "connect", _begin_session)
         sa.event.listen(self.engine, "connect", _leave_ranges)
         sa.event.listen(self.engine, "begin", _use_our_styles)
@@ -90,26 +101,27 @@ class PostgresDatabase(Database):
         assert isinstance(cursor, psycopg.Cursor)
         described = cursor.description or ()
         self._oids = {column.name: column.type_code for column in described}
-        folding = self._folding(connection)
+        folding = self._look_up(connection)
         return [
             Column(column.name, self._type(column.type_code), ignores_case=column.type_code in folding)
             for column in described
         ]
 
-    def _folding(self, connection: Connection) -> frozenset[int]:
-        """The type `citext`, whose number is another one in each database, if there is a column of it."""
-        extensions = [oid for oid in self._oids.values() if psycopg.adapters.types.get(oid) is None]
-        if not extensions:
+    def _look_up(self, connection: Connection) -> frozenset[int]:
+        """Of the types whose numbers are other ones in each database: notes the arrays, and returns `citext`."""
+        foreign = [oid for oid in self._oids.values() if psycopg.adapters.types.get(oid) is None]
+        if not foreign:
             return frozenset()
-        known = sa.text("select oid from pg_type where typname = 'citext' and oid = any(:oids)")
-        return frozenset(connection.execute(known, {"oids": extensions}).scalars())
+        known = sa.text("select oid, typname = 'citext', typcategory = 'A' from pg_type where oid = any(:oids)")
+        found = connection.execute(known, {"oids": foreign}).all()
+        self._arrays = frozenset(oid for oid, _, is_array in found if is_array)
+        return frozenset(oid for oid, is_citext, _ in found if is_citext)
 
-    @staticmethod
-    def _type(oid: int) -> ColumnType:
+    def _type(self, oid: int) -> ColumnType:
         known = psycopg.adapters.types.get(oid)
         if known is None:
             # A type of an extension or of the user's own: psycopg gives its text.
-            return ColumnType.TEXT
+            return ColumnType.ARRAY if oid in self._arrays else ColumnType.TEXT
         return ColumnType.ARRAY if known.array_oid == oid else named(known.name) or ColumnType.TEXT
 
     def order(self, connection: Connection, relation: Relation, key: str) -> Order:
@@ -144,13 +156,16 @@ class PostgresDatabase(Database):
         return column if collatable else _output(column).label("rowvec_key")
 
     def read_value(self, column: str) -> ColumnElement[Any]:
-        """An amount of `money` as a number: its text has a currency's sign and the commas of a locale."""
+        """An amount of `money` as a number: its text has a currency's sign and the commas of a locale. An array of the
+        user's own types as one of texts, which the driver takes apart."""
         value: ColumnElement[Any] = sa.column(column)
         money, oid = psycopg.adapters.types["money"], self._oids.get(column)
         if oid == money.oid:
             value = sa.cast(value, sa.Numeric).label(column)
         elif oid == money.array_oid:
             value = sa.cast(value, ARRAY(sa.Numeric)).label(column)
+        elif oid in self._arrays:
+            value = sa.cast(value, ARRAY(sa.Text)).label(column)
         return value
 
     @property
@@ -185,6 +200,10 @@ class PostgresDatabase(Database):
         )
         rows = connection.execute(statement, {"name": name, "schema": schema}).scalar()
         return rows if rows is not None and rows >= 0 else None
+
+    def now(self, connection: Connection) -> dt.datetime:
+        found: dt.datetime = connection.exec_driver_sql("select clock_timestamp()").scalar_one()
+        return found
 
     def witness(self, connection: Connection, relation: Relation) -> str | None:
         """A copy of the files has the same system identifier; it runs as another server, which was started at another
@@ -243,16 +262,31 @@ class PostgresDatabase(Database):
             return self.no_answer(line)
         if code in ("22021", "22P05") or isinstance(error, UnicodeError):
             return self.refused(line, ENCODING_HINT)
+        if code == "42501" and "row-level security" in line:
+            return self.refused(line, _POLICIES_HINT)
         if code == "42501":
-            hint = (
-                "Grant the user SELECT on it, and USAGE on its schema. What a view reads, its owner needs a right to."
-            )
-            return self.refused(line, hint)
+            return self.refused(line, _grant_hint(line, self.asked_table, self.engine.url.username or "the user"))
         if STATEMENT_MODE in line:
             return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):
             return self.no_answer(line)
         return self.refused(line)
+
+
+def _grant_hint(line: str, table: str | None, user: str) -> str:
+    """
+    Args:
+        line: what the server said; only in English it names the object in a way that is known.
+        table: that is read, with its schema.
+    """
+    found = re.search(r"permission denied for (table|view|relation|schema) (.+)$", line)
+    if found is None:
+        return "Grant the user SELECT on it, and USAGE on its schema. What a view reads, its owner needs a right to."
+    kind, name = found.groups()
+    if kind != "schema" and table is not None and table.replace('"', "").endswith(f".{name}"):
+        name = table
+    right = f"USAGE ON SCHEMA {name}" if kind == "schema" else f"SELECT ON {name}"
+    return f'Let an administrator run: GRANT {right} TO "{user}"; What a view reads, its owner needs a right to.'
 
 
 def _output(key: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -275,6 +309,7 @@ def queue_usage(connection: psycopg.Connection[Any]) -> float:
 def _begin_session(connection: Any, _record: object) -> None:
     """The form of durations; and a name for an administrator, where a pooler does not keep it for the next client."""
     connection.adapters.register_loader("interval", _Interval)
+    set_json_loads(value_or_text, connection)
     if server_pid(connection) == connection.info.backend_pid:
         connection.execute("set application_name to 'rowvec source'")
     connection.commit()

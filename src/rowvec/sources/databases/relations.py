@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from rowvec.errors import ConfigError, SourceError
 from rowvec.sources.databases.base import Database, Relation
+from rowvec.support.redaction import redact
 from rowvec.support.suggestions import suggestion
 
 _PART = re.compile(r'"((?:[^"]|"")+)"|`((?:[^`]|``)+)`|\[([^\]]+)\]|([^."`\[\]]+)')
@@ -31,7 +32,7 @@ def relation_of(connection: Connection, database: Database, table: str | None, q
         tables = [join_name(*found) for found in database.tables(connection)]
         same_name = [found for found in tables if split_name(found)[1] == name]
         raise SourceError(
-            f"{database.location} has no table {table!r}.",
+            f"{database.location} has no table {redact(table)!r}.",
             hint=f"Did you mean {same_name[0]!r}?" if same_name else suggestion(table, tables),
         )
     return Relation(table, sa.table(name, schema=schema), name, schema)
@@ -55,7 +56,7 @@ def split_name(table: str) -> tuple[str | None, str]:
         rest = rest[1:]
     if rest or not 1 <= len(parts) <= 2 or table.strip().endswith("."):
         raise ConfigError(
-            f"source.table: {table!r} is not the name of a table.",
+            f"source.table: {redact(table)!r} is not the name of a table.",
             hint='Write table or schema.table; a part with a dot in it goes in double quotes: "my.schema".table.',
         )
     return (parts[0] if len(parts) == 2 else None), parts[-1]

@@ -15,7 +15,7 @@ from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
 from rowvec.sources.column_types import named_freely
-from rowvec.sources.databases.base import Database, Order, Relation, readable
+from rowvec.sources.databases.base import Database, Order, Relation, quote_every_name, readable
 from rowvec.sources.told_types import arranged, widened
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Column, ColumnType
@@ -53,6 +53,12 @@ class SqliteDatabase(Database):
         self.location = f"SQLite {self._path}"
         self._check_file()
         self.engine = sa.create_engine("sqlite://", creator=self._open, poolclass=sa.NullPool, hide_parameters=True)
+        # A name in double quotes that is not that of a column is a text to SQLite: a column that was dropped a moment
+        # ago would have its own name as the value of each row.
+        quote_every_name(self.engine)
+        quotes = self.engine.dialect.identifier_preparer
+        quotes.initial_quote = quotes.final_quote = quotes.escape_quote = "`"
+        quotes.escape_to_quote = "``"
 
     def _check_file(self) -> None:
         if self._path.is_file():

@@ -112,7 +112,13 @@ class EnvelopeReader:
         Raises:
             SourceError: no key, an unknown op, no event at all, or a change of the schema that drops the key.
         """
-        parsed = self._parsed(value, key, location)
+        try:
+            parsed = self._parsed(value, key, location)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise SourceError(
+                f"{location}: the schema of the event, or its form, cannot be read ({type(error).__name__}).",
+                hint="Is this Debezium's JSON?",
+            ) from error
         for event in parsed.events:
             self._removed.pop(str(event.key), None)
             if event.effect is Effect.REMOVE:

@@ -155,7 +155,7 @@ def _key_and_value(raw: bytes, location: str) -> tuple[Any, Any]:
     if tab:
         try:
             return None, json.loads(raw)
-        except ValueError:
+        except (ValueError, RecursionError):
             # White space between the parts of an object may be a tab too; this was none.
             value = right.strip()
             return key_of(left), None if value in (b"", b"NULL") else parse_json(right, location)

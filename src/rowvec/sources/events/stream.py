@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, NamedTuple
 
-from rowvec.documents.values import CONVERSION_ERRORS, key_converter
+from rowvec.documents.conversion import CONVERSION_ERRORS, key_converter
 from rowvec.errors import ConfigError, SourceError
 from rowvec.filters import Filter
 from rowvec.sources.base import Selection, Source, names_of
@@ -319,7 +319,7 @@ def key_of(raw: bytes | None) -> Any:
         return None
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         try:
             return raw.decode()
         except UnicodeDecodeError:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import datetime as dt
-import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -18,6 +17,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from rowvec.errors import ConfigError
+from rowvec.sources.json_values import value_or_text
 from rowvec.support.intervals import interval_of
 from rowvec.support.suggestions import suggestion
 from rowvec.types import ColumnType
@@ -183,10 +183,6 @@ def _interval(value: str) -> Any:
     return str(found) if found.months else found.span
 
 
-def _json(value: str) -> Any:
-    return json.loads(value)
-
-
 def _same(value: Any) -> Any:
     return value
 
@@ -213,7 +209,7 @@ _LOGICAL: dict[str, tuple[ColumnType, Decode]] = {
     "Interval": (ColumnType.INTERVAL, _interval),
     "Year": (ColumnType.INTEGER, _same),
     "Uuid": (ColumnType.UUID, UUID),
-    "Json": (ColumnType.JSON, _json),
+    "Json": (ColumnType.JSON, value_or_text),
     "Enum": (ColumnType.TEXT, _same),
     "EnumSet": (ColumnType.TEXT, _same),
     "Xml": (ColumnType.TEXT, _same),

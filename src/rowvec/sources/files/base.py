@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,11 @@ from rowvec.types import ColumnType
 
 Types = dict[str, ColumnType | None]
 """Column -> type, None where nothing tells it."""
+
+
+def repeated(names: Sequence[str]) -> str | None:
+    """The first name, in alphabetical order, that stands there more than once."""
+    return min((name for name, times in Counter(names).items() if times > 1), default=None)
 
 
 class Format(ABC):

@@ -7,12 +7,11 @@ written, which keeps the text of a row independent of that. An empty CSV field i
 from __future__ import annotations
 
 import csv
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from rowvec.errors import ConfigError, SourceError
-from rowvec.sources.files.base import Format, Types
+from rowvec.sources.files.base import Format, Types, repeated
 from rowvec.sources.files.parquet import Parquet
 from rowvec.sources.files.text_lines import byte_lines, text_lines
 from rowvec.sources.json_values import parse_json
@@ -80,9 +79,9 @@ class Csv(Format):
     @staticmethod
     def _checked(file: File, header: list[str]) -> list[str]:
         header = [name.strip() for name in header]
-        twice = sorted(name for name, times in Counter(header).items() if times > 1)
-        if twice or "" in header:
-            what = f"has two columns named {twice[0]!r}" if twice and twice[0] else "has a column without a name"
+        twice = repeated(header)
+        if twice is not None or "" in header:
+            what = f"has two columns named {twice!r}" if twice else "has a column without a name"
             raise SourceError(
                 f"{file.name}, line 1: the header {what}.",
                 hint="Is the first line a row already? A CSV file begins with a line that names its columns.",

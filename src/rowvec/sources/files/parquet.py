@@ -8,7 +8,7 @@ from typing import Any
 
 from rowvec.documents.values import shortest
 from rowvec.errors import MissingExtraError, SourceError
-from rowvec.sources.files.base import Format, Types
+from rowvec.sources.files.base import Format, Types, repeated
 from rowvec.sources.storage import File
 from rowvec.types import ColumnType
 
@@ -20,7 +20,14 @@ class Parquet(Format):
 
     def heading(self, file: File) -> Types:
         with _opened(file) as parquet:
-            return {field.name: _arrow_type(field.type) for field in parquet.schema_arrow}
+            fields = list(parquet.schema_arrow)
+        twice = repeated([field.name for field in fields])
+        if twice is not None:
+            raise SourceError(
+                f"{file.name} has two columns named {twice!r}.",
+                hint="Write it again with another name for one of them.",
+            )
+        return {field.name: _arrow_type(field.type) for field in fields}
 
     def rows(self, file: File, names: Sequence[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
         import pyarrow as pa

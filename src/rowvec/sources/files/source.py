@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rowvec.documents.values import CONVERSION_ERRORS, converter, key_converter
+from rowvec.documents.conversion import CONVERSION_ERRORS, converter, key_converter
 from rowvec.errors import ConfigError, SourceError, SourceUnavailable
 from rowvec.filters import Filter, compares
 from rowvec.sources.base import CursorValue, Selection, names_of
@@ -289,12 +289,8 @@ class FilesSource:
             )
 
     def _checked_key(self, value: Any, location: str) -> Key:
-        if value is None or value == "":
-            raise SourceError(
-                f"{location}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
-            )
         try:
-            key: Key = self._convert_key(value)
+            key: Key | None = None if value is None else self._convert_key(value)
         except CONVERSION_ERRORS as error:
             raise SourceError(
                 f"{location}: the key {value!r} is not a valid {self.key_type} key.",
@@ -302,6 +298,11 @@ class FilesSource:
                 if self.key_type is ColumnType.TEXT
                 else f'Correct the row, or read all keys as text: types = {{ {self.key} = "text" }}',
             ) from error
+        # Of a blank text no integer is made, and of NaN or an empty list no text.
+        if key is None or key == "":
+            raise SourceError(
+                f"{location}: the key {self.key!r} is null.", hint="Correct the row, or name another column as the key."
+            )
         return key
 
     def _mark(self, row: Mapping[str, Any], location: str) -> int | str | None:

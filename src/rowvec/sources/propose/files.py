@@ -18,6 +18,7 @@ from rowvec.sources.propose.places import Place, listed, located
 from rowvec.sources.propose.proposal import (
     Files,
     Proposal,
+    beginnings,
     cursor_of,
     flag_of,
     judge_of,
@@ -84,7 +85,8 @@ def _proposal(place: Place, survey: Survey, key: Candidate, columns: tuple[Colum
     flag, where = _condition(told, survey)
     # A title that has to be the key is still worth embedding.
     text = text_of(told, {key.name} if key.named else set(), judge)
-    said = said_by(survey.sample, text)
+    whole = said_by(survey.sample, text)
+    said = beginnings(whole)
     rows = f"{survey.rows:,} row{'s' * (survey.rows != 1)}"
     seen = f"in all {rows}" if survey.whole else f"in the {rows} looked at"
     if survey.whole and survey.rows == 1:
@@ -102,6 +104,7 @@ def _proposal(place: Place, survey: Survey, key: Candidate, columns: tuple[Colum
         where=where,
         language=keyword_language(said),
         texts=tuple(said),
+        lengths=tuple(map(len, whole)),
         files=replace(files, cursor=cursor_of([column for column in told if column.type in _CURSOR_TYPES])),
     )
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from rowvec.errors import ConfigError, SourceError
 from rowvec.sources.files.formats import format_of
 from rowvec.sources.storage import File, find, name_without_packing
-from rowvec.support.redaction import redact
+from rowvec.support.redaction import redact, redact_mistyped
 from rowvec.support.suggestions import suggestion
 
 _FORMATS = {"csv": "csv", "tsv": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet", "pq": "parquet"}
@@ -45,7 +45,7 @@ def located(source: str, base: Path) -> Place:
     except SourceError as error:
         if error.transient or "://" in source:
             raise
-        raise SourceError(f"There is no file {source}.", hint=error.hint) from error
+        raise SourceError(f"There is no file {redact_mistyped(source)}.", hint=error.hint) from error
     kinds = Counter(_format(file.name) for file in files)
     if len(kinds) > 1:
         counted = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
@@ -81,11 +81,11 @@ def _patterns(source: str, base: Path) -> tuple[str, ...]:
         return _in_folder(source, base)
     if path.exists() or "*" in source:
         return (source,)
-    hint = f"There is no folder {path.parent} either."
+    hint = f"There is no folder {Path(redact_mistyped(str(path))).parent} either."
     if path.parent.is_dir():
         hint = suggestion(path.name, sorted(each.name for each in path.parent.iterdir()))
     database = "A database is named by its URL, such as postgresql://user@host/name."
-    raise SourceError(f"There is no file or folder {source}.", hint=f"{hint} {database}")
+    raise SourceError(f"There is no file or folder {redact_mistyped(source)}.", hint=f"{hint} {database}")
 
 
 def _in_folder(source: str, base: Path) -> tuple[str, ...]:

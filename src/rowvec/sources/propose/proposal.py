@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from rowvec.sources.column_worth import is_category, is_measure, is_prose, rank
+from rowvec.sources.column_worth import is_category, is_long, is_measure, is_prose, rank
 from rowvec.types import Column, ColumnType
 
 KEY_TYPES = frozenset({ColumnType.INTEGER, ColumnType.TEXT, ColumnType.UUID})
@@ -69,7 +69,9 @@ class Proposal:
     language: str = "english"
     """For keyword search, by what some rows say."""
     texts: tuple[str, ...] = ()
-    """What some rows say."""
+    """The beginning of what some rows say."""
+    lengths: tuple[int, ...] = ()
+    """Characters that each of these rows says in all."""
     files: Files | None = None
     """None for a table."""
 
@@ -114,13 +116,20 @@ def text_of(columns: Sequence[Column], taken: set[str | None], judge: Judge) -> 
 def metadata_of(
     columns: Sequence[Column], taken: set[str | None], text: tuple[str, ...], judge: Judge
 ) -> tuple[str, ...]:
-    free = [column for column in columns if column.name not in {*taken, *text[:1]}]
+    short = [column for column in columns if not judge(is_long, column)]
+    first = [column.name for column in short if column.name in text[:1]]
+    free = [column for column in short if column.name not in {*taken, *text[:1]}]
     chosen = [column.name for column in free if judge(is_category, column)]
     measured = [column.name for column in free if is_measure(column)]
-    return (*text[:1], *chosen, *measured)[:_MOST_METADATA]
+    return (*first, *chosen, *measured)[:_MOST_METADATA]
 
 
 def said_by(values: Mapping[str, Sequence[Any]], columns: Sequence[str]) -> list[str]:
     """Of each sampled row what its text columns say."""
     rows = zip(*(values.get(name, ()) for name in columns), strict=True)
-    return [" ".join(str(value) for value in row if value is not None)[:_CHARACTERS] for row in rows]
+    return [" ".join(str(value) for value in row if value is not None) for row in rows]
+
+
+def beginnings(texts: Sequence[str]) -> list[str]:
+    """As much of each as tells its language."""
+    return [text[:_CHARACTERS] for text in texts]

@@ -17,6 +17,7 @@ from rowvec.sources.propose.proposal import (
     KEY_TYPES,
     SAMPLED,
     Proposal,
+    beginnings,
     cursor_of,
     flag_of,
     judge_of,
@@ -64,12 +65,15 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
     flag, deleted = flag_of(columns)
     where = None
     if flag is not None and flag.type is ColumnType.BOOLEAN:
-        quoted = database.engine.dialect.identifier_preparer.quote(flag.name)
-        where = f"not {quoted}" if deleted else quoted
+        # None of the names that mark rows is a word of SQL.
+        plain = flag.name.islower() and flag.name.isascii()
+        shown = flag.name if plain else database.engine.dialect.identifier_preparer.quote(flag.name)
+        where = f"not {shown}" if deleted else shown
     values = _sample(database, connection, relation)
     judge = judge_of(_declared(connection, schema, name), values)
     text = text_of(columns, {key, cursor}, judge)
-    said = said_by(values, text)
+    whole = said_by(values, text)
+    said = beginnings(whole)
     return Proposal(
         table=relation.name,
         rows=database.approximate_rows(connection, schema, name),
@@ -82,6 +86,7 @@ def _propose(database: Database, connection: Connection, schema: str | None, nam
         where=where,
         language=keyword_language(said),
         texts=tuple(said),
+        lengths=tuple(map(len, whole)),
     )
 
 

@@ -12,15 +12,18 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rowvec.stores import base
-from rowvec.stores.base import Totals
+from rowvec.stores import runs
+from rowvec.stores.base import EVALUATIONS_KEPT
 from rowvec.stores.libsql import migrations
+from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
-from rowvec.stores.libsql.write import ROWS, chunks, marks, now
+from rowvec.stores.libsql.write import ROWS, chunks, marks
+from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.stored import json_object
-from rowvec.types import Evaluated, Key, Report, Run, WriteBatch
+from rowvec.types import Evaluated, Key
 
 _KEYS = 1000
 """Keys in one query."""
@@ -44,26 +47,28 @@ def begin_run(database: Database, target: str, pipeline: str, lease: str | None)
     token = uuid.uuid4().hex
     # Whoever begins a run holds the lock, so another one that still says "running" has lost its process.
     lose = "update rowvec_runs set outcome = 'lost' where target = ? and outcome = 'running' and token <> ?"
-    insert = """insert into rowvec_runs (token, target, pipeline, lease, started_at, outcome, report)
-                values (?, ?, ?, ?, ?, 'running', '{}') on conflict (token) do nothing"""
-    old = (target, target, base.RUNS_KEPT)
+    insert = f"""insert into rowvec_runs (token, target, pipeline, lease, started_at, outcome, report)
+                values (?, ?, ?, ?, {NOW}, 'running', '{{}}') on conflict (token) do nothing"""
+    old = (target, target, runs.RUNS_KEPT)
     database.transact(
         [
             Statement(lose, (target, token)),
             Statement(_FOLD, old),
             Statement(f"delete from rowvec_runs where {_OLD}", old),
-            Statement(insert, (token, target, pipeline, lease, now())),
+            Statement(insert, (token, target, pipeline, lease)),
         ]
     )
     return int(database.query("select id from rowvec_runs where token = ?", (token,))[0][0])
 
 
 def save_run(database: Database, run: int, report: Report, outcome: str, error: str | None) -> bool:
-    ended = None if outcome == "running" else now()
+    ended = "null" if outcome == "running" else NOW
     record = json.dumps(report.as_dict(), ensure_ascii=False)
-    update = "update rowvec_runs set ended_at = ?, outcome = ?, report = ?, error = ? where id = ?"
+    # Stamped here: what is compared with it is the time of this database.
+    stamped = f"json_set(?, '$.taken_at', {NOW})"
+    update = f"update rowvec_runs set ended_at = {ended}, outcome = ?, report = {stamped}, error = ? where id = ?"
     forget = Statement("delete from rowvec_stops where run = ? and ? <> 'running'", (run, outcome))
-    database.transact([Statement(update, (ended, outcome, record, error, run)), forget])
+    database.transact([Statement(update, (outcome, record, error, run)), forget])
     return outcome == "running" and _is_stopping(database, run)
 
 
@@ -77,10 +82,10 @@ def _is_stopping(database: Database, run: int) -> bool:
 
 def save_evaluation(database: Database, target: str, record: Mapping[str, Any]) -> None:
     said = json.dumps(record, ensure_ascii=False)
-    insert = "insert into rowvec_evaluations (target, made_at, record) values (?, ?, ?)"
+    insert = f"insert into rowvec_evaluations (target, made_at, record) values (?, {NOW}, ?)"
     old = "select id from rowvec_evaluations where target = ? order by id desc limit -1 offset ?"
-    forget = Statement(f"delete from rowvec_evaluations where id in ({old})", (target, base.EVALUATIONS_KEPT))
-    database.transact([Statement(insert, (target, now(), said)), forget])
+    forget = Statement(f"delete from rowvec_evaluations where id in ({old})", (target, EVALUATIONS_KEPT))
+    database.transact([Statement(insert, (target, said)), forget])
 
 
 def evaluations(database: Database, target: str, limit: int) -> list[Evaluated]:

@@ -3,42 +3,48 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.filters import Facets, Filter, Order, Place
-from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
+from rowvec.stores.base import REPEATED_KEYS, LastWord, TableSpec
 from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, asks_twice, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
+from rowvec.stores.guarding import Refusal, Standing
+from rowvec.stores.ledger import GenerationStatus
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Query, Statement, Values
 from rowvec.stores.libsql.index import DiskannIndex
 from rowvec.stores.libsql.lease import Lease
+from rowvec.stores.libsql.part import LibsqlPart
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, value_out
+from rowvec.stores.libsql.write import Filled
+from rowvec.stores.part import Spans
 from rowvec.stores.typical import Typical
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.keys import key_of
 from rowvec.support.killpoints import Step, reached
 from rowvec.types import (
     Column,
+    ColumnType,
     Failure,
     Key,
     PastFailure,
     Ranked,
-    Refusal,
     Repeated,
-    Standing,
     Stored,
     StoredText,
     TextVector,
     UnfitValue,
     Vector,
-    WriteBatch,
     Written,
 )
 
@@ -46,7 +52,7 @@ _KEYS = 1000
 """Keys in one query."""
 
 
-class LibsqlGeneration:
+class LibsqlGeneration(LibsqlPart):
     """See stores.base.GenerationHandle.
 
     Args:
@@ -75,12 +81,15 @@ class LibsqlGeneration:
         self.index = DiskannIndex(database, tables, spec, metric)
         self._key = quoted(spec.key)
         self._words = words.KeptWords(database, tables, spec)
-        self._typical = Typical(metric, self._sample)
+        self._typical = Typical(metric, lambda most: [vector for _, vector in self.sample(most)])
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
-        sql = f"""select {self._key}, iif(embedding is null, null, text_hash), iif(embedding is null, null, row_hash)
-                  from {self.tables.vectors} where {self._key} in"""
-        known = {key: Stored(text, row) for key, text, row in self._by_keys(sql, keys)}
+        # As many columns as Stored has fields, so that a row becomes one without a step of Python for each field.
+        sql = f"""select {self._key}, iif(embedding is null, null, text_hash),
+                  iif(embedding is null, null, row_hash), null from {self.tables.vectors} where {self._key} in"""
+        known: dict[Key, Stored] = {row[0]: tuple.__new__(Stored, row[1:]) for row in self._by_keys(sql, keys)}
+        if not self._database.query(f"select 1 from {self.tables.failures} limit 1"):
+            return known  # Most tables have none: to ask that first is cheaper than to look for every key.
         sql = f'select "key", text_hash, attempts, next_try from {self.tables.failures} where "key" in'
         for key, text_hash, attempts, next_try in self._by_keys(sql, keys):
             past = PastFailure(text_hash, attempts, dt.datetime.fromisoformat(next_try))
@@ -89,10 +98,13 @@ class LibsqlGeneration:
 
     def _by_keys(self, sql: str, keys: Sequence[Key], values: Values = ()) -> list[Values]:
         """The rows of a query that ends in `in`, after its own values; the first column of each is made a key again."""
-        rows = []
-        for part in write.chunks(keys, _KEYS):
-            rows += self._database.query(f"{sql} ({write.marks(len(part))})", (*values, *write.keys_in(part)))
-        return [(key_of(key, self.spec.key_type), *rest) for key, *rest in rows]
+        # One parameter, however many keys: to bind a thousand of them takes longer than to find their rows.
+        sought = json.dumps(write.keys_in(keys))
+        rows = self._database.query(f"{sql} (select value from json_each(?))", (*values, sought))
+        # Integers and texts come as they are.
+        if self.spec.key_type is not ColumnType.UUID:
+            return rows
+        return [(UUID(key), *rest) for key, *rest in rows]
 
     def vectors_of_texts(self, hashes: Sequence[bytes]) -> dict[bytes, TextVector]:
         found = {}
@@ -142,13 +154,14 @@ class LibsqlGeneration:
                 raise StoreError(
                     f"{self._location}: a vector of {length} dimensions, the table holds {self.spec.dimension}."
                 )
-        first = guarding.statements(self.tables, self.spec, batch)
+        first = guarding.statements(self._database, self.tables, self.spec, batch)
         entries = write.entries(self.tables, self.spec, batch)
+        filled = self._filled(batch)
         statements = [
             *first,
             *entries,
-            *write.others(self.tables, self.spec, batch, listed=self._may_list_unfit(batch)),
-            *passages.statements(self.tables, self.spec, batch),
+            *write.others(self.tables, self.spec, batch, filled),
+            *passages.statements(self.tables, self.spec, batch, filled),
             *self._words.statements(batch),
             *books.saving_progress(self.tables, batch),
         ]
@@ -162,17 +175,21 @@ class LibsqlGeneration:
         except StoreError as error:
             if not error.transient:
                 migrations.explain(self._database, self._location, self.tables, self._lease.token)
-                if batch.guard is not None and batch.deletes:
+                if batch.guard is not None:
                     guarding.explain(self._database, self.tables, error, self._location)
             raise
         reached(Step.DELETE_AFTER_COMMIT if deleting else Step.WRITE_AFTER_COMMIT)
         self._words.confirm()
         return len(batch.entries) - sum(changed[len(first) : len(first) + len(entries)])
 
-    def _may_list_unfit(self, batch: WriteBatch) -> bool:
+    def _filled(self, batch: WriteBatch) -> Filled:
         """For a few rows, to ask costs more than to delete what is not there."""
-        one = "select 1 from rowvec_unfit where target = ? limit 1"
-        return len(batch) <= write.ROWS or bool(self._database.query(one, (self.tables.owner,)))
+        if len(batch) <= write.ROWS:
+            return Filled()
+        passages = f"exists (select 1 from {self.tables.passages})" if self.spec.has_passages else "0"
+        sql = f"""select exists (select 1 from {self.tables.failures}),
+                  exists (select 1 from rowvec_unfit where target = ?), {passages}"""
+        return Filled(*map(bool, self._database.query(sql, (self.tables.owner,))[0]))
 
     def offsets(self) -> dict[str, str]:
         return books.offsets(self._database, self.tables)
@@ -271,12 +288,6 @@ class LibsqlGeneration:
     def typical(self, vector: Vector) -> float | None:
         return self._typical.similarity(vector)
 
-    def _sample(self, most: int) -> list[Vector]:
-        # By their hash, which the index has in order: no row is more likely than another.
-        sql = f"""select embedding from {self.tables.vectors}
-                  where embedding is not null group by text_hash order by text_hash limit ?"""
-        return [np.frombuffer(vector, "<f4") for (vector,) in self._database.query(sql, (most,))]
-
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
         return search.keyword(self._database, self.tables, self.spec, query, limit, self._filter(where), last)
 
@@ -307,15 +318,18 @@ class LibsqlGeneration:
         sql, values = page(SQLITE, table, f"t.{self._key}", condition, ordered, place, limit, offset)
         return [key_of(key, self.spec.key_type) for (key,) in self._database.query(sql, tuple(values))]
 
-    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
+    def facets(
+        self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10, spans: Spans | None = None
+    ) -> Facets:
         passing = Passing(self.tables.vectors, search.passing(self._filter(where)), SQLITE)
         stored = stored_columns(columns, self._asked, self.spec)
         names = [column.name for column in columns]
 
         def count(query: Query) -> Facets:
-            return count_facets(lambda sql, values: query(sql, tuple(values)), passing, stored, names, most)
+            return count_facets(lambda sql, values: query(sql, tuple(values)), passing, stored, names, most, spans)
 
-        return self._database.in_one_snapshot(count) if asks_twice(stored) else count(self._database.query)
+        twice = spans is None and asks_twice(stored)
+        return self._database.in_one_snapshot(count) if twice else count(self._database.query)
 
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
         extra, more = self._condition(where)

@@ -8,82 +8,22 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from collections.abc import Collection
+from dataclasses import replace
 
-from rowvec import types
 from rowvec.errors import StoreError
-from rowvec.stores.base import Ledger, TableSpec
+from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import is_lossless
-from rowvec.stores.generation_policy import (
-    Action,
-    changes_model,
-    check_drop,
-    check_rollback,
-    choose,
-    filled,
-    standing,
-)
-from rowvec.stores.libsql import books, index, migrations, retyping, schema, views, words
-from rowvec.stores.libsql.database import Database, Statement, Values, fail_unless
+from rowvec.stores.generation_policy import Action, changes_model, check_drop, check_rollback, choose, filled, standing
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.libsql import books, clock, index, migrations, retyping, schema, views, words
+from rowvec.stores.libsql.database import Database, Statement, fail_unless
+from rowvec.stores.libsql.generation_row import COLUMNS, FIELDS, STATES, GenerationRow
 from rowvec.stores.libsql.schema import WORDS, Tables
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import now
-from rowvec.stores.migrations import fingerprint_of
-from rowvec.support.stored import format_of, from_json, moment, with_format
-from rowvec.types import ColumnType, Fingerprint, State
+from rowvec.support.stored import format_of, moment, with_format
+from rowvec.types import ColumnType, Generation, State
 from rowvec.words import FORMAT, problem
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """A row of `rowvec_generations`, column by column."""
-
-    state: State
-    number: int
-    pipeline: str
-    key: str
-    key_type: str
-    dimension: int
-    metric: str
-    metadata: str
-    """JSON: name and type of each column."""
-    language: str | None
-    """Of the keyword index, and its format."""
-    fingerprint: Fingerprint | None
-    recipe: str
-    settings: str
-    since: str
-    """In this state."""
-    undone: bool
-    vector_index: str | None = None
-
-    @classmethod
-    def read(cls, row: Mapping[str, Any]) -> Generation:
-        """Raises ValueError where it does not say which model made its vectors."""
-        made = row.get("fingerprint")
-        values = {
-            **row,
-            "state": _STATES[row["state"]],
-            "fingerprint": None if made is None else fingerprint_of(made),
-            "undone": bool(row.get("undone")),
-        }
-        return from_json(cls, values)
-
-    @property
-    def has_passages(self) -> bool:
-        return self.fingerprint is not None and self.fingerprint.passages != ""
-
-    def row(self) -> Values:
-        values = {name: getattr(self, name) for name in _FIELDS}
-        made = json.dumps(self.fingerprint.as_dict()) if self.fingerprint else None
-        return tuple({**values, "state": WORDS[self.state], "fingerprint": made, "undone": int(self.undone)}.values())
-
-
-_FIELDS = [field.name for field in fields(Generation)]
-_STATES = {word: state for state, word in WORDS.items()}
-_COLUMNS = [quoted(name) for name in _FIELDS]
 
 
 class Generations:
@@ -95,7 +35,7 @@ class Generations:
         self._metric = metric
         self._location = f"{database.location}, table {target}"
 
-    def read(self) -> dict[State, Generation]:
+    def read(self) -> dict[State, GenerationRow]:
         """
         Raises:
             StoreError: a newer rowvec has changed the store, or nobody can read what it says.
@@ -103,13 +43,13 @@ class Generations:
         state = migrations.look(self._database)
         migrations.refuse_newer(state, self._location)
         # An older rowvec made fewer columns.
-        there = [name for name in state.columns.get("rowvec_generations", ()) if name in _FIELDS]
+        there = [name for name in state.columns.get("rowvec_generations", ()) if name in FIELDS]
         if not there:
             return {}
         sql = f"select {', '.join(map(quoted, there))} from rowvec_generations where target = ?"
         rows = [dict(zip(there, values, strict=True)) for values in self._database.query(sql, (self._target,))]
         try:
-            found = [Generation.read(row) for row in rows if row["state"] in _STATES]
+            found = [GenerationRow.read(row) for row in rows if row["state"] in STATES]
         except ValueError as error:
             raise StoreError(
                 f"{self._location}: the store does not say which model made its vectors: {error}.",
@@ -117,7 +57,7 @@ class Generations:
             ) from None
         return {generation.state: generation for generation in found}
 
-    def tables(self, generation: Generation | None) -> Tables:
+    def tables(self, generation: GenerationRow | None) -> Tables:
         if generation is None:
             return Tables(self._target)
         return Tables(self._target, WORDS[generation.state], generation.number, generation.since)
@@ -145,7 +85,7 @@ class Generations:
             return f"{live.since} {live.number}" if live else ""
         return f"{found[0][0]} {found[0][1]}" if found else ""
 
-    def listed(self, key: str) -> list[types.Generation]:
+    def listed(self, key: str) -> list[Generation]:
         """For `rowvec generations`; `key` is the key column."""
         known = self.read() if self._database.exists() else {}
         found = [self._listed(known[state], key) for state in State if state in known]
@@ -159,14 +99,14 @@ class Generations:
                   and "key" in (select {quoted(key)} from {live.vectors} where embedding is not null)"""
         return int(self._database.query(sql)[0][0])
 
-    def _listed(self, known: Generation, key: str) -> types.Generation:
+    def _listed(self, known: GenerationRow, key: str) -> Generation:
         tables = self.tables(known)
         sql = f"""select (select count(*) from {tables.vectors} where embedding is not null),
                   (select count(*) from {tables.failures}), (select count(*) from {tables.failures} where "key" in
                    (select {quoted(key)} from {tables.vectors} where embedding is not null))"""
         rows, failures, stale = self._database.query(sql)[0]
         since = moment(known.since) or dt.datetime.fromtimestamp(0, dt.UTC)
-        return types.Generation(
+        return Generation(
             known.state, known.fingerprint, rows, failures, stale, None, since, known.settings, known.undone
         )
 
@@ -225,20 +165,24 @@ class Generations:
         """Empty where the tables of texts, words and passages are as they should be."""
         names = tuple(tables.plain(what) for what in ("kept_texts", "kept_words", "passages"))
         found = self._database.query("select name from sqlite_master where name in (?, ?, ?)", names)
-        return schema.lost(tables, spec, {name for (name,) in found})
+        there = {name for (name,) in found}
+        columns = schema.columns_of(self._database, tables.plain("passages")) if spec.has_passages else {}
+        return [*schema.lost(tables, spec, there), *schema.passage_repairs(tables, columns)]
 
-    def _number(self, known: dict[State, Generation], state: State, *, adopts: bool) -> int:
+    def _number(self, known: dict[State, GenerationRow], state: State, *, adopts: bool) -> int:
         """Of a generation that the books do not list: its own where its table is there, else one that nobody has."""
         numbers = schema.numbers(self._database, self._target)
         its_own = numbers.get(Tables(self._target, WORDS[state]).name) if adopts else None
         return its_own or 1 + max([*numbers.values(), *(each.number for each in known.values())], default=0)
 
     def _chosen(
-        self, known: dict[State, Generation], spec: TableSpec
-    ) -> tuple[State, Generation | None, list[Statement]]:
+        self, known: dict[State, GenerationRow], spec: TableSpec
+    ) -> tuple[State, GenerationRow | None, list[Statement]]:
         """Which generation to fill: its state, its record, and what has to make room for it."""
         live, building = known.get(State.LIVE), known.get(State.BUILDING)
-        empty = changes_model(known, spec.fingerprint) and self._is_empty(self.tables(live))
+        empty = (
+            changes_model(known, spec.fingerprint) and not spec.filled_elsewhere and self._is_empty(self.tables(live))
+        )
         action = choose(known, spec.fingerprint, empty=empty)
         if action is Action.REPLACE_LIVE:
             return State.LIVE, None, schema.removal(self.tables(live))
@@ -290,9 +234,9 @@ class Generations:
         live = self.live()
         return bool(schema.columns_of(self._database, live.name)) and not words.kept(self._database, live)
 
-    def _wanted(self, spec: TableSpec, old: Generation | None, state: State, number: int) -> Generation:
+    def _wanted(self, spec: TableSpec, old: GenerationRow | None, state: State, number: int) -> GenerationRow:
         named = Tables(self._target, WORDS[state], number)
-        return Generation(
+        return GenerationRow(
             state=state,
             number=number,
             pipeline=spec.pipeline,
@@ -306,12 +250,12 @@ class Generations:
             # Rows made by the old recipe are there until a sync has compared every row.
             recipe=old.recipe if old else spec.recipe,
             settings=spec.settings,
-            since=old.since if old and old.state == state else now(),
+            since=old.since if old and old.state == state else clock.read(self._database),
             undone=old is not None and old.state == state and old.undone,
             vector_index=old.vector_index if old else index.standing(self._database, named),
         )
 
-    def _check(self, old: Generation, spec: TableSpec, tables: Tables) -> None:
+    def _check(self, old: GenerationRow, spec: TableSpec, tables: Tables) -> None:
         for what, was, asked in (("key type", old.key_type, str(spec.key_type)), ("metric", old.metric, self._metric)):
             if was == asked or (what == "key type" and self._may_change_key(was, spec, tables)):
                 continue
@@ -324,11 +268,11 @@ class Generations:
         """Integers become text, and an empty table has no key to lose."""
         return is_lossless(ColumnType(was), spec.key_type) or self._is_empty(tables)
 
-    def _is_retyped(self, old: Generation, spec: TableSpec) -> bool:
-        return old.key_type != str(spec.key_type) or bool(retyping.other_types(spec, _types(old.metadata)))
+    def _is_retyped(self, old: GenerationRow, spec: TableSpec) -> bool:
+        return old.key_type != str(spec.key_type) or bool(retyping.other_types(spec, old.column_types))
 
-    def _retyped(self, tables: Tables, spec: TableSpec, old: Generation, columns: set[str]) -> list[Statement]:
-        made = retyping.statements(self._database, tables, spec, old.key_type, _types(old.metadata), columns)
+    def _retyped(self, tables: Tables, spec: TableSpec, old: GenerationRow, columns: set[str]) -> list[Statement]:
+        made = retyping.statements(self._database, tables, spec, old.key_type, old.column_types, columns)
         return views.around(self._database, made)
 
     def live(self) -> Tables:
@@ -349,13 +293,13 @@ class Generations:
             return [inherited, *self._swap(known.get(State.PREVIOUS), building), *self._save_recipe(building, spec)]
         return self._save_recipe(live, spec) if live and live.recipe != spec.recipe else []
 
-    def _swap(self, previous: Generation | None, next_live: Generation) -> list[Statement]:
+    def _swap(self, previous: GenerationRow | None, next_live: GenerationRow) -> list[Statement]:
         gone = schema.removal(self.tables(previous)) if previous else []
         live, building, former = WORDS[State.LIVE], WORDS[State.BUILDING], WORDS[State.PREVIOUS]
         moves = [*self._moved(live, former), *self._moved(building, live)]
         return [*gone, *views.around(self._database, moves), *self._shown(next_live)]
 
-    def _shown(self, live: Generation) -> list[Statement]:
+    def _shown(self, live: GenerationRow) -> list[Statement]:
         """Once that generation is live, the view of passages shows those that it has."""
         tables = Tables(self._target, number=live.number)
         texts = views.texts_kept(self._database, tables)
@@ -394,24 +338,26 @@ class Generations:
     def _moved(self, old: str, new: str, *, undone: bool = False) -> list[Statement]:
         """The generation in one state is in another from now on, under that one's name."""
         name = {state: Tables(self._target, state).vectors for state in (old, new)}
-        become = "update rowvec_generations set state = ?, since = ?, undone = ? where target = ? and state = ?"
+        become = (
+            f"update rowvec_generations set state = ?, since = {clock.NOW}, undone = ? where target = ? and state = ?"
+        )
         return [
             self._forgotten(new),
             Statement(f"alter table {name[old]} rename to {name[new]}"),
-            Statement(become, (new, now(), int(undone), self._target, old)),
+            Statement(become, (new, int(undone), self._target, old)),
         ]
 
     def _forgotten(self, state: str) -> Statement:
         return Statement("delete from rowvec_generations where target = ? and state = ?", (self._target, state))
 
-    def _save_recipe(self, generation: Generation, spec: TableSpec) -> list[Statement]:
+    def _save_recipe(self, generation: GenerationRow, spec: TableSpec) -> list[Statement]:
         return [self._save(replace(generation, state=State.LIVE, recipe=spec.recipe))]
 
-    def _save(self, generation: Generation) -> Statement:
+    def _save(self, generation: GenerationRow) -> Statement:
         values = generation.row()
-        updates = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)
+        updates = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS)
         return Statement(
-            f"""insert into rowvec_generations (target, {", ".join(_COLUMNS)})
+            f"""insert into rowvec_generations (target, {", ".join(COLUMNS)})
                 values (?{", ?" * len(values)}) on conflict (target, state) do update set {updates}""",
             (self._target, *values),
         )
@@ -423,11 +369,3 @@ def _language(spec: TableSpec) -> str | None:
 
 def _words(language: str | None) -> tuple[str, int] | None:
     return None if language is None else format_of(language)
-
-
-def _types(metadata: str) -> dict[str, str]:
-    """Of the columns; none of what another version of rowvec wrote in a way of its own."""
-    try:
-        return {str(name): str(kind) for name, kind in json.loads(metadata)}
-    except (TypeError, ValueError):
-        return {}

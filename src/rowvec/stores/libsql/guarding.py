@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 from rowvec.errors import StoreError
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, TableSpec, over_half
+from rowvec.stores.base import TableSpec
+from rowvec.stores.guarding import GUARDED_FOR, OUTGROWN, Refusal, over_half
+from rowvec.stores.libsql import clock
+from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import chunks, keys_in, marks, moment
-from rowvec.types import Refusal, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
 
 TABLES = (
     """create table if not exists rowvec_deletions (
@@ -25,24 +29,24 @@ _OVER = "malformed JSON"
 """What the engine says where `_CHECK` fails: there is no function that fails on purpose."""
 _CHECK = (
     "update rowvec_deletions set removed = removed where target = ? and case when removed * 2 > rows"
-    " and not (? and (select count(*) from {vectors}) >= ? * rows) then json('more than half of ' || target) else 0 end"
+    " and not (? and (select count(*) from {vectors}) + ? >= ? * rows)"
+    " then json('more than half of ' || target) else 0 end"
 )
-_COUNTED = """insert into rowvec_deletions (target, since, rows) select ?, ?, (select count(*) from {vectors})
-    where ? or not exists (select 1 from rowvec_deletions
-        where target = ? and (rows > 0 or not exists (select 1 from {vectors}))) on conflict do nothing"""
-_GIVEN = """insert into rowvec_deletions (target, since, rows) select ?, ?, ? where ? or not exists
+_COUNTED = f"""insert into rowvec_deletions (target, since, rows)
+    select ?, {NOW}, (select count(*) from {{vectors}}) + ? where ? or not exists (select 1 from rowvec_deletions
+        where target = ? and (rows > 0 or not (? or exists (select 1 from {{vectors}})))) on conflict do nothing"""
+_GIVEN = f"""insert into rowvec_deletions (target, since, rows) select ?, {NOW}, ? where ? or not exists
     (select 1 from rowvec_deletions where target = ? and (rows * 2 > ? or ? = 0)) on conflict do nothing"""
 """A moment without rows says that the ledger is being filled; it counts nothing, and stays until that has ended."""
 _FILLED = """delete from rowvec_deletions where target = ? and removed = 0
     and exists (select 1 from rowvec_deletions where target = ? and rows = 0)"""
 
 
-def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+def statements(database: Database, tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
     """To be carried out before anything else of a batch; one of them fails where it deletes too much."""
     guard, owner = batch.guard, tables.owner
     if guard is None:
         return []
-    now = dt.datetime.now(dt.UTC)
     made = []
     if guard.resolved or guard.allowed:
         made.append(Statement("delete from rowvec_refusals where target = ?", (owner,)))
@@ -50,24 +54,42 @@ def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[State
         return [*made, Statement("delete from rowvec_deletions where target = ?", (owner,))]
     if guard.filled:
         return [*made, Statement(_FILLED, (owner, owner))]
-    expire = """delete from rowvec_deletions where target = ? and rows > 0 and since < ?
+    expire = f"""delete from rowvec_deletions where target = ? and rows > 0 and since < {clock.ago(GUARDED_FOR)}
         and not exists (select 1 from rowvec_refusals where target = ?)"""
-    made.append(Statement(expire, (owner, moment(now - GUARDED_FOR), owner)))
-    always, stamp, rows = int(bool(guard.refused)), moment(now), guard.rows
+    made.append(Statement(expire, (owner, owner)))
+    always, rows = int(bool(guard.refused)), guard.rows
     if rows is None:
-        made.append(Statement(_COUNTED.format(vectors=tables.vectors), (owner, stamp, always, owner)))
+        others = _rows_elsewhere(database, owner, batch)
+        values = (owner, others, always, owner, others)
+        made.append(Statement(_COUNTED.format(vectors=tables.vectors), values))
     else:
-        made.append(Statement(_GIVEN, (owner, stamp, rows, always, owner, rows, rows)))
+        made.append(Statement(_GIVEN, (owner, rows, always, owner, rows, rows)))
     if guard.refused:
-        insert = "insert into rowvec_refusals (target, since, said) values (?, ?, ?) on conflict do nothing"
-        made.append(Statement(insert, (owner, stamp, guard.refused)))
+        insert = f"insert into rowvec_refusals (target, since, said) values (?, {NOW}, ?) on conflict do nothing"
+        made.append(Statement(insert, (owner, guard.refused)))
     for part in chunks(batch.deletes, _KEYS):
         count = f"""update rowvec_deletions set removed = removed + (select count(*) from {tables.vectors} as t
             where t.{quoted(spec.key)} in ({marks(len(part))}) and t.created_at < rowvec_deletions.since)
             where target = ? and rows > 0"""
         made.append(Statement(count, (*keys_in(part), owner)))
-    check = Statement(_CHECK.format(vectors=tables.vectors), (owner, int(guard.told), OUTGROWN))
-    return [*made, check] if batch.deletes else made
+    deleted = guard.elsewhere.deleted if guard.elsewhere else ()
+    for part in chunks(deleted, _KEYS):
+        count = """update rowvec_deletions set removed = removed + (select count(*) from json_each(?)
+            where value < rowvec_deletions.since) where target = ? and rows > 0"""
+        made.append(Statement(count, (json.dumps([moment(at) for at in part]), owner)))
+    if not batch.deletes and not deleted:
+        return made
+    others = guard.elsewhere.rows() if guard.elsewhere and guard.told else 0
+    return [*made, Statement(_CHECK.format(vectors=tables.vectors), (owner, int(guard.told), others, OUTGROWN))]
+
+
+def _rows_elsewhere(database: Database, owner: str, batch: WriteBatch) -> int:
+    """Where a moment is kept that counts, they do not matter."""
+    guard = batch.guard
+    if guard is None or guard.elsewhere is None:
+        return 0
+    kept = "select 1 from rowvec_deletions where target = ? and rows > 0 limit 1"
+    return 0 if not guard.refused and database.query(kept, (owner,)) else guard.elsewhere.rows()
 
 
 def explain(database: Database, tables: Tables, error: StoreError, location: str) -> None:
@@ -75,7 +97,7 @@ def explain(database: Database, tables: Tables, error: StoreError, location: str
     if _OVER in error.message:
         latest = "select rows, since from rowvec_deletions where target = ? order by removed * 1.0 / rows desc limit 1"
         found = database.query(latest, (tables.owner,))
-        rows, since = found[0] if found else (0, moment(dt.datetime.now(dt.UTC)))
+        rows, since = found[0] if found else (0, clock.read(database))
         raise over_half(location, rows, dt.datetime.fromisoformat(since)) from None
 
 

@@ -23,7 +23,7 @@ from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import quoted
 from rowvec.stores.libsql.write import marks
-from rowvec.types import Progress, Ranked, Vector
+from rowvec.types import Progress, Ranked, Vector, Vectors
 
 KIND = "diskann"
 _PARTS = ("hashes", "distinct", "indexed_insert", "indexed_delete", "indexed_update")
@@ -198,7 +198,9 @@ class DiskannIndex:
         self._database.transact(removal(self._tables))
         return there
 
-    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
+    def tune(
+        self, target: float, queries: int | Vectors = 200, k: int = 10, progress: Progress | None = None
+    ) -> list[Effort]:
         raise StoreError(
             f"{self._database.location}: libSQL's index has no effort to tune.", hint="--exact compares every row."
         )

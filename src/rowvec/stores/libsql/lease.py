@@ -14,9 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from rowvec.errors import Locked, StoreError
-from rowvec.stores.libsql import migrations
+from rowvec.stores.libsql import clock, migrations
 from rowvec.stores.libsql.database import Database, Statement
-from rowvec.stores.libsql.write import now
 from rowvec.support.processes import is_gone, place
 
 LEASE_SECONDS = 60.0
@@ -88,11 +87,11 @@ class Lease:
         free = self._dead_token()
         acquire = Statement(
             f"""insert into rowvec_locks (target, token, place, pid, holder, since, beat)
-                values (?, ?, ?, ?, ?, ?, {_CLOCK})
+                values (?, ?, ?, ?, ?, {clock.NOW}, {_CLOCK})
                 on conflict (target) do update set token = excluded.token, place = excluded.place, pid = excluded.pid,
                     holder = excluded.holder, since = excluded.since, beat = excluded.beat
                 where abs(rowvec_locks.beat - {_CLOCK}) >= ? or rowvec_locks.token in (excluded.token, ?)""",
-            (self._target, token, _PLACE, os.getpid(), _holder(), now(), LEASE_SECONDS, free),
+            (self._target, token, _PLACE, os.getpid(), _holder(), LEASE_SECONDS, free),
         )
         *_, taken = self._database.transact([migrations.guard(), acquire])
         if not taken:
@@ -107,7 +106,7 @@ class Lease:
 
     def _locked(self) -> Locked:
         found = self._database.query("select holder, since from rowvec_locks where target = ?", (self._target,))
-        holder, since = found[0] if found else ("somebody who has just finished", now())
+        holder, since = found[0] if found else ("somebody who has just finished", clock.read(self._database))
         return Locked(
             f"{self._database.location}, table {self._target}: another sync is at work: {holder}, since"
             f" {since[:19]} UTC.",

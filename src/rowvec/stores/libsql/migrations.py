@@ -15,12 +15,13 @@ from typing import NamedTuple
 from rowvec import __version__
 from rowvec.errors import GenerationChanged, Locked, StoreError
 from rowvec.stores import migrations as shared
-from rowvec.stores.libsql import guarding
+from rowvec.stores.libsql import guarding, placements
+from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.index import renewed_triggers
 from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables, text_table
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import ROWS, chunks, marks, now
+from rowvec.stores.libsql.write import ROWS, chunks, marks
 from rowvec.stores.migrations import Migration, Standing
 from rowvec.support.hashes import covered
 from rowvec.types import Check, Fingerprint
@@ -191,9 +192,7 @@ def line(database: Database) -> Check:
 
 
 def _record(version: int) -> Statement:
-    return Statement(
-        f"insert into {META} (version, program, applied_at) values (?, ?, ?)", (version, __version__, now())
-    )
+    return Statement(f"insert into {META} (version, program, applied_at) values (?, ?, {NOW})", (version, __version__))
 
 
 # The steps
@@ -308,12 +307,17 @@ def _listen_and_remember(database: Database) -> list[Statement]:
     return [Statement(sql) for sql in ASIDE]
 
 
+def _keep_placements(database: Database) -> list[Statement]:
+    return [Statement(placements.TABLE)]
+
+
 LATER_TABLES: list[tuple[int, Sequence[str], Callable[[Database], list[Statement]]]] = [
     (IDENTIFIED, (IDENTITY,), _identify),
     (5, guarding.TABLES, _remember_deletions),
     (6, (_UNFIT,), _list_unfit),
     (9, ASIDE, _listen_and_remember),
     (10, (_SPENDING,), _keep_spending),
+    (11, (placements.TABLE,), _keep_placements),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -328,5 +332,6 @@ MIGRATIONS: list[Migration[Callable[[Database], list[Statement]]]] = [
     Migration(8, "the text of each row, beside its vector", _keep_texts),
     Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
     Migration(10, "what searches spend", _keep_spending),
+    Migration(11, "how rows are spread over several tables", _keep_placements),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

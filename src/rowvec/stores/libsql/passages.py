@@ -13,24 +13,38 @@ from rowvec.stores.base import TEXT_KEPT, TableSpec
 from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.search import distance, scores
-from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import ROWS, bound, chunks, held, keys_in, marks, storable, vector_hash, vector_in
+from rowvec.stores.libsql.values import key_in, quoted
+from rowvec.stores.libsql.write import (
+    ROWS,
+    Filled,
+    bound,
+    chunks,
+    held,
+    keys_in,
+    marks,
+    narrow,
+    storable,
+    vector_hash,
+    vector_in,
+)
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.keys import key_of
-from rowvec.types import Document, Entry, Key, Passage, ScoredPassage, StoredText, Vector, WriteBatch
+from rowvec.types import Document, Entry, Key, Passage, ScoredPassage, StoredText, Vector
 
 _KEYS = 1000
 """Keys in one query."""
 
 
-def statements(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
+def statements(tables: Tables, spec: TableSpec, batch: WriteBatch, filled: Filled) -> list[Statement]:
     """What a batch changes here, to be carried out after its entries and its updates."""
     made = []
-    for part in chunks(batch.entries, ROWS) if spec.keeps_texts else ():
+    for part in narrow(batch.entries, lambda each: each.document) if spec.keeps_texts else ():
         made.append(_keep(tables, spec, [(each.document, _shown(spec, each)) for each in part], "replace"))
-    for part in chunks(batch.updates, ROWS) if spec.keeps_texts else ():
+    for part in narrow(batch.updates, lambda each: each) if spec.keeps_texts else ():
         made.append(_keep(tables, spec, [(each, _whole(spec, each.text)) for each in part], "ignore"))
-    if spec.has_passages:
+    if spec.has_passages and filled.passages:
         made += [_forget(tables, spec, part) for part in chunks(batch.entries, ROWS)]
+    if spec.has_passages:
         made += [_insert(tables, spec, part) for part in chunks(list(_numbered(batch.entries)), ROWS)]
     return made
 
@@ -41,11 +55,12 @@ def _whole(spec: TableSpec, text: str) -> str:
 
 
 def _shown(spec: TableSpec, entry: Entry) -> str:
-    return entry.document.text[: max([TEXT_KEPT, *(each.end for each in entry.passages)])]
+    text = entry.document.text
+    return text if len(text) <= TEXT_KEPT else text[: max([TEXT_KEPT, *(each.end for each in entry.passages)])]
 
 
 def _keep(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, str]], otherwise: str) -> Statement:
-    rows = [(*keys_in([each.key]), each.text_hash, storable(text)) for each, text in part]
+    rows = [(key_in(each.key), each.text_hash, storable(text)) for each, text in part]
     new, values = bound([quoted(spec.key), "text_hash", "rowvec_text"], rows)
     sql = f"""{new} insert or {otherwise} into {tables.kept_texts} (id, text)
         select t.rowid, new.rowvec_text from {held(tables, spec)}"""
@@ -53,7 +68,7 @@ def _keep(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, str]],
 
 
 def _forget(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
-    rows = [(*keys_in([each.document.key]), each.document.text_hash) for each in part]
+    rows = [(key_in(each.document.key), each.document.text_hash) for each in part]
     new, values = bound([quoted(spec.key), "text_hash"], rows)
     sql = f"""{new} delete from {tables.passages}
         where "row" in (select t.rowid from {held(tables, spec)})"""
@@ -65,14 +80,16 @@ def _numbered(entries: Sequence[Entry]) -> Iterator[tuple[Document, int, Passage
 
 
 def _insert(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, int, Passage]]) -> Statement:
-    columns = ["n", "start", '"end"', "passage_hash", "vector_hash", "embedding"]
+    columns = ["n", "start", '"end"', "passage_hash", "vector_hash", "embedding", "tokens"]
+    kept = ["text_hash" if name == "passage_hash" else name for name in columns]
     rows = []
-    for document, n, (start, end, text_hash, vector) in part:
+    for document, n, (start, end, text_hash, vector, tokens) in part:
         packed = vector_in(vector)
-        row = (n, start, end, text_hash, vector_hash(packed), packed)
-        rows.append((*keys_in([document.key]), document.text_hash, *row))
+        row = (n, start, end, text_hash, vector_hash(packed), packed, tokens)
+        rows.append((key_in(document.key), document.text_hash, *row))
     new, values = bound([quoted(spec.key), "text_hash", *columns], rows)
-    sql = f"""{new} insert into {tables.passages} ("row", n, start, "end", text_hash, vector_hash, embedding)
+    # A batch whose answer got lost is sent again, and may have found the table empty when it was made.
+    sql = f"""{new} insert or ignore into {tables.passages} ("row", {", ".join(kept)})
         select t.rowid, {", ".join(f"new.{name}" for name in columns)} from {held(tables, spec)}"""
     return Statement(sql, values)
 

@@ -177,7 +177,7 @@ def _passage_tables(tables: Tables, spec: TableSpec) -> list[str]:
         f"""create table if not exists {tables.passages} (
             "row" integer not null, n integer not null, start integer not null, "end" integer not null,
             text_hash blob not null, vector_hash integer not null, embedding f32_blob({spec.dimension}),
-            primary key ("row", n)
+            tokens integer not null default 0, primary key ("row", n)
         )""",
         f"create index if not exists {tables.named('passage_texts')} on {tables.passages} (text_hash)",
         f"""create trigger if not exists {tables.named("forget_passages")} after delete on {tables.vectors}
@@ -205,6 +205,17 @@ def lost(tables: Tables, spec: TableSpec, there: Collection[str]) -> list[Statem
         # Nobody knows which of the rows had passages.
         made.append(Statement(f"update {tables.vectors} set text_hash = zeroblob(16)"))
     return made
+
+
+def passage_repairs(tables: Tables, columns: Collection[str]) -> list[Statement]:
+    """The statements that give a table of passages the columns that it lacks.
+
+    Args:
+        columns: those that it has; none where there is no such table.
+    """
+    if not columns or "tokens" in columns:
+        return []
+    return [Statement(f"alter table {tables.passages} add column tokens integer not null default 0")]
 
 
 def vector_table(name: str, spec: TableSpec) -> str:
@@ -267,6 +278,25 @@ def carried_keywords(tables: Tables, spec: TableSpec) -> list[Statement]:
         *new_keywords(tables),
         *creation(tables, spec),
         Statement(f"insert into {tables.keywords} (rowid, text) select doc, terms from {kept}"),
+        Statement(f"drop table {kept}"),
+    ]
+
+
+def recounted_keywords(tables: Tables) -> list[Statement]:
+    """The same words of the same rows, written again: then nothing counts that is gone."""
+    vocabulary, kept = tables.named("vocabulary"), tables.named("kept")
+    return [
+        Statement(f"create virtual table {vocabulary} using fts5vocab({tables.keywords}, 'instance')"),
+        Statement(
+            f"""create table {kept} as select doc, group_concat(term, ' ') as terms
+                from (select doc, term from {vocabulary} order by doc, offset) group by doc"""
+        ),
+        Statement(f"drop table {vocabulary}"),
+        Statement(f"insert into {tables.keywords} ({tables.keywords}) values ('delete-all')"),
+        Statement(
+            f"""insert into {tables.keywords} (rowid, text) select doc, terms from {kept}
+                where doc in (select rowid from {tables.vectors})"""
+        ),
         Statement(f"drop table {kept}"),
     ]
 

@@ -123,17 +123,10 @@ def keyword(
 
     FTS5 cannot weigh words, so those of one weight are one query, whose scores are multiplied by it and added up.
     """
-    if spec.language is None:
-        raise SearchError(
-            "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
-        )
-    extra, more = condition(where)
     by_weight: dict[float, list[str]] = {}
-    for term, weight in analyzer(spec.language).query(query).items():
-        # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.
-        by_weight.setdefault(weight, []).append(f'"{term}"')
-    if last is not None:
-        by_weight.setdefault(1.0, []).extend(_begun(last, spec.language))
+    for phrase, weight in phrases(spec, query, last).items():
+        by_weight.setdefault(weight, []).append(phrase)
+    extra, more = condition(where)
     if not by_weight:
         return Ranked([], [], exact=True, complete=True)
     key, words = f"t.{quoted(spec.key)}", tables.keywords
@@ -147,6 +140,23 @@ def keyword(
     )
     keys = [key_of(found, spec.key_type) for found, _ in rows]
     return Ranked(keys, [-score for _, score in rows], exact=True, complete=True)
+
+
+def phrases(spec: TableSpec, query: str, last: LastWord | None) -> dict[str, float]:
+    """What FTS5 is asked for, with the weight of each.
+
+    Raises:
+        SearchError: there is no keyword index.
+    """
+    if spec.language is None:
+        raise SearchError(
+            "This pipeline has no keyword index.", hint="Set the store's language, then `rowvec sync --full`."
+        )
+    # In quotes a word is a plain string to FTS5: nothing that a user types is an operator.
+    found = {f'"{term}"': weight for term, weight in analyzer(spec.language).query(query).items()}
+    for phrase in [] if last is None else _begun(last, spec.language):
+        found[phrase] = found.get(phrase, 0.0) + 1.0
+    return found
 
 
 def _begun(last: LastWord, language: str) -> list[str]:

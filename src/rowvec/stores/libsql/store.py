@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from rowvec.errors import ConfigError, StoreError
-from rowvec.stores.base import Ledger, TableSpec, Totals
-from rowvec.stores.libsql import books, facet_index, migrations, schema, search, write
+from rowvec.stores.base import TableSpec
+from rowvec.stores.ledger import Ledger
+from rowvec.stores.libsql import books, clock, facet_index, migrations, placements, schema, search, write
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.generations import Generations
@@ -19,8 +21,11 @@ from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.migrations import NO_KEPT_WORDS, OLDER_WORDS
+from rowvec.stores.placement import refuse_alone
+from rowvec.stores.runs import Report, Run, Totals
+from rowvec.support.clocks import here
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Evaluated, Fingerprint, Generation, Report, Run, State
+from rowvec.types import Check, Evaluated, Fingerprint, Generation, State
 
 
 class LibsqlStore:
@@ -31,15 +36,19 @@ class LibsqlStore:
         table: the vector table.
         metric: cosine, l2 or ip.
         token: for a remote database; `?authToken=` in the URL does too.
+        alone: False for one of several parts (see stores.partitioned).
     """
 
-    def __init__(self, url: str, *, table: str, metric: str = "cosine", token: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, table: str, metric: str = "cosine", token: str | None = None, alone: bool = True
+    ) -> None:
         if metric not in search.METRICS:
             raise ConfigError(f"There is no metric {metric!r}.", hint=f"Use one of {', '.join(search.METRICS)}.")
         self._database: Database = RemoteDatabase(url, token) if is_remote(url) else LocalDatabase(url)
         self._generations = Generations(self._database, table, metric)
         self._lease = Lease(self._database, table)
         self._target = table
+        self._alone = alone
         self._prepared: dict[Fingerprint | None, schema.Tables] = {}
         self.metric = metric
         self.location = f"{self._database.location}, table {table}"
@@ -48,6 +57,8 @@ class LibsqlStore:
         return migrations.identity(self._database)
 
     def ledger(self) -> Ledger:
+        if self._alone:
+            refuse_alone(self.placement(), self.location)
         return self._generations.ledger()
 
     def generation(self, spec: TableSpec) -> LibsqlGeneration | None:
@@ -152,12 +163,15 @@ class LibsqlStore:
             ]
             if spec.language is not None:
                 made, fix = f"FTS5, language {spec.language}", None
-                if self._generations.has_other_words(spec):
+                if self.has_other_words(spec):
                     made, fix = OLDER_WORDS
                 checks.append(Check("keywords", True, made, fix))
                 if self._generations.lacks_words(spec):
                     checks.append(Check("words for typos", True, *NO_KEPT_WORDS))
         return checks
+
+    def has_other_words(self, spec: TableSpec) -> bool:
+        return spec.language is not None and self._database.exists() and self._generations.has_other_words(spec)
 
     def apply(self, spec: TableSpec) -> list[str]:
         """Bring rowvec's own tables up to date; returns what was done."""
@@ -171,6 +185,12 @@ class LibsqlStore:
 
     def lock(self) -> AbstractContextManager[None]:
         return self._lease.hold()
+
+    def now(self) -> dt.datetime:
+        """The time by the clock of the database's host."""
+        if not self._database.exists():
+            return here()
+        return dt.datetime.fromisoformat(clock.read(self._database))
 
     def holder(self) -> str | None:
         return self._lease.holder()
@@ -201,6 +221,13 @@ class LibsqlStore:
 
     def evaluations(self, limit: int = 20) -> list[Evaluated]:
         return books.evaluations(self._database, self._target, limit)
+
+    def placement(self) -> str:
+        return placements.read(self._database, self._target)
+
+    def keep_placement(self, placement: str, *, announce: bool = False) -> None:
+        self._lease.check()
+        self._transact(placements.keeping(self._target, placement, announce=announce))
 
     def close(self) -> None:
         self._database.close()

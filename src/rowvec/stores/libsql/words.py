@@ -11,7 +11,7 @@ from collections.abc import Collection
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.schema import Tables, keeps_words
-from rowvec.types import WriteBatch
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.words.written import NewWords
 
 MANY_PARTS = 64

@@ -8,22 +8,38 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rowvec.stores.base import TableSpec
+from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, row_in
-from rowvec.types import Document, Entry, Failure, Key, Vector, WriteBatch
+from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.stretches import stretches
+from rowvec.types import Document, Entry, Failure, Key, Vector
 from rowvec.words import PLAIN, analyzer
 
 ROWS = 100
 """Rows in one statement: many enough to be fast."""
+NARROW_ROWS = 500
+"""The same of rows that are three values each: the engine parses each statement."""
+CHARACTERS = 2**19
+"""Of text in one statement: over HTTP it has to fit into one request."""
 PARAMETERS = 30_000
 """In one statement; SQLite takes 32,766."""
+
+
+class Filled(NamedTuple):
+    """Which lists beside the rows may hold something that a batch has to take out of them."""
+
+    failures: bool = True
+    unfit: bool = True
+    passages: bool = True
 
 
 def _wide(items: Sequence[Any], spec: TableSpec) -> Iterator[Sequence[Any]]:
@@ -36,12 +52,18 @@ def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
+def narrow(items: Sequence[Any], document: Callable[[Any], Document]) -> Iterator[Sequence[Any]]:
+    """Parts of rows whose text goes along, each for one statement."""
+    for part in chunks(items, NARROW_ROWS):
+        sizes = [len(document(each).text) for each in part]
+        if sum(sizes) <= CHARACTERS:
+            yield part
+        else:
+            yield from (part[stretch] for stretch in stretches(sizes, NARROW_ROWS, CHARACTERS))
+
+
 def marks(count: int) -> str:
     return ", ".join("?" * count)
-
-
-def now() -> str:
-    return moment(dt.datetime.now(dt.UTC))
 
 
 def moment(value: dt.datetime) -> str:
@@ -53,29 +75,24 @@ def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statemen
     return [_upsert(tables, spec, part) for part in _wide(batch.entries, spec)]
 
 
-def others(tables: Tables, spec: TableSpec, batch: WriteBatch, *, listed: bool) -> list[Statement]:
-    """Everything else of a batch, to be carried out after the entries.
-
-    Args:
-        listed: there may be unfit metadata in the list.
-    """
+def others(tables: Tables, spec: TableSpec, batch: WriteBatch, filled: Filled) -> list[Statement]:
+    """Everything else of a batch, to be carried out after the entries."""
     statements = []
-    for part in chunks([entry.document for entry in batch.entries], ROWS):
+    written = [entry.document for entry in batch.entries] + batch.updates
+    statements += [_update(tables, spec, part) for part in _wide(batch.updates, spec)]
+    for part in narrow(written, lambda row: row):
         if spec.language is not None:
             statements.append(_index_words(tables, spec, part))
-        statements.append(_clear_failures(tables, spec, part))
-    for part in _wide(batch.updates, spec):
-        statements += [_update(tables, spec, part), _clear_failures(tables, spec, part)]
-        if spec.language is not None:
-            statements.append(_index_words(tables, spec, part))
+        if filled.failures:
+            statements.append(_clear_failures(tables, spec, part))
     for part in chunks(batch.deletes, ROWS):
         delete = f"delete from {tables.vectors} where {quoted(spec.key)} in ({marks(len(part))})"
         statements.append(Statement(delete, keys_in(part)))
-    for part in chunks([*batch.deletes, *batch.recovered], ROWS):
+    for part in chunks([*batch.deletes, *batch.recovered] if filled.failures else [], ROWS):
         statements.append(
             Statement(f'delete from {tables.failures} where "key" in ({marks(len(part))})', keys_in(part))
         )
-    statements += _unfit(tables, spec, batch, listed=listed)
+    statements += _unfit(tables, spec, batch, listed=filled.unfit)
     return statements + [_failed(tables, part) for part in chunks(batch.failures, ROWS)]
 
 
@@ -91,7 +108,7 @@ def bound(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> tuple[str, t
 
 
 def _flat(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return tuple(value for row in rows for value in row)
+    return tuple(chain.from_iterable(rows))
 
 
 def _upsert(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
@@ -99,15 +116,14 @@ def _upsert(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement
     metadata = [quoted(column.name) for column in spec.metadata]
     columns = ["text_hash", "row_hash", "truncated", "vector_hash", *metadata, "embedding"]
     names = [key, "rowvec_expected", *columns]
-    stamp = now()
     sql = f"""{_rows(names, len(part))}
         insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
-        select new.{key}, {", ".join(f"new.{name}" for name in columns)}, ?, ?
+        select new.{key}, {", ".join(f"new.{name}" for name in columns)}, {NOW}, {NOW}
         from new left join {tables.vectors} as old on old.{key} = new.{key}
         where iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected or old.text_hash = new.text_hash
         on conflict ({key}) do update set {", ".join(f"{name} = excluded.{name}" for name in columns)},
             updated_at = excluded.updated_at"""
-    return Statement(sql, (*_flat(_entry(spec, entry) for entry in part), stamp, stamp))
+    return Statement(sql, _flat(_entry(spec, entry) for entry in part))
 
 
 def _entry(spec: TableSpec, entry: Entry) -> tuple[Any, ...]:
@@ -138,7 +154,8 @@ def vector_hash(vector: bytes) -> int:
 def held(tables: Tables, spec: TableSpec) -> str:
     """`new` joined with the rows that hold the text they say: the others were written by somebody else meanwhile."""
     key = quoted(spec.key)
-    return f"new join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
+    # A cross join keeps its order: for some hundred new rows the planner would rather read the whole table.
+    return f"new cross join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
 
 
 def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
@@ -146,10 +163,12 @@ def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> S
         insert or replace into {tables.keywords} (rowid, text)
         select t.rowid, new.rowvec_text from {held(tables, spec)}"""
     terms = analyzer(spec.language or PLAIN).terms
-    return Statement(sql, _flat((key_in(row.key), row.text_hash, " ".join(terms(row.text))) for row in part))
+    return Statement(sql, _flat([(key_in(row.key), row.text_hash, " ".join(terms(row.text))) for row in part]))
 
 
 def storable(text: str) -> str:
+    if text.isascii() and "\0" not in text:
+        return text
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
@@ -163,19 +182,19 @@ def _update(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statem
     key = quoted(spec.key)
     columns = ["row_hash", *(quoted(column.name) for column in spec.metadata)]
     sql = f"""{_rows([key, "text_hash", *columns], len(part))}
-        update {tables.vectors} as t set {", ".join(f"{name} = new.{name}" for name in columns)}, updated_at = ?
+        update {tables.vectors} as t set {", ".join(f"{name} = new.{name}" for name in columns)}, updated_at = {NOW}
         from new where t.{key} = new.{key} and t.text_hash = new.text_hash"""
     values = _flat(
         (key_in(row.key), row.text_hash, row.row_hash, *row_in(row.metadata, spec.metadata, row.key)) for row in part
     )
-    return Statement(sql, (*values, now()))
+    return Statement(sql, values)
 
 
 def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch, *, listed: bool) -> list[Statement]:
     """The statements that bring the list of unfit metadata in step; only of rows that this batch has written."""
     statements = []
     columns = ["k", "text_hash", "row_hash", "named"]
-    written = f"""new join {tables.vectors} as t on t.{quoted(spec.key)} = new.k and t.text_hash = new.text_hash
+    written = f"""new cross join {tables.vectors} as t on t.{quoted(spec.key)} = new.k and t.text_hash = new.text_hash
         and t.row_hash = new.row_hash"""
     documents = [entry.document for entry in batch.entries] + batch.updates
     for part in chunks(documents if listed else [], ROWS):
@@ -213,4 +232,4 @@ def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
 
 
 def keys_in(keys: Iterable[Key]) -> tuple[int | str, ...]:
-    return tuple(key_in(key) for key in keys)
+    return tuple(map(key_in, keys))

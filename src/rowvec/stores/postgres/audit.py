@@ -16,7 +16,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.books import Bookkeeping
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
 from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.keyword_index.audit import Amiss, check, recount
 from rowvec.stores.postgres.names import Names
@@ -202,11 +202,12 @@ class PostgresAuditor:
         ]
         if broken:
             return [Fault(Drift.INDEX, len(broken), detail=f"invalid: {', '.join(broken)}")]
-        if wanted is None or fitting(wanted, table.storage, table.dimension) is None:
+        version = version_tuple(use_vectors(connection) or "0")
+        if wanted is None or fitting(wanted, table.storage, table.dimension, version) is None:
             return []
         # A sync at work builds it when it has read every row.
-        serving = any(serves(index, table.metric) for index in indexes)
-        if serving or self._sessions.holder(connection) is not None:
+        serving = any(index.part is None and serves(index, table.metric) for index in indexes)
+        if serving or self._sessions.table_lock.holder(connection) is not None:
             return []
         counted = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
         rows = int(single(connection.execute(counted))[0])

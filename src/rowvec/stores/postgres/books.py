@@ -1,8 +1,4 @@
-"""What is not about one vector, in schema `rowvec`: generations, failures, offsets, the records of syncs, and sums.
-
-A sync that follows a table makes several records a second. The latest are kept one by one, the sums of older ones by
-outcome.
-"""
+"""What is not about one vector, in schema `rowvec`: generations, failures, offsets, and sums of them."""
 
 from __future__ import annotations
 
@@ -14,8 +10,8 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from rowvec.errors import GenerationChanged, StoreError
-from rowvec.stores import base
-from rowvec.stores.base import GenerationStatus, TableSpec, Totals
+from rowvec.stores.base import TableSpec
+from rowvec.stores.ledger import GenerationStatus
 from rowvec.stores.migrations import fingerprint_of
 from rowvec.stores.postgres import migrations
 from rowvec.stores.postgres.connect import single, use_vectors
@@ -24,24 +20,13 @@ from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import index
 from rowvec.stores.postgres.vector_index.nearest import VectorTable
 from rowvec.support.keys import key_of
-from rowvec.support.stored import json_object
-from rowvec.types import (
-    ColumnType,
-    Document,
-    Evaluated,
-    Failure,
-    Fingerprint,
-    Key,
-    PastFailure,
-    Report,
-    Run,
-    State,
-    UnfitValue,
-)
+from rowvec.types import ColumnType, Document, Failure, Fingerprint, Key, PastFailure, State, UnfitValue
 
 Connection = psycopg.Connection[Any]
 _VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:00')"
 """The same whatever the session's time zone is."""
+FEW = 100
+"""Rows for which to ask whether one of them has failed before takes longer than to forget that they have."""
 
 _HOLD = f"""with aimed as (
     select {_VERSION} as version from rowvec.generations where scope = %s and state = %s for share
@@ -221,8 +206,7 @@ class Bookkeeping:
         )
 
     def past_failures(self, connection: Connection, keys: Sequence[Key]) -> dict[Key, PastFailure]:
-        # Most tables have no failures: to ask that first is cheaper than to send every key of a page as text.
-        if connection.execute("select from rowvec.failures where scope = %s limit 1", [self.filling]).rowcount == 0:
+        if not self._has_failures(connection):
             return {}
         by_name = {str(key): key for key in keys}
         rows = connection.execute(
@@ -230,6 +214,10 @@ class Bookkeeping:
             [self.filling, list(by_name)],
         ).fetchall()
         return {by_name[name]: PastFailure(text_hash, attempts, due) for name, text_hash, attempts, due in rows}
+
+    def _has_failures(self, connection: Connection) -> bool:
+        """Most tables have none: to ask that first is cheaper than to send every key of a page as text."""
+        return connection.execute("select from rowvec.failures where scope = %s limit 1", [self.filling]).rowcount > 0
 
     def add_failures(self, connection: Connection, failures: Sequence[Failure]) -> None:
         # Not by `on conflict`: a unique index takes no long keys, which are among the rows that fail.
@@ -253,10 +241,11 @@ class Bookkeeping:
             )
 
     def clear_failures(self, connection: Connection, keys: Sequence[Key]) -> None:
-        if keys:
-            connection.execute(
-                "delete from rowvec.failures where scope = %s and key = any(%s)", [self.filling, [str(k) for k in keys]]
-            )
+        if not keys or (len(keys) > FEW and not self._has_failures(connection)):
+            return
+        connection.execute(
+            "delete from rowvec.failures where scope = %s and key = any(%s)", [self.filling, [str(k) for k in keys]]
+        )
 
     def write_unfit(self, connection: Connection, documents: Sequence[Document], gone: Sequence[Key]) -> None:
         """Bring the list of unfit metadata in step with rows that were written and keys that were deleted."""
@@ -274,7 +263,7 @@ class Bookkeeping:
     def unfit(
         self, connection: Connection, keys: Sequence[Key] | None, limit: int | None, key_type: ColumnType
     ) -> list[UnfitValue]:
-        if not _has_table(connection, "unfit"):
+        if not has_table(connection, "unfit"):
             return []  # A store that no sync of this version has filled yet.
         rows = connection.execute(
             'select key, "column", reason from rowvec.unfit where scope = %s and (%s or key = any(%s))'
@@ -322,135 +311,7 @@ _SAVE_OFFSETS = (
 )
 
 
-# The records of syncs
-
-_SUMS = """outcome, count(*) as runs, coalesce(sum(extract(epoch from ended_at - started_at)), 0)::float8 as seconds,
-    coalesce(sum((report->>'texts')::bigint), 0)::bigint as texts,
-    coalesce(sum((report->>'tokens')::bigint), 0)::bigint as tokens,
-    coalesce(sum((report->>'cost')::float8), 0) as cost"""
-_FOLD = f"""
-with old as (
-    delete from rowvec.runs where scope = %(scope)s and id <=
-        (select id from rowvec.runs where scope = %(scope)s order by id desc offset %(kept)s limit 1)
-    returning outcome, started_at, ended_at, report
-)
-insert into rowvec.totals as t (scope, outcome, runs, seconds, texts, tokens, cost)
-select %(scope)s, {_SUMS} from old group by outcome
-on conflict (scope, outcome) do update set runs = t.runs + excluded.runs, seconds = t.seconds + excluded.seconds,
-    texts = t.texts + excluded.texts, tokens = t.tokens + excluded.tokens, cost = t.cost + excluded.cost
-"""
-_TOTALS = f"""
-select outcome, sum(runs)::bigint, sum(seconds), sum(texts)::bigint, sum(tokens)::bigint, sum(cost) from (
-    select {_SUMS} from rowvec.runs where scope = %(scope)s group by outcome
-    union all
-    select outcome, runs, seconds, texts, tokens, cost from rowvec.totals where scope = %(scope)s
-) as found group by outcome
-"""
-
-
-def begin_run(connection: Connection, scope: str, pipeline: str) -> int:
-    # Whoever calls holds the lock, so a run that still says "running" has lost its process.
-    connection.execute("update rowvec.runs set outcome = 'lost' where scope = %s and outcome = 'running'", [scope])
-    with connection.transaction():
-        # The commits that follow bring it to the disk too.
-        connection.execute("set local synchronous_commit = off")
-        connection.execute(_FOLD, {"scope": scope, "kept": base.RUNS_KEPT})
-        insert = "insert into rowvec.runs (scope, pipeline) values (%s, %s) returning id"
-        return int(single(connection.execute(insert, [scope, pipeline]))[0])
-
-
-def run_mark(connection: Connection, scope: str, run: int) -> str | None:
-    """Its number and the moment of its begin, to the microsecond."""
-    if not _has_table(connection, "runs"):
-        return None
-    found = connection.execute(
-        "select extract(epoch from started_at)::text from rowvec.runs where scope = %s and id = %s", [scope, run]
-    ).fetchone()
-    return None if found is None else f"{run} {found[0]}"
-
-
-def save_run(connection: Connection, run: int, report: Report, outcome: str, error: str | None) -> bool:
-    found = connection.execute(
-        "update rowvec.runs r set report = %s, outcome = %s, error = %s,"
-        " ended_at = case when %s = 'running' then null else now() end where id = %s"
-        " returning exists (select from rowvec.stops s where s.run = r.id)",
-        [Jsonb(report.as_dict()), outcome, error, outcome, run],
-    ).fetchone()
-    asked = found == (True,)
-    if asked and outcome != "running":
-        connection.execute("delete from rowvec.stops where run = %s", [run])
-    return asked
-
-
-def ask_to_stop(connection: Connection, run: int) -> None:
-    connection.execute("insert into rowvec.stops values (%s) on conflict do nothing", [run])
-
-
-def _is_stopping(connection: Connection, run: int) -> bool:
-    if not _has_table(connection, "stops"):
-        return False  # A store that no sync of this version has seen yet.
-    return connection.execute("select from rowvec.stops where run = %s", [run]).rowcount > 0
-
-
-def save_evaluation(connection: Connection, scope: str, record: Mapping[str, Any]) -> None:
-    connection.execute("insert into rowvec.evaluations (scope, record) values (%s, %s)", [scope, Jsonb(dict(record))])
-    old = "select id from rowvec.evaluations where scope = %s order by id desc offset %s"
-    connection.execute(f"delete from rowvec.evaluations where id in ({old})", [scope, base.EVALUATIONS_KEPT])
-
-
-def evaluations(connection: Connection, scope: str, limit: int) -> list[Evaluated]:
-    if not _has_table(connection, "evaluations"):
-        return []
-    kept = "select made_at, record from rowvec.evaluations where scope = %s order by id desc limit %s"
-    return [Evaluated(*row) for row in connection.execute(kept, [scope, limit]).fetchall()]
-
-
-def latest_runs(connection: Connection, scope: str, limit: int, *, locked: bool) -> list[Run]:
-    """A run still marked as running is lost unless the lock is held."""
-    rows = connection.execute(
-        "select id, pipeline, started_at, ended_at, outcome, report, error from rowvec.runs"
-        " where scope = %s order by id desc limit %s",
-        [scope, limit],
-    ).fetchall()
-    return [
-        Run(
-            number,
-            pipeline,
-            started,
-            ended,
-            "lost" if outcome == "running" and not locked else outcome,
-            json_object(report),
-            error,
-            stopping=outcome == "running" and locked and _is_stopping(connection, number),
-        )
-        for number, pipeline, started, ended, outcome, report, error in rows
-    ]
-
-
-def spend(connection: Connection, scope: str, cost: float) -> None:
-    """What searches spent on a reranker."""
-    connection.execute(
-        "insert into rowvec.spending as s (scope, cost) values (%s, %s)"
-        " on conflict (scope) do update set cost = s.cost + excluded.cost",
-        [scope, cost],
-    )
-
-
-def _spent(connection: Connection, scope: str) -> float:
-    if not _has_table(connection, "spending"):
-        return 0.0
-    found = connection.execute("select cost from rowvec.spending where scope = %s", [scope]).fetchone()
-    return 0.0 if found is None else float(found[0])
-
-
-def totals(connection: Connection, scope: str) -> Totals:
-    found = connection.execute(_TOTALS, {"scope": scope}).fetchall()
-    runs, texts, tokens, cost = (sum(row[place] for row in found) for place in (1, 3, 4, 5))
-    outcomes = {row[0]: (row[1], row[2]) for row in found if row[0] != "running"}
-    return Totals(runs, texts, tokens, float(cost), outcomes, _spent(connection, scope))
-
-
-def _has_table(connection: Connection, name: str) -> bool:
+def has_table(connection: Connection, name: str) -> bool:
     """A store that no sync of this version has seen may lack what a later step makes."""
     return connection.execute("select to_regclass(%s)", [f"rowvec.{name}"]).fetchone() != (None,)
 
@@ -474,7 +335,7 @@ def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
     )
     failed, stale = count_failures(connection, names, table.key)
     count = "select count(*) from rowvec.unfit where scope = %s"
-    unfit = int(single(connection.execute(count, [names.scope]))[0]) if _has_table(connection, "unfit") else 0
+    unfit = int(single(connection.execute(count, [names.scope]))[0]) if has_table(connection, "unfit") else 0
     version = use_vectors(connection)
     return GenerationStatus(
         rows=rows, failures=failed, stale=stale, truncated=truncated, bytes=size, unfit=unfit,

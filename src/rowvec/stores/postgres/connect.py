@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL, and the one seam where its driver's errors become rowvec's."""
+"""Connections to PostgreSQL: sessions of our own, and those that a pooler lends to others too."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import hashlib
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -16,7 +16,8 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreError, StoreUnavailable
+from rowvec.errors import StoreError
+from rowvec.stores.postgres.driver_errors import connect_error, translated
 from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
 from rowvec.support.identifiers import LONGEST, clipped
@@ -24,6 +25,9 @@ from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
+
+if TYPE_CHECKING:
+    from rowvec.stores.postgres.leases import Leases
 
 CONNECT_TIMEOUT = 10
 LIMITS = {
@@ -34,7 +38,8 @@ LIMITS = {
     "transaction_timeout": 170_000,
 }
 """Settings that would end what takes long, and the version of PostgreSQL that brought them."""
-OLDEST_GOOD_PGVECTOR = (0, 8, 4)
+HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
+"""The versions of pgvector that brought HNSW; halfvec, bits and sub-vectors."""
 
 
 def describe(url: str) -> str:
@@ -51,12 +56,35 @@ def describe(url: str) -> str:
 
 
 class _Cursor(psycopg.Cursor[Any]):
-    """Takes names with a percent sign in them: where values go with a statement, psycopg reads it as a placeholder."""
+    """Takes names with a percent sign in them: where values go with a statement, psycopg reads it as a placeholder.
+
+    And has each statement do what a session that a pooler lends to others cannot remember.
+    """
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
         if params is not None and isinstance(query, sql.Composed):
             query = _doubled(query)
-        return super().execute(query, params, **options)
+        session = self.connection
+        if not isinstance(session, Session):
+            return super().execute(query, params, **options)
+        if session.single_statements:
+            return self._with_settings(session, query, params)
+        if session.guard is None or session.info.transaction_status is not TransactionStatus.IDLE:
+            return super().execute(query, params, **options)
+        with session.transaction():
+            return super().execute(query, params, **options)
+
+    def _with_settings(self, session: Session, query: Any, params: Any) -> Self:
+        """Sent in one message, statements are one transaction to the server, and one statement to a pooler."""
+        written = psycopg.ClientCursor(session).mogrify(query, params)
+        super().execute(session.prefix() + written.encode(), binary=False)
+        while self.nextset():
+            pass
+        return self
+
+    def execute_outside(self, query: Any) -> None:
+        """For a statement that no transaction may hold."""
+        super().execute(query)
 
 
 def rendered(statement: sql.Composed) -> bytes:
@@ -80,13 +108,45 @@ class Session(psycopg.Connection[Any]):
         pid: of the server's process that answered first.
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
+        iterates: see the function of that name.
+        guard: how every transaction begins; None where the session keeps its settings and its locks itself.
+        leases: its locks, where it cannot keep them.
+        single_statements: the pooler takes no transactions.
+        more: settings for the next of those statements, each ended by a semicolon.
+        statement_seconds: after which each of them is cancelled.
+        server: which one of several it is, where that was asked.
     """
 
     name = ""
     pid = 0
     behind_pooler = False
     path: str | None = None
+    iterates: bool = False
+    guard: Callable[[Session], None] | None = None
+    leases: Leases | None = None
+    single_statements: bool = False
+    more: str = ""
+    statement_seconds: float | None = None
+    server = ""
     _opening: tuple[Any, bytes] = (None, b"")
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        if self.single_statements:
+            yield psycopg.Transaction(self)
+            return
+        begins = self.info.transaction_status is TransactionStatus.IDLE
+        with super().transaction(savepoint_name, force_rollback) as begun:
+            if begins and self.guard is not None:
+                self.guard(self)
+            yield begun
+
+    def prefix(self) -> bytes:
+        """Settings for the statement that follows in the same message."""
+        settings = self.settings(local=True, statement_seconds=self.statement_seconds)
+        return settings + b"; " + self.more.encode()
 
     def opening(self, statement_seconds: float | None) -> bytes:
         """Statements that begin a transaction which reads one state of the tables, under rowvec's settings."""
@@ -135,12 +195,26 @@ def connect(url: str, purpose: str) -> Session:
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
-    location = describe(url)
-    with translated(location):
+    with translated(describe(url)):
+        session = _named(url, purpose)
+        try:
+            use_vectors(session)
+        except psycopg.errors.ProtocolViolation as error:
+            if STATEMENT_MODE not in str(error):
+                raise
+            # It has closed the connection.
+            session = _named(url, purpose)
+            session.single_statements = True
+            use_vectors(session)
+    return session
+
+
+def _named(url: str, purpose: str) -> Session:
+    with translated(describe(url)):
         try:
             session = _opened(url)
         except psycopg.OperationalError as error:
-            raise _connect_error(location, error) from None
+            raise connect_error(describe(url), error) from None
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
         session.name = clipped(f"{_process(os.getpid())}, {purpose}", LONGEST)
         session.pid = server_pid(session)
@@ -149,7 +223,6 @@ def connect(url: str, purpose: str) -> Session:
             session.prepare_threshold = None
         else:
             session.execute(session.settings(local=False))
-        use_vectors(session)
     return session
 
 
@@ -193,25 +266,40 @@ def _options(url: str) -> dict[str, Any]:
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
     with connection.transaction():
-        if isinstance(connection, Session):
+        if isinstance(connection, Session) and not connection.single_statements:
             connection.execute(connection.named(local=True))
         found = connection.execute(
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
-            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end"
+            " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
+            " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user)"
             " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
         ).fetchone()
         if found is None:
             return None
-        version, path = found
+        version, path, allowed, place, role = found
+        if not allowed:
+            raise StoreError(
+                f"The role {role} may not use the schema {place}, where pgvector is.",
+                hint=f"Let an administrator run: GRANT USAGE ON SCHEMA {place} TO {role};",
+            )
         if not knows_vectors(connection):
             if path is not None:
                 own = isinstance(connection, Session) and not connection.behind_pooler
+                if isinstance(connection, Session):
+                    connection.path = path
                 connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
             register_vector(connection)
             register_intervals(connection)
             if isinstance(connection, Session):
-                connection.path = path
+                # A setting is known once something has loaded the library, whatever the extension's own version says.
+                asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
+                connection.iterates = single(connection.execute(asked, ["hnsw.iterative_scan"])) != (None,)
     return str(version)
+
+
+def iterates(connection: psycopg.Connection[Any]) -> bool:
+    """Whether pgvector reads an index on where a filter leaves too few rows of it."""
+    return not isinstance(connection, Session) or connection.iterates
 
 
 def knows_vectors(connection: psycopg.Connection[Any]) -> bool:
@@ -239,7 +327,17 @@ def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Ite
             connection.execute(settings.encode())
         yield
         return
-    connection.execute(f"begin isolation level repeatable read, read only; {settings}".encode())
+    if isinstance(connection, Session) and connection.single_statements:
+        # Each statement sees a state of its own. Whoever searches asks afterwards whether a generation was swapped.
+        before, connection.more = connection.more, f"{settings}; " if settings else connection.more
+        try:
+            yield
+        finally:
+            connection.more = before
+        return
+    if isinstance(connection, Session) and connection.guard is not None:
+        settings = f"{connection.settings(local=True).decode()}; {settings}"
+    outside(connection, f"begin isolation level repeatable read, read only; {settings}".encode())
     try:
         yield
     except BaseException:
@@ -249,118 +347,20 @@ def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Ite
     connection.commit()
 
 
+def outside(connection: psycopg.Connection[Any], statement: bytes | sql.Composed) -> None:
+    """Execute what no transaction may hold, such as the building of an index beside others. On a session that a pooler
+    lends to others too it goes by the settings of the role."""
+    cursor = connection.cursor()
+    if isinstance(cursor, _Cursor):
+        cursor.execute_outside(statement)
+    else:
+        cursor.execute(statement)
+
+
+def is_lent(connection: psycopg.Connection[Any]) -> bool:
+    """A pooler gives the session to others between two transactions."""
+    return isinstance(connection, Session) and connection.guard is not None
+
+
 def version_tuple(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdigit())
-
-
-_REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str | None]] = [
-    (
-        (psycopg.errors.InsufficientPrivilege,), StoreError, "No permission in {}",
-        "The role needs CREATE on the database, for rowvec's own schema, and USAGE and CREATE on the table's schema; or"
-        " let an administrator run the first sync.",
-    ),
-    ((psycopg.errors.DiskFull,), StoreError, "The disk of {} is full", "Free space, then run it again."),
-    (
-        (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
-        "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
-        " yours to make.",
-    ),
-    (
-        (psycopg.errors.ReadOnlySqlTransaction,), StoreError, "{} takes no writes",
-        "Is it a standby, or is default_transaction_read_only set for the role or the database?",
-    ),
-    (
-        (psycopg.errors.ConfigurationLimitExceeded,), StoreError, "{} stopped a statement",
-        "It is an administrator's limit, which rowvec may not lift. `rowvec check` names those that there are.",
-    ),
-    ((psycopg.errors.QueryCanceled,), StatementCancelled, "{} cancelled a statement", None),
-    (
-        (
-            psycopg.errors.IdleInTransactionSessionTimeout,
-            psycopg.errors.IdleSessionTimeout,
-            # The driver may be older than this one, which PostgreSQL has since version 17.
-            getattr(psycopg.errors, "TransactionTimeout", psycopg.errors.IdleSessionTimeout),
-        ),
-        StoreUnavailable, "{} ended the connection",
-        "It is a limit of the role, the database or the server. `rowvec check` names those that there are.",
-    ),
-    (
-        (
-            psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.SerializationFailure,
-            psycopg.errors.DeadlockDetected,
-        ),
-        StoreUnavailable, "{} does not answer", None,
-    ),
-    ((psycopg.Error,), StoreError, "{} refused a statement", None),
-]  # fmt: skip
-"""What an error of the driver becomes: the first line that fits. StoreUnavailable says that it may pass."""
-
-
-_OF_THE_DATA = frozenset({"09", "21", "22", "23", "27", "38", "39", "44", "54", "P0"})
-"""Classes of SQLSTATE that say what is wrong with a value, or come out of a function or trigger of the user's own."""
-_BY_RULE = ("exec_stmt_raise", "ExecWithCheckOptions")
-"""Functions of the server behind `raise` in a trigger, whatever its SQLSTATE, and behind row-level security."""
-
-
-def is_of_the_data(error: psycopg.Error) -> bool:
-    """Another row may pass where this one did not."""
-    state = error.sqlstate
-    if state is None:
-        # The driver's own word about a value: a NUL in a text, for example.
-        return isinstance(error, psycopg.DataError)
-    if state[:2] in _OF_THE_DATA:
-        return True
-    # A trigger may ask for another try, or say that something else is wrong.
-    return error.diag.source_function in _BY_RULE and state[:2] not in ("08", "40", "53", "55", "57", "58")
-
-
-def _hint(error: psycopg.Error) -> str | None:
-    """What to do about a row that the server refuses."""
-    if error.diag.source_function == "_bt_check_third_page":
-        return "A key can have up to 2,704 bytes in PostgreSQL: use a shorter key, such as a hash of it, in a query."
-    if isinstance(error, psycopg.errors.ProgramLimitExceeded):
-        return "A row has to fit into 8 kB, long texts apart: name fewer columns in store.metadata."
-    if isinstance(error, psycopg.errors.RaiseException) or error.diag.source_function in _BY_RULE:
-        return "A trigger or a policy of the table refuses the row: change that, or the row."
-    if isinstance(error, psycopg.IntegrityError):
-        return "A constraint of the table refuses the row: change that, or the row."
-    return None
-
-
-@contextmanager
-def translated(location: str) -> Iterator[None]:
-    """Raise the driver's errors as StoreUnavailable (try again) or StoreError (fix something)."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if isinstance(error, psycopg.errors.ProtocolViolation) and STATEMENT_MODE in str(error):
-            raise StoreError(
-                f"{location} is behind a pooler in statement mode, which takes no transactions.",
-                hint="Set store.url to the database itself. Searches work behind a pooler in transaction mode too.",
-            ) from error
-        if is_of_the_data(error):
-            raise DataRefused(f"{location} refused a row: {_first_line(error)}", hint=_hint(error)) from error
-        kind, said, hint = next((kind, said, hint) for types, kind, said, hint in _REFUSED if isinstance(error, types))
-        raise kind(f"{said.format(location)}: {_first_line(error)}", hint=hint) from error
-
-
-def _connect_error(location: str, error: psycopg.OperationalError) -> RowvecError:
-    text = _first_line(error)
-    if "password authentication failed" in text or "no password supplied" in text:
-        return StoreError(
-            f"{location} refused the user name or password.", hint="Check store.url, or the variable it names."
-        )
-    if "does not exist" in text:
-        return StoreError(f"{location}: {text}", hint="Create it, or correct store.url.")
-    return StoreUnavailable(f"{location} does not answer: {text}", hint="Is the server running, and store.url right?")
-
-
-def _first_line(error: BaseException) -> str:
-    """What the server said, or why it could not be reached; libpq puts an address before it and advice behind it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    reasons = [line for line in lines if " failed: " in line]
-    return reasons[-1].rpartition(" failed: ")[2] if reasons else lines[0]
-
-
-def qualified(schema: str, table: str) -> sql.Identifier:
-    return sql.Identifier(schema, table)

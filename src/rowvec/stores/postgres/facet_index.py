@@ -17,7 +17,7 @@ from psycopg import sql
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.facet_sql import COVERED
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import outside, single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
@@ -43,6 +43,11 @@ class FacetIndex:
     fits: str
     """The condition on a row `t` to be in it; the other index has the others. Empty if every row is."""
 
+    @property
+    def parts(self) -> list[str]:
+        """What is added to a condition for the rows of each of the two; nothing where there is one."""
+        return [f" and {self.fits}", f" and not {self.fits}"] if self.fits else [""]
+
 
 def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
     """Make it where the table is large and has none, and let it know which pages are settled.
@@ -64,11 +69,11 @@ def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
             _build(connection, names, spec, chosen, f"{mark}_{uuid.uuid4().hex[:8]}")
         for name in there.keys() - good - {f"{name}{REST}" for name in good}:
             statement = sql.SQL("drop index concurrently if exists {}")
-            connection.execute(statement.format(sql.Identifier(names.schema, name)))
+            outside(connection, statement.format(sql.Identifier(names.schema, name)))
         if (good or chosen) and _unsettled(connection, names):
             # Or each entry is looked up in the table. The other indexes are left as they are: that would take long.
             statement = sql.SQL("vacuum (index_cleanup off, truncate off, skip_locked) {}")
-            connection.execute(statement.format(names.sql))
+            outside(connection, statement.format(names.sql))
 
 
 def _build(connection: Connection, names: Names, spec: TableSpec, columns: Sequence[Column], name: str) -> None:
@@ -80,9 +85,9 @@ def _build(connection: Connection, names: Names, spec: TableSpec, columns: Seque
     where = f"{held} and {fits}" if fits else held
     if others:
         # First: the other one alone says that both are there.
-        connection.execute(f"create index concurrently {_quoted(name + REST)} on {table} ({key}){others}".encode())
+        outside(connection, f"create index concurrently {_quoted(name + REST)} on {table} ({key}){others}".encode())
     statement = f"create index concurrently {_quoted(name)} on {table} ({key}) include ({included}) where {where}"
-    connection.execute(statement.encode())
+    outside(connection, statement.encode())
 
 
 def _unsettled(connection: Connection, names: Names) -> bool:

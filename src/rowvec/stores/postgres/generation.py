@@ -1,65 +1,32 @@
-"""The rows of one generation in PostgreSQL: hashes, vectors, failures, searches."""
+"""The rows of one generation in PostgreSQL: what its ledger says, and how they are written."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import psycopg
 from psycopg import sql
 
-from rowvec.errors import SearchError
-from rowvec.filters import Facets, Filter, Order, Place, compares
-from rowvec.stores.base import REPEATED_KEYS, GenerationStatus, LastWord, TableSpec
-from rowvec.stores.columns import stored_columns, stored_filter, stored_order
-from rowvec.stores.facet_sql import Passing, count_facets, page
-from rowvec.stores.filter_sql import POSTGRES, Sql, compile_filter
+from rowvec.stores.base import REPEATED_KEYS, TableSpec
+from rowvec.stores.guarding import Refusal, Standing
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.postgres import books, facet_index, guarding, schema
+from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.postgres import books, guarding, schema
+from rowvec.stores.postgres.arrays import key_array
 from rowvec.stores.postgres.audit import PostgresAuditor
 from rowvec.stores.postgres.books import Bookkeeping, Fence
-from rowvec.stores.postgres.connect import one_snapshot, single
-from rowvec.stores.postgres.facet_index import FacetIndex
+from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations.columns import InPlaceWriter
-from rowvec.stores.postgres.generations.tables import keywords
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.passages import Beside
+from rowvec.stores.postgres.part import PostgresPart
+from rowvec.stores.postgres.rows import as_array
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.postgres.vector_index.blended import Blend
-from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
-from rowvec.stores.postgres.vector_index.nearest import (
-    DISTANCE,
-    EVERYTHING,
-    Condition,
-    VectorTable,
-    nearest,
-    similarities,
-)
 from rowvec.stores.postgres.writes import Writer
-from rowvec.stores.typical import Typical
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import (
-    Column,
-    ColumnType,
-    Document,
-    Entry,
-    Failure,
-    Key,
-    Ranked,
-    Refusal,
-    Repeated,
-    Standing,
-    Stored,
-    StoredText,
-    TextVector,
-    UnfitValue,
-    Vector,
-    WriteBatch,
-    Written,
-)
+from rowvec.types import Document, Entry, Failure, Key, Repeated, Stored, TextVector, UnfitValue, Written
 
 Connection = psycopg.Connection[Any]
 
@@ -67,16 +34,13 @@ ROWS_AT_ONCE = 10_000
 """The words of each write are one segment of the keyword index: fewer and larger ones are written faster."""
 
 
-class PostgresGeneration:
+class PostgresGeneration(PostgresPart):
     """See stores.base.GenerationHandle.
 
     Args:
+        names, spec, asked, metric, storage, wanted, partial: see PostgresRows.
         location: for messages.
-        names: of its table, or of its columns in a table of the user's own.
-        spec: its columns as the table calls them; `asked`, as the user does.
-        metric, storage: see PostgresStore.
         fence: without which nothing is written.
-        wanted: the index that is built where there are rows enough; None for none.
     """
 
     rows_at_once = ROWS_AT_ONCE
@@ -94,31 +58,17 @@ class PostgresGeneration:
         metric: str,
         storage: str,
         wanted: IndexSpec | None,
+        partial: str | None,
     ) -> None:
-        self.names = names
-        self.spec, self._asked = spec, asked
-        self.words = None if spec.language is None else keywords(names, spec)
-        self._key = sql.Identifier(spec.key)
-        self.beside = Beside(names, spec)
-        rows = VectorTable(names, self._key, metric, storage, spec.dimension)
-        parts = VectorTable(self.beside.passages, sql.Identifier("key"), metric, storage, spec.dimension)
-        self.index = Indexes(sessions, rows, wanted, parts if spec.has_passages else None)
-        self._blend = Blend(rows, parts) if spec.has_passages else None
+        super().__init__(sessions, names, spec, asked, metric=metric, storage=storage, wanted=wanted, partial=partial)
         self._books = Bookkeeping(scope, spec.pipeline, filling=names.scope)
         self._writer = (InPlaceWriter if names.column else Writer)(names, spec, storage)
         self._fence = fence
-        self._sessions = sessions
         self._location = location
-        self._has_passages = False
-        self._counts: tuple[float, FacetIndex | None] | None = None
-        self._typical = Typical(metric, self._sample)
-        self._read = sessions.read
         self._write = sessions.write
 
     def auditor(self) -> PostgresAuditor:
         return PostgresAuditor(self._sessions, self.index, self.names, self.spec)
-
-    # The ledger
 
     def lookup(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         # As many columns as Stored has fields, so that a row becomes one without a step of Python for each field.
@@ -126,8 +76,7 @@ class PostgresGeneration:
             "select {key}, case when {embedding} is null then null else {text_hash} end, {row_hash}, null"
             " from {table} where {key} = any(%s::{type}[]) and {known}"
         ).format(key=self._key, type=sql.SQL(schema.KEY_TYPES[self.spec.key_type]), **self.names.parts)
-        # Written as the server reads it, since a list is adapted key by key; in texts there is something to escape.
-        sought = list(keys) if self.spec.key_type is ColumnType.TEXT else f"{{{','.join(map(str, keys))}}}"
+        sought = key_array(keys)
 
         def look(connection: Connection) -> dict[Key, Stored]:
             rows = connection.execute(statement, [sought], binary=True).fetchall()
@@ -256,174 +205,6 @@ class PostgresGeneration:
         found = self._read(lambda c: c.execute(statement, [REPEATED_KEYS, limit]).fetchall())
         return [Repeated(rows, tuple(keys)) for rows, keys in found]
 
-    # Search
-
-    def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
-        condition = self._condition(where)
-        statement = sql.SQL("select {embedding} from {table} t where {key} = %s and {where}").format(
-            key=self._key, where=condition.sql, **self.names.parts
-        )
-        row = self._read(lambda c: c.execute(statement, [key, *condition.values], binary=True).fetchone())
-        return None if row is None or row[0] is None else as_array(row[0])
-
-    def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
-        condition = self._condition(where)
-        bound = sql.SQL("and {key} > %s" if after is not None else "").format(key=self._key)
-        statement = sql.SQL(
-            "select {key}, {embedding} from {table} t where {embedding} is not null and {where} {bound}"
-            " order by {key} limit %s"
-        ).format(key=self._key, where=condition.sql, bound=bound, **self.names.parts)
-        values = [*condition.values, limit] if after is None else [*condition.values, after, limit]
-        rows = self._read(lambda c: c.execute(statement, values, binary=True).fetchall())
-        return [(key, as_array(vector)) for key, vector in rows]
-
-    def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
-        value: Vector = np.asarray(vector, dtype=np.float32)
-        condition = None if where is None else self._condition(where)
-        index = self.index
-
-        def look(connection: Connection) -> Ranked:
-            serving = None if exact else index.usable(connection)
-            if self._blend is None or index.passages is None or not self._divided(connection):
-                return nearest(connection, index.table, value, limit, condition, serving)
-            parts = None if exact else index.passages.usable(connection)
-            return self._blend.nearest(connection, (serving, parts), value, limit, condition)
-
-        return self._read(look)
-
-    def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
-        if where is not None:
-            keys = list(self.metadata(keys, where))
-        if not keys:
-            return {}
-        value: Vector = np.asarray(vector, dtype=np.float32)
-
-        def look(connection: Connection) -> Ranked:
-            if self._blend is None or not self._divided(connection):
-                return similarities(connection, self.index.table, value, keys)
-            return self._blend.scores(connection, value, keys)
-
-        found = self._read(look)
-        return dict(zip(found.keys, found.scores, strict=True))
-
-    def typical(self, vector: Vector) -> float | None:
-        return self._typical.similarity(vector)
-
-    def _sample(self, most: int) -> list[Vector]:
-        # By their hash, which the index has in order: no row is more likely than another.
-        statement = sql.SQL(
-            "select distinct on ({text_hash}) {embedding} from {table} where {embedding} is not null"
-            " order by {text_hash} limit %s"
-        ).format(**self.names.parts)
-        rows = self._read(lambda c: c.execute(statement, [most], binary=True).fetchall())
-        return [as_array(vector) for (vector,) in rows]
-
-    def _divided(self, connection: Connection) -> bool:
-        """There are passages. Where there were some, a search that counts on them is right without any too."""
-        self._has_passages = self._has_passages or self.beside.filled(connection)
-        return self._has_passages
-
-    def _condition(self, where: Filter | None) -> Condition:
-        if where is None:
-            return EVERYTHING
-        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
-        return Condition(sql.SQL(text), values)
-
-    def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
-        if self.words is None:
-            raise SearchError("This pipeline has no keyword index.", hint='Set store.language, such as "english".')
-        condition = None if where is None else self._condition(where)
-        words = self.words
-
-        def look(connection: Connection) -> list[tuple[Key, float]]:
-            if condition is None:
-                return words.search(connection, query, limit, last=last)
-            return words.search(connection, query, limit, condition.sql, condition.values, last)
-
-        hits = self._read(look)
-        return Ranked([key for key, _ in hits], [score for _, score in hits], exact=True, complete=True)
-
-    def holding(self, words: Sequence[str]) -> dict[str, int]:
-        index = self.words
-        return {} if index is None else self._read(lambda c: index.holding(c, words))
-
-    def kept_words(self, known: Collection[int] = ()) -> dict[int, str] | None:
-        index = self.words
-
-        def look(connection: Connection) -> dict[int, str] | None:
-            if index is None or not index.kept_words.exists(connection):
-                return None
-            return index.kept_words.parts(connection, known)
-
-        return self._read(look)
-
-    def browse(
-        self,
-        limit: int,
-        where: Filter | None = None,
-        *,
-        order: Order | None = None,
-        offset: int = 0,
-        after: Place | None = None,
-    ) -> list[Key]:
-        ordered = None if order is None else stored_order(order, self._asked, self.spec)
-        place = None if after is None else (after, after.key)
-        key = POSTGRES.name(self.spec.key, "t")
-        text, values = page(POSTGRES, self._table, key, self._passing(where), ordered, place, limit, offset)
-        return [key for (key,) in self._read(lambda c: c.execute(text.encode(), values).fetchall())]
-
-    def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        stored, names = stored_columns(columns, self._asked, self.spec), [column.name for column in columns]
-        kept = None if where is None else stored_filter(where, self._asked, self.spec)
-        used = {column.name for column in stored} | ({each.column for each in compares(kept)} if kept else set())
-
-        def look(connection: Connection) -> Facets:
-            index = self._facet_index(connection)
-            part = index.fits if index is not None and used <= index.columns else ""
-            passing = Passing(self._table, self._passing(where), POSTGRES, part)
-
-            def ask(text: str, values: list[Any]) -> list[tuple[Any, ...]]:
-                return connection.execute(text.encode(), values).fetchall()
-
-            with one_snapshot(connection):
-                return count_facets(ask, passing, stored, names, most)
-
-        return self._read(look)
-
-    def _facet_index(self, connection: Connection) -> FacetIndex | None:
-        """Looked up every few seconds only."""
-        now = time.monotonic()
-        if self._counts is None or now - self._counts[0] > INDEX_SECONDS:
-            self._counts = now, facet_index.find(connection, self.names, self.spec)
-        return self._counts[1]
-
-    @property
-    def _table(self) -> str:
-        """Quoted, for a statement that is text."""
-        return self.names.sql.as_string(None).replace("%", "%%")
-
-    def _passing(self, where: Filter | None) -> Sql:
-        """The rows `t` that a search compares."""
-        held = f"{POSTGRES.name(self.names.own('embedding'), 't')} is not null"
-        if where is None:
-            return held, []
-        text, values = compile_filter(stored_filter(where, self._asked, self.spec), POSTGRES)
-        return f"{held} and {text}", values
-
-    def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
-        condition = self._condition(where)
-        names = [column.name for column in self._asked.metadata]
-        # A column of the user's own table may be of the type `money`.
-        stored = [
-            sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
-            for column in self.spec.metadata
-        ]
-        statement = sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
-            sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key, condition.sql
-        )
-        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
-        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
-
     def written(self, keys: Sequence[Key]) -> dict[Key, Written]:
         moment = "updated_at" if self.names.column is None else "null::timestamp with time zone"
         statement = sql.SQL(
@@ -431,24 +212,3 @@ class PostgresGeneration:
         ).format(key=self._key, moment=sql.SQL(moment), **self.names.parts)
         rows = self._read(lambda c: c.execute(statement, [list(keys)]).fetchall())
         return {key: Written(at, truncated) for key, at, truncated in rows}
-
-    def texts(
-        self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
-    ) -> dict[Key, StoredText]:
-        if not keys:
-            return {}
-        condition = self._condition(where)
-        value = None if vector is None else np.asarray(vector, dtype=np.float32)
-
-        def look(connection: Connection) -> dict[Key, StoredText]:
-            with one_snapshot(connection):
-                if not self.beside.readable(connection):
-                    return {}
-                return self.beside.read(connection, keys, DISTANCE[self.index.table.metric], value, condition)
-
-        return self._read(look)
-
-
-def as_array(value: Any) -> Vector:
-    """pgvector's Vector or HalfVector as float32."""
-    return np.asarray(value.to_numpy(), dtype=np.float32)

@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.base import GUARDED_FOR, OUTGROWN, over_half
+from rowvec.stores.guarding import GUARDED_FOR, OUTGROWN, Guarding, Refusal, Standing, over_half
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import Names
-from rowvec.types import Guarding, Key, Refusal, Standing
+from rowvec.types import Key
 
 Connection = psycopg.Connection[Any]
 
@@ -91,23 +91,26 @@ def settle(
             "insert into rowvec.refusals (scope, since, said) values (%s, now(), %s) on conflict do nothing",
             [scope, guard.refused],
         )
-    if deletes:
+    others = list(guard.elsewhere.deleted) if guard.elsewhere else []
+    if deletes or others:
         # Rows of a table of the user's own do not say since when they have a vector: all of them count.
         older = "t.created_at < d.since" if names.column is None else "true"
         statement = (
             "update rowvec.deletions d set removed = removed + (select count(*) from {table} t"
-            f" where t.{{key}} = any(%s) and {{known}} and {older}) where scope = %s and rows > 0"
+            f" where t.{{key}} = any(%s) and {{known}} and {older})"
+            " + (select count(*) from unnest(%s::timestamptz[]) other where other < d.since)"
+            " where scope = %s and rows > 0"
             " returning rows, since, removed"
         )
-        counted = connection.execute(sql.SQL(statement).format(key=key, **names.parts), [list(deletes), scope])
+        counted = connection.execute(sql.SQL(statement).format(key=key, **names.parts), [list(deletes), others, scope])
         for rows, since, removed in counted.fetchall():
-            if removed * 2 > rows and not (guard.told and _outgrown(connection, names, rows)):
+            if removed * 2 > rows and not (guard.told and _counted(connection, names, guard) >= OUTGROWN * rows):
                 raise over_half(location, rows, since)
 
 
-def _outgrown(connection: Connection, names: Names, rows: int) -> bool:
+def _counted(connection: Connection, names: Names, guard: Guarding) -> int:
     counted = sql.SQL("select count(*) from {table} where {known}").format(**names.parts)
-    return bool(single(connection.execute(counted))[0] >= OUTGROWN * rows)
+    return int(single(connection.execute(counted))[0]) + (guard.elsewhere.rows() if guard.elsewhere else 0)
 
 
 def _keep(connection: Connection, names: Names, guard: Guarding) -> None:
@@ -116,6 +119,5 @@ def _keep(connection: Connection, names: Names, guard: Guarding) -> None:
         asked = "select not exists (select from rowvec.deletions where scope = %s and rows > 0)"
         if not guard.refused and single(connection.execute(asked, [names.scope])) == (False,):
             return
-        counted = sql.SQL("select count(*) from {table} where {known}").format(**names.parts)
-        (rows,) = single(connection.execute(counted))
+        rows = _counted(connection, names, guard)
     connection.execute(_KEEP, {"scope": names.scope, "rows": rows, "always": bool(guard.refused)})

@@ -14,7 +14,9 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import Interrupted, StoreError, StoreUnavailable
+from rowvec.stores.postgres import leases
 from rowvec.stores.postgres.connect import Session, of_a_process_that_is_gone
+from rowvec.stores.postgres.leases import Holder
 from rowvec.support.interrupts import asked_to_stop, stop_event
 
 Connection = psycopg.Connection[Any]
@@ -65,20 +67,37 @@ def alone(connection: Connection, name: str) -> Iterator[None]:
     """
     # A statement that waits would keep its snapshot, for the end of which the other build waits.
     began, told = time.monotonic(), False
-    take = "select pg_try_advisory_lock(hashtextextended(%s, 2))"
-    while connection.execute(take, [name]).fetchone() != (True,):
+
+    def wait(lease: Holder | bool) -> None:
+        nonlocal told
         held = holders(connection, name, 2)
         end_orphans(connection, held)
-        if held and not told and time.monotonic() - began > SILENT_SECONDS:
-            logger.warning("Waiting for other work on the indexes of %s: %s.", name, "; ".join(map(shown, held)))
+        said = [*map(shown, held), *([str(lease)] if isinstance(lease, Holder) else [])]
+        if said and not told and time.monotonic() - began > SILENT_SECONDS:
+            logger.warning("Waiting for other work on the indexes of %s: %s.", name, "; ".join(said))
             told = True
         if asked_to_stop(wait=LOOK_SECONDS):
             raise Interrupted(f"Stopped while waiting for other work on the indexes of {name}.")
+
+    if isinstance(connection, Session) and connection.leases is not None:
+        with connection.leases.of_indexes(connection, name, 2, wait):
+            yield
+        return
+    take = "select pg_try_advisory_lock(hashtextextended(%s, 2))"
+    give_back = "select pg_advisory_unlock(hashtextextended(%s, 2))"
+    while True:
+        lease: Holder | bool = False
+        if connection.execute(take, [name]).fetchone() == (True,):
+            lease = leases.in_the_way_of_indexes(connection, name) or False
+            if not lease:
+                break
+            connection.execute(give_back, [name])
+        wait(lease)
     try:
         yield
     finally:
         if not connection.broken:
-            connection.execute("select pg_advisory_unlock(hashtextextended(%s, 2))", [name])
+            connection.execute(give_back, [name])
 
 
 Party = tuple[int, str, str | None, Any]

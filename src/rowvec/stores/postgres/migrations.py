@@ -19,7 +19,7 @@ from rowvec import __version__
 from rowvec.errors import StoreError
 from rowvec.stores import migrations as shared
 from rowvec.stores.migrations import Migration, Standing
-from rowvec.stores.postgres import guarding
+from rowvec.stores.postgres import guarding, leases, placements
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.schema import BOOKKEEPING, table_columns
 from rowvec.types import Check
@@ -186,6 +186,7 @@ def explain(connection: Connection, error: StoreError, location: str) -> None:
 def complete(connection: Connection) -> None:
     """Every table and column that the first version has; what is there stays as it is."""
     there = set(connection.execute(_COLUMNS).fetchall())
+    leases.make_schema(connection)
     connection.execute(BOOKKEEPING)
     connection.execute(META)
     tables = {table for table, _ in there}
@@ -295,6 +296,14 @@ def _keep_spending(connection: Connection) -> None:
     connection.execute(SPENDING)
 
 
+def _keep_leases(connection: Connection) -> None:
+    connection.execute(leases.TABLE)
+
+
+def _keep_placements(connection: Connection) -> None:
+    connection.execute(placements.TABLE)
+
+
 def _expect_passages(connection: Connection) -> None:
     """Texts and passages stand beside each table of vectors, whose next sync makes them where they are missing.
 
@@ -327,6 +336,8 @@ LATER_TABLES: list[tuple[int, str, Callable[[Connection], None]]] = [
     (7, "", _take_long_keys),
     (9, ASIDE, _listen_and_remember),
     (10, SPENDING, _keep_spending),
+    (11, leases.TABLE, _keep_leases),
+    (12, placements.TABLE, _keep_placements),
 ]
 """Tables that a later step made, and how a store that lost one gets it again: each of these can be done twice."""
 
@@ -341,5 +352,7 @@ MIGRATIONS: list[Migration[Callable[[Connection], None]]] = [
     Migration(8, "texts and passages beside the rows", _expect_passages),
     Migration(9, "requests to stop a sync, and results of evaluations", _listen_and_remember),
     Migration(10, "what searches spend", _keep_spending),
+    Migration(11, "locks behind a pooler in transaction mode", _keep_leases),
+    Migration(12, "how rows are spread over several tables", _keep_placements),
 ]
 """In order, numbered from 1 without a gap. One that was released is never changed."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from psycopg import sql
 from psycopg.sql import Composable
 
-from rowvec.stores.postgres.connect import qualified
 from rowvec.support.identifiers import shortened
 
 LEDGER_COLUMNS = ("embedding", "text_hash", "row_hash", "truncated")
@@ -33,7 +32,7 @@ class Names:
 
     @property
     def sql(self) -> sql.Identifier:
-        return qualified(self.schema, self.table)
+        return sql.Identifier(self.schema, self.table)
 
     @property
     def scope(self) -> str:

@@ -1,7 +1,7 @@
 """What stands beside the vectors of a generation: the texts of its rows, and the passages of those that have several.
 
     <table>__texts       key -> the text as it was embedded, as far as it is kept
-    <table>__passages    (key, n) -> where in the text, hash of what was embedded, vector; n counts from 0
+    <table>__passages    (key, n) -> where in the text, hash of what was embedded, vector, tokens; n counts from 0
 
 Both are written in the transaction that writes the vector, and after it: whoever writes a row holds its lock by then.
 SQL users read the view `<table>_passages`, which is always of the live generation.
@@ -9,23 +9,24 @@ SQL users read the view `<table>_passages`, which is always of the live generati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import psycopg
-from pgvector import HalfVector
 from psycopg import sql
 from psycopg.sql import Composable
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TEXT_KEPT, TableSpec
 from rowvec.stores.postgres import schema
+from rowvec.stores.postgres.arrays import key_array
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
 from rowvec.stores.postgres.schema import KEY_TYPES
 from rowvec.stores.postgres.vector_index.nearest import Condition
+from rowvec.stores.postgres.writes import packer
 from rowvec.support.identifiers import shortened
 from rowvec.types import Document, Entry, Key, ScoredPassage, StoredText
 
@@ -94,9 +95,12 @@ class Beside:
             schema.drop_table(connection, self.texts)
 
     def make_passages(self, connection: Connection) -> None:
-        if not schema.table_exists(connection, self.passages):
+        columns = schema.table_columns(connection, self.passages)
+        if not columns:
             index = sql.Identifier(text_index(self.passages))
             connection.execute(self.format(_PASSAGES, index=index))
+        elif "tokens" not in columns:
+            connection.execute(self.format("alter table {passages} add column tokens integer not null default 0"))
 
     def drop(self, connection: Connection) -> None:
         brief_lock(connection, self.tables)
@@ -221,22 +225,22 @@ class Beside:
         for wanted, names in ((self.spec.has_passages, self.passages), (self.spec.keeps_texts, self.texts)):
             if wanted and keys:
                 statement = self.format("delete from {side} where key = any(%s::{type}[])", side=names.sql)
-                connection.execute(statement, [list(keys)])
+                connection.execute(statement, [key_array(keys)])
 
     def _copy_passages(self, connection: Connection, entries: Iterable[Entry], storage: str) -> None:
         divided = [entry for entry in entries if entry.passages]
         if not divided:
             return
-        wrap: Callable[[Any], Any] = HalfVector if storage == "halfvec" else lambda vector: vector
+        pack = packer(storage)
         statement = self.format(
-            'copy {passages} (key, n, start, "end", text_hash, embedding) from stdin (format binary)'
+            'copy {passages} (key, n, start, "end", text_hash, embedding, tokens) from stdin (format binary)'
         )
         with connection.cursor() as cursor, cursor.copy(statement) as copy:
-            copy.set_types([KEY_TYPES[self.spec.key_type], "int4", "int4", "int4", "bytea", storage])
+            copy.set_types([KEY_TYPES[self.spec.key_type], "int4", "int4", "int4", "bytea", "bytea", "int4"])
             for entry in divided:
                 for number, passage in enumerate(entry.passages):
-                    start, end, text_hash, vector = passage
-                    copy.write_row((entry.document.key, number, start, end, text_hash, wrap(vector)))
+                    start, end, text_hash, vector, tokens = passage
+                    copy.write_row((entry.document.key, number, start, end, text_hash, pack(vector), tokens))
 
     def _copy_texts(self, connection: Connection, texts: Iterable[tuple[Key, str, int]]) -> None:
         """
@@ -345,10 +349,11 @@ LOST = "not exists (select from {table} t where t.{key} = s.key and t.{embedding
 _TEXTS = """create table {texts} as select {key}::{type} as key, ''::text as text from {table} with no data;
 alter table {texts} add primary key (key), alter column text set not null, alter column text set statistics 0"""
 _PASSAGES = """create table {passages} as select {key}::{type} as key, 0::integer as n, 0::integer as start,
-    0::integer as "end", ''::bytea as text_hash, {embedding} as embedding from {table} with no data;
+    0::integer as "end", ''::bytea as text_hash, {embedding} as embedding, 0::integer as tokens from {table}
+    with no data;
 alter table {passages} add primary key (key, n), alter column start set not null, alter column "end" set not null,
-    alter column text_hash set not null, alter column embedding set not null,
-    alter column embedding set statistics 0;
+    alter column text_hash set not null, alter column embedding set not null, alter column tokens set not null,
+    alter column tokens set default 0, alter column embedding set statistics 0;
 create index {index} on {passages} (text_hash)"""
 # Reading the vectors is what makes ANALYZE slow, and no estimate comes from them.
 _VIEW = 'select p.key, p.n, null::text as text, p.start, p."end", p.embedding from {passages} p'

@@ -7,9 +7,10 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.auditor import Drift, Fault
+from rowvec.stores.auditor import FURTHEST_MEAN, Drift, Fault
 from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.passages import LOST, Beside
+from rowvec.stores.postgres.schema import table_columns
 
 Connection = psycopg.Connection[Any]
 
@@ -29,6 +30,15 @@ _BROKEN = """select key from (
         window w as (partition by key order by n)) each group by key
 ) s where {held} and (
     first <> 0 or last <> passages - 1 or disordered or strange or empty or {beyond})"""
+_MEAN = """select key from (
+    select p.key, bool_and(p.tokens > 0) as known, sum(p.tokens * -(t.{embedding} <#> p.embedding)) as along,
+        max({norm}(t.{embedding})) as length, sum(p.tokens * (
+            select sum(o.tokens * -(o.embedding <#> p.embedding)) from {passages} o where o.key = p.key
+        )) as square
+    from {passages} p join {table} t on t.{key} = p.key where t.{embedding} is not null group by p.key
+) s where known and square > 0 and length > 0 and not along > (1 - {furthest}) * length * sqrt(square)
+    and key not in (select key from ({broken}) broken)"""
+"""Cosine of the row's own vector and the sum of its passages, each times its tokens."""
 _FAILED = "exists (select from rowvec.failures f where f.scope = {scope} and f.key = s.key::text)"
 _BEYOND = "exists (select from {texts} x where x.key = s.key and length(x.text) < reach)"
 
@@ -46,6 +56,10 @@ def passages_amiss(connection: Connection, beside: Beside, storage: str, most: i
             norm = beside.format(NORM[storage])
             broken = beside.format(_BROKEN, beyond=beyond, held=held, norm=norm)
             found += _fault(connection, Drift.PASSAGES, broken, most)
+            # A table that an older rowvec made says nothing of weights until the next sync.
+            if "tokens" in table_columns(connection, beside.passages):
+                mean = beside.format(_MEAN, norm=norm, broken=broken, furthest=sql.Literal(FURTHEST_MEAN))
+                found += _fault(connection, Drift.MEAN, mean, most)
         if there:
             # What is left of a row that failed is replaced when the row gets its vector again.
             scope = sql.Literal(beside.names.scope)

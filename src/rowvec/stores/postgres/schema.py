@@ -11,7 +11,7 @@ from psycopg import sql
 from rowvec.errors import StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import is_lossless, stored_spec
-from rowvec.stores.postgres.connect import use_vectors
+from rowvec.stores.postgres.connect import SHORT_VECTORS, outside, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
 from rowvec.support.identifiers import shortened
@@ -62,7 +62,6 @@ OWN_COLUMNS = {
 SYSTEM_COLUMNS = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 BOOKKEEPING = """
-create schema if not exists rowvec;
 create table if not exists rowvec.generations (
     scope text not null,
     state text not null check (state in ('live', 'building', 'previous')),
@@ -189,6 +188,16 @@ def ensure_extension(connection: psycopg.Connection[Any], location: str, *, crea
     return version
 
 
+def check_storage(version: str, storage: str, location: str) -> None:
+    """Raises StoreError where pgvector has no vectors of that kind."""
+    if storage == "halfvec" and version_tuple(version) < SHORT_VECTORS:
+        raise StoreError(
+            f'{location}: store.storage = "halfvec" takes pgvector 0.7 or later; this server has {version}.',
+            hint='Set store.storage = "vector"; or install a newer pgvector there, then run in this database: ALTER'
+            " EXTENSION vector UPDATE;",
+        )
+
+
 def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableSpec, storage: str) -> None:
     key_type = KEY_TYPES[spec.key_type] + (' collate "C"' if spec.key_type is ColumnType.TEXT else "")
     columns = [
@@ -209,10 +218,11 @@ def create_table(connection: psycopg.Connection[Any], names: Names, spec: TableS
 
 
 def statistics_are_old(connection: psycopg.Connection[Any], names: Names) -> bool:
-    """A tenth of the table has changed since it was analysed."""
+    """A tenth of the table has changed since it was analysed, or it never was."""
     changed = connection.execute(
-        "select n_mod_since_analyze > 0.1 * n_live_tup from pg_stat_all_tables where relid = %s::regclass",
-        [names.sql.as_string(connection)],
+        "select n_mod_since_analyze > 0.1 * n_live_tup or not exists (select from pg_stats"
+        " where (schemaname, tablename) = (%s, %s)) from pg_stat_all_tables where relid = %s::regclass",
+        [names.schema, names.table, names.sql.as_string(connection)],
     ).fetchone()
     return changed == (True,)
 
@@ -230,13 +240,11 @@ def index_metadata(
     for column in columns:
         how = FOLDED_INDEX if column.ignores_case else METADATA_INDEXES.get(column.type)
         if how is not None:
-            connection.execute(
-                sql.SQL("create index {} on {} using {}").format(
-                    sql.SQL("concurrently" if beside else ""),
-                    names.sql,
-                    sql.SQL(how).format(sql.Identifier(column.name)),
-                )
-            )
+            kind = sql.SQL(how).format(sql.Identifier(column.name))
+            if beside:
+                outside(connection, sql.SQL("create index concurrently on {} using {}").format(names.sql, kind))
+            else:
+                connection.execute(sql.SQL("create index on {} using {}").format(names.sql, kind))
 
 
 def is_empty(connection: psycopg.Connection[Any], names: Names) -> bool:
@@ -266,7 +274,7 @@ def index_adopted(connection: psycopg.Connection[Any], names: Names, spec: Table
     """Make the indexes of columns that were added, beside those who write the table. Not for a transaction."""
     if "text_hash" in added:
         statement = sql.SQL("create index concurrently if not exists {} on {} (text_hash)")
-        connection.execute(statement.format(sql.Identifier(text_index(names)), names.sql))
+        outside(connection, statement.format(sql.Identifier(text_index(names)), names.sql))
     index_metadata(connection, names, [column for column in spec.metadata if column.name in added], beside=True)
 
 

@@ -11,28 +11,31 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Literal, TypeVar
 
 import psycopg
 
-from rowvec.errors import Interrupted, Locked, StoreError, StoreUnavailable
-from rowvec.stores.postgres import migrations
-from rowvec.stores.postgres.connect import Session, connect, knows_vectors, of_a_process_that_is_gone, translated
-from rowvec.stores.postgres.locks import PASSING, Waits, end_orphans, holders
+from rowvec.errors import Interrupted, ReadersBusy, StoreError, StoreUnavailable
+from rowvec.stores.postgres import migrations, rights
+from rowvec.stores.postgres.connect import Session, connect, is_lent, knows_vectors
+from rowvec.stores.postgres.driver_errors import translated
+from rowvec.stores.postgres.leases import Leases
+from rowvec.stores.postgres.locks import PASSING, Waits
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.replica import Servers
+from rowvec.stores.postgres.table_lock import TableLock
+from rowvec.support import poolers
 from rowvec.support.interrupts import asked_to_stop
-from rowvec.support.poolers import is_lent, server_pid
+from rowvec.support.retry import SERVER_KEEPALIVES
 
 Connection = psycopg.Connection[Any]
 T = TypeVar("T")
-GONE_SECONDS = 10.0
-"""How long the lock of a killed process is waited for."""
 PATIENCE = 60.0
 """Seconds for which a change is tried again that others are in the way of."""
 READ_TRIES = 3
 SLOT_SECONDS = 60.0
 """How long a reader waits for others to be done."""
-POOLER = "Set store.url to the database itself, or to a pooler in session mode (on Supabase: port 5432, not 6543)."
 _NOT_PREPARED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 
@@ -40,16 +43,26 @@ class Sessions:
     """Runs work on connections that are opened when first needed and opened again when they broke.
 
     Args:
-        scope: qualified name of the vector table, which is what the lock protects.
+        names: of the vector table, which is what the lock protects.
         readers: up to this many connections read at once; further readers wait.
+        replica: all that read are at one of the servers that the URL names.
         statement_seconds: readers' statements are cancelled after this long.
     """
 
     def __init__(
-        self, url: str, scope: str, location: str, purpose: str, *, readers: int, statement_seconds: float | None
+        self,
+        url: str,
+        names: Names,
+        location: str,
+        purpose: str,
+        *,
+        readers: int,
+        statement_seconds: float | None,
+        replica: bool = False,
     ) -> None:
         self._url = url
-        self._scope = scope
+        self._names = names
+        self._scope = names.scope
         self._location = location
         self._purpose = purpose
         self._statement_seconds = statement_seconds
@@ -59,8 +72,11 @@ class Sessions:
         self._prepares = True
         self._writer: Session | None = None
         self._waits = Waits(location, self.another)
+        self._leases = Leases(self.another, location)
+        self._lends = False
+        self._servers = Servers(url) if replica else None
+        self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
-        self._part: str | None = None
 
     def read(self, work: Callable[[Connection], T], *, settings: bool = True) -> T:
         """Do it on a connection that reads under rowvec's settings and cannot write.
@@ -83,12 +99,14 @@ class Sessions:
     def _read(self, work: Callable[[Connection], T], settings: bool) -> T:
         seconds = min(SLOT_SECONDS, self._statement_seconds or SLOT_SECONDS)
         if not self._slots.acquire(timeout=seconds):
-            raise StoreUnavailable(
+            raise ReadersBusy(
                 f"{self._location}: all {self._readers} connections for reading were busy for {seconds:g} s.",
                 hint="Try again when fewer searches run at once.",
             )
         try:
             try:
+                if self._servers is not None and self._servers.is_due():
+                    self.refresh()
                 session = self._idle.get_nowait()
             except queue.Empty:
                 return self._read_on(self._open_reader(), work, settings)
@@ -106,7 +124,7 @@ class Sessions:
     def _read_on(self, session: Session, work: Callable[[Connection], T], settings: bool) -> T:
         try:
             with translated(self._location):
-                if not settings or not session.behind_pooler:
+                if not settings or not session.behind_pooler or session.single_statements:
                     return work(session)
                 session.execute(session.opening(self._statement_seconds))
                 answer = work(session)
@@ -122,11 +140,13 @@ class Sessions:
             with translated(self._location):
                 session.rollback()
                 migrations.explain(session, error, self._location)
+                rights.explain(session, error, self._names, self._location, writes=False)
             raise
         finally:
             with suppress(psycopg.Error):
                 session.rollback()
-            if session.closed or session.broken or not knows_vectors(session):
+            elsewhere = self._servers is not None and session.server != self._servers.current
+            if session.closed or session.broken or elsewhere or not knows_vectors(session):
                 # One from before the extension was made is of no use after it.
                 session.close()
             else:
@@ -142,7 +162,7 @@ class Sessions:
             Interrupted: the process was asked to stop while others were in the way.
         """
         last = time.monotonic() + PATIENCE
-        with self._waits.during(lambda: self._writer):
+        with self._waits.during(self._watched):
             while True:
                 try:
                     return self._write(work)
@@ -153,6 +173,10 @@ class Sessions:
                         raise self._in_use(error) from error
                 if asked_to_stop(wait=random.uniform(0.1, 0.6)):
                     raise Interrupted(f"Stopped while others used {self._location}.")
+
+    def _watched(self) -> Session | None:
+        """Behind a pooler the process that works for us is another one each time: nobody can look at what it does."""
+        return None if self._writer is None or is_lent(self._writer) else self._writer
 
     def _in_use(self, error: StoreError) -> StoreError:
         if not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
@@ -175,69 +199,100 @@ class Sessions:
             if self._writer is not None and not self._writer.closed:
                 with translated(self._location):
                     migrations.explain(self._writer, error, self._location)
+                    rights.explain(self._writer, error, self._names, self._location, writes=True)
             raise
 
     def _writing(self) -> Session:
         if self._writer is not None and not self._writer.closed:
-            if self._writer.behind_pooler and server_pid(self._writer) != self._writer.pid:
+            if self._own_behind_pooler(self._writer) and poolers.server_pid(self._writer) != self._writer.pid:
                 self._writer.close()
-                raise self._shared()
+                self._lends = True
+                raise StoreUnavailable(
+                    f"{self._location} is behind a pooler that gave the session of this sync to others.",
+                    hint="Run it again: it goes on where this one stopped.",
+                )
             return self._writer
-        self._writer = self._open("sync")
+        former, self._writer = self._writer, self._open("sync")
+        if self._writer.single_statements:
+            self._writer.close()
+            raise StoreError(
+                f"{self._location} is behind a pooler in statement mode, which takes no transactions: searches work"
+                " there, a sync does not.",
+                hint="Set store.url to the database itself, or to a pooler in transaction mode.",
+            )
+        if self._is_lent(self._writer):
+            self._lends = True
+            self._writer.guard = self._begin
+            self._writer.leases = self._leases
+            if self._locked and not self._leases.holds(self._scope, self.table_lock.part or ""):
+                # What was taken for a session of our own was given to others, and the lock went with it.
+                self._take_again(self._writer)
+            return self._writer
         try:
-            if self._is_lent(self._writer):
-                raise self._shared()
             self._writer.execute(self._writer.settings(local=False))
-            with suppress(psycopg.Error):
-                # So that a long statement ends when we do, on another machine too. Not every system can do it.
-                self._writer.execute("set client_connection_check_interval to '5s'")
+            for name, value in SERVER_KEEPALIVES.items():
+                with suppress(psycopg.Error):
+                    self._writer.execute(f"set {name} to {value}".encode())
             if self._locked:
                 # The lock went with the broken connection; whoever took it meanwhile has it now.
-                self._acquire(self._writer)
+                self._end(former)
+                self.table_lock.acquire(self._writer)
         except BaseException:
             self._writer.close()
             raise
         return self._writer
 
-    def _shared(self) -> StoreError:
-        return StoreError(
-            f"{self._location} is behind a pooler in transaction mode, where the lock of a sync would hold nothing.",
-            hint=POOLER,
-        )
+    def _take_again(self, writer: Session) -> None:
+        try:
+            self.table_lock.acquire(writer)
+        except BaseException:
+            writer.close()
+            raise
+
+    def _end(self, former: Session | None) -> None:
+        """End the session of a connection that broke: the server may not have noticed, and keep the lock for it."""
+        assert self._writer is not None
+        if former is not None and not former.behind_pooler:
+            own = (
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = %s and application_name = %s"
+            )
+            with suppress(psycopg.Error):
+                self._writer.execute(own, [former.pid, former.name])
+
+    @staticmethod
+    def _own_behind_pooler(session: Session) -> bool:
+        """A session of our own, as far as could be told when it was opened."""
+        return session.behind_pooler and not is_lent(session)
+
+    def _begin(self, session: Session) -> None:
+        """How each transaction begins on a session that is ours until its end."""
+        session.execute(session.settings(local=True))
+        self._leases.hold(session)
 
     @contextmanager
     def lock(self, part: str | None = None) -> Iterator[None]:
-        """An advisory lock that the server frees when the process ends, however it ends.
+        """An advisory lock that the server frees when the process ends, however it ends; a lease where a pooler lends
+        the session to others.
 
         Args:
             part: of the table: its lock is held, and the table's together with the holders of other parts.
         """
-        self._part = part
-        self.write(self._acquire)
+        self.table_lock.part = part
+        self.write(self.table_lock.acquire)
         self._locked = True
         try:
             self.write(lambda c: migrations.upgrade(c, self._location, create=False))
             yield
         finally:
             self._locked = False
-            if self._writer is not None and not self._writer.closed:
+            if self._writer is None or self._writer.closed:
+                self._leases.close()
+            else:
                 try:
-                    self._release(self._writer)
+                    self.table_lock.release(self._writer)
                 except psycopg.Error:
                     # The connection broke, and the lock went with it: not what the caller has to hear of.
                     self._writer.close()
-
-    def holder(self, connection: Connection) -> str | None:
-        """Who holds the lock and since when, as far as the role may know that."""
-        found = [each for each in holders(connection, self._scope, 0) if not of_a_process_that_is_gone(each[1])]
-        if not found:
-            return None
-        _, name, _, since = found[0]
-        return str(name) if since is None else f"{name}, since {since:%Y-%m-%d %H:%M:%S %Z}"
-
-    def is_held(self, connection: Connection) -> bool:
-        """The lock, by a process that is there: the server needs a moment to notice that one was killed."""
-        return self.holder(connection) is not None
 
     def refresh(self) -> None:
         """Open readers again: those from before the extension was installed do not know its types."""
@@ -245,25 +300,31 @@ class Sessions:
             while True:
                 self._idle.get_nowait().close()
 
+    @property
+    def moves(self) -> int:
+        """How often readers went to another server."""
+        return 0 if self._servers is None else self._servers.moves
+
     def another(self) -> Session:
         """A connection of the caller's own, on which nothing is set."""
         return self._open("watch")
 
     def _is_lent(self, session: Session) -> bool:
         with translated(self._location):
-            return session.behind_pooler and is_lent(session, self.another)
+            return session.behind_pooler and (self._lends or poolers.is_lent(session, self.another))
 
-    def pooler(self) -> str | None:
-        """What stands between us and the server, where that is one that a sync cannot work behind."""
+    def pooler(self) -> Literal["transaction", "statement"] | None:
+        """The mode of a pooler between us and the server, where that is one without sessions."""
         with self.another() as session:
-            if self._is_lent(session):
-                return "a pooler in transaction mode"
-        return None
+            if session.single_statements:
+                return "statement"
+            return "transaction" if self._is_lent(session) else None
 
     def close(self) -> None:
         self._waits.close()
+        self._leases.close()
         if self._writer is not None:
-            if self._writer.behind_pooler and not self._writer.closed:
+            if self._own_behind_pooler(self._writer) and not self._writer.closed:
                 with suppress(psycopg.Error):
                     # Somebody else gets the session now.
                     self._writer.execute("discard all")
@@ -275,10 +336,15 @@ class Sessions:
         Raises:
             StoreError: a newer rowvec has changed the store.
         """
-        session = connect(self._url, f"{use} {self._purpose}")
+        purpose = f"{use} {self._purpose}"
+        session = connect(self._url, purpose) if self._servers is None else self._servers.connect(purpose, self.refresh)
         try:
             with translated(self._location):
                 migrations.refuse_newer(session, self._location)
+        except StoreError as error:
+            with closing(session), translated(self._location):
+                rights.explain(session, error, self._names, self._location, writes=False)
+            raise
         except BaseException:
             session.close()
             raise
@@ -288,43 +354,9 @@ class Sessions:
         session = self._open("read")
         if not self._prepares:
             session.prepare_threshold = None
+        session.statement_seconds = self._statement_seconds
         if not session.behind_pooler:
             with translated(self._location):
                 session.execute(session.settings(local=False, statement_seconds=self._statement_seconds))
                 session.execute("set default_transaction_read_only = on")
         return session
-
-    def _release(self, connection: Connection) -> None:
-        """Nothing else takes advisory locks for the session."""
-        connection.execute("select pg_advisory_unlock_all()")
-
-    def _acquire(self, connection: Connection) -> None:
-        if self._part is None:
-            statement, names = "select pg_try_advisory_lock(hashtextextended(%s, 0))", [self._scope]
-        else:
-            # The part's own lock first: whoever has to wait for it does not keep others from the table.
-            statement = (
-                "select case when pg_try_advisory_lock(hashtextextended(%s, 2)) then"
-                " pg_try_advisory_lock_shared(hashtextextended(%s, 0)) else false end"
-            )
-            names = [f"{self._scope} {self._part}", self._scope]
-        last = time.monotonic() + GONE_SECONDS
-        while connection.execute(statement, names).fetchone() != (True,):
-            connection.execute("select pg_advisory_unlock_all()")
-            end_orphans(connection, holders(connection, self._scope, 0))
-            holder = self.holder(connection)
-            if (holder is None or of_a_process_that_is_gone(holder)) and time.monotonic() < last:
-                # It let go meanwhile; or it was killed, and the server ends the statement that it was in before it
-                # notices.
-                time.sleep(0.05)
-                continue
-            if holder is not None and of_a_process_that_is_gone(holder):
-                raise Locked(
-                    f"The lock of {self._scope} is still held for {holder}: that process has ended, and the server has"
-                    " not noticed yet.",
-                    hint="Try again in a minute, or let an administrator end its session with pg_terminate_backend.",
-                )
-            raise Locked(
-                f"Another sync of {self._scope} is at work" + (f": {holder}." if holder else "."),
-                hint="Wait for it, or stop that process; rowvec frees the lock when it ends, however it ends.",
-            )

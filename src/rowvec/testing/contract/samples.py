@@ -7,18 +7,12 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from rowvec.stores.base import GenerationHandle, Store, TableSpec, existing
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
-from rowvec.types import (
-    Column,
-    ColumnType,
-    Document,
-    Entry,
-    Failure,
-    Key,
-    Vector,
-    WriteBatch,
-)
+from rowvec.types import Column, ColumnType, Document, Entry, Failure, Key, Vector
 
 Opener: TypeAlias = Callable[..., Store]
 """Opens a store on the tables of a test: `opener(spec)`, `opener(spec, "l2")`."""
@@ -57,3 +51,11 @@ def rows(store: Store, spec: TableSpec = SPEC) -> GenerationHandle:
 
 def write(store: Store, *entries: Entry, spec: TableSpec = SPEC, **others: Any) -> int:
     return rows(store, spec).write(WriteBatch(list(entries), **others))
+
+
+def similarity(metric: str, one: Vector, two: Vector) -> float:
+    """As exactly as a float64 has it."""
+    one, two = one.astype(np.float64), two.astype(np.float64)
+    if metric == "l2":
+        return -float(np.linalg.norm(one - two))
+    return float(one @ two / (np.linalg.norm(one) * np.linalg.norm(two) if metric == "cosine" else 1.0))

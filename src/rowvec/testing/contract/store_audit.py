@@ -9,6 +9,7 @@ import pytest
 
 from rowvec.stores.auditor import Audited, Auditor
 from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import (
     DIMENSION,
     SPEC,
@@ -22,7 +23,7 @@ from rowvec.testing.contract.samples import (
     vector_of,
     write,
 )
-from rowvec.types import Column, ColumnType, WriteBatch
+from rowvec.types import Column, ColumnType
 
 
 def auditor_of(store: Store, spec: TableSpec = SPEC) -> Auditor:

@@ -17,8 +17,9 @@ import pytest
 from rowvec.filters import Filter, Order, Place, bind, browsed, facet_columns, facets_of, matches, parse, place_value
 from rowvec.filters.facets import Facet, RangeFacet, ValueCount, ValueFacet
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import EMBEDDER, SPEC, Opener, document, entry, rows, write
-from rowvec.types import Column, ColumnType, Entry, Key, WriteBatch
+from rowvec.types import Column, ColumnType, Entry, Key
 
 COLUMNS = (
     Column("supplier", ColumnType.TEXT),

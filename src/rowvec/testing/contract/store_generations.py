@@ -13,10 +13,11 @@ import pytest
 from rowvec.errors import GenerationChanged, StoreError
 from rowvec.stores.base import Store, TableSpec
 from rowvec.stores.generation_policy import Made, choose
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
 from rowvec.testing.contract.samples import DIMENSION, SPEC, Opener, document, entry, failure, rows, vector_of, write
 from rowvec.testing.contract.walks import activated, after, dropped, rolled_back
-from rowvec.types import Entry, Fingerprint, State, WriteBatch
+from rowvec.types import Entry, Fingerprint, State
 
 LARGER = HashEmbedder(24, model="new")
 

@@ -8,8 +8,9 @@ import pytest
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import DIMENSION, NAME, SPEC, Opener, entry, rows, write
-from rowvec.types import ColumnType, WriteBatch
+from rowvec.types import ColumnType
 
 UUID_SPEC = TableSpec("items", "id", ColumnType.UUID, DIMENSION, (NAME,))
 

@@ -296,6 +296,10 @@ levi's <> levis
 5GHz <- ghz
 5GHz <> 5-GHz
 2.4 GHz <> 2.4ghz
+3 m3 <> 3m3
+3m3 <- m3
+3m3 <- 3
+25 cm2 <> 25cm2
 128 GB <> 128gb
 128GB <> 128-GB
 12 V <> 12v

@@ -50,16 +50,28 @@ export const postJson = (path, body, signal) => askJson(path, {
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal,
 });
 
+// Whoever signs out leaves nothing on the screen, also not in a page that the back button brings back.
+const signOut = document.getElementById("sign-out");
+const signedIn = () => sessionStorage.getItem(KEY) !== null;
+
+signOut.hidden = !signedIn();
+signOut.addEventListener("click", () => {
+  sessionStorage.removeItem(KEY);
+  location.reload();
+});
+window.addEventListener("pageshow", ({ persisted }) => persisted && signOut.hidden === signedIn() && location.reload());
+
 let asking = null;
 
 function askForKey(wrong) {
   const dialog = document.getElementById("key-dialog");
   const input = document.getElementById("key");
-  if (wrong) document.getElementById("key-text").textContent = "That key is not right. It is kept in this tab only.";
+  if (wrong) document.getElementById("key-text").textContent = "That key or token is not right. It is kept in this tab only.";
   asking ??= new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const given = dialog.returnValue === "open" ? input.value.trim() : "";
       if (given) sessionStorage.setItem(KEY, given);
+      signOut.hidden = !signedIn();
       dialog.returnValue = input.value = "";
       asking = null;
       resolve(Boolean(given));
@@ -115,13 +127,21 @@ export async function choosePipeline(onChange, onReturn) {
   };
   select.closest("label").hidden = pipelines.length < 2 && pipelines[0].name === (new URLSearchParams(location.search).get("pipeline") ?? pipelines[0].name);
   select.onchange = () => onChange(chosen());
-  for (const link of document.querySelectorAll("nav a")) {
-    link.onclick = () => {
-      if (pipelines.length > 1) link.search = new URLSearchParams({ pipeline: select.value });
+  // Before a link is followed in this tab, opened in another, or copied.
+  for (const link of document.querySelectorAll("nav a, .brand")) {
+    link.onclick = link.onpointerdown = () => {
+      const state = new URLSearchParams(pipelines.length > 1 ? { pipeline: select.value } : {});
+      if (link.dataset.takes) carried(new URLSearchParams(location.search), link.dataset.takes.split(" "), state);
+      link.search = state;
     };
   }
   follow();
   return chosen();
+}
+
+// What somebody looks for, and among which rows, goes along to a page that knows it.
+function carried(from, names, to) {
+  for (const name of names) if (from.get(name)) to.set(name, from.get(name));
 }
 
 export const MODES = { hybrid: "Meaning + words", semantic: "Meaning", keyword: "Words" };
@@ -143,11 +163,29 @@ export function modeOf(state, { name, modes }) {
   throw new Failure(`The pipeline ${name} has no mode "${wanted.slice(0, 60)}".`, `It has: ${offered}.`);
 }
 
+// A number of the address, from 1 to `most`.
+export function whole(wanted, most, what) {
+  const count = Number(wanted);
+  if (Number.isInteger(count) && count >= 1 && count <= most) return count;
+  throw new Failure(`The address asks for "${wanted.slice(0, 20)}" ${what}.`, `It can be a whole number from 1 to ${most.toLocaleString("en")}.`);
+}
+
 // What an address holds that a page does not know: said, since without it a page shows more than was linked to.
 export function unknownParts(state, known) {
   const strange = [...state.keys()].filter((name) => !known.includes(name) && !name.startsWith("utm_"));
   return strange.length ? `The address has a part that this page does not know: ${strange.map((name) => name.slice(0, 60)).join(", ")}.` : null;
 }
+
+// How many rows can be found at all; null where that cannot be said. Other words find nothing where there are none.
+export async function rowsIn({ name }, signal) {
+  try {
+    return (await postJson(`pipelines/${encodeURIComponent(name)}/search/browse`, { limit: 1, passages: 0 }, signal)).total;
+  } catch {
+    return null;
+  }
+}
+
+export const noRows = ({ name }) => [make("strong", {}, `${name} has no rows yet. `), ...spoken("`rowvec sync` embeds what its source holds.")];
 
 // Keys typed into a text are not commands.
 const typing = ({ target }) => target.closest("input:not([type=radio], [type=checkbox]), select, textarea, dialog") !== null;

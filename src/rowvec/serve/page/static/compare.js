@@ -1,7 +1,7 @@
 // The page that compares: one query in two settings, what moved, and what the judged queries say of both.
 
-import { askJson, choosePipeline, Failure, isSlash, make, notify, parse, postJson, spoken, unknownParts } from "./common.js";
-import { cards, headingOf } from "./hits.js";
+import { askJson, choosePipeline, Failure, isSlash, make, noRows, notify, parse, postJson, rowsIn, spoken, unknownParts } from "./common.js";
+import { cards, headingOf, missing } from "./hits.js";
 import { moves, Side } from "./settings.js";
 
 const byId = (id) => document.getElementById(id);
@@ -25,7 +25,8 @@ function address() {
   if (query.value.trim()) state.set("query", query.value.trim());
   for (const name of NAMES) {
     const setting = sides[name].read();
-    if (Object.keys(setting).length) state.set(name, JSON.stringify(setting));
+    // The right side always: an address without any setting asks for a proposal.
+    if (name === "b" || Object.keys(setting).length) state.set(name, JSON.stringify(setting));
   }
   return `?${state}`;
 }
@@ -57,7 +58,7 @@ function restore() {
   if (wrong) {
     running?.abort();
     scoring?.abort();
-    NAMES.forEach((name) => byId(`hits-${name}`).replaceChildren());
+    for (const name of NAMES) byId(`hits-${name}`).replaceChildren();
     summary.textContent = "";
     score.hidden = true;
     notify(new Failure(`The address has a setting that ${pipeline.name} cannot have: ${wrong.slice(0, 80)}.`, "Choose it again below, then press Compare."));
@@ -68,43 +69,49 @@ function restore() {
 
 async function show(warning = null) {
   running?.abort();
-  const mine = running = new AbortController();
+  const mine = new AbortController();
+  running = mine;
   const text = query.value.trim();
   document.title = text ? `${text} · Compare · rowvec` : "Compare · rowvec";
   notify(warning && new Failure(warning));
   document.body.classList.add("working");
   const lists = NAMES.map((name) => byId(`hits-${name}`));
-  lists.forEach((list) => list.setAttribute("aria-busy", "true"));
+  for (const list of lists) list.setAttribute("aria-busy", "true");
   try {
     const found = text ? await Promise.all([...NAMES.map((name) => search(sides[name].read(), mine.signal)), judged(text, mine.signal)]) : null;
+    const empty = found && !found[0].results.length && !found[1].results.length && (await rowsIn(pipeline, mine.signal)) === 0;
     if (mine.signal.aborted) return;
-    if (found) draw(...found);
-    else {
-      lists.forEach((list) => list.replaceChildren());
+    if (found) {
+      reserve(found[2].queries);
+      draw(found[0].results, found[1].results, found[2]);
+      summary.prepend(...missing(found.find((each) => each.missing_parts?.length) ?? {}));
+      if (empty) summary.replaceChildren(...noRows(pipeline));
+    } else {
+      for (const list of lists) list.replaceChildren();
       summary.textContent = "Ask one query of two settings: another weight, another mode, or the vectors of another model.";
     }
     await measure();
   } catch (error) {
     if (error.name === "AbortError") return;
-    lists.forEach((list) => list.replaceChildren());
+    for (const list of lists) list.replaceChildren();
     summary.textContent = "";
     notify(error);
   } finally {
     if (mine === running) {
       document.body.classList.remove("working");
-      lists.forEach((list) => list.removeAttribute("aria-busy"));
+      for (const list of lists) list.removeAttribute("aria-busy");
     }
   }
 }
 
 async function search(setting, signal) {
   const { mode, rerank = false, ...rest } = full(setting);
-  const reply = await postJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode}`,
+  return postJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/${mode}`,
     { query: query.value, limit: LIMIT, explain: true, passages: 0, ...(!rerank && pipeline.reranks && { rerank }), ...rest }, signal);
-  return reply.results;
 }
 
-const judged = (text, signal) => askJson(`ui/compare/judgements?${new URLSearchParams({ pipeline: pipeline.name, query: text })}`, { signal });
+// Whoever holds a search token sees no judgements: they are of all rows.
+const judged = (text, signal) => !about.scores ? { ratings: {}, queries: 0 } : askJson(`ui/compare/judgements?${new URLSearchParams({ pipeline: pipeline.name, query: text })}`, { signal });
 
 function draw(a, b, known) {
   ratings = known.ratings;
@@ -113,7 +120,7 @@ function draw(a, b, known) {
   const same = shared === ids[0].length && ids[0].every((id, place) => id === ids[1][place]);
   const most = Math.max(ids[0].length, ids[1].length);
   summary.textContent = !most ? "Nothing found. Say it in other words."
-    : same ? `The same ${most} hits in the same order.` : `overlap@${LIMIT}: ${shared} of ${most} hits are on both sides.`;
+    : same ? `The same ${most} hits in the same order.` : `overlap@${LIMIT}: ${shared} of ${most} hits ${shared === 1 ? "is" : "are"} on both sides.`;
   drawSide("a", a, moves(ids[1], ids[0]), b.length);
   drawSide("b", b, moves(ids[0], ids[1]), a.length);
 }
@@ -162,17 +169,31 @@ async function judge(id, rating) {
   }
 }
 
+// The place of the scores is there before the hits below it, which would jump else.
+function reserve(judgedQueries) {
+  if (!about.scores || !score.hidden) return;
+  if (!judgedQueries) drawScore({ queries: [] });
+  else if (pipeline.billed) measure();
+  else {
+    score.replaceChildren(make("p", { className: "muted measuring" }, "Measuring both sides by the judged queries …"));
+    score.hidden = false;
+  }
+}
+
 // Where each query costs money, judged ones are asked when somebody says so.
 async function measure(asked = false) {
+  score.hidden ||= !about.scores;
+  if (!about.scores) return;
   if (pipeline.billed && !asked) {
     const button = make("button", { type: "button", className: "quiet" }, "Measure both sides by the judged queries");
-    button.addEventListener("click", () => measure(true).catch(notify));
+    button.addEventListener("click", () => measure(true).then(() => score.focus()).catch(notify));
     score.replaceChildren(button);
     score.hidden = false;
     return;
   }
   scoring?.abort();
-  const mine = scoring = new AbortController();
+  const mine = new AbortController();
+  scoring = mine;
   const body = { pipeline: pipeline.name, a: full(sides.a.read()), b: full(sides.b.read()) };
   const reply = await postJson("ui/compare/score", body, mine.signal);
   if (!mine.signal.aborted) drawScore(reply);
@@ -191,11 +212,11 @@ function drawScore({ measure: name, a, b, queries }) {
   const listed = moved.length > LISTED ? [...moved.slice(0, LISTED / 2), ...moved.slice(-LISTED / 2)] : moved;
   score.replaceChildren(
     make("p", {}, make("strong", {}, `${name} ${a.toFixed(3)} → ${b.toFixed(3)}`), ` (${change >= 0 ? "+" : "−"}${Math.abs(change).toFixed(3)}) over ${queries.length} judged ${queries.length === 1 ? "query" : "queries"}: on the right ${told}.`),
-    listed.length ? make("table", {},
+    listed.length ? make("details", {}, make("summary", {}, "The queries that were lost and won most"), make("table", {},
       make("thead", {}, make("tr", {}, ...["query", "left", "right"].map((head) => make("th", { scope: "col" }, head)))),
       make("tbody", {}, ...listed.map((each) => make("tr", {},
         make("td", {}, make("a", { href: `?${queryAddress(each.query)}` }, each.query)),
-        make("td", { className: "number" }, each.a.toFixed(3)), make("td", { className: "number" }, each.b.toFixed(3)))))) : "");
+        make("td", { className: "number" }, each.a.toFixed(3)), make("td", { className: "number" }, each.b.toFixed(3))))))) : "");
 }
 
 function queryAddress(text) {

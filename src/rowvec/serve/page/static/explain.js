@@ -2,7 +2,7 @@
 
 import { make } from "./common.js";
 
-const PARTS = { semantic: "meaning", keyword: "words", static: "static", rerank: "reranker" };
+const PARTS = { semantic: "meaning", keyword: "words", static: "static", title: "title", rerank: "reranker" };
 
 export function ordinal(number) {
   const tens = number % 100;
@@ -13,8 +13,9 @@ export function ordinal(number) {
 const precise = (value) => (Math.abs(value) < 0.1 && value !== 0 ? value.toFixed(4) : value.toFixed(3));
 
 // The weight that a part has, as far as the pipeline's settings say it.
-function weightOf(name, explain, mode, { fusion, semantic_weight: weight, static_weight: extra } = {}) {
+function weightOf(name, explain, mode, { fusion, semantic_weight: weight, static_weight: extra, title_weight: ofTitle } = {}) {
   if (name === "static") return extra === undefined ? "" : `× ${extra}`;
+  if (name === "title") return ofTitle === undefined ? "" : `× ${ofTitle}`;
   if (name === "rerank" || mode !== "hybrid") return "";
   if (fusion === "rrf") return explain[`${name}_rank`] ? `1 / (60 + ${explain[`${name}_rank`]})` : "";
   return weight === undefined ? "" : `up to ${precise(name === "semantic" ? weight : 1 - weight)}`;

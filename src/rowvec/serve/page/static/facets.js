@@ -1,17 +1,27 @@
 // What the columns hold among the rows that match: values to choose with their counts, and small histograms.
 
-import { make } from "./common.js";
+import { make, postJson } from "./common.js";
+import { number, shown, titleColumn } from "./hits.js";
 
 const LISTED = 6;
 const MANY = 0.9;
 const BARS = 10;
+const COUNTED = new Set(["boolean", "text", "integer", "number", "decimal", "date", "timestamp"]);
+const FACETS = 8;
 
-const count = (number) => number.toLocaleString("en");
-const short = (value) => (typeof value === "number" ? value.toLocaleString("en", { maximumFractionDigits: 2 }) : String(value).slice(0, 10));
+const count = (rows) => rows.toLocaleString("en");
 
-function option(label, rows, pressed, choose) {
+// Two decimals; all of a number below one, whose bins would look alike.
+function short(value) {
+  if (typeof value !== "number") return String(value).slice(0, 10);
+  return number(Math.abs(value) < 1 ? value : Math.round(100 * value) / 100);
+}
+
+// `data-key` says which button it is when the same facet is drawn again.
+function option(name, label, rows, pressed, choose) {
   const button = make("button", { type: "button", className: "chip", "aria-pressed": String(pressed) },
     make("span", {}, label), make("span", { className: "muted" }, count(rows)));
+  button.dataset.key = `${name}\n${label}`;
   button.addEventListener("click", choose);
   return make("li", {}, button);
 }
@@ -24,7 +34,7 @@ function chosenOf(condition) {
   return condition && "=" in condition ? [condition["="]] : [];
 }
 
-function values(name, facet, condition, choose) {
+function values(name, facet, condition, choose, open) {
   const chosen = chosenOf(condition);
   const all = facet.values.reduce((sum, { count: rows }) => sum + rows, 0) + facet.other;
   // A column in which nearly each row has a value of its own has nothing to choose.
@@ -36,8 +46,15 @@ function values(name, facet, condition, choose) {
   };
   const listed = facet.values.slice(0, LISTED);
   return [make("ul", { className: "chips" }, ...listed.map(({ value, count: rows }) =>
-    option(value === true ? "yes" : value === false ? "no" : value, rows, chosen.includes(value), () => choose(name, toggle(value))))),
-  facet.distinct > listed.length ? make("span", { className: "muted" }, `${count(facet.distinct - listed.length)} more values`) : null];
+    option(name, shown(value) ?? value, rows, chosen.includes(value), () => choose(name, toggle(value))))),
+  facet.distinct > listed.length ? others(name, facet.distinct - listed.length, open) : null];
+}
+
+function others(name, left, open) {
+  const button = make("button", { type: "button", className: "link" }, `${count(left)} more ${left === 1 ? "value" : "values"}`);
+  button.dataset.key = name;
+  button.addEventListener("click", () => open(name));
+  return button;
 }
 
 // No more bars than there is room for, each wide enough for a finger.
@@ -62,6 +79,7 @@ function histogram(name, facet, condition, choose) {
     fill.style.height = `${Math.max(bin.count ? 6 : 0, (100 * bin.count) / most)}%`;
     const button = make("button", { type: "button", "aria-pressed": String(pressed), title: `${short(bin.from)} – ${short(bin.to)}: ${count(bin.count)}`,
       "aria-label": `${name}, ${short(bin.from)} to ${short(bin.to)}: ${count(bin.count)}` }, fill);
+    button.dataset.key = `${name}\n${place}`;
     button.addEventListener("click", () => choose(name, pressed ? undefined : range));
     return make("li", {}, button);
   });
@@ -69,7 +87,50 @@ function histogram(name, facet, condition, choose) {
     make("span", { className: "muted ends" }, make("span", {}, short(facet.min)), make("span", {}, short(facet.max)))];
 }
 
-export function facetOf(name, facet, condition, choose) {
-  const inside = facet.kind === "values" ? values(name, facet, condition, choose) : histogram(name, facet, condition, choose);
+function facetOf(name, facet, condition, choose, open) {
+  const inside = facet.kind === "values" ? values(name, facet, condition, choose, open) : histogram(name, facet, condition, choose);
   return inside && make("div", { className: "facet", role: "group", "aria-label": `Values of ${name}` }, make("strong", {}, name), ...inside);
+}
+
+// Columns whose values are counted: those that a facet can list, and no more than the page has room for.
+const faceted = ({ columns, card }) =>
+  columns.filter(({ name, type }) => COUNTED.has(type) && name !== titleColumn(columns, card)).map(({ name }) => name).slice(0, FACETS);
+
+// What the columns hold depends on the filters alone: it is counted beside the hits, and once for many queries. Its room
+// is kept free, so that nothing jumps when it comes.
+export class Facets {
+  #counted = null;
+
+  // `choose(name, condition)` filters by a column, `open(name)` shows the field that takes any value of it; `otherwise`
+  // takes the focus that a button had which is gone.
+  constructor(box, { choose, open, otherwise }) {
+    Object.assign(this, { box, choose, open, otherwise });
+  }
+
+  async count(pipeline, filters, shown) {
+    const columns = faceted(pipeline);
+    this.box.hidden = !shown || !columns.length;
+    if (this.box.hidden) return;
+    const body = { limit: 1, passages: 0, filters: filters.read(), facets: columns };
+    const wanted = JSON.stringify([pipeline.name, body]);
+    if (wanted === this.#counted) return;
+    this.#counted = wanted;
+    try {
+      const { facets } = await postJson(`pipelines/${encodeURIComponent(pipeline.name)}/search/browse`, body);
+      if (wanted === this.#counted) this.#draw(facets, filters);
+    } catch {
+      // The hits are there all the same, or the error is theirs too.
+      if (wanted !== this.#counted) return;
+      this.#counted = null;
+      this.box.hidden = true;
+    }
+  }
+
+  #draw(facets, filters) {
+    const lists = Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), this.choose, this.open)).filter(Boolean);
+    const held = this.box.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+    this.box.replaceChildren(...lists);
+    this.box.hidden = !lists.length;
+    if (held) ([...this.box.querySelectorAll("button")].find(({ dataset }) => dataset.key === held) ?? this.otherwise).focus({ preventScroll: true });
+  }
 }

@@ -21,19 +21,20 @@ function range(column) {
   const step = column.type === "integer" ? "1" : "any";
   const [low, high] = ["from", "to"].map((word) =>
     make("input", { type, placeholder: type === "number" ? word : "", step, "aria-label": `${column.name} ${word}` }));
-  const valueOf = ({ value }) => (column.type === "decimal" || type !== "number" ? value : numberOf(value));
+  const typed = ({ value }) => (column.type === "decimal" || type !== "number" ? value : numberOf(value));
   const shows = (input, value) => {
     input.value = value ?? "";
     const taken = value === undefined || (["string", "number"].includes(typeof value) && input.value === String(value) && input.checkValidity());
     if (!taken) input.value = "";
     return taken;
   };
+  const beside = (text) => make("span", { className: "to", "aria-hidden": "true" }, text);
   return {
-    inputs: [low, make("span", { className: "to", "aria-hidden": "true" }, "–"), high],
+    inputs: type === "number" ? [low, beside("–"), high] : [beside("from"), low, beside("to"), high],
     read() {
       const found = {};
-      if (low.value) found[">="] = valueOf(low);
-      if (high.value) found["<="] = valueOf(high);
+      if (low.value) found[">="] = typed(low);
+      if (high.value) found["<="] = typed(high);
       return Object.keys(found).length ? found : undefined;
     },
     write(value) {
@@ -141,6 +142,10 @@ export class Filters {
   // The first input whose value is none.
   invalid() {
     return this.fields.flatMap(({ inputs }) => inputs).find((input) => input.checkValidity?.() === false);
+  }
+
+  focus(name) {
+    this.fields.find(({ column }) => column.name === name)?.inputs.find((input) => input.matches("input"))?.focus();
   }
 
   // What is filtered by, each with the way to take it away.

@@ -15,15 +15,21 @@ export function titleColumn(columns, card) {
   return (named ?? columns.find(({ name, type }) => type === "text" && !/(^|_)(id|code|url)$/i.test(name)))?.name;
 }
 
-export function shown(value) {
+// A year, or another number of four digits, has no comma; what six decimals would not show has more.
+export function number(value) {
+  if (value && Math.abs(value) < 1e-4) return String(Number(value.toPrecision(6)));
+  return value.toLocaleString("en", { maximumFractionDigits: 6, useGrouping: "min2" });
+}
+
+export function shown(value, most = 200) {
   if (value === null || value === undefined || (typeof value === "string" && !value.trim())) return null;
   if (value === true) return "yes";
   if (value === false) return "no";
-  if (typeof value === "number") return value.toLocaleString("en", { maximumFractionDigits: 6 });
+  if (typeof value === "number") return number(value);
   if (Array.isArray(value)) return value.map((member) => (Object(member) === member ? JSON.stringify(member) : member)).join(", ");
   if (typeof value === "object") return JSON.stringify(value);
   if (/^\d{4}-\d\d-\d\dT/.test(value)) return value.slice(0, 16).replace("T", " ").replace(" 00:00", "");
-  return value.length > 200 ? `${value.slice(0, 200)}…` : value;
+  return value.length > most ? `${value.slice(0, most)}…` : value;
 }
 
 export const headingOf = ({ id, metadata }, pipeline) =>
@@ -51,13 +57,16 @@ export function sourceOf({ id, metadata }, { card, key }) {
 
 export function ago(moment, now = Date.now()) {
   const seconds = (moment - now) / 1000;
-  const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size) ?? ["minute", 60];
+  if (Math.abs(seconds) < 60) return "just now";
+  const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size);
   return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
 }
 
+export const took = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+
 // A value as it is read: a date by its age, an address as a link.
-export function valueOf(value, type) {
-  const text = shown(value);
+export function readable(value, type, most) {
+  const text = shown(value, most);
   if ((type === "timestamp" || type === "date") && /^\d{4}-\d\d-\d\d/.test(value)) {
     const moment = Date.parse(value.length > 10 && !/(Z|[+-]\d\d:?\d\d)$/.test(value) ? `${value}Z` : value);
     return Number.isNaN(moment) ? text : make("time", { dateTime: value, title: text }, type === "date" && Math.abs(moment - Date.now()) < 86_400_000 ? "today" : ago(moment));
@@ -105,7 +114,7 @@ export function details(hit, pipeline, open = OPEN) {
   const folds = (name) => !card?.fields.length && (types[name] === "uuid" || IDS.test(name) || shown(hit.metadata[name]).length > LONG);
   const first = filled.filter((name) => !folds(name)).slice(0, card?.fields.length || open);
   const list = (some) => make("dl", {}, ...some.map((name) =>
-    make("div", {}, make("dt", {}, name), make("dd", {}, valueOf(hit.metadata[name], types[name])))));
+    make("div", {}, make("dt", {}, name), make("dd", {}, readable(hit.metadata[name], types[name])))));
   const rest = filled.filter((name) => !first.includes(name));
   return [
     first.length ? list(first) : null,
@@ -137,4 +146,12 @@ export function cards(hits, pipeline, links, { mode = "semantic", best = Math.ma
     item.dataset.id = hit.id;
     return item;
   });
+}
+
+// Parts of the store that did not answer.
+export function missing(reply) {
+  const parts = reply.missing_parts ?? [];
+  if (!parts.length) return [];
+  const named = parts.length > 1 ? `Parts ${parts.slice(0, -1).join(", ")} and ${parts.at(-1)} of the store do` : `Part ${parts[0]} of the store does`;
+  return [make("strong", { className: "missing" }, `${named} not answer: the rows there are missing. `)];
 }

@@ -4,6 +4,7 @@ import { ask, choosePipeline, NoSuchPipeline, notify, openTarget } from "./commo
 import { children, parsed } from "./patch.js";
 
 const AGAIN = 3000;
+const READ = 4000;
 const place = document.getElementById("live");
 const aged = document.getElementById("aged");
 const all = place.dataset.body === "ui/overview/body";
@@ -18,7 +19,7 @@ async function refresh() {
     const text = await (await ask(address(place.dataset.body))).text();
     // Another pipeline was chosen meanwhile.
     if (mine !== pipeline) return;
-    children(place, parsed(text));
+    replace(place, text);
     place.setAttribute("aria-busy", "false");
     title();
     seen = Date.now();
@@ -48,14 +49,23 @@ function title() {
 function age() {
   const notice = document.getElementById("notice");
   aged.hidden = !seen || notice.hidden;
-  if (!aged.hidden) aged.textContent = `These figures are as of ${new Date(seen).toLocaleTimeString()}.`;
+  if (!aged.hidden) aged.textContent = `These figures are as of ${new Date(seen).toLocaleTimeString("en-GB")}.`;
 }
 
 function happened(name, data) {
   if (name === "look") refresh();
   if (name !== "work") return;
   const spot = place.querySelector(`.work-place[data-pipeline="${CSS.escape(data.pipeline)}"]`);
-  if (spot) children(spot, parsed(data.html));
+  if (spot) replace(spot, data.html);
+}
+
+// Whoever was on a button that is gone goes on from where it was.
+function replace(spot, html) {
+  const held = document.activeElement;
+  const inside = spot.contains(held);
+  children(spot, parsed(html));
+  if (!inside || held.isConnected) return;
+  spot.focus({ preventScroll: true });
 }
 
 async function read(response) {
@@ -77,11 +87,12 @@ async function read(response) {
 // While the page is seen; when the server goes away it is asked for until it is back.
 async function follow() {
   stream?.abort();
-  const mine = (stream = new AbortController());
+  const mine = new AbortController();
+  stream = mine;
   while (!document.hidden && stream === mine) {
     try {
       await read(await ask(address("ui/events"), { signal: mine.signal }));
-    } catch (error) {
+    } catch {
       if (stream !== mine) return;
     }
     await new Promise((resolve) => setTimeout(resolve, AGAIN));
@@ -89,18 +100,31 @@ async function follow() {
   }
 }
 
-// A click on a button that asks the server to do something.
+// A click on a button that asks the server to do something. Not `disabled`: that would take the focus away.
 place.addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-post]");
-  if (!button) return;
-  button.disabled = true;
+  const button = event.target.closest("button[data-post], button[data-get]");
+  if (!button || button.hasAttribute("aria-disabled")) return;
+  const { post, get, busy, done } = button.dataset;
+  const words = button.textContent;
+  const free = () => {
+    button.removeAttribute("aria-disabled");
+    button.textContent = words;
+  };
+  button.setAttribute("aria-disabled", "true");
+  if (busy) button.textContent = busy;
   try {
-    await ask(button.dataset.post, { method: "POST" });
-    button.textContent = button.dataset.done;
+    await ask(post ?? get, { method: post ? "POST" : "GET" });
     notify(null);
+    if (get) {
+      free();
+      await refresh();
+      return;
+    }
+    button.textContent = done;
+    setTimeout(free, READ);
   } catch (error) {
     notify(error);
-    button.disabled = false;
+    free();
   }
 });
 

@@ -1,41 +1,76 @@
-// The page of the map: which colours, which hits, what a point is. Its state is the address.
+// The page of the map: which colours, which hits, what a point is, which rows are chosen. Its state is the address.
 
 import { ask, askJson, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, unknownParts } from "./common.js";
-import { headingOf, shown, titleColumn } from "./hits.js";
+import { read, written } from "./area.js";
+import { headingOf } from "./hits.js";
+import { Area } from "./map_area.js";
+import { content, place } from "./map_card.js";
+import { decoded, rgb } from "./map_points.js";
+import { Names } from "./map_names.js";
+import { Rows } from "./map_rows.js";
 import { MapView } from "./map_view.js";
+import { entries, GONE, LEFT_OUT, lit, mix, NONE, OTHER, stale, summary as summarised, variable } from "./map_words.js";
 
 const byId = (id) => document.getElementById(id);
 const [form, query, columns, summary, legend, card, hits, canvas] =
   ["search", "query", "column", "summary", "legend", "card", "hits", "canvas"].map(byId);
-const KNOWN = ["pipeline", "query", "mode", "column", "hidden", "view", "row"];
-const [OTHER, NONE] = [253, 254];
+const KNOWN = ["pipeline", "query", "mode", "column", "by", "filters", "hidden", "view", "row", "area", "only", "names"];
+const BY = "by:";
 const LIMIT = 100;
 const LISTED = 10;
-const ROWS_KEPT = 500;
 const RESTS = 60;
 const STILL = 300;
 
 const view = new MapView(canvas, onPoint, onView);
-const rows = new Map();
+const names = new Names(byId("names"), view);
+const area = new Area(view, {
+  shows: (point) => view.codes[point] !== GONE && view.codes[point] !== LEFT_OUT && !hidden.has(view.codes[point]),
+  rowsOf: (points) => rows.at(points),
+  entry: (row) => listed(row),
+  mix: (points) => mix(map, points.map((point) => view.codes[point])),
+  changed: () => (names.place(taken()), write(true)),
+  say: (text) => { summary.textContent = text ?? told(); },
+});
+const rows = new Rows((more) => asked(more));
 const hidden = new Set();
 let pipeline;
 let map;
+let filters = null;
+let found = null;
 let running;
 let pinned = null;
 let resting;
 let settling;
 
-// The points and their colours: a header as JSON behind its length, x and y as 16 bits each, a byte for each colour.
-async function load(column) {
-  const asked = new URLSearchParams({ pipeline: pipeline.name, ...(column !== null && { column }) });
-  const body = await (await ask(`ui/map/points?${asked}`)).arrayBuffer();
-  const start = 4 + new DataView(body).getUint32(0, true);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(body, 4, start - 4)));
-  const places = new Uint16Array(body, start, 2 * header.points);
-  const codes = new Uint8Array(body, start + places.byteLength, header.points);
-  if (map?.version !== header.version) rows.clear();
-  map = { ...header, places, codes };
+const asked = (more) => new URLSearchParams({ pipeline: pipeline.name, version: map.version, ...more });
+
+// The points and their colours.
+// `chosen` is a column, or BY and how a row stands in the store; null for the column that shows most, "" for none.
+async function load(chosen) {
+  const colour = chosen === null ? {} : chosen.startsWith(BY) ? { by: chosen.slice(BY.length) } : { column: chosen };
+  const wanted = new URLSearchParams({ pipeline: pipeline.name, ...colour, ...(filters && { filters }) });
+  const body = await (await ask(`ui/map/points?${wanted}`)).arrayBuffer();
+  const sent = decoded(body);
+  const drawn = map?.version === sent.version && map.pipeline === pipeline.name;
+  map = { ...sent, pipeline: pipeline.name };
   hidden.clear();
+  if (drawn) return;
+  rows.clear();
+  names.show([]);
+  nameClusters();
+}
+
+// Beside the points, which are seen before it is known what they are about.
+async function nameClusters() {
+  const mine = map;
+  try {
+    const clusters = await askJson(`ui/map/names?${asked()}`);
+    if (mine.version !== map?.version || mine.pipeline !== map.pipeline) return;
+    names.show(clusters);
+    names.place(taken());
+  } catch {
+    // The map is of use without them.
+  }
 }
 
 // The address
@@ -46,10 +81,15 @@ function address() {
   set("pipeline", byId("pipeline").options.length > 1 && pipeline.name);
   set("query", query.value.trim());
   set("mode", query.value.trim() && form.elements.mode.value !== pipeline.modes.at(-1) && form.elements.mode.value);
-  if (map && map.chosen !== null) state.set("column", map.chosen);
+  if (map?.chosen?.startsWith(BY)) state.set("by", map.chosen.slice(BY.length));
+  else if (map && map.chosen !== null) state.set("column", map.chosen);
+  set("filters", filters);
   set("hidden", hidden.size && [...hidden].join(","));
   set("view", view.where()?.map((value, at) => (at < 2 ? Math.round(value) : value.toFixed(2))).join(","));
   if (pinned !== null) state.set("row", pinned);
+  set("area", area.polygon && written(area.polygon));
+  set("only", area.only && "yes");
+  set("names", byId("names").hidden && "no");
   return `?${state}`;
 }
 
@@ -66,58 +106,78 @@ async function restore() {
   const state = new URLSearchParams(location.search);
   query.value = state.get("query") ?? "";
   form.elements.mode.value = modeOf(state, pipeline);
-  if (!(await open(state.get("column")))) return;
+  filters = state.get("filters");
+  showNames(state.get("names") !== "no");
+  area.use(null);
+  if (!(await open(state.has("by") ? BY + state.get("by") : state.get("column")))) return;
   for (const code of (state.get("hidden") ?? "").split(",").filter(Boolean).map(Number)) hide(code);
   const seen = (state.get("view") ?? "").split(",").map(Number);
   if (seen.length === 3 && seen.every(Number.isFinite)) view.look(...seen);
   else view.fit();
   draw();
+  const polygon = state.has("area") ? read(state.get("area")) : null;
+  area.show(polygon, state.get("only") === "yes");
   await pin(state.get("row"));
-  const warning = unknownParts(state, KNOWN);
+  const warning = state.has("area") && !polygon ? "The address has an area that cannot be." : unknownParts(state, KNOWN);
   if (warning) notify(new Failure(warning));
 }
 
 // Colours
 
-function rgb(name) {
-  const text = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-  return [1, 3, 5].map((at) => Number.parseInt(text.slice(at, at + 2), 16));
-}
-
-function variable(code) {
-  if (code === OTHER || code === NONE) return !map.column ? "--c0" : code === OTHER ? "--other" : "--none";
-  return `--${map.kind === "steps" ? "s" : "c"}${code}`;
-}
-
-// Steps are spread over all shades, however few there are.
-const shade = (code) => (map.kind === "steps" && code < OTHER && map.legend.length > 1
-  ? Math.round((6 * code) / (map.legend.length - 1)) : code);
-
 function draw() {
   const palette = [];
-  for (const code of [...map.legend.keys(), OTHER, NONE]) if (!hidden.has(code)) palette[code] = rgb(variable(shade(code)));
+  for (const code of [...map.legend.keys(), OTHER, NONE]) if (!hidden.has(code)) palette[code] = rgb(variable(map, code));
   view.show(map.places, map.codes, palette, { ground: rgb("--paper"), ink: rgb("--ink") });
 }
 
 function describe() {
-  const names = map.columns.map((name) => make("option", { value: name }, name));
-  columns.replaceChildren(...names, make("option", { value: "" }, "nothing"));
-  columns.value = map.column ?? "";
+  const aspects = Object.entries(map.aspects).map(([name, words]) => make("option", { value: BY + name }, words));
+  const offered = map.columns.map((name) => make("option", { value: name }, name));
+  columns.replaceChildren(
+    ...(offered.length ? [make("optgroup", { label: "Column" }, ...offered)] : []),
+    make("optgroup", { label: "State" }, ...aspects), make("option", { value: "" }, "nothing"));
+  columns.value = map.by ? BY + map.by : map.column ?? "";
   canvas.setAttribute("aria-label", `Map of ${map.points.toLocaleString("en")} rows`);
-  const entries = map.legend.map(({ label, rows: count }, code) => [code, label, count]);
-  if (map.other) entries.push([OTHER, "other", map.other]);
-  if (map.none && map.column) entries.push([NONE, "none", map.none]);
-  legend.replaceChildren(...entries.map(([code, label, count]) => {
+  legend.replaceChildren(...entries(map).map(([code, label, count]) => {
     const swatch = make("i", { "aria-hidden": "true" });
-    swatch.style.background = `var(${variable(shade(code))})`;
+    swatch.style.background = `var(${variable(map, code)})`;
     const button = make("button", { type: "button", className: "quiet", "aria-pressed": "true" },
       swatch, label, make("span", { className: "muted" }, count.toLocaleString("en")));
     button.dataset.code = code;
-    button.addEventListener("click", () => (hide(code, !hidden.has(code)), draw(), write(true)));
+    button.addEventListener("click", () => (hide(code, !hidden.has(code)), draw(), area.refresh(), write(true)));
     return make("li", {}, button);
   }));
-  byId("stale").hidden = !stale();
-  byId("stale").textContent = stale();
+  showChips();
+  byId("stale").textContent = stale(map, pipeline.name);
+  byId("stale").hidden = !byId("stale").textContent;
+}
+
+// What the rows of the map are among, to be taken away; it came with the address, as that of a search does.
+function showChips() {
+  byId("chips").hidden = !filters;
+  if (!filters) return;
+  const button = make("button", { type: "button", className: "chip", "aria-label": `Remove: ${filters}` }, make("span", {}, filters), make("span", { "aria-hidden": "true" }, "×"));
+  button.addEventListener("click", async () => {
+    filters = null;
+    if (await open(map.chosen)) write(true);
+    query.focus();
+  });
+  byId("chips").replaceChildren(make("li", {}, button));
+}
+
+function showNames(shown) {
+  byId("names").hidden = !shown;
+  byId("naming").setAttribute("aria-pressed", String(shown));
+  names.place(taken());
+}
+
+// Where on the canvas something else stands than names.
+function taken() {
+  const stage = canvas.getBoundingClientRect();
+  return [document.querySelector(".zoom"), card].filter((each) => !each.hidden).map((each) => {
+    const box = each.getBoundingClientRect();
+    return [box.left - stage.left, box.top - stage.top, box.width, box.height];
+  });
 }
 
 function hide(code, gone = true) {
@@ -128,38 +188,13 @@ function hide(code, gone = true) {
   button.setAttribute("aria-pressed", String(!gone));
 }
 
-const rowsAre = (count, one, more) => `${count.toLocaleString("en")} ${count === 1 ? `row ${one}` : `rows ${more}`}`;
-
-function stale() {
-  const parts = [
-    map.other_model && "these positions come from another model's vectors",
-    map.missing && `${rowsAre(map.missing, "is", "are")} not on the map`,
-    map.changed && `${rowsAre(map.changed, "has", "have")} a new vector since it was drawn`,
-    map.gone && `${rowsAre(map.gone, "is", "are")} gone`,
-  ].filter(Boolean).join(", ");
-  return parts && `${parts[0].toUpperCase()}${parts.slice(1)}. rowvec map ${pipeline.name} draws it again.`;
-}
-
-function summarise() {
-  const drawn = new Date(map.made_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
-  summary.textContent = `${(map.points - map.gone).toLocaleString("en")} rows, drawn ${drawn}.`;
-}
+// What is said of the hits, or of the whole map.
+const told = () => (found ? lit(found) : summarised(map));
 
 // Points
 
 const similar = ({ id }) => `../?${new URLSearchParams({ pipeline: pipeline.name, like: id })}`;
 const page = ({ id }) => `row?${new URLSearchParams({ pipeline: pipeline.name, id })}`;
-
-function keep(row) {
-  rows.set(row.point, row);
-  if (rows.size > ROWS_KEPT) rows.delete(rows.keys().next().value);
-  return row;
-}
-
-async function rowOf(point) {
-  if (rows.has(point)) return rows.get(point);
-  return keep(await askJson(`ui/map/row?${new URLSearchParams({ pipeline: pipeline.name, point, version: map.version })}`));
-}
 
 // A pointer that rests shows what it is over; a click, a touch or a key keeps it there, with the ways that lead on.
 function onPoint(point, event) {
@@ -178,7 +213,7 @@ function onPoint(point, event) {
 
 async function showPoint(point, stays) {
   try {
-    const row = await rowOf(point);
+    const row = await rows.of(point);
     if (view.current !== point) return;
     if (stays) {
       pinned = String(row.id);
@@ -195,7 +230,7 @@ async function pin(id) {
   view.mark(-1);
   card.hidden = true;
   if (id === null) return;
-  const row = keep(await askJson(`ui/map/row?${new URLSearchParams({ pipeline: pipeline.name, id, version: map.version })}`));
+  const row = await rows.withId(id);
   pinned = String(row.id);
   view.mark(row.point);
   view.reveal(row.point);
@@ -211,68 +246,48 @@ function unpin() {
 }
 
 function showCard(point, row, error) {
-  if (error) {
-    card.replaceChildren(make("strong", {}, error.message), error.hint ? make("p", {}, error.hint) : "");
-  } else {
-    const title = titleColumn(pipeline.columns, pipeline.card);
-    const details = Object.entries(row.metadata).filter(([name, value]) => name !== title && shown(value) !== null);
-    card.replaceChildren(make("strong", {}, headingOf(row, pipeline)),
-      make("dl", {}, ...details.slice(0, 6).map(([name, value]) =>
-        make("div", {}, make("dt", {}, name), make("dd", {}, shown(value))))),
-      make("a", { href: page(row) }, "Open the row"), " · ", make("a", { href: similar(row) }, "Similar rows"));
-  }
+  card.replaceChildren(...(error ? [make("strong", {}, error.message), error.hint ? make("p", {}, error.hint) : ""]
+    : content(row, pipeline, { row: page(row), similar: similar(row) })));
   card.hidden = false;
-  placeCard(...view.position(point));
+  place(card, view, ...view.position(point));
+  names.place(taken());
 }
 
 // The card stays beside its point while the map moves; the address follows when it has come to rest.
 function onView() {
   if (!map) return;
-  if (!card.hidden && view.current >= 0) placeCard(...view.position(view.current));
+  if (!card.hidden && view.current >= 0) place(card, view, ...view.position(view.current));
+  names.place(taken());
   clearTimeout(settling);
   settling = setTimeout(() => write(false), STILL);
-}
-
-// Beside the point where there is room, else above or below it: the point stays in sight.
-function placeCard(x, y) {
-  const [wide, high, gap] = [card.offsetWidth, card.offsetHeight, 14];
-  const within = (value, size, whole) => Math.min(Math.max(8, value), Math.max(8, whole - size - 8));
-  const side = x > view.width / 2 ? x - wide - gap : x + gap;
-  const beside = side >= 8 && side + wide <= view.width - 8;
-  const left = beside ? side : within(x - wide / 2, wide, view.width);
-  const top = beside ? within(y - high / 2, high, view.height) : y > view.height / 2 ? y - high - gap : y + gap;
-  card.style.left = `${left}px`;
-  card.style.top = `${top}px`;
 }
 
 // Hits
 
 async function search() {
   running?.abort();
-  const mine = running = new AbortController();
+  const mine = new AbortController();
+  running = mine;
   const text = query.value.trim();
   document.title = text ? `${text} · Map · rowvec` : "Map · rowvec";
   notify(null);
+  found = null;
   if (!text) {
     hits.replaceChildren();
     view.highlight([]);
-    summarise();
+    summary.textContent = told();
     return;
   }
   document.body.classList.add("working");
   try {
-    const asked = new URLSearchParams({
-      pipeline: pipeline.name, query: text, mode: form.elements.mode.value, limit: LIMIT, version: map.version,
-    });
-    const found = (await askJson(`ui/map/search?${asked}`, { signal: mine.signal })).hits;
-    const placed = found.filter(({ point }) => point !== null);
-    for (const hit of placed) rows.set(hit.point, hit);
-    view.highlight(placed.map(({ point }) => point));
-    list(found);
-    const absent = found.length - placed.length;
-    summary.textContent = found.length
-      ? `The ${found.length} nearest rows are lit${absent ? `; ${absent} of them are not on the map` : ""}.`
-      : "Nothing found. Say it in other words.";
+    const wanted = asked({ query: text, mode: form.elements.mode.value, limit: LIMIT, ...(filters && { filters }) });
+    const reply = (await askJson(`ui/map/search?${wanted}`, { signal: mine.signal })).hits;
+    const lit = reply.filter(({ point }) => point !== null);
+    for (const hit of lit) rows.keep(hit);
+    view.highlight(lit.map(({ point }) => point));
+    list(reply);
+    found = { all: reply.length, absent: reply.length - lit.length };
+    summary.textContent = told();
   } catch (error) {
     if (error.name === "AbortError") return;
     notify(error);
@@ -283,20 +298,23 @@ async function search() {
   }
 }
 
-function list(found) {
-  hits.replaceChildren(...found.slice(0, LISTED).map((hit) => {
-    const link = make("a", { href: page(hit) }, headingOf(hit, pipeline));
-    const light = () => hit.point !== null && pinned === null && view.mark(hit.point);
-    link.addEventListener("focus", light);
-    link.addEventListener("pointerenter", light);
-    return make("li", {}, link, make("span", { className: "score" }, hit.score.toFixed(3)));
-  }));
+// A link to the page of a row, which lights its point.
+function listed(row) {
+  const link = make("a", { href: page(row) }, headingOf(row, pipeline));
+  const light = () => row.point !== null && pinned === null && view.mark(row.point);
+  link.addEventListener("focus", light);
+  link.addEventListener("pointerenter", light);
+  return link;
 }
 
-// `column` null asks for the one that shows most. False where there is no map.
-async function open(column) {
+function list(some) {
+  hits.replaceChildren(...some.slice(0, LISTED).map((hit) => make("li", {}, listed(hit), make("span", { className: "score" }, hit.score.toFixed(3)))));
+}
+
+// Chosen as for `load`. False where there is no map.
+async function open(chosen) {
   try {
-    await load(column);
+    await load(chosen);
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
     map = undefined;
@@ -306,13 +324,14 @@ async function open(column) {
     notify(error);
     return false;
   }
-  map.chosen = column;
+  map.chosen = chosen;
   notify(null);
   byId("map").hidden = false;
   query.disabled = columns.disabled = false;
   view.resize();
   describe();
   draw();
+  area.refresh();
   await search();
   return true;
 }
@@ -335,6 +354,12 @@ function listen() {
   byId("closer").addEventListener("click", () => view.zoom(1.6));
   byId("farther").addEventListener("click", () => view.zoom(1 / 1.6));
   byId("whole").addEventListener("click", () => view.fit());
+  byId("naming").addEventListener("click", () => (showNames(byId("names").hidden), write(true)));
+  canvas.addEventListener("keydown", ({ key, ctrlKey, metaKey, altKey }) => {
+    if (ctrlKey || metaKey || altKey || !map) return;
+    if (key === "r") area.use("rectangle");
+    if (key === "l") area.use("lasso");
+  });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => map && draw());
   document.addEventListener("keydown", (event) => {
     if (isSlash(event)) query.focus(), query.select();
@@ -354,6 +379,7 @@ async function use(chosen, fresh) {
   view.highlight([]);
   pinned = null;
   card.hidden = true;
+  area.show(null, false);
   try {
     if (fresh) {
       history.pushState(null, "", `?${new URLSearchParams({ pipeline: pipeline.name, ...(query.value.trim() && { query: query.value.trim() }) })}`);

@@ -35,6 +35,11 @@ export class MapView {
     this.hits = [];
     this.current = -1;
     this.scale = 0;
+    // Points that are drawn alone, as a byte for each; null for all.
+    this.only = null;
+    // What draws on top of the points, and what has pointer and keys instead of the map while it is at work.
+    this.over = () => {};
+    this.tool = null;
     this.pointers = new Map();
     new ResizeObserver(() => this.resize()).observe(canvas);
     this.listen();
@@ -61,7 +66,12 @@ export class MapView {
   }
 
   visible(point) {
-    return this.palette[this.codes[point]] !== undefined;
+    return this.palette[this.codes[point]] !== undefined && (!this.only || this.only[point] === 1);
+  }
+
+  // A place on the canvas, in units of the map.
+  onMap(x, y) {
+    return [(x - this.left) / this.scale, (y - this.top) / this.scale];
   }
 
   // Points by cell of a grid, so that only those near the pointer are looked at.
@@ -192,16 +202,17 @@ export class MapView {
       if (this.visible(this.hits[rank])) this.circle(this.hits[rank], rank ? 4.5 : 7, 1.5);
     }
     if (this.current >= 0) this.circle(this.current, 7, 2.5);
+    this.over(this.context);
   }
 
   stampAll(stamp) {
-    const { places, codes, palette, pixels: { data }, ratio } = this;
+    const { places, codes, palette, only, pixels: { data }, ratio } = this;
     const [width, height] = [this.canvas.width, this.canvas.height];
     const [scale, left, top] = [this.scale * ratio, this.left * ratio, this.top * ratio];
     const reach = stamp.reduce((most, value, at) => (at % 3 ? most : Math.max(most, value)), 0);
     for (let point = 0; point < codes.length; point += 1) {
       const colour = palette[codes[point]];
-      if (colour === undefined) continue;
+      if (colour === undefined || (only && !only[point])) continue;
       const x = Math.round(left + scale * places[2 * point]);
       const y = Math.round(top + scale * places[2 * point + 1]);
       if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
@@ -258,13 +269,18 @@ export class MapView {
     };
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
+      if (this.tool) {
+        this.tool.down(...place(event));
+        return;
+      }
       this.pointers.set(event.pointerId, place(event));
       this.travelled = this.pointers.size > 1 ? Infinity : 0;
     });
-    canvas.addEventListener("pointermove", (event) => this.onMove(event, place(event)));
+    canvas.addEventListener("pointermove", (event) => (this.tool ? this.tool.move(...place(event)) : this.onMove(event, place(event))));
     for (const name of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(name, (event) => {
         const known = this.pointers.delete(event.pointerId);
+        if (this.tool) this.tool.up(name === "pointerup");
         if (known && name === "pointerup" && this.travelled < 6) this.onPoint(this.at(...place(event), event.pointerType === "touch" ? 24 : REACH), event);
       });
     }
@@ -299,6 +315,11 @@ export class MapView {
   onKey(event) {
     const moves = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] };
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (this.tool?.key(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     if (event.key in moves && event.shiftKey) this.step(event, ...moves[event.key]);
     else if (event.key in moves) this.move(...moves[event.key]);
     else if (event.key === "+" || event.key === "=") this.zoom(1.4);

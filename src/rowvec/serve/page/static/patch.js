@@ -16,7 +16,7 @@ export function patch(old, fresh) {
 }
 
 function attributes(old, fresh) {
-  const kept = (name) => (old.nodeName === "DETAILS" && name === "open") || (old.nodeName === "BUTTON" && name === "disabled");
+  const kept = (name) => (old.nodeName === "DETAILS" && name === "open") || (old.nodeName === "BUTTON" && name === "aria-disabled");
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !kept(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
 }

@@ -1,10 +1,11 @@
 // The page of one row: what its vector was made of, how it stands, and what is near it.
 
 import { askJson, choosePipeline, Failure, make, notify, spoken } from "./common.js";
-import { ago, cards, headingOf, sourceOf, valueOf } from "./hits.js";
+import { ago, cards, headingOf, sourceOf, readable } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
 const NEAR = 10;
+const LONGEST = 4000;
 
 let pipeline;
 
@@ -63,12 +64,18 @@ function text(row) {
   byId("text").replaceChildren(make("pre", { className: "text", tabIndex: 0, role: "group", "aria-label": "Text" }, ...parts), longer);
 }
 
+// A value in its length, a date beside its age.
+function whole(value, type) {
+  const said = readable(value, type, LONGEST);
+  return said?.tagName === "TIME" ? [said.title, " · ", said] : said && [said];
+}
+
 function values(row) {
   const types = Object.fromEntries(pipeline.columns.map(({ name, type }) => [name, type]));
   const unfit = Object.fromEntries(row.unfit.map(({ column, reason }) => [column, reason]));
   const told = Object.entries(row.metadata).map(([name, value]) =>
     make("tr", {}, make("th", { scope: "row" }, name),
-      make("td", {}, valueOf(value, types[name]) ?? make("span", { className: "muted" }, unfit[name] ?? "null"))));
+      make("td", {}, ...(whole(value, types[name]) ?? [make("span", { className: "muted" }, unfit[name] ?? "null")]))));
   const json = make("details", { className: "more" }, make("summary", {}, "As JSON"),
     make("pre", { tabIndex: 0 }, JSON.stringify({ id: row.id, metadata: row.metadata, text: row.text }, null, 2)));
   byId("values").replaceChildren(

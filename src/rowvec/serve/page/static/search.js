@@ -1,18 +1,17 @@
 // The search page. Its state is the address, so that a search can be shared and the back button works.
 
-import { askJson, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, parse, postJson, unknownParts } from "./common.js";
+import { askJson, choosePipeline, Failure, isSlash, make, modeOf, noRows, notify, offerModes, parse, postJson, rowsIn, unknownParts, whole } from "./common.js";
 import { Filters } from "./filters.js";
-import { facetOf } from "./facets.js";
-import { cards, headingOf, titleColumn } from "./hits.js";
+import { Facets } from "./facets.js";
+import { cards, headingOf, missing, took } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
 const [form, query, hits, summary, limit, chips] = ["search", "query", "hits", "summary", "limit", "chips"].map(byId);
-const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "browse", "typos"];
+const KNOWN = ["pipeline", "query", "q", "mode", "filters", "like", "title", "limit", "pages", "browse", "typos"];
 const MOST = 1000;
+const PAGES = 50;
 const PAUSE = 250;
 const SLOW = 250;
-const COUNTED = new Set(["boolean", "text", "integer", "number", "decimal", "date", "timestamp"]);
-const FACETS = 8;
 
 let pipeline;
 let filters;
@@ -23,8 +22,9 @@ let pause;
 let waiting = false;
 let best = 0;
 let browsing = false;
-let counted = null;
+let pages = 1;
 
+const facets = new Facets(byId("facets"), { choose: (name, value) => (filters.set(name, value), submit()), open: openField, otherwise: query });
 const mode = () => form.elements.mode.value;
 const path = (rest) => `pipelines/${encodeURIComponent(pipeline.name)}/${rest}`;
 
@@ -43,6 +43,7 @@ function address(changes = {}) {
   const chosen = filters.read();
   set("filters", typeof chosen === "object" ? JSON.stringify(chosen) : chosen);
   set("limit", limit.value !== "20" && limit.value);
+  set("pages", !("like" in changes) && pages > 1 && pages);
   set("browse", browsing && row === null && !query.value.trim() && "all");
   return `?${state}`;
 }
@@ -61,6 +62,12 @@ function showFilters(open) {
   byId("filters-toggle").setAttribute("aria-expanded", String(open));
 }
 
+// Where a column has more values than are listed, its field takes any.
+function openField(name) {
+  showFilters(true);
+  filters.focus(name);
+}
+
 // What the search is among: the filters, and the row that the others are like; each can be taken away.
 function showChips() {
   const chosen = filters.chips();
@@ -76,11 +83,7 @@ function showChips() {
   form.querySelector(".modes").disabled = like !== null;
 }
 
-function chooseLimit(wanted) {
-  const count = Number(wanted);
-  if (!Number.isInteger(count) || count < 1 || count > MOST) {
-    throw new Failure(`The address asks for "${wanted.slice(0, 20)}" hits.`, `It can be a whole number from 1 to ${MOST.toLocaleString("en")}.`);
-  }
+function chooseLimit(count) {
   if (![...limit.options].some(({ value }) => value === String(count))) limit.append(make("option", {}, String(count)));
   limit.value = String(count);
 }
@@ -104,7 +107,8 @@ function restore() {
   filters.write(filtersOf(state.get("filters") ?? "{}"));
   try {
     form.elements.mode.value = modeOf(state, pipeline);
-    chooseLimit(state.get("limit") ?? "20");
+    chooseLimit(whole(state.get("limit") ?? "20", MOST, "hits"));
+    pages = whole(state.get("pages") ?? "1", PAGES, "pages");
     show(unknownParts(state, KNOWN));
   } catch (error) {
     if (!(error instanceof Failure)) throw error;
@@ -164,21 +168,24 @@ async function similar(signal) {
 
 async function run(work, warning) {
   running?.abort();
-  const mine = running = new AbortController();
-  countValues();
+  const mine = new AbortController();
+  running = mine;
+  facets.count(pipeline, filters, like === null);
   const slow = setTimeout(() => { summary.textContent = "Searching …"; }, SLOW);
   document.body.classList.add("working");
   hits.setAttribute("aria-busy", "true");
   try {
-    const { reply, heading, title, again } = await work(mine.signal);
+    const { reply: first, heading, title, again } = await work(mine.signal);
+    const reply = await continued(first, again, mine.signal);
+    const empty = !reply.results.length && like === null && filters.read() === undefined && (reply.total ?? (await rowsIn(pipeline, mine.signal))) === 0;
     if (mine.signal.aborted) return;
     notify(warning && new Failure(warning));
     document.title = `${title} · rowvec`;
     best = reply.results[0]?.score ?? 0;
     hits.replaceChildren(...drawn(reply.results));
     clearTimeout(slow);
-    describe(reply, heading);
-    offerMore(reply, again);
+    describe(reply, heading, empty);
+    offerMore(reply, again, heading);
   } catch (error) {
     if (error.name === "AbortError") return;
     clearTimeout(slow);
@@ -195,55 +202,45 @@ async function run(work, warning) {
 
 const drawn = (results) => cards(results, pipeline, (hit) => ({ row: rowAddress(hit.id), similar: address({ like: hit.id }) }), { mode: like === null ? mode() : "semantic", best });
 
-// The next page behind the last hit; the keyboard goes on there.
-function offerMore(reply, again) {
+// The pages that the address asks for, as one.
+async function continued(first, again, signal) {
+  const results = [...first.results];
+  let { next } = first;
+  for (let page = 1; page < pages && next && again; page += 1) {
+    const { reply } = await again(signal, next);
+    results.push(...reply.results);
+    ({ next } = reply);
+  }
+  return { ...first, results, next };
+}
+
+// The next page behind the last hit; the keyboard goes on there, and the address holds how many there are.
+function offerMore(reply, again, heading) {
   const button = byId("more");
-  button.hidden = !reply.next || !again;
+  button.hidden = !reply.next || !again || pages >= PAGES;
   button.onclick = async () => {
     const mine = running;
     button.disabled = true;
     try {
       const { reply: page } = await again(mine.signal, reply.next);
+      if (mine !== running) return;
       const items = drawn(page.results);
       for (const item of items) item.tabIndex = -1;
       hits.append(...items);
       items[0]?.focus();
-      offerMore(page, again);
+      pages += 1;
+      const state = new URLSearchParams(location.search);
+      state.set("pages", pages);
+      history.replaceState(null, "", `?${state}`);
+      const all = { ...reply, results: [...reply.results, ...page.results], next: page.next };
+      describe(all, heading, false);
+      offerMore(all, again, heading);
     } catch (error) {
       if (error.name !== "AbortError") notify(error);
     } finally {
       button.disabled = false;
     }
   };
-}
-
-// Columns whose values are counted: those that a facet can list, and no more than the page has room for.
-const faceted = () => pipeline.columns.filter(({ name, type }) => COUNTED.has(type) && name !== titleColumn(pipeline.columns, pipeline.card)).map(({ name }) => name).slice(0, FACETS);
-
-// What the columns hold depends on the filters alone: it is counted beside the hits, and once for many queries. Its room
-// is kept free, so that nothing jumps when it comes.
-async function countValues() {
-  const box = byId("facets");
-  const columns = faceted();
-  box.hidden = like !== null || !columns.length;
-  if (box.hidden) return;
-  const body = { limit: 1, passages: 0, filters: filters.read(), facets: columns };
-  const wanted = JSON.stringify([pipeline.name, body]);
-  if (wanted === counted) return;
-  counted = wanted;
-  try {
-    const { facets } = await postJson(path("search/browse"), body);
-    if (wanted !== counted) return;
-    const choose = (name, value) => (filters.set(name, value), submit());
-    const lists = Object.entries(facets.columns).map(([name, facet]) => facetOf(name, facet, filters.get(name), choose)).filter(Boolean);
-    box.replaceChildren(...lists);
-    box.hidden = !lists.length;
-  } catch {
-    // The hits are there all the same, or the error is theirs too.
-    if (wanted !== counted) return;
-    counted = null;
-    box.hidden = true;
-  }
 }
 
 // Only for the query of the address that says so: another query is corrected again.
@@ -258,22 +255,26 @@ function correction(reply) {
   return [make("span", { className: "corrected" }, "Searched for ", make("strong", {}, reply.corrected), ". ", link, ". ")];
 }
 
-function describe(reply, heading) {
+function describe(reply, heading, empty) {
   const count = reply.results.length;
+  if (empty) {
+    summary.replaceChildren(...noRows(pipeline));
+    return;
+  }
   if (!count) {
     const advice = filters.read() !== undefined ? "Loosen a filter, or say it in other words." : "Say it in other words.";
-    summary.replaceChildren(...correction(reply), make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
+    summary.replaceChildren(...missing(reply), ...correction(reply), make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
     return;
   }
   const scored = reply.results[0].score !== null;
   const among = filters.read() === undefined ? "rows" : "rows that match";
   const facts = [
     scored ? `${count} ${count === 1 ? "hit" : "hits"}` : `${count.toLocaleString("en")} of ${reply.total.toLocaleString("en")} ${among}`,
-    `${reply.execution_time_ms.toFixed(1)} ms`,
+    took(reply.execution_time_ms),
     scored ? (reply.exact ? "every row compared" : "from the index") : "by key",
-    ...(reply.complete ? [] : ["there may be more matching rows"]),
+    ...(reply.complete || reply.partial ? [] : ["there may be more matching rows"]),
   ];
-  summary.replaceChildren(...correction(reply), ...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
+  summary.replaceChildren(...missing(reply), ...correction(reply), ...(heading ? [make("strong", {}, heading), " · "] : []), facts.join(" · "));
 }
 
 // An address that is there already is not put there again.
@@ -290,6 +291,7 @@ function submit() {
     notify(new Failure(`The filter "${wrong.getAttribute("aria-label")}" has a value that cannot be: ${wrong.validationMessage}`));
     return;
   }
+  pages = 1;
   const wanted = address();
   if (wanted !== (location.search || "?")) history.pushState(null, "", wanted);
   draft = false;
@@ -302,6 +304,7 @@ function onTyping() {
   if (!pipeline || pipeline.billed || query.value.trim().length < 2 || filters.invalid()) return;
   pause = setTimeout(() => {
     like = null;
+    pages = 1;
     const wanted = address();
     if (wanted === location.search) return;
     if (draft) history.replaceState(null, "", wanted);
@@ -346,13 +349,13 @@ function listen() {
   });
   form.addEventListener("change", (event) => {
     if (!pipeline) return;
-    if (event.target.closest("#filters")) showChips();
     if ((event.target.name === "mode" || event.target === limit) && byId("welcome").hidden) submit();
   });
   query.addEventListener("input", onTyping);
   byId("browse").addEventListener("click", () => {
     browsing = true;
     submit();
+    summary.focus();
   });
   byId("filters-toggle").addEventListener("click", () => showFilters(byId("filters").hidden));
   byId("filters-clear").addEventListener("click", () => (filters.write({}), submit()));

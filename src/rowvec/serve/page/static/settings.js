@@ -2,8 +2,8 @@
 
 import { make, MODES } from "./common.js";
 
-const RANKING = ["fusion", "semantic_weight", "static", "static_weight", "decay", "half_life_days"];
-const NUMBERS = new Set(["semantic_weight", "static_weight", "half_life_days"]);
+const RANKING = ["fusion", "semantic_weight", "static", "static_weight", "title", "title_weight", "decay", "half_life_days"];
+const NUMBERS = new Set(["semantic_weight", "static_weight", "title_weight", "half_life_days"]);
 const STATES = { live: "live", previous: "previous", building: "being built" };
 
 export class Side {
@@ -12,9 +12,11 @@ export class Side {
     this.pipeline = pipeline;
     const names = Object.keys(MODES).filter((mode) => pipeline.modes.includes(mode));
     this.fill("mode", names.map((mode) => [mode, MODES[mode]]));
-    this.fill("generation", generations.map(({ state, model, rows }) => [state, `${STATES[state]}: ${model.replace(/^[^(\s]*\//, "")}, ${rows.toLocaleString("en")} rows`]));
+    const known = generations.some(({ state }) => state === "live") ? generations : [{ state: "live", model: "no vectors yet", rows: null }, ...generations];
+    this.fill("generation", known.map(({ state, model, rows }) => [state, `${STATES[state]}: ${model.replace(/^[^(\s]*\//, "")}${rows === null ? "" : `, ${rows.toLocaleString("en")} ${rows === 1 ? "row" : "rows"}`}`]));
     const dates = pipeline.columns.filter(({ type }) => type === "date" || type === "timestamp");
     this.fill("decay", [["", "nothing"], ...dates.map(({ name }) => [name, name])]);
+    this.fill("title", [["", "nothing"], ...pipeline.columns.filter(({ type }) => type === "text").map(({ name }) => [name, name])]);
     this.input("rerank").closest("label").hidden = !pipeline.reranks;
     this.write({});
   }

@@ -19,6 +19,7 @@ from rowvec.stores.postgres.embedded import account, folder, nameless
 from rowvec.stores.postgres.embedded.account import Account
 from rowvec.stores.postgres.embedded.binaries import Binaries
 from rowvec.stores.postgres.embedded.folder import Place
+from rowvec.support.memory import KEEPING_FREED
 
 USER = "postgres"
 ACCESS = """\
@@ -91,7 +92,8 @@ def address(data: Path, fd: int, *, is_root: bool) -> str:
 def environment() -> dict[str, str]:
     """What programs of PostgreSQL get: nothing that is meant for the user's own servers, and messages we can read."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
-    return {**kept, "LC_ALL": "C"}
+    # To send the postings of a query takes less than half of the time then.
+    return {**KEEPING_FREED, **kept, "LC_ALL": "C"}
 
 
 def take_over(place: Place, owner: Account) -> None:

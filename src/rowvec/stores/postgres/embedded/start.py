@@ -19,7 +19,7 @@ from pathlib import Path
 import psycopg
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres.embedded import account, binaries, cluster, folder, locks, process
+from rowvec.stores.postgres.embedded import account, binaries, cluster, folder, locks, process, tuning
 from rowvec.stores.postgres.embedded.account import Account
 from rowvec.stores.postgres.embedded.address import url
 from rowvec.stores.postgres.embedded.binaries import Binaries
@@ -197,6 +197,7 @@ def _command(place: Place, programs: Binaries, owner: Account, data: int, *, dur
     where = cluster.address(place.data, data, is_root=owner.uid is not None)
     settings = {
         **SETTINGS,
+        **tuning.settings(place.data),
         **dict.fromkeys(KEPT_BY, SAFE if durable else FORGETFUL),
         "hba_file": f"{where}/pg_hba.conf",
         # For people who look at the list of processes.

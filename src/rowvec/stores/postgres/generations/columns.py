@@ -24,6 +24,7 @@ from rowvec.stores.generation_policy import Action
 from rowvec.stores.postgres import schema
 from rowvec.stores.postgres.adopting import Lacking
 from rowvec.stores.postgres.books import Fence
+from rowvec.stores.postgres.connect import outside
 from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.locks import brief_lock
@@ -102,7 +103,7 @@ class InPlaceGenerations(Generations):
             )
         for statement in missing:
             if " CONCURRENTLY " in statement:
-                connection.execute(statement.encode())
+                outside(connection, statement.encode())
                 continue
             with connection.transaction():
                 brief_lock(connection, [self.live.sql])

@@ -100,7 +100,17 @@ def copy_grants(connection: Connection, old: Names, new: Names) -> None:
     own = {old.own(name): new.own(name) for name in names}
     for column, role, privilege, option in connection.execute(_COLUMN_GRANTS, _about(connection, old)).fetchall():
         if column in own:
-            _grant(connection, new, privilege, own[column], role, option)
+            _grant(connection, new.sql, privilege, own[column], role, option)
+
+
+def copy_side_grants(connection: Connection, old: Sequence[sql.Composable], new: Sequence[sql.Composable]) -> None:
+    """The same for tables beside the generations, as far as both are there."""
+    for before, after in zip(old, new, strict=True):
+        there = [each.as_string(connection) for each in (before, after)]
+        if None in single(connection.execute("select to_regclass(%s)::text, to_regclass(%s)::text", there)):
+            continue
+        for role, privilege, option in connection.execute(_GRANTS, {"table": there[0], "own": None}).fetchall():
+            _grant(connection, after, privilege, None, role, option)
 
 
 def grants(connection: Connection, names: Names) -> list[Grant]:
@@ -110,15 +120,15 @@ def grants(connection: Connection, names: Names) -> list[Grant]:
 
 def grant(connection: Connection, names: Names, granted: Sequence[Grant]) -> None:
     for role, privilege, option in granted:
-        _grant(connection, names, privilege, None, role, option)
+        _grant(connection, names.sql, privilege, None, role, option)
 
 
 def _grant(
-    connection: Connection, names: Names, privilege: str, column: str | None, role: str | None, option: bool
+    connection: Connection, table: sql.Composable, privilege: str, column: str | None, role: str | None, option: bool
 ) -> None:
     columns = sql.SQL(" ({})").format(sql.Identifier(column)) if column else sql.SQL("")
     statement = sql.SQL("grant {}{} on {} to {}").format(
-        sql.SQL(privilege), columns, names.sql, sql.SQL("public") if role is None else sql.Identifier(role)
+        sql.SQL(privilege), columns, table, sql.SQL("public") if role is None else sql.Identifier(role)
     )
     connection.execute(statement + sql.SQL(" with grant option") if option else statement)
 

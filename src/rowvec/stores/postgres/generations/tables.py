@@ -101,7 +101,7 @@ class Generations:
 
     def _chosen(self, connection: Connection, spec: TableSpec) -> Action:
         known = self._books.known(connection)
-        empty = changes_model(known, spec.fingerprint) and self._is_empty(connection)
+        empty = changes_model(known, spec.fingerprint) and not spec.filled_elsewhere and self._is_empty(connection)
         return choose(known, spec.fingerprint, empty=empty)
 
     def _is_empty(self, connection: Connection) -> bool:
@@ -241,7 +241,7 @@ class Generations:
             words.create(connection)
 
     def _keep_words(self, connection: Connection, names: Names, spec: TableSpec) -> None:
-        """Make the list of words as they are written, and have every row pass once more, or drop it."""
+        """Make the list of words as they are written, and have every row pass again, or drop it."""
         kept, wanted = keywords(names, spec).kept_words, spec.keeps_words and spec.language is not None
         if kept.exists(connection) == wanted:
             return
@@ -308,6 +308,8 @@ class Generations:
             self._rename(connection, names, live, spec)
         self._rename(connection, between, live.previous, spec)
         followers.copy_grants(connection, live.previous, live)
+        side = [[*keywords(each, spec).tables, *Beside(each, spec).tables] for each in (live.previous, live)]
+        followers.copy_side_grants(connection, *side)
         beside.follow(connection, live.previous)
         followers.repoint(connection, shown)
         # What was measured was measured with other vectors.

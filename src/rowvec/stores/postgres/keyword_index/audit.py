@@ -76,12 +76,12 @@ def recount(connection: Connection, index: KeywordIndex) -> None:
 def _damaged(connection: Connection, index: KeywordIndex) -> list[Key]:
     """Keys whose postings do not add up to the length that was counted when they were written."""
     _, postings, documents = index.tables
-    rows = connection.cursor(binary=True).execute(
-        sql.SQL("select document, length from {} order by document").format(documents)
-    )
-    numbers, lengths = np.array(rows.fetchall(), np.int64).reshape(-1, 2).T
-    if not len(numbers):
+    # Packed by the server: as rows, a million documents took 500 MB here.
+    counted = "select string_agg(int4send(document) || int4send(length), '' order by document) from {}"
+    packed = single(connection.cursor(binary=True).execute(sql.SQL(counted).format(documents)))[0]
+    if packed is None:
         return []
+    numbers, lengths = np.frombuffer(packed, ">i4").reshape(-1, 2).T.astype(np.int64)
     found = np.zeros(len(numbers), np.int64)
     with connection.cursor("rowvec_audit", binary=True) as cursor:
         cursor.execute(sql.SQL("select entries from {}").format(postings))

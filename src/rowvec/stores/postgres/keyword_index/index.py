@@ -11,14 +11,11 @@ share a row to count in, and nothing looks for a key in the postings. Segments o
 they pile up, which keeps a word at some dozens of rows (the logarithmic method: Bentley and Saxe, "Decomposable
 searching problems I", 1980).
 
-Occurrences and lengths are stored, not impacts: a score is computed with the average length of the moment of
-the search and needs no renewal when that drifts (Robertson and Zaragoza, "The Probabilistic Relevance
-Framework: BM25 and Beyond", 2009). The inverse document frequency is Lucene's, which is never negative.
+What a hit scores is in scoring.py.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -28,15 +25,18 @@ from operator import itemgetter
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import LastWord
-from rowvec.stores.postgres.connect import one_snapshot
+from rowvec.stores.part import WordCounts
+from rowvec.stores.postgres.arrays import key_array, number_array
+from rowvec.stores.postgres.connect import one_snapshot, rendered
 from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
+from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
+from rowvec.stores.postgres.keyword_index.scoring import Documents, Scores, entries_in, highest, scored
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
@@ -45,12 +45,7 @@ from rowvec.words import FORMAT, analyzer, problem
 
 Connection: TypeAlias = psycopg.Connection[Any]
 Params: TypeAlias = Sequence[Any]
-Documents: TypeAlias = npt.NDArray[np.intp]
-"""Version numbers, shape (candidates,)."""
-Scores: TypeAlias = npt.NDArray[np.float64]
-"""BM25 scores, shape (candidates,)."""
 
-K1, B = 1.2, 0.75
 BATCH = 10_000
 """Texts that become one segment at most. Of 1,000 the server needed four times as long for each."""
 FAN_IN = 8
@@ -58,16 +53,10 @@ FAN_IN = 8
 MERGED_IN_PASSING = 32_000
 """Versions that a merge inside a caller's write may touch: about a second of work. `rebuild` does the rest."""
 DEAD_SHARE, DEAD_LEAST, MANY_SEGMENTS = 1 / 3, 1_000, 200
-CANDIDATES, CANDIDATES_TO_FILTER = 100, 1_000
-"""Versions looked up at first; when too few of them are hits, all that are allowed are read."""
-SPARE, SPARE_TO_FILTER = 1.5, 4
-"""Of more hits than those need, this many times as many are looked up: up to a third of all versions is dead."""
 LOOKED_AT, LONGEST = 32, 2**31 - 1
 """Entries of a word in each segment that are looked at, to see whether one is alive; then all of them."""
 COMPLETIONS = 50
 """Words that a last word may become."""
-DENSE, MANY_NUMBERS = 8, 1_000_000
-"""Scores are added up in an array over all version numbers unless most of it would stay empty."""
 
 TABLES = ("documents", "segments", "postings")
 
@@ -98,6 +87,7 @@ class KeywordIndex:
             "key_type": sql.SQL(key_type),
             **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
         }
+        self._known: dict[str, bytes] = {}
 
     @property
     def tables(self) -> list[sql.Composable]:
@@ -130,7 +120,7 @@ class KeywordIndex:
         with conn.transaction():
             conn.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [self._name(conn, "table")])
             if not self.exists(conn):
-                conn.execute(self._sql("create", comment=sql.Literal(with_format(self.language, FORMAT))))
+                conn.execute(self.sql("create", comment=sql.Literal(with_format(self.language, FORMAT))))
         made_with = self.language_of(conn)
         if made_with != self.language:
             raise StoreError(
@@ -142,7 +132,7 @@ class KeywordIndex:
     def drop(self, conn: Connection) -> None:
         with conn.transaction():
             brief_lock(conn, [*self.tables, self.kept_words.table])
-            conn.execute(self._sql("drop"))
+            conn.execute(self.sql("drop"))
             self.kept_words.drop(conn)
 
     def rename(self, conn: Connection, name: str) -> KeywordIndex:
@@ -160,21 +150,21 @@ class KeywordIndex:
             self._merge_in_passing(conn)
 
     def _append(self, conn: Connection, batch: Batch) -> None:
-        given = {"keys": batch.keys, "lengths": batch.lengths}
-        placed = conn.execute(self._sql("place"), given).fetchall()
+        given = {"keys": key_array(batch.keys), "lengths": number_array(batch.lengths)}
+        placed = conn.execute(self.sql("place"), given).fetchall()
         numbers = {key: number for _, key, number in placed}
         postings = batch.postings([numbers[key] for key in batch.keys])
-        conn.execute(self._sql("post"), {"segment": placed[0][0], **postings._asdict()})
+        conn.execute(self.sql("post"), {"segment": placed[0][0], **postings._asdict()})
 
     def delete(self, conn: Connection, keys: Sequence[Key]) -> None:
         """Forget keys; those that are not there are passed over."""
         if keys:
-            conn.execute(self._sql("delete"), {"keys": list(keys)})
+            conn.execute(self.sql("delete"), {"keys": list(keys)})
 
     def known(self, conn: Connection, keys: Sequence[Key]) -> set[Key]:
         """Those of `keys` that are indexed, in the format of today."""
         name = self._name(conn, "documents")
-        return {key for (key,) in conn.execute(self._sql("known"), {"keys": list(keys), "documents": name})}
+        return {key for (key,) in conn.execute(self.sql("known"), {"keys": list(keys), "documents": name})}
 
     def outdate(self, conn: Connection) -> None:
         """Call the index one of today's format. The words that it has stay until their rows are written again.
@@ -182,8 +172,8 @@ class KeywordIndex:
         So rows that cannot be read again, such as those of events, are found as before.
         """
         comment = sql.Literal(with_format(self.language, FORMAT))
-        last = sql.Literal(str(_first(conn.execute(self._sql("last")))))
-        conn.execute(self._sql("outdate", comment=comment, last=last))
+        last = sql.Literal(str(_first(conn.execute(self.sql("last")))))
+        conn.execute(self.sql("outdate", comment=comment, last=last))
 
     def lost(self, conn: Connection) -> list[Key]:
         """Keys that are indexed and have no row any more."""
@@ -198,6 +188,7 @@ class KeywordIndex:
         where: sql.Composable | None = None,
         params: Params = (),
         last: LastWord | None = None,
+        expected: Expected | None = None,
     ) -> list[tuple[Key, float]]:
         """The best keys with their BM25 scores: any of the query's words counts; equal scores in key order.
 
@@ -207,22 +198,55 @@ class KeywordIndex:
         Args:
             where: a condition on the vector table, which it knows as `t`; its positional values are `params`.
             last: one more word of the query; of the words that begin so, the most frequent `COMPLETIONS` count.
+            expected: of the rows that meet the condition; None where nothing is known.
         """
         if limit < 1 or not (query.strip() or last):
             return []
-        condition = where or sql.SQL("true")
         with one_snapshot(conn):
-            documents, scores = self._scores(conn, query, last)
-            least, spare = (CANDIDATES_TO_FILTER, SPARE_TO_FILTER) if where else (CANDIDATES, SPARE)
-            best = _best(scores, max(least, int(spare * limit)))
-            hits = self._hits(conn, documents[best], scores[best], limit, condition, params)
+            documents, scores, counts = self._scores(conn, query, last)
+            reach = Reach.of(counts, filtered=where is not None, expected=expected)
+            return self.best(conn, documents, scores, reach, limit, *self.allowed(where, params, expected))
+
+    def allowed(
+        self, where: sql.Composable | None, params: Params, expected: Expected | None
+    ) -> tuple[sql.Composable, Params]:
+        """The rows that may be hits, as something to select from, and its values; see `search`."""
+        if where is None:
+            return self._parts["table"], ()
+        parts = expected.parts if expected and expected.parts else [sql.SQL("true")]
+        one = sql.SQL("select t.{key} from {table} t where {part} and {where}")
+        every = [one.format(part=part, where=where, **self._parts) for part in parts]
+        return sql.SQL("({})").format(sql.SQL(" union all ").join(every)), list(params) * len(parts)
+
+    def best(
+        self,
+        conn: Connection,
+        documents: Documents,
+        scores: Scores,
+        reach: Reach,
+        limit: int,
+        rows: sql.Composable,
+        params: Params,
+    ) -> list[tuple[Key, float]]:
+        """The best of those versions that are alive and wanted, in the caller's snapshot; see `search`.
+
+        Args:
+            rows, params: see `allowed`.
+        """
+        if limit < 1:
+            return []
+        many: int | None = reach.first(limit)
+        while many is not None:
+            best = highest(scores, many)
+            hits = self.hits(conn, documents[best], scores[best], limit, rows, params)
             if len(hits) == limit or len(best) == len(documents):
                 return hits
-            # Dead versions or the filter took too many: look at all that may be hits, at once.
-            allowed = np.isin(documents, self._numbers(conn, "allowed", params, where=condition))
-            documents, scores = documents[allowed], scores[allowed]
-            best = _best(scores, limit)
-            return self._hits(conn, documents[best], scores[best], limit, condition, params)
+            many = reach.next(limit, len(documents), len(best), len(hits))
+        # Dead versions or the filter take too many: look at all that may be hits, at once.
+        allowed = np.isin(documents, self._numbers(conn, "allowed", params, rows=rows))
+        documents, scores = documents[allowed], scores[allowed]
+        best = highest(scores, limit)
+        return self.hits(conn, documents[best], scores[best], limit, rows, params)
 
     def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
         """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
@@ -232,7 +256,7 @@ class KeywordIndex:
         counts: dict[str, int] = {}
         # A few entries of each segment tell it for nearly every term.
         for looked_at in (LOOKED_AT, LONGEST) if wanted else ():
-            rows = conn.execute(self._sql("holding"), {"words": wanted, "looked_at": looked_at}).fetchall()
+            rows = conn.execute(self.sql("holding"), {"words": wanted, "looked_at": looked_at}).fetchall()
             counts |= {term: count for term, count, alive in rows if alive}
             wanted = [term for term, _, alive in rows if not alive]
             if not wanted:
@@ -254,7 +278,7 @@ class KeywordIndex:
             live = self._numbers(conn, "live")
             new = self._one(conn, "add_up", {"segments": old, "rebuilt": True})
             self._copy_live(conn, old, new, live)
-            conn.execute(self._sql("forget"), [old])
+            conn.execute(self.sql("forget"), [old])
 
     def needs_rebuild(self, conn: Connection) -> bool:
         """A third of the entries is dead, or the segments are many. Cheap: ask after each sync."""
@@ -271,45 +295,50 @@ class KeywordIndex:
         query = "select coalesce(sum(pg_total_relation_size(to_regclass(name))), 0) from unnest(%s::text[]) as name"
         return int(_first(conn.execute(query, [names])))
 
-    def _scores(self, conn: Connection, query: str, last: LastWord | None = None) -> tuple[Documents, Scores]:
-        """Every version, dead or alive, that holds one of the query's words."""
+    def _scores(
+        self, conn: Connection, query: str, last: LastWord | None = None
+    ) -> tuple[Documents, Scores, WordCounts]:
+        """Every version, dead or alive, that holds one of the query's words, and what it was weighed by."""
         weights = analyzer(self.language).query(query)
         rows: list[Any] = []
         if weights:
-            rows += conn.cursor(binary=True).execute(self._sql("read"), {"words": list(weights)}).fetchall()
+            rows += conn.cursor(binary=True).execute(self.known_sql("read"), {"words": list(weights)}).fetchall()
         if last is not None:
             weights[""] = 1.0
-            rows += conn.cursor(binary=True).execute(self._sql("beginning"), self._begun(last)).fetchall()
+            rows += conn.cursor(binary=True).execute(self.sql("beginning"), self.begun(last)).fetchall()
         if not rows:
-            return np.empty(0, np.intp), np.empty(0)
+            return np.empty(0, np.intp), np.empty(0), WordCounts()
+        entries = {word: entries_in(row[1] for row in group) for word, group in groupby(rows, key=itemgetter(0))}
         _, _, written, documents, words = rows[0]
-        found: list[Documents] = []
-        scores: list[Scores] = []
-        for word, group in groupby(rows, key=itemgetter(0)):
-            entries = np.frombuffer(b"".join([row[1] for row in group]), ENTRY)
-            idf = math.log1p((max(written, len(entries)) - len(entries) + 0.5) / (len(entries) + 0.5))
-            count = entries["count"].astype(np.float64)
-            norm = entries["length"].astype(np.float64)
-            # In place: fresh arrays of this size cost more than the arithmetic on them.
-            norm *= K1 * B * documents / max(words, 1)
-            norm += K1 * (1 - B)
-            norm += count
-            count *= idf * weights[word]
-            count /= norm
-            found.append(entries["document"].astype(np.intp))
-            scores.append(count)
-        return _summed(found, scores)
+        counts = WordCounts(written, documents, words, {word: len(found) for word, found in entries.items()})
+        return *scored(entries, weights, counts), counts
 
-    def _begun(self, last: LastWord) -> dict[str, Any]:
+    def begun(self, last: LastWord) -> dict[str, Any]:
+        """Between which words those are that begin so, and which others count as the same word."""
         others = {term for form in last.forms for term in analyzer(self.language).query(form)}
         behind = last.beginning + chr(sys.maxunicode)
         return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
-    def _hits(
-        self, conn: Connection, documents: Documents, scores: Scores, limit: int, where: sql.Composable, params: Params
+    def hits(
+        self, conn: Connection, documents: Documents, scores: Scores, limit: int, rows: sql.Composable, params: Params
     ) -> list[tuple[Key, float]]:
-        values = [documents.tolist(), scores.tolist(), *params, limit]
-        return conn.execute(self._sql("hits", where=where), values).fetchall()
+        """The best of these versions that are alive and wanted, in one statement."""
+        versions, distinct = by_rank(documents, scores)
+        found = conn.execute(self.hits_sql(rows), [*versions, *params, limit]).fetchall()
+        return [(key, -float(distinct[rank])) for key, rank in found]
+
+    def hits_sql(self, rows: sql.Composable, *, of_part: bool = False) -> bytes | sql.Composed:
+        """
+        Args:
+            rows: see `allowed`.
+            of_part: with the number of versions before each hit.
+        """
+        name, every = "hits_of_part" if of_part else "hits", rows is self._parts["table"]
+        if every and name in self._known:
+            return self._known[name]
+        hits = self.sql("hits", rows=rows)
+        whole = self.sql(name, hits=hits) if of_part else hits
+        return self._rendered(name, whole) if every else whole
 
     def _merge_in_passing(self, conn: Connection) -> None:
         size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
@@ -318,11 +347,11 @@ class KeywordIndex:
         # Asked again under the lock: somebody else may have merged them meanwhile.
         while due := self._one(conn, "due", size):
             segment = self._one(conn, "add_up", {"segments": due, "rebuilt": False})
-            conn.execute(self._sql("merge"), {"segments": due, "segment": segment})
+            conn.execute(self.sql("merge"), {"segments": due, "segment": segment})
 
     def _copy_live(self, conn: Connection, old: list[int], new: int, live: Documents) -> None:
         with conn.cursor(f"rowvec_{new}", binary=True) as cursor:
-            cursor.execute(self._sql("gather"), [old])
+            cursor.execute(self.sql("gather"), [old])
             while rows := cursor.fetchmany(BATCH):
                 words, packed = zip(*rows, strict=True)
                 entries = np.frombuffer(b"".join(packed), ENTRY)
@@ -331,7 +360,7 @@ class KeywordIndex:
                 ends = np.cumsum([len(part) // ENTRY.itemsize for part in packed])
                 kept = np.split(entries[alive], np.cumsum(alive)[ends - 1][:-1])
                 values = [(word, part.tobytes()) for word, part in zip(words, kept, strict=True) if len(part)]
-                conn.execute(self._sql("store"), [new, [word for word, _ in values], [part for _, part in values]])
+                conn.execute(self.sql("store"), [new, [word for word, _ in values], [part for _, part in values]])
 
     def _alone(self, conn: Connection) -> bool:
         """Whether this transaction is the one that merges; to the end of it nobody else does."""
@@ -345,21 +374,39 @@ class KeywordIndex:
 
     def _state(self, conn: Connection) -> tuple[int, int, int, int]:
         """Versions written and not yet dropped, live documents, their words, segments."""
-        written, documents, words, segments = conn.execute(self._sql("state")).fetchone() or (0, 0, 0, 0)
+        written, documents, words, segments = conn.execute(self.sql("state")).fetchone() or (0, 0, 0, 0)
         return int(written), int(documents), int(words), int(segments)
 
     def _numbers(self, conn: Connection, query: str, params: Params = (), **parts: sql.Composable) -> Documents:
-        packed = _first(conn.cursor(binary=True).execute(self._sql(query, **parts), params))
+        packed = _first(conn.cursor(binary=True).execute(self.sql(query, **parts), params))
         return np.frombuffer(packed or b"", ">i4").astype(np.intp)
 
     def _one(self, conn: Connection, query: str, params: Mapping[str, Any] | None = None) -> Any:
-        return _first(conn.execute(self._sql(query), params))
+        return _first(conn.execute(self.sql(query), params))
 
-    def _sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
+    def known_sql(self, query: str) -> bytes:
+        """The same, put together once: for a statement of every search."""
+        return self._rendered(query, self.sql(query))
+
+    def _rendered(self, name: str, statement: sql.Composed) -> bytes:
+        if name not in self._known:
+            self._known[name] = rendered(statement)
+        return self._known[name]
+
+    def sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(_queries()[query]).format(**self._parts, **parts)
 
     def _name(self, conn: Connection, part: str) -> str:
         return self._parts[part].as_string(conn)
+
+
+def by_rank(documents: Documents, scores: Scores) -> tuple[list[Any], Scores]:
+    """Both as a statement takes them, the scores as ranks, and the negative score of each rank.
+
+    Whole numbers are written and read in a third of the time.
+    """
+    distinct, ranks = np.unique(-scores, return_inverse=True)
+    return [number_array(documents.tolist()), number_array(ranks.tolist())], distinct
 
 
 @cache
@@ -373,28 +420,3 @@ def _queries() -> dict[str, str]:
 def _first(cursor: psycopg.Cursor[Any]) -> Any:
     row = cursor.fetchone()
     return row and row[0]
-
-
-def _summed(found: list[Documents], scores: list[Scores]) -> tuple[Documents, Scores]:
-    """Add up the scores of each version. Shapes (candidates,), versions ascending."""
-    documents, weights = np.concatenate(found), np.concatenate(scores)
-    first = documents.min()
-    documents -= first
-    span = int(documents.max()) + 1
-    if span > DENSE * len(documents) + MANY_NUMBERS:
-        hit, place = np.unique(documents, return_inverse=True)
-        totals: Scores = np.bincount(place, weights).astype(np.float64, copy=False)
-    else:
-        totals = np.bincount(documents, weights, span).astype(np.float64, copy=False)
-        hit = np.flatnonzero(totals > 0)
-        totals = totals[hit]
-    hit += first
-    return hit, totals
-
-
-def _best(scores: Scores, count: int) -> npt.NDArray[np.intp]:
-    """Places of the `count` highest scores and of all that equal the lowest of those."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    lowest = np.partition(scores, len(scores) - count)[len(scores) - count]
-    return np.flatnonzero(scores >= lowest)

@@ -112,6 +112,25 @@ from (select sum(written)::bigint, sum(documents)::bigint, sum(words)::bigint fr
 join {postings} p on p.word = asked.word
 order by p.word
 
+-- name: matching
+-- The state, whether or not a word of a query is there, and those that are with their entries.
+select p.word, p.entries, state.*
+from (
+    select coalesce(sum(written), 0)::bigint, coalesce(sum(documents), 0)::bigint, coalesce(sum(words), 0)::bigint
+    from {segments}
+) as state
+left join {postings} p on p.word = any(%(words)s::text[])
+order by p.word
+
+-- name: completions
+-- The words that begin so, and others, with the number of their entries.
+select word, (sum(length(entries)) / 8)::bigint, word >= %(first)s and word <= %(last)s from {postings}
+where word >= %(first)s and word <= %(last)s or word = any(%(others)s::text[])
+group by word
+
+-- name: entries
+select entries from {postings} where word = any(%s)
+
 -- name: beginning
 -- The words that begin so, the most frequent of them, and others: all of them with their entries, as one word.
 with state as (
@@ -161,13 +180,21 @@ select word, %s::integer, entries from unnest(%s::text[], %s::bytea[]) as kept (
 
 -- name: allowed
 -- Numbers of all versions that may be hits.
-select string_agg(int4send(d.document), '') from {documents} d join {table} t on t.{key} = d.key where {where}
+select string_agg(int4send(d.document), '') from {documents} d join {rows} t on t.{key} = d.key
 
 -- name: hits
--- The keys of the best versions that are alive and wanted. `offset 0` keeps the planner from reading all documents.
-select t.{key}, best.score
-from unnest(%s::integer[], %s::double precision[]) as best (document, score)
+-- The keys of the best versions that are alive and wanted, with their ranks. `offset 0` keeps the planner from reading all
+-- documents.
+select t.{key}, best.rank
+from unnest(%s::integer[], %s::integer[]) as best (document, rank)
 cross join lateral (select key from {documents} d where d.document = best.document offset 0) as d
-join {table} t on t.{key} = d.key
-where {where}
-order by best.score desc, t.{key} limit %s
+join {rows} t on t.{key} = d.key
+order by best.rank, t.{key} limit %s
+
+-- name: hits_of_part
+-- The same, and how many versions are written by now; a row without a key where there are no hits.
+select state.written, found.* from (select coalesce(sum(written), 0)::bigint as written from {segments}) as state
+left join lateral ({hits}) as found on true
+
+-- name: written
+select coalesce(sum(written), 0)::bigint from {segments}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from rowvec.stores.postgres.arrays import number_array
 from rowvec.types import Key
 from rowvec.words import Analyzer
 
@@ -81,12 +81,8 @@ class Batch:
         entries["length"] = np.array(self.lengths, np.int64)[texts]
         sizes = np.bincount(words, minlength=len(vocabulary)) * ENTRY.itemsize
         firsts = np.cumsum(sizes) - sizes + 1
-        return Postings(" ".join(vocabulary), _array(firsts), _array(sizes), entries.tobytes())
-
-
-def _array(values: npt.NDArray[np.intp]) -> str:
-    """As PostgreSQL reads an array."""
-    return "{" + ",".join(map(str, values.tolist())) + "}"
+        places = number_array(firsts.tolist()), number_array(sizes.tolist())
+        return Postings(" ".join(vocabulary), *places, entries.tobytes())
 
 
 def batches(keys: Sequence[Key], texts: Sequence[str], analyzer: Analyzer, most: int) -> Iterator[Batch]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import threading
@@ -15,19 +16,20 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.index import IndexSpec, IndexStatus
-from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
+from rowvec.stores.index import IndexSpec, IndexStatus, Part
+from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, outside, single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index import partial, repeated
 from rowvec.stores.postgres.vector_index.ordering import held_of
+from rowvec.support import figures
 from rowvec.support.identifiers import clipped
+from rowvec.support.memory import memory_bytes
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
+logger = logging.getLogger("rowvec.waits")
 
-SHORT_VECTORS = (0, 7, 0)
-"""The version of pgvector that brought halfvec, bits and sub-vectors."""
 AUTO_ROWS = 10_000
 """Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
 INDEX_MARK = "_vectors_"
@@ -38,8 +40,8 @@ HAMMING = "hamming_ops"
 """Of bits, whatever the metric is."""
 LONGEST_VECTOR = {"vector": 2_000, "halfvec": 4_000, "bit": 64_000}
 """Dimensions that pgvector can index."""
-GRAPH_BYTES = 600
-"""Of a row in the graph of an HNSW index while it is built, beside its vector."""
+NODE_BYTES, LINK_BYTES, GRAPH_MARGIN = 210, 32, 1.05
+"""Of a row in the graph of an HNSW index while it is built, beside its vector: of the node, and for each of `m`."""
 
 
 def spec_of(index: IndexStatus) -> IndexSpec:
@@ -66,7 +68,7 @@ def default_lists(rows: int) -> int:
     return max(1, rows // 1000) if rows <= 1_000_000 else int(rows**0.5)
 
 
-_KIND_OF_INDEX = "md5(regexp_replace(regexp_replace({}, '^.* USING ', ''), ' WHERE .*$', ''))"
+_KIND_OF_INDEX = "md5(regexp_replace(regexp_replace({}, ' WHERE .*$', ''), '^.* USING ', ''))"
 """A tuning goes with it: what an index leaves out changes with the rows."""
 
 
@@ -74,7 +76,7 @@ def find(connection: Connection, names: Names) -> list[IndexStatus]:
     """The vector indexes of a table, valid ones first."""
     rows = connection.execute(
         "select c.relname, am.amname, o.opcname, pg_get_indexdef(c.oid), i.indisvalid and i.indisready,"
-        " pg_relation_size(c.oid), s.effort, s.recall, s.measured_at"
+        " pg_relation_size(c.oid), s.effort, s.recall, s.measured_at, obj_description(c.oid, 'pg_class')"
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
         " join pg_opclass o on o.oid = i.indclass[0]"
         " left join rowvec.tunings s on s.scope = %s"
@@ -86,17 +88,23 @@ def find(connection: Connection, names: Names) -> list[IndexStatus]:
         [names.scope, names.sql.as_string(connection), names.own("embedding")],
     ).fetchall()
     found = []
-    for name, kind, operator_class, definition, *rest in rows:
+    for name, kind, operator_class, definition, valid, size, effort, recall, measured_at, comment in rows:
         precision, _, operators = operator_class.partition("_")
         first = re.search(r"subvector\(.+?, 1, (\d+)\)", definition)
         dimensions = int(first[1]) if first else None
-        found.append(IndexStatus(kind, name, precision, dimensions, operators, definition, *rest))
+        part = partial.part_of(comment)
+        whole = valid and (part is not None or not partial.is_named(name))
+        found.append(
+            IndexStatus(
+                kind, name, precision, dimensions, operators, definition, whole, size, effort, recall, measured_at, part
+            )
+        )
     return found
 
 
 def usable(indexes: Sequence[IndexStatus], names: Names, metric: str) -> IndexStatus | None:
-    """The one that a search by that metric is answered from."""
-    fit = (each for each in indexes if each.valid and serves(each, metric))
+    """The one that a search of all rows by that metric is answered from."""
+    fit = (each for each in indexes if each.valid and each.part is None and serves(each, metric))
     return next((each for each in fit if repeated.is_ours(each.definition, names)), None)
 
 
@@ -110,19 +118,27 @@ def serves(index: IndexStatus, metric: str) -> bool:
 
 def leaves_out_too_little(connection: Connection, names: Names, index: IndexStatus) -> bool:
     """Texts that an HNSW index of rowvec's own should leave out have come since it was built."""
-    if index.kind != "hnsw" or not _is_ours(names, index):
+    if index.kind != "hnsw" or not is_ours(names, index):
         return False
     return repeated.arrived(connection, names, index.definition, spec_of(index).m)
 
 
-def fitting(spec: IndexSpec, storage: str, dimension: int) -> IndexSpec | None:
+def fitting(spec: IndexSpec, storage: str, dimension: int, version: tuple[int, ...]) -> IndexSpec | None:
     """The same index, of half precision or of bits where pgvector takes vectors of that size no other way.
 
-    None where it takes none.
+    Args:
+        version: of pgvector. One without halfvec gets an index of whole vectors.
+
+    Returns:
+        None where it takes none.
     """
     if spec.dimensions is not None and spec.dimensions >= dimension:
         spec = replace(spec, dimensions=None)
     length = spec.dimensions or dimension
+    if version < SHORT_VECTORS:
+        fits = length <= LONGEST_VECTOR["vector"] and spec.precision != "bit" and spec.dimensions is None
+        known = spec.kind == "ivfflat" or version >= HNSW
+        return replace(spec, precision="vector") if fits and known else None
     if length > LONGEST_VECTOR["halfvec"]:
         return None if spec.kind == "ivfflat" else replace(spec, precision="bit")
     half = storage == "halfvec" or length > LONGEST_VECTOR[spec.precision]
@@ -139,36 +155,54 @@ def build(
     dimension: int,
     progress: Progress | None = None,
     watcher: Callable[[], Connection] | None = None,
+    part: Part | None = None,
+    left_out: Sequence[bytes] | None = None,
 ) -> IndexStatus:
-    """Build an index beside whatever exists, then drop the others; searches and writes go on meanwhile.
+    """Build an index beside whatever exists, then drop the others of the same rows; searches and writes go on.
 
     `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
     drops.
+
+    Args:
+        part: the rows that it holds; None for all.
+        left_out: hashes of texts that it leaves out; None for those that very many rows share.
 
     Raises:
         StoreError: pgvector cannot index vectors of that size like that.
     """
     chosen = _checked(connection, names, spec, storage, dimension)
+    tell: Progress = progress or (lambda phase, done, total: None)
     with alone(connection, names.scope):
-        rows = int(single(connection.execute(sql.SQL("select count(*) from {}").format(names.sql)))[0])
-        former = [index for index in find(connection, names) if _is_ours(names, index)]
-        name = _free_name(connection, names)
-        _drop(connection, names, [index for index in former if not index.valid])
+        held = partial.condition(part)
+        tell("counting rows", 0, None)
+        count = sql.SQL("select count(*) from {} where {}").format(names.sql, held)
+        rows = int(single(connection.execute(count))[0])
+        there = [index for index in find(connection, names) if is_ours(names, index)]
+        former = [index for index in there if index.part == part or not index.valid]
+        name = _free_name(connection, names, INDEX_MARK if part is None else partial.MARK)
+        drop_these(connection, names, [index for index in former if not index.valid])
         kind = chosen.precision
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         column = held_of(column, kind, chosen.dimensions, storage, dimension)
         operators = HAMMING if kind == "bit" else OPERATOR_CLASS[metric]
-        left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
+        if left_out is None:
+            tell("looking for repeated texts", 0, rows)
+            left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
+        conditions = [*([held] if part else []), *repeated.condition(names, left_out)]
         statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
             name=sql.Identifier(name),
             table=names.sql,
-            but=repeated.condition(names, left_out),
+            but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
             how=sql.SQL(f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"),
         )
-        memory = rows * _bytes_of(kind, chosen.dimensions or dimension)
+        memory = rows * graph_bytes(kind, chosen.dimensions or dimension, chosen.m)
         with _resources(connection, memory), _watched(connection, progress, watcher):
-            connection.execute(statement)
-        _drop(connection, names, [index for index in former if index.valid])
+            if chosen.kind == "hnsw":
+                _warn_of_memory(connection, names, memory)
+            outside(connection, statement)
+        if part is not None:
+            partial.mark(connection, names, name, part)
+        drop_these(connection, names, [index for index in former if index.valid])
         return next(index for index in find(connection, names) if index.name == name)
 
 
@@ -186,34 +220,35 @@ def _checked(connection: Connection, names: Names, spec: IndexSpec, storage: str
             " not a part of them.",
             hint=f"Write a number from 1 to {dimension - 1:,}, or leave --dimensions out.",
         )
-    chosen = fitting(spec, storage, dimension)
+    version = use_vectors(connection) or "0"
+    chosen = fitting(spec, storage, dimension, version_tuple(version))
+    if chosen is None and version_tuple(version) < SHORT_VECTORS:
+        needs = "0.5" if spec.precision != "bit" and version_tuple(version) < HNSW else "0.7"
+        raise StoreError(
+            f"Such an index of vectors of {dimension:,} dimensions takes pgvector {needs} or later; this server has"
+            f" {version}. Until then searches compare every row.",
+            hint="Install a newer pgvector there, then run in this database: ALTER EXTENSION vector UPDATE;",
+        )
     if chosen is None:
         raise StoreError(
             f"{names.scope} holds vectors of {dimension:,} dimensions; IVFFlat takes"
             f" {LONGEST_VECTOR['halfvec']:,} at most.",
             hint="Build --kind hnsw-bit, or compare every row without an index.",
         )
-    version = use_vectors(connection) or "0"
-    if chosen.precision != "vector" and version_tuple(version) < SHORT_VECTORS:
-        raise StoreError(
-            f"An index of {chosen.precision} takes pgvector 0.7 or later; this server has {version}.",
-            hint="Install a newer pgvector there, then run in this database: ALTER EXTENSION vector UPDATE;",
-        )
     return chosen
 
 
-def _bytes_of(precision: str, length: int) -> float:
+def graph_bytes(precision: str, length: int, m: int) -> float:
     """Memory of a row while an HNSW index is built."""
-    if precision == "bit":
-        return length / 8 + GRAPH_BYTES
-    return (length * (2 if precision == "halfvec" else 4) + 8) * 1.3
+    vector = {"vector": 4 * length, "halfvec": 2 * length, "bit": length / 8}[precision]
+    return GRAPH_MARGIN * (vector + NODE_BYTES + LINK_BYTES * m)
 
 
 def drop(connection: Connection, names: Names) -> int:
     """Drop every vector index without blocking, but for those a user made in a table of their own; return how many."""
     with alone(connection, names.scope):
-        found = [index for index in find(connection, names) if _is_ours(names, index)]
-        _drop(connection, names, found)
+        found = [index for index in find(connection, names) if is_ours(names, index)]
+        drop_these(connection, names, found)
     return len(found)
 
 
@@ -227,20 +262,21 @@ def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort
     )
 
 
-def _drop(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
+def drop_these(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
     for index in indexes:
-        connection.execute(
-            sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
+        outside(
+            connection, sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
         )
 
 
-def _is_ours(names: Names, index: IndexStatus) -> bool:
+def is_ours(names: Names, index: IndexStatus) -> bool:
+    """Not one that a user made in a table of their own."""
     return names.column is None or INDEX_MARK in index.name
 
 
-def _free_name(connection: Connection, names: Names) -> str:
+def _free_name(connection: Connection, names: Names, mark: str) -> str:
     for number in itertools.count(1):
-        name = f"{clipped(names.family, LONGEST_FAMILY)}{INDEX_MARK}{number}"
+        name = f"{clipped(names.family, LONGEST_FAMILY)}{mark}{number}"
         found = "select to_regclass(%s)"
         if connection.execute(found, [sql.Identifier(names.schema, name).as_string(connection)]).fetchone() == (None,):
             return name
@@ -252,17 +288,16 @@ def _resources(connection: Connection, graph: float) -> Iterator[None]:
     """Memory for the whole graph where the machine has it, and a worker for each core.
 
     A build that outgrows maintenance_work_mem goes on many times slower. A server elsewhere keeps its administrator's
-    settings.
+    settings, and so does a session that a pooler lends to others.
 
     Args:
         graph: bytes of an HNSW index while it is built.
     """
-    local = str(connection.info.host or "").startswith(("/", "localhost", "127."))
+    local = str(connection.info.host or "").startswith(("/", "localhost", "127.")) and not is_lent(connection)
     settings: dict[str, str] = {}
     if local:
         needed = graph + 2**26
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory / 4)) / 1024)}kB"
+        settings["maintenance_work_mem"] = f"{int(max(2**26, min(needed, memory_bytes() / 4)) / 1024)}kB"
         settings["max_parallel_maintenance_workers"] = str(max(0, (os.cpu_count() or 1) - 1))
     for name, value in settings.items():
         connection.execute("select set_config(%s, %s, false)", [name, value])
@@ -274,12 +309,23 @@ def _resources(connection: Connection, graph: float) -> Iterator[None]:
                 connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
 
 
+def _warn_of_memory(connection: Connection, names: Names, graph: float) -> None:
+    given = int(single(connection.execute("select pg_size_bytes(current_setting('maintenance_work_mem'))"))[0])
+    if graph > given:
+        logger.warning(
+            "The index of %s takes about %s of memory to build and has %s: beyond that, a build takes many times as"
+            " long. A lower --m or --kind hnsw-bit takes less, --kind ivfflat next to nothing; or raise"
+            " maintenance_work_mem there.",
+            names.scope, figures.size(graph), figures.size(given),
+        )  # fmt: skip
+
+
 @contextmanager
 def _watched(
     connection: Connection, progress: Progress | None, watcher: Callable[[], Connection] | None
 ) -> Iterator[None]:
     """Report the build's progress from a second connection, twice a second."""
-    if progress is None or watcher is None:
+    if progress is None or watcher is None or is_lent(connection):
         yield
         return
     done = threading.Event()
@@ -290,8 +336,9 @@ def _watched(
         with suppress(StoreError, psycopg.Error), watcher() as second:
             while not done.wait(0.5):
                 row = second.execute(
-                    "select phase, coalesce(nullif(tuples_done, 0), blocks_done),"
-                    " coalesce(nullif(tuples_total, 0), blocks_total)"
+                    # HNSW counts tuples and does not say how many there will be.
+                    "select phase, case when tuples_total > 0 then tuples_done else blocks_done end,"
+                    " case when tuples_total > 0 then tuples_total else blocks_total end"
                     " from pg_stat_progress_create_index where pid = %s",
                     [builder],
                 ).fetchone()

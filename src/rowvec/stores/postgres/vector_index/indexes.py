@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.index import DEFAULT, Effort, IndexSpec, IndexStatus
+from rowvec.stores.index import DEFAULT, Effort, IndexSpec, IndexStatus, Part
 from rowvec.stores.postgres import schema
-from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.postgres.vector_index import index, repeated, tuning
+from rowvec.stores.postgres.vector_index import index, partial, repeated, tuning
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
-from rowvec.stores.postgres.vector_index.nearest import Serving, VectorTable
-from rowvec.types import Progress
+from rowvec.stores.postgres.vector_index.nearest import Condition, Serving, VectorTable
+from rowvec.types import Progress, Vectors
 
 Connection = psycopg.Connection[Any]
 INDEX_SECONDS = 5.0
@@ -31,19 +33,27 @@ class Indexes:
 
     Args:
         wanted: the index that `ensure` builds; None for none.
+        partial: a column. Each of its values that very many rows have gets an index of its own too.
         passages: the table of passages beside it, which has an index of the same kind; None for none.
     """
 
     resumes = False
 
     def __init__(
-        self, sessions: Sessions, table: VectorTable, wanted: IndexSpec | None, passages: VectorTable | None = None
+        self,
+        sessions: Sessions,
+        table: VectorTable,
+        wanted: IndexSpec | None,
+        partial: str | None = None,
+        passages: VectorTable | None = None,
     ) -> None:
         self._sessions = sessions
         self.table = table
         self.wanted = wanted
+        self._partial = partial
         self.passages = None if passages is None else Indexes(sessions, passages, wanted)
         self._usable: Serving | None = None
+        self._parts: Mapping[Part, Serving] = {}
         self._seen = -math.inf
 
     def status(self) -> list[IndexStatus]:
@@ -54,17 +64,33 @@ class Indexes:
     def cost(self) -> None:
         """Servers differ too much to tell."""
 
-    def usable(self, connection: Connection) -> Serving | None:
-        """The index that searches use, looked up every few seconds only."""
+    def usable(self, connection: Connection, where: Condition | None = None) -> Serving | None:
+        """The index that searches use, looked up every few seconds only: that of a part, where the filter names one."""
         now = time.monotonic()
         if now - self._seen > INDEX_SECONDS:
-            self._usable = self._look(connection)
+            there = index.find(connection, self.table.names)
+            self._usable = self._look(connection, there)
+            self._parts = self._serving_parts(there)
             self._seen = now
-        return self._usable
+        parts = where.parts if where is not None else ()
+        return next((self._parts[part] for part in parts if part in self._parts), self._usable)
 
-    def _look(self, connection: Connection) -> Serving | None:
+    def _serving_parts(self, there: Sequence[IndexStatus]) -> Mapping[Part, Serving]:
+        """The partial indexes that leave out the same texts as the one of all rows, whose vectors are known."""
+        whole = self._usable
+        if whole is None:
+            return {}
+        left_out = repeated.hashes_of(whole.status.definition)
+        return {
+            each.part: Serving(each, replace(whole.repeated, definition=each.definition))
+            for each in there
+            if each.part is not None and each.valid and index.serves(each, self.table.metric)
+            and repeated.hashes_of(each.definition) == left_out
+        }  # fmt: skip
+
+    def _look(self, connection: Connection, there: Sequence[IndexStatus]) -> Serving | None:
         names, known = self.table.names, self._usable
-        found = index.usable(index.find(connection, names), names, self.table.metric)
+        found = index.usable(there, names, self.table.metric)
         if found is None:
             return None
         same = known is not None and known.repeated.definition == found.definition
@@ -75,6 +101,8 @@ class Indexes:
     def ensure(self, *, like: Names, like_passages: Names | None = None) -> None:
         """Build the index that `like` has, or else the wanted one if enough rows make it worth its upkeep.
 
+        Then the partial ones that are due; those that are not are dropped.
+
         Args:
             like_passages: the table of passages beside `like`.
         """
@@ -84,20 +112,49 @@ class Indexes:
         def work(connection: Connection) -> None:
             if self._serves(connection, table):
                 return
-            pattern = next((index.spec_of(found) for found in index.find(connection, like) if found.valid), None)
+            others = (found for found in index.find(connection, like) if found.valid and found.part is None)
+            pattern = next(map(index.spec_of, others), None)
             asked = pattern or self.wanted
-            chosen = asked and index.fitting(asked, table.storage, table.dimension)
+            version = version_tuple(use_vectors(connection) or "0")
+            chosen = asked and index.fitting(asked, table.storage, table.dimension, version)
             if chosen is None:
                 return
             succeeds = pattern is not None and like != table.names
-            if succeeds or (self.wanted is not None and _rows(connection, table) >= AUTO_ROWS):
+            if succeeds or (self.wanted is not None and has_vectors(connection, table, AUTO_ROWS)):
                 with alone(connection, table.names.scope):
                     if not self._serves(connection, table):
                         self._build(connection, table, chosen, None)
 
         self._sessions.write(work)
+        self._sessions.write(self._ensure_parts)
         if self.passages is not None and like_passages is not None:
             self.passages.ensure(like=like_passages)
+
+    def _ensure_parts(self, connection: Connection, progress: Progress | None = None) -> None:
+        """Partial indexes are as the one of all rows is, which has to be there."""
+        table, column = self.table, self._partial
+
+        def look() -> tuple[IndexStatus | None, list[IndexStatus]]:
+            found = index.find(connection, table.names)
+            parts = [each for each in found if partial.is_named(each.name) and index.is_ours(table.names, each)]
+            return index.usable(found, table.names, table.metric), parts
+
+        if column is None and not look()[1]:
+            return
+        with alone(connection, table.names.scope):
+            whole, there = look()
+            due: list[Part] = []
+            if column is not None and whole is not None:
+                known = [each.part for each in there if each.part is not None]
+                due = partial.large(connection, table.names, column, AUTO_ROWS, known)
+            index.drop_these(connection, table.names, [each for each in there if each.part not in due])
+            if whole is None:
+                return
+            good = {each.part for each in there if each.valid and _is_like(each, whole)}
+            spec, left_out = replace(index.spec_of(whole), lists=None), repeated.hashes_of(whole.definition)
+            for part in due:
+                if part not in good:
+                    self._build(connection, table, spec, progress, part, left_out)
 
     @staticmethod
     def _serves(connection: Connection, table: VectorTable) -> bool:
@@ -121,47 +178,70 @@ class Indexes:
     def build(self, spec: IndexSpec | None = None, progress: Progress | None = None) -> IndexStatus:
         chosen = spec or self.wanted or DEFAULT
         built = self._sessions.write(lambda c: self._build(c, self.table, chosen, progress))
+        self._sessions.write(lambda c: self._ensure_parts(c, progress))
         if self.passages is not None and self.passages.is_filled():
             self.passages.build(chosen, progress)
         return built
 
     def is_filled(self) -> bool:
         """The table has vectors. An IVFFlat index that is made of none would serve none that come later."""
-        return self._sessions.read(lambda c: _rows(c, self.table)) > 0
+        return self._sessions.read(lambda c: has_vectors(c, self.table, 1))
 
     def drop(self) -> int:
         dropped = self._sessions.write(lambda c: index.drop(c, self.table.names))
         return dropped + (self.passages.drop() if self.passages else 0)
 
-    def tune(self, target: float, queries: int = 200, k: int = 10, progress: Progress | None = None) -> list[Effort]:
+    def tune(
+        self, target: float, queries: int | Vectors = 200, k: int = 10, progress: Progress | None = None
+    ) -> list[Effort]:
         table = self.table
 
         def work(connection: Connection) -> list[Effort]:
-            found = self._look(connection)
+            found = self._look(connection, index.find(connection, table.names))
             if found is None:
                 raise StoreError(f"{table.names.scope} has no vector index.", hint="Run `rowvec index build` first.")
-            efforts = tuning.measure(connection, table, found, target=target, queries=queries, k=k, progress=progress)
+            beside = self.passages.beside(connection) if self.passages else None
+            efforts = tuning.measure(
+                connection, table, found, target=target, queries=queries, k=k, progress=progress, passages=beside
+            )
             if efforts:
-                best = efforts[-1] if efforts[-1].recall >= target else max(efforts, key=lambda e: e.recall)
-                index.save_tuning(connection, table.names, found.status, best.effort, best.recall)
+                kept = efforts[-1]
+                index.save_tuning(connection, table.names, found.status, kept.effort, kept.recall)
+                if beside and beside[1] and kept.passages:
+                    index.save_tuning(connection, beside[0].names, beside[1].status, kept.passages, kept.recall)
             return efforts
 
-        efforts = self._sessions.write(work)
-        if self.passages is not None and self.passages.status():
-            # Each list is looked through as far as it has to be; what is told is that of the rows.
-            self.passages.tune(target, queries, k, progress)
-        return efforts
+        return self._sessions.write(work)
+
+    def beside(self, connection: Connection) -> tuple[VectorTable, Serving | None] | None:
+        """The table and what serves it, if there is anything in it that searches look at."""
+        if not has_vectors(connection, self.table, 1):
+            return None
+        return self.table, self._look(connection, index.find(connection, self.table.names))
 
     def _build(
-        self, connection: Connection, table: VectorTable, spec: IndexSpec, progress: Progress | None
+        self,
+        connection: Connection,
+        table: VectorTable,
+        spec: IndexSpec,
+        progress: Progress | None,
+        part: Part | None = None,
+        left_out: Sequence[bytes] | None = None,
     ) -> IndexStatus:
         return index.build(
             connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
-            progress=progress, watcher=self._sessions.another,
+            progress=progress, watcher=self._sessions.another, part=part, left_out=left_out,
         )  # fmt: skip
 
 
-def _rows(connection: Connection, table: VectorTable) -> int:
-    # Not all rows: a large table of a user's own may have few vectors yet.
-    statement = sql.SQL("select count({embedding}) from {table}").format(**table.names.parts)
-    return int(single(connection.execute(statement))[0])
+def _is_like(part: IndexStatus, whole: IndexStatus) -> bool:
+    """It holds its rows as the index of all rows does, and leaves out the same texts."""
+    specs = [replace(index.spec_of(each), lists=None) for each in (part, whole)]
+    texts = [repeated.hashes_of(each.definition) for each in (part, whole)]
+    return specs[0] == specs[1] and texts[0] == texts[1] and part.operators == whole.operators
+
+
+def has_vectors(connection: Connection, table: VectorTable, least: int) -> bool:
+    """The table has at least that number of vectors. No further ones are counted: a count reads the whole table."""
+    some = sql.SQL("select count(*) from (select from {table} where {embedding} is not null limit %s) known")
+    return bool(single(connection.execute(some.format(**table.names.parts), [least]))[0] >= least)

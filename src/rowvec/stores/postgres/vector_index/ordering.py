@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rowvec.stores.index import IndexStatus
 
+SETTING = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes"}
 EFFORT = {"hnsw": 80, "ivfflat": 10}
 """ef_search and probes until the index is tuned."""
 OVERSAMPLING = 10
@@ -45,15 +46,26 @@ def effort_of(index: IndexStatus) -> int:
     return tuned or EFFORT[index.kind]
 
 
-def settings(index: IndexStatus, given: int, *, filtered: bool) -> str:
+def settings(index: IndexStatus, given: int, *, filtered: bool, iterates: bool) -> str:
     """Statements that set the effort of one search for the transaction.
 
     Args:
         given: candidates.
+        iterates: see `scan`.
     """
-    # Out of order loses nothing, since what comes is sorted afterwards, and in strict order later finds are dropped.
     effort = effort_of(index) * (FILTERED_EFFORT if filtered else 1)
-    if index.kind == "ivfflat":
-        return f"set local ivfflat.probes = {effort}; set local ivfflat.iterative_scan = relaxed_order"
-    scan = f"set local hnsw.ef_search = {min(MAX_EF, max(effort, given))}"
-    return f"{scan}; set local hnsw.iterative_scan = relaxed_order; set local enable_seqscan = off"
+    return scan(index.kind, effort if index.kind == "ivfflat" else min(MAX_EF, max(effort, given)), iterates)
+
+
+def scan(kind: str, effort: int, iterates: bool) -> str:
+    """Statements that set how an index of that kind is read, for the transaction.
+
+    Args:
+        iterates: the server's pgvector goes on reading where a filter leaves too few rows, as it does from 0.8 on.
+            Before that, a search that comes back short compares every row.
+    """
+    said = [f"set local {SETTING[kind]} = {effort}"]
+    # Out of order loses nothing, since what comes is sorted afterwards, and in strict order later finds are dropped.
+    said += [f"set local {kind}.iterative_scan = relaxed_order"] if iterates else []
+    said += ["set local enable_seqscan = off"] if kind == "hnsw" else []
+    return "; ".join(said)

@@ -74,14 +74,14 @@ def arrived(connection: Connection, names: Names, definition: str, m: int) -> bo
     return counted is not None and counted.fetchone() is not None
 
 
-def condition(names: Names, hashes: Sequence[bytes]) -> sql.Composable:
-    """What an index that leaves these texts out ends with; nothing where there are none."""
+def condition(names: Names, hashes: Sequence[bytes]) -> list[sql.Composable]:
+    """The condition of an index that leaves these texts out; none where there are none."""
     if not hashes:
-        return sql.SQL("")
+        return []
     listed = sql.SQL(", ").join(sql.SQL("{}::bytea").format(sql.Literal(f"\\x{each.hex()}")) for each in hashes)
     # A vector that was not made by rowvec has no hash.
-    text = " where {text_hash} is null or {text_hash} <> all (array[{listed}])"
-    return sql.SQL(text).format(listed=listed, **names.parts)
+    text = "({text_hash} is null or {text_hash} <> all (array[{listed}]))"
+    return [sql.SQL(text).format(listed=listed, **names.parts)]
 
 
 def condition_of(definition: str) -> str:
@@ -97,7 +97,7 @@ def is_ours(definition: str, names: Names) -> bool:
 
 
 def hashes_of(definition: str) -> list[bytes]:
-    return [bytes.fromhex(each) for each in re.findall(r"'\\x([0-9a-f]+)'", condition_of(definition))]
+    return [bytes.fromhex(each) for each in re.findall(r"'\\x([0-9a-f]+)'::bytea", condition_of(definition))]
 
 
 @dataclass(frozen=True, slots=True)

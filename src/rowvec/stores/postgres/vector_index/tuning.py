@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from statistics import median
+from statistics import fmean, median, pstdev
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg import sql
 
 from rowvec.evaluation.recall import GOOD_RECALL, recall
 from rowvec.stores.index import Effort, IndexStatus
+from rowvec.stores.postgres.vector_index.blended import LEAST, Blend
+from rowvec.stores.postgres.vector_index.exhaustive import exact
 from rowvec.stores.postgres.vector_index.nearest import Serving, VectorTable, nearest
-from rowvec.types import Key, Progress, Ranked, Vector
+from rowvec.types import Key, Progress, Ranked, Vector, Vectors
 
 Connection = psycopg.Connection[Any]
+Query = tuple[Key | None, Vector]
+"""A vector, and the row that it is of."""
+Pair = tuple[int, int]
+"""The efforts for the index of the rows and for that of their passages; 0 where that is not read."""
+Pairs = Generator[Pair, bool, None]
+"""Efforts to try. It is sent whether each was enough."""
 
 EF_SEARCH = (10, 20, 30, 40, 60, 80, 100, 120, 160, 200, 300, 400, 600, 800, 1000)
-OVERSAMPLINGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+OVERSAMPLINGS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256)
 PROBES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -30,40 +39,123 @@ def measure(
     index: Serving,
     *,
     target: float = GOOD_RECALL,
-    queries: int = 200,
+    queries: int | Vectors = 200,
     k: int = 10,
     progress: Progress | None = None,
+    passages: tuple[VectorTable, Serving | None] | None = None,
 ) -> list[Effort]:
     """Recall@k of rising efforts against exact search, until `target` is passed by more than chance explains.
 
-    The queries are vectors of random texts, each looked for without its own row. Another sample would give
-    another recall: the last effort is above the target by the standard error of a share of `queries * k` finds.
+    A number of queries are vectors of random texts, each looked for without its own row. Another sample would give
+    another recall: the one that is enough is above the target by the standard error of a mean over the queries.
+
+    Args:
+        passages: their table and its index, where rows are searched by both.
+
+    Returns:
+        Those that were tried. The last is the smallest that is enough, or the one that finds most.
     """
     tell: Progress = progress or (lambda phase, done, total: None)
-    sample = _sample(connection, table, queries)
-    exact: list[list[float]] = []
-    for key, vector in sample:
-        tell("exact searches", len(exact), len(sample))
-        exact.append(_scores(key, nearest(connection, table, vector, k + 1, None, None), k))
+    tables = [table] if passages is None else [table, passages[0]]
+    sample = _asked(connection, tables, queries)
+    if not sample:
+        return []
+    count = k + 1 if isinstance(queries, int) else k
+    answers = exact(connection, table, np.stack([vector for _, vector in sample]), count, tell, *tables[1:])
+    best = [_scores(key, answer, k) for (key, _), answer in zip(sample, answers, strict=True)]
+    blend = None if passages is None else Blend(table, passages[0])
+    other = None if passages is None else passages[1]
+
+    def searching(pair: Pair) -> Callable[[Vector], Ranked]:
+        rows, parts = _with(index, pair[0]), None if other is None else _with(other, pair[1])
+        if blend is not None:
+            return lambda vector: blend.nearest(connection, (rows, parts), vector, count, None)
+        return lambda vector: nearest(connection, table, vector, count, None, rows)
+
     found: list[Effort] = []
-    for effort in _efforts(index.status):
-        tell(f"effort {effort}", 0, len(sample))
-        found.append(
-            _try(connection, table, replace(index, status=replace(index.status, effort=effort)), sample, exact, k)
-        )
-        share = found[-1].recall
-        if share - math.sqrt(share * (1 - share) / (queries * k)) >= target:
+    enough: list[Effort] = []
+    ladders = [[0] if each is None else _efforts(each.status, 0 if blend is None else LEAST) for each in (index, other)]
+    pairs = _pairs(*ladders)
+    trying = next(pairs, None)
+    while trying is not None:
+        tell(f"effort {_said(trying)}", 0, len(sample))
+        shares, milliseconds = _try(searching(trying), sample, best, k)
+        found.append(Effort(trying[0], fmean(shares), milliseconds, trying[1] or None))
+        # Queries differ more than chance alone explains: of some, the index finds nothing.
+        passed = found[-1].recall - pstdev(shares) / math.sqrt(len(shares)) >= target
+        enough += [found[-1]] if passed else []
+        try:
+            trying = pairs.send(passed)
+        except StopIteration:
             break
-    return found
+    kept = min(enough, key=_cost) if enough else max(found, key=lambda each: each.recall)
+    return [*(each for each in found if each is not kept), kept]
 
 
-def _efforts(index: IndexStatus) -> Sequence[int]:
+def _with(index: Serving, effort: int) -> Serving:
+    return replace(index, status=replace(index.status, effort=effort))
+
+
+def _said(pair: Pair) -> str:
+    return str(pair[0]) if not pair[1] else f"{pair[0]} and {pair[1]}"
+
+
+def _cost(effort: Effort) -> int:
+    """What a search takes rises with it: both indexes do about the same work for the same effort."""
+    return effort.effort + (effort.passages or 0)
+
+
+def _efforts(index: IndexStatus, least: int) -> Sequence[int]:
+    """
+    Args:
+        least: ef_search that a search takes in any case.
+    """
     if index.is_coarse:
         return OVERSAMPLINGS
-    return EF_SEARCH if index.kind == "hnsw" else PROBES
+    return [effort for effort in EF_SEARCH if effort >= least] if index.kind == "hnsw" else PROBES
 
 
-def _sample(connection: Connection, table: VectorTable, count: int) -> list[tuple[Key, Vector]]:
+def _pairs(rows: Sequence[int], passages: Sequence[int]) -> Pairs:
+    """Rising efforts, the same for both, until they are enough; then less for the one and more for the other.
+
+    What is enough stays enough with more effort. So the pairs that are just enough are a staircase, which is walked
+    from its middle to both sides, as far as a step may cost less than the best so far.
+    """
+    ladders = (rows, passages)
+    last = max(len(rows), len(passages)) - 1
+    for middle in range(last + 1):
+        start = [min(middle, len(ladder) - 1) for ladder in ladders]
+        if (yield rows[start[0]], passages[start[1]]):
+            break
+    else:
+        return
+    least = rows[start[0]] + passages[start[1]]
+    for less in (0, 1):
+        places = list(start)
+        places[less] -= 1
+        # Beyond the end of its ladder the other has been tried with less already.
+        while middle < len(ladders[1 - less]) and places[less] >= 0 and places[1 - less] < len(ladders[1 - less]):
+            pair = rows[places[0]], passages[places[1]]
+            # Where it costs as much, what is found stays.
+            if sum(pair) >= least:
+                places[less] -= 1
+            elif (yield pair):
+                least = sum(pair)
+                places[less] -= 1
+            else:
+                places[1 - less] += 1
+
+
+def _asked(connection: Connection, tables: Sequence[VectorTable], queries: int | Vectors) -> list[Query]:
+    """Those given, or vectors of rows; where there are passages, of some of these too."""
+    if not isinstance(queries, int):
+        return [(None, vector) for vector in queries]
+    counts = [queries // len(tables)] * len(tables)
+    counts[0] += queries % len(tables)
+    return [each for table, count in zip(tables, counts, strict=True) for each in _sample(connection, table, count)]
+
+
+def _sample(connection: Connection, table: VectorTable, count: int) -> list[Query]:
     """One row each of texts that differ: of rows chosen by chance, most could be copies of a few."""
     texts = sql.SQL(
         "with chosen as (select {text_hash} as text from {table} where {embedding} is not null"
@@ -81,22 +173,19 @@ def _sample(connection: Connection, table: VectorTable, count: int) -> list[tupl
 
 
 def _try(
-    connection: Connection,
-    table: VectorTable,
-    index: Serving,
-    sample: Sequence[tuple[Key, Vector]],
-    exact: Sequence[Sequence[float]],
-    k: int,
-) -> Effort:
-    found, times = 0.0, []
-    for (key, vector), best in zip(sample, exact, strict=True):
+    search: Callable[[Vector], Ranked], sample: Sequence[Query], best: Sequence[Sequence[float]], k: int
+) -> tuple[list[float], float]:
+    """Recall of each query, and the median time of a search in milliseconds."""
+    shares: list[float] = []
+    times: list[float] = []
+    for (key, vector), wanted in zip(sample, best, strict=True):
         began = time.perf_counter()
-        answer = nearest(connection, table, vector, k + 1, None, index)
+        answer = search(vector)
         times.append(1000 * (time.perf_counter() - began))
-        found += recall(_scores(key, answer, k), best)
-    return Effort(index.status.effort or 0, found / max(1, len(sample)), median(times) if times else 0.0)
+        shares.append(recall(_scores(key, answer, k), wanted))
+    return shares, median(times)
 
 
-def _scores(key: Key, answer: Ranked, k: int) -> list[float]:
-    """Of the k best rows, the query's own row left out."""
+def _scores(key: Key | None, answer: Ranked, k: int) -> list[float]:
+    """Of the k best rows, the query's own row left out, if it is one."""
     return [score for one, score in zip(answer.keys, answer.scores, strict=True) if one != key][:k]

@@ -1,0 +1,63 @@
+"""What a tool of the Model Context Protocol was given, checked as the HTTP API checks a request.
+
+The SDK passes over arguments that a tool does not have, so that a search would go on without a misspelled filter. It
+also reads texts that are JSON as JSON, and answers a wrong value with pydantic's own report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp.types import CallToolResult, InputRequiredResult, ToolAnnotations
+from pydantic import ConfigDict, ValidationError, create_model
+
+from rowvec.serve.problems import Problem, of_validation
+
+
+def tool(function: Callable[..., Any], annotations: ToolAnnotations) -> Tool:
+    """A tool that takes the arguments of its schema and no others."""
+    made = Tool.from_function(function, annotations=annotations)
+    told = made.fn_metadata
+    arguments = create_model(told.arg_model.__name__, __base__=told.arg_model)
+    arguments.model_config = ConfigDict(**told.arg_model.model_config, extra="forbid")
+    arguments.model_rebuild(force=True)
+    strict = _Arguments(
+        arg_model=arguments,
+        output_schema=told.output_schema,
+        output_model=told.output_model,
+        wrap_output=told.wrap_output,
+    )
+    return made.model_copy(update={"fn_metadata": strict, "parameters": arguments.model_json_schema(by_alias=True)})
+
+
+class _Arguments(FuncMetadata):
+    def pre_parse_json(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Clients send lists and objects as texts of JSON. A query is a text, also where it is JSON."""
+        parsed = super().pre_parse_json(data)
+        return {**parsed, "query": data["query"]} if "query" in data else parsed
+
+
+class Server(MCPServer[Any]):
+    """Says in words which argument is wrong."""
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Any, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if not isinstance(error.__cause__, ValidationError):
+                raise
+            wrong = [{**each, "loc": ("arguments", *each["loc"])} for each in error.__cause__.errors()]
+            known = next(list(each.input_schema["properties"]) for each in await self.list_tools() if each.name == name)
+            raise in_words(of_validation(wrong, known)) from None
+
+
+def in_words(problem: Problem) -> ToolError:
+    return ToolError(f"{problem.message} {problem.hint}" if problem.hint else problem.message)

@@ -1,0 +1,122 @@
+"""Files that other programs write: what cannot be read is refused by name, and what can is read as it is written."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from rowvec.documents.text import Documents, build_recipe
+from rowvec.errors import SourceError
+from rowvec.sources.files.source import FilesSource
+from rowvec.types import Column, ColumnType, Row
+
+
+def source_of(path: Path, **options: Any) -> FilesSource:
+    return FilesSource([str(path)], key="id", **options)
+
+
+def rows_of(source: FilesSource) -> list[Row]:
+    return [row for page in source.pages(10) for row in page]
+
+
+def type_of(source: FilesSource, name: str) -> ColumnType:
+    return next(column.type for column in source.columns if column.name == name)
+
+
+def test_two_columns_of_one_name_in_parquet_are_refused(tmp_path: Path) -> None:
+    """Of both only one was read, and nobody was told."""
+    columns = [pa.array([1]), pa.array(["a"]), pa.array(["b"])]
+    pq.write_table(pa.Table.from_arrays(columns, names=["id", "name", "name"]), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=r"a\.parquet has two columns named 'name'"):
+        source_of(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.csv", "id,na\0me\n1,x\n"),
+        ("a.jsonl", '{"id": 1, "na\\u0000me": "x"}\n'),
+        ("b.jsonl", '{"id":1,"\\ud800":1}'),
+    ],
+)
+def test_a_column_that_no_store_can_remember_is_refused_by_name(tmp_path: Path, name: str, text: str) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(SourceError, match="has a NUL or half of a surrogate pair in its name"):
+        source_of(path)
+
+
+@pytest.mark.parametrize("text", ["1e400", "-1E+999", "1e-400", "0.5e-999", f"0.{0:0400}7", f"{1:0<400}.5"])
+def test_a_number_beyond_the_floats_is_a_decimal_with_its_digits(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,v\n1,{text}\n2,5\n")
+    (tmp_path / "a.jsonl").write_text(f'{{"id": 1, "v": {text}}}\n{{"id": 2, "v": 5}}\n{{"id": 3, "v": 0.5}}\n')
+    for path in (tmp_path / "a.csv", tmp_path / "a.jsonl"):
+        source = source_of(path)
+        assert type_of(source, "v") is ColumnType.DECIMAL
+        document = Documents(build_recipe(source.columns, "id", columns=["v"]), source.columns[1:])
+        made = [document(row) for row in rows_of(source)]
+        assert made[0].metadata == (Decimal(text),)
+        assert Decimal(made[0].text.removeprefix("v: ")) == Decimal(text)
+
+
+@pytest.mark.parametrize("text", ["1e300", "0e400", "-0.0e-999", "1.5E-300"])
+def test_a_number_that_a_float_holds_stays_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(f"id,v\n1,{text}\n2,5\n")
+    (tmp_path / "a.jsonl").write_text(f'{{"id": 1, "v": {text}}}\n{{"id": 2, "v": 5}}\n')
+    assert type_of(source_of(tmp_path / "a.csv"), "v") is ColumnType.NUMBER
+    source = source_of(tmp_path / "a.jsonl")
+    assert type_of(source, "v") is ColumnType.NUMBER
+    assert rows_of(source)[0].values["v"] == float(text)
+
+
+def test_an_exponent_without_bounds_fills_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"id": 1, "v": 1e999999999}\n')
+    assert rows_of(source_of(tmp_path / "a.jsonl"))[0].values["v"] == "1e999999999"
+
+
+@pytest.mark.parametrize("depth", [201, 400, 950, 5000])
+def test_a_line_that_is_nested_too_deep_is_named(tmp_path: Path, depth: int) -> None:
+    """What can be read may be too deep to be kept, or to be written as text."""
+    deep = '{"id": 2, "v": ' + '{"a":' * depth + "1" + "}" * depth + "}"
+    (tmp_path / "a.jsonl").write_text(f'{{"id": 1}}\n{deep}\n')
+    with pytest.raises(SourceError, match=r"line 2: no JSON that can be read: nested too deep"):
+        rows_of(source_of(tmp_path / "a.jsonl"))
+
+
+def test_a_value_that_is_nested_too_deep_costs_its_row_alone() -> None:
+    value: Any = 1
+    for _ in range(3000):
+        value = [value]
+    recipe = build_recipe([Column("v", ColumnType.JSON)], "id", columns=["v"])
+    with pytest.raises(SourceError, match=r"Row 7: a value is nested too deep"):
+        recipe.render(Row(7, {"id": 7, "v": [[value]]}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "types"),
+    [
+        ("a.csv", "id,name\n1,x\n  ,y\n", {"id": ColumnType.INTEGER}),
+        ("a.csv", "id,name\n00000000-0000-0000-0000-000000000001,x\n  ,y\n", {"id": ColumnType.UUID}),
+        ("a.jsonl", '{"id": "a"}\n{"id": NaN}\n', {}),
+        ("a.jsonl", '{"id": "a"}\n{"id": []}\n', {}),
+        ("a.jsonl", '{"id": "a"}\n{"id": ""}\n', {}),
+    ],
+)
+def test_a_key_that_says_nothing_is_null(tmp_path: Path, name: str, text: str, types: dict[str, ColumnType]) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SourceError, match=r"line [23]: the key 'id' is null"):
+        rows_of(source_of(tmp_path / name, types=types))
+
+
+def test_names_that_differ_in_case_or_form_only_are_columns_of_their_own(tmp_path: Path) -> None:
+    names = ["Name", "name", "\u00e9", "e\u0301"]
+    (tmp_path / "a.csv").write_text(f"id,{','.join(names)}\n1,a,b,c,d\n", encoding="utf-8")
+    assert list(rows_of(source_of(tmp_path / "a.csv"))[0].values.values()) == [1, "a", "b", "c", "d"]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"id": 1, **dict.fromkeys(names, 1)}) + "\n")
+    assert len(source_of(tmp_path / "a.jsonl").columns) == 5
