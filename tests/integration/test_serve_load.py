@@ -185,6 +185,9 @@ def test_the_silent_make_room_for_those_who_ask(monkeypatch: pytest.MonkeyPatch)
         assert client.get("/search", params={"query": "x"}).status_code == 200
         replies = [received(each) for each in silent[:20]]
         assert all(b" 503 " in reply and b"too many connections" in reply for reply in replies)
+        silent += [raw(client) for _ in range(30)]
+        answer = client.get("/search", params={"query": "x"})
+        assert answer.status_code == 200, "whoever has asked before is the last to make room"
         for each in silent:
             each.close()
 
