@@ -143,7 +143,7 @@ def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
         return PostgresStore(
             url, table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
             create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
-            index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
+            silent_seconds=chosen.timeout, index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
             partial=chosen.partial_index, alone=chosen.partitions is None, replica=to.replica,
         )  # fmt: skip
 

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
 from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
+from rowvec.stores.postgres.pulse import Address, Silent
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
@@ -115,6 +118,9 @@ class Session(psycopg.Connection[Any]):
         more: settings for the next of those statements, each ended by a semicolon.
         statement_seconds: after which each of them is cancelled.
         server: which one of several it is, where that was asked.
+        watch: called with the session, and with the moment by `time.monotonic` since which the server has said nothing,
+            about ten times a second while a statement waits for its answer. What it raises ends the wait and the
+            connection.
     """
 
     name = ""
@@ -128,7 +134,38 @@ class Session(psycopg.Connection[Any]):
     more: str = ""
     statement_seconds: float | None = None
     server = ""
+    watch: Callable[[Session, float], None] | None = None
     _opening: tuple[Any, bytes] = (None, b"")
+
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
+        return super().wait(gen if self.watch is None else self._watched(gen, self.watch), *args, **options)
+
+    def _watched(
+        self, work: Generator[Any, Any, Any], watch: Callable[[Session, float], None]
+    ) -> Generator[Any, Any, Any]:
+        """What the driver waits for, as it is; with a look at how long the server has said nothing."""
+        since = time.monotonic()
+        try:
+            wanted = next(work)
+            while True:
+                ready = yield wanted
+                if ready:
+                    since = time.monotonic()
+                else:
+                    watch(self, since)
+                wanted = work.send(ready)
+        except StopIteration as done:
+            return done.value
+        except Silent:
+            work.close()
+            # Nothing is sent to a server that says nothing, not even a goodbye that waits for an answer.
+            self.pgconn.finish()
+            raise
+
+    @property
+    def address(self) -> Address:
+        """Where it leads to, of all that its URL may name."""
+        return {"host": self.info.host, "port": self.info.port, "hostaddr": self.info.hostaddr or None}
 
     @contextmanager
     def transaction(
@@ -184,37 +221,40 @@ def _scope(local: bool) -> str:
     return "local" if local else "session"
 
 
-def connect(url: str, purpose: str) -> Session:
+def connect(url: str, purpose: str, seconds: float | None = None) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
     Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
 
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
+        seconds: after which a server that says nothing is given up, while it lets us in; the URL may say another limit.
 
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
     with translated(describe(url)):
-        session = _named(url, purpose)
+        session = _named(url, purpose, seconds)
         try:
             use_vectors(session)
         except psycopg.errors.ProtocolViolation as error:
             if STATEMENT_MODE not in str(error):
                 raise
             # It has closed the connection.
-            session = _named(url, purpose)
+            session = _named(url, purpose, seconds)
             session.single_statements = True
             use_vectors(session)
     return session
 
 
-def _named(url: str, purpose: str) -> Session:
+def _named(url: str, purpose: str, seconds: float | None) -> Session:
     with translated(describe(url)):
         try:
-            session = _opened(url)
+            session = _opened(url, seconds)
         except psycopg.OperationalError as error:
-            raise connect_error(describe(url), error) from None
+            # Its cause may quote the URL; that nobody answered says nothing of it.
+            cause = error if isinstance(error, psycopg.errors.ConnectionTimeout) else None
+            raise connect_error(describe(url), error) from cause
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
         session.name = clipped(f"{_process(os.getpid())}, {purpose}", LONGEST)
         session.pid = server_pid(session)
@@ -226,14 +266,43 @@ def _named(url: str, purpose: str) -> Session:
     return session
 
 
-def _opened(url: str) -> Session:
+def _opened(url: str, seconds: float | None) -> Session:
+    options = _options(url, seconds)
     try:
-        return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
-    except psycopg.OperationalError:
+        session = Session.connect(url, autocommit=True, cursor_factory=_Cursor, **options)
+    except psycopg.OperationalError as error:
         # The embedded server may have crashed, or been stopped, under a process that lives for long.
-        if not revive(url):
+        if isinstance(error, psycopg.errors.ConnectionTimeout) or not revive(url):
             raise
-    return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+        session = Session.connect(url, autocommit=True, cursor_factory=_Cursor, **options)
+    if seconds is not None:
+        session.watch = _limited(seconds)
+    return session
+
+
+def _limited(seconds: float) -> Callable[[Session, float], None]:
+    def watch(_: Session, since: float) -> None:
+        if time.monotonic() - since > seconds:
+            raise Silent(f"it has said nothing for {seconds:g} s")
+
+    return watch
+
+
+def ask(url: str, address: Address, seconds: float) -> None:
+    """Get one answer of the server at an address, over a connection of its own.
+
+    A pooler lets in whoever comes: only a statement tells of the server behind it.
+
+    Args:
+        address: in the place of that of the URL; empty for that one.
+        seconds: for which each step is waited for.
+
+    Raises:
+        psycopg.Error: there is no answer, or it is an error.
+    """
+    at = make_conninfo(url, **{**address, "connect_timeout": max(2, math.ceil(seconds))})
+    with _opened(at, seconds) as session:
+        session.execute("select 1")
 
 
 def _process(pid: int) -> str:
@@ -248,7 +317,7 @@ def of_a_process_that_is_gone(name: str) -> bool:
     return found is not None and name.startswith(_process(int(found[1])) + ",") and is_gone(int(found[1]))
 
 
-def _options(url: str) -> dict[str, Any]:
+def _options(url: str, seconds: float | None) -> dict[str, Any]:
     """What a connection string leaves to us."""
     try:
         given = conninfo_to_dict(url)
@@ -258,7 +327,8 @@ def _options(url: str) -> dict[str, Any]:
             "store.url is not a PostgreSQL connection string.",
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
         ) from None
-    defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}
+    timeout = CONNECT_TIMEOUT if seconds is None else min(CONNECT_TIMEOUT, math.ceil(seconds))
+    defaults = {"connect_timeout": timeout, **KEEPALIVES}
     # With the first message: until it knows better, the driver reads what a SQL_ASCII database sends as bytes.
     return {"client_encoding": ENCODING, **{name: value for name, value in defaults.items() if name not in given}}
 
