@@ -187,7 +187,10 @@ def _libsql(chosen: LibsqlStoreConfig, to: Building) -> Store:
     token = chosen.token.get_secret_value() if chosen.token else None
 
     def opened(url: str, table: str) -> LibsqlStore:
-        return LibsqlStore(url, token=token, table=table, metric=chosen.metric, alone=chosen.partitions is None)
+        return LibsqlStore(
+            url, token=token, table=table, metric=chosen.metric, alone=chosen.partitions is None,
+            silent_seconds=chosen.timeout,
+        )  # fmt: skip
 
     # One database has one writer at a time.
     return _split(opened, chosen.url.get_secret_value(), chosen.table, chosen.partitions, chosen.drain, apart=False)

@@ -73,6 +73,7 @@ TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
 
 
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
+Seconds: TypeAlias = Annotated[float, BeforeValidator(number), Field(ge=1, le=600, allow_inf_nan=False)]
 
 
 class PostgresStoreConfig(StoreConfig):
@@ -108,7 +109,7 @@ class PostgresStoreConfig(StoreConfig):
     """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
     partial_index: OptionalText = None
     """A metadata column such as `tenant_id`: each value that 10,000 rows have gets a vector index of its own too."""
-    timeout: Annotated[float, BeforeValidator(number), Field(ge=1, le=600, allow_inf_nan=False)] = 10.0
+    timeout: Seconds = 10.0
     """Seconds after which a server that says nothing, not even to a new connection, counts as down for searches."""
 
     @model_validator(mode="after")
@@ -171,6 +172,9 @@ class LibsqlStoreConfig(StoreConfig):
     """Name of the table; by default made from the pipeline's name."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
+    timeout: Seconds = 10.0
+    """Seconds after which a remote database that says nothing, not even to a new connection, counts as down for
+    searches."""
 
     _first = model_validator(mode="before")(first_url)
 

@@ -14,8 +14,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rowvec.errors import StoreUnavailable
 from rowvec.stores.abilities import Lag
-from rowvec.stores.postgres.connect import Session, connect, single
-from rowvec.stores.postgres.pulse import Address, Silent
+from rowvec.stores.postgres.connect import connect, single
+from rowvec.stores.postgres.session import Session
+from rowvec.stores.pulse import Address, Silent
 
 Connection = psycopg.Connection[Any]
 

@@ -19,14 +19,15 @@ import psycopg
 
 from rowvec.errors import Interrupted, ReadersBusy, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations, rights
-from rowvec.stores.postgres.connect import Session, ask, connect, is_lent, knows_vectors
+from rowvec.stores.postgres.connect import answers, connect, is_lent, knows_vectors
 from rowvec.stores.postgres.driver_errors import translated
 from rowvec.stores.postgres.leases import Leases
 from rowvec.stores.postgres.locks import PASSING, Waits
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.pulse import Pulse, Silent
 from rowvec.stores.postgres.replica import Servers
+from rowvec.stores.postgres.session import Session
 from rowvec.stores.postgres.table_lock import TableLock
+from rowvec.stores.pulse import Pulse, Silent
 from rowvec.support import poolers
 from rowvec.support.interrupts import asked_to_stop
 from rowvec.support.retry import SERVER_KEEPALIVES
@@ -80,7 +81,7 @@ class Sessions:
         self._leases = Leases(self.another, location)
         self._lends = False
         self._servers = Servers(url, silent_seconds) if replica else None
-        self._pulse = Pulse(functools.partial(ask, url), silent_seconds)
+        self._pulse = Pulse(functools.partial(answers, url), silent_seconds)
         self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
 

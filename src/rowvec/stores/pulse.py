@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
-
 from rowvec.errors import StoreUnavailable
 
 ASKED_AFTER = 0.3
@@ -27,19 +25,20 @@ AGAIN_SECONDS = 1.0
 Address = dict[str, Any]
 
 
-class Silent(psycopg.OperationalError):
-    """The server says nothing."""
+class Silent(Exception):
+    """The server says nothing. A store raises StoreUnavailable because of it."""
 
 
 class Pulse:
     """Of one server. Safe to use from several threads.
 
     Args:
-        ask: opens a connection at an address and gets one answer over it; takes up to the seconds it is given.
+        ask: whether an answer comes over a new connection to an address. A refusal is an answer, too. It takes up to
+            the seconds it is given for each of its steps.
         seconds: after which a server that says nothing is given up.
     """
 
-    def __init__(self, ask: Callable[[Address, float], None], seconds: float) -> None:
+    def __init__(self, ask: Callable[[Address, float], bool], seconds: float) -> None:
         self._ask = ask
         self.seconds = seconds
         self._changing = threading.Condition(threading.RLock())
@@ -70,7 +69,9 @@ class Pulse:
         now = time.monotonic()
         if limit is not None and now - since > limit + self.seconds:
             # Others may get answers: the process that works for this connection does not give any.
-            raise Silent(f"it has said nothing for {limit + self.seconds:g} s, and has not cancelled the statement either")
+            raise Silent(
+                f"it has said nothing for {limit + self.seconds:g} s, and has not cancelled the statement either"
+            )
         with self._changing:
             if self._silent_since is None:
                 if now - max(since, self._heard) < ASKED_AFTER * self.seconds:
@@ -114,7 +115,7 @@ class Pulse:
         try:
             yield
         except StoreUnavailable as error:
-            if isinstance(error.__cause__, Silent | psycopg.errors.ConnectionTimeout):
+            if isinstance(error.__cause__, Silent):
                 with self._changing:
                     self._fall_silent()
             raise
@@ -139,12 +140,13 @@ class Pulse:
         threading.Thread(target=self._listen, args=(address,), name="rowvec-pulse", daemon=True).start()
 
     def _listen(self, address: Address) -> None:
+        answered = False
         try:
-            self._ask(address, (1 - ASKED_AFTER) * self.seconds)
-            answered = True
-        except psycopg.Error as error:
-            # It lets no more in, or is about to end: that is an answer.
-            answered = "FATAL" in str(error)
+            answered = self._ask(address, (1 - ASKED_AFTER) * self.seconds)
+        finally:
+            self._hear(answered=answered)
+
+    def _hear(self, *, answered: bool) -> None:
         with self._changing:
             self._asked = None
             if answered:
