@@ -32,12 +32,13 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
 from rowvec.stores.postgres.arrays import key_array, number_array
-from rowvec.stores.postgres.connect import one_snapshot, rendered
+from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Scores, entries_in, highest, scored
 from rowvec.stores.postgres.locks import brief_lock
+from rowvec.stores.postgres.session import rendered
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
