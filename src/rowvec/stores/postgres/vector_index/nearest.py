@@ -11,6 +11,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.index import IndexStatus, Part
+from rowvec.stores.postgres.arrays import key_array
 from rowvec.stores.postgres.connect import iterates, one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.statements import Statements
@@ -134,7 +135,7 @@ def similarities(
         " where t.{key} = any(%s) and t.{embedding} is not null and {where}",
         where,
     )
-    rows = connection.execute(statement, [vector, list(keys), *where.values], binary=True).fetchall()
+    rows = connection.execute(statement, [vector, key_array(keys), *where.values], binary=True).fetchall()
     return ranked(table, rows, exact=True)
 
 
