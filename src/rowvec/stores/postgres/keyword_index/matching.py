@@ -65,9 +65,9 @@ def hits_of(
     expected: Expected | None,
 ) -> tuple[list[tuple[Key, float]], int]:
     """The best of these versions that are alive and wanted, and how many are written by now."""
-    allowed, values = index.allowed(where, params, expected)
+    allowed = index.allowed(where, params, expected)
     versions, distinct = by_rank(documents, scores)
-    asked = connection.execute(index.hits_sql(allowed, of_part=True), [*versions, *values, limit])
+    asked = connection.execute(index.hits_sql(allowed, of_part=True), [*versions, *allowed.values, limit])
     rows = asked.fetchall()
     return [(key, -float(distinct[rank])) for _, key, rank in rows if key is not None], rows[0][0]
 
@@ -109,8 +109,8 @@ def best_of(
             holding[LAST] = sum(chosen.values())
         counts = WordCounts(total.written, total.documents, total.words, holding)
         reach = Reach.of(found.counts, filtered=where is not None, expected=expected)
-        rows = index.allowed(where, params, expected)
-        return index.best(connection, *scored(entries, weights, counts), reach, limit, *rows)
+        allowed = index.allowed(where, params, expected)
+        return index.best(connection, *scored(entries, weights, counts), reach, limit, allowed)
 
 
 def completions(holding: dict[str, int]) -> dict[str, int]:
