@@ -47,7 +47,7 @@ SHARE = 2
 """Of what an index has looked at, the nearest half is read."""
 FILTERED = 1.5
 """So much more effort with a filter, which drops a part of what was found: where half of 100,000 rows pass, recall
-rises from 0.970 to 0.985 with it."""
+rises from 0.987 to 0.992 with it."""
 
 
 @dataclass(frozen=True, slots=True)
