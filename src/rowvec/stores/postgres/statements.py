@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 
 from psycopg import sql
 
-from rowvec.stores.postgres.connect import rendered
+from rowvec.stores.postgres.session import rendered
 
 MOST = 1_000
 """Texts. Filters differ in the columns that they compare, and a search in how many rows it asks for."""

@@ -20,7 +20,8 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from rowvec.stores.postgres.connect import iterates, one_snapshot, rendered
+from rowvec.stores.postgres.connect import iterates, one_snapshot
+from rowvec.stores.postgres.session import rendered
 from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
