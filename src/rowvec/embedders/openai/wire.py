@@ -263,18 +263,8 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
         return EmbedderError(
             f"{location} does not know the model: {said}", hint="Check `model` against the provider's list."
         )
-    if 300 <= status < 400 and (leads := headers.get("location")):
-        return EmbedderError(
-            f"{endpoint.base_url}/embeddings leads elsewhere ({status}): {endpoint.quote(leads)}",
-            hint="If that is the service, write its address into base_url, without /embeddings.",
-        )
     if status in (404, 405) or 300 <= status < 400:
-        if parsed:
-            doubled = endpoint.base_url.endswith("/embeddings")
-            hint = "Leave /embeddings out of base_url." if doubled else "Check base_url and model."
-            return EmbedderError(f"{location} refuses with {status}: {said}", hint=hint)
-        error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
-        return EmbedderError(error.message, hint=error.hint)
+        return _not_there(endpoint, status, headers, said if parsed else None)
     if status in _OF_A_TEXT:
         if endpoint.dimensions is not None and _about(message, "dimension"):
             return EmbedderError(
@@ -285,6 +275,24 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status in (408, 409, 425) or status >= 500 or status < 300:
         return EmbedderUnavailable(f"{location} fails with {status}: {said}")
     return EmbedderError(f"{location} refuses with {status}: {said}")
+
+
+def _not_there(endpoint: Endpoint, status: int, headers: Mapping[str, str], said: str | None) -> EmbedderError:
+    """
+    Args:
+        said: what the service answered, None where that is not JSON.
+    """
+    if 300 <= status < 400 and (leads := headers.get("location")):
+        return EmbedderError(
+            f"{endpoint.base_url}/embeddings leads elsewhere ({status}): {endpoint.quote(leads)}",
+            hint="If that is the service, write its address into base_url, without /embeddings.",
+        )
+    if said is not None:
+        doubled = endpoint.base_url.endswith("/embeddings")
+        hint = "Leave /embeddings out of base_url." if doubled else "Check base_url and model."
+        return EmbedderError(f"{endpoint.location} refuses with {status}: {said}", hint=hint)
+    error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
+    return EmbedderError(error.message, hint=error.hint)
 
 
 def _text_refusal(status: int, message: str, content: bytes) -> str:
