@@ -13,6 +13,7 @@ from rowvec.stores.index import IndexStatus, Part
 from rowvec.stores.postgres.connect import iterates, one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.centre import around, text_of
 from rowvec.stores.postgres.vector_index.estimates import Estimates
 from rowvec.stores.postgres.vector_index.ordering import candidates, held_of, settings
 from rowvec.stores.postgres.vector_index.repeated import Repeated
@@ -51,6 +52,11 @@ class Serving:
 
     status: IndexStatus
     repeated: Repeated
+
+    @property
+    def centre(self) -> str:
+        """What its bits are relative to."""
+        return text_of(self.status.definition)
 
     def is_all_of(self, where: Condition) -> bool:
         """The index holds the rows that pass, and no others."""
@@ -158,10 +164,11 @@ def _approximate(
         " where t.{embedding} is not null and {where} and {held} order by {order} limit {most})"
         " select key, {embedding} {op} %b as distance from candidates order by distance, key limit {last}"
     ).format(
-        key=table.key, where=where.sql, held=serving.repeated.condition, order=order_by(table, index),
+        key=table.key, where=where.sql, held=serving.repeated.condition, order=order_by(table, serving),
         op=sql.SQL(DISTANCE[table.metric]), most=most, last=last, **table.names.parts,
     )  # fmt: skip
-    values = [*where.values, vector, given, vector, limit] if filtered else [vector, vector]
+    asked = around(vector, serving.centre)
+    values = [*where.values, asked, given, vector, limit] if filtered else [asked, vector]
     with one_snapshot(connection, settings(index, given, filtered=filtered, iterates=iterates(connection))):
         # A plan for any values of a filter would suit none. After five searches it would take the place of the others,
         # and give other rows: what one page has shown would come again on the next.
@@ -172,11 +179,15 @@ def _approximate(
         return rows
 
 
-def order_by(table: VectorTable, index: IndexStatus) -> sql.Composed:
-    """What makes the planner read rows `t` from the index, nearest first; the vector is one more value."""
+def order_by(table: VectorTable, serving: Serving) -> sql.Composed:
+    """What makes the planner read rows `t` from the index, nearest first.
+
+    One more value is the vector, relative to the centre of the index (see `around`).
+    """
+    index = serving.status
     column, given = (
-        held_of(each, index.precision, index.dimensions, table.storage, table.dimension)
-        for each in ("t.{embedding}", "%b")
+        held_of(each, index.precision, index.dimensions, table.storage, table.dimension, centre)
+        for each, centre in (("t.{embedding}", serving.centre), ("%b", ""))
     )
     operator = HAMMING_DISTANCE if index.precision == "bit" else DISTANCE[table.metric]
     return sql.SQL(f"{column} {operator} {given}").format(**table.names.parts)

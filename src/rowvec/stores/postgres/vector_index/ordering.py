@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.postgres.vector_index.centre import sql_of
 
 SETTING = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes"}
 EFFORT = {"hnsw": 80, "ivfflat": 10}
@@ -16,17 +17,18 @@ MOST_CANDIDATES = 20_000
 """hnsw.max_scan_tuples: the number of rows that an iterative scan looks at."""
 
 
-def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int) -> str:
+def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int, centre: str = "") -> str:
     """The expression for what an index holds of a vector, in the words that let the planner use it.
 
     Args:
         dimensions: its first numbers alone; None for all.
         storage, dimension: of the column.
+        centre: what bits are relative to; "" for zero.
     """
     if dimensions is not None:
         vector = f"subvector({vector}, 1, {dimensions})"
     if precision == "bit":
-        return f"(binary_quantize({vector})::bit({dimensions or dimension}))"
+        return f"(binary_quantize({vector}{sql_of(centre, storage)})::bit({dimensions or dimension}))"
     if precision == storage and dimensions is None:
         return vector
     return f"({vector}::{precision}({dimensions or dimension}))"
