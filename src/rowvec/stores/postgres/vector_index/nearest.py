@@ -155,7 +155,11 @@ def _approximate(
 ) -> list[tuple[Key, float]]:
     index = serving.status
     filtered = where is not EVERYTHING
-    given = candidates(index, limit, filtered=filtered)
+    share = None
+    if filtered:
+        all_rows = expected_rows(connection, table, EVERYTHING) if index.is_coarse else 0.0
+        share = expected_rows(connection, table, where) / all_rows if all_rows else 1.0
+    given = candidates(index, limit, share=share)
     # Numbers in its text let the server keep one plan for all vectors.
     most, last = (sql.Placeholder(), sql.Placeholder()) if filtered else (sql.Literal(given), sql.Literal(limit))
     # The index orders by what it holds; the outer query orders its candidates by the stored vectors.

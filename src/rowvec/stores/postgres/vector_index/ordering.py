@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.vector_index.centre import sql_of
 
@@ -12,6 +14,10 @@ OVERSAMPLING = 10
 """Of an index of bits or of first numbers, until it is tuned."""
 FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
 """The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
+LEAST_OVERSAMPLING = 0.25
+"""With a filter, the nearest rows that pass lie further out, where fewer candidates for each are enough: of a million
+rows, those of a filter that a tenth passes are found with a sixth of the oversampling, and of one that a fifth passes
+with a third. So the root of the share is taken of it. The share is a guess of the planner, which this bounds."""
 MAX_EF = 1000
 MOST_CANDIDATES = 20_000
 """hnsw.max_scan_tuples: the number of rows that an iterative scan looks at."""
@@ -34,12 +40,17 @@ def held_of(vector: str, precision: str, dimensions: int | None, storage: str, d
     return f"({vector}::{precision}({dimensions or dimension}))"
 
 
-def candidates(index: IndexStatus, limit: int, *, filtered: bool = False) -> int:
-    """How many rows the index gives, to be ordered by their vectors, for `limit` hits."""
-    share = FILTERED_CANDIDATES if filtered else 1
+def candidates(index: IndexStatus, limit: int, *, share: float | None = None) -> int:
+    """How many rows the index gives, to be ordered by their vectors, for `limit` hits.
+
+    Args:
+        share: of all rows, that pass the filter of the search, as the planner expects; None without a filter.
+    """
+    least = 1 if share is None else FILTERED_CANDIDATES
     if not index.is_coarse:
-        return limit * share
-    return max(limit, min(MOST_CANDIDATES, limit * max(share, index.effort or OVERSAMPLING)))
+        return limit * least
+    few = 1.0 if share is None else min(1.0, max(LEAST_OVERSAMPLING, math.sqrt(share)))
+    return max(limit, min(MOST_CANDIDATES, limit * max(least, math.ceil(few * (index.effort or OVERSAMPLING)))))
 
 
 def effort_of(index: IndexStatus) -> int:
