@@ -108,7 +108,7 @@ def test_searches_in_a_frozen_part_end_and_the_next_ones_leave_it_out_at_once(se
                     assert isinstance(answer, SearchResult) and answer.missing_parts == (2,), answer
             with pytest.raises(PartUnavailable, match=r"it has said nothing for \d+ s, not even to a new connection"):
                 strict.search("brake pads")
-            assert pipeline.store.without(frozenset({1})).ledger().exists  # type: ignore[attr-defined]
+            assert pipeline.store.without(frozenset({1})).ledger().exists
             with pytest.raises(PartUnavailable, match="Part 2 of 3"):
                 pipeline.store.generations(pipeline.spec)
         until(lambda: not isinstance(answer_of(lambda: strict.search("brake pads")), RowvecError))
