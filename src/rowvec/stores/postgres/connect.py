@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
+from psycopg.abc import AdaptContext
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
@@ -109,6 +110,7 @@ class Session(psycopg.Connection[Any]):
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
         iterates: see the function of that name.
+        ready: it was asked what its extension can do.
         guard: how every transaction begins; None where the session keeps its settings and its locks itself.
         leases: its locks, where it cannot keep them.
         single_statements: the pooler takes no transactions.
@@ -122,6 +124,7 @@ class Session(psycopg.Connection[Any]):
     behind_pooler = False
     path: str | None = None
     iterates: bool = False
+    ready: bool = False
     guard: Callable[[Session], None] | None = None
     leases: Leases | None = None
     single_statements: bool = False
@@ -184,21 +187,25 @@ def _scope(local: bool) -> str:
     return "local" if local else "session"
 
 
-def connect(url: str, purpose: str) -> Session:
+def connect(url: str, purpose: str, *, like: AdaptContext | None = None) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
     Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
 
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
+        like: the types of another connection to this database, which takes twelve questions less.
 
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
     with translated(describe(url)):
-        session = _named(url, purpose)
+        session = _named(url, purpose, like)
         try:
-            use_vectors(session)
+            if use_vectors(session) is None and like is not None:
+                # The extension was dropped, and may come back with other types.
+                session.close()
+                return connect(url, purpose)
         except psycopg.errors.ProtocolViolation as error:
             if STATEMENT_MODE not in str(error):
                 raise
@@ -209,10 +216,10 @@ def connect(url: str, purpose: str) -> Session:
     return session
 
 
-def _named(url: str, purpose: str) -> Session:
+def _named(url: str, purpose: str, like: AdaptContext | None = None) -> Session:
     with translated(describe(url)):
         try:
-            session = _opened(url)
+            session = _opened(url, like)
         except psycopg.OperationalError as error:
             raise connect_error(describe(url), error) from None
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
@@ -226,14 +233,14 @@ def _named(url: str, purpose: str) -> Session:
     return session
 
 
-def _opened(url: str) -> Session:
+def _opened(url: str, like: AdaptContext | None) -> Session:
     try:
-        return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+        return Session.connect(url, autocommit=True, cursor_factory=_Cursor, context=like, **_options(url))
     except psycopg.OperationalError:
         # The embedded server may have crashed, or been stopped, under a process that lives for long.
         if not revive(url):
             raise
-    return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+    return Session.connect(url, autocommit=True, cursor_factory=_Cursor, context=like, **_options(url))
 
 
 def _process(pid: int) -> str:
@@ -271,29 +278,36 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         found = connection.execute(
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
             " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
-            " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user)"
+            " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user),"
+            " (select t.oid from pg_type t where t.typnamespace = n.oid and t.typname = 'vector')"
             " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
         ).fetchone()
         if found is None:
             return None
-        version, path, allowed, place, role = found
+        version, path, allowed, place, role, oid = found
         if not allowed:
             raise StoreError(
                 f"The role {role} may not use the schema {place}, where pgvector is.",
                 hint=f"Let an administrator run: GRANT USAGE ON SCHEMA {place} TO {role};",
             )
-        if not knows_vectors(connection):
-            if path is not None:
-                own = isinstance(connection, Session) and not connection.behind_pooler
-                if isinstance(connection, Session):
-                    connection.path = path
-                connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
+        known = connection.adapters.types.get("vector")
+        current = known is not None and known.oid == oid
+        own = connection if isinstance(connection, Session) else None
+        if current and (own is None or own.ready):
+            return str(version)
+        if path is not None:
+            if own is not None:
+                own.path = path
+            lasts = own is not None and not own.behind_pooler
+            connection.execute(f"set {_scope(not lasts)} search_path to {path}".encode())
+        if not current:
             register_vector(connection)
             register_intervals(connection)
-            if isinstance(connection, Session):
-                # A setting is known once something has loaded the library, whatever the extension's own version says.
-                asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
-                connection.iterates = single(connection.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+        if own is not None:
+            # A setting is known once something has loaded the library, whatever the extension's own version says.
+            asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
+            own.iterates = single(own.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+            own.ready = True
     return str(version)
 
 

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 import psycopg
+from psycopg.abc import AdaptContext
 
 from rowvec.errors import Interrupted, ReadersBusy, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations, rights
@@ -77,6 +78,8 @@ class Sessions:
         self._servers = Servers(url) if replica else None
         self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
+        self._types: AdaptContext | None = None
+        """Those of the connection before; all are to one database."""
 
     def read(self, work: Callable[[Connection], T], *, settings: bool = True) -> T:
         """Do it on a connection that reads under rowvec's settings and cannot write.
@@ -337,7 +340,11 @@ class Sessions:
             StoreError: a newer rowvec has changed the store.
         """
         purpose = f"{use} {self._purpose}"
-        session = connect(self._url, purpose) if self._servers is None else self._servers.connect(purpose, self.refresh)
+        if self._servers is not None:
+            session = self._servers.connect(purpose, self.refresh)
+        else:
+            session = connect(self._url, purpose, like=self._types)
+            self._types = session.adapters if knows_vectors(session) else None
         try:
             with translated(self._location):
                 migrations.refuse_newer(session, self._location)
