@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from typer.testing import CliRunner
 
 from rowvec.evaluation.files import read_judgements
@@ -146,6 +146,28 @@ def test_judgements_go_into_a_file_that_eval_reads_and_both_sides_are_scored_by_
     first.get_by_role("button", name="Bad").click()
     expect(page.locator("#score")).to_contain_text("No query is judged yet")
     assert JudgementsFile(judged).read() == {}
+
+
+def test_a_judgement_is_of_the_query_whose_hits_are_shown(page: Page, judged: Path) -> None:
+    page.goto(address())
+    titles(page, "a")
+    page.locator("#query").fill("another query, not yet asked")
+    page.locator("#hits-a .hit").first.get_by_role("button", name="Good").click()
+    expect(page.locator("#score")).to_contain_text("over 1 judged query")
+    assert list(read_judgements(judged)) == [QUERY]
+
+
+def test_what_is_typed_while_the_server_is_slow_stays(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/pipelines", lambda route: held.append(route))
+    page.goto(address("belt"))
+    page.locator("#query").fill(QUERY)
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(50)
+    held[0].continue_()
+    expect(page).to_have_title(f"{QUERY} · Compare · rowvec")
+    expect(page.locator("#query")).to_have_value(QUERY)
+    assert parse_qs(urlsplit(page.url).query)["query"] == [QUERY]
 
 
 def test_a_setting_is_copied_as_toml(page: Page) -> None:

@@ -15,6 +15,8 @@ let pipeline;
 let about;
 let sides;
 let ratings = {};
+let asked = "";
+let waiting = false;
 let running;
 let scoring;
 
@@ -82,6 +84,7 @@ async function show(warning = null) {
     const empty = found && !found[0].results.length && !found[1].results.length && (await rowsIn(pipeline, mine.signal)) === 0;
     if (mine.signal.aborted) return;
     if (found) {
+      asked = text;
       reserve(found[2].queries);
       draw(found[0].results, found[1].results, found[2]);
       summary.prepend(...missing(found.find((each) => each.missing_parts?.length) ?? {}));
@@ -157,7 +160,7 @@ function thumbs(hit) {
 
 async function judge(id, rating) {
   try {
-    const known = await postJson("ui/compare/judgements", { pipeline: pipeline.name, query: query.value.trim(), id, rating });
+    const known = await postJson("ui/compare/judgements", { pipeline: pipeline.name, query: asked, id, rating });
     ratings = known.ratings;
     for (const button of document.querySelectorAll(".thumbs button")) {
       const given = ratings[button.dataset.id];
@@ -226,7 +229,10 @@ function queryAddress(text) {
 }
 
 function submit() {
-  if (!sides) return;
+  if (!sides) {
+    waiting = true;
+    return;
+  }
   const wrong = NAMES.map((name) => sides[name].invalid()).find(Boolean);
   if (wrong) {
     wrong.reportValidity();
@@ -275,8 +281,14 @@ try {
     }
   };
   const returned = (chosen) => (chosen === pipeline ? restore() : usePipeline(chosen).then(restore).catch(notify));
-  await usePipeline(await choosePipeline(use, returned));
-  await restore();
+  const chosen = await choosePipeline(use, returned);
+  await usePipeline(chosen);
+  const typed = query.value;
+  const restored = restore();
+  // What somebody typed before the server had answered stays, and Enter counts.
+  if (typed) query.value = typed;
+  if (typed && waiting) submit();
+  else await restored;
 } catch (error) {
   notify(error);
 }
