@@ -1,7 +1,7 @@
 """The rows that a statement works with, as two values: an array of what JSON can say, and the bytes of all the rest.
 
-To bind ten values of each row takes longer than to write the rows. A float is given as the quotient of two integers,
-of which SQLite makes that very float: decimals it reads in a way that may miss the last bit.
+To bind ten values of each row takes longer than to write the rows. A float is given as an integer and how often that
+is halved, of which SQLite makes that very float: decimals it reads in a way that may miss the last bit.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ ROWS = 500
 """Rows in one statement."""
 BYTES = 2**20
 """Of values in one statement of several rows: over HTTP it has to fit into one request."""
-_LONGEST = 63
-"""Bits of an integer of SQLite."""
+_LONGEST = 62
+"""Bits that one step shifts, within an integer of SQLite."""
 
 
 class _Kind(Enum):
     PLAIN = "PLAIN"
-    QUOTIENT = "QUOTIENT"
+    HALVED = "HALVED"
     HEX = "HEX"
 
 
 class LeftOut(NamedTuple):
-    """A float that is no quotient of two integers of SQLite: null stands in its place."""
+    """A float that is too large or too small to be given: null stands in its place."""
 
     row: int
     column: str
@@ -75,10 +75,10 @@ class NewRows:
             elif type(value) is not float:
                 said += (value, None)
             else:
-                quotient = _quotient(value)
-                if quotient is None:
+                halved = _halved(value)
+                if halved is None:
                     self.left_out.append(LeftOut(place, column, value))
-                said += quotient or (None, None)
+                said += halved or (None, None)
         return said
 
     def statements(self, sql: str, *more: Any) -> list[Statement]:
@@ -103,18 +103,20 @@ class NewRows:
 
 def _kind(types: Collection[type]) -> _Kind:
     if float in types:
-        return _Kind.QUOTIENT
+        return _Kind.HALVED
     return _Kind.HEX if bytes in types else _Kind.PLAIN
 
 
 def _told(kinds: Sequence[_Kind]) -> Iterator[str]:
-    """Columns out of an array, which has two numbers for a quotient."""
+    """Columns out of an array, which has two numbers for a float."""
     place = 0
     for kind in kinds:
         value = f"value ->> {place}"
-        if kind is _Kind.QUOTIENT:
+        if kind is _Kind.HALVED:
             place += 1
-            yield f"iif(value ->> {place} is null, {value}, ({value}) * 1.0 / (value ->> {place}))"
+            halvings = f"value ->> {place}"
+            once, twice = f"1 << min({halvings}, {_LONGEST})", f"1 << max(({halvings}) - {_LONGEST}, 0)"
+            yield f"iif({halvings} is null, {value}, ({value}) * 1.0 / ({once}) / ({twice}))"
         else:
             yield f"unhex({value})" if kind is _Kind.HEX else value
         place += 1
@@ -128,9 +130,11 @@ def _cut(packed: Mapping[str, int]) -> Iterator[str]:
         start += size
 
 
-def _quotient(value: float) -> tuple[int, int] | None:
+def _halved(value: float) -> tuple[int, int] | None:
+    """An integer, and how often it is halved."""
     try:
         above, below = value.as_integer_ratio()
     except OverflowError:
         return None  # It is infinite.
-    return (above, below) if max(above.bit_length(), below.bit_length()) <= _LONGEST else None
+    halvings = below.bit_length() - 1
+    return (above, halvings) if above.bit_length() <= _LONGEST and halvings <= 2 * _LONGEST else None

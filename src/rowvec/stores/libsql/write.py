@@ -59,7 +59,8 @@ def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> tuple[list[St
         values.append((key_in(document.key), entry.expected, int(entry.truncated), vector_hash(vector), *metadata))
         data += (document.text_hash, document.row_hash, vector)
     new = NewRows([quoted(spec.key), "rowvec_expected", *columns], values, packed, data)
-    statements = new.statements(_upsert(tables, spec, [*columns, *packed]))
+    fresh = all(entry.expected is None for entry in batch.entries)
+    statements = new.statements(_upsert(tables, spec, [*columns, *packed], fresh=fresh))
     return statements, _left_out(tables, spec, [entry.document for entry in batch.entries], new)
 
 
@@ -86,15 +87,24 @@ def _metadata(spec: TableSpec) -> list[str]:
     return [quoted(column.name) for column in spec.metadata]
 
 
-def _upsert(tables: Tables, spec: TableSpec, columns: Sequence[str]) -> str:
+def _upsert(tables: Tables, spec: TableSpec, columns: Sequence[str], *, fresh: bool) -> str:
+    """
+    Args:
+        fresh: no row is expected to have a vector. Each is looked for once then, and not twice.
+    """
     key = quoted(spec.key)
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    if fresh:
+        rows = "where true"
+        held = f" where {tables.vectors}.embedding is null or {tables.vectors}.text_hash = excluded.text_hash"
+    else:
+        rows = f"""left join {tables.vectors} as old on old.{key} = new.{key} where old.text_hash = new.text_hash
+            or iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected"""
+        held = ""
     # In a query of its own the time is read once and not for each row.
     return f"""insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
         select new.{key}, {", ".join(f"new.{name}" for name in columns)}, (select {NOW}), (select {NOW})
-        from new left join {tables.vectors} as old on old.{key} = new.{key}
-        where iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected or old.text_hash = new.text_hash
-        on conflict ({key}) do update set {", ".join(f"{name} = excluded.{name}" for name in columns)},
-            updated_at = excluded.updated_at"""
+        from new {rows} on conflict ({key}) do update set {replaced}, updated_at = excluded.updated_at{held}"""
 
 
 def vector_in(vector: Vector) -> bytes:

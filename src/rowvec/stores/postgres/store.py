@@ -18,7 +18,7 @@ from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.ledger import Ledger
 from rowvec.stores.migrations import latest
 from rowvec.stores.placement import refuse_alone
-from rowvec.stores.postgres import checks, facet_index, limits, migrations, placements, runs, schema
+from rowvec.stores.postgres import checks, counting, facet_index, limits, migrations, placements, runs, schema
 from rowvec.stores.postgres import replica as replicas
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import describe, knows_vectors, single
@@ -180,6 +180,7 @@ class PostgresStore:
         done.index.analyse()
         done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
         self._write(lambda c: facet_index.ensure(c, names, spec))
+        self._write(lambda c: counting.ensure(c, names))
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 

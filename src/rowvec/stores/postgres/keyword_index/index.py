@@ -331,9 +331,8 @@ class KeywordIndex:
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed
     ) -> list[tuple[Key, float]]:
         """The best of these versions that are alive and wanted, in one statement."""
-        versions, distinct = by_rank(documents, scores)
-        found = conn.execute(self.hits_sql(allowed), [*versions, *allowed.values, limit]).fetchall()
-        return [(key, -float(distinct[rank])) for key, rank in found]
+        found = conn.execute(self.hits_sql(allowed), [number_array(documents.tolist()), *allowed.values]).fetchall()
+        return best_first(found, documents, scores, limit)
 
     def hits_sql(self, allowed: Allowed, *, of_part: bool = False) -> bytes:
         """
@@ -402,13 +401,17 @@ class KeywordIndex:
         return self._parts[part].as_string(conn)
 
 
-def by_rank(documents: Documents, scores: Scores) -> tuple[list[Any], Scores]:
-    """Both as a statement takes them, the scores as ranks, and the negative score of each rank.
+def best_first(
+    found: Sequence[tuple[Key, int]], documents: Documents, scores: Scores, limit: int
+) -> list[tuple[Key, float]]:
+    """The keys of versions with their scores.
 
-    Whole numbers are written and read in a third of the time.
+    Args:
+        found: keys in their order, each with its version; those of one score stay so.
+        documents, scores: of these versions and of others, versions ascending.
     """
-    distinct, ranks = np.unique(-scores, return_inverse=True)
-    return [number_array(documents.tolist()), number_array(ranks.tolist())], distinct
+    own = scores[np.searchsorted(documents, [document for _, document in found])] if found else scores[:0]
+    return [(found[place][0], float(own[place])) for place in np.argsort(-own, kind="stable")[:limit].tolist()]
 
 
 @cache

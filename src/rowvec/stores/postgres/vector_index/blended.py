@@ -23,6 +23,7 @@ from psycopg import sql
 from rowvec.stores.postgres.connect import iterates, one_snapshot
 from rowvec.stores.postgres.session import rendered
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.centre import around
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,
@@ -143,7 +144,7 @@ class Blend:
         values: list[Any] = []
         many = _many(limit)
         for index, condition in zip(indexes, conditions, strict=True):
-            values += [vector, *condition.values, *([vector] if index else [])]
+            values += [vector, *condition.values, *([around(vector, index.centre)] if index else [])]
         values += [vector, vector]
         # A plan for any values of a filter would be one for none.
         rows = connection.execute(
@@ -268,7 +269,7 @@ def _list(table: VectorTable, index: Serving | None, where: Condition, many: int
         text = f"{near} and {{where}} and {{held}} order by {{order}} limit {{given}}"
         if index.status.is_coarse:
             text = f"select * from ({text}) compared order by distance limit {{length}}"
-        held, order = index.repeated.condition, order_by(table, index.status)
+        held, order = index.repeated.condition, order_by(table, index)
         given = max(length, candidates(index.status, many))
         # A condition without columns is looked at once, before the index is read.
         held = sql.SQL("{} and (select set_config({}, {}, true)) is not null").format(

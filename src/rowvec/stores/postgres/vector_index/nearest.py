@@ -16,6 +16,7 @@ from rowvec.stores.postgres.connect import iterates, one_snapshot, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
+from rowvec.stores.postgres.vector_index.centre import around, text_of
 from rowvec.stores.postgres.vector_index.estimates import Estimates
 from rowvec.stores.postgres.vector_index.ordering import candidates, held_of, settings
 from rowvec.stores.postgres.vector_index.repeated import Repeated
@@ -64,6 +65,11 @@ class Serving:
 
     status: IndexStatus
     repeated: Repeated
+
+    @property
+    def centre(self) -> str:
+        """What its bits are relative to."""
+        return text_of(self.status.definition)
 
     def is_all_of(self, where: Condition) -> bool:
         """The index holds the rows that pass, and no others."""
@@ -177,14 +183,22 @@ def _approximate(
 ) -> list[tuple[Key, float]]:
     index = serving.status
     filtered = where is not EVERYTHING
-    given = candidates(index, limit, filtered=filtered)
+    share = None
+    if filtered:
+        all_rows = expected_rows(connection, table, EVERYTHING) if index.is_coarse else 0.0
+        share = expected_rows(connection, table, where) / all_rows if all_rows else 1.0
+    given = candidates(index, limit, share=share)
     # Numbers in its text let the server keep one plan for all vectors.
     numbers = (None, None) if filtered else (given, limit)
     statement = table.statements.text(
-        ("by index", index.precision, index.dimensions, serving.repeated.definition, where.text, numbers),
+        (
+            "by index", index.precision, index.dimensions, serving.centre, serving.repeated.definition, where.text,
+            numbers,
+        ),
         lambda: _by_index(table, serving, where, numbers),
-    )
-    values = [vector, *where.values, vector, given, limit] if filtered else [vector, vector]
+    )  # fmt: skip
+    asked = around(vector, serving.centre)
+    values = [vector, *where.values, asked, given, limit] if filtered else [vector, asked]
     with one_snapshot(connection, settings(index, given, filtered=filtered, iterates=iterates(connection))):
         # A plan for any values of a filter would suit none. After five searches it would take the place of the others,
         # and give other rows: what one page has shown would come again on the next.
@@ -209,16 +223,20 @@ def _by_index(
         " where t.{embedding} is not null and {where} and {held} order by {order} limit {most})"
         " select key, distance from candidates order by distance, key limit {last}"
     ).format(
-        key=table.key, where=where.sql, held=serving.repeated.condition, order=order_by(table, serving.status),
+        key=table.key, where=where.sql, held=serving.repeated.condition, order=order_by(table, serving),
         op=sql.SQL(DISTANCE[table.metric]), most=most, last=last, **table.names.parts,
     )  # fmt: skip
 
 
-def order_by(table: VectorTable, index: IndexStatus) -> sql.Composed:
-    """What makes the planner read rows `t` from the index, nearest first; the vector is one more value."""
+def order_by(table: VectorTable, serving: Serving) -> sql.Composed:
+    """What makes the planner read rows `t` from the index, nearest first.
+
+    One more value is the vector, relative to the centre of the index (see `around`).
+    """
+    index = serving.status
     column, given = (
-        held_of(each, index.precision, index.dimensions, table.storage, table.dimension)
-        for each in ("t.{embedding}", "%b")
+        held_of(each, index.precision, index.dimensions, table.storage, table.dimension, centre)
+        for each, centre in (("t.{embedding}", serving.centre), ("%b", ""))
     )
     operator = HAMMING_DISTANCE if index.precision == "bit" else DISTANCE[table.metric]
     return sql.SQL(f"{column} {operator} {given}").format(**table.names.parts)
