@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 from typer.testing import CliRunner
 
 from rowvec.evaluation.files import read_judgements
@@ -238,3 +238,21 @@ def test_on_a_phone_each_side_has_its_name_above_its_hits(browser: Browser, url:
             expect(page.locator("#hits-b .hit").first).to_be_visible()
             for name in names.all():
                 expect(name).to_be_visible(visible=seen)
+
+
+@pytest.mark.parametrize("linked", ["", f"?query={quote(QUERY)}"])
+def test_what_is_typed_and_sent_before_the_page_is_ready_stays(page: Page, linked: str) -> None:
+    held: list[Route] = []
+    page.route("**/pipelines", lambda route: held.append(route))
+    page.goto(f"/ui/compare{linked}")
+    page.wait_for_function("() => document.querySelector('#query')")
+    page.wait_for_timeout(500)
+    page.fill("#query", "brake pads 7")
+    page.keyboard.press("Enter")
+    for route in held:
+        route.continue_()
+    expect(page.locator("#hits-b .hit").first).to_be_visible()
+    expect(page).to_have_url(re.compile("query=brake"))
+    expect(page.locator("#query")).to_have_value("brake pads 7")
+    page.go_back()
+    expect(page.locator("#query")).to_have_value(QUERY if linked else "")

@@ -18,6 +18,8 @@ let ratings = {};
 let running;
 let scoring;
 
+const early = { typed: false, sent: false };
+
 const full = (setting) => ({ mode: pipeline.modes.at(-1), ...setting });
 
 function address() {
@@ -226,7 +228,8 @@ function queryAddress(text) {
 }
 
 function submit() {
-  if (!sides) return;
+  early.sent = !sides;
+  if (early.sent) return;
   const wrong = NAMES.map((name) => sides[name].invalid()).find(Boolean);
   if (wrong) {
     wrong.reportValidity();
@@ -251,7 +254,30 @@ async function copy(name, button) {
   }
 }
 
+// The address fills the page; what was typed and sent before that stays.
+async function start() {
+  await usePipeline(await choosePipeline(use, returned));
+  const typed = early.typed ? query.value : null;
+  const shown = restore();
+  if (typed !== null) query.value = typed;
+  if (early.sent) submit();
+  await shown;
+}
+
+async function use(chosen) {
+  try {
+    await usePipeline(chosen);
+    first();
+    submit();
+  } catch (error) {
+    notify(error);
+  }
+}
+
+const returned = (chosen) => (chosen === pipeline ? restore() : usePipeline(chosen).then(restore).catch(notify));
+
 function listen() {
+  query.addEventListener("input", () => { early.typed = true; });
   form.addEventListener("submit", (event) => (event.preventDefault(), submit()));
   form.addEventListener("change", (event) => event.target !== query && submit());
   for (const name of NAMES) byId(name).querySelector(".copy").addEventListener("click", ({ target }) => copy(name, target));
@@ -265,18 +291,7 @@ function listen() {
 
 try {
   listen();
-  const use = async (chosen) => {
-    try {
-      await usePipeline(chosen);
-      first();
-      submit();
-    } catch (error) {
-      notify(error);
-    }
-  };
-  const returned = (chosen) => (chosen === pipeline ? restore() : usePipeline(chosen).then(restore).catch(notify));
-  await usePipeline(await choosePipeline(use, returned));
-  await restore();
+  await start();
 } catch (error) {
   notify(error);
 }
