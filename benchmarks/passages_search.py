@@ -1,11 +1,12 @@
 """Search among rows of several passages, beside the same rows with one vector each.
 
-    python -m benchmarks.passages_search [--rows 20000] [--passages 5] [--state FOLDER]
+    python -m benchmarks.passages_search [--rows 20000] [--passages 5] [--state FOLDER] [--efforts 80:30,60 ...]
 
 A row has a subject, a real MiniLM vector (Vaswani abstracts), and each of its passages is that blended with another
 real one. Both tables hold the same vectors of rows, the mean of the passages. Queries are real questions; both tables
 are tuned by others, the first words of abstracts. Times of both tables are taken in turns. The tables are kept in
---state for a second run.
+--state for a second run. --efforts names efforts to measure too, without a filter: that of the one vector, and those of
+rows and of passages. They come after the tuned ones, which stay as they are.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from benchmarks.processor import of_server
+import psycopg
+from benchmarks.processor import backends, of_threads
 from benchmarks.relevance_data import vaswani
-from benchmarks.search import QUERIES, RESULTS, SLOT, SLOTS, real_vectors
+from benchmarks.search import RESULTS, SLOT, SLOTS, real_vectors
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +40,7 @@ from rowvec.filters import Filter, bind, parse
 from rowvec.stores.base import GenerationHandle, TableSpec
 from rowvec.stores.postgres.embedded import embedded_url
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.types import ColumnType, Document, Entry, Passage, Vectors
 
@@ -49,6 +54,8 @@ TUNED_BY, WORDS = 200, 8
 """Queries, and the words of each."""
 LENGTH = 400
 """Characters of a passage."""
+Efforts = tuple[int, int, int]
+"""For the one vector, for rows and for passages."""
 
 
 class Drawn(NamedTuple):
@@ -157,6 +164,33 @@ def compare(
     }  # fmt: skip
 
 
+def efforts_of(lives: Sequence[GenerationHandle]) -> dict[str, list[int | None]]:
+    """As tuned."""
+    return {
+        name: [each.effort for each in (live.index.status() if live.index else [])]
+        for name, live in zip(NAMES, lives, strict=True)
+    }
+
+
+@contextmanager
+def tuned_to(url: str, rows: int, passages: int, efforts: Efforts) -> Iterator[None]:
+    """Have both tables searched with these efforts until the end."""
+    scopes = [f"public.{name}_{rows}_{passages}" for name in NAMES]
+    scopes.append(f"{scopes[1]}__passages")
+    with psycopg.connect(url, autocommit=True) as connection:
+        kept = [connection.execute("select effort from rowvec.tunings where scope = %s", [each]) for each in scopes]
+        former = [found for cursor in kept for (found,) in cursor]
+        change = "update rowvec.tunings set effort = %s where scope = %s"
+        try:
+            for scope, effort in zip(scopes, efforts, strict=True):
+                connection.execute(change, [effort, scope])
+            time.sleep(INDEX_SECONDS + 0.5)
+            yield
+        finally:
+            for scope, effort in zip(scopes, former, strict=True):
+                connection.execute(change, [effort, scope])
+
+
 class Times:
     """Of searches in one table, in milliseconds."""
 
@@ -183,8 +217,8 @@ class Times:
 
 
 def spent(url: str) -> float:
-    """Seconds of the processor that this process and the server have taken so far."""
-    return time.process_time() + of_server(url, builds=False)
+    """Seconds of the processor that this process and those that work for it have taken so far."""
+    return of_threads([os.getpid(), *backends(url, os.getpid())])
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -192,12 +226,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--passages", type=int, default=5)
     parser.add_argument("--state", type=Path, default=Path(".rowvec/search"))
+    parser.add_argument("--efforts", nargs="*", default=[], metavar="ONE:ROWS,PASSAGES")
     chosen = parser.parse_args(arguments)
     chosen.state.mkdir(parents=True, exist_ok=True)
     collection = vaswani()
     embedder = LocalEmbedder(MINILM)
     vectors = real_vectors(embedder, [row["text"] for row in collection.rows], chosen.state / "vectors.npy")
-    asked = np.stack([embedder.embed_query(question) for question in list(collection.queries.values())[:QUERIES]])
+    asked = np.stack([embedder.embed_query(question) for question in collection.queries.values()])
     chosen_by = np.random.default_rng(5).choice(len(collection.rows), TUNED_BY, replace=False)
     beginnings = (" ".join(collection.rows[place]["text"].split()[:WORDS]) for place in chosen_by)
     tuned_by = np.stack([embedder.embed_query(text) for text in beginnings])
@@ -210,20 +245,25 @@ def main(arguments: Sequence[str]) -> None:
         began = time.perf_counter()
         lives.append(filled(store, spec, chosen.rows, chosen.passages, vectors, tuned_by))
         print(f"{name}: {time.perf_counter() - began:.0f} s, {lives[-1].status().passages:,} passages", flush=True)
-    time.sleep(5.5)  # The store notices a tuning within five seconds.
+    time.sleep(INDEX_SECONDS + 0.5)
     best = exact(asked, chosen.rows, chosen.passages, vectors)
+    tuned = efforts_of(lives)
     found = [compare(lives[0], lives[1], asked, best[share], share, url) for share in SHARES]
-    table = Table(*found[0])
-    for row in found:
-        table.add_row(*map(str, row.values()))
-    Console().print(table)
+    others = []
+    for given in chosen.efforts:
+        one, rows, parts = map(int, given.replace(":", ",").split(","))
+        with tuned_to(url, chosen.rows, chosen.passages, (one, rows, parts)):
+            measured = compare(lives[0], lives[1], asked, best[None], None, url)
+        others.append({"efforts": given, **measured})
+    for shown in (found, others):
+        table = Table(*shown[0] if shown else ())
+        for row in shown:
+            table.add_row(*map(str, row.values()))
+        Console(width=200).print(table)
     RESULTS.mkdir(exist_ok=True)
-    efforts = {
-        name: [each.effort for each in (live.index.status() if live.index else [])]
-        for name, live in zip(NAMES, lives, strict=True)
-    }
-    print(efforts)
-    written = {"rows": chosen.rows, "passages of a row": chosen.passages, "efforts": efforts, "searches": found}
+    print(tuned)
+    written = {"rows": chosen.rows, "passages of a row": chosen.passages, "efforts": tuned, "searches": found}
+    written |= {"other efforts": others}
     (RESULTS / f"passages_search-{chosen.rows}.json").write_text(json.dumps(written, indent=1) + "\n")
 
 

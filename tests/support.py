@@ -29,8 +29,9 @@ def as_role(url: str, role: str, password: str) -> str:
 
 
 def password_of(url: str) -> str:
-    """Of the role that owns an embedded server."""
-    return Path(str(conninfo_to_dict(url)["passfile"])).read_text().strip().rpartition(":")[2]
+    """Of the role that owns an embedded server; empty where the URL names no file of passwords."""
+    file = conninfo_to_dict(url).get("passfile")
+    return Path(str(file)).read_text().strip().rpartition(":")[2] if file else ""
 
 
 def over_tcp(url: str, host: str, port: int) -> str:

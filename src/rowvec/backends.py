@@ -143,7 +143,7 @@ def _postgres(chosen: PostgresStoreConfig, to: Building) -> Store:
         return PostgresStore(
             url, table, pipeline=to.pipeline, metric=chosen.metric, storage=chosen.storage, column=chosen.column,
             create_extension=chosen.create_extension, readers=to.readers, statement_seconds=to.statement_seconds,
-            index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
+            silent_seconds=chosen.timeout, index=None if chosen.index == "none" else KINDS.get(chosen.index, DEFAULT),
             partial=chosen.partial_index, alone=chosen.partitions is None, replica=to.replica,
         )  # fmt: skip
 
@@ -187,7 +187,10 @@ def _libsql(chosen: LibsqlStoreConfig, to: Building) -> Store:
     token = chosen.token.get_secret_value() if chosen.token else None
 
     def opened(url: str, table: str) -> LibsqlStore:
-        return LibsqlStore(url, token=token, table=table, metric=chosen.metric, alone=chosen.partitions is None)
+        return LibsqlStore(
+            url, token=token, table=table, metric=chosen.metric, alone=chosen.partitions is None,
+            silent_seconds=chosen.timeout,
+        )  # fmt: skip
 
     # One database has one writer at a time.
     return _split(opened, chosen.url.get_secret_value(), chosen.table, chosen.partitions, chosen.drain, apart=False)

@@ -178,8 +178,10 @@ class Fused:
     @property
     def scores(self) -> dict[Key, float]:
         """The sums, in the order of the first list; those of the second list alone follow."""
-        first, second = self.first, self.second
-        return {key: first.get(key, 0.0) + second.get(key, 0.0) for key in dict.fromkeys([*first, *second])}
+        found = dict(self.first)
+        for key, score in self.second.items():
+            found[key] = found.get(key, 0.0) + score
+        return found
 
 
 def fuse_convex(
@@ -224,7 +226,9 @@ def normalised(scores: Mapping[Key, float], zero: float | None = None, weight: f
     high = max(scores.values())
     low = zero if zero is not None and zero < high else min(0.0, *scores.values())
     span = high - low
-    return {key: weight * (max(0.0, score - low) / span) if span else weight for key, score in scores.items()}
+    if not span:
+        return dict.fromkeys(scores, weight)
+    return {key: weight * ((score - low) / span) if score > low else 0.0 for key, score in scores.items()}
 
 
 def _problem(name: str, value: Any) -> str | None:

@@ -198,13 +198,25 @@ def test_hits_appear_while_one_types(page: Page) -> None:
     expect(page.locator("#query")).to_have_value("")
 
 
-def test_what_is_typed_while_the_server_is_slow_stays(page: Page) -> None:
+@pytest.mark.parametrize("address", ["/", "/?query=belt", "/?like=3", "/?browse=all"])
+def test_what_is_typed_while_the_server_is_slow_stays(page: Page, address: str) -> None:
     held: list[Route] = []
     page.route("**/pipelines", lambda route: held.append(route))
-    page.goto("/")
+    page.goto(address)
     page.locator("#query").fill("disc rotor 8")
     page.keyboard.press("Enter")
     page.wait_for_timeout(50)
+    held[0].continue_()
+    expect(page.locator(".hit h2").first).to_have_text("disc rotor 8")
+    expect(page.locator("#query")).to_have_value("disc rotor 8")
+    assert parse_qs(urlsplit(page.url).query)["query"] == ["disc rotor 8"]
+
+
+def test_what_is_typed_before_the_script_is_there_stays(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/search.js*", lambda route: held.append(route))
+    page.goto("/?query=belt", wait_until="commit")
+    page.locator("#query").fill("disc rotor 8")
     held[0].continue_()
     expect(page.locator(".hit h2").first).to_have_text("disc rotor 8")
     expect(page.locator("#query")).to_have_value("disc rotor 8")

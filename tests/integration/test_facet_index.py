@@ -17,7 +17,7 @@ from rowvec.stores.base import Store
 from rowvec.stores.libsql import facet_index as libsql_facets
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.store import LibsqlStore
-from rowvec.stores.postgres import facet_index
+from rowvec.stores.postgres import counting, facet_index
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.testing.contract.samples import SPEC, entry, rows, write
 from rowvec.types import Column, ColumnType
@@ -32,7 +32,7 @@ Opener = Callable[[], PostgresStore]
 
 @pytest.fixture
 def opened(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
-    monkeypatch.setattr(facet_index, "AUTO_ROWS", 1)
+    monkeypatch.setattr(counting, "AUTO_ROWS", 1)
     stores = []
 
     def opener() -> PostgresStore:

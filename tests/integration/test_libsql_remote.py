@@ -19,7 +19,7 @@ from rowvec.stores.base import GenerationHandle, TableSpec, existing
 from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.remote import RemoteDatabase
-from rowvec.stores.libsql.write import ROWS
+from rowvec.stores.libsql.write import KEYS
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
 from rowvec.testing.contract.store_passages import DIVIDING, W, X, divided
@@ -102,7 +102,7 @@ def test_a_large_batch_of_new_passages_is_written_once_where_it_is_sent_twice(
         store.prepare(DIVIDING)
         live = rows(store, DIVIDING)
         server.control(cut_after=1, match="commit")
-        assert live.write(WriteBatch([divided(key, ("red ", W), ("lamp", X)) for key in range(ROWS + 1)])) == 0
+        assert live.write(WriteBatch([divided(key, ("red ", W), ("lamp", X)) for key in range(KEYS + 1)])) == 0
         assert isinstance(live, Audited)
         assert live.auditor().faults(10) == []
 
@@ -114,9 +114,9 @@ def test_a_batch_of_long_texts_takes_several_requests(
     sizes = []
     post = RemoteDatabase.post
 
-    def measured(database: RemoteDatabase, base: str | None, body: str) -> Any:
+    def measured(database: RemoteDatabase, base: str | None, body: str, *, reads: bool = False) -> Any:
         sizes.append(len(body))
-        return post(database, base, body)
+        return post(database, base, body, reads=reads)
 
     monkeypatch.setattr(RemoteDatabase, "post", measured)
     with closing(LibsqlStore(server.url(tmp_path.name), table="items")) as store:

@@ -53,6 +53,21 @@ def test_every_vector_is_its_texts_own_and_the_bill_is_the_servers() -> None:
         assert server.log[0].body["encoding_format"] == "base64"
 
 
+@pytest.mark.parametrize("packing", ["<f8", ">f4", ">f8"])
+@pytest.mark.parametrize("dimensions", [None, 64])
+def test_base64_of_other_floats_is_not_taken_for_vectors(packing: str, dimensions: int | None) -> None:
+    with EmbeddingServer(packing=packing, models=["other"]) as server:
+        embedder = OpenAIEmbedder(
+            "other", base_url=server.url, api_key=KEY, dimensions=dimensions, max_tries=1, backoff=0.01
+        )
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS), TEXTS)
+        assert embedder.fingerprint.dimension == 64
+        assert [request.body.get("encoding_format") for request in server.log] == ["base64", None]
+        assert_each_vector_is_its_texts_own(embedder.embed(TEXTS[:2]), TEXTS[:2])
+        assert server.log[-1].body.get("encoding_format") is None
+        embedder.close()
+
+
 def test_a_query_and_a_passage_get_their_own_prompts() -> None:
     with running(query_prompt="query: ", passage_prompt="passage: ") as (_, embedder):
         assert_each_vector_is_its_texts_own(embedder.embed(TEXTS[:3]), TEXTS[:3], "passage: ")

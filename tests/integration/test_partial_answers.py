@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from rowvec.api.client import Client
 from rowvec.api.project import Project
 from rowvec.cli import search as command
-from rowvec.errors import PartUnavailable, SearchError, StoreUnavailable
+from rowvec.errors import PartUnavailable, RowvecError, SearchError, StoreUnavailable
 from rowvec.filters import bind, parse
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Mode, Refine, Searcher, SearchResult
@@ -30,6 +31,7 @@ from rowvec.testing import HashEmbedder, MemoryStore
 from rowvec.types import Key
 from tests.acceptance.shop import Shop
 from tests.integration.serve_rig import COLUMNS, application, client_of, opening, product_pipeline, project_pipeline
+from tests.integration.serve_rig import serving as listening
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.standby import Server, alone
@@ -132,6 +134,54 @@ def test_without_the_setting_it_is_an_error_that_names_the_part(servers: list[Se
         assert caught.value.part == 1
     # A single search may ask for it.
     check_partial(searcher.search("brake pads", partial=True), 2)
+
+
+def langchain(pipeline: Any, **options: Any) -> list[dict[str, Any]]:
+    pytest.importorskip("langchain_core", reason="the extra `langchain` is not installed")
+    from rowvec.adapters.langchain import RowvecRetriever
+
+    return [each.metadata for each in RowvecRetriever(pipeline=pipeline, **options).invoke("brake pads")]
+
+
+def llamaindex(pipeline: Any, **options: Any) -> list[dict[str, Any]]:
+    pytest.importorskip("llama_index.core", reason="the extra `llamaindex` is not installed")
+    from rowvec.adapters.llamaindex import RowvecRetriever
+
+    return [each.node.metadata for each in RowvecRetriever(pipeline, **options).retrieve("brake pads")]
+
+
+def haystack(pipeline: Any, **options: Any) -> list[dict[str, Any]]:
+    pytest.importorskip("haystack", reason="the extra `haystack` is not installed")
+    from rowvec.adapters.haystack import RowvecRetriever
+
+    made = RowvecRetriever.from_dict(RowvecRetriever("products", **options).to_dict())
+    assert made.to_dict()["init_parameters"]["partial"] is options.get("partial")
+    return [each.meta for each in RowvecRetriever(pipeline, **options).run("brake pads")["documents"]]
+
+
+@pytest.mark.parametrize("retrieved", [langchain, llamaindex, haystack])
+def test_retrievers_of_frameworks_say_it_in_each_document_and_in_the_log(
+    servers: list[Server], products: Pipeline, caplog: pytest.LogCaptureFixture, retrieved: Any
+) -> None:
+    pipeline = project_pipeline(products)
+    # Twice as many rows as there are: those that come are all that are left.
+    limit, left = 2 * COUNT, rows_without(1)
+    with listening(application(products)) as url, Client(url) as client:
+        for place in (pipeline, client):
+            whole = retrieved(place, limit=limit)
+            assert len(whole) == COUNT and not any("partial" in each["rowvec"] for each in whole)
+        assert not caplog.records
+        servers[1].stop()
+        for place in (pipeline, client):
+            caplog.clear()
+            found = retrieved(place, limit=limit)
+            assert {each["rowvec"]["key"] for each in found} == set(left)
+            said = {(each["rowvec"]["partial"], tuple(each["rowvec"]["missing_parts"])) for each in found}
+            assert said == {(True, (2,))}
+            (warning,) = [each for each in caplog.records if each.name == "rowvec.adapters"]
+            assert "products is without part 2 of its store" in warning.getMessage()
+            with pytest.raises(RowvecError, match="does not answer"):
+                retrieved(place, limit=limit, partial=False)
 
 
 def test_two_parts_are_left_out_and_with_the_last_one_it_is_an_error(servers: list[Server], products: Pipeline) -> None:

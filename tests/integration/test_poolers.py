@@ -22,7 +22,7 @@ from rowvec.filters import parse
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Mode, Searcher
 from rowvec.sources.sql import SqlSource
-from rowvec.stores.postgres.connect import Session
+from rowvec.stores.postgres.session import Session
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index.index import IndexSpec
 from rowvec.syncing.run import sync

@@ -247,7 +247,7 @@ def test_an_index_finds_what_comparing_every_passage_finds(
         reader.nearest(asked, 10)
         asks.append(len(said))
         assert said[0].startswith("with own as materialized")
-    assert sorted(asks)[10] == 1, "one statement reads both lists and compares the rows"
+    assert set(asks) == {1}, "one statement reads both lists and compares the rows"
     said.clear()
     live.nearest(asked, 10, bind(parse("slot < 10"), [SLOT]), exact=True)
     assert not any("group by" in each for each in said), "of few rows, not all passages are read"
@@ -305,8 +305,9 @@ def test_each_list_is_read_with_its_own_effort(store: PostgresStore, postgres_ur
             query(postgres_url, f"update rowvec.tunings set effort = {effort} where scope like '%{scope}'")
         shares[rows, passages] = _recall(store, spec, asked)
     assert shares[40, 40] == 1.0
-    assert 1.0 > shares[40, 1] > shares[1, 1]
-    assert 1.0 > shares[1, 40] != shares[1, 1]
+    # Which rows one of the lists of an IVFFlat index has is not the same in every build.
+    assert shares[40, 1] > 0.98, "a row is compared though the list of passages missed its best one"
+    assert 1.0 > shares[1, 40] > shares[1, 1]
 
 
 def _recall(store: PostgresStore, spec: TableSpec, asked: Vectors) -> float:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -118,6 +119,10 @@ def raw(client: httpx.Client) -> socket.socket:
     return socket.create_connection((client.base_url.host, client.base_url.port or 80), timeout=20)
 
 
+def connection(client: httpx.Client) -> HTTPConnection:
+    return HTTPConnection(client.base_url.host, client.base_url.port, timeout=20)
+
+
 def head(line: str, length: int) -> bytes:
     return (
         f"{line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
@@ -187,6 +192,20 @@ def test_the_silent_make_room_for_those_who_ask(monkeypatch: pytest.MonkeyPatch)
         assert all(b" 503 " in reply and b"too many connections" in reply for reply in replies)
         for each in silent:
             each.close()
+
+
+def test_whoever_has_asked_before_makes_room_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "most_connections", lambda: 10)
+    with client_of(application(product_pipeline(count=1))) as client, closing(connection(client)) as kept:
+        for _ in range(3):
+            kept.request("GET", "/health")
+            with kept.getresponse() as reply:
+                assert (reply.status, reply.will_close) == (200, False)
+                reply.read()
+            silent = [raw(client) for _ in range(30)]
+            assert all(b" 503 " in received(each) for each in silent[:20])
+            for each in silent:
+                each.close()
 
 
 def test_a_filter_that_reads_every_row_many_times_is_refused() -> None:

@@ -19,6 +19,7 @@ from rowvec.filters import bind, parse
 from rowvec.pipeline import Pipeline
 from rowvec.stores.index import KINDS, IndexSpec, IndexStatus
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index import centre as centres
 from rowvec.stores.postgres.vector_index.index import spec_of
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
@@ -47,16 +48,29 @@ class Clustered(HashEmbedder):
         return found._replace(vectors=vectors.astype(np.float32))
 
 
+class Leaning(Clustered):
+    """All vectors lie to one side, as those of a real model do."""
+
+    def embed(self, texts: Any) -> Embedded:
+        found = super().embed(texts)
+        side = super().embed(["side 0"]).vectors
+        vectors = found.vectors + 8 * side
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return found._replace(vectors=vectors.astype(np.float32))
+
+
 @pytest.fixture
 def opened(postgres_url: str, models: Models) -> Iterator[Open]:
     with ExitStack() as stores:
 
-        def opener(rows: int = ROWS, dimension: int = 120, **settings: Any) -> Pipeline:
+        def opener(
+            rows: int = ROWS, dimension: int = 120, kind: type[Clustered] = Clustered, **settings: Any
+        ) -> Pipeline:
             store = stores.enter_context(
                 closing(PostgresStore(postgres_url, "shop.things", pipeline="things", **settings))
             )
             source = MemorySource({n: {"name": f"row {n}", "price": n % 10} for n in range(rows)})
-            embedder = Clustered(dimension, model=f"clustered {dimension}")
+            embedder = kind(dimension, model=f"{kind.__name__.lower()} {dimension}")
             return models.of(embedder, simple_pipeline(source=source, store=store))
 
         yield opener
@@ -123,6 +137,60 @@ def test_it_is_read_by_searches_and_finds_what_an_exact_one_finds(
     assert recall(pipeline) > 0.85
     assert scans(pipeline) >= 50
     assert rows_of(pipeline).nearest(rows_of(pipeline).vector(7), 1).keys == [7]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("storage", "dimensions"), [("vector", None), ("halfvec", None), ("vector", 100)])
+def test_bits_are_relative_to_the_mean_of_the_rows(
+    opened: Open, postgres_url: str, storage: str, dimensions: int | None
+) -> None:
+    pipeline = opened(storage=storage, kind=Leaning)
+    sync(pipeline)
+    built = rows_of(pipeline).index.build(IndexSpec(precision="bit", dimensions=dimensions))
+    stored = np.stack([vector for _, vector in rows_of(pipeline).vectors(None, ROWS)])
+    zero = np.zeros(120, np.float32)
+    centre = zero - centres.around(zero, centres.text_of(built.definition))
+    expected = stored.mean(axis=0)
+    expected[dimensions or 120 :] = 0
+    assert np.abs(centre - expected).max() < 1e-3
+    before = scans(pipeline)
+    around = recall(pipeline)
+    assert scans(pipeline) > before
+    # One that an earlier rowvec has built serves as it is.
+    held = "embedding" if dimensions is None else f"subvector(embedding, 1, {dimensions})"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"drop index shop.{built.name}".encode())
+        plain = f"(binary_quantize({held})::bit({dimensions or 120})) bit_hamming_ops"
+        connection.execute(f"create index {built.name} on shop.things using hnsw ({plain})".encode())
+    reopened = opened(storage=storage, kind=Leaning)
+    assert recall(reopened) < around - 0.2
+    assert scans(reopened) >= 50
+
+
+def test_a_tuning_outlasts_another_centre(opened: Open) -> None:
+    pipeline = opened(kind=Leaning)
+    sync(pipeline)
+    index = rows_of(pipeline).index
+    before = index.build(BIT).definition
+    index.tune(0.9)
+    tuned = index_of(pipeline).effort
+    assert tuned is not None
+    source = MemorySource({n: {"name": f"row {n}", "price": n % 10} for n in range(500, 2 * ROWS)})
+    sync(replace(pipeline, source=source))
+    after = index.build(BIT)
+    assert centres.text_of(after.definition) != centres.text_of(before)
+    assert after.effort == tuned
+
+
+def test_an_old_server_gets_no_centre_that_its_catalogue_cannot_hold(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(centres, "MOVES_OUT", 1_000_000)
+    pipeline = opened(kind=Leaning)
+    sync(pipeline)
+    for longest, centred in ((centres.LONGEST, True), (100, False)):
+        monkeypatch.setattr(centres, "LONGEST", longest)
+        built = rows_of(pipeline).index.build(BIT)
+        assert bool(centres.text_of(built.definition)) is centred
 
 
 def test_tuning_finds_the_oversampling_that_reaches_the_target(opened: Open) -> None:

@@ -17,6 +17,7 @@ import base64
 import contextlib
 import json
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -273,6 +274,16 @@ class HranaServer:
         assert self._process.stdout is not None
         self._process.stdout.close()
         self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It says nothing and ends nothing."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def control(self, **switches: Any) -> dict[str, Any]:
         request = urllib.request.Request(self.url("control"), json.dumps(switches).encode(), method="POST")

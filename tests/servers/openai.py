@@ -104,6 +104,7 @@ class EmbeddingServer(LoopbackServer):
         latency: seconds from a request to its answer, the work included.
         retry_after: headers of a 429 or 503 that a fault made.
         rate: a number of requests in a number of seconds; more get a 429 that says exactly how long to wait.
+        packing: what base64 is of, in numpy's words.
         fields: what the server understands besides model and input; a field left out is an error ("base64": 400
             for that encoding) except "dimensions", which is ignored in silence, as some servers do.
     """
@@ -128,6 +129,7 @@ class EmbeddingServer(LoopbackServer):
         max_texts: int = 2048,
         max_tokens: int = 300_000,
         cost_per_token: float | None = None,
+        packing: str = "<f4",
     ) -> None:
         super().__init__(_Handler)
         self.dimension = dimension
@@ -147,6 +149,7 @@ class EmbeddingServer(LoopbackServer):
         self.max_texts = max_texts
         self.max_tokens = max_tokens
         self.cost_per_token = cost_per_token
+        self.packing = packing
         self.log: list[Request] = []
         self.most_at_once = 0
         self._at_once = 0
@@ -254,7 +257,9 @@ class EmbeddingServer(LoopbackServer):
             {
                 "object": "embedding",
                 "index": 0 if fault is Fault.REPEATED_INDEX else index,
-                "embedding": base64.b64encode(vector.astype("<f4").tobytes()).decode() if packed else vector.tolist(),
+                "embedding": base64.b64encode(vector.astype(self.packing).tobytes()).decode()
+                if packed
+                else vector.tolist(),
             }
             for index, vector in enumerate(vectors)
         ]

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,6 +24,26 @@ from rowvec.stores.postgres.embedded.binaries import find
 
 SECONDS = 60.0
 UNSAFE = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=")
+
+
+@contextmanager
+def standing_still(process: int) -> Iterator[None]:
+    """A process and all that it has started do nothing."""
+    # The first one first: what it does not start any more needs no stop.
+    stopped: list[int] = []
+    try:
+        waiting = [process]
+        while waiting:
+            number = waiting.pop()
+            with suppress(ProcessLookupError, FileNotFoundError):
+                os.kill(number, signal.SIGSTOP)
+                stopped.append(number)
+                waiting += map(int, Path(f"/proc/{number}/task/{number}/children").read_text().split())
+        yield
+    finally:
+        for number in reversed(stopped):
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGCONT)
 
 
 def _account() -> dict[str, Any]:
@@ -73,6 +93,13 @@ class Server:
             self._process.send_signal(signal.SIGINT)
             self._process.wait(SECONDS)
             self._process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It says nothing and ends nothing, as on a machine that stands still."""
+        assert self._process is not None
+        with standing_still(self._process.pid):
+            yield
 
     def run(self, statement: str) -> list[Any]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -292,6 +292,12 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load(tmp_path).names == ["a"]
 
 
+def test_brackets_that_are_nested_too_deep_are_an_error_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "rowvec.toml").write_text("a = " + "[" * 5000 + "]" * 5000)
+    with pytest.raises(ConfigError, match=r"rowvec\.toml is nested too deep"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

@@ -297,7 +297,7 @@ class TestBadInput:
             ("a.csv", "1,one,1\n2,two,1\n", r"line 1: the header has two columns named '1'"),
             ("a.csv", "7,seven\n8,eight\n", r"a\.csv has no column 'id'"),
             ("a.csv", "", r"a\.csv is empty"),
-            ("a.jsonl", "", r"a\.jsonl has no column 'id'"),
+            ("a.jsonl", "", r"a\.jsonl has no row"),
         ],
     )
     def test_what_is_wrong_is_said_with_file_and_line(self, write: Write, name: str, text: str, message: str) -> None:

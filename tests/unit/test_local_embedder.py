@@ -20,6 +20,7 @@ from rowvec.embedders.query_centre import QUERIES
 from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.pipeline import Options
+from rowvec.support.hashes import HASH_BYTES, digest
 from rowvec.syncing.run import sync
 from tests.support import rows_of, simple_pipeline
 from tests.support_tiny_models import module, tiny_model, tiny_tokenizer, token_vectors
@@ -243,6 +244,37 @@ def test_a_centred_query_is_less_what_is_in_every_query_and_rows_stay(tmp_path: 
     np.testing.assert_array_equal(centred.embed([text]).vectors, plain.embed([text]).vectors)
     assert centred.fingerprint == plain.fingerprint
     assert SeparateQueries(plain, centred).compare().lowest > 0.9999, "the two are one model"
+
+
+def test_the_centre_of_queries_is_kept_for_later_processes(tmp_path: Path) -> None:
+    folder, text = str(tiny_model(tmp_path / "tiny")), "the cat sat"
+
+    def query(**options: Any) -> np.ndarray:
+        return LocalEmbedder(folder, cache_dir=tmp_path, query_centre=0.5, **options).embed_query(text)
+
+    first = query()
+    (kept,) = (tmp_path / "query_centres").iterdir()
+    written = kept.read_bytes()
+    np.testing.assert_array_equal(query(), first)
+
+    zeros = bytes(len(written) - HASH_BYTES)
+    kept.write_bytes(digest(zeros) + zeros)
+    plain = LocalEmbedder(folder, cache_dir=tmp_path).embed_query(text)
+    np.testing.assert_allclose(query(), plain, atol=1e-6, err_msg="the centre of the file was taken off")
+
+    for damaged in (written[:-1], b"", b"x" * len(written)):
+        kept.write_bytes(damaged)
+        np.testing.assert_array_equal(query(), first)
+        assert kept.read_bytes() == written
+    assert not np.allclose(query(query_prompt="red: "), first)
+    assert len(list((tmp_path / "query_centres").iterdir())) == 2, "another prompt has another centre"
+
+
+def test_a_cache_that_cannot_be_written_keeps_no_centre(tmp_path: Path) -> None:
+    folder = str(tiny_model(tmp_path / "tiny"))
+    (tmp_path / "query_centres").write_text("a file in the place of the folder")
+    centred = LocalEmbedder(folder, cache_dir=tmp_path, query_centre=0.5).embed_query("the cat sat")
+    assert np.isclose(np.linalg.norm(centred), 1)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])

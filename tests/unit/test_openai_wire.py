@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.openai.limits import Pace, pause, stated_wait
-from rowvec.embedders.openai.wire import BrokenAnswer, Endpoint, Usage, error_of, parse, usage_of, vectors_of
+from rowvec.embedders.openai.wire import (
+    BrokenAnswer,
+    Endpoint,
+    OtherBytes,
+    Usage,
+    error_of,
+    parse,
+    usage_of,
+    vectors_of,
+)
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
 
 ENDPOINT = Endpoint("some-model", "https://api.example.com/v1", "SOME_KEY", "sk-secret")
@@ -61,6 +70,32 @@ def test_base64_is_little_endian_float32_and_floats_are_accepted_beside_it() -> 
 def test_a_broken_answer_for_two_texts_is_never_taken_for_vectors(body: dict[str, Any]) -> None:
     with pytest.raises(BrokenAnswer):
         vectors_of(ENDPOINT, body, 2)
+
+
+@pytest.mark.parametrize("kind", ["<f8", ">f4", ">f8"])
+def test_base64_of_other_floats_is_told_by_its_numbers(kind: str) -> None:
+    """They have every exponent, and would be a vector of finite numbers otherwise."""
+    numbers = np.random.default_rng(3).standard_normal(256).astype(np.float32)
+    packed_so = base64.b64encode(numbers.astype(kind).tobytes()).decode()
+    with pytest.raises(OtherBytes):
+        vectors_of(ENDPOINT, answer(packed_so), 1)
+    assert vectors_of(ENDPOINT, answer([1e12, 1.0]), 1).shape == (1, 2), "floats in JSON are what they say"
+
+
+def test_an_answer_without_vectors_is_quoted_without_the_key() -> None:
+    with pytest.raises(BrokenAnswer, match=r"no vectors for 2 texts. It says: .*field required .*\*\*\*"):
+        vectors_of(ENDPOINT, {"detail": "field required sk-secret"}, 2)
+
+
+def test_where_a_redirect_leads_is_said() -> None:
+    error = error_of(ENDPOINT, 301, {"location": "https://api.example.com/v2/embeddings"}, b"{}")
+    assert "leads elsewhere (301): https://api.example.com/v2/embeddings" in error.message
+    assert "base_url" in (error.hint or "")
+
+
+def test_an_address_that_names_the_route_too_is_told() -> None:
+    doubled = Endpoint("m", "https://api.example.com/v1/embeddings", "SOME_KEY", None)
+    assert error_of(doubled, 404, {}, b'{"error": "Not Found"}').hint == "Leave /embeddings out of base_url."
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rowvec.searcher.snippets import READ, STRETCH, WHOLE, Asked, best_passage, between_words
+from rowvec.searcher.snippets import LOOKED_AT, READ, STRETCH, WHOLE, Asked, best_passage, between_words
 from rowvec.searcher.snippets import passages_of as passages
 from rowvec.types import FoundPassage, ScoredPassage, StoredText
 
@@ -39,6 +39,28 @@ def test_without_a_word_of_the_query_the_beginning_is_shown() -> None:
     (found,) = passages(StoredText(text), BRAKES, 1)
     assert (found.start, found.marks) == (0, ())
     assert text.startswith(found.text)
+
+
+FAR = {
+    "words": "A brake. " + "Nothing of that kind stands here. " * 900,
+    "blank lines": "A brake." + "\n" * 20_000,
+    "the edge": "x" * (LOOKED_AT - 4) + " ",
+}
+
+
+@pytest.mark.parametrize("before", FAR.values(), ids=FAR)
+def test_a_stretch_far_behind_in_a_long_text_is_found(before: str) -> None:
+    text = f"{before}Train pads and brakes! " + "More of it. " * 900
+    (found,) = passages(StoredText(text), BRAKES, 1)
+    assert words(found) == ["Train", "pads", "brakes"]
+    assert found.text == text[found.start : found.end]
+    assert "Train pads and brakes!" in best_passage(StoredText(text), BRAKES)
+
+
+def test_a_stretch_far_behind_that_says_no_more_than_the_beginning_is_not_shown() -> None:
+    text = "A brake for trains. " + "Nothing of that kind. " * 900 + "Some trains brake, or a braking train. Padlocks."
+    (found,) = passages(StoredText(text), BRAKES, 1)
+    assert (found.start, words(found)) == (0, ["brake", "trains"])
 
 
 PARTS = ["Brake and pad. ", "Nothing here. ", "Pads of a train with brakes."]

@@ -92,3 +92,23 @@ def test_json_keeps_every_digit() -> None:
     convert = converter(ColumnType.JSON)
     assert convert({"n": 2**70, "d": Decimal("0.5")}) == {"d": 0.5, "n": 2**70}
     assert convert([Decimal("12345678901234567890.5"), Decimal(2**70 + 1)]) == ["12345678901234567890.5", 2**70 + 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        (2460432.5, dt.datetime(2024, 5, 2, tzinfo=dt.UTC)),
+        (2460431.916666667, dt.datetime(2024, 5, 1, 10, tzinfo=dt.UTC)),
+        (2440587.5, dt.datetime(1970, 1, 1, tzinfo=dt.UTC)),
+        (1721425.5, dt.datetime(1, 1, 1, tzinfo=dt.UTC)),
+        (5373484.499999, dt.datetime(9999, 12, 31, 23, 59, 59, 914000, tzinfo=dt.UTC)),
+        (2678400, dt.datetime(1970, 2, 1, tzinfo=dt.UTC)),
+        (1714557600.5, dt.datetime(2024, 5, 1, 10, 0, 0, 500000, tzinfo=dt.UTC)),
+        (1714557600123, dt.datetime(2024, 5, 1, 10, 0, 0, 123000, tzinfo=dt.UTC)),
+        (0.0, dt.datetime(1970, 1, 1, tzinfo=dt.UTC)),
+    ],
+)
+def test_a_number_for_a_time_is_unix_time_or_a_julian_day(value: float, moment: dt.datetime) -> None:
+    """As SQLite keeps times: julianday() gives a REAL, unixepoch() an INTEGER."""
+    assert converter(ColumnType.TIMESTAMP)(value) == moment
+    assert converter(ColumnType.DATE)(value) == moment.date()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +21,8 @@ from rowvec.filters import And, Filter, from_json, parse
 from rowvec.searcher import Mode
 from rowvec.support import decimals
 from rowvec.types import FoundPassage, Hit, Key
+
+logger = logging.getLogger("rowvec.adapters")
 
 Place = ProjectPipeline | Client
 """Where a pipeline is searched: in this process, or at a `rowvec serve`."""
@@ -41,13 +44,18 @@ class FoundRow:
     metadata: Mapping[str, Any]
     """The pipeline's metadata columns."""
     passages: tuple[FoundPassage, ...]
+    missing_parts: Sequence[int] = ()
+    """Numbers, from 1 on, of the parts of the store that the whole answer is without."""
 
     def described(self, pipeline: str) -> dict[str, Any]:
-        """The metadata of a document: that of the row, and `rowvec` with its key, score, pipeline and passages."""
+        """The metadata of a document: that of the row, and `rowvec` with its key, score, pipeline and passages; and, as
+        over HTTP, with what the answer is without, if it is."""
         passages = [
             {"text": each.text, "start": each.start, "end": each.end, "score": each.score} for each in self.passages
         ]
         about = {"key": _plain(self.key), "score": self.score, "pipeline": pipeline, "passages": passages}
+        if self.missing_parts:
+            about |= {"partial": True, "missing_parts": list(self.missing_parts)}
         return {**{name: _plain(value) for name, value in self.metadata.items()}, "rowvec": about}
 
     def id(self, pipeline: str) -> str:
@@ -65,6 +73,7 @@ class Settings:
     passages: int = 1
     rerank: bool | None = None
     text: Text = "row"
+    partial: bool | None = None
 
     def __post_init__(self) -> None:
         for name, value, known in (("mode", self.mode, get_args(Mode)), ("text", self.text, get_args(Text))):
@@ -148,11 +157,18 @@ class Rows:
         pipeline = self.pipeline
         found = pipeline.search(
             query, mode=asked.mode, limit=asked.limit, where=condition(asked.filters), passages=asked.passages,
-            rerank=asked.rerank,
+            rerank=asked.rerank, partial=asked.partial,
         )  # fmt: skip
+        if found.partial:
+            # An answer without rows has no document to say it.
+            parts = ", ".join(map(str, found.missing_parts))
+            logger.warning(
+                "An answer of %s is without part %s of its store, which did not answer.", pipeline.name, parts
+            )
+        missing = tuple(found.missing_parts)
         texts = pipeline.texts([hit.key for hit in found.hits]) if asked.text == "row" else {}
         return [
-            FoundRow(hit.key, texts.get(hit.key) or _text_of(hit), hit.score, hit.metadata, hit.passages)
+            FoundRow(hit.key, texts.get(hit.key) or _text_of(hit), hit.score, hit.metadata, hit.passages, missing)
             for hit in found.hits
         ]
 

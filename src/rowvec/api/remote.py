@@ -6,18 +6,21 @@ import json
 import time
 import weakref
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 import tenacity
 
 from rowvec.api.tokens import KEY_VARIABLE
 from rowvec.errors import ConfigError, SearchError, ServerError, ServerSlow, ServerUnavailable, TokenRefused
-from rowvec.support.services import checked_key, http_client, quoted, retry_after
+from rowvec.support.services import Answer, EndlessAnswer, checked_key, exchanged, http_client, quoted, retry_after
 
-if TYPE_CHECKING:
-    import httpx2
-
+LONGEST_TIMEOUT = 86_400
+"""Seconds. The clock of a socket ends somewhere beyond."""
+MOST_BYTES = 2**28
+"""Of an answer."""
+LATE = 10
+"""An answer may take this many times as long to its end as the server may be silent."""
 CONNECTIONS = 10
 """Kept open between requests."""
 LONGEST_WAIT = 10.0
@@ -52,8 +55,11 @@ class Remote:
                 f"The address of {parts.hostname} holds more than a host and a path.",
                 hint="Give the API key as `key`, and leave everything else out.",
             )
-        if not timeout > 0 or tries < 1:
-            raise ConfigError(f"timeout is {timeout} and tries is {tries}: both must be above 0.")
+        if not 0 < timeout <= LONGEST_TIMEOUT or tries < 1:
+            raise ConfigError(
+                f"timeout is {timeout} and tries is {tries}.",
+                hint=f"The timeout is above 0 and at most {LONGEST_TIMEOUT:,} seconds; at least one try is needed.",
+            )
         self.url = url.rstrip("/")
         self._key = checked_key(key, KEY_VARIABLE)
         self._http = http_client(self.url, self._key, timeout, CONNECTIONS)
@@ -89,7 +95,10 @@ class Remote:
 
         try:
             headers = None if body is None else {"content-type": "application/json"}
-            response = self._http.request(method, self.url + path, params=params, content=body, headers=headers)
+            answer = exchanged(
+                self._http, method, self.url + path, params=params, content=body, headers=headers,
+                most_bytes=MOST_BYTES, seconds=LATE * self._timeout,
+            )  # fmt: skip
         except httpx2.TimeoutException as error:
             # Asked again, it would have the work twice.
             raise ServerSlow(
@@ -100,19 +109,21 @@ class Remote:
             said = quoted(str(error), self._key) or type(error).__name__
             hint = "Is `rowvec serve` running there?"
             raise ServerUnavailable(f"{self.url} cannot be reached: {said}", hint) from error
-        if response.is_success:
-            return self._read(response)
-        raise self._refusal(response)
+        except EndlessAnswer as error:
+            raise ServerError(f"{self.url} {error}.", hint="Is this a `rowvec serve`?") from error
+        if 200 <= answer.status < 300:
+            return self._read(answer)
+        raise self._refusal(answer)
 
-    def _read(self, response: httpx2.Response) -> dict[str, Any]:
-        found = _json(response)
+    def _read(self, answer: Answer) -> dict[str, Any]:
+        found = _json(answer)
         if not isinstance(found, dict):
             raise ServerError(f"{self.url} answers with something else than JSON.", hint="Is this a `rowvec serve`?")
         return found
 
-    def _refusal(self, response: httpx2.Response) -> Exception:
-        status, found = response.status_code, _json(response)
-        wait = retry_after(response.headers, time.time())
+    def _refusal(self, answer: Answer) -> Exception:
+        status, found = answer.status, _json(answer)
+        wait = retry_after(answer.headers, time.time())
         if status == 504:
             # A gateway gave up. Asked again, the server would have the work twice.
             return ServerSlow(f"{self.url} gave no answer in time.", hint="Try again later.")
@@ -120,7 +131,7 @@ class Remote:
         if not isinstance(error, dict) or not isinstance(error.get("message"), str):
             if status in PASSING:
                 return ServerUnavailable(f"{self.url} answered {status}.", retry_after=wait)
-            leads = quoted(response.headers.get("location", ""), self._key) if response.is_redirect else ""
+            leads = quoted(answer.headers.get("location", ""), self._key) if 300 <= status < 400 else ""
             what = f"It leads to {leads}: use that address." if leads else "Is this a `rowvec serve`?"
             return ServerError(f"{self.url} answered {status}.", hint=what)
         message, said = quoted(error["message"], self._key), error.get("hint")
@@ -132,9 +143,9 @@ class Remote:
         return SearchError(message, hint) if status < 500 else ServerError(message, hint)
 
 
-def _json(response: httpx2.Response) -> Any:
+def _json(answer: Answer) -> Any:
     try:
-        return json.loads(response.content)
+        return json.loads(answer.content)
     except (ValueError, RecursionError):
         return None
 

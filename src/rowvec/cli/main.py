@@ -58,6 +58,10 @@ def main() -> None:
         )
         sys.exit(1)
     except OSError as error:
+        if error.filename is not None and not os.environ.get("ROWVEC_VERBOSE"):
+            # A path that is too long, a loop of links: it is told by whoever meets it first.
+            typer.echo(f"Error: {error.filename} cannot be used: {error.strerror}.", err=True)
+            sys.exit(1)
         if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO):
             raise
         # The reader of our output went away, as `| head` does, and need not be told.

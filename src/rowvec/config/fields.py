@@ -18,6 +18,8 @@ from rowvec.config.environment import Environment
 from rowvec.support.redaction import ENCODE, redact, unclear
 from rowvec.words import problem as unknown_language
 
+LONGEST_NAME = 255
+"""Bytes, on the file systems of Linux and macOS."""
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -31,6 +33,10 @@ class Context:
 
     def path(self, text: str) -> Path:
         """A relative path means beside the config, wherever the command was started."""
+        if "\0" in text:
+            raise wrong("holds a NUL, which no path does", "Write the path without it.")
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in text.split("/")):
+            raise wrong("is longer than the name of a file can be", "Write a path; is it the content of a file?")
         try:
             return self.folder / Path(text).expanduser()
         except RuntimeError:

@@ -338,6 +338,8 @@ def _parse(file: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(shown, text, str(error)) from None
+    except RecursionError:
+        raise ConfigError(f"{shown} is nested too deep.", hint="Take brackets out: lists hold values here.") from None
 
 
 def _syntax_error(shown: str, text: str, said: str) -> ConfigError:

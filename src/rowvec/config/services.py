@@ -99,8 +99,9 @@ class OpenAIEmbedderConfig(EmbedderConfig):
     max_cost: Annotated[Price | None, Field(gt=0), BeforeValidator(blank_is_none)] = None
     """US dollars that one process, such as a server or a worker, may spend until it is restarted; `--max-cost`
     overrides it."""
-    timeout: Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)] = 60.0
-    """Seconds after which a request counts as lost."""
+    timeout: Annotated[float, BeforeValidator(number), Field(gt=0, le=86_400, allow_inf_nan=False)] = 60.0
+    """Seconds without a byte after which a request counts as lost. An answer that has not ended after ten times as long
+    is lost as well."""
     max_tries: Count = 3
     """Maximum number of tries of one request."""
     query_prompt: str | None = None

@@ -106,9 +106,10 @@ def _lag(value: Any) -> Any:
     """A length of time, or an amount of an integer cursor."""
     if not isinstance(value, bool | int):
         return None if value is None else duration(value)
-    if number(value) < 1:
+    if not 1 <= number(value) < 2**63:
         # Without this it would be taken for seconds.
-        raise wrong("is less than 1", 'Write a length of time such as "5m", or an amount such as 1000.')
+        what = "is less than 1" if value < 1 else "is more than 64 bits hold"
+        raise wrong(what, 'Write a length of time such as "5m", or an amount such as 1000.')
     return value
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
 
 from rowvec.config.bases import StoreConfig
-from rowvec.config.fields import Language, OptionalText, blank_is_none, clear_url, without_password, wrong
+from rowvec.config.fields import Language, OptionalText, blank_is_none, clear_url, number, without_password, wrong
 from rowvec.config.partitions import Drain, Partitions, check_drain, each_url, first_url, places_of
 
 EMBEDDED = "embedded"
@@ -73,6 +73,7 @@ TableName: TypeAlias = Annotated[str, BeforeValidator(_table)]
 
 
 Metric: TypeAlias = Literal["cosine", "l2", "ip"]
+Seconds: TypeAlias = Annotated[float, BeforeValidator(number), Field(ge=1, le=600, allow_inf_nan=False)]
 
 
 class PostgresStoreConfig(StoreConfig):
@@ -108,6 +109,8 @@ class PostgresStoreConfig(StoreConfig):
     """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
     partial_index: OptionalText = None
     """A metadata column such as `tenant_id`: each value that 10,000 rows have gets a vector index of its own too."""
+    timeout: Seconds = 10.0
+    """Seconds after which a server that says nothing, not even to a new connection, counts as down for searches."""
 
     @model_validator(mode="after")
     def _partial_beside_whole(self) -> PostgresStoreConfig:
@@ -169,6 +172,9 @@ class LibsqlStoreConfig(StoreConfig):
     """Name of the table; by default made from the pipeline's name."""
     metric: Metric = "cosine"
     """How vectors are compared: cosine, Euclidean distance, inner product."""
+    timeout: Seconds = 10.0
+    """Seconds after which a remote database that says nothing, not even to a new connection, counts as down for
+    searches."""
 
     _first = model_validator(mode="before")(first_url)
 

@@ -31,6 +31,9 @@ class Misfit(ValueError):
 _NUMERIC_DIGITS = (131_072, 16_383)
 """Of PostgreSQL's numeric, before the decimal point and after it."""
 _MILLISECONDS_FROM = 10**11
+_JULIAN_DAYS = (1_721_425.5, 5_373_484.5)
+"""Of the years 1 to 9999."""
+_EPOCH_AS_JULIAN = 2_440_587.5
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*")
 _OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
@@ -185,8 +188,11 @@ def _to_timestamp(value: Any) -> dt.datetime | None:
             return None
         value = dt.datetime.fromisoformat(text)
     elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        # SQLite has no type for dates: numbers in such a column are Unix time, in seconds or milliseconds.
+        # SQLite has no type for dates. A number in such a column is Unix time, in seconds or milliseconds; a REAL is a
+        # Julian day (https://www.sqlite.org/datatype3.html, 2.2), where it is one of these years.
         number = float(value)
+        if isinstance(value, float) and _JULIAN_DAYS[0] <= number < _JULIAN_DAYS[1]:
+            return _of_julian_day(number)
         return dt.datetime.fromtimestamp(number / 1000 if abs(number) >= _MILLISECONDS_FROM else number, dt.UTC)
     elif type(value) is dt.date:
         return dt.datetime(value.year, value.month, value.day)
@@ -197,6 +203,12 @@ def _to_timestamp(value: Any) -> dt.datetime | None:
         return value if value.tzinfo is None else value.astimezone(dt.UTC)
     except OverflowError:
         raise Misfit(_OUTSIDE_YEARS + " in UTC") from None
+
+
+def _of_julian_day(day: float) -> dt.datetime:
+    """To the millisecond, which is what a double of that size says, and SQLite too."""
+    milliseconds = round((day - _EPOCH_AS_JULIAN) * 86_400_000)
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=milliseconds)
 
 
 def _to_date(value: Any) -> dt.date | None:

@@ -34,7 +34,7 @@ from uuid import UUID
 
 import numpy as np
 
-RENDERING = 4
+RENDERING = 5
 """The number of these rules. Whoever changes what text a value gives raises it: the plan of every pipeline then says
 "rendering rules changed", and what that costs, where it would say "text changed"."""
 _NUL = "\\u0000"

@@ -24,7 +24,7 @@ from rowvec.rerankers.base import NotAsked, Unusable
 from rowvec.rerankers.guarded import Guarded
 from rowvec.rerankers.pricing import RerankPrice
 from rowvec.rerankers.wire import SHAPES
-from rowvec.support.services import checked_key, http_client, quoted
+from rowvec.support.services import Answer, EndlessAnswer, checked_key, exchanged, http_client, quoted
 from rowvec.support.tracing import service, span
 
 if TYPE_CHECKING:
@@ -185,10 +185,10 @@ class ServiceReranker(Guarded):
         import httpx2
 
         try:
-            status, content = self._exchanged(client, body)
+            status, _, content = self._exchanged(client, body)
         except (httpx2.ConnectError, httpx2.ConnectTimeout):
             raise Unusable("cannot be reached") from None
-        except (httpx2.HTTPError, Unusable) as error:
+        except (httpx2.HTTPError, EndlessAnswer) as error:
             # The request may have arrived and been billed: nobody knows.
             hold.lose(most)
             raise Unusable(self._broken(error)) from None
@@ -201,21 +201,13 @@ class ServiceReranker(Guarded):
             hold.lose(most)
             raise
 
-    def _exchanged(self, client: httpx2.Client, body: bytes) -> tuple[int, bytes]:
-        """Status and body of the answer, unless it is endless."""
-        until, content = time.monotonic() + LATE * self.timeout, bytearray()
+    def _exchanged(self, client: httpx2.Client, body: bytes) -> Answer:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
-        with client.stream("POST", self._url, content=body, headers=headers) as response:
-            for part in response.iter_bytes():
-                content += part
-                if len(content) > MOST_BYTES:
-                    raise Unusable(f"answered with more than {MOST_BYTES:,} bytes")
-                if time.monotonic() > until:
-                    raise Unusable(f"did not end its answer within {1000 * LATE * self.timeout:,.0f} ms")
-            return response.status_code, bytes(content)
+        late = LATE * self.timeout
+        return exchanged(client, "POST", self._url, most_bytes=MOST_BYTES, seconds=late, content=body, headers=headers)
 
-    def _broken(self, error: httpx2.HTTPError | Unusable) -> str:
-        if isinstance(error, Unusable):
+    def _broken(self, error: httpx2.HTTPError | EndlessAnswer) -> str:
+        if isinstance(error, EndlessAnswer):
             return str(error)
         said = quoted(str(error), self._key)
         return f"broke the connection{': ' * bool(said)}{said}"

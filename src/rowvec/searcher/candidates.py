@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice, pairwise
+from operator import itemgetter
 from typing import Any, Protocol
 
 from rowvec.ranking import Fused, Own, Ranking, fuse_convex, fuse_rrf
@@ -124,13 +125,15 @@ def fused(
         if ranking.fusion == "convex":
             some_s |= {key: known[key] for key in some_k if key in known}
             # Of equal scores the nearer row comes first, whichever half has found it.
-            some_s = dict(sorted(some_s.items(), key=lambda each: -each[1]))
+            some_s = dict(sorted(some_s.items(), key=itemgetter(1), reverse=True))
         both = _fuse(some_s, some_k, ranking, typical)
-        new = _without(scores, both.scores)
+        new = together = both.scores
+        if scores:
+            new = {key: score for key, score in together.items() if key not in scores}
         if block.hits is not None:
-            new = {key: new[key] for key in sorted(new, key=lambda key: -new[key])[: block.hits]}
-        first |= {key: both.first[key] for key in new if key in both.first}
-        second |= {key: both.second[key] for key in new if key in both.second}
+            new = {key: new[key] for key in sorted(new, key=new.__getitem__, reverse=True)[: block.hits]}
+        for half, found in ((first, both.first), (second, both.second)):
+            half |= found if len(new) == len(together) else {key: found[key] for key in new if key in found}
         scores |= new
         found_by.append(len(scores))
         if block.hits is None and block.semantic >= len(s) and block.keyword >= len(k):
@@ -139,10 +142,6 @@ def fused(
     ended = len(semantic.keys) < last.semantic and len(keyword.keys) < last.keyword
     halves = Fused(first, second)
     return Candidates(scores, known, k, semantic.exact, semantic.complete, halves, by_words, found_by, ended)
-
-
-def _without(known: Mapping[Key, float], scores: Mapping[Key, float]) -> dict[Key, float]:
-    return {key: score for key, score in scores.items() if key not in known}
 
 
 def _fuse(
@@ -161,7 +160,7 @@ def hits_of(rows: Rows, found: Candidates, limit: int, ranking: Ranking, explain
         among = keys[begin:end]
         lowest = score_of(hits[-1]) if hits else math.inf
         # A store gives equal scores by key, and a stable sort leaves them so: every page sees the same order.
-        among.sort(key=lambda key: -found.scores[key])
+        among.sort(key=found.scores.__getitem__, reverse=True)
         # Where nothing reorders them, the values of those that are not shown are not read.
         step = len(among) if ranking.reorders else limit - len(hits)
         ranked: list[Hit] = []

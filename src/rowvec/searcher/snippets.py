@@ -6,9 +6,11 @@ that is short, or else the stretch of it that holds most of the query's words.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rowvec.documents.graphemes import near_boundary
 from rowvec.types import FoundPassage, ScoredPassage, StoredText
@@ -21,7 +23,10 @@ STRETCH = 300
 READ = 2_000
 """Characters of a text of one passage that a reranker reads, about: what their windows hold beside a query."""
 LOOKED_AT = 8_000
-"""Characters of a text of one passage that are searched for words, and of each passage."""
+"""Characters of a text of one passage that are read word by word, and of each passage: to read all that is kept of ten
+texts would take half a second."""
+PLACES = 3
+"""Behind those, places that are looked at for each term of the query."""
 NEAR = 40
 """Characters that a cut moves at most to fall between two words."""
 
@@ -48,13 +53,24 @@ class Asked:
             return []
         return [token for token in analyzer(self.language).tokens(text[:LOOKED_AT]) if token.term in self.terms]
 
+    def further(self, text: str) -> Iterator[int]:
+        """Places behind what is looked at where words of the query may stand, by what their terms begin with."""
+        for term in self.terms:
+            # A stem may end in other letters than its words do.
+            beginning = re.compile(re.escape(term[: max(3, len(term) - 2)]), re.IGNORECASE)
+            yield from (found.start() for found in islice(beginning.finditer(text, LOOKED_AT - NEAR), PLACES))
+
     def worth(self, tokens: Sequence[Token]) -> float:
         """How much of the query these say: each term once, by its weight."""
         return sum(self.terms[term] for term in {token.term for token in tokens})
 
+    @property
+    def worth_of_all(self) -> float:
+        return sum(self.terms.values())
+
     def share(self, text: object) -> float:
         """How much of the query a text says, 0 to 1; nothing where it is none."""
-        whole = sum(self.terms.values())
+        whole = self.worth_of_all
         return self.worth(self.found(text)) / whole if isinstance(text, str) and whole else 0.0
 
 
@@ -106,22 +122,28 @@ def _stretch(text: str, asked: Asked, score: float | None) -> FoundPassage:
 
 def _around(text: str, asked: Asked, length: int) -> tuple[int, int]:
     """The stretch of about this length that says most of the query."""
-    tokens = asked.found(text)
-    first = _densest(tokens, asked, length) if tokens else 0
+    worth, first = _densest(asked.found(text), asked, length)
+    for place in asked.further(text) if worth < asked.worth_of_all else ():
+        begin = between_words(text, place)
+        there = asked.found(text[begin : begin + length])
+        tokens = [token._replace(start=begin + token.start, end=begin + token.end) for token in there]
+        worth, first = max((worth, first), _densest(tokens, asked, length), key=lambda each: (each[0], -each[1]))
     # A little of what stands before the first word tells what it is about.
     start = between_words(text, max(0, first - NEAR))
     return start, between_words(text, min(len(text), start + length))
 
 
-def _densest(tokens: Sequence[Token], asked: Asked, length: int) -> int:
-    """Where that stretch begins; the first of several."""
+def _densest(tokens: Sequence[Token], asked: Asked, length: int) -> tuple[float, int]:
+    """How much that stretch says, and where it begins: the first of several, or the beginning where none says any."""
     starts = [token.start for token in tokens]
 
     def worth(index: int) -> float:
         behind = bisect_right(starts, starts[index] + length - 2 * NEAR)
         return asked.worth(tokens[index:behind])
 
-    return starts[max(range(len(tokens)), key=lambda index: (worth(index), -index))]
+    worths = [(worth(index), -starts[index]) for index in range(len(tokens))]
+    best, start = max(worths, default=(0.0, 0))
+    return best, -start
 
 
 def _marked(text: str, start: int, end: int, asked: Asked, score: float | None) -> FoundPassage:

@@ -7,7 +7,7 @@ has to be added here, or searches with a limit cannot use it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rowvec.filters import And, Facets, Filter, Order, Place
@@ -20,7 +20,7 @@ MOST_COUNTED = 100
 """Rows that hold a word."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Within:
     """
     Args:
@@ -29,29 +29,39 @@ class Within:
 
     rows: RowsHandle
     only: Filter
+    _joined: tuple[Filter, Filter] | None = field(default=None, init=False, repr=False)
+    """The last filter that came, and both in one: a store goes by which filter it is, see `KeptByIdentity`."""
+
+    def _both(self, where: Filter | None) -> Filter:
+        if where is None:
+            return self.only
+        joined = self._joined
+        if joined is None or joined[0] is not where:
+            joined = self._joined = where, both(self.only, where)
+        return joined[1]
 
     @property
     def spec(self) -> TableSpec:
         return self.rows.spec
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
-        return self.rows.vector(key, both(self.only, where))
+        return self.rows.vector(key, self._both(where))
 
     def vectors(self, after: Key | None, limit: int, where: Filter | None = None) -> list[tuple[Key, Vector]]:
-        return self.rows.vectors(after, limit, both(self.only, where))
+        return self.rows.vectors(after, limit, self._both(where))
 
     def nearest(self, vector: Vector, limit: int, where: Filter | None = None, *, exact: bool = False) -> Ranked:
-        return self.rows.nearest(vector, limit, both(self.only, where), exact=exact)
+        return self.rows.nearest(vector, limit, self._both(where), exact=exact)
 
     def similarities(self, vector: Vector, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, float]:
-        return self.rows.similarities(vector, keys, both(self.only, where))
+        return self.rows.similarities(vector, keys, self._both(where))
 
     def typical(self, vector: Vector) -> float | None:
         """Of a sample of all rows, as the weights of words are: it moves scores, and shows no row."""
         return self.rows.typical(vector)
 
     def keyword(self, query: str, limit: int, where: Filter | None = None, *, last: LastWord | None = None) -> Ranked:
-        condition = both(self.only, where)
+        condition = self._both(where)
         if last is None:
             return self.rows.keyword(query, limit, condition)
         return self.rows.keyword(query, limit, condition, last=last)
@@ -76,18 +86,18 @@ class Within:
         offset: int = 0,
         after: Place | None = None,
     ) -> list[Key]:
-        return self.rows.browse(limit, both(self.only, where), order=order, offset=offset, after=after)
+        return self.rows.browse(limit, self._both(where), order=order, offset=offset, after=after)
 
     def facets(self, columns: Sequence[Column], where: Filter | None = None, *, most: int = 10) -> Facets:
-        return self.rows.facets(columns, both(self.only, where), most=most)
+        return self.rows.facets(columns, self._both(where), most=most)
 
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
-        return self.rows.metadata(keys, both(self.only, where))
+        return self.rows.metadata(keys, self._both(where))
 
     def texts(
         self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None
     ) -> dict[Key, StoredText]:
-        return self.rows.texts(keys, vector, both(self.only, where))
+        return self.rows.texts(keys, vector, self._both(where))
 
 
 def both(only: Filter, where: Filter | None) -> Filter:

@@ -26,6 +26,7 @@ from rowvec.errors import (
     BudgetExceeded,
     EmbedderError,
     NoVectors,
+    PartUnavailable,
     RateLimited,
     RowvecError,
     SearchError,
@@ -108,6 +109,9 @@ def of_rowvec(error: RowvecError) -> Problem:
     if isinstance(error, NoVectors):
         return Problem(503, "There are no vectors yet.", "`rowvec sync` embeds the rows.", retry_after=1)
     wait = (error.retry_after if isinstance(error, RateLimited) else None) or 1
+    if isinstance(error, PartUnavailable):
+        said = f"Part {error.part + 1} of the vector store does not answer now."
+        return Problem(503, said, 'Try again in a moment, or send "partial": true to search the others.', retry_after=1)
     where = {StoreError: "vector store", SourceError: "source of the rows", EmbedderError: "embedding model"}
     what = next((name for kind, name in where.items() if isinstance(error, kind)), "server")
     return Problem(503, f"The {what} does not answer now.", "Try again in a moment.", retry_after=wait)

@@ -26,6 +26,7 @@ from rowvec.serve.query_cache import CachedQueries
 from rowvec.stores.abilities import LacksParts
 from rowvec.stores.base import RowsHandle
 from rowvec.stores.ledger import Ledger
+from rowvec.support.kept import KeptByIdentity
 from rowvec.support.keys import parse_key
 from rowvec.types import ColumnType, Generation, Key, State
 
@@ -77,6 +78,10 @@ class Service:
         self._lacks_part = False
         """The problem is that a part of the store does not answer: those can be searched that do."""
         self._warm = False
+        self._bound = KeptByIdentity[filters.Filter, filters.Filter](
+            lambda where: filters.bind(where, pipeline.spec.metadata)
+        )
+        """The filters of search tokens."""
         self._checking = threading.Lock()
         self._checked = float("-inf")
         self._whole: Service | None = None
@@ -93,7 +98,7 @@ class Service:
         """
         limited = copy(self)
         limited._whole = self.whole
-        limited._searcher = self._searcher.within(filters.bind(where, self.pipeline.spec.metadata))
+        limited._searcher = self._searcher.within(self._bound.of(where))
         limited.pipeline = replace(self.pipeline, store=_OUT_OF_REACH, source=_OUT_OF_REACH, replica=None)
         limited.operations = limited.looks = _OUT_OF_REACH
         limited.judgements = None

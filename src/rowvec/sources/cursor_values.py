@@ -17,6 +17,8 @@ from rowvec.sources.base import CursorValue
 
 TIME_LAG = dt.timedelta(minutes=5)
 NUMBER_LAG = 1000
+LOWEST = -(2**63)
+"""No database has an integer below it."""
 _MILLISECONDS_FROM = 253_402_387_200
 """A Unix time from here on counts milliseconds. In seconds it is a day after the year 9999, whose last second many
 systems write for "never"."""
@@ -47,7 +49,8 @@ def lowered(mark: CursorValue, lag: dt.timedelta | int | None) -> CursorValue:
         ConfigError: an amount as the lag of a time, or a text that is none.
     """
     if isinstance(mark, int | float):
-        return mark - _in_units(mark, lag)
+        lower = mark - _in_units(mark, lag)
+        return max(lower, LOWEST) if isinstance(lower, int) else lower
     if isinstance(lag, int):
         raise ConfigError(
             f"source.cursor_lag is the number {lag}, and the cursor holds times such as {mark}.",

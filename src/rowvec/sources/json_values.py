@@ -59,4 +59,7 @@ def parse_json(raw: bytes, where: str, *, in_file: bool = True) -> Any:
             raise SourceError(
                 f"{where}: the file ends in the middle of a line.", hint="It was cut off: copy or write it again."
             ) from error
-        raise SourceError(f"{where}: no valid JSON: {reason}, column {getattr(error, 'pos', 0) + 1}.") from error
+        hint = 'JSON Lines has one object on each line, without a comma behind it: {"id": 1, "name": "…"}'
+        raise SourceError(
+            f"{where}: no valid JSON: {reason}, column {getattr(error, 'pos', 0) + 1}.", hint=hint if in_file else None
+        ) from error

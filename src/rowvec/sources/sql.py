@@ -81,7 +81,8 @@ class SqlSource:
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
         self._asked = (table, query, where)
-        self._where = None if where is None or not where.strip() else verbatim(f"({where}\n)")
+        condition = (where or "").strip().rstrip(";")
+        self._where = verbatim(f"({condition}\n)") if condition else None
         self.key = key
         self.cursor = cursor
         self._key: ColumnElement[Any] = sa.column(key)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import glob
 import gzip
 import io
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -100,14 +101,20 @@ def _find_local(pattern: str, base: Path) -> list[File]:
             hint="It reads local paths and s3:// URLs.",
         )
     whole = base / Path(pattern).expanduser()
-    # A file may be called what would be a pattern.
-    names = [str(whole)] if whole.exists() else glob.glob(_for_glob(str(whole)), recursive=True)
-    files = []
-    for name in sorted(names):
-        path = Path(name)
-        if path.is_file():
-            stat = path.stat()
-            files.append(File(name, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}", None, name))
+    with translated(redact_mistyped(str(whole))):
+        # A file may be called what would be a pattern.
+        names = [str(whole)] if whole.exists() else _matching(str(whole))
+        files = []
+        for name in sorted(names):
+            path = Path(name)
+            if path.is_file():
+                stat = path.stat()
+                files.append(File(name, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}", None, name))
+            elif path.is_symlink() and not path.exists():
+                raise SourceError(
+                    f"{name} is a link to what is not there.",
+                    hint="Make it lead to a file, or take it away: the rows of that file would count as deleted.",
+                )
     if files:
         return files
     if whole.is_dir():
@@ -117,6 +124,33 @@ def _find_local(pattern: str, base: Path) -> list[File]:
     if folder.is_dir():
         hint = suggestion(whole.name, sorted(path.name for path in folder.iterdir() if path.is_file()))
     raise SourceError(f"source.paths: there is no file {redact_mistyped(str(whole))}.", hint=hint)
+
+
+def _matching(pattern: str) -> list[str]:
+    """Every name that a pattern stands for.
+
+    Raises:
+        OSError: a folder on the way cannot be read. `glob` passes over it, and its rows would count as deleted.
+    """
+    parts = Path(pattern).parts
+    first = next((place for place, part in enumerate(parts) if "*" in part), len(parts))
+    for place in range(first, len(parts)):
+        for folder in filter(os.path.isdir, glob.glob(_for_glob(str(Path(*parts[:place]))))):
+            if "**" in parts[place]:
+                for _ in os.walk(folder, onerror=_raise):
+                    pass
+            elif "*" in parts[place]:
+                os.scandir(folder).close()
+            else:
+                with suppress(FileNotFoundError):
+                    Path(folder, parts[place]).stat()
+        if "**" in parts[place]:
+            break
+    return glob.glob(_for_glob(pattern), recursive=True)
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _for_glob(pattern: str) -> str:

@@ -8,7 +8,10 @@ import re
 from decimal import Decimal
 from typing import Any
 
-_FAR = re.compile(r"[eE][-+]?[0-9]{3}|[0-9]{300}")
+_FAR = re.compile(r"[eE][-+]?[0-9]{3}|[0-9.]{17}")
+_MANY_DIGITS = re.compile(r"[0-9]{300}")
+DOUBLE_DIGITS = 17
+"""A double is told from every other one by this many digits."""
 MOST_DIGITS = 4000
 """Of a number that is read as one: Python makes no integer of more than 4,300 digits."""
 
@@ -20,19 +23,34 @@ def as_json(value: Decimal) -> float | str:
 
 
 def loads(text: str) -> Any:
-    """JSON, with the digits of numbers beyond the doubles.
+    """JSON, with the digits of numbers that no double holds. One of thousands of digits is text.
 
     Raises:
-        ValueError: it is not JSON, or a number has too many digits. RecursionError: it is nested too deep.
+        ValueError: it is not JSON. RecursionError: it is nested too deep.
     """
-    return json.loads(text, parse_float=_far_number if _FAR.search(text) else None)
+    if not _FAR.search(text):
+        return json.loads(text)
+    return json.loads(text, parse_float=_far_number, parse_int=_long_integer if _MANY_DIGITS.search(text) else None)
+
+
+def _long_integer(text: str) -> int | str:
+    return int(text) if len(text) <= MOST_DIGITS else text
 
 
 def _far_number(text: str) -> float | Decimal | str:
-    """A number that may be beyond the floats: 1e400 would be infinity, and 1e-400 would be 0. PostgreSQL's jsonb writes
-    them without exponents."""
+    """A number that may be beyond the floats: 1e400 would be infinity, 1e-400 would be 0, and 12345678901234567890.5
+    would lose its end. PostgreSQL's jsonb writes them without exponents."""
     number = float(text)
     if math.isfinite(number) and (number or not text.lower().partition("e")[0].strip("-0.")):
-        return number
+        return number if _is_all(number, text) else Decimal(text)
     exponent = int(text.lower().partition("e")[2] or 0)
     return Decimal(text) if abs(exponent) + len(text) <= MOST_DIGITS else text
+
+
+def _is_all(number: float, text: str) -> bool:
+    """Whether a double says all that its text does: it has that many digits, or is written with more than it needs,
+    as 0.1 is by `%.17g` (0.10000000000000001) and by whoever writes its bits out."""
+    if len(text) < DOUBLE_DIGITS or len(text) > MOST_DIGITS:
+        return True
+    exact = Decimal(text)
+    return exact in (Decimal(repr(number)), Decimal(f"{number:.{DOUBLE_DIGITS}g}"), Decimal(number))

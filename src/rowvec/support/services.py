@@ -5,8 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import email.utils
 import re
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from rowvec.errors import ConfigError
@@ -80,6 +81,44 @@ def _moment(text: str | None) -> float | None:
     except (ValueError, OverflowError):  # The latter of a number with many digits in its place.
         return None
     return date.replace(tzinfo=date.tzinfo or dt.UTC).timestamp()
+
+
+class Answer(NamedTuple):
+    """What a service answered, all of it."""
+
+    status: int
+    headers: Mapping[str, str]
+    """They ignore case."""
+    content: bytes
+
+
+class EndlessAnswer(Exception):
+    """An answer that is larger, or takes longer, than one can be. The message goes on after the name of a service."""
+
+
+def exchanged(
+    client: httpx2.Client, method: str, url: str, *, most_bytes: int, seconds: float, **request: Any
+) -> Answer:
+    """The answer to a request, unless it is endless: the client's own timeout only counts from one byte to the next.
+
+    Args:
+        most_bytes: of the answer, unpacked.
+        seconds: from now until the answer ends.
+        request: as for `client.request`.
+
+    Raises:
+        EndlessAnswer: it is larger, or takes longer. httpx2.RequestError: none came.
+    """
+    until, content = time.monotonic() + seconds, bytearray()
+    with client.stream(method, url, **request) as response:
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > most_bytes:
+                raise EndlessAnswer(f"answered with more than {most_bytes:,} bytes")
+            if time.monotonic() > until:
+                within = f"{seconds:,.0f} s" if seconds >= 10 else f"{1000 * seconds:,.0f} ms"
+                raise EndlessAnswer(f"did not end its answer within {within}")
+        return Answer(response.status_code, response.headers, bytes(content))
 
 
 def http_client(

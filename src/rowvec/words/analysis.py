@@ -26,7 +26,7 @@ from rowvec.words.tokens import (
     split,
 )
 
-FORMAT = 4
+FORMAT = 5
 """The number of what a text gives a keyword index. Whoever changes that raises it: the next sync makes every index
 again from the rows, and `rowvec check` says so before."""
 LONGEST_TEXT = 100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ _BEFORE = {
     "×": "x",
     "⁄": "/",
 }
+_MICRO = re.compile("μ(?=[A-Za-zΩ\u2126])")
+"""The Greek letter where it stands for the sign: keyboards have one of the two."""
 _LETTERS = str.maketrans(
     {"ł": "l", "đ": "d", "ø": "o", "ı": "i", "ß": "ss", "æ": "ae", "œ": "oe", "þ": "th", "ð": "d", "ħ": "h", "ŧ": "t",
      "ŋ": "n", "ς": "σ", "ƶ": "z", "ɨ": "i", "ǿ": "o"}
@@ -39,6 +42,7 @@ def lowered(text: str) -> Folded:
     if text.isascii():
         places = list(range(len(text) + 1))
         return Folded(text.lower(), places[:-1], places[1:])
+    text = _MICRO.sub("µ", text)
     letters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []

@@ -35,6 +35,8 @@ class RowvecRetriever:
         passages: maximum number of passages of each document.
         rerank: False leaves the pipeline's reranker out.
         text: a document's content is the text of the row, or only the passages that answer.
+        partial: answer from those parts of the store that answer; by default as `search.partial` says. The log, and
+            `meta["rowvec"]`, say which parts an answer is without.
 
     Raises:
         RowvecError: see `ProjectPipeline.search` and `Client.search`.
@@ -52,10 +54,11 @@ class RowvecRetriever:
         text: Text = "row",
         url: str | None = None,
         key: Secret | str | None = None,
+        partial: bool | None = None,
     ) -> None:
         self._key = Secret.from_token(key) if isinstance(key, str) else key
         self._rows = Rows(pipeline, config, url, self._key.resolve_value() if self._key is not None else None)
-        self._settings = Settings(mode, limit, filters, passages, rerank, text)
+        self._settings = Settings(mode, limit, filters, passages, rerank, text, partial)
         _read(filters)
 
     def warm_up(self) -> None:
@@ -72,7 +75,8 @@ class RowvecRetriever:
         filters = to_json(asked.filters) if isinstance(asked.filters, Filter) else asked.filters
         found: dict[str, Any] = default_to_dict(
             self, **self._rows.place, mode=asked.mode, limit=asked.limit, filters=filters, passages=asked.passages,
-            rerank=asked.rerank, text=asked.text, key=self._key.to_dict() if self._key is not None else None,
+            rerank=asked.rerank, text=asked.text, partial=asked.partial,
+            key=self._key.to_dict() if self._key is not None else None,
         )  # fmt: skip
         return found
 

@@ -31,6 +31,8 @@ class RowvecRetriever(BaseRetriever):
         passages: maximum number of passages of each document.
         rerank: False leaves the pipeline's reranker out.
         text: a document's text is that of the row, or only the passages that answer.
+        partial: answer from those parts of the store that answer; by default as `search.partial` says. The log, and
+            `metadata["rowvec"]`, say which parts an answer is without.
 
     Raises:
         RowvecError: see `ProjectPipeline.search` and `Client.search`.
@@ -46,6 +48,7 @@ class RowvecRetriever(BaseRetriever):
     passages: int = 1
     rerank: bool | None = None
     text: Text = "row"
+    partial: bool | None = None
     _rows: Rows = PrivateAttr()
     _settings: Settings = PrivateAttr()
 
@@ -53,7 +56,9 @@ class RowvecRetriever(BaseRetriever):
         super().model_post_init(context)
         key = self.key.get_secret_value() if self.key is not None else None
         self._rows = Rows(self.pipeline, self.config, self.url, key)
-        self._settings = Settings(self.mode, self.limit, self.filters, self.passages, self.rerank, self.text)
+        self._settings = Settings(
+            self.mode, self.limit, self.filters, self.passages, self.rerank, self.text, self.partial
+        )
 
     def close(self) -> None:
         """Close what this retriever opened; a pipeline that was given stays open."""

@@ -34,6 +34,8 @@ class RowvecRetriever(BaseRetriever):
         passages: maximum number of passages of each node.
         rerank: False leaves the pipeline's reranker out.
         text: a node's text is that of the row, or only the passages that answer.
+        partial: answer from those parts of the store that answer; by default as `search.partial` says. The log, and
+            `metadata["rowvec"]`, say which parts an answer is without.
 
     Raises:
         RowvecError: see `ProjectPipeline.search` and `Client.search`.
@@ -52,13 +54,14 @@ class RowvecRetriever(BaseRetriever):
         passages: int = 1,
         rerank: bool | None = None,
         text: Text = "row",
+        partial: bool | None = None,
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
         super().__init__(callback_manager=callback_manager, verbose=verbose)
         where = filter_of(filters) if isinstance(filters, MetadataFilters) else filters
         self._rows = Rows(pipeline, config, url, key)
-        self._settings = Settings(mode, limit, where, passages, rerank, text)
+        self._settings = Settings(mode, limit, where, passages, rerank, text, partial)
 
     def close(self) -> None:
         """Close what this retriever opened; a pipeline that was given stays open."""

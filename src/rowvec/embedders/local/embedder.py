@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,13 @@ import numpy as np
 from rowvec.embedders.architectures import TITLES
 from rowvec.embedders.base import SEND_TEXT, shortened
 from rowvec.embedders.known_prompts import choose, known_as
+from rowvec.embedders.local.ctranslate2_engine import device_of
 from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
 from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
 from rowvec.embedders.model_files import default_cache, find
 from rowvec.embedders.model_recipe import ModelRecipe
-from rowvec.embedders.query_centre import QUERIES
+from rowvec.embedders.query_centre import centre_of
 from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, Tokenized, WindowTokenizer
 from rowvec.errors import ConfigError, EmbedderError, TextRefused
 from rowvec.types import Embedded, Fingerprint, Vector, Vectors
@@ -192,9 +194,19 @@ class LocalEmbedder:
             return vector
         with self._centring:
             if precision not in self._centres:
-                self._centres[precision] = np.stack([self._plain(each, precision) for each in QUERIES]).mean(axis=0)
+                embed = partial(self._plain, precision=precision)
+                self._centres[precision] = centre_of(embed, self._cache, self._identity(precision))
         moved: Vector = vector - self._query_centre * self._centres[precision]
         return normalized(moved[None])[0] if self._files.recipe.normalize else moved
+
+    def _identity(self, precision: str) -> str:
+        """Of all that decides the vector of a query."""
+        own = precision == self.fingerprint.precision
+        engine = chosen(
+            self._engine_name if own else "auto", precision, self._device, self._files.family, queries=not own
+        )
+        model = replace(self.fingerprint, prompt=self._query_prompt, precision=precision)
+        return f"{model!r} {engine} {device_of(self._device)}"
 
     def _plain(self, text: str, precision: str) -> Vector:
         tokenized = self._tokenize(self._query_prompt, [text])

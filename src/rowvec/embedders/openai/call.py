@@ -13,13 +13,15 @@ from rowvec.embedders.openai.apis import Request
 from rowvec.embedders.openai.limits import pause
 from rowvec.embedders.pricing import Hold
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
+from rowvec.support.services import Answer, EndlessAnswer, exchanged
 from rowvec.support.tracing import Value, service, span
 from rowvec.types import Vectors
 
 if TYPE_CHECKING:
-    import httpx2
-
     from rowvec.embedders.openai.client import OpenAIEmbedder
+
+LATE = 10
+"""A request may take this many times as long as its service may be silent."""
 
 
 @dataclass(slots=True)
@@ -123,8 +125,7 @@ class Call:
             owner._limiter.acquire(self._counted)
             with_base64 = owner._base64 is not False and not self._floats
             try:
-                response = self._send(with_base64)
-                vectors = self._read(response)
+                vectors = self._read(self._send(with_base64))
                 if owner._base64 is None:
                     owner._base64 = with_base64
                 return vectors
@@ -153,7 +154,7 @@ class Call:
                 self._floats = owner._base64 is None and not self._floats
                 raise
 
-    def _send(self, with_base64: bool) -> httpx2.Response:
+    def _send(self, with_base64: bool) -> Answer:
         """
         Raises:
             EmbedderError: the service wants a key, and there is none.
@@ -171,7 +172,10 @@ class Call:
         self._hold.require(self._most)
         started = time.monotonic()
         try:
-            response = owner._http.post(self._endpoint.base_url + api.path(owner.model), json=body)
+            answer = exchanged(
+                owner._http, "POST", self._endpoint.base_url + api.path(owner.model), json=body,
+                most_bytes=wire.most_bytes(len(self._texts), owner._dimension), seconds=LATE * owner._timeout,
+            )  # fmt: skip
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             unreached = EmbedderUnavailable(f"{self._endpoint.base_url} cannot be reached: {error}.")
             unreached.hint = "Check base_url, the network and the proxy."
@@ -181,20 +185,23 @@ class Call:
             self._hold.lose(self._most)
             what = self._endpoint.quote(str(error)) or type(error).__name__
             raise EmbedderUnavailable(f"The connection to {self._endpoint.base_url} broke: {what}") from error
+        except EndlessAnswer as error:
+            self._hold.lose(self._most)
+            raise EmbedderUnavailable(f"{self._endpoint.location} {error}.") from error
         owner._latency += (time.monotonic() - started - owner._latency) / 8
-        return response
+        return answer
 
-    def _read(self, response: httpx2.Response) -> Vectors:
-        status, content = response.status_code, response.content
+    def _read(self, given: Answer) -> Vectors:
+        status, headers, content = given
         if not 200 <= status < 300:
-            raise wire.error_of(self._endpoint, status, response.headers, content)
+            raise wire.error_of(self._endpoint, status, headers, content)
         try:
             body = wire.parse(self._endpoint, content)
         except wire.BrokenAnswer:
             self._hold.lose(self._most)
             raise
         if "error" in body and "data" not in body:
-            raise wire.error_of(self._endpoint, status, response.headers, content)
+            raise wire.error_of(self._endpoint, status, headers, content)
         answer = self._owner._api.answer(body)
         self._settle(wire.usage_of(answer))
         owner = self._owner

@@ -109,6 +109,7 @@ class OpenAIEmbedder:
         self._tokens = counter_for(bare_model(model), tokenizer)
         self._limiter = Limiter(requests_per_minute, tokens_per_minute)
         self._max_tries, self._max_wait, self._backoff = max_tries, max_wait, backoff
+        self._timeout = timeout
         self._query_prompt, self._passage_prompt = query_prompt, passage_prompt
         self._query_params = self._params("query_params", self._api.query, query_params or {})
         self._passage_params = self._params("passage_params", self._api.passage, passage_params or {})

@@ -55,12 +55,22 @@ def provider(base_url: str) -> str:
 
 
 _NO_MODEL = re.compile(r"\bmodels?\b.*\b(?:not found|not exist)", re.IGNORECASE | re.DOTALL)
+LARGEST = 1e9
+"""No vector has a number beyond it that is not one of other bytes, read as 32-bit floats."""
+_NUMBER_BYTES = 40
+"""Of one number in JSON, with what stands around it."""
+_MOST_DIMENSIONS = 8192
+"""Of a service that has not answered yet."""
 _OF_A_TEXT = (400, 413, 422, 451)
 """Statuses of a refusal that is of a text, unless what is said is something else."""
 
 
 class BrokenAnswer(EmbedderUnavailable):
     """Status 200 with a body that breaks the contract. Asking again may help, and was billed all the same."""
+
+
+class OtherBytes(BrokenAnswer):
+    """The base64 is not of 32-bit floats, their least byte first: some servers send 64-bit ones, or turn them round."""
 
 
 class SpoiledAnswer(BrokenAnswer):
@@ -132,6 +142,11 @@ def not_an_api(endpoint: Endpoint, what: str) -> BrokenAnswer:
     return error
 
 
+def most_bytes(texts: int, dimension: int | None) -> int:
+    """How large an answer for that many texts may be."""
+    return 2**24 + texts * _NUMBER_BYTES * (dimension or _MOST_DIMENSIONS)
+
+
 def usage_of(body: Mapping[str, Any]) -> Usage:
     """Zero tokens for a text that is not empty is taken as not said."""
     usage = body.get("usage")
@@ -154,18 +169,22 @@ def vectors_of(endpoint: Endpoint, body: Mapping[str, Any], count: int, known: i
 
     Raises:
         BrokenAnswer: not `count` vectors of one dimension with all their numbers finite and a length above zero.
+        OtherBytes: base64 of something else than 32-bit floats.
         SpoiledAnswer: that is so of some of them only.
     """
     data = body.get("data")
     if not isinstance(data, list) or len(data) != count:
         found = f"{len(data)} vectors" if isinstance(data, list) else "no vectors"
-        raise BrokenAnswer(f"{endpoint.location} answered with {found} for {count} texts.")
+        said = "" if isinstance(data, list) else f" It says: {endpoint.quote(json.dumps(body, ensure_ascii=False))}"
+        raise BrokenAnswer(f"{endpoint.location} answered with {found} for {count} texts.{said}")
     rows: list[Any] = [None] * count
     for position, item in enumerate(data):
         index = item.get("index", position) if isinstance(item, dict) else None
         if not isinstance(index, int) or not 0 <= index < count or rows[index] is not None:
             raise BrokenAnswer(f"{endpoint.location} answered with vectors whose index is missing, wrong or repeated.")
         rows[index] = _unpack(item.get("embedding"))
+        if isinstance(item.get("embedding"), str) and _are_other_bytes(rows[index]):
+            raise OtherBytes(f"{endpoint.location} answered with base64 that is not of 32-bit floats.")
     sizes = Counter(len(row) for row in rows if not isinstance(row, str))
     if len(sizes) == 1 and sizes.total() == count:
         vectors: Vectors = np.stack(rows)
@@ -196,6 +215,12 @@ def _problem(row: Vectors, dimension: int) -> str | None:
         return f"a vector of {len(row)} dimensions instead of {dimension}"
     length = float(np.linalg.norm(row.astype(np.float64)))
     return None if math.isfinite(length) and length > 0 else "a vector that is all zeros or holds NaN or infinity"
+
+
+def _are_other_bytes(row: Vectors | str) -> bool:
+    """Bytes of larger floats, or in the other order, have every exponent there is: some numbers of such a vector are
+    enormous, and it would be taken for one all the same."""
+    return not isinstance(row, str) and bool((np.abs(row) > LARGEST).any())
 
 
 def _unpack(embedding: object) -> Vectors | str:
@@ -239,10 +264,7 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
             f"{location} does not know the model: {said}", hint="Check `model` against the provider's list."
         )
     if status in (404, 405) or 300 <= status < 400:
-        if parsed:
-            return EmbedderError(f"{location} refuses with {status}: {said}", hint="Check base_url and model.")
-        error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
-        return EmbedderError(error.message, hint=error.hint)
+        return _not_there(endpoint, status, headers, said if parsed else None)
     if status in _OF_A_TEXT:
         if endpoint.dimensions is not None and _about(message, "dimension"):
             return EmbedderError(
@@ -253,6 +275,24 @@ def error_of(endpoint: Endpoint, status: int, headers: Mapping[str, str], conten
     if status in (408, 409, 425) or status >= 500 or status < 300:
         return EmbedderUnavailable(f"{location} fails with {status}: {said}")
     return EmbedderError(f"{location} refuses with {status}: {said}")
+
+
+def _not_there(endpoint: Endpoint, status: int, headers: Mapping[str, str], said: str | None) -> EmbedderError:
+    """
+    Args:
+        said: what the service answered, None where that is not JSON.
+    """
+    if 300 <= status < 400 and (leads := headers.get("location")):
+        return EmbedderError(
+            f"{endpoint.base_url}/embeddings leads elsewhere ({status}): {endpoint.quote(leads)}",
+            hint="If that is the service, write its address into base_url, without /embeddings.",
+        )
+    if said is not None:
+        doubled = endpoint.base_url.endswith("/embeddings")
+        hint = "Leave /embeddings out of base_url." if doubled else "Check base_url and model."
+        return EmbedderError(f"{endpoint.location} refuses with {status}: {said}", hint=hint)
+    error = not_an_api(endpoint, f"is not an embeddings API (status {status})")
+    return EmbedderError(error.message, hint=error.hint)
 
 
 def _text_refusal(status: int, message: str, content: bytes) -> str:

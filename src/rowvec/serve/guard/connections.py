@@ -58,19 +58,19 @@ def most_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """One connection. What it waits for has a limit in time; when there are too many, the oldest that has not asked
-    for anything makes room."""
+    """One connection. What it waits for has a limit in time; when there are too many, the one makes room that has been
+    silent longest, first among those that never asked for anything."""
 
     _timer: asyncio.TimerHandle | None = None
     _awaited: object = None
-    _opened = 0.0
+    _silent_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # As in uvicorn.
         super().connection_made(transport)
-        self._opened = self.loop.time()
+        self._silent_since = self.loop.time()
         if len(self.connections) > most_connections():
             silent = [each for each in self.connections if isinstance(each, Connection) and each._asks_nothing]
-            min(silent, key=lambda each: each._opened)._refuse(FULL)
+            min(silent, key=lambda each: (each.cycle is not None, each._silent_since))._refuse(FULL)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -79,6 +79,7 @@ class Connection(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        self._silent_since = self.loop.time()
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:

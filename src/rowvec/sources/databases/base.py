@@ -24,7 +24,9 @@ CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
 SETTINGS_HINT = "Check source.table, source.query and source.where."
 ACCESS_HINT = "Check the user and password in source.url (or --from), or in the variable it names."
-ENCODING_HINT = "Correct it, or leave it out with source.where. A database in SQL_ASCII takes bytes of any encoding."
+ENCODING_HINT = (
+    "Correct it, or leave it out with source.where. SQLite, and PostgreSQL in SQL_ASCII, take any bytes for text."
+)
 REACH_HINT = "Is the database running, and source.url (or --from) right?"
 
 Order = Callable[[ColumnElement[Any]], ColumnElement[Any]]

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from rowvec.errors import SourceError
-from rowvec.sources.databases.base import Database, Relation, unique_keys
+from rowvec.sources.databases.base import ENCODING_HINT, Database, NotUtf8, Relation, unique_keys
 from rowvec.types import ColumnType, Key, is_bigint
 
 _CLASSES: dict[ColumnType, type] = {ColumnType.INTEGER: int, ColumnType.TEXT: str, ColumnType.UUID: UUID}
@@ -47,6 +47,8 @@ class Keys:
         if wanted is UUID and all(isinstance(key, str) for key in keys):
             return [UUID(key) for key in keys]
         odd = next(key for key in keys if type(key) is not wanted)
+        if isinstance(odd, NotUtf8):
+            raise SourceError(f"{self.relation.name}: the key {str(odd)!r} is not UTF-8.", hint=ENCODING_HINT)
         raise SourceError(
             f"{self.relation.name}: the key {odd!r} is of type {type(odd).__name__}, not {self.kind}.",
             hint="Convert it in a query, or correct the row.",
@@ -58,7 +60,10 @@ class Keys:
             raise self.duplicate(next(key for key, times in Counter(keys).items() if times > 1))
         if keys and self.kind is ColumnType.INTEGER and not (is_bigint(min(keys)) and is_bigint(max(keys))):
             odd = next(key for key in keys if not is_bigint(key))
-            raise SourceError(f"{self.relation.name}: the key {odd} has more than 64 bits.", hint="Read it as text.")
+            raise SourceError(
+                f"{self.relation.name}: the key {odd} has more than 64 bits.",
+                hint=f"Read it as text in a query: SELECT CAST({self.column} AS char(20)) AS {self.column}, …",
+            )
         if self.kind is ColumnType.TEXT and "\0" in "".join(keys):
             odd = next(key for key in keys if "\0" in key)
             raise SourceError(

@@ -45,6 +45,7 @@ class Csv(Format):
                     raise SourceError(
                         f"{file.name}, line {line}: {len(fields)} fields, but the header has {len(header)}.",
                         hint=self.other_delimiter(file, header)
+                        or _lone(header)
                         or "A field with the delimiter or a line break in it goes in double quotes.",
                     )
                 yield line, {name: value or None for name, value in zip(header, fields, strict=True)}
@@ -79,6 +80,11 @@ class Csv(Format):
     @staticmethod
     def _checked(file: File, header: list[str]) -> list[str]:
         header = [name.strip() for name in header]
+        if header[0].lower().startswith("sep=") and len(header[0]) <= len("sep=;") and not any(header[1:]):
+            raise SourceError(
+                f"{file.name}, line 1: {header[0]!r} is a note to Excel, and not the names of the columns.",
+                hint='Remove the line, and set source.delimiter to what it says: delimiter = ";".',
+            )
         twice = repeated(header)
         if twice is not None or "" in header:
             what = f"has two columns named {twice!r}" if twice else "has a column without a name"
@@ -87,6 +93,13 @@ class Csv(Format):
                 hint="Is the first line a row already? A CSV file begins with a line that names its columns.",
             )
         return header
+
+
+def _lone(header: Sequence[str]) -> str:
+    """A hint where the first line is the title of a table; "" where it may be its header."""
+    if len(header) != 1:
+        return ""
+    return f"The first line, {header[0][:40]!r}, is taken for the header: remove what stands before the names."
 
 
 def _broken(file: File, line: int, error: csv.Error) -> SourceError:

@@ -85,6 +85,12 @@ def _values_of(column: Any, pa: Any, name: str, start: int, field: str) -> list[
         column = column.cast(kind, safe=False)
     try:
         values: list[Any] = column.to_pylist()
+    except LookupError as error:
+        zone = getattr(column.type, "tz", None) or error.args[0]
+        raise SourceError(
+            f"{name}: the column {field!r} is in the time zone {zone!r}, which this machine does not know.",
+            hint="Install the table of time zones (pip install tzdata), or write the times in UTC.",
+        ) from error
     except (ValueError, OverflowError):
         values = []
         for row, scalar in enumerate(column):

@@ -169,6 +169,11 @@ class FilesSource:
             if name not in types and same:
                 check_column(name, list(types), "source.types")
         types.update(self._types)
+        if not types and not remembered:
+            raise SourceError(
+                f"{self.location} has no row, and only rows tell the columns of JSON Lines.",
+                hint="Run it again when there is one.",
+            )
         found = arranged(types, remembered, declared=self._types.keys(), keep_absent=not same)
         return [self._as_key(column) if column.name == self.key else column for column in found]
 

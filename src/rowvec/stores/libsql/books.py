@@ -19,7 +19,7 @@ from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
-from rowvec.stores.libsql.write import ROWS, chunks, marks
+from rowvec.stores.libsql.write import KEYS, chunks, marks
 from rowvec.stores.runs import Report, Run, Totals
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.stored import json_object
@@ -161,7 +161,7 @@ def _upserts(table: str, name: str, value: str, target: str, pairs: Mapping[str,
                 on conflict (target, "{name}") do update set "{value}" = excluded."{value}\"""",
             tuple(item for pair in part for item in (target, *pair)),
         )
-        for part in chunks(list(pairs.items()), ROWS)
+        for part in chunks(list(pairs.items()), KEYS)
     ]
 
 

@@ -155,11 +155,12 @@ class LibsqlGeneration(LibsqlPart):
                     f"{self._location}: a vector of {length} dimensions, the table holds {self.spec.dimension}."
                 )
         first = guarding.statements(self._database, self.tables, self.spec, batch)
-        entries = write.entries(self.tables, self.spec, batch)
+        entries, after = write.entries(self.tables, self.spec, batch)
         filled = self._filled(batch)
         statements = [
             *first,
             *entries,
+            *after,
             *write.others(self.tables, self.spec, batch, filled),
             *passages.statements(self.tables, self.spec, batch, filled),
             *self._words.statements(batch),
@@ -184,7 +185,7 @@ class LibsqlGeneration(LibsqlPart):
 
     def _filled(self, batch: WriteBatch) -> Filled:
         """For a few rows, to ask costs more than to delete what is not there."""
-        if len(batch) <= write.ROWS:
+        if len(batch) <= write.KEYS:
             return Filled()
         passages = f"exists (select 1 from {self.tables.passages})" if self.spec.has_passages else "0"
         sql = f"""select exists (select 1 from {self.tables.failures}),

@@ -21,7 +21,7 @@ from rowvec.stores.libsql.database import Database, Statement, Values
 from rowvec.stores.libsql.index import renewed_triggers
 from rowvec.stores.libsql.schema import BOOKKEEPING, WORDS, Tables, text_table
 from rowvec.stores.libsql.values import quoted
-from rowvec.stores.libsql.write import ROWS, chunks, marks
+from rowvec.stores.libsql.write import KEYS, chunks, marks
 from rowvec.stores.migrations import Migration, Standing
 from rowvec.support.hashes import covered
 from rowvec.types import Check, Fingerprint
@@ -254,7 +254,7 @@ def _masked(database: Database, table: str, fingerprint: Fingerprint) -> list[St
                 update {table} as t set text_hash = new.text_hash from new where t.text_hash = new.old""",
             tuple(each for held in part for each in (held, covered(held, fingerprint))),
         )
-        for part in chunks(old, ROWS)
+        for part in chunks(old, KEYS)
     ]
 
 

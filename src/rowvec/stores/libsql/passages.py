@@ -6,30 +6,23 @@ another type. Triggers delete with the row, whoever deletes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from rowvec.errors import StoreError
 from rowvec.stores.base import TEXT_KEPT, TableSpec
 from rowvec.stores.libsql.database import Database, Statement, Values
+from rowvec.stores.libsql.new_rows import NewRows
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.search import distance, scores
 from rowvec.stores.libsql.values import key_in, quoted
-from rowvec.stores.libsql.write import (
-    ROWS,
-    Filled,
-    bound,
-    chunks,
-    held,
-    keys_in,
-    marks,
-    narrow,
-    storable,
-    vector_hash,
-    vector_in,
-)
+from rowvec.stores.libsql.write import Filled, chunks, held, keys_in, marks, of_texts, storable, vector_hash
 from rowvec.stores.write_batch import WriteBatch
+from rowvec.support.hashes import HASH_BYTES
 from rowvec.support.keys import key_of
-from rowvec.types import Document, Entry, Key, Passage, ScoredPassage, StoredText, Vector
+from rowvec.types import Document, Entry, Key, ScoredPassage, StoredText, Vector
 
 _KEYS = 1000
 """Keys in one query."""
@@ -38,15 +31,14 @@ _KEYS = 1000
 def statements(tables: Tables, spec: TableSpec, batch: WriteBatch, filled: Filled) -> list[Statement]:
     """What a batch changes here, to be carried out after its entries and its updates."""
     made = []
-    for part in narrow(batch.entries, lambda each: each.document) if spec.keeps_texts else ():
-        made.append(_keep(tables, spec, [(each.document, _shown(spec, each)) for each in part], "replace"))
-    for part in narrow(batch.updates, lambda each: each) if spec.keeps_texts else ():
-        made.append(_keep(tables, spec, [(each, _whole(spec, each.text)) for each in part], "ignore"))
-    if spec.has_passages and filled.passages:
-        made += [_forget(tables, spec, part) for part in chunks(batch.entries, ROWS)]
-    if spec.has_passages:
-        made += [_insert(tables, spec, part) for part in chunks(list(_numbered(batch.entries)), ROWS)]
-    return made
+    if spec.keeps_texts and batch.entries:
+        shown = [_shown(spec, each) for each in batch.entries]
+        made += _keep(tables, spec, [each.document for each in batch.entries], shown, "replace")
+    if spec.keeps_texts and batch.updates:
+        made += _keep(tables, spec, batch.updates, [_whole(spec, each.text) for each in batch.updates], "ignore")
+    if spec.has_passages and filled.passages and batch.entries:
+        made += _forget(tables, spec, [each.document for each in batch.entries])
+    return made + (_insert(tables, spec, batch.entries) if spec.has_passages else [])
 
 
 def _whole(spec: TableSpec, text: str) -> str:
@@ -59,39 +51,36 @@ def _shown(spec: TableSpec, entry: Entry) -> str:
     return text if len(text) <= TEXT_KEPT else text[: max([TEXT_KEPT, *(each.end for each in entry.passages)])]
 
 
-def _keep(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, str]], otherwise: str) -> Statement:
-    rows = [(key_in(each.key), each.text_hash, storable(text)) for each, text in part]
-    new, values = bound([quoted(spec.key), "text_hash", "rowvec_text"], rows)
-    sql = f"""{new} insert or {otherwise} into {tables.kept_texts} (id, text)
-        select t.rowid, new.rowvec_text from {held(tables, spec)}"""
-    return Statement(sql, values)
+def _keep(
+    tables: Tables, spec: TableSpec, documents: Sequence[Document], shown: Sequence[str], otherwise: str
+) -> list[Statement]:
+    new = of_texts(spec, documents, ["rowvec_text"], list(map(storable, shown)))
+    return new.statements(f"""insert or {otherwise} into {tables.kept_texts} (id, text)
+        select t.rowid, new.rowvec_text from {held(tables, spec)}""")
 
 
-def _forget(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
-    rows = [(key_in(each.document.key), each.document.text_hash) for each in part]
-    new, values = bound([quoted(spec.key), "text_hash"], rows)
-    sql = f"""{new} delete from {tables.passages}
-        where "row" in (select t.rowid from {held(tables, spec)})"""
-    return Statement(sql, values)
+def _forget(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
+    return of_texts(spec, documents).statements(f"""delete from {tables.passages}
+        where "row" in (select t.rowid from {held(tables, spec)})""")
 
 
-def _numbered(entries: Sequence[Entry]) -> Iterator[tuple[Document, int, Passage]]:
-    return ((entry.document, n, passage) for entry in entries for n, passage in enumerate(entry.passages))
-
-
-def _insert(tables: Tables, spec: TableSpec, part: Sequence[tuple[Document, int, Passage]]) -> Statement:
-    columns = ["n", "start", '"end"', "passage_hash", "vector_hash", "embedding", "tokens"]
-    kept = ["text_hash" if name == "passage_hash" else name for name in columns]
-    rows = []
-    for document, n, (start, end, text_hash, vector, tokens) in part:
-        packed = vector_in(vector)
-        row = (n, start, end, text_hash, vector_hash(packed), packed, tokens)
-        rows.append((key_in(document.key), document.text_hash, *row))
-    new, values = bound([quoted(spec.key), "text_hash", *columns], rows)
+def _insert(tables: Tables, spec: TableSpec, entries: Sequence[Entry]) -> list[Statement]:
+    columns = ["n", "start", '"end"', "vector_hash", "tokens"]
+    packed = {"text_hash": HASH_BYTES, "passage_hash": HASH_BYTES, "embedding": 4 * spec.dimension}
+    values: list[tuple[Any, ...]] = []
+    data: list[Any] = []
+    for entry in entries:
+        for n, (start, end, text_hash, vector, tokens) in enumerate(entry.passages):
+            held_vector = np.ascontiguousarray(vector, "<f4")
+            values.append((key_in(entry.document.key), n, start, end, vector_hash(held_vector), tokens))
+            data += (entry.document.text_hash, text_hash, held_vector)
+    if not values:
+        return []
     # A batch whose answer got lost is sent again, and may have found the table empty when it was made.
-    sql = f"""{new} insert or ignore into {tables.passages} ("row", {", ".join(kept)})
-        select t.rowid, {", ".join(f"new.{name}" for name in columns)} from {held(tables, spec)}"""
-    return Statement(sql, values)
+    insert = f"""insert or ignore into {tables.passages} ("row", {", ".join(columns)}, text_hash, embedding)
+        select t.rowid, {", ".join(f"new.{name}" for name in columns)}, new.passage_hash, new.embedding
+        from {held(tables, spec)}"""
+    return NewRows([quoted(spec.key), *columns], values, packed, data).statements(insert)
 
 
 def texts(

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -18,10 +21,12 @@ import tenacity
 
 from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 from rowvec.stores.libsql.database import Answer, Query, Statement, Values, translated
+from rowvec.stores.pulse import Address, Pulse, Silent
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
 _REQUEST_BYTES = 4 << 20
 _TRIES = 3
+_LOOK_SECONDS = 0.1
 
 
 def is_remote(url: str) -> bool:
@@ -34,9 +39,19 @@ class RemoteDatabase:
         url: `libsql://host`, `https://host` or `http://host:port`, optionally with `?authToken=…` and `?tls=0`.
         token: sent as a bearer token, nowhere else.
         timeout: seconds for one request.
+        silent_seconds: a server that says nothing for this long, not even over a new connection, is given up by whoever
+            reads.
     """
 
-    def __init__(self, url: str, token: str | None = None, *, timeout: float = 60.0, tries: int = _TRIES) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 60.0,
+        tries: int = _TRIES,
+        silent_seconds: float = 10.0,
+    ) -> None:
         import httpx2
 
         parts = urlsplit(url)
@@ -47,8 +62,9 @@ class RemoteDatabase:
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
         self._client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
         self._unreachable = httpx2.RequestError
+        self._pulse = Pulse(self._answers, silent_seconds)
         self._retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            retry=tenacity.retry_if_exception(_may_pass),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
             stop=tenacity.stop_after_attempt(tries),
             reraise=True,
@@ -69,14 +85,14 @@ class RemoteDatabase:
         request = self._execute(sql, values)
 
         def ask() -> list[Values]:
-            with _Stream(self) as stream:
+            with _Stream(self, reads=True) as stream:
                 return _rows(stream.send(request, last=True))
 
         return self._retry(ask)
 
     def in_one_snapshot(self, work: Callable[[Query], Answer]) -> Answer:
         def run() -> Answer:
-            with _Stream(self) as stream:
+            with _Stream(self, reads=True) as stream:
                 stream.send(self._execute("begin"), last=False)
                 answer = work(lambda sql, values: _rows(stream.send(self._execute(sql, values), last=False)))
                 stream.send(self._execute("commit"), last=True)
@@ -119,16 +135,25 @@ class RemoteDatabase:
         steps = result["step_results"][int(first) :][:statements]
         return [step["affected_row_count"] for step in steps]
 
-    def post(self, base: str | None, body: str) -> Any:
+    def post(self, base: str | None, body: str, *, reads: bool = False) -> Any:
         """One pipeline request.
+
+        Args:
+            reads: it is given up where the server says nothing more.
 
         Raises:
             StoreUnavailable: no connection, it was cut, or the server is overloaded or restarting.
             StoreError: the server refused.
         """
         address = f"{base or self.address}/v2/pipeline"
+
+        def send() -> Any:
+            return self._client.post(address, content=body, headers={"Content-Type": "application/json"})
+
         try:
-            response = self._client.post(address, content=body, headers={"Content-Type": "application/json"})
+            response = self._watched(send) if reads else send()
+        except Silent as error:
+            raise StoreUnavailable(f"{self.location} does not answer: {error}.") from error
         except self._unreachable as error:
             raise StoreUnavailable(
                 f"{self.location} does not answer: {str(error) or type(error).__name__}.",
@@ -156,15 +181,56 @@ class RemoteDatabase:
             hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
         )
 
+    def _watched(self, send: Callable[[], Any]) -> Any:
+        """
+        Raises:
+            Silent: the server says nothing; what comes after all is thrown away.
+        """
+        self._pulse.admit()
+        began, sent = time.monotonic(), _in_background(send)
+        while not wait([sent], _LOOK_SECONDS).done:
+            self._pulse.watch({}, began, None)
+        return sent.result()
+
+    def _answers(self, _: Address, seconds: float) -> bool:
+        """Whether the server says anything at all over a new connection."""
+        import httpx2
+
+        try:
+            httpx2.get(self.address, timeout=seconds)
+        except self._unreachable:
+            return False
+        return True
+
     def close(self) -> None:
         self._client.close()
+
+
+def _may_pass(error: BaseException) -> bool:
+    """A server that said nothing would have to be waited for once more."""
+    return isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, Silent)
+
+
+def _in_background(work: Callable[[], Any]) -> Future[Any]:
+    """In a thread that no end of the process waits for."""
+    found: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            found.set_result(work())
+        except BaseException as error:
+            found.set_exception(error)
+
+    threading.Thread(target=run, name="rowvec-libsql", daemon=True).start()
+    return found
 
 
 class _Stream:
     """A connection on the server, held together by batons."""
 
-    def __init__(self, database: RemoteDatabase) -> None:
+    def __init__(self, database: RemoteDatabase, *, reads: bool = False) -> None:
         self._database = database
+        self._reads = reads
         self._baton: str | None = None
         self._base: str | None = None
 
@@ -176,7 +242,7 @@ class _Stream:
         """
         close = ', {"type": "close"}' if last else ""
         answer = self._database.post(
-            self._base, f'{{"baton": {json.dumps(self._baton)}, "requests": [{request}{close}]}}'
+            self._base, f'{{"baton": {json.dumps(self._baton)}, "requests": [{request}{close}]}}', reads=self._reads
         )
         self._baton, self._base = answer["baton"], answer.get("base_url") or self._base
         result = answer["results"][0]
@@ -190,8 +256,9 @@ class _Stream:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         # Left open after an error it would keep its transaction, and so everybody else out, until the server notices.
         if kind is not None and self._baton is not None:
+            closing = json.dumps({"baton": self._baton, "requests": [{"type": "close"}]})
             try:
-                self._database.post(self._base, json.dumps({"baton": self._baton, "requests": [{"type": "close"}]}))
+                self._database.post(self._base, closing, reads=self._reads)
             except StoreError:
                 self._baton = None
 

@@ -37,14 +37,25 @@ class LibsqlStore:
         metric: cosine, l2 or ip.
         token: for a remote database; `?authToken=` in the URL does too.
         alone: False for one of several parts (see stores.partitioned).
+        silent_seconds: a remote database that says nothing for this long, not even over a new connection, is given up
+            by whoever reads.
     """
 
     def __init__(
-        self, url: str, *, table: str, metric: str = "cosine", token: str | None = None, alone: bool = True
+        self,
+        url: str,
+        *,
+        table: str,
+        metric: str = "cosine",
+        token: str | None = None,
+        alone: bool = True,
+        silent_seconds: float = 10.0,
     ) -> None:
         if metric not in search.METRICS:
             raise ConfigError(f"There is no metric {metric!r}.", hint=f"Use one of {', '.join(search.METRICS)}.")
-        self._database: Database = RemoteDatabase(url, token) if is_remote(url) else LocalDatabase(url)
+        self._database: Database = (
+            RemoteDatabase(url, token, silent_seconds=silent_seconds) if is_remote(url) else LocalDatabase(url)
+        )
         self._generations = Generations(self._database, table, metric)
         self._lease = Lease(self._database, table)
         self._target = table

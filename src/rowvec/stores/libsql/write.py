@@ -1,15 +1,10 @@
-"""One batch as SQL statements.
-
-Rows travel many to a statement: one row each would be a round trip each where the database is far away, and is slower
-in a file too.
-"""
+"""One batch as SQL statements, each of many rows."""
 
 from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,21 +12,16 @@ import numpy as np
 from rowvec.stores.base import TableSpec
 from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Statement
+from rowvec.stores.libsql.new_rows import NewRows
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.values import key_in, quoted, row_in
 from rowvec.stores.write_batch import WriteBatch
-from rowvec.support.stretches import stretches
-from rowvec.types import Document, Entry, Failure, Key, Vector
+from rowvec.support.hashes import HASH_BYTES
+from rowvec.types import Document, Failure, Key, Vector
 from rowvec.words import PLAIN, analyzer
 
-ROWS = 100
-"""Rows in one statement: many enough to be fast."""
-NARROW_ROWS = 500
-"""The same of rows that are three values each: the engine parses each statement."""
-CHARACTERS = 2**19
-"""Of text in one statement: over HTTP it has to fit into one request."""
-PARAMETERS = 30_000
-"""In one statement; SQLite takes 32,766."""
+KEYS = 100
+"""Keys, and rows that are listed as failed, in one statement."""
 
 
 class Filled(NamedTuple):
@@ -42,24 +32,8 @@ class Filled(NamedTuple):
     passages: bool = True
 
 
-def _wide(items: Sequence[Any], spec: TableSpec) -> Iterator[Sequence[Any]]:
-    """Parts of rows whose metadata goes along, each for one statement."""
-    # Beside the metadata: key, three hashes, the vector, a flag.
-    return chunks(items, max(1, min(ROWS, PARAMETERS // (len(spec.metadata) + 7))))
-
-
 def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def narrow(items: Sequence[Any], document: Callable[[Any], Document]) -> Iterator[Sequence[Any]]:
-    """Parts of rows whose text goes along, each for one statement."""
-    for part in chunks(items, NARROW_ROWS):
-        sizes = [len(document(each).text) for each in part]
-        if sum(sizes) <= CHARACTERS:
-            yield part
-        else:
-            yield from (part[stretch] for stretch in stretches(sizes, NARROW_ROWS, CHARACTERS))
 
 
 def marks(count: int) -> str:
@@ -70,75 +44,67 @@ def moment(value: dt.datetime) -> str:
     return value.astimezone(dt.UTC).isoformat(timespec="microseconds")
 
 
-def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> list[Statement]:
-    """The statements whose changed rows are the entries written."""
-    return [_upsert(tables, spec, part) for part in _wide(batch.entries, spec)]
+def entries(tables: Tables, spec: TableSpec, batch: WriteBatch) -> tuple[list[Statement], list[Statement]]:
+    """The statements whose changed rows are the entries written, and what is to be carried out after them."""
+    if not batch.entries:
+        return [], []
+    columns = ["truncated", "vector_hash", *_metadata(spec)]
+    packed = {"text_hash": HASH_BYTES, "row_hash": HASH_BYTES, "embedding": 4 * spec.dimension}
+    values: list[tuple[Any, ...]] = []
+    data: list[Any] = []
+    for entry in batch.entries:
+        document = entry.document
+        vector = np.ascontiguousarray(entry.vector, "<f4")
+        metadata = row_in(document.metadata, spec.metadata, document.key)
+        values.append((key_in(document.key), entry.expected, int(entry.truncated), vector_hash(vector), *metadata))
+        data += (document.text_hash, document.row_hash, vector)
+    new = NewRows([quoted(spec.key), "rowvec_expected", *columns], values, packed, data)
+    fresh = all(entry.expected is None for entry in batch.entries)
+    statements = new.statements(_upsert(tables, spec, [*columns, *packed], fresh=fresh))
+    return statements, _left_out(tables, spec, [entry.document for entry in batch.entries], new)
 
 
 def others(tables: Tables, spec: TableSpec, batch: WriteBatch, filled: Filled) -> list[Statement]:
     """Everything else of a batch, to be carried out after the entries."""
-    statements = []
     written = [entry.document for entry in batch.entries] + batch.updates
-    statements += [_update(tables, spec, part) for part in _wide(batch.updates, spec)]
-    for part in narrow(written, lambda row: row):
-        if spec.language is not None:
-            statements.append(_index_words(tables, spec, part))
-        if filled.failures:
-            statements.append(_clear_failures(tables, spec, part))
-    for part in chunks(batch.deletes, ROWS):
+    statements = _updates(tables, spec, batch.updates)
+    if written and spec.language is not None:
+        statements += _index_words(tables, spec, written)
+    if written and filled.failures:
+        statements += _clear_failures(tables, spec, written)
+    for part in chunks(batch.deletes, KEYS):
         delete = f"delete from {tables.vectors} where {quoted(spec.key)} in ({marks(len(part))})"
         statements.append(Statement(delete, keys_in(part)))
-    for part in chunks([*batch.deletes, *batch.recovered] if filled.failures else [], ROWS):
+    for part in chunks([*batch.deletes, *batch.recovered] if filled.failures else [], KEYS):
         statements.append(
             Statement(f'delete from {tables.failures} where "key" in ({marks(len(part))})', keys_in(part))
         )
-    statements += _unfit(tables, spec, batch, listed=filled.unfit)
-    return statements + [_failed(tables, part) for part in chunks(batch.failures, ROWS)]
+    statements += _unfit(tables, spec, batch, written, listed=filled.unfit)
+    return statements + [_failed(tables, part) for part in chunks(batch.failures, KEYS)]
 
 
-def _rows(names: Sequence[str], count: int) -> str:
-    """`new`, a table of bound rows, for the head of a statement."""
-    row = f"({marks(len(names))})"
-    return f"with new ({', '.join(names)}) as (values {', '.join([row] * count)})"
+def _metadata(spec: TableSpec) -> list[str]:
+    return [quoted(column.name) for column in spec.metadata]
 
 
-def bound(names: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> tuple[str, tuple[Any, ...]]:
-    """The head of a statement over `new`, a table of those rows, and their values."""
-    return _rows(names, len(rows)), _flat(rows)
-
-
-def _flat(rows: Iterable[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return tuple(chain.from_iterable(rows))
-
-
-def _upsert(tables: Tables, spec: TableSpec, part: Sequence[Entry]) -> Statement:
+def _upsert(tables: Tables, spec: TableSpec, columns: Sequence[str], *, fresh: bool) -> str:
+    """
+    Args:
+        fresh: no row is expected to have a vector. Each is looked for once then, and not twice.
+    """
     key = quoted(spec.key)
-    metadata = [quoted(column.name) for column in spec.metadata]
-    columns = ["text_hash", "row_hash", "truncated", "vector_hash", *metadata, "embedding"]
-    names = [key, "rowvec_expected", *columns]
-    sql = f"""{_rows(names, len(part))}
-        insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
-        select new.{key}, {", ".join(f"new.{name}" for name in columns)}, {NOW}, {NOW}
-        from new left join {tables.vectors} as old on old.{key} = new.{key}
-        where iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected or old.text_hash = new.text_hash
-        on conflict ({key}) do update set {", ".join(f"{name} = excluded.{name}" for name in columns)},
-            updated_at = excluded.updated_at"""
-    return Statement(sql, _flat(_entry(spec, entry) for entry in part))
-
-
-def _entry(spec: TableSpec, entry: Entry) -> tuple[Any, ...]:
-    document = entry.document
-    vector = vector_in(entry.vector)
-    return (
-        key_in(document.key),
-        entry.expected,
-        document.text_hash,
-        document.row_hash,
-        int(entry.truncated),
-        vector_hash(vector),
-        *row_in(document.metadata, spec.metadata, document.key),
-        vector,
-    )
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns)
+    if fresh:
+        rows = "where true"
+        held = f" where {tables.vectors}.embedding is null or {tables.vectors}.text_hash = excluded.text_hash"
+    else:
+        rows = f"""left join {tables.vectors} as old on old.{key} = new.{key} where old.text_hash = new.text_hash
+            or iif(old.embedding is null, null, old.text_hash) is new.rowvec_expected"""
+        held = ""
+    # In a query of its own the time is read once and not for each row.
+    return f"""insert into {tables.vectors} ({key}, {", ".join(columns)}, created_at, updated_at)
+        select new.{key}, {", ".join(f"new.{name}" for name in columns)}, (select {NOW}), (select {NOW})
+        from new {rows} on conflict ({key}) do update set {replaced}, updated_at = excluded.updated_at{held}"""
 
 
 def vector_in(vector: Vector) -> bytes:
@@ -146,8 +112,8 @@ def vector_in(vector: Vector) -> bytes:
     return np.ascontiguousarray(vector, "<f4").tobytes()
 
 
-def vector_hash(vector: bytes) -> int:
-    """The same for equal vectors: by it the vector index finds all rows of one vector."""
+def vector_hash(vector: Any) -> int:
+    """Of the bytes of a vector. The same for equal vectors: by it the vector index finds all rows of one vector."""
     return int.from_bytes(hashlib.blake2b(vector, digest_size=8).digest(), "big", signed=True)
 
 
@@ -158,12 +124,20 @@ def held(tables: Tables, spec: TableSpec) -> str:
     return f"new cross join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
 
 
-def _index_words(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
-    sql = f"""{_rows([quoted(spec.key), "text_hash", "rowvec_text"], len(part))}
-        insert or replace into {tables.keywords} (rowid, text)
-        select t.rowid, new.rowvec_text from {held(tables, spec)}"""
+def of_texts(
+    spec: TableSpec, documents: Sequence[Document], names: Sequence[str] = (), *more: Sequence[Any]
+) -> NewRows:
+    """Key and text hash of documents, and further values of each, by name of their columns."""
+    values = list(zip([key_in(each.key) for each in documents], *more, strict=True))
+    hashes = [each.text_hash for each in documents]
+    return NewRows([quoted(spec.key), *names], values, {"text_hash": HASH_BYTES}, hashes)
+
+
+def _index_words(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
     terms = analyzer(spec.language or PLAIN).terms
-    return Statement(sql, _flat([(key_in(row.key), row.text_hash, " ".join(terms(row.text))) for row in part]))
+    new = of_texts(spec, documents, ["rowvec_text"], [" ".join(terms(each.text)) for each in documents])
+    return new.statements(f"""insert or replace into {tables.keywords} (rowid, text)
+        select t.rowid, new.rowvec_text from {held(tables, spec)}""")
 
 
 def storable(text: str) -> str:
@@ -172,48 +146,57 @@ def storable(text: str) -> str:
     return text.replace("\0", " ").encode("utf-8", "replace").decode()
 
 
-def _clear_failures(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
-    sql = f"""{_rows([quoted(spec.key), "text_hash"], len(part))}
-        delete from {tables.failures} where "key" in (select t.{quoted(spec.key)} from {held(tables, spec)})"""
-    return Statement(sql, _flat((key_in(row.key), row.text_hash) for row in part))
+def _clear_failures(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
+    return of_texts(spec, documents).statements(f"""delete from {tables.failures}
+        where "key" in (select t.{quoted(spec.key)} from {held(tables, spec)})""")
 
 
-def _update(tables: Tables, spec: TableSpec, part: Sequence[Document]) -> Statement:
-    key = quoted(spec.key)
-    columns = ["row_hash", *(quoted(column.name) for column in spec.metadata)]
-    sql = f"""{_rows([key, "text_hash", *columns], len(part))}
-        update {tables.vectors} as t set {", ".join(f"{name} = new.{name}" for name in columns)}, updated_at = {NOW}
-        from new where t.{key} = new.{key} and t.text_hash = new.text_hash"""
-    values = _flat(
-        (key_in(row.key), row.text_hash, row.row_hash, *row_in(row.metadata, spec.metadata, row.key)) for row in part
-    )
-    return Statement(sql, values)
+def _updates(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
+    if not documents:
+        return []
+    key, columns = quoted(spec.key), ["row_hash", *_metadata(spec)]
+    values = [(key_in(each.key), *row_in(each.metadata, spec.metadata, each.key)) for each in documents]
+    hashes = [part for each in documents for part in (each.text_hash, each.row_hash)]
+    new = NewRows([key, *columns[1:]], values, {"text_hash": HASH_BYTES, "row_hash": HASH_BYTES}, hashes)
+    update = f"""update {tables.vectors} as t set {", ".join(f"{name} = new.{name}" for name in columns)},
+        updated_at = (select {NOW}) from new where t.{key} = new.{key} and t.text_hash = new.text_hash"""
+    return new.statements(update) + _left_out(tables, spec, documents, new)
 
 
-def _unfit(tables: Tables, spec: TableSpec, batch: WriteBatch, *, listed: bool) -> list[Statement]:
+def _left_out(tables: Tables, spec: TableSpec, documents: Sequence[Document], new: NewRows) -> list[Statement]:
+    """The statements that write what the rows could not bring along."""
+    statements = []
+    for row, column, value in new.left_out:
+        update = f"""update {tables.vectors} set {column} = ?
+            where {quoted(spec.key)} = ? and text_hash = ? and row_hash = ?"""
+        document = documents[row]
+        statements.append(Statement(update, (value, key_in(document.key), document.text_hash, document.row_hash)))
+    return statements
+
+
+def _unfit(
+    tables: Tables, spec: TableSpec, batch: WriteBatch, written: Sequence[Document], *, listed: bool
+) -> list[Statement]:
     """The statements that bring the list of unfit metadata in step; only of rows that this batch has written."""
     statements = []
-    columns = ["k", "text_hash", "row_hash", "named"]
-    written = f"""new cross join {tables.vectors} as t on t.{quoted(spec.key)} = new.k and t.text_hash = new.text_hash
+    hashes = {"text_hash": HASH_BYTES, "row_hash": HASH_BYTES}
+    current = f"""new cross join {tables.vectors} as t on t.{quoted(spec.key)} = new.k and t.text_hash = new.text_hash
         and t.row_hash = new.row_hash"""
-    documents = [entry.document for entry in batch.entries] + batch.updates
-    for part in chunks(documents if listed else [], ROWS):
-        sql = f"""{_rows(columns, len(part))} delete from rowvec_unfit
-            where target = ? and "key" in (select new.named from {written})"""
-        values = ((key_in(each.key), each.text_hash, each.row_hash, str(each.key)) for each in part)
-        statements.append(Statement(sql, (*_flat(values), tables.owner)))
-    for keys in chunks(batch.deletes if listed else [], ROWS):
+    if listed and written:
+        values = [(key_in(each.key), str(each.key)) for each in written]
+        data = [part for each in written for part in (each.text_hash, each.row_hash)]
+        delete = f"""delete from rowvec_unfit where target = ? and "key" in (select new.named from {current})"""
+        statements += NewRows(["k", "named"], values, hashes, data).statements(delete, tables.owner)
+    for keys in chunks(batch.deletes if listed else [], KEYS):
         delete = f'delete from rowvec_unfit where target = ? and "key" in ({marks(len(keys))})'
         statements.append(Statement(delete, (tables.owner, *map(str, keys))))
-    for misfits in chunks([(document, unfit) for document in documents for unfit in document.unfit], ROWS):
-        sql = f"""{_rows([*columns, "c", "r"], len(misfits))}
-            insert or replace into rowvec_unfit (target, "key", "column", reason)
-            select ?, new.named, new.c, new.r from {written}"""
-        named = (
-            (key_in(each.key), each.text_hash, each.row_hash, str(each.key), unfit.column, storable(unfit.reason))
-            for each, unfit in misfits
-        )
-        statements.append(Statement(sql, (*_flat(named), tables.owner)))
+    misfits = [(each, unfit) for each in written if each.unfit for unfit in each.unfit]
+    if misfits:
+        named = [(key_in(each.key), str(each.key), unfit.column, storable(unfit.reason)) for each, unfit in misfits]
+        data = [part for each, _ in misfits for part in (each.text_hash, each.row_hash)]
+        insert = f"""insert or replace into rowvec_unfit (target, "key", "column", reason)
+            select ?, new.named, new.c, new.r from {current}"""
+        statements += NewRows(["k", "named", "c", "r"], named, hashes, data).statements(insert, tables.owner)
     return statements
 
 
@@ -222,13 +205,11 @@ def _failed(tables: Tables, part: Sequence[Failure]) -> Statement:
     sql = f"""insert into {tables.failures} ("key", {", ".join(columns)})
         values {", ".join([f"({marks(6)})"] * len(part))}
         on conflict ("key") do update set {", ".join(f"{name} = excluded.{name}" for name in columns)}"""
-    return Statement(
-        sql,
-        _flat(
-            (key_in(f.key), storable(f.error), f.attempts, moment(f.failed_at), moment(f.next_try), f.text_hash)
-            for f in part
-        ),
-    )
+    values: list[Any] = []
+    for each in part:
+        values += (key_in(each.key), storable(each.error), each.attempts, moment(each.failed_at))
+        values += (moment(each.next_try), each.text_hash)
+    return Statement(sql, tuple(values))
 
 
 def keys_in(keys: Iterable[Key]) -> tuple[int | str, ...]:

@@ -13,7 +13,7 @@ from rowvec.errors import GenerationChanged, StoreError
 from rowvec.stores.base import TableSpec
 from rowvec.stores.ledger import GenerationStatus
 from rowvec.stores.migrations import fingerprint_of
-from rowvec.stores.postgres import migrations
+from rowvec.stores.postgres import counting, migrations
 from rowvec.stores.postgres.connect import single, use_vectors
 from rowvec.stores.postgres.locks import LOCK_MILLISECONDS
 from rowvec.stores.postgres.names import Names
@@ -324,15 +324,9 @@ _HAS_VECTOR = "exists (select from {table} where {key}::text = f.key and {embedd
 def of_table(connection: Connection, table: VectorTable) -> GenerationStatus:
     """What `rowvec status` shows of a generation."""
     names = table.names
-    rows, truncated, size = single(
-        connection.execute(
-            sql.SQL(
-                "select count(*) filter (where {embedding} is not null), count(*) filter (where {truncated}),"
-                " pg_total_relation_size(%s::regclass) from {table}"
-            ).format(**names.parts),
-            [names.sql.as_string(connection)],
-        )
-    )
+    rows, truncated = counting.vectors(connection, names)
+    sized = connection.execute("select pg_total_relation_size(%s::regclass)", [names.sql.as_string(connection)])
+    (size,) = single(sized)
     failed, stale = count_failures(connection, names, table.key)
     count = "select count(*) from rowvec.unfit where scope = %s"
     unfit = int(single(connection.execute(count, [names.scope]))[0]) if has_table(connection, "unfit") else 0

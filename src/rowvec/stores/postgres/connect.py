@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import re
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
 from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
+from rowvec.stores.postgres.session import Cursor, Session, scope_of
+from rowvec.stores.pulse import Address, Silent
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
-from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
+from rowvec.support.postgres_settings import ENCODING
 from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
 
 if TYPE_CHECKING:
-    from rowvec.stores.postgres.leases import Leases
+    pass
 
 CONNECT_TIMEOUT = 10
-LIMITS = {
-    "statement_timeout": 0,
-    "lock_timeout": 0,
-    "idle_in_transaction_session_timeout": 0,
-    "idle_session_timeout": 140_000,
-    "transaction_timeout": 170_000,
-}
-"""Settings that would end what takes long, and the version of PostgreSQL that brought them."""
 HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
 """The versions of pgvector that brought HNSW; halfvec, bits and sub-vectors."""
 
@@ -55,166 +51,40 @@ def describe(url: str) -> str:
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
-class _Cursor(psycopg.Cursor[Any]):
-    """Takes names with a percent sign in them: where values go with a statement, psycopg reads it as a placeholder.
-
-    And has each statement do what a session that a pooler lends to others cannot remember.
-    """
-
-    def execute(self, query: Any, params: Any = None, **options: Any) -> Self:
-        if params is not None and isinstance(query, sql.Composed):
-            query = _doubled(query)
-        session = self.connection
-        if not isinstance(session, Session):
-            return super().execute(query, params, **options)
-        if session.single_statements:
-            return self._with_settings(session, query, params)
-        if session.guard is None or session.info.transaction_status is not TransactionStatus.IDLE:
-            return super().execute(query, params, **options)
-        with session.transaction():
-            return super().execute(query, params, **options)
-
-    def _with_settings(self, session: Session, query: Any, params: Any) -> Self:
-        """Sent in one message, statements are one transaction to the server, and one statement to a pooler."""
-        written = psycopg.ClientCursor(session).mogrify(query, params)
-        super().execute(session.prefix() + written.encode(), binary=False)
-        while self.nextset():
-            pass
-        return self
-
-    def execute_outside(self, query: Any) -> None:
-        """For a statement that no transaction may hold."""
-        super().execute(query)
-
-
-def rendered(statement: sql.Composed) -> bytes:
-    """Its text, for a statement that is executed with values again and again."""
-    return _doubled(statement).as_bytes(None)
-
-
-def _doubled(part: sql.Composable) -> sql.Composable:
-    if isinstance(part, sql.Composed):
-        return sql.Composed([_doubled(inner) for inner in part])
-    if isinstance(part, sql.Identifier):
-        return sql.Identifier(*(name.replace("%", "%%") for name in part._obj))
-    return part
-
-
-class Session(psycopg.Connection[Any]):
-    """An autocommit connection. Behind a pooler its settings may be those of other clients in the next moment.
-
-    Attributes:
-        name: shown in pg_stat_activity.
-        pid: of the server's process that answered first.
-        behind_pooler: whoever accepted the connection is not who answers it.
-        path: the search path on which the extension's types are found; None where that is the one there is.
-        iterates: see the function of that name.
-        guard: how every transaction begins; None where the session keeps its settings and its locks itself.
-        leases: its locks, where it cannot keep them.
-        single_statements: the pooler takes no transactions.
-        more: settings for the next of those statements, each ended by a semicolon.
-        statement_seconds: after which each of them is cancelled.
-        server: which one of several it is, where that was asked.
-    """
-
-    name = ""
-    pid = 0
-    behind_pooler = False
-    path: str | None = None
-    iterates: bool = False
-    guard: Callable[[Session], None] | None = None
-    leases: Leases | None = None
-    single_statements: bool = False
-    more: str = ""
-    statement_seconds: float | None = None
-    server = ""
-    _opening: tuple[Any, bytes] = (None, b"")
-
-    @contextmanager
-    def transaction(
-        self, savepoint_name: str | None = None, force_rollback: bool = False
-    ) -> Iterator[psycopg.Transaction]:
-        if self.single_statements:
-            yield psycopg.Transaction(self)
-            return
-        begins = self.info.transaction_status is TransactionStatus.IDLE
-        with super().transaction(savepoint_name, force_rollback) as begun:
-            if begins and self.guard is not None:
-                self.guard(self)
-            yield begun
-
-    def prefix(self) -> bytes:
-        """Settings for the statement that follows in the same message."""
-        settings = self.settings(local=True, statement_seconds=self.statement_seconds)
-        return settings + b"; " + self.more.encode()
-
-    def opening(self, statement_seconds: float | None) -> bytes:
-        """Statements that begin a transaction which reads one state of the tables, under rowvec's settings."""
-        chosen = (self.path, statement_seconds)
-        if self._opening[0] != chosen:
-            settings = self.settings(local=True, statement_seconds=statement_seconds)
-            self._opening = (chosen, b"begin isolation level repeatable read, read only; " + settings)
-        return self._opening[1]
-
-    def settings(self, *, local: bool, statement_seconds: float | None = None) -> bytes:
-        """Statements that set whatever rowvec relies on, for the transaction (`local`) or for the session.
-
-        Args:
-            statement_seconds: a statement that takes longer is cancelled; None for no limit.
-        """
-        limits = [name for name, since in LIMITS.items() if self.info.server_version >= since]
-        chosen = {**SETTINGS, **dict.fromkeys(limits, "0")}
-        if not local:
-            # Writers count on seeing what others have committed since, statement by statement.
-            chosen |= {"default_transaction_isolation": "read committed", "default_transaction_deferrable": "off"}
-        if statement_seconds is not None:
-            chosen["statement_timeout"] = str(int(1000 * statement_seconds))
-        said = [set_statements(chosen, local=local)]
-        # A list of names that the server has quoted.
-        said += [] if self.path is None else [f"set {_scope(local)} search_path to {self.path}"]
-        return "; ".join(said).encode() + b"; " + self.named(local=local)
-
-    def named(self, *, local: bool) -> bytes:
-        """The statement that gives it its name."""
-        name = sql.Literal(self.name).as_bytes(None)
-        return f"set {_scope(local)} application_name to ".encode() + name
-
-
-def _scope(local: bool) -> str:
-    return "local" if local else "session"
-
-
-def connect(url: str, purpose: str) -> Session:
+def connect(url: str, purpose: str, seconds: float | None = None) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
     Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
 
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
+        seconds: after which a server that says nothing is given up, while it lets us in; the URL may say another limit.
 
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
     with translated(describe(url)):
-        session = _named(url, purpose)
+        session = _named(url, purpose, seconds)
         try:
             use_vectors(session)
         except psycopg.errors.ProtocolViolation as error:
             if STATEMENT_MODE not in str(error):
                 raise
             # It has closed the connection.
-            session = _named(url, purpose)
+            session = _named(url, purpose, seconds)
             session.single_statements = True
             use_vectors(session)
     return session
 
 
-def _named(url: str, purpose: str) -> Session:
+def _named(url: str, purpose: str, seconds: float | None) -> Session:
     with translated(describe(url)):
         try:
-            session = _opened(url)
+            session = _opened(url, seconds)
         except psycopg.OperationalError as error:
-            raise connect_error(describe(url), error) from None
+            # The error itself may quote the URL.
+            silent = Silent(str(error)) if isinstance(error, psycopg.errors.ConnectionTimeout) else None
+            raise connect_error(describe(url), error) from silent
         # PostgreSQL cuts a name after 63 bytes: first what is needed to find the process.
         session.name = clipped(f"{_process(os.getpid())}, {purpose}", LONGEST)
         session.pid = server_pid(session)
@@ -226,14 +96,49 @@ def _named(url: str, purpose: str) -> Session:
     return session
 
 
-def _opened(url: str) -> Session:
+def _opened(url: str, seconds: float | None) -> Session:
+    options = _options(url, seconds)
     try:
-        return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
-    except psycopg.OperationalError:
+        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, **options)
+    except psycopg.OperationalError as error:
         # The embedded server may have crashed, or been stopped, under a process that lives for long.
-        if not revive(url):
+        if isinstance(error, psycopg.errors.ConnectionTimeout) or not revive(url):
             raise
-    return Session.connect(url, autocommit=True, cursor_factory=_Cursor, **_options(url))
+        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, **options)
+    info = session.info
+    session.address = {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None}
+    if seconds is not None:
+        session.watch = _limited(seconds)
+    return session
+
+
+def _limited(seconds: float) -> Callable[[Session, float], None]:
+    def watch(_: Session, since: float) -> None:
+        if time.monotonic() - since > seconds:
+            raise Silent(f"it has said nothing for {seconds:g} s")
+
+    return watch
+
+
+def answers(url: str, address: Address, seconds: float) -> bool:
+    """Whether the server at an address answers over a new connection.
+
+    A pooler lets in whoever comes: only a statement tells of the server behind it.
+
+    Args:
+        address: in the place of that of the URL; empty for that one.
+        seconds: for which each step is waited for.
+    """
+    at = make_conninfo(url, **{**address, "connect_timeout": max(2, math.ceil(seconds))})
+    try:
+        with _opened(at, seconds) as session:
+            session.execute("select 1")
+    except Silent:
+        return False
+    except psycopg.Error as error:
+        # It lets no more in, or is about to end.
+        return "FATAL" in str(error)
+    return True
 
 
 def _process(pid: int) -> str:
@@ -248,7 +153,7 @@ def of_a_process_that_is_gone(name: str) -> bool:
     return found is not None and name.startswith(_process(int(found[1])) + ",") and is_gone(int(found[1]))
 
 
-def _options(url: str) -> dict[str, Any]:
+def _options(url: str, seconds: float | None) -> dict[str, Any]:
     """What a connection string leaves to us."""
     try:
         given = conninfo_to_dict(url)
@@ -258,7 +163,8 @@ def _options(url: str) -> dict[str, Any]:
             "store.url is not a PostgreSQL connection string.",
             hint="Such as postgresql://user:password@host:5432/database, with % codes for special characters.",
         ) from None
-    defaults = {"connect_timeout": CONNECT_TIMEOUT, **KEEPALIVES}
+    timeout = CONNECT_TIMEOUT if seconds is None else min(CONNECT_TIMEOUT, math.ceil(seconds))
+    defaults = {"connect_timeout": timeout, **KEEPALIVES}
     # With the first message: until it knows better, the driver reads what a SQL_ASCII database sends as bytes.
     return {"client_encoding": ENCODING, **{name: value for name, value in defaults.items() if name not in given}}
 
@@ -287,7 +193,7 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
                 own = isinstance(connection, Session) and not connection.behind_pooler
                 if isinstance(connection, Session):
                     connection.path = path
-                connection.execute(f"set {_scope(not own)} search_path to {path}".encode())
+                connection.execute(f"set {scope_of(not own)} search_path to {path}".encode())
             register_vector(connection)
             register_intervals(connection)
             if isinstance(connection, Session):
@@ -351,7 +257,7 @@ def outside(connection: psycopg.Connection[Any], statement: bytes | sql.Composed
     """Execute what no transaction may hold, such as the building of an index beside others. On a session that a pooler
     lends to others too it goes by the settings of the role."""
     cursor = connection.cursor()
-    if isinstance(cursor, _Cursor):
+    if isinstance(cursor, Cursor):
         cursor.execute_outside(statement)
     else:
         cursor.execute(statement)

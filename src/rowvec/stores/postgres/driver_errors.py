@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import psycopg
 
 from rowvec.errors import DataRefused, RowvecError, StatementCancelled, StoreError, StoreUnavailable
+from rowvec.stores.pulse import Silent
 from rowvec.support.poolers import STATEMENT_MODE
 
 _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str | None]] = [
@@ -91,6 +92,8 @@ def translated(location: str) -> Iterator[None]:
     """Raise the driver's errors as StoreUnavailable (try again) or StoreError (fix something)."""
     try:
         yield
+    except Silent as error:
+        raise StoreUnavailable(f"{location} does not answer: {error}") from error
     except psycopg.Error as error:
         if isinstance(error, psycopg.errors.ProtocolViolation) and STATEMENT_MODE in str(error):
             raise StoreError(

@@ -18,9 +18,9 @@ from psycopg import sql
 from rowvec.stores.base import TableSpec
 from rowvec.stores.facet_sql import COVERED
 from rowvec.stores.postgres.connect import outside, single
+from rowvec.stores.postgres.counting import is_large
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
 from rowvec.types import Column, ColumnType
 
 Connection = psycopg.Connection[Any]
@@ -50,15 +50,14 @@ class FacetIndex:
 
 
 def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
-    """Make it where the table is large and has none, and let it know which pages are settled.
+    """Make it where the table is large and has none.
 
     A table of the user's own gets none.
     """
     if names.column is not None or not any(column.type in COVERED for column in spec.metadata):
         return
     mark = MARK + hashlib.blake2b(repr((spec.key, spec.metadata)).encode(), digest_size=4).hexdigest()
-    count = sql.SQL("select count(*) from (select from {} limit %s) t").format(names.sql)
-    if single(connection.execute(count, [AUTO_ROWS]))[0] < AUTO_ROWS:
+    if not is_large(connection, names):
         return
     with alone(connection, names.scope):
         there = _there(connection, names)
@@ -70,10 +69,6 @@ def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
         for name in there.keys() - good - {f"{name}{REST}" for name in good}:
             statement = sql.SQL("drop index concurrently if exists {}")
             outside(connection, statement.format(sql.Identifier(names.schema, name)))
-        if (good or chosen) and _unsettled(connection, names):
-            # Or each entry is looked up in the table. The other indexes are left as they are: that would take long.
-            statement = sql.SQL("vacuum (index_cleanup off, truncate off, skip_locked) {}")
-            outside(connection, statement.format(names.sql))
 
 
 def _build(connection: Connection, names: Names, spec: TableSpec, columns: Sequence[Column], name: str) -> None:
@@ -88,16 +83,6 @@ def _build(connection: Connection, names: Names, spec: TableSpec, columns: Seque
         outside(connection, f"create index concurrently {_quoted(name + REST)} on {table} ({key}){others}".encode())
     statement = f"create index concurrently {_quoted(name)} on {table} ({key}) include ({included}) where {where}"
     outside(connection, statement.encode())
-
-
-def _unsettled(connection: Connection, names: Names) -> bool:
-    """Of many pages PostgreSQL does not know that everybody sees all of their rows."""
-    row = connection.execute(
-        "select c.relallvisible < 0.9 * c.relpages or s.n_ins_since_vacuum + s.n_dead_tup > 0.02 * s.n_live_tup"
-        " from pg_class c left join pg_stat_all_tables s on s.relid = c.oid where c.oid = to_regclass(%s)",
-        [names.sql.as_string(connection)],
-    ).fetchone()
-    return row == (True,)
 
 
 def _chosen(connection: Connection, names: Names, spec: TableSpec) -> list[Column]:

@@ -25,7 +25,7 @@ from rowvec.errors import Locked, StoreError
 from rowvec.support.processes import is_gone, place
 
 if TYPE_CHECKING:
-    from rowvec.stores.postgres.connect import Session
+    from rowvec.stores.postgres.session import Session
 
 Connection = psycopg.Connection[Any]
 

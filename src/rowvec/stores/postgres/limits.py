@@ -6,7 +6,8 @@ from typing import Any
 
 import psycopg
 
-from rowvec.stores.postgres.connect import LIMITS, single
+from rowvec.stores.postgres.connect import single
+from rowvec.stores.postgres.session import LIMITS
 from rowvec.types import Check
 
 NOTHING = {"0", "-1"}

@@ -15,8 +15,9 @@ from psycopg import sql
 
 from rowvec.errors import Interrupted, StoreError, StoreUnavailable
 from rowvec.stores.postgres import leases
-from rowvec.stores.postgres.connect import Session, of_a_process_that_is_gone
+from rowvec.stores.postgres.connect import of_a_process_that_is_gone
 from rowvec.stores.postgres.leases import Holder
+from rowvec.stores.postgres.session import Session
 from rowvec.support.interrupts import asked_to_stop, stop_event
 
 Connection = psycopg.Connection[Any]

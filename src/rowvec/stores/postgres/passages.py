@@ -25,6 +25,7 @@ from rowvec.stores.postgres.generations import followers
 from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names, text_index
 from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index.nearest import Condition
 from rowvec.stores.postgres.writes import packer
 from rowvec.support.identifiers import shortened
@@ -57,6 +58,7 @@ class Beside:
             "key": sql.Identifier(spec.key),
             "type": sql.SQL(KEY_TYPES[spec.key_type]),
         }
+        self._known = Statements()
 
     @property
     def tables(self) -> list[Composable]:
@@ -289,18 +291,12 @@ class Beside:
         passages: dict[Key, list[tuple[int, int, float | None]]] = {}
         if self.spec.has_passages:
             compared = "null" if vector is None else f"embedding {distance} %b"
-            statement = self.format(
-                f'select key, start, "end", {compared} from {{passages}} where key = any(%s::{{type}}[])'
-                " order by key, n"
-            )
+            text = f'select key, start, "end", {compared} from {{passages}} where key = any(%s::{{type}}[])'
+            statement = self._known.text(text, lambda: self.format(f"{text} order by key, n"))
             values = [list(keys)] if vector is None else [vector, list(keys)]
             for key, *passage in connection.execute(statement, values, binary=True):
                 passages.setdefault(key, []).append((passage[0], passage[1], passage[2]))
-        statement = self.format(
-            "select x.key, x.text from {texts} x join {table} t on t.{key} = x.key"
-            " where x.key = any(%s::{type}[]) and t.{embedding} is not null and {where}",
-            where=where.sql,
-        )
+        statement = self._known.text(("texts", where.text), lambda: self.format(_TEXTS_OF, where=where.sql))
         rows = connection.execute(statement, [list(keys), *where.values], binary=True).fetchall()
         return {
             key: StoredText(
@@ -355,6 +351,8 @@ alter table {passages} add primary key (key, n), alter column start set not null
     alter column text_hash set not null, alter column embedding set not null, alter column tokens set not null,
     alter column tokens set default 0, alter column embedding set statistics 0;
 create index {index} on {passages} (text_hash)"""
+_TEXTS_OF = """select x.key, x.text from {texts} x join {table} t on t.{key} = x.key
+    where x.key = any(%s::{type}[]) and t.{embedding} is not null and {where}"""
 # Reading the vectors is what makes ANALYZE slow, and no estimate comes from them.
 _VIEW = 'select p.key, p.n, null::text as text, p.start, p."end", p.embedding from {passages} p'
 _VIEW_OF_TEXTS = """select p.key, p.n, substr(x.text, p.start + 1, p."end" - p.start) as text, p.start, p."end",

@@ -14,7 +14,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from rowvec.errors import StoreUnavailable
 from rowvec.stores.abilities import Lag
-from rowvec.stores.postgres.connect import Session, connect, single
+from rowvec.stores.postgres.connect import connect, single
+from rowvec.stores.postgres.session import Session
+from rowvec.stores.pulse import Address, Silent
 
 Connection = psycopg.Connection[Any]
 
@@ -37,48 +39,89 @@ class Servers:
     """Opens sessions at the servers that a URL names. All that are in use are at one of them: servers are behind by
     different times, and an answer that is put together of two would be of two generations."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, seconds: float) -> None:
         self._url = url
-        host = str(conninfo_to_dict(url).get("host") or "")
-        self._first = host.split(",")[0] if "," in host else None
-        """Of several hosts, the one to be preferred."""
-        self._address: dict[str, Any] = {}
+        self._seconds = seconds
+        self._hosts = str(conninfo_to_dict(url).get("host") or "").split(",")
+        """In the order of preference."""
+        self._address: Address = {}
+        self._left: Address | None = None
+        """Where a server said nothing more."""
         self._until = math.inf
         self._changing = threading.Lock()
         self.current = ""
         self.moves = 0
         """How often another server was gone to."""
 
-    def connect(self, purpose: str, moved: Callable[[], None]) -> Session:
+    @property
+    def several(self) -> bool:
+        return len(self._hosts) > 1
+
+    def connect(self, purpose: str, moved: Callable[[], None], *, anew: bool = False) -> Session:
         """
         Args:
             moved: called when it is another server than the one before.
+            anew: at the first server that answers, and not at the current one.
         """
-        session = self._connect(purpose)
+        session = self._connect(purpose, anew=anew)
         session.server = server_of(session)
         with self._changing:
             if session.server != self.current:
                 self.moves += self.current != ""
                 self.current = session.server
-                info = session.info
-                self._address = {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None}
+                self._address = session.address
                 moved()
+            if session.address == self._left:
+                self._left = None
         return session
 
-    def _connect(self, purpose: str) -> Session:
-        if self._address and not self.is_due():
+    def _connect(self, purpose: str, *, anew: bool) -> Session:
+        if self._address and not anew:
             try:
-                return connect(make_conninfo(self._url, **self._address), purpose)
+                return connect(make_conninfo(self._url, **self._address), purpose, self._seconds)
             except StoreUnavailable:
                 pass
-        session = connect(self._url, purpose)
-        stays = self._first is None or session.info.host == self._first
+        session = connect(self._url if anew else self._in_order(), purpose, self._seconds)
+        stays = not self.several or session.info.host == self._hosts[0]
         self._until = math.inf if stays else time.monotonic() + STAYS_SECONDS
         return session
 
+    def _in_order(self) -> str:
+        """The URL, with the server last that said nothing more."""
+        if self._left is None or not self.several:
+            return self._url
+        named = conninfo_to_dict(self._url)
+        ports = str(named.get("port") or "").split(",")
+        places = list(zip(self._hosts, ports * len(self._hosts) if len(ports) == 1 else ports, strict=False))
+        left = self._left["host"], str(self._left["port"])
+        places.sort(key=lambda place: (place[0], place[1] or "5432") == left)
+        return make_conninfo(self._url, host=",".join(h for h, _ in places), port=",".join(p for _, p in places))
+
     def is_due(self) -> bool:
-        """It is time to ask the server again that is named first."""
-        return time.monotonic() > self._until
+        """It is time to ask the server again that is named first; whoever is told so does it for all."""
+        with self._changing:
+            due = time.monotonic() > self._until
+            if due:
+                self._until = time.monotonic() + STAYS_SECONDS
+            return due
+
+    def leave(self, session: Session) -> bool:
+        """The server of a session says nothing more: the next ones are opened elsewhere. False where that cannot be."""
+        if not self.several:
+            return False
+        with self._changing:
+            self._left = session.address
+            if self._address == self._left:
+                self._address = {}
+        return True
+
+    def check(self, session: Session) -> None:
+        """
+        Raises:
+            Silent: others have found out that the server of this session says nothing more.
+        """
+        if self._left is not None and session.address == self._left:
+            raise Silent("it says nothing")
 
 
 def written(connection: Connection) -> str | None:

@@ -41,6 +41,7 @@ from rowvec.stores.postgres.vector_index.nearest import (
 )
 from rowvec.stores.postgres.vector_index.partial import parts_in
 from rowvec.stores.typical import Typical
+from rowvec.support.kept import KeptByIdentity
 from rowvec.types import Column, ColumnType, Key, Progress, Ranked, StoredText, Vector, Vectors
 
 Connection = psycopg.Connection[Any]
@@ -81,6 +82,7 @@ class PostgresRows:
         self._has_passages = self._reads_texts = False
         self._counts: tuple[float, FacetIndex | None] | None = None
         self._typical = Typical(metric, lambda most: [vector for _, vector in self.sample(most)])
+        self._conditions = KeptByIdentity(self._compiled)
         self._read = sessions.read
 
     def vector(self, key: Key, where: Filter | None = None) -> Vector | None:
@@ -150,8 +152,9 @@ class PostgresRows:
         return self._has_passages
 
     def _condition(self, where: Filter | None) -> Condition:
-        if where is None:
-            return EVERYTHING
+        return EVERYTHING if where is None else self._conditions.of(where)
+
+    def _compiled(self, where: Filter) -> Condition:
         stored = stored_filter(where, self._asked, self.spec)
         text, values = compile_filter(stored, POSTGRES)
         columns = {each.column for each in compares(stored)}
@@ -176,8 +179,8 @@ class PostgresRows:
         passing, every = (expected_rows(connection, self.index.table, each) for each in (where, EVERYTHING))
         index, parts = self._facet_index(connection), list[sql.Composable]()
         if index is not None and where.columns <= index.columns:
-            held = sql.SQL("t.{embedding} is not null").format(**self.names.parts)
-            parts = [held + sql.SQL(part) for part in index.parts]
+            held, _ = self._passing(None)
+            parts = [sql.SQL(held + part) for part in index.parts]
         return Expected(passing, min(1.0, passing / max(every, 1.0)), parts)
 
     def holding(self, words: Sequence[str]) -> dict[str, int]:
@@ -252,16 +255,19 @@ class PostgresRows:
     def metadata(self, keys: Sequence[Key], where: Filter | None = None) -> dict[Key, Mapping[str, Any]]:
         condition = self._condition(where)
         names = [column.name for column in self._asked.metadata]
+        statement = self.index.table.statements.text(("metadata", condition.text), lambda: self._of_rows(condition))
+        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
+        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
+
+    def _of_rows(self, condition: Condition) -> sql.Composed:
         # A column of the user's own table may be of the type `money`.
         stored = [
             sql.SQL("{}::numeric" if column.type is ColumnType.DECIMAL else "{}").format(sql.Identifier(column.name))
             for column in self.spec.metadata
         ]
-        statement = sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
+        return sql.SQL("select {} from {} t where {} = any(%s) and {}").format(
             sql.SQL(", ").join([sql.Identifier(self.spec.key), *stored]), self.names.sql, self._key, condition.sql
         )
-        rows = self._read(lambda c: c.execute(statement, [list(keys), *condition.values]).fetchall())
-        return {row[0]: dict(zip(names, row[1:], strict=True)) for row in rows}
 
     def texts(
         self, keys: Sequence[Key], vector: Vector | None = None, where: Filter | None = None

@@ -6,6 +6,7 @@ user's own application among them, as soon as the transaction has ended. What wr
 
 from __future__ import annotations
 
+import functools
 import queue
 import random
 import threading
@@ -18,13 +19,15 @@ import psycopg
 
 from rowvec.errors import Interrupted, ReadersBusy, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations, rights
-from rowvec.stores.postgres.connect import Session, connect, is_lent, knows_vectors
+from rowvec.stores.postgres.connect import answers, connect, is_lent, knows_vectors
 from rowvec.stores.postgres.driver_errors import translated
 from rowvec.stores.postgres.leases import Leases
 from rowvec.stores.postgres.locks import PASSING, Waits
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.replica import Servers
+from rowvec.stores.postgres.session import Session
 from rowvec.stores.postgres.table_lock import TableLock
+from rowvec.stores.pulse import Pulse, Silent
 from rowvec.support import poolers
 from rowvec.support.interrupts import asked_to_stop
 from rowvec.support.retry import SERVER_KEEPALIVES
@@ -36,6 +39,7 @@ PATIENCE = 60.0
 READ_TRIES = 3
 SLOT_SECONDS = 60.0
 """How long a reader waits for others to be done."""
+LOOK_SECONDS = 0.25
 _NOT_PREPARED = (psycopg.errors.InvalidSqlStatementName, psycopg.errors.DuplicatePreparedStatement)
 
 
@@ -47,6 +51,7 @@ class Sessions:
         readers: up to this many connections read at once; further readers wait.
         replica: all that read are at one of the servers that the URL names.
         statement_seconds: readers' statements are cancelled after this long.
+        silent_seconds: readers give up a server that says nothing for this long, not even to a new connection.
     """
 
     def __init__(
@@ -58,6 +63,7 @@ class Sessions:
         *,
         readers: int,
         statement_seconds: float | None,
+        silent_seconds: float,
         replica: bool = False,
     ) -> None:
         self._url = url
@@ -74,7 +80,8 @@ class Sessions:
         self._waits = Waits(location, self.another)
         self._leases = Leases(self.another, location)
         self._lends = False
-        self._servers = Servers(url) if replica else None
+        self._servers = Servers(url, silent_seconds) if replica else None
+        self._pulse = Pulse(functools.partial(answers, url), silent_seconds)
         self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
 
@@ -97,29 +104,50 @@ class Sessions:
         return self._read(work, settings)
 
     def _read(self, work: Callable[[Connection], T], settings: bool) -> T:
-        seconds = min(SLOT_SECONDS, self._statement_seconds or SLOT_SECONDS)
-        if not self._slots.acquire(timeout=seconds):
-            raise ReadersBusy(
-                f"{self._location}: all {self._readers} connections for reading were busy for {seconds:g} s.",
-                hint="Try again when fewer searches run at once.",
-            )
+        self._take_slot()
         try:
-            try:
-                if self._servers is not None and self._servers.is_due():
-                    self.refresh()
-                session = self._idle.get_nowait()
-            except queue.Empty:
-                return self._read_on(self._open_reader(), work, settings)
+            with translated(self._location):
+                if self._servers is None or not self._servers.several:
+                    self._pulse.admit()
+            session, anew = self._idle_reader()
+            if session is None:
+                return self._read_on(self._open_reader(anew=anew), work, settings)
             try:
                 return self._read_on(session, work, settings)
-            except StoreError:
-                if not session.closed:
+            except StoreError as error:
+                if not session.closed or (isinstance(error.__cause__, Silent) and not self._leave(session)):
                     raise
             # It had broken while it lay idle, as all do when the server restarts: only a new one can tell.
             self.refresh()
             return self._read_on(self._open_reader(), work, settings)
         finally:
             self._slots.release()
+
+    def _take_slot(self) -> None:
+        """
+        Raises:
+            ReadersBusy: all connections were busy all the time. StoreUnavailable: the server says nothing.
+        """
+        seconds = min(SLOT_SECONDS, self._statement_seconds or SLOT_SECONDS)
+        last = time.monotonic() + seconds
+        while not self._slots.acquire(timeout=LOOK_SECONDS):
+            with translated(self._location):
+                self._pulse.check()
+            # Those who are before us may wait for a server that says nothing: it will be known soon.
+            if time.monotonic() > last and not self._pulse.in_doubt:
+                raise ReadersBusy(
+                    f"{self._location}: all {self._readers} connections for reading were busy for {seconds:g} s.",
+                    hint="Try again when fewer searches run at once.",
+                )
+
+    def _idle_reader(self) -> tuple[Session | None, bool]:
+        """One that is not in use, and whether it is time to ask the server that is named first."""
+        if self._servers is not None and self._servers.is_due():
+            self.refresh()
+            return None, True
+        with suppress(queue.Empty):
+            return self._idle.get_nowait(), False
+        return None, False
 
     def _read_on(self, session: Session, work: Callable[[Connection], T], settings: bool) -> T:
         try:
@@ -131,6 +159,8 @@ class Sessions:
                 session.commit()
                 return answer
         except StoreError as error:
+            if isinstance(error.__cause__, Silent):
+                raise
             if isinstance(error.__cause__, (psycopg.errors.FeatureNotSupported, *_NOT_PREPARED)):
                 # A statement was prepared for vectors of another size, which another generation has, or a pooler
                 # that looks like the server did not keep it.
@@ -331,27 +361,36 @@ class Sessions:
             self._writer.close()
         self.refresh()
 
-    def _open(self, use: str) -> Session:
+    def _open(self, use: str, seconds: float | None = None, *, anew: bool = False) -> Session:
         """
+        Args:
+            seconds: after which a server that says nothing is given up.
+            anew: at the first server that answers, and not where others are.
+
         Raises:
             StoreError: a newer rowvec has changed the store.
         """
         purpose = f"{use} {self._purpose}"
-        session = connect(self._url, purpose) if self._servers is None else self._servers.connect(purpose, self.refresh)
+        if self._servers is None:
+            session = connect(self._url, purpose, seconds)
+        else:
+            session = self._servers.connect(purpose, self.refresh, anew=anew)
         try:
             with translated(self._location):
                 migrations.refuse_newer(session, self._location)
         except StoreError as error:
             with closing(session), translated(self._location):
-                rights.explain(session, error, self._names, self._location, writes=False)
+                if not session.closed:
+                    rights.explain(session, error, self._names, self._location, writes=False)
             raise
         except BaseException:
             session.close()
             raise
         return session
 
-    def _open_reader(self) -> Session:
-        session = self._open("read")
+    def _open_reader(self, *, anew: bool = False) -> Session:
+        with self._pulse.opening():
+            session = self._open("read", self._pulse.seconds, anew=anew)
         if not self._prepares:
             session.prepare_threshold = None
         session.statement_seconds = self._statement_seconds
@@ -359,4 +398,17 @@ class Sessions:
             with translated(self._location):
                 session.execute(session.settings(local=False, statement_seconds=self._statement_seconds))
                 session.execute("set default_transaction_read_only = on")
+        session.watch = self._watch
         return session
+
+    def _watch(self, session: Session, since: float) -> None:
+        if self._servers is not None:
+            self._servers.check(session)
+        self._pulse.watch(session.address, since, session.statement_seconds)
+
+    def _leave(self, session: Session) -> bool:
+        """Go to another server than that of a session, which says nothing more; False where there is none."""
+        if self._servers is None or not self._servers.leave(session):
+            return False
+        self._pulse.forget()
+        return True

@@ -18,7 +18,7 @@ from rowvec.stores.index import DEFAULT, IndexSpec
 from rowvec.stores.ledger import Ledger
 from rowvec.stores.migrations import latest
 from rowvec.stores.placement import refuse_alone
-from rowvec.stores.postgres import checks, facet_index, limits, migrations, placements, runs, schema
+from rowvec.stores.postgres import checks, counting, facet_index, limits, migrations, placements, runs, schema
 from rowvec.stores.postgres import replica as replicas
 from rowvec.stores.postgres.books import Bookkeeping, Fence
 from rowvec.stores.postgres.connect import describe, knows_vectors, single
@@ -50,6 +50,8 @@ class PostgresStore:
         index: built after the first sync that leaves AUTO_ROWS rows or more; None for never.
         readers: number of threads that can search at once.
         statement_seconds: a search that takes longer is cancelled.
+        silent_seconds: a server that says nothing for this long, not even to a new connection, is given up by whoever
+            reads.
         alone: False for one of several parts (see stores.partitioned).
         replica: others write it, maybe elsewhere; the URL may name several servers, of which one is asked at a time.
     """
@@ -71,6 +73,7 @@ class PostgresStore:
         partial: str | None = None,
         readers: int = 2,
         statement_seconds: float | None = None,
+        silent_seconds: float = 10.0,
         alone: bool = True,
         replica: bool = False,
     ) -> None:
@@ -88,7 +91,7 @@ class PostgresStore:
         self._generations = generations(self._live, self._books, storage, self.location)
         self._sessions = Sessions(
             url, self._live, self.location, pipeline,
-            readers=readers, statement_seconds=statement_seconds, replica=replica,
+            readers=readers, statement_seconds=statement_seconds, silent_seconds=silent_seconds, replica=replica,
         )  # fmt: skip
         self._changeover = Changeover(self._sessions, self._generations, self.location)
         self._prepared: dict[Fingerprint | None, Fence] = {}
@@ -177,6 +180,7 @@ class PostgresStore:
         done.index.analyse()
         done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
         self._write(lambda c: facet_index.ensure(c, names, spec))
+        self._write(lambda c: counting.ensure(c, names))
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 

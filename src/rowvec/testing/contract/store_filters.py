@@ -119,6 +119,19 @@ def test_a_filter_passes_the_rows_that_sql_would(opened: Opener, where: Filter) 
     assert set(rows(store, spec).keyword("thing", 10, bound).keys) == expected
 
 
+def test_values_that_are_equal_in_python_alone_stay_apart(opened: Opener) -> None:
+    columns = (Column("tags", ColumnType.ARRAY),)
+    spec, found = replace(SPEC, metadata=columns), {1: [1], 2: [True], 3: ["1"], 4: [0, False], 5: [0]}
+    store = opened(spec)
+    write(store, *(entry(key, f"thing {key}", tags) for key, tags in found.items()), spec=spec)
+    seen, asked = rows(store, spec), [Compare("tags", Op.CONTAINS, value) for value in (1, True, 0, False)]
+    for where in asked * 2:
+        bound = bind(where, columns)
+        expected = {key for key, tags in found.items() if matches(bound, {"tags": tags})}
+        assert set(seen.nearest(vector_of("query"), 10, bound).keys) == expected
+        assert set(seen.metadata(list(found), bound)) == expected
+
+
 SPANS = {1: "2 days", 2: "26:00:00", 3: "10 days", 4: None, 5: "1 mon", 6: "30 days", 7: "-1 days +02:00:00"}
 TAKES = (Column("takes", ColumnType.INTERVAL),)
 LONGER: list[tuple[Compare, set[int]]] = [

@@ -341,6 +341,10 @@ $100 <> 100
 1e6 <> 1e6
 25°C <- 25
 5 µF <> 5uF
+5 µF <> 5 μF
+5 μF <> 5uF
+10 μm <> 10 µm
+μικρό <> μικρο
 3rd <> 3rd
 # Signs that are a part of a name
 C++ <> c++

@@ -15,10 +15,10 @@ let pipeline;
 let about;
 let sides;
 let ratings = {};
+let asked = "";
+let waiting = false;
 let running;
 let scoring;
-
-const early = { typed: false, sent: false };
 
 const full = (setting) => ({ mode: pipeline.modes.at(-1), ...setting });
 
@@ -84,6 +84,7 @@ async function show(warning = null) {
     const empty = found && !found[0].results.length && !found[1].results.length && (await rowsIn(pipeline, mine.signal)) === 0;
     if (mine.signal.aborted) return;
     if (found) {
+      asked = text;
       reserve(found[2].queries);
       draw(found[0].results, found[1].results, found[2]);
       summary.prepend(...missing(found.find((each) => each.missing_parts?.length) ?? {}));
@@ -159,7 +160,7 @@ function thumbs(hit) {
 
 async function judge(id, rating) {
   try {
-    const known = await postJson("ui/compare/judgements", { pipeline: pipeline.name, query: query.value.trim(), id, rating });
+    const known = await postJson("ui/compare/judgements", { pipeline: pipeline.name, query: asked, id, rating });
     ratings = known.ratings;
     for (const button of document.querySelectorAll(".thumbs button")) {
       const given = ratings[button.dataset.id];
@@ -228,8 +229,10 @@ function queryAddress(text) {
 }
 
 function submit() {
-  early.sent = !sides;
-  if (early.sent) return;
+  if (!sides) {
+    waiting = true;
+    return;
+  }
   const wrong = NAMES.map((name) => sides[name].invalid()).find(Boolean);
   if (wrong) {
     wrong.reportValidity();
@@ -254,30 +257,7 @@ async function copy(name, button) {
   }
 }
 
-// The address fills the page; what was typed and sent before that stays.
-async function start() {
-  await usePipeline(await choosePipeline(use, returned));
-  const typed = early.typed ? query.value : null;
-  const shown = restore();
-  if (typed !== null) query.value = typed;
-  if (early.sent) submit();
-  await shown;
-}
-
-async function use(chosen) {
-  try {
-    await usePipeline(chosen);
-    first();
-    submit();
-  } catch (error) {
-    notify(error);
-  }
-}
-
-const returned = (chosen) => (chosen === pipeline ? restore() : usePipeline(chosen).then(restore).catch(notify));
-
 function listen() {
-  query.addEventListener("input", () => { early.typed = true; });
   form.addEventListener("submit", (event) => (event.preventDefault(), submit()));
   form.addEventListener("change", (event) => event.target !== query && submit());
   for (const name of NAMES) byId(name).querySelector(".copy").addEventListener("click", ({ target }) => copy(name, target));
@@ -291,7 +271,24 @@ function listen() {
 
 try {
   listen();
-  await start();
+  const use = async (chosen) => {
+    try {
+      await usePipeline(chosen);
+      first();
+      submit();
+    } catch (error) {
+      notify(error);
+    }
+  };
+  const returned = (chosen) => (chosen === pipeline ? restore() : usePipeline(chosen).then(restore).catch(notify));
+  const chosen = await choosePipeline(use, returned);
+  await usePipeline(chosen);
+  const typed = query.value;
+  const restored = restore();
+  // What somebody typed before the server had answered stays, and Enter counts.
+  if (typed) query.value = typed;
+  if (typed && waiting) submit();
+  else await restored;
 } catch (error) {
   notify(error);
 }

@@ -381,13 +381,12 @@ try {
   });
   const typed = query.value;
   usePipeline(first);
-  const asks = new URLSearchParams(location.search).has("query");
   restore();
-  // What somebody typed before the server had answered stays, and Enter counts.
-  if (typed && !asks && like === null) {
+  // What somebody typed before the server had answered stays, also over the query of the address, and Enter counts.
+  if (typed) {
     query.value = typed;
-    if (waiting) submit();
-    else onTyping();
+    if (!waiting) onTyping();
+    else (like = null), submit();
   }
 } catch (error) {
   notify(error);

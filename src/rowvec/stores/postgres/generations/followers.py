@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.errors import StoreError
-from rowvec.stores.postgres import facet_index, schema
+from rowvec.stores.postgres import counting, facet_index, schema
 from rowvec.stores.postgres.connect import single
 from rowvec.stores.postgres.names import LEDGER_COLUMNS, Names
 from rowvec.stores.postgres.vector_index import index
@@ -178,9 +178,9 @@ def _indexes(connection: Connection, names: Names) -> list[tuple[str, bool, str]
         "select c.relname, i.indisunique, regexp_replace(pg_get_indexdef(c.oid), '^.* USING ', '')"
         " from pg_index i join pg_class c on c.oid = i.indexrelid join pg_am am on am.oid = c.relam"
         " where i.indrelid = to_regclass(%s) and am.amname not in ('hnsw', 'ivfflat') and i.indisvalid"
-        " and not starts_with(c.relname, %s)"
+        " and not starts_with(c.relname, %s) and not starts_with(c.relname, %s)"
         " and not exists (select from pg_constraint where conindid = c.oid) order by c.oid",
-        [names.sql.as_string(connection), facet_index.MARK],
+        [names.sql.as_string(connection), facet_index.MARK, counting.MARK],
     ).fetchall()
 
 

@@ -22,7 +22,7 @@ from functools import cache
 from importlib import resources
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import psycopg
@@ -32,12 +32,13 @@ from rowvec.errors import StoreError
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
 from rowvec.stores.postgres.arrays import key_array, number_array
-from rowvec.stores.postgres.connect import one_snapshot, rendered
+from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.keyword_index.kept_words import KeptWords
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Scores, entries_in, highest, scored
 from rowvec.stores.postgres.locks import brief_lock
+from rowvec.stores.postgres.statements import Statements
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
 from rowvec.types import Key
@@ -59,6 +60,19 @@ COMPLETIONS = 50
 """Words that a last word may become."""
 
 TABLES = ("documents", "segments", "postings")
+
+
+class Allowed(NamedTuple):
+    """The rows that may be hits.
+
+    Attributes:
+        rows: something to select from; `values` are its positional ones.
+        said: what decides its text, beside the table.
+    """
+
+    rows: sql.Composable
+    values: Params = ()
+    said: tuple[str, ...] = ()
 
 
 class KeywordIndex:
@@ -87,7 +101,7 @@ class KeywordIndex:
             "key_type": sql.SQL(key_type),
             **{side: sql.Identifier(schema, shortened(family or name, f"__{side}")) for side in TABLES},
         }
-        self._known: dict[str, bytes] = {}
+        self._known = Statements()
 
     @property
     def tables(self) -> list[sql.Composable]:
@@ -205,18 +219,17 @@ class KeywordIndex:
         with one_snapshot(conn):
             documents, scores, counts = self._scores(conn, query, last)
             reach = Reach.of(counts, filtered=where is not None, expected=expected)
-            return self.best(conn, documents, scores, reach, limit, *self.allowed(where, params, expected))
+            return self.best(conn, documents, scores, reach, limit, self.allowed(where, params, expected))
 
-    def allowed(
-        self, where: sql.Composable | None, params: Params, expected: Expected | None
-    ) -> tuple[sql.Composable, Params]:
-        """The rows that may be hits, as something to select from, and its values; see `search`."""
+    def allowed(self, where: sql.Composable | None, params: Params, expected: Expected | None) -> Allowed:
+        """The rows that may be hits; see `search`."""
         if where is None:
-            return self._parts["table"], ()
+            return Allowed(self._parts["table"])
         parts = expected.parts if expected and expected.parts else [sql.SQL("true")]
         one = sql.SQL("select t.{key} from {table} t where {part} and {where}")
         every = [one.format(part=part, where=where, **self._parts) for part in parts]
-        return sql.SQL("({})").format(sql.SQL(" union all ").join(every)), list(params) * len(parts)
+        said = tuple(each.as_string(None) for each in (where, *parts))
+        return Allowed(sql.SQL("({})").format(sql.SQL(" union all ").join(every)), list(params) * len(parts), said)
 
     def best(
         self,
@@ -225,28 +238,23 @@ class KeywordIndex:
         scores: Scores,
         reach: Reach,
         limit: int,
-        rows: sql.Composable,
-        params: Params,
+        allowed: Allowed,
     ) -> list[tuple[Key, float]]:
-        """The best of those versions that are alive and wanted, in the caller's snapshot; see `search`.
-
-        Args:
-            rows, params: see `allowed`.
-        """
+        """The best of those versions that are alive and wanted, in the caller's snapshot; see `search`."""
         if limit < 1:
             return []
         many: int | None = reach.first(limit)
         while many is not None:
             best = highest(scores, many)
-            hits = self.hits(conn, documents[best], scores[best], limit, rows, params)
+            hits = self.hits(conn, documents[best], scores[best], limit, allowed)
             if len(hits) == limit or len(best) == len(documents):
                 return hits
             many = reach.next(limit, len(documents), len(best), len(hits))
         # Dead versions or the filter take too many: look at all that may be hits, at once.
-        allowed = np.isin(documents, self._numbers(conn, "allowed", params, rows=rows))
-        documents, scores = documents[allowed], scores[allowed]
+        fitting = np.isin(documents, self._numbers(conn, "allowed", allowed.values, rows=allowed.rows))
+        documents, scores = documents[fitting], scores[fitting]
         best = highest(scores, limit)
-        return self.hits(conn, documents[best], scores[best], limit, rows, params)
+        return self.hits(conn, documents[best], scores[best], limit, allowed)
 
     def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
         """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
@@ -320,25 +328,23 @@ class KeywordIndex:
         return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
     def hits(
-        self, conn: Connection, documents: Documents, scores: Scores, limit: int, rows: sql.Composable, params: Params
+        self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed
     ) -> list[tuple[Key, float]]:
         """The best of these versions that are alive and wanted, in one statement."""
-        versions, distinct = by_rank(documents, scores)
-        found = conn.execute(self.hits_sql(rows), [*versions, *params, limit]).fetchall()
-        return [(key, -float(distinct[rank])) for key, rank in found]
+        found = conn.execute(self.hits_sql(allowed), [number_array(documents.tolist()), *allowed.values]).fetchall()
+        return best_first(found, documents, scores, limit)
 
-    def hits_sql(self, rows: sql.Composable, *, of_part: bool = False) -> bytes | sql.Composed:
+    def hits_sql(self, allowed: Allowed, *, of_part: bool = False) -> bytes:
         """
         Args:
-            rows: see `allowed`.
             of_part: with the number of versions before each hit.
         """
-        name, every = "hits_of_part" if of_part else "hits", rows is self._parts["table"]
-        if every and name in self._known:
-            return self._known[name]
-        hits = self.sql("hits", rows=rows)
-        whole = self.sql(name, hits=hits) if of_part else hits
-        return self._rendered(name, whole) if every else whole
+
+        def made() -> sql.Composed:
+            hits = self.sql("hits", rows=allowed.rows)
+            return self.sql("hits_of_part", hits=hits) if of_part else hits
+
+        return self._known.text(("hits", of_part, allowed.said), made)
 
     def _merge_in_passing(self, conn: Connection) -> None:
         size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}
@@ -386,12 +392,7 @@ class KeywordIndex:
 
     def known_sql(self, query: str) -> bytes:
         """The same, put together once: for a statement of every search."""
-        return self._rendered(query, self.sql(query))
-
-    def _rendered(self, name: str, statement: sql.Composed) -> bytes:
-        if name not in self._known:
-            self._known[name] = rendered(statement)
-        return self._known[name]
+        return self._known.text(query, lambda: self.sql(query))
 
     def sql(self, query: str, **parts: sql.Composable) -> sql.Composed:
         return sql.SQL(_queries()[query]).format(**self._parts, **parts)
@@ -400,13 +401,17 @@ class KeywordIndex:
         return self._parts[part].as_string(conn)
 
 
-def by_rank(documents: Documents, scores: Scores) -> tuple[list[Any], Scores]:
-    """Both as a statement takes them, the scores as ranks, and the negative score of each rank.
+def best_first(
+    found: Sequence[tuple[Key, int]], documents: Documents, scores: Scores, limit: int
+) -> list[tuple[Key, float]]:
+    """The keys of versions with their scores.
 
-    Whole numbers are written and read in a third of the time.
+    Args:
+        found: keys in their order, each with its version; those of one score stay so.
+        documents, scores: of these versions and of others, versions ascending.
     """
-    distinct, ranks = np.unique(-scores, return_inverse=True)
-    return [number_array(documents.tolist()), number_array(ranks.tolist())], distinct
+    own = scores[np.searchsorted(documents, [document for _, document in found])] if found else scores[:0]
+    return [(found[place][0], float(own[place])) for place in np.argsort(-own, kind="stable")[:limit].tolist()]
 
 
 @cache

@@ -144,7 +144,8 @@ select ''::text, p.entries, state.* from state, {postings} p
 where p.word in (select word from begun union select unnest(%(others)s::text[]))
 
 -- name: holding
--- Of each word how many entries it has, and whether one of those that are looked at is alive. `offset 0` as in `hits`.
+-- Of each word how many entries it has, and whether one of those that are looked at is alive. `offset 0` keeps the planner
+-- from reading all documents.
 select asked.word, counted.entries, exists (
     select from {postings} p
     cross join lateral generate_series(0, least(length(p.entries) / 8, %(looked_at)s) - 1) as n
@@ -183,13 +184,9 @@ select word, %s::integer, entries from unnest(%s::text[], %s::bytea[]) as kept (
 select string_agg(int4send(d.document), '') from {documents} d join {rows} t on t.{key} = d.key
 
 -- name: hits
--- The keys of the best versions that are alive and wanted, with their ranks. `offset 0` keeps the planner from reading all
--- documents.
-select t.{key}, best.rank
-from unnest(%s::integer[], %s::integer[]) as best (document, rank)
-cross join lateral (select key from {documents} d where d.document = best.document offset 0) as d
-join {rows} t on t.{key} = d.key
-order by best.rank, t.{key} limit %s
+-- The keys of those versions that are alive and wanted, in their order. All numbers are looked up in one pass of the index.
+with found as materialized (select key, document from {documents} where document = any(%s::integer[]))
+select t.{key}, found.document from found join {rows} t on t.{key} = found.key order by 1
 
 -- name: hits_of_part
 -- The same, and how many versions are written by now; a row without a key where there are no hits.

@@ -13,8 +13,9 @@ from psycopg import sql
 
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
+from rowvec.stores.postgres.arrays import number_array
 from rowvec.stores.postgres.connect import one_snapshot
-from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex, Params, by_rank
+from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex, Params, best_first
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Entries, Scores, entries_in, scored
 from rowvec.types import Key
@@ -65,11 +66,11 @@ def hits_of(
     expected: Expected | None,
 ) -> tuple[list[tuple[Key, float]], int]:
     """The best of these versions that are alive and wanted, and how many are written by now."""
-    allowed, values = index.allowed(where, params, expected)
-    versions, distinct = by_rank(documents, scores)
-    asked = connection.execute(index.hits_sql(allowed, of_part=True), [*versions, *values, limit])
-    rows = asked.fetchall()
-    return [(key, -float(distinct[rank])) for _, key, rank in rows if key is not None], rows[0][0]
+    allowed = index.allowed(where, params, expected)
+    values = [number_array(documents.tolist()), *allowed.values]
+    rows = connection.execute(index.hits_sql(allowed, of_part=True), values).fetchall()
+    found = [(key, document) for _, key, document in rows if key is not None]
+    return best_first(found, documents, scores, limit), rows[0][0]
 
 
 def up_to_date(
@@ -109,8 +110,8 @@ def best_of(
             holding[LAST] = sum(chosen.values())
         counts = WordCounts(total.written, total.documents, total.words, holding)
         reach = Reach.of(found.counts, filtered=where is not None, expected=expected)
-        rows = index.allowed(where, params, expected)
-        return index.best(connection, *scored(entries, weights, counts), reach, limit, *rows)
+        allowed = index.allowed(where, params, expected)
+        return index.best(connection, *scored(entries, weights, counts), reach, limit, allowed)
 
 
 def completions(holding: dict[str, int]) -> dict[str, int]:

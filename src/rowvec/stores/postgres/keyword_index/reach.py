@@ -38,20 +38,24 @@ class Reach:
     Attributes:
         share: of the versions, those that are alive and pass.
         rows: all that may be hits. To read them takes about as long as to look up as many versions.
+        every: each version is a hit, unless somebody has deleted rows by hand.
     """
 
     share: float
     rows: float
+    every: bool = False
 
     @classmethod
     def of(cls, counts: WordCounts, *, filtered: bool, expected: Expected | None = None) -> Reach:
         alive = counts.documents / counts.written if counts.written else 1.0
         if expected is None:
-            return cls(alive * (UNKNOWN if filtered else 1.0), counts.documents)
+            return cls(alive * (UNKNOWN if filtered else 1.0), counts.documents, alive == 1 and not filtered)
         return cls(alive * expected.share, expected.rows)
 
     def first(self, limit: int) -> int:
         """How many versions to look up for `limit` hits."""
+        if self.every:
+            return limit
         many = _enough(limit, self.share)
         # A look at a few is cheap, and the planner may be wrong.
         return LEAST if many > self.rows else many

@@ -20,7 +20,7 @@ from rowvec.stores.index import IndexSpec, IndexStatus, Part
 from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, outside, single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.vector_index import partial, repeated
+from rowvec.stores.postgres.vector_index import centre, partial, repeated
 from rowvec.stores.postgres.vector_index.ordering import held_of
 from rowvec.support import figures
 from rowvec.support.identifiers import clipped
@@ -68,8 +68,10 @@ def default_lists(rows: int) -> int:
     return max(1, rows // 1000) if rows <= 1_000_000 else int(rows**0.5)
 
 
-_KIND_OF_INDEX = "md5(regexp_replace(regexp_replace({}, ' WHERE .*$', ''), '^.* USING ', ''))"
-"""A tuning goes with it: what an index leaves out changes with the rows."""
+_KIND_OF_INDEX = (
+    r"md5(regexp_replace(regexp_replace(regexp_replace({}, ' WHERE .*$', ''), '^.* USING ', ''), '''\[[^]]*\]''', ''))"
+)
+"""A tuning goes with it: what an index leaves out changes with the rows, and so does the centre of its bits."""
 
 
 def find(connection: Connection, names: Names) -> list[IndexStatus]:
@@ -182,12 +184,15 @@ def build(
         name = _free_name(connection, names, INDEX_MARK if part is None else partial.MARK)
         drop_these(connection, names, [index for index in former if not index.valid])
         kind = chosen.precision
-        column = sql.Identifier(names.own("embedding")).as_string(connection)
-        column = held_of(column, kind, chosen.dimensions, storage, dimension)
         operators = HAMMING if kind == "bit" else OPERATOR_CLASS[metric]
         if left_out is None:
             tell("looking for repeated texts", 0, rows)
             left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
+        middle = ""
+        if kind == "bit":
+            middle = centre.measured(connection, names, held, chosen.dimensions, len(left_out))
+        column = sql.Identifier(names.own("embedding")).as_string(connection)
+        column = held_of(column, kind, chosen.dimensions, storage, dimension, middle)
         conditions = [*([held] if part else []), *repeated.condition(names, left_out)]
         statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
             name=sql.Identifier(name),

@@ -18,7 +18,7 @@ from rowvec.stores.postgres.connect import single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.postgres.vector_index import index, partial, repeated, tuning
+from rowvec.stores.postgres.vector_index import centre, index, partial, repeated, tuning
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
 from rowvec.stores.postgres.vector_index.nearest import Condition, Serving, VectorTable
 from rowvec.types import Progress, Vectors
@@ -235,10 +235,12 @@ class Indexes:
 
 
 def _is_like(part: IndexStatus, whole: IndexStatus) -> bool:
-    """It holds its rows as the index of all rows does, and leaves out the same texts."""
+    """It holds its rows as the index of all rows does, with a centre of its own, and leaves out the same texts."""
     specs = [replace(index.spec_of(each), lists=None) for each in (part, whole)]
     texts = [repeated.hashes_of(each.definition) for each in (part, whole)]
-    return specs[0] == specs[1] and texts[0] == texts[1] and part.operators == whole.operators
+    centred = [bool(centre.text_of(each.definition)) for each in (part, whole)]
+    same = specs[0] == specs[1] and texts[0] == texts[1] and centred[0] == centred[1]
+    return same and part.operators == whole.operators
 
 
 def has_vectors(connection: Connection, table: VectorTable, least: int) -> bool:

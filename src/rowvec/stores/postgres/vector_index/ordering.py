@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.postgres.vector_index.centre import sql_of
 
 SETTING = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes"}
 EFFORT = {"hnsw": 80, "ivfflat": 10}
@@ -11,33 +14,43 @@ OVERSAMPLING = 10
 """Of an index of bits or of first numbers, until it is tuned."""
 FILTERED_EFFORT, FILTERED_CANDIDATES = 3, 3
 """The rows that a filter drops crowd out better ones: with a filter, the index looks at more and returns more."""
+LEAST_OVERSAMPLING = 0.25
+"""With a filter, the nearest rows that pass lie further out, where fewer candidates for each are enough: of a million
+rows, those of a filter that a tenth passes are found with a sixth of the oversampling, and of one that a fifth passes
+with a third. So the root of the share is taken of it. The share is a guess of the planner, which this bounds."""
 MAX_EF = 1000
 MOST_CANDIDATES = 20_000
 """hnsw.max_scan_tuples: the number of rows that an iterative scan looks at."""
 
 
-def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int) -> str:
+def held_of(vector: str, precision: str, dimensions: int | None, storage: str, dimension: int, centre: str = "") -> str:
     """The expression for what an index holds of a vector, in the words that let the planner use it.
 
     Args:
         dimensions: its first numbers alone; None for all.
         storage, dimension: of the column.
+        centre: what bits are relative to; "" for zero.
     """
     if dimensions is not None:
         vector = f"subvector({vector}, 1, {dimensions})"
     if precision == "bit":
-        return f"(binary_quantize({vector})::bit({dimensions or dimension}))"
+        return f"(binary_quantize({vector}{sql_of(centre, storage)})::bit({dimensions or dimension}))"
     if precision == storage and dimensions is None:
         return vector
     return f"({vector}::{precision}({dimensions or dimension}))"
 
 
-def candidates(index: IndexStatus, limit: int, *, filtered: bool = False) -> int:
-    """How many rows the index gives, to be ordered by their vectors, for `limit` hits."""
-    share = FILTERED_CANDIDATES if filtered else 1
+def candidates(index: IndexStatus, limit: int, *, share: float | None = None) -> int:
+    """How many rows the index gives, to be ordered by their vectors, for `limit` hits.
+
+    Args:
+        share: of all rows, that pass the filter of the search, as the planner expects; None without a filter.
+    """
+    least = 1 if share is None else FILTERED_CANDIDATES
     if not index.is_coarse:
-        return limit * share
-    return max(limit, min(MOST_CANDIDATES, limit * max(share, index.effort or OVERSAMPLING)))
+        return limit * least
+    few = 1.0 if share is None else min(1.0, max(LEAST_OVERSAMPLING, math.sqrt(share)))
+    return max(limit, min(MOST_CANDIDATES, limit * max(least, math.ceil(few * (index.effort or OVERSAMPLING)))))
 
 
 def effort_of(index: IndexStatus) -> int:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.vector_index.centre import MOVES_OUT
 from rowvec.types import Key, Vector, Vectors
 
 Connection = psycopg.Connection[Any]
@@ -29,10 +30,16 @@ rows, half of them copies of 100 texts each 50 times, or of 50 texts each 100 ti
 texts each 500 times it is 0.92."""
 MOST = 1_000
 """Texts that are left out at most, those with the most rows first."""
+MOST_IN_ROW = 40
+"""The same before PostgreSQL 18, which keeps a condition of an index in one row of a catalogue, of 8 kB at most."""
 
 
 def least_copies(m: int) -> int:
     return COPIES * m
+
+
+def most_of(connection: Connection) -> int:
+    return MOST if connection.info.server_version >= MOVES_OUT else MOST_IN_ROW
 
 
 def find(connection: Connection, names: Names, m: int) -> list[bytes]:
@@ -41,7 +48,7 @@ def find(connection: Connection, names: Names, m: int) -> list[bytes]:
         "select {text_hash} from {table} where {embedding} is not null and {text_hash} is not null"
         " group by {text_hash} having count(*) > %s order by count(*) desc, 1 limit %s"
     ).format(**names.parts)
-    return sorted(bytes(found) for (found,) in connection.execute(statement, [least_copies(m), MOST]))
+    return sorted(bytes(found) for (found,) in connection.execute(statement, [least_copies(m), most_of(connection)]))
 
 
 def arrived(connection: Connection, names: Names, definition: str, m: int) -> bool:
@@ -58,7 +65,7 @@ def arrived(connection: Connection, names: Names, definition: str, m: int) -> bo
     if found is None or found[0] is None:
         return False
     left_out = set(hashes_of(definition))
-    if len(left_out) >= MOST:
+    if len(left_out) >= most_of(connection):
         return False
     common, shares, rows = found
     suspects = [

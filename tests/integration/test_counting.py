@@ -1,0 +1,101 @@
+"""Rows of a large table are counted by indexes, and the count is that of the table whatever was done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pytest
+
+from rowvec.pipeline import Pipeline
+from rowvec.stores.postgres import counting
+from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.store import PostgresStore
+from rowvec.syncing.run import sync
+from rowvec.testing import HashEmbedder, MemorySource
+from tests.models import Models
+from tests.support import rows_of, simple_pipeline
+
+ROWS = 3_000
+NAMES = Names.parse("shop.things")
+
+
+@pytest.fixture
+def pipeline(postgres_url: str, models: Models, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pipeline]:
+    monkeypatch.setattr(counting, "AUTO_ROWS", 1_000)
+    with closing(PostgresStore(postgres_url, "shop.things", pipeline="things", index=None)) as store:
+        source = MemorySource({n: {"name": f"row {n}"} for n in range(ROWS)})
+        yield models.of(HashEmbedder(64), simple_pipeline(source=source, store=store))
+
+
+def indexes(url: str) -> list[Any]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(
+            "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
+            " where i.indrelid = to_regclass('shop.things') and c.relname like 'rowvec_apart_%' order by 1"
+        ).fetchall()
+
+
+def test_the_counts_are_those_of_the_table(pipeline: Pipeline, postgres_url: str) -> None:
+    sync(pipeline)
+    assert len(indexes(postgres_url)) == 1
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        for change in (
+            "select 1",
+            "update shop.things set embedding = null where id % 7 = 0",
+            "update shop.things set truncated = true where id % 5 = 0",
+            "delete from shop.things where id % 3 = 0",
+            "update shop.things set embedding = array_fill(1, array[64])::vector where embedding is null and id > 500",
+        ):
+            connection.execute(change.encode())
+            expected = connection.execute(
+                "select count(*) filter (where embedding is not null), count(*) filter (where truncated)"
+                " from shop.things"
+            ).fetchone()
+            status = rows_of(pipeline).status()
+            assert (status.rows, status.truncated) == expected
+
+
+def test_no_vector_is_read_for_a_count(pipeline: Pipeline, postgres_url: str) -> None:
+    sync(pipeline)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("vacuum analyze shop.things")
+        connection.execute("set enable_seqscan = off")
+        looked = "select coalesce(sum(heap_blks_read + heap_blks_hit), 0) from pg_statio_user_tables"
+        flushed = "select pg_stat_force_next_flush()"
+        connection.execute(flushed)
+        before = connection.execute(f"{looked} where relname = 'things'").fetchone()
+        assert counting.vectors(connection, NAMES) == (ROWS, 0)
+        connection.execute(flushed)
+        after = connection.execute(f"{looked} where relname = 'things'").fetchone()
+    assert before is not None and after is not None
+    assert after[0] - before[0] <= 2
+
+
+def test_a_build_that_was_cut_off_is_made_again_and_a_second_sync_makes_none(
+    pipeline: Pipeline, postgres_url: str
+) -> None:
+    sync(pipeline)
+    made = indexes(postgres_url)
+    sync(pipeline)
+    assert indexes(postgres_url) == made
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(
+            f"update pg_index set indisvalid = false where indexrelid = 'shop.{made[0][0]}'::regclass".encode()
+        )
+    assert rows_of(pipeline).status().rows == ROWS
+    sync(pipeline)
+    (again,) = indexes(postgres_url)
+    assert again[1] and again != made[0]
+
+
+def test_the_table_of_a_new_model_gets_one_of_its_own(pipeline: Pipeline, postgres_url: str, models: Models) -> None:
+    sync(pipeline)
+    before = indexes(postgres_url)
+    renewed = models.of(HashEmbedder(32), simple_pipeline(source=pipeline.source, store=pipeline.store))
+    sync(renewed)
+    after = indexes(postgres_url)
+    assert len(after) == 1 and after != before
+    assert rows_of(renewed).status().rows == ROWS

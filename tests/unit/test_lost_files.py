@@ -1,0 +1,70 @@
+"""Files that a pattern named and that cannot be reached: their rows never count as deleted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from rowvec.errors import SourceError
+from rowvec.sources.files.source import FilesSource
+
+NOBODY = 65534
+ROW = "id,name\n1,lamp\n"
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """One that every user may look into: what pytest makes is its own user's."""
+    with TemporaryDirectory(prefix="rowvec-test-") as made:
+        Path(made).chmod(0o755)
+        yield Path(made)
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Nothing is forbidden to root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+@pytest.mark.parametrize("pattern", ["*.csv", "**/*.csv"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, pattern: str) -> None:
+    (tmp_path / "a.csv").write_text(ROW)
+    (tmp_path / "b.csv").symlink_to(tmp_path / "unmounted" / "b.csv")
+    with pytest.raises(SourceError, match=r"b\.csv is a link to what is not there"):
+        FilesSource([str(tmp_path / pattern)], key="id")
+    (tmp_path / "b.csv").unlink()
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    assert FilesSource([str(tmp_path / pattern)], key="id").count() == 1
+
+
+@pytest.mark.parametrize("pattern", ["**/*.csv", "*/*.csv", "*/b.csv", "parts/*.csv", "parts/**/b*"])
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+def test_a_folder_that_may_not_be_read_is_not_passed_over(folder: Path, pattern: str, mode: int) -> None:
+    for name in ("a", "parts"):
+        (folder / name).mkdir()
+        (folder / name / "b.csv").write_text(ROW.replace("1", str(len(name))))
+    (folder / "parts").chmod(mode)
+    if os.geteuid() == 0:
+        os.chown(folder / "parts", NOBODY, NOBODY)
+    try:
+        with ordinary_user(), pytest.raises(SourceError, match=r"may not be read: .*parts"):
+            FilesSource([str(folder / pattern)], key="id")
+    finally:
+        (folder / "parts").chmod(0o755)
+
+
+def test_a_name_that_no_file_has_is_an_error_and_no_traceback(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="File name too long"):
+        FilesSource([str(tmp_path / ("x" * 5000))], key="id", format="csv")
