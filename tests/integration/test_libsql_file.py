@@ -415,7 +415,7 @@ def test_a_list_of_unfit_metadata_that_is_empty_costs_a_large_batch_one_question
     bad = made[7]._replace(document=made[7].document._replace(unfit=(Unfit("name", "too long"),)))
     assert about_unfit(WriteBatch(entries=[bad])) == 2
     assert [each.key for each in rows(store).unfit()] == [7]
-    assert about_unfit(WriteBatch(updates=[each.document for each in made])) == 1 + 5
+    assert about_unfit(WriteBatch(updates=[each.document for each in made])) == 1 + 1
     assert rows(store).unfit() == []
 
 
@@ -435,3 +435,31 @@ def test_words_that_are_written_while_parts_are_made_one_are_kept(store: LibsqlS
         after = words.parts() or {}
     assert set(" ".join(before.values()).split()) == set(" ".join(after.values()).split())
     assert len(after) == 3
+
+
+def test_every_number_and_every_byte_is_stored_to_the_last_bit(path: Path) -> None:
+    columns = (Column("n", ColumnType.NUMBER), Column("i", ColumnType.INTEGER), Column("b", ColumnType.BYTES))
+    spec = replace(SPEC, metadata=columns)
+    numbers = [0.1, 9.99, 1e300, 5e-324, float("inf"), -1e-40, 2.0**70, 3, None, 0.1 + 0.2]
+    integers = [0, 2**63 - 1, -(2**63), 2**53 + 1, None, 1, 2, 3, 4, 5]
+    parts = [b"", b"\0\xff", None, b"x" * 3000, *[b"\x80"] * 6]
+    told = list(zip(numbers, integers, parts, strict=True))
+    with closing(opened(path, spec)) as store:
+        live = rows(store, spec)
+
+        def stored() -> list[tuple[object, ...]]:
+            found = live.metadata(list(range(len(told))))
+            return [tuple(found[key].values()) for key in range(len(told))]
+
+        assert live.write(WriteBatch(entries=[entry(key, "a", *each) for key, each in enumerate(told)])) == 0
+        assert stored() == told
+        turned = told[::-1]
+        entries = [entry(key, "a", *each, expected=digest("a")) for key, each in enumerate(turned)]
+        assert live.write(WriteBatch(updates=[each.document for each in entries])) == 0
+        assert stored() == turned
+        stale = [
+            each._replace(expected=digest("another"))
+            for each in map(entry, range(3), "bcd", *zip(*told[:3], strict=True))
+        ]
+        assert live.write(WriteBatch(entries=stale)) == 3
+        assert stored() == turned, "what another has written meanwhile stays"

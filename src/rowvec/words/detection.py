@@ -22,9 +22,6 @@ from rowvec.words.languages import (
     with_telling_words,
 )
 
-_MARKS = "".join(char for char in map(chr, range(0x300, 0x1000)) if is_mark(char))
-_WORDS = re.compile(rf"[^\W\d_][^\W\d_{_MARKS}]*(?:[{_MARKS}\u200c\u200d][^\W\d_{_MARKS}]*)*")
-"""With the vowel signs of Hindi and others, which Python does not take for letters."""
 _LETTERS = {
     "czech": "ěřůčšžďťňáéí", "danish": "æøå", "finnish": "äö", "french": "çèêëîïœùé", "german": "äöüß",
     "hungarian": "őűáéöü", "norwegian": "æøå", "polish": "ąćęłńśźż", "portuguese": "ãõçâáé", "romanian": "ășțâ",
@@ -64,6 +61,13 @@ _SHARE = 0.2
 """Of the words of all texts, from which on a language counts as one of them."""
 
 
+@cache
+def _words() -> re.Pattern[str]:
+    """With the vowel signs of Hindi and others, which Python does not take for letters."""
+    marks = "".join(char for char in map(chr, range(0x300, 0x1000)) if is_mark(char))
+    return re.compile(rf"[^\W\d_][^\W\d_{marks}]*(?:[{marks}\u200c\u200d][^\W\d_{marks}]*)*")
+
+
 class Reading(NamedTuple):
     shares: dict[str, float]
     """Language by name, the most frequent first, with its share of the words that tell one. Names are those of
@@ -77,7 +81,7 @@ class Reading(NamedTuple):
 
 def read(texts: Iterable[str]) -> Reading:
     """The languages of some texts. A word such as "com" that stands in every row counts little more than once."""
-    written = [_WORDS.findall(text) for text in texts]
+    written = [_words().findall(text) for text in texts]
     names = _names(written)
     lower = [[word for word in map(str.lower, words) if word not in names] for words in written]
     split = [_telling(_by_script(words)) for words in lower]
@@ -152,7 +156,7 @@ def keyword_language(texts: Iterable[str]) -> str:
 def language_of(text: str, candidates: Collection[str]) -> dict[str, str]:
     """By script, which of the candidates the words of one text are in; scripts that tell nothing are left out."""
     found = {}
-    for script, words in _by_script(_WORDS.findall(text.lower())).items():
+    for script, words in _by_script(_words().findall(text.lower())).items():
         its = [each for each in candidates if _script_of(each) == script]
         tell_apart = all(each in with_telling_words() for each in its)
         language = its[0] if len(its) == 1 else _of_words(words, script, its) if its and tell_apart else ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -39,17 +39,10 @@ _UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
 )
-_UNSPACED_SIGN = re.compile(f"[{_UNSPACED}]")
 _LETTER = rf"[^\W_{_UNSPACED}]"
 _NUMBER = rf"(?>(?<!{_LETTER})v?\d++(?>(?:[.,']\d++)+)[^\W_{_UNSPACED}]*+)"
 _SIGNED = rf"(?>(?<!{_LETTER})(?:[cg]\+\+|[cfj]\#))"
 _ATOM = rf"(?:{_SIGNED}|{_NUMBER}|{_LETTER}++)"
-# An atomic group and not `*+` around a group, which Python before 3.11.5 takes back (python/cpython#106052).
-_RUN = re.compile(
-    rf"(?P<run>{_ATOM}(?>(?:[-._+:#&'/]{_ATOM})*))|(?P<unspaced>[{_UNSPACED}]++)"
-    r"|(?P<sign>[\u2600-\u27bf\u2b50-\u2b55\U0001f1e6-\U0001f3fa\U0001f400-\U0001faff])"
-)
-_ATOMS = re.compile(_ATOM)
 _NUMBER_OF = re.compile(r"(v?)(\d++(?>(?:[.,']\d++)*))((?!\d)[^\W_]*+)")
 _ENTITY = re.compile(r"&(?:amp|nbsp|lt|gt|quot|apos|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
 _BREAKING = '\0!"$%()*;<=>?[\\]^`{|}'
@@ -59,6 +52,26 @@ _CONTRACTED = frozenset(("t", "d", "ll", "re", "ve", "m"))
 """What an apostrophe leaves of an English word: don't, we'll."""
 _SIGNS = re.compile(r"[.+#',]")
 _DIGIT = re.compile(r"\d")
+
+
+# Compiled by the first text and not by every command that starts: that takes 20 ms.
+@cache
+def _unspaced_sign() -> re.Pattern[str]:
+    return re.compile(f"[{_UNSPACED}]")
+
+
+@cache
+def _run() -> re.Pattern[str]:
+    # An atomic group and not `*+` around a group, which Python before 3.11.5 takes back (python/cpython#106052).
+    return re.compile(
+        rf"(?P<run>{_ATOM}(?>(?:[-._+:#&'/]{_ATOM})*))|(?P<unspaced>[{_UNSPACED}]++)"
+        r"|(?P<sign>[\u2600-\u27bf\u2b50-\u2b55\U0001f1e6-\U0001f3fa\U0001f400-\U0001faff])"
+    )
+
+
+@cache
+def _atoms() -> re.Pattern[str]:
+    return re.compile(_ATOM)
 
 
 class Kind(Enum):
@@ -93,7 +106,7 @@ def split(text: str) -> list[str]:
 
 def unspaced(word: str) -> bool:
     """It has signs of a script without blanks between words."""
-    return _UNSPACED_SIGN.search(word) is not None
+    return _unspaced_sign().search(word) is not None
 
 
 def pieces(text: str) -> Iterator[tuple[str, int]]:
@@ -125,7 +138,7 @@ def _parts_in(text: str, shape: str) -> list[Part]:
     if text.isalnum() and text.isascii():
         _add_atom(found, text, 0, len(text))
         return found
-    for run in _RUN.finditer(shape):
+    for run in _run().finditer(shape):
         start, end = run.span()
         if run.lastgroup == "run":
             _add_run(found, text, shape, start, end)
@@ -149,7 +162,7 @@ def _of_unspaced(text: str, start: int, end: int) -> Iterator[Part]:
 
 def _add_run(found: list[Part], text: str, shape: str, start: int, end: int) -> None:
     """The parts of a run, each piece between slashes joined, and two of those joined where it is a code."""
-    atoms = [atom.span() for atom in _ATOMS.finditer(shape, start, end)]
+    atoms = [atom.span() for atom in _atoms().finditer(shape, start, end)]
     if len(atoms) == 1:
         _add_atom(found, text[start:end], start, end)
         return

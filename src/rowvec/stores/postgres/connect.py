@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from pgvector.psycopg import register_vector
 from psycopg import sql
+from psycopg.abc import AdaptContext
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
@@ -51,7 +52,7 @@ def describe(url: str) -> str:
     return f"{parts.get('user') or 'default user'}@{host}:{parts.get('port') or 5432}/{parts.get('dbname') or ''}"
 
 
-def connect(url: str, purpose: str, seconds: float | None = None) -> Session:
+def connect(url: str, purpose: str, seconds: float | None = None, *, like: AdaptContext | None = None) -> Session:
     """An autocommit connection that reads and writes vectors as numpy arrays where the extension is installed.
 
     Nothing is set on one that a pooler lends to others too; not even a name, which others would then go by.
@@ -59,14 +60,18 @@ def connect(url: str, purpose: str, seconds: float | None = None) -> Session:
     Args:
         purpose: shown in pg_stat_activity, so that a held lock can be traced to its process.
         seconds: after which a server that says nothing is given up, while it lets us in; the URL may say another limit.
+        like: the types of another connection to this database, which takes twelve questions less.
 
     Raises:
         StoreUnavailable: no answer. StoreError: refused.
     """
     with translated(describe(url)):
-        session = _named(url, purpose, seconds)
+        session = _named(url, purpose, seconds, like)
         try:
-            use_vectors(session)
+            if use_vectors(session) is None and like is not None:
+                # The extension was dropped, and may come back with other types.
+                session.close()
+                return connect(url, purpose, seconds)
         except psycopg.errors.ProtocolViolation as error:
             if STATEMENT_MODE not in str(error):
                 raise
@@ -77,10 +82,10 @@ def connect(url: str, purpose: str, seconds: float | None = None) -> Session:
     return session
 
 
-def _named(url: str, purpose: str, seconds: float | None) -> Session:
+def _named(url: str, purpose: str, seconds: float | None, like: AdaptContext | None = None) -> Session:
     with translated(describe(url)):
         try:
-            session = _opened(url, seconds)
+            session = _opened(url, seconds, like)
         except psycopg.OperationalError as error:
             # The error itself may quote the URL.
             silent = Silent(str(error)) if isinstance(error, psycopg.errors.ConnectionTimeout) else None
@@ -96,15 +101,15 @@ def _named(url: str, purpose: str, seconds: float | None) -> Session:
     return session
 
 
-def _opened(url: str, seconds: float | None) -> Session:
+def _opened(url: str, seconds: float | None, like: AdaptContext | None = None) -> Session:
     options = _options(url, seconds)
     try:
-        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, **options)
+        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, context=like, **options)
     except psycopg.OperationalError as error:
         # The embedded server may have crashed, or been stopped, under a process that lives for long.
         if isinstance(error, psycopg.errors.ConnectionTimeout) or not revive(url):
             raise
-        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, **options)
+        session = Session.connect(url, autocommit=True, cursor_factory=Cursor, context=like, **options)
     info = session.info
     session.address = {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None}
     if seconds is not None:
@@ -177,29 +182,36 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         found = connection.execute(
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
             " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
-            " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user)"
+            " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user),"
+            " (select t.oid from pg_type t where t.typnamespace = n.oid and t.typname = 'vector')"
             " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
         ).fetchone()
         if found is None:
             return None
-        version, path, allowed, place, role = found
+        version, path, allowed, place, role, oid = found
         if not allowed:
             raise StoreError(
                 f"The role {role} may not use the schema {place}, where pgvector is.",
                 hint=f"Let an administrator run: GRANT USAGE ON SCHEMA {place} TO {role};",
             )
-        if not knows_vectors(connection):
-            if path is not None:
-                own = isinstance(connection, Session) and not connection.behind_pooler
-                if isinstance(connection, Session):
-                    connection.path = path
-                connection.execute(f"set {scope_of(not own)} search_path to {path}".encode())
+        known = connection.adapters.types.get("vector")
+        current = known is not None and known.oid == oid
+        own = connection if isinstance(connection, Session) else None
+        if current and (own is None or own.ready):
+            return str(version)
+        if path is not None:
+            if own is not None:
+                own.path = path
+            lasts = own is not None and not own.behind_pooler
+            connection.execute(f"set {scope_of(not lasts)} search_path to {path}".encode())
+        if not current:
             register_vector(connection)
             register_intervals(connection)
-            if isinstance(connection, Session):
-                # A setting is known once something has loaded the library, whatever the extension's own version says.
-                asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
-                connection.iterates = single(connection.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+        if own is not None:
+            # A setting is known once something has loaded the library, whatever the extension's own version says.
+            asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
+            own.iterates = single(own.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+            own.ready = True
     return str(version)
 
 

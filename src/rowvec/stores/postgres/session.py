@@ -81,6 +81,7 @@ class Session(psycopg.Connection[Any]):
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
         iterates: see the function of that name.
+        ready: it was asked what its extension can do.
         guard: how every transaction begins; None where the session keeps its settings and its locks itself.
         leases: its locks, where it cannot keep them.
         single_statements: the pooler takes no transactions.
@@ -98,6 +99,7 @@ class Session(psycopg.Connection[Any]):
     behind_pooler = False
     path: str | None = None
     iterates: bool = False
+    ready: bool = False
     guard: Callable[[Session], None] | None = None
     leases: Leases | None = None
     single_statements: bool = False

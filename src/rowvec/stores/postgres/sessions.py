@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any, Literal, TypeVar
 
 import psycopg
+from psycopg.abc import AdaptContext
 
 from rowvec.errors import Interrupted, ReadersBusy, StoreError, StoreUnavailable
 from rowvec.stores.postgres import migrations, rights
@@ -84,6 +85,8 @@ class Sessions:
         self._pulse = Pulse(functools.partial(answers, url), silent_seconds)
         self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
+        self._types: AdaptContext | None = None
+        """Those of the connection before; all are to one database."""
 
     def read(self, work: Callable[[Connection], T], *, settings: bool = True) -> T:
         """Do it on a connection that reads under rowvec's settings and cannot write.
@@ -372,7 +375,8 @@ class Sessions:
         """
         purpose = f"{use} {self._purpose}"
         if self._servers is None:
-            session = connect(self._url, purpose, seconds)
+            session = connect(self._url, purpose, seconds, like=self._types)
+            self._types = session.adapters if knows_vectors(session) else None
         else:
             session = self._servers.connect(purpose, self.refresh, anew=anew)
         try:
