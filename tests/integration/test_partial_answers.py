@@ -323,6 +323,7 @@ def test_every_door_says_which_parts_are_missing(
         assert client.get(f"/pipelines/strict/search/similar/{known}", params={"partial": True}).json()["partial"]
         refused = client.post("/pipelines/products/search/semantic", json={**body, "partial": False})
         assert refused.status_code == 503
+        assert refused.json()["error"]["message"] == "Part 2 of the vector store does not answer now."
         assert client.post("/pipelines/strict/search/semantic", json=body).status_code == 503
         reply = client.post("/pipelines/strict/search/semantic", json={**body, "partial": True}).json()
         assert reply["missing_parts"] == [2]
