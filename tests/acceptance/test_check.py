@@ -54,6 +54,10 @@ MISTAKES = {
         {"source": SOURCE.format(url="sqlite:///shp.db", table="products", key="id")},
         "source", "There is no file", "Did you mean 'shop.db'?",
     ),
+    "a folder of the store that is not there": (
+        {"store": 'kind = "libsql", url = "nowhere/vectors.db"'},
+        "store", "nowhere does not exist", "give the store another path",
+    ),
     "a table with a typing error": (
         {"source": SOURCE.format(url=SHOP, table="product", key="id")},
         "source", "has no table 'product'", "Did you mean 'products'?",

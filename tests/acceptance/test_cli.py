@@ -105,6 +105,41 @@ def test_from_a_database_to_a_search(shop: Shop, model: EmbeddingServer) -> None
     assert answer.out.splitlines()[1].split()[1] == "7"
 
 
+def test_init_says_what_it_did_not_find(shop: Shop) -> None:
+    config = shop.folder / "rowvec.toml"
+    config.unlink()
+    answer = shop.run("init", "--from", "")
+    assert (answer.code, answer.err.splitlines()[0]) == (2, "Error: --from is empty.")
+    assert not config.exists()
+    shop.sql("drop table products")
+    answer = shop.run("init", "--from", "shop.db")
+    assert answer.code == 0, answer.err
+    assert "No table was found there: the pipeline in it is an example." in answer.out
+
+
+STORES = {"postgres": PARTS["store"], "libsql": 'kind = "libsql", url = "vectors.db"'}
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("words", [["rollback"], ["generations", "--drop", "previous"]])
+def test_before_the_first_sync_there_is_no_generation(shop: Shop, store: str, words: list[str]) -> None:
+    shop.declare(store=STORES[store])
+    answer = shop.run(*words)
+    assert answer.code == 1
+    assert "holds no vectors yet." in answer.err
+    assert "Run `rowvec sync` first." in answer.err
+    assert not (shop.folder / "vectors.db").exists()
+
+
+def test_a_table_without_rows_has_nothing_to_tune(shop: Shop) -> None:
+    shop.sql("delete from products")
+    assert shop.run("sync").code == 0
+    assert shop.run("index", "build").code == 0
+    answer = shop.run("index", "tune")
+    assert (answer.code, answer.out) == (0, "")
+    assert "nothing to tune" in answer.err
+
+
 def test_from_files_to_a_sync(shop: Shop) -> None:
     config = shop.folder / "rowvec.toml"
     config.unlink()

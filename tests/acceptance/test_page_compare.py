@@ -246,3 +246,17 @@ def test_eval_without_files_says_where_judgements_come_from(tmp_path: Path) -> N
     found = CliRunner().invoke(app, ["eval", "--config", str(config)])
     assert found.exit_code != 0
     assert re.search(r"Nothing of 'p' was judged", str(found.exception or found.output))
+
+
+def test_on_a_phone_each_side_has_its_name_above_its_hits(browser: Browser, url: str) -> None:
+    for width, seen in ((390, True), (1440, False)):
+        with faultless(browser, url, viewport={"width": width, "height": 800}) as page:
+            page.goto("/ui/compare")
+            expect(page.locator("#summary")).not_to_be_empty()
+            names = page.locator(".side-name")
+            expect(names).to_have_text(["Left", "Right"])
+            expect(names.first).to_be_hidden()
+            page.goto(f"/ui/compare?query={quote(QUERY)}")
+            expect(page.locator("#hits-b .hit").first).to_be_visible()
+            for name in names.all():
+                expect(name).to_be_visible(visible=seen)

@@ -169,3 +169,16 @@ def test_axe_finds_nothing(browser: Browser, url: str, scheme: Any, width: int) 
         expect(page.locator(".hit").first).to_be_visible()
         assert violations(page) == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_an_empty_value_is_named_where_it_is_chosen(browser: Browser) -> None:
+    found = data()
+    for key in range(1, 31):
+        found[key]["name"] = " "
+    pipeline = replace(product_pipeline(data=found), card=Card(title="stock"))
+    with serving(application(pipeline)) as address, faultless(browser, address) as page:
+        page.goto("/?query=rotor")
+        names = page.get_by_role("group", name="Values of name", exact=True)
+        names.get_by_role("button", name="(empty) 30").click()
+        expect(page.locator("#summary")).to_contain_text("20 hits")
+        expect(page.locator("#chips button")).to_have_text(["name is (empty)×"])

@@ -361,3 +361,17 @@ def test_a_page_is_light_and_comes_from_here_alone(browser: Browser, url: str, p
 def _size(answer: Any) -> int:
     # Events have no end that could be waited for.
     return 0 if "ui/events" in answer.url else len(answer.body())
+
+
+def test_a_long_name_does_not_widen_the_page(browser: Browser) -> None:
+    name = "products_of_all_shops_in_every_country_without_a_break"
+    never = "never_" + name
+    with serving(application(product_pipeline(name=name), product_pipeline(name=never, synced=False))) as url:
+        shown = [(path, name) for path in PANELS]
+        shown += [(path, never) for path in (*PANELS, "/?query=rotor", "/ui/compare?query=rotor", "/ui/map")]
+        with browser.new_context(base_url=url, viewport={"width": 390, "height": 800}) as context:
+            page = context.new_page()
+            for path, which in shown:
+                page.goto(f"{path}{'&' if '?' in path else '?'}pipeline={which}")
+                expect(page.locator("main")).to_contain_text(which)
+                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (path, which)

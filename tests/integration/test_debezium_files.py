@@ -354,6 +354,22 @@ class TestRows:
         declared = {"id": ColumnType.INTEGER, "name": ColumnType.TEXT}
         assert EventFiles([str(path)], EventSettings("id", columns=declared)).key_type is ColumnType.INTEGER
 
+    @pytest.mark.parametrize(
+        ("line", "said"),
+        [
+            ('{"op": "c", "before": null, "after": {"ID": 1}, "source": {}}', r"line 1: .* no key 'id'(.|\n)*'ID'"),
+            ('{"database": "d", "table": "t", "type": "insert", "data": {"id": 1}}', "line 1: an event of Maxwell"),
+            ("{", "line 1: no valid JSON"),
+        ],
+    )
+    def test_where_no_event_can_be_read_the_first_one_says_why(self, tmp_path: Path, line: str, said: str) -> None:
+        path = tmp_path / "events.jsonl"
+        path.write_text(f"{line}\n" * 2)
+        with pytest.raises(SourceError, match=said):
+            EventFiles([str(path)], EventSettings("id"))
+        with pytest.raises(SourceError, match="no events yet"):
+            EventFiles([str(path)], EventSettings("id", skip_bad=True))
+
     def test_there_is_no_table_to_compare_with_unless_one_is_named(self, tmp_path: Path) -> None:
         path = tmp_path / "events.jsonl"
         path.write_text(lines([put(1, "one", 1)]))

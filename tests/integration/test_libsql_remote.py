@@ -114,9 +114,9 @@ def test_a_batch_of_long_texts_takes_several_requests(
     sizes = []
     post = RemoteDatabase.post
 
-    def measured(database: RemoteDatabase, base: str | None, body: str) -> Any:
+    def measured(database: RemoteDatabase, base: str | None, body: str, *, reads: bool = False) -> Any:
         sizes.append(len(body))
-        return post(database, base, body)
+        return post(database, base, body, reads=reads)
 
     monkeypatch.setattr(RemoteDatabase, "post", measured)
     with closing(LibsqlStore(server.url(tmp_path.name), table="items")) as store:

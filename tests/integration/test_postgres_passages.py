@@ -305,8 +305,9 @@ def test_each_list_is_read_with_its_own_effort(store: PostgresStore, postgres_ur
             query(postgres_url, f"update rowvec.tunings set effort = {effort} where scope like '%{scope}'")
         shares[rows, passages] = _recall(store, spec, asked)
     assert shares[40, 40] == 1.0
-    assert shares[40, 1] == 1.0, "a row is compared though the list of passages missed its best one"
-    assert 1.0 > shares[1, 40] > shares[1, 1]
+    # A row is compared though the other list missed it: by the ends of the lists these would be 0.965 and 0.4.
+    assert 1.0 >= shares[40, 1] > 0.985
+    assert 1.0 > shares[1, 40] > 0.7 > shares[1, 1]
 
 
 def _recall(store: PostgresStore, spec: TableSpec, asked: Vectors) -> float:

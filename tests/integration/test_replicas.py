@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -58,8 +59,11 @@ def servers(pair: Servers) -> Servers:
     return pair
 
 
-def store_at(url: str, *, replica: bool = False) -> PostgresStore:
-    return PostgresStore(url, "shop.things", pipeline="things", index=None, statement_seconds=20, replica=replica)
+def store_at(url: str, *, replica: bool = False, silent_seconds: float = 10.0) -> PostgresStore:
+    return PostgresStore(
+        url, "shop.things", pipeline="things", index=None, statement_seconds=20, replica=replica,
+        silent_seconds=silent_seconds,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -153,6 +157,22 @@ def test_versions_of_two_servers_differ_though_their_generation_is_the_same(
         monkeypatch.setattr(replica.Servers, "is_due", lambda self: True)
         assert store.live_version() not in (before, after)
         assert store._sessions.moves == 2
+
+
+def test_a_standby_that_says_nothing_is_left_for_the_primary(servers: Servers) -> None:
+    with closing(store_at(either(servers), replica=True, silent_seconds=2.0)) as store:
+        ask = "select pg_is_in_recovery()"
+        assert store._read(lambda c: c.execute(ask).fetchone()) == (True,)
+        with servers.standby.frozen():
+            # More than one has a connection there.
+            with ThreadPoolExecutor(2) as pool:
+                asked = [pool.submit(store._read, lambda c: c.execute(ask).fetchone()) for _ in range(2)]
+            assert [each.result() for each in asked] == [(False,), (False,)]
+            assert store.ledger().exists
+    with closing(store_at(servers.standby.url, replica=True, silent_seconds=2.0)) as store:
+        store.ledger()
+        with servers.standby.frozen(), pytest.raises(StoreUnavailable, match="said nothing"):
+            store.ledger()
 
 
 def test_without_another_server_a_search_says_that_the_standby_is_away(servers: Servers) -> None:

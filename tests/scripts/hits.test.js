@@ -3,7 +3,7 @@ import { test } from "node:test";
 
 import { load } from "./page.js";
 
-const { ago, headingOf, marked, shown, sourceOf, titleColumn, webAddress } = await load("hits.js");
+const { ago, daysAway, headingOf, marked, shown, sourceOf, titleColumn, webAddress } = await load("hits.js");
 
 const COLUMNS = [{ name: "sku_code", type: "text" }, { name: "about", type: "text" }, { name: "Name", type: "text" }];
 
@@ -43,11 +43,19 @@ test("the source is a column, or an address with the key and columns in it, each
   assert.equal(sourceOf(row, { card: null }), null);
 });
 
-test("ages are in the largest unit that has passed", () => {
-  const now = Date.parse("2026-05-01T12:00:00Z");
+test("ages are rounded in the largest unit that has passed", () => {
+  const now = Date.parse("2026-11-28T12:00:00Z");
   const from = (text) => ago(Date.parse(text), now);
-  assert.deepEqual(["2026-05-01T11:59:40Z", "2026-05-01T09:00:00Z", "2026-04-30T11:00:00Z", "2024-05-01T00:00:00Z"].map(from),
-    ["just now", "3 hours ago", "yesterday", "2 years ago"]);
+  assert.deepEqual(["2026-11-28T11:59:40Z", "2026-11-28T09:00:00Z", "2026-11-27T11:00:00Z", "2024-12-31T23:59:59Z", "2025-10-01T00:00:00Z", "2027-11-29T00:00:00Z"].map(from),
+    ["just now", "3 hours ago", "1 day ago", "2 years ago", "1 year ago", "in 1 year"], "2024 is not last year");
+});
+
+test("days are counted by the calendar, at any hour", () => {
+  for (const hour of [0, 1, 23]) {
+    const from = (day) => daysAway(day, new Date(2026, 10, 28, hour, 30));
+    assert.deepEqual(["2026-11-28", "2026-11-27", "2026-11-29", "2026-11-30", "2026-11-26", "2024-12-31"].map(from),
+      ["today", "yesterday", "tomorrow", "in 2 days", "2 days ago", "2 years ago"]);
+  }
 });
 
 test("marks count characters as Python does, also behind a letter of two units", () => {

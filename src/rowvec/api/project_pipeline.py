@@ -16,7 +16,7 @@ from rowvec.auditing.neighbours import BOUND, ROWS, SECONDS
 from rowvec.auditing.quality import Quality, quality
 from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError
-from rowvec.generations.lifecycle import roll_back
+from rowvec.generations.lifecycle import drop, roll_back
 from rowvec.pipeline import Options
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.sources.base import Selection
@@ -153,9 +153,7 @@ class ProjectPipeline(Searching, Measuring):
         Raises:
             StoreError: there is no such generation, or it is the live one. Locked: a sync is at work.
         """
-        pipeline = self.assembled
-        with pipeline.store.lock():
-            pipeline.store.drop_generation(state, pipeline.spec)
+        drop(self.assembled, state)
 
     @method
     def index(

@@ -23,7 +23,7 @@ def show(facets: Facets, *, filtered: bool) -> None:
 
 
 def _listed(facet: ValueFacet) -> Sequence[tuple[str, int]]:
-    rows = [(output.clip(output.value(each.value), CELL), each.count) for each in facet.values]
+    rows = [(output.clip(output.value(each.value), CELL).strip() or "(empty)", each.count) for each in facet.values]
     if facet.other:
         rows.append((f"({output.count(facet.distinct - len(facet.values), 'other value')})", facet.other))
     return rows + _missing(facet)

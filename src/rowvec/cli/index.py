@@ -113,6 +113,9 @@ def _row(index: IndexStatus) -> tuple[Any, ...]:
 def _tune(index: VectorIndex, target: float, queries: int | Vectors, *, as_json: bool) -> None:
     with progress.phases("The index is as it was, and so is its effort.") as tell:
         efforts = index.tune(target, queries, progress=tell)
+    if not efforts and not as_json:
+        output.note("There is nothing to tune: no row has a vector.")
+        return
     both = any(each.passages is not None for each in efforts)
     if as_json:
         output.print_json(

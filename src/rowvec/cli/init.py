@@ -36,6 +36,10 @@ def init(source: str | None, path: Path, *, table: str | None = None, force: boo
         raise ConfigError("--table needs a database.", hint="Name it with --from.")
     from rowvec.config.starter import starter
 
+    if source is not None and not source.strip():
+        raise ConfigError(
+            "--from is empty.", hint="Is the variable set that it comes from? Without --from, init writes an example."
+        )
     proposals, written = _proposed(source, path.absolute().parent, table) if source else (None, None)
     try:
         path.write_text(starter(proposals, written), encoding="utf-8")
@@ -46,6 +50,9 @@ def init(source: str | None, path: Path, *, table: str | None = None, force: boo
     output.line(f"Wrote {path}.")
     if proposals:
         _say_what_needs_a_look(proposals[0])
+    elif proposals is not None:
+        output.line("No table was found there: the pipeline in it is an example.")
+        output.line("  Correct source.table and source.key, or run `rowvec init --force --from` with another database.")
     for line in _secrets(proposals, written):
         output.line(line.format(env=path.parent / ".env"))
     output.line("Next: rowvec check, rowvec plan, rowvec sync.")

@@ -49,6 +49,13 @@ _PLAIN = re.compile(r"[^\W\d]\w*(?:\.\w+)*")
 _LANGUAGE = frozenset({"and", "or", "not", "in", "between", "contains", "like", "is", "null", "true", "false"})
 _SIGNS = {op.value: op for op in (Op.EQ, Op.NE, Op.LT, Op.LE, Op.GT, Op.GE, Op.SAME)} | {"<>": Op.NE}
 _CONSTANTS: dict[str, Scalar] = {"true": True, "false": False, "null": None}
+_OTHER_LANGUAGES = {
+    "&": "Two conditions are joined by `and`.",
+    "|": "Two conditions are joined by `or`.",
+    "!": "A condition is negated by `not` before it, a comparison by `!=`.",
+    "=": "Equality has one sign: =",
+}
+"""What to write instead of a sign of another language, by its first character."""
 _LONGEST_NUMBER = 400
 _WINDOW = 60
 """Characters shown on either side of an error."""
@@ -114,7 +121,8 @@ def _tokens(expression: str) -> Iterator[_Token]:
         if found is None:
             at = len(expression) - len(expression[at:].lstrip())
             quoted = expression[at] in "'\""
-            _fail(expression, at, "this quote is never closed." if quoted else f"unexpected {expression[at]!r}.")
+            unexpected = "this quote is never closed." if quoted else f"unexpected {expression[at]!r}."
+            _fail(expression, at, unexpected, _OTHER_LANGUAGES.get(expression[at]))
         kind = str(found.lastgroup)
         yield _Token(kind, found[kind], found.start(kind))
         if kind == "end":
@@ -255,9 +263,8 @@ class _Parser:
             value = _CONSTANTS[token.word]
         else:
             inner = token.unquoted if token.kind == "name" else token.text
-            self.fail(
-                "a value", f"Text is written {_quoted(printable(inner))}." if token.kind in ("name", "word") else None
-            )
+            text = f"Text is written {_quoted(printable(inner))}." if token.kind in ("name", "word") else None
+            self.fail("a value", text or _OTHER_LANGUAGES.get(token.text))
         self.next += 1
         return value
 

@@ -21,7 +21,7 @@ from rowvec.evaluation.gate import Verdict, ranking
 from rowvec.evaluation.measures import Ranker
 from rowvec.generations.kept_settings import with_columns
 from rowvec.pipeline import Pipeline
-from rowvec.stores.base import GenerationHandle, SearchedStore, TableSpec, existing
+from rowvec.stores.base import GenerationHandle, SearchedStore, TableSpec, existing, no_vectors
 from rowvec.stores.generation_policy import Action, choose, standing
 from rowvec.stores.ledger import Ledger
 from rowvec.support.stored import json_object
@@ -211,6 +211,28 @@ def rows_of(store: SearchedStore, spec: TableSpec, generation: Generation) -> Ge
 # Going live, and back
 
 
+def known_generations(pipeline: Pipeline) -> dict[State, Generation]:
+    """
+    Raises:
+        NoVectors: there was no sync yet.
+    """
+    found = {each.state: each for each in pipeline.store.generations(pipeline.spec)}
+    if not found:
+        raise no_vectors(pipeline.store)
+    return found
+
+
+def drop(pipeline: Pipeline, state: State) -> None:
+    """Drop a generation that is not live.
+
+    Raises:
+        StoreError: there is no such generation, or it is the live one. Locked: a sync is at work.
+    """
+    known_generations(pipeline)
+    with pipeline.store.lock():
+        pipeline.store.drop_generation(state, pipeline.spec)
+
+
 def roll_back(pipeline: Pipeline) -> None:
     """Swap the previous generation and the live one.
 
@@ -220,8 +242,10 @@ def roll_back(pipeline: Pipeline) -> None:
         Locked: a sync is at work.
     """
     store = pipeline.store
+    # Before the lock, which would make the file of a store that is not there yet.
+    known_generations(pipeline)
     with store.lock():
-        known = {each.state: each for each in store.generations(pipeline.spec)}
+        known = known_generations(pipeline)
         previous = known.get(State.PREVIOUS)
         if previous is not None:
             _embedder_of(pipeline, previous.fingerprint, previous.settings)

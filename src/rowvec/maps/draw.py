@@ -124,7 +124,10 @@ def draw(
     ledger, live = live_rows(store, spec)
     known, rows = _sampled(_pages(store, live, "looking", ledger.version, tell), sample)
     if not rows:
-        raise StoreError(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
+        raise StoreError(
+            f"{store.location} holds no vector, so that there is nothing to draw.",
+            hint="`rowvec status` says how many rows there are, and `rowvec failures` why some could not be embedded.",
+        )
     axes = projection.principal_axes(known)
     chosen = np.random.default_rng(projection.SEED).choice(rows, most, replace=False) if rows > most else None
     keys: list[Key] = []

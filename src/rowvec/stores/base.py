@@ -433,5 +433,9 @@ def existing(store: SearchedStore, spec: TableSpec) -> GenerationHandle:
     """
     found = store.generation(spec)
     if found is None:
-        raise NoVectors(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")
+        raise no_vectors(store)
     return found
+
+
+def no_vectors(store: SearchedStore) -> NoVectors:
+    return NoVectors(f"{store.location} holds no vectors yet.", hint="Run `rowvec sync` first.")

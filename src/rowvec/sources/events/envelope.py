@@ -314,7 +314,8 @@ def _reason_to_skip(payload: Mapping[str, Any], schema: Schema) -> str | None:
         return "schema change"
     if payload.keys() == {"databaseName"} and str(schema.get("name", "")).endswith("SchemaChangeKey"):
         return "schema change"
-    if payload.get("status") in ("BEGIN", "END") and "id" in payload and "data_collections" in payload:
+    counts = not {"event_count", "data_collections"}.isdisjoint(payload)
+    if payload.get("status") in ("BEGIN", "END") and "id" in payload and counts:
         return "transaction"
     if str(schema.get("name", "")).endswith("Heartbeat") or payload.keys() in _HEARTBEATS:
         return "heartbeat"

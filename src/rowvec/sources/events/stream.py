@@ -203,8 +203,10 @@ class EventStream(ABC):
             return [Column(name, kind) for name, kind in self.settings.columns.items()]
         if self.rows is not None:
             return list(self.rows.columns)
-        types = self._peek()
+        types, refused = self._peek()
         if not types and not remembered:
+            if refused is not None and not self.settings.skip_bad:
+                raise refused
             raise SourceError(
                 f"{self.location} has no events yet that would tell the columns of the table.",
                 hint='Declare them: source.columns = { id = "integer", name = "text" }',
@@ -213,18 +215,24 @@ class EventStream(ABC):
         types.update(declared)
         return arranged(types, remembered, declared=declared.keys(), keep_absent=True)
 
-    def _peek(self) -> dict[str, ColumnType | None]:
+    def _peek(self) -> tuple[dict[str, ColumnType | None], SourceError | None]:
+        """The columns that the first events tell, and why the first of those that cannot be read cannot."""
         settings = self.settings
         reader = EnvelopeReader(self.key, table=settings.table, placeholder=settings.placeholder)
         types: dict[str, ColumnType | None] = {}
         seen = Tally(numbers=False)
+        refused: SourceError | None = None
         records = self._records({}, False, threading.Event())
         try:
-            for record in islice((each for each in records if isinstance(each, Record)), PEEK_EVENTS):
+            for record in islice((each for each in records if each is not None), PEEK_EVENTS):
                 try:
+                    if not isinstance(record, Record):
+                        raise record
                     events = reader.read(record.value, record.key, record.location).events
-                except SourceError:
-                    continue  # Told when it is its turn to be carried out.
+                except SourceError as error:
+                    # Where others tell the columns, it is told when it is its turn to be carried out.
+                    refused = refused or error
+                    continue
                 schema = {each["field"]: each for each in row_schema(record.value).get("fields") or ()}
                 for name, value in (pair for event in events for pair in event.values.items()):
                     if name in schema:
@@ -235,7 +243,7 @@ class EventStream(ABC):
             records.close()
         for name, kind in seen.types.items():
             types[name] = widened(types.get(name), kind)
-        return types
+        return types, refused
 
     def _type_of_key(self) -> ColumnType:
         declared = self.settings.key_type

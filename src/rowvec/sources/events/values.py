@@ -2,7 +2,8 @@
 
 What a type means is Debezium's documentation ("Data type mappings" of each connector) and Kafka Connect's
 `org.apache.kafka.connect.data`. The results are those that a database driver gives, so that a row has the same text
-whichever way it came. What a type cannot say in Python (a year 20000, say) stays as it was sent.
+whichever way it came. A time that Python has not (in the year 20000, say) is text; what else a type cannot say stays as
+it was sent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, TypeAlias
 from uuid import UUID
+
+import numpy as np
 
 from rowvec.errors import ConfigError
 from rowvec.sources.json_values import value_or_text
@@ -137,7 +140,19 @@ def _variable_decimal(value: Mapping[str, Any]) -> Decimal:
 
 def _moment(unit: int) -> Decode:
     """Units of time in a second -> a time without a zone."""
-    return lambda value: _EPOCH + dt.timedelta(microseconds=value * 1_000_000 // unit)
+
+    def decode(value: int) -> Any:
+        try:
+            return _EPOCH + dt.timedelta(microseconds=value * 1_000_000 // unit)
+        except OverflowError:
+            return _far(value, _NUMPY_UNITS[unit])
+
+    return decode
+
+
+def _far(value: int, unit: str) -> str:
+    """A time that Python has not, as its text: the number would be taken for one of another unit."""
+    return str(np.datetime64(value, unit)).replace("T", " ")  # type: ignore[call-overload]
 
 
 def _time_of_day(unit: int) -> Decode:
@@ -149,8 +164,11 @@ def _time_of_day(unit: int) -> Decode:
     return decode
 
 
-def _date(value: int) -> dt.date:
-    return (_EPOCH + dt.timedelta(days=value)).date()
+def _date(value: int) -> Any:
+    try:
+        return (_EPOCH + dt.timedelta(days=value)).date()
+    except OverflowError:
+        return _far(value, "D")
 
 
 def _iso(value: str) -> str:
@@ -189,6 +207,7 @@ def _same(value: Any) -> Any:
 
 _NAMESPACES = ("io.debezium.", "org.apache.kafka.connect.data.")
 _MILLI, _MICRO, _NANO = 1_000, 1_000_000, 1_000_000_000
+_NUMPY_UNITS = {_MILLI: "ms", _MICRO: "us", _NANO: "ns"}
 
 _LOGICAL: dict[str, tuple[ColumnType, Decode]] = {
     "Decimal": (ColumnType.DECIMAL, _same),

@@ -40,6 +40,13 @@ class Database(Protocol):
         """Whether there is a database to ask; False only for a file that is not there."""
         ...
 
+    def check_place(self) -> None:
+        """
+        Raises:
+            StoreError, MissingExtraError: `create` would fail.
+        """
+        ...
+
     def create(self) -> None:
         """Make the database if it is not there yet."""
         ...

@@ -46,12 +46,16 @@ class LocalDatabase:
     def exists(self) -> bool:
         return self._path.exists()
 
-    def create(self) -> None:
+    def check_place(self) -> None:
+        _library()
         if not self._path.absolute().parent.is_dir():
             raise StoreError(
                 f"{self.location}: the folder {Path(self.location).absolute().parent} does not exist.",
                 hint="Make it, or give the store another path.",
             )
+
+    def create(self) -> None:
+        self.check_place()
         # Readers go on while a batch is written; the mode stays with the file.
         self._patiently(lambda connection: connection.execute("pragma journal_mode = wal").fetchall())
 
@@ -128,11 +132,7 @@ class LocalDatabase:
         connection.close()
 
     def _open(self) -> Any:
-        try:
-            libsql: Any = importlib.import_module("libsql")
-        except ImportError:
-            raise MissingExtraError("A libSQL store", "libsql") from None
-        connection = libsql.connect(
+        connection = _library().connect(
             self._name, timeout=_BUSY_SECONDS, isolation_level=None, _uri=self._uri, _check_same_thread=False
         )
         connection.execute(f"pragma cache_size = -{_CACHE_KIB}")
@@ -145,6 +145,17 @@ class LocalDatabase:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+
+def _library() -> Any:
+    """
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        return importlib.import_module("libsql")
+    except ImportError:
+        raise MissingExtraError("A libSQL store", "libsql") from None
 
 
 def _rows(connection: Any, sql: str, values: Values) -> list[Values]:

@@ -74,6 +74,9 @@ class RemoteDatabase:
     def exists(self) -> bool:
         return True
 
+    def check_place(self) -> None:
+        pass
+
     def create(self) -> None:
         """A remote database is made with its provider's own tools; here it only has to answer."""
         self.query("select 1")

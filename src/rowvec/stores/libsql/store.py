@@ -163,6 +163,7 @@ class LibsqlStore:
 
         ask = self._database.query
         if not self._database.exists():
+            self._database.check_place()
             return [Check("store", True, f"{self.location}: will be made by the first sync")]
         checks = [check("store", lambda: f"{self.location}: SQLite {ask('select sqlite_version()')[0][0]}")]
         if checks[0].ok:

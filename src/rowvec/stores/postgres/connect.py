@@ -110,6 +110,8 @@ def _opened(url: str, seconds: float | None, like: AdaptContext | None = None) -
         if isinstance(error, psycopg.errors.ConnectionTimeout) or not revive(url):
             raise
         session = Session.connect(url, autocommit=True, cursor_factory=Cursor, context=like, **options)
+    info = session.info
+    session.address = {"host": info.host, "port": info.port, "hostaddr": info.hostaddr or None}
     if seconds is not None:
         session.watch = _limited(seconds)
     return session

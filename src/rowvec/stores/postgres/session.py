@@ -87,6 +87,7 @@ class Session(psycopg.Connection[Any]):
         single_statements: the pooler takes no transactions.
         more: settings for the next of those statements, each ended by a semicolon.
         statement_seconds: after which each of them is cancelled.
+        address: where it leads to, of all that its URL may name.
         server: which one of several it is, where that was asked.
         watch: called with the session, and with the moment by `time.monotonic` since which the server has said nothing,
             about ten times a second while a statement waits for its answer. What it raises ends the wait and the
@@ -104,6 +105,7 @@ class Session(psycopg.Connection[Any]):
     single_statements: bool = False
     more: str = ""
     statement_seconds: float | None = None
+    address: Address
     server = ""
     watch: Callable[[Session, float], None] | None = None
     _opening: tuple[Any, bytes] = (None, b"")
@@ -132,11 +134,6 @@ class Session(psycopg.Connection[Any]):
             # Nothing is sent to a server that says nothing, not even a goodbye that waits for an answer.
             self.pgconn.finish()
             raise
-
-    @property
-    def address(self) -> Address:
-        """Where it leads to, of all that its URL may name."""
-        return {"host": self.info.host, "port": self.info.port, "hostaddr": self.info.hostaddr or None}
 
     @contextmanager
     def transaction(

@@ -1,6 +1,7 @@
 // What the columns hold among the rows that match: values to choose with their counts, and small histograms.
 
 import { make, postJson } from "./common.js";
+import { EMPTY } from "./filters.js";
 import { number, shown, titleColumn } from "./hits.js";
 
 const LISTED = 6;
@@ -46,7 +47,7 @@ function values(name, facet, condition, choose, open) {
   };
   const listed = facet.values.slice(0, LISTED);
   return [make("ul", { className: "chips" }, ...listed.map(({ value, count: rows }) =>
-    option(name, shown(value) ?? value, rows, chosen.includes(value), () => choose(name, toggle(value))))),
+    option(name, shown(value) ?? EMPTY, rows, chosen.includes(value), () => choose(name, toggle(value))))),
   facet.distinct > listed.length ? others(name, facet.distinct - listed.length, open) : null];
 }
 

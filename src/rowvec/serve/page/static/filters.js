@@ -3,6 +3,9 @@
 
 import { make } from "./common.js";
 
+// A text of blanks, which would be seen as nothing.
+export const EMPTY = "(empty)";
+
 const LOGIC = new Set(["and", "or", "not"]);
 const INPUT = { integer: "number", number: "number", decimal: "number", date: "date", time: "time", timestamp: "datetime-local" };
 const SIGNS = { ">=": "≥", "<=": "≤", "=": "is", "!=": "is not", "<": "<", ">": ">", contains: "contains", like: "like", in: "in", between: "between" };
@@ -86,7 +89,7 @@ function fieldOf(column) {
 function inWords(value) {
   if (typeof value === "boolean") return value ? "yes" : "no";
   if (isObject(value) && !value.rawJSON && Object.keys(value).every((sign) => sign in SIGNS && Object(value[sign]) !== value[sign])) {
-    return Object.entries(value).map(([sign, operand]) => `${SIGNS[sign]} ${operand}`).join(", ");
+    return Object.entries(value).map(([sign, operand]) => `${SIGNS[sign]} ${String(operand).trim() ? operand : EMPTY}`).join(", ");
   }
   return Object(value) === value ? JSON.stringify(value) : String(value);
 }

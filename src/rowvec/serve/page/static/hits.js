@@ -7,6 +7,7 @@ const TITLES = ["title", "name", "label", "subject", "headline"];
 const IDS = /(^|[_ -])(id|ids|uuid|guid|key|code|hash|ean|gtin|isbn)$|^(id|uuid|guid)([_ -]|$)/i;
 const LONG = 80;
 const OPEN = 8;
+const DAY = 86_400_000;
 const UNITS = [["year", 31_557_600], ["month", 2_629_800], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
 
 export function titleColumn(columns, card) {
@@ -59,7 +60,15 @@ export function ago(moment, now = Date.now()) {
   const seconds = (moment - now) / 1000;
   if (Math.abs(seconds) < 60) return "just now";
   const [unit, length] = UNITS.find(([, size]) => Math.abs(seconds) >= size);
-  return new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
+  // "Last year" would be a year of the calendar.
+  return new Intl.RelativeTimeFormat("en").format(Math.round(seconds / length), unit);
+}
+
+// Of a day without a time: counted by the calendar of whoever reads it.
+export function daysAway(day, now = new Date()) {
+  const today = Date.UTC(now.getFullYear(), now.getMonth(), now.getDate());
+  const days = Math.round((Date.parse(day) - today) / DAY);
+  return Math.abs(days) < 2 ? new Intl.RelativeTimeFormat("en", { numeric: "auto" }).format(days, "day") : ago(today + days * DAY, today);
 }
 
 export const took = (ms) => (ms < 10 ? `${ms.toFixed(1)} ms` : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
@@ -69,7 +78,7 @@ export function readable(value, type, most) {
   const text = shown(value, most);
   if ((type === "timestamp" || type === "date") && /^\d{4}-\d\d-\d\d/.test(value)) {
     const moment = Date.parse(value.length > 10 && !/(Z|[+-]\d\d:?\d\d)$/.test(value) ? `${value}Z` : value);
-    return Number.isNaN(moment) ? text : make("time", { dateTime: value, title: text }, type === "date" && Math.abs(moment - Date.now()) < 86_400_000 ? "today" : ago(moment));
+    return Number.isNaN(moment) ? text : make("time", { dateTime: value, title: text }, type === "date" ? daysAway(value) : ago(moment));
   }
   const address = typeof value === "string" && /^https?:\/\//.test(value) ? webAddress(value) : null;
   return address ? make("a", { href: address, rel: "noreferrer noopener" }, text) : text;

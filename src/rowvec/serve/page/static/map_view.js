@@ -192,7 +192,9 @@ export class MapView {
     this.packed.fill(0xff000000 | (blue << 16) | (green << 8) | red);
     const closer = this.scale / this.least;
     const crowd = Math.min(1, Math.sqrt(20000 / Math.max(1, this.codes.length)));
-    const radius = this.ratio * Math.min(6, Math.max(0.8, (0.9 + 1.2 * crowd) * closer ** 0.35));
+    // A handful of points would be specks.
+    const few = Math.min(2.5, Math.max(0, Math.sqrt(1000 / Math.max(1, this.codes.length)) - 1));
+    const radius = this.ratio * Math.min(6, Math.max(0.8, (0.9 + 1.2 * crowd + few) * closer ** 0.35));
     const dim = this.hits.length > 0;
     this.stampAll(disc(radius, dim ? 0.16 : 0.35 + 0.4 * crowd));
     this.context.putImageData(this.pixels, 0, 0);

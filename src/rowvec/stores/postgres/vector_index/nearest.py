@@ -118,10 +118,17 @@ def nearest(
     """
     condition = where or EVERYTHING
     filtered = where is not None and not (index is not None and index.is_all_of(where))
-    if index is None or (filtered and is_narrow(connection, table, condition, exact_rows(table))):
+    if index is None:
         return _exact(connection, table, vector, limit, condition)
+    share = _share(connection, table, condition, index) if filtered else None
+    given = candidates(index.status, limit, share=share)
+    if share is not None:
+        # Or as many as an index of bits would have to look at.
+        most = max(exact_rows(table), given / share) if index.status.is_coarse else exact_rows(table)
+        if is_narrow(connection, table, condition, most):
+            return _exact(connection, table, vector, limit, condition)
     # The index of a part says itself that its rows pass. A statement without parameters for that is planned once.
-    found = _approximate(connection, table, vector, limit, condition if filtered else EVERYTHING, index)
+    found = _approximate(connection, table, vector, limit, condition if filtered else EVERYTHING, index, given)
     if len(found) < limit:
         return _exact(connection, table, vector, limit, condition)
     near = index.repeated.near(vector, table.metric, found[-1][1])
@@ -151,7 +158,13 @@ def exact_rows(table: VectorTable) -> int:
     return max(EXACT_ROWS, min(MOST_EXACT_ROWS, EXACT_BYTES // size))
 
 
-def is_narrow(connection: Connection, table: VectorTable, where: Condition, most: int | None = None) -> bool:
+def _share(connection: Connection, table: VectorTable, where: Condition, index: Serving) -> float:
+    """Of all rows, that the planner expects to match; above 0. Only an index that is coarse is searched by it."""
+    rows = expected_rows(connection, table, EVERYTHING) if index.status.is_coarse else 0.0
+    return min(1.0, max(1.0, expected_rows(connection, table, where)) / rows) if rows > 1 else 1.0
+
+
+def is_narrow(connection: Connection, table: VectorTable, where: Condition, most: float | None = None) -> bool:
     """The planner expects so few rows to match, up to `most` or EXACT_ROWS, that they are compared one by one."""
     return expected_rows(connection, table, where) <= (most or EXACT_ROWS)
 
@@ -179,15 +192,16 @@ def _exact(connection: Connection, table: VectorTable, vector: Vector, limit: in
 
 
 def _approximate(
-    connection: Connection, table: VectorTable, vector: Vector, limit: int, where: Condition, serving: Serving
+    connection: Connection,
+    table: VectorTable,
+    vector: Vector,
+    limit: int,
+    where: Condition,
+    serving: Serving,
+    given: int,
 ) -> list[tuple[Key, float]]:
     index = serving.status
     filtered = where is not EVERYTHING
-    share = None
-    if filtered:
-        all_rows = expected_rows(connection, table, EVERYTHING) if index.is_coarse else 0.0
-        share = expected_rows(connection, table, where) / all_rows if all_rows else 1.0
-    given = candidates(index, limit, share=share)
     # Numbers in its text let the server keep one plan for all vectors.
     numbers = (None, None) if filtered else (given, limit)
     statement = table.statements.text(
