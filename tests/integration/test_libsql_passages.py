@@ -65,6 +65,19 @@ def store(path: Path) -> Iterator[LibsqlStore]:
     store.close()
 
 
+@pytest.mark.parametrize("key", ["n", "Start", "end", "tokens", "passage_hash", "row", "rowvec_key"])
+def test_a_key_may_have_the_name_of_a_column_of_the_passages(tmp_path: Path, key: str) -> None:
+    held = "select n, start, \"end\", tokens from " + PASSAGES + ' order by "row", n'
+    found = []
+    for name in ("id", key):
+        path, spec = tmp_path / f"{name}.db", replace(DIVIDING, key=name)
+        with closing(opened(path, spec)) as store:
+            write(store, ONE, TWO, spec=spec)
+            found.append((by_hand(path, held), rows(store, spec).texts([1, 2])))
+    assert found[0] == found[1]
+    assert len(found[0][0]) == len(ONE.passages)
+
+
 # An audit
 
 DAMAGE: dict[str, tuple[str, dict[Drift, tuple[int, list[int]]]]] = {

@@ -18,7 +18,7 @@ from rowvec.stores.libsql.new_rows import NewRows
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.search import distance, scores
 from rowvec.stores.libsql.values import key_in, quoted
-from rowvec.stores.libsql.write import Filled, chunks, held, keys_in, marks, of_texts, storable, vector_hash
+from rowvec.stores.libsql.write import KEY, Filled, chunks, held, keys_in, marks, of_texts, storable, vector_hash
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.hashes import HASH_BYTES
 from rowvec.support.keys import key_of
@@ -54,13 +54,13 @@ def _shown(spec: TableSpec, entry: Entry) -> str:
 def _keep(
     tables: Tables, spec: TableSpec, documents: Sequence[Document], shown: Sequence[str], otherwise: str
 ) -> list[Statement]:
-    new = of_texts(spec, documents, ["rowvec_text"], list(map(storable, shown)))
+    new = of_texts(documents, ["rowvec_text"], list(map(storable, shown)))
     return new.statements(f"""insert or {otherwise} into {tables.kept_texts} (id, text)
         select t.rowid, new.rowvec_text from {held(tables, spec)}""")
 
 
 def _forget(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
-    return of_texts(spec, documents).statements(f"""delete from {tables.passages}
+    return of_texts(documents).statements(f"""delete from {tables.passages}
         where "row" in (select t.rowid from {held(tables, spec)})""")
 
 
@@ -80,7 +80,7 @@ def _insert(tables: Tables, spec: TableSpec, entries: Sequence[Entry]) -> list[S
     insert = f"""insert or ignore into {tables.passages} ("row", {", ".join(columns)}, text_hash, embedding)
         select t.rowid, {", ".join(f"new.{name}" for name in columns)}, new.passage_hash, new.embedding
         from {held(tables, spec)}"""
-    return NewRows([quoted(spec.key), *columns], values, packed, data).statements(insert)
+    return NewRows([KEY, *columns], values, packed, data).statements(insert)
 
 
 def texts(

@@ -20,6 +20,8 @@ from rowvec.support.hashes import HASH_BYTES
 from rowvec.types import Document, Failure, Key, Vector
 from rowvec.words import PLAIN, analyzer
 
+KEY = "rowvec_key"
+"""The key of a row beside columns of another table, which may have the name of the key's own column."""
 KEYS = 100
 """Keys, and rows that are listed as failed, in one statement."""
 
@@ -121,21 +123,19 @@ def held(tables: Tables, spec: TableSpec) -> str:
     """`new` joined with the rows that hold the text they say: the others were written by somebody else meanwhile."""
     key = quoted(spec.key)
     # A cross join keeps its order: for some hundred new rows the planner would rather read the whole table.
-    return f"new cross join {tables.vectors} as t on t.{key} = new.{key} and t.text_hash = new.text_hash"
+    return f"new cross join {tables.vectors} as t on t.{key} = new.{KEY} and t.text_hash = new.text_hash"
 
 
-def of_texts(
-    spec: TableSpec, documents: Sequence[Document], names: Sequence[str] = (), *more: Sequence[Any]
-) -> NewRows:
+def of_texts(documents: Sequence[Document], names: Sequence[str] = (), *more: Sequence[Any]) -> NewRows:
     """Key and text hash of documents, and further values of each, by name of their columns."""
     values = list(zip([key_in(each.key) for each in documents], *more, strict=True))
     hashes = [each.text_hash for each in documents]
-    return NewRows([quoted(spec.key), *names], values, {"text_hash": HASH_BYTES}, hashes)
+    return NewRows([KEY, *names], values, {"text_hash": HASH_BYTES}, hashes)
 
 
 def _index_words(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
     terms = analyzer(spec.language or PLAIN).terms
-    new = of_texts(spec, documents, ["rowvec_text"], [" ".join(terms(each.text)) for each in documents])
+    new = of_texts(documents, ["rowvec_text"], [" ".join(terms(each.text)) for each in documents])
     return new.statements(f"""insert or replace into {tables.keywords} (rowid, text)
         select t.rowid, new.rowvec_text from {held(tables, spec)}""")
 
@@ -147,7 +147,7 @@ def storable(text: str) -> str:
 
 
 def _clear_failures(tables: Tables, spec: TableSpec, documents: Sequence[Document]) -> list[Statement]:
-    return of_texts(spec, documents).statements(f"""delete from {tables.failures}
+    return of_texts(documents).statements(f"""delete from {tables.failures}
         where "key" in (select t.{quoted(spec.key)} from {held(tables, spec)})""")
 
 
