@@ -90,6 +90,34 @@ def test_a_build_that_was_cut_off_is_made_again_and_a_second_sync_makes_none(
     assert again[1] and again != made[0]
 
 
+def test_rows_that_were_replaced_stay_known_to_the_vacuum_of_the_server(pipeline: Pipeline, postgres_url: str) -> None:
+    sync(pipeline)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("alter table shop.things set (autovacuum_enabled = off)")
+        connection.execute("alter table shop.things add column changed integer; create index on shop.things (changed)")
+
+        def after(change: str) -> tuple[Any, ...] | None:
+            """Rows that count as dead, and how often the table was vacuumed."""
+            connection.execute(change.encode())
+            connection.execute("select pg_stat_force_next_flush()")
+            counting.ensure(connection, NAMES)
+            connection.execute("select pg_stat_force_next_flush()")
+            return connection.execute(
+                "select n_dead_tup, vacuum_count from pg_stat_all_tables where relid = 'shop.things'::regclass"
+            ).fetchone()
+
+        (_, vacuums) = after("select 1") or (0, 0)
+        for number in range(3):
+            # The new rows make a vacuum due.
+            dead, vacuums_now = after(
+                f"update shop.things set changed = {number} where id % 10 = 0 and id < {ROWS};"
+                f" insert into shop.things (id, text_hash, row_hash, truncated, embedding) select id + {ROWS * (number + 1)},"
+                f" text_hash, row_hash, truncated, embedding from shop.things where id < {ROWS // 10}"
+            ) or (0, 0)
+            assert (dead, vacuums_now) == (ROWS // 10 * (number + 1), vacuums + number + 1)
+        assert after("select 1") == (dead, vacuums_now), "nothing has changed"
+
+
 def test_the_table_of_a_new_model_gets_one_of_its_own(pipeline: Pipeline, postgres_url: str, models: Models) -> None:
     sync(pipeline)
     before = indexes(postgres_url)

@@ -50,7 +50,9 @@ def ensure(connection: Connection, names: Names) -> None:
         if _unsettled(connection, names):
             # Or each entry of an index is looked up in the table. The other indexes are left as they are: that would
             # take long.
-            statement = sql.SQL("vacuum (index_cleanup off, truncate off, skip_locked) {}")
+            # What it leaves there it calls clean, and the server's own vacuum would never come for it: ANALYZE counts it
+            # again.
+            statement = sql.SQL("vacuum (analyze, index_cleanup off, truncate off, skip_locked) {}")
             outside(connection, statement.format(names.sql))
 
 
@@ -67,9 +69,13 @@ def vectors(connection: Connection, names: Names) -> tuple[int, int]:
 
 
 def _unsettled(connection: Connection, names: Names) -> bool:
-    """Of many pages PostgreSQL does not know that everybody sees all of their rows."""
+    """Of many pages PostgreSQL does not know that everybody sees all of their rows, and could know it.
+
+    A page with a row that was replaced stays unsettled until the server's own vacuum has cleaned the indexes.
+    """
     row = connection.execute(
-        "select c.relallvisible < 0.9 * c.relpages or s.n_ins_since_vacuum + s.n_dead_tup > 0.02 * s.n_live_tup"
+        "select s.n_ins_since_vacuum > 0.02 * s.n_live_tup"
+        " or (c.relallvisible < 0.9 * c.relpages and s.n_dead_tup <= 0.02 * s.n_live_tup)"
         " from pg_class c left join pg_stat_all_tables s on s.relid = c.oid where c.oid = to_regclass(%s)",
         [names.sql.as_string(connection)],
     ).fetchone()
