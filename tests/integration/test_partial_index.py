@@ -16,6 +16,7 @@ from rowvec.stores.base import TableSpec
 from rowvec.stores.index import IndexSpec, IndexStatus, Part
 from rowvec.stores.postgres.generation import PostgresGeneration
 from rowvec.stores.postgres.store import PostgresStore
+from rowvec.stores.postgres.vector_index import centre
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Entry
@@ -206,6 +207,21 @@ def test_a_rebuilt_index_has_partial_ones_of_its_kind(opened: Open) -> None:
     generation.index.build(IndexSpec(m=8, ef_construction=32))
     assert len(parts(generation)) == 2
     assert all("m='8'" in each.definition for each in generation.index.status())
+
+
+def test_parts_of_an_index_of_bits_without_a_centre_have_none_and_stay(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as former:
+        former.setattr(centre, "measured", lambda *_: "")
+        filled(opened(None, index=IndexSpec(precision="bit")))
+    store = opened(index=IndexSpec(precision="bit"))
+    store.activate(spec_of())
+    made = parts(filled(store))
+    assert made.keys() == {"large", ODD}
+    assert not any(centre.text_of(each.definition) for each in made.values())
+    store.activate(spec_of())
+    assert parts(store.prepare(spec_of())) == made
 
 
 def test_a_check_names_the_values_that_have_one(opened: Open) -> None:

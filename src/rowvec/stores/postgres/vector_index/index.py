@@ -159,6 +159,7 @@ def build(
     watcher: Callable[[], Connection] | None = None,
     part: Part | None = None,
     left_out: Sequence[bytes] | None = None,
+    centred: bool = True,
 ) -> IndexStatus:
     """Build an index beside whatever exists, then drop the others of the same rows; searches and writes go on.
 
@@ -168,6 +169,7 @@ def build(
     Args:
         part: the rows that it holds; None for all.
         left_out: hashes of texts that it leaves out; None for those that very many rows share.
+        centred: bits are relative to the mean of its rows.
 
     Raises:
         StoreError: pgvector cannot index vectors of that size like that.
@@ -189,7 +191,7 @@ def build(
             tell("looking for repeated texts", 0, rows)
             left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
         middle = ""
-        if kind == "bit":
+        if kind == "bit" and centred:
             middle = centre.measured(connection, names, held, chosen.dimensions, len(left_out))
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         column = held_of(column, kind, chosen.dimensions, storage, dimension, middle)

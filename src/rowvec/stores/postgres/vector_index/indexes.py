@@ -151,10 +151,9 @@ class Indexes:
             if whole is None:
                 return
             good = {each.part for each in there if each.valid and _is_like(each, whole)}
-            spec, left_out = replace(index.spec_of(whole), lists=None), repeated.hashes_of(whole.definition)
             for part in due:
                 if part not in good:
-                    self._build(connection, table, spec, progress, part, left_out)
+                    self._build(connection, table, replace(index.spec_of(whole), lists=None), progress, part, whole)
 
     @staticmethod
     def _serves(connection: Connection, table: VectorTable) -> bool:
@@ -226,11 +225,17 @@ class Indexes:
         spec: IndexSpec,
         progress: Progress | None,
         part: Part | None = None,
-        left_out: Sequence[bytes] | None = None,
+        whole: IndexStatus | None = None,
     ) -> IndexStatus:
+        """
+        Args:
+            whole: the index of all rows, which that of a part is like.
+        """
         return index.build(
             connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
-            progress=progress, watcher=self._sessions.another, part=part, left_out=left_out,
+            progress=progress, watcher=self._sessions.another, part=part,
+            left_out=repeated.hashes_of(whole.definition) if whole else None,
+            centred=whole is None or bool(centre.text_of(whole.definition)),
         )  # fmt: skip
 
 
