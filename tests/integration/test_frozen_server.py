@@ -25,6 +25,7 @@ from rowvec.stores.libsql import LibsqlStore
 from rowvec.stores.partitioned import PartitionedStore
 from rowvec.stores.postgres.embedded import embedded_url, folder
 from rowvec.stores.postgres.embedded.folder import Place
+from rowvec.stores.postgres.session import Session
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.runs import Report
 from tests.acceptance.shop import Shop
@@ -139,6 +140,25 @@ def test_a_slow_statement_of_a_server_that_answers_others_is_waited_for(servers:
     with closing(store_at(servers[0].url, silent_seconds=1.0, statement_seconds=None)) as store:
         found = store._read(lambda connection: connection.execute("select pg_sleep(3), 7").fetchall())
         assert found[0][1] == 7
+
+
+def test_a_connection_whose_wait_was_given_up_for_any_reason_is_not_used_again(servers: list[Server]) -> None:
+    with closing(store_at(servers[0].url, statement_seconds=None)) as store:
+        given_up: list[Session] = []
+
+        def ask(connection: psycopg.Connection[object]) -> None:
+            def out_of_threads(session: Session, _: float) -> None:
+                given_up.append(session)
+                raise RuntimeError("can't start new thread")
+
+            assert isinstance(connection, Session)
+            connection.watch = out_of_threads
+            connection.execute("select pg_sleep(60)")
+
+        with pytest.raises(RuntimeError, match="can't start"):
+            store._read(ask)
+        assert given_up[0].closed
+        assert store._read(lambda connection: connection.execute("select 7").fetchone()) == (7,)
 
 
 def test_one_process_of_the_server_that_stands_still_costs_its_own_search(servers: list[Server]) -> None:

@@ -67,7 +67,7 @@ def store(path: Path) -> Iterator[LibsqlStore]:
 
 @pytest.mark.parametrize("key", ["n", "Start", "end", "tokens", "passage_hash", "row", "rowvec_key"])
 def test_a_key_may_have_the_name_of_a_column_of_the_passages(tmp_path: Path, key: str) -> None:
-    held = "select n, start, \"end\", tokens from " + PASSAGES + ' order by "row", n'
+    held = 'select n, start, "end", tokens from ' + PASSAGES + ' order by "row", n'
     found = []
     for name in ("id", key):
         path, spec = tmp_path / f"{name}.db", replace(DIVIDING, key=name)

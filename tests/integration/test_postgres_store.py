@@ -14,11 +14,13 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from pgvector import HalfVector
 from psycopg.conninfo import make_conninfo
+from psycopg.types import TypeInfo
 
 from rowvec.errors import Locked, StoreError, StoreUnavailable
 from rowvec.stores.base import GenerationHandle, TableSpec, existing
-from rowvec.stores.postgres.connect import describe
+from rowvec.stores.postgres.connect import connect, describe
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.runs import Report
 from rowvec.stores.write_batch import WriteBatch
@@ -330,3 +332,16 @@ def test_a_table_of_rowvecs_own_that_was_lost_is_made_again(
             other.ask_to_stop(run)
             assert other.save_run(run, Report(), "running") is True
         assert (len(other.evaluations()), other.totals().rerank_cost) == (1, 0.25)
+
+
+def test_types_that_an_update_of_the_extension_brought_are_known_to_the_next_connection(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url) as former:
+        former.execute("create extension if not exists vector")
+        former.commit()
+        vector = TypeInfo.fetch(former, "vector")
+        assert vector is not None
+        # As it was with pgvector 0.6.
+        vector.register(former)
+        with closing(connect(postgres_url, "test", like=former)) as connection:
+            (half,) = connection.execute("select '[1, 2]'::halfvec").fetchone() or ("",)
+    assert isinstance(half, HalfVector)

@@ -136,8 +136,9 @@ class Pulse:
             self._silent_since = self._ended - self.seconds
 
     def _start(self, address: Address) -> None:
-        self._asked, self._address = time.monotonic(), address
+        # First: where no thread can be started, nobody is asked, and the next one tries again.
         threading.Thread(target=self._listen, args=(address,), name="rowvec-pulse", daemon=True).start()
+        self._asked, self._address = time.monotonic(), address
 
     def _listen(self, address: Address) -> None:
         answered = False

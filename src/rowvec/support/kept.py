@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 Made = TypeVar("Made")
 From = TypeVar("From")
 
-MOST = 1_000
-"""Objects: those asked about last."""
+MOST = 100
+"""Objects: those asked about last. A filter of 1,000 values takes 140 kB with what is made of it."""
 
 
 class KeptByIdentity(Generic[From, Made]):

@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psycopg
 from pgvector.psycopg import register_vector
@@ -30,9 +30,6 @@ from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING
 from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
-
-if TYPE_CHECKING:
-    pass
 
 CONNECT_TIMEOUT = 10
 HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
@@ -183,19 +180,21 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
             " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
             " has_schema_privilege(n.oid, 'usage'), quote_ident(n.nspname), quote_ident(current_user),"
-            " (select t.oid from pg_type t where t.typnamespace = n.oid and t.typname = 'vector')"
+            " (select array_agg(t.oid order by t.typname) from pg_type t where t.typnamespace = n.oid"
+            " and t.typname in ('halfvec', 'vector'))"
             " from pg_extension e join pg_namespace n on n.oid = e.extnamespace where e.extname = 'vector'"
         ).fetchone()
         if found is None:
             return None
-        version, path, allowed, place, role, oid = found
+        version, path, allowed, place, role, kinds = found
         if not allowed:
             raise StoreError(
                 f"The role {role} may not use the schema {place}, where pgvector is.",
                 hint=f"Let an administrator run: GRANT USAGE ON SCHEMA {place} TO {role};",
             )
-        known = connection.adapters.types.get("vector")
-        current = known is not None and known.oid == oid
+        # An update of the extension brings further types.
+        known = (connection.adapters.types.get(name) for name in ("halfvec", "vector"))
+        current = [each.oid for each in known if each is not None] == kinds
         own = connection if isinstance(connection, Session) else None
         if current and (own is None or own.ready):
             return str(version)

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 
-from rowvec.stores.pulse import Address, Silent
+from rowvec.stores.pulse import Address
 from rowvec.support.postgres_settings import SETTINGS, set_statements
 
 if TYPE_CHECKING:
@@ -125,12 +125,15 @@ class Session(psycopg.Connection[Any]):
                 if ready:
                     since = time.monotonic()
                 else:
-                    watch(self, since)
+                    self._look(watch, since)
                 wanted = work.send(ready)
         except StopIteration as done:
             return done.value
-        except Silent:
-            work.close()
+
+    def _look(self, watch: Callable[[Session, float], None], since: float) -> None:
+        try:
+            watch(self, since)
+        except BaseException:
             # Nothing is sent to a server that says nothing, not even a goodbye that waits for an answer.
             self.pgconn.finish()
             raise

@@ -21,7 +21,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.postgres.connect import iterates, one_snapshot
-from rowvec.stores.postgres.session import rendered
+from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.centre import around
 from rowvec.stores.postgres.vector_index.nearest import (
@@ -71,7 +71,7 @@ class Blend:
 
     def __init__(self, rows: VectorTable, passages: VectorTable) -> None:
         self._rows, self._passages = rows, passages
-        self._known: dict[tuple[object, ...], bytes] = {}
+        self._known = Statements()
 
     def nearest(
         self, connection: Connection, indexes: Indexes, vector: Vector, limit: int, where: Condition | None
@@ -162,26 +162,22 @@ class Blend:
     def _reading(
         self, indexes: Indexes, where: Condition | None, conditions: tuple[Condition, Condition], many: int
     ) -> bytes | sql.Composed:
+        def made() -> sql.Composed:
+            lists = [
+                _list(table, index, condition, many)
+                for table, index, condition in zip((self._rows, self._passages), indexes, conditions, strict=True)
+            ]
+            return sql.SQL(_READING).format(
+                rows=lists[0], parts=lists[1], key=self._rows.key, op=sql.SQL(DISTANCE[self._rows.metric]),
+                passages=self._passages.names.sql, **self._rows.names.parts,
+            )  # fmt: skip
+
         # Numbers in its text let the server keep one plan for all vectors.
         given = (
             index and (index.status.definition, candidates(index.status, many), _effort(index, where, many))
             for index in indexes
         )
-        chosen = (*given, many)
-        if where is None and chosen in self._known:
-            return self._known[chosen]
-        lists = [
-            _list(table, index, condition, many)
-            for table, index, condition in zip((self._rows, self._passages), indexes, conditions, strict=True)
-        ]
-        statement = sql.SQL(_READING).format(
-            rows=lists[0], parts=lists[1], key=self._rows.key, op=sql.SQL(DISTANCE[self._rows.metric]),
-            passages=self._passages.names.sql, **self._rows.names.parts,
-        )  # fmt: skip
-        if where is not None:
-            return statement
-        self._known = {**self._known, chosen: rendered(statement)}
-        return self._known[chosen]
+        return made() if where is not None else self._known.text((*given, many), made)
 
     def _distances(
         self, connection: Connection, vector: Vector, keys: Sequence[Key], where: Condition = EVERYTHING
