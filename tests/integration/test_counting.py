@@ -111,8 +111,9 @@ def test_rows_that_were_replaced_stay_known_to_the_vacuum_of_the_server(pipeline
             # The new rows make a vacuum due.
             dead, vacuums_now = after(
                 f"update shop.things set changed = {number} where id % 10 = 0 and id < {ROWS};"
-                f" insert into shop.things (id, text_hash, row_hash, truncated, embedding)"
-                f" select id + {ROWS * (number + 1)}, text_hash, row_hash, truncated, embedding from shop.things where id < {ROWS // 10}"
+                " insert into shop.things (id, text_hash, row_hash, truncated, embedding)"
+                f" select id + {ROWS * (number + 1)}, text_hash, row_hash, truncated, embedding"
+                f" from shop.things where id < {ROWS // 10}"
             ) or (0, 0)
             assert (dead, vacuums_now) == (ROWS // 10 * (number + 1), vacuums + number + 1)
         assert after("select 1") == (dead, vacuums_now), "nothing has changed"

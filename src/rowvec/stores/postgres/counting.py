@@ -49,8 +49,8 @@ def ensure(connection: Connection, names: Names) -> None:
             outside(connection, statement.format(name=made, **names.parts))
         if _unsettled(connection, names):
             # Or each entry of an index is looked up in the table. The other indexes are left as they are: that would
-            # take long. Rows that were replaced count as gone then, and the server's own vacuum would never come for their
-            # entries: ANALYZE counts them again.
+            # take long. Rows that were replaced count as gone then, and the server's own vacuum would never come
+            # for their entries: ANALYZE counts them again.
             statement = sql.SQL("vacuum (analyze, index_cleanup off, truncate off, skip_locked) {}")
             outside(connection, statement.format(names.sql))
 
