@@ -35,7 +35,7 @@ _JULIAN_DAYS = (1_721_425.5, 5_373_484.5)
 """Of the years 1 to 9999."""
 _EPOCH_AS_JULIAN = 2_440_587.5
 _INTEGER = re.compile(r"\s*[-+]?[0-9]+\s*")
-_OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*")
+_OUTSIDE_CALENDAR = re.compile(r"-?infinity|.* BC|\d{5,}-.*|0000-.*|-\d+-.*")
 _TRUE = frozenset({"1", "t", "true", "y", "yes", "on"})
 _FALSE = frozenset({"0", "f", "false", "n", "no", "off"})
 
