@@ -125,7 +125,9 @@ def test_a_file_of_another_kind_is_told_by_its_first_bytes(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["\ufeffid,name\n1,x\n", "id,name\n1,a\0b\n", "<b,id\nx,1\n", "PK,id\nx,1\n", "PAR1,id\nx,1\n"])
+@pytest.mark.parametrize(
+    "text", ["\ufeffid,name\n1,x\n", "id,name\n1,a\0b\n", "<b,id\nx,1\n", "PK,id\nx,1\n", "PAR1,id\nx,1\n"]
+)
 def test_text_that_only_begins_like_another_kind_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     assert [row.key for row in rows_of(source_of(tmp_path / "a.csv"))] == [1]
