@@ -212,6 +212,8 @@ class TestValues:
             ("io.debezium.time.MicroTimestamp", 253402300800000000, "10000-01-01 00:00:00.000000", "timestamp"),
             ("io.debezium.time.Date", 2147483647, "5881580-07-11", "date"),
             ("io.debezium.time.Date", 2932897, "10000-01-01", "date"),
+            ("io.debezium.time.Date", -(2**31), "-5877641-06-23", "date"),
+            ("io.debezium.time.Timestamp", -(2**63), -(2**63), "timestamp"),
             ("io.debezium.data.Json", "{", "{", "json"),
             ("io.debezium.data.Json", "[1e400]", [Decimal("1e400")], "json"),
         ],

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -63,6 +65,39 @@ def test_a_folder_that_may_not_be_read_is_not_passed_over(folder: Path, pattern:
             FilesSource([str(folder / pattern)], key="id")
     finally:
         (folder / "parts").chmod(0o755)
+
+
+@pytest.mark.parametrize("pattern", ["**/*.csv", "*.csv", "open/*.csv"])
+def test_a_folder_that_the_pattern_does_not_reach_stops_nothing(folder: Path, pattern: str) -> None:
+    (folder / "open").mkdir()
+    for name in ("a.csv", "open/b.csv"):
+        (folder / name).write_text(ROW.replace("1", str(len(name))))
+    hidden = folder / ".Trash-0"
+    hidden.mkdir()
+    hidden.chmod(0o000)
+    (folder / ".#a.csv").symlink_to("nowhere")
+    try:
+        with ordinary_user():
+            assert FilesSource([str(folder / pattern)], key="id").count() == (2 if "**" in pattern else 1)
+    finally:
+        hidden.chmod(0o755)
+
+
+def test_a_folder_that_goes_while_it_is_looked_through_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.csv").write_text(ROW)
+    (tmp_path / "gone").mkdir()
+    walk = os.walk
+
+    def slow_walk(*given: Any, **how: Any) -> Iterator[Any]:
+        for found in walk(*given, **how):
+            yield found
+            shutil.rmtree(tmp_path / "gone", ignore_errors=True)
+
+    monkeypatch.setattr(os, "walk", slow_walk)
+    assert FilesSource([str(tmp_path / "**/*.csv")], key="id").count() == 1
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_name_that_no_file_has_is_an_error_and_no_traceback(tmp_path: Path) -> None:

@@ -83,12 +83,13 @@ def test_a_number_of_more_digits_than_a_float_has_keeps_them(tmp_path: Path, tex
         "0.1",
         "0.30000000000000004",
         "0.10000000000000001",
+        "1.000000000000000056e-01",
         "5.0000000000000000000",
         "0.1000000000000000055511151231257827021181583404541015625",
     ],
 )
 def test_a_float_that_is_written_long_stays_one(tmp_path: Path, text: str) -> None:
-    """By `%.17g`, with all of its bits, or with zeros at its end."""
+    """By `%.17g`, by `%.18e`, with all of its bits, or with zeros at its end."""
     (tmp_path / "a.jsonl").write_text(f'{{"id": 1, "v": {text}}}\n')
     assert rows_of(source_of(tmp_path / "a.jsonl"))[0].values["v"] == float(text)
 
@@ -124,7 +125,9 @@ def test_a_file_of_another_kind_is_told_by_its_first_bytes(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("text", ["\ufeffid,name\n1,x\n", "id,name\n1,a\0b\n", "<b,id\nx,1\n", "PK,id\nx,1\n"])
+@pytest.mark.parametrize(
+    "text", ["\ufeffid,name\n1,x\n", "id,name\n1,a\0b\n", "<b,id\nx,1\n", "PK,id\nx,1\n", "PAR1,id\nx,1\n"]
+)
 def test_text_that_only_begins_like_another_kind_is_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.csv").write_text(text, encoding="utf-8")
     assert [row.key for row in rows_of(source_of(tmp_path / "a.csv"))] == [1]

@@ -73,13 +73,22 @@ def test_a_broken_answer_for_two_texts_is_never_taken_for_vectors(body: dict[str
 
 
 @pytest.mark.parametrize("kind", ["<f8", ">f4", ">f8"])
-def test_base64_of_other_floats_is_told_by_its_numbers(kind: str) -> None:
-    """They have every exponent, and would be a vector of finite numbers otherwise."""
-    numbers = np.random.default_rng(3).standard_normal(256).astype(np.float32)
+@pytest.mark.parametrize("precision", [np.float16, np.float32, np.float64])
+def test_base64_of_other_floats_is_told_by_its_numbers(kind: str, precision: type[np.floating[Any]]) -> None:
+    """They have every exponent, or end in zeros, and would be a vector of finite numbers otherwise."""
+    numbers = np.random.default_rng(3).standard_normal(256).astype(precision)
     packed_so = base64.b64encode(numbers.astype(kind).tobytes()).decode()
     with pytest.raises(OtherBytes):
         vectors_of(ENDPOINT, answer(packed_so), 1)
     assert vectors_of(ENDPOINT, answer([1e12, 1.0]), 1).shape == (1, 2), "floats in JSON are what they say"
+
+
+@pytest.mark.parametrize(
+    "vector", [[0.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0], [1e-9] * 8, [1e8, -1e8], [0.0, 3e-4, -0.0, 1.0, 5.0, 0.1]]
+)
+def test_base64_of_odd_but_right_floats_is_read(vector: list[float]) -> None:
+    packed_so = base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+    assert vectors_of(ENDPOINT, answer(packed_so), 1)[0] == pytest.approx(vector)
 
 
 def test_an_answer_without_vectors_is_quoted_without_the_key() -> None:

@@ -278,6 +278,7 @@ def document(kind: ColumnType, value: Any) -> Document:
         (ColumnType.DATE, "infinity", None),
         (ColumnType.DATE, "0000-00-00", None),
         (ColumnType.DATE, "0044-03-15 BC", None),
+        (ColumnType.DATE, "-5877641-06-23", None),
         (ColumnType.DATE, "", None),
         (ColumnType.TIMESTAMP, "2009-12-10 01:02:03", dt.datetime(2009, 12, 10, 1, 2, 3)),
         (ColumnType.TIMESTAMP, 86400, dt.datetime(1970, 1, 2, tzinfo=dt.UTC)),
@@ -338,6 +339,7 @@ def test_metadata_that_is_not_of_its_type_is_null_and_said_without_showing_itsel
     [
         (ColumnType.DATE, "infinity", "outside the years 1 to 9999"),
         (ColumnType.DATE, "0000-00-00", "outside the years 1 to 9999"),
+        (ColumnType.TIMESTAMP, "-221-03-15 00:00:00.000", "outside the years 1 to 9999"),
         (ColumnType.TIMESTAMP, "0044-03-15 00:00:00 BC", "outside the years 1 to 9999"),
         (ColumnType.TIMESTAMP, "9999-12-31T23:59:59-05:00", "outside the years 1 to 9999 in UTC"),
         (ColumnType.DATE, "2024-00-10", "not a value of type date"),

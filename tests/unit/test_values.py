@@ -91,6 +91,8 @@ def test_what_only_python_writes_as_a_number_is_none(kind: ColumnType) -> None:
 def test_json_keeps_every_digit() -> None:
     convert = converter(ColumnType.JSON)
     assert convert({"n": 2**70, "d": Decimal("0.5")}) == {"d": 0.5, "n": 2**70}
+    assert convert('{"average": 4.3333333333333333}') == {"average": 4.333333333333333}
+    assert convert([Decimal("0.33333333333333333333"), Decimal("1e-400")]) == [1 / 3, format(Decimal("1e-400"), "f")]
     assert convert([Decimal("12345678901234567890.5"), Decimal(2**70 + 1)]) == ["12345678901234567890.5", 2**70 + 1]
 
 

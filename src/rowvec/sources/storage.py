@@ -130,27 +130,31 @@ def _matching(pattern: str) -> list[str]:
     """Every name that a pattern stands for.
 
     Raises:
-        OSError: a folder on the way cannot be read. `glob` passes over it, and its rows would count as deleted.
+        OSError: a folder on the way cannot be read. `glob` passes over it, and its rows would count as deleted. One
+            that was deleted meanwhile is no error.
     """
     parts = Path(pattern).parts
     first = next((place for place, part in enumerate(parts) if "*" in part), len(parts))
     for place in range(first, len(parts)):
         for folder in filter(os.path.isdir, glob.glob(_for_glob(str(Path(*parts[:place]))))):
             if "**" in parts[place]:
-                for _ in os.walk(folder, onerror=_raise):
-                    pass
-            elif "*" in parts[place]:
-                os.scandir(folder).close()
-            else:
-                with suppress(FileNotFoundError):
+                for _, inner, _ in os.walk(folder, onerror=_raise_unless_gone):
+                    # `**` does not reach hidden folders, such as .Trash-0 of another user.
+                    inner[:] = [name for name in inner if not name.startswith(".")]
+                continue
+            with suppress(FileNotFoundError):
+                if "*" in parts[place]:
+                    os.scandir(folder).close()
+                else:
                     Path(folder, parts[place]).stat()
         if "**" in parts[place]:
             break
     return glob.glob(_for_glob(pattern), recursive=True)
 
 
-def _raise(error: OSError) -> None:
-    raise error
+def _raise_unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _for_glob(pattern: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Any
 
 _FAR = re.compile(r"[eE][-+]?[0-9]{3}|[0-9.]{17}")
@@ -49,8 +49,13 @@ def _far_number(text: str) -> float | Decimal | str:
 
 def _is_all(number: float, text: str) -> bool:
     """Whether a double says all that its text does: it has that many digits, or is written with more than it needs,
-    as 0.1 is by `%.17g` (0.10000000000000001) and by whoever writes its bits out."""
+    as 0.1 is by `%.17g` (0.10000000000000001), by `%.18e` (1.000000000000000056e-01) and by whoever writes its bits
+    out."""
     if len(text) < DOUBLE_DIGITS or len(text) > MOST_DIGITS:
         return True
     exact = Decimal(text)
-    return exact in (Decimal(repr(number)), Decimal(f"{number:.{DOUBLE_DIGITS}g}"), Decimal(number))
+    return exact in (Decimal(repr(number)), _rounded(number, len(exact.as_tuple().digits)))
+
+
+def _rounded(number: float, digits: int) -> Decimal:
+    return Decimal(number).normalize(Context(prec=max(1, digits)))

@@ -57,6 +57,8 @@ def provider(base_url: str) -> str:
 _NO_MODEL = re.compile(r"\bmodels?\b.*\b(?:not found|not exist)", re.IGNORECASE | re.DOTALL)
 LARGEST = 1e9
 """No vector has a number beyond it that is not one of other bytes, read as 32-bit floats."""
+SMALLEST = 1e-20
+"""Nor is the largest number of a vector below it."""
 _NUMBER_BYTES = 40
 """Of one number in JSON, with what stands around it."""
 _MOST_DIMENSIONS = 8192
@@ -219,8 +221,14 @@ def _problem(row: Vectors, dimension: int) -> str | None:
 
 def _are_other_bytes(row: Vectors | str) -> bool:
     """Bytes of larger floats, or in the other order, have every exponent there is: some numbers of such a vector are
-    enormous, and it would be taken for one all the same."""
-    return not isinstance(row, str) and bool((np.abs(row) > LARGEST).any())
+    enormous, and it would be taken for one all the same. Those of a model in half precision end in zeros: the numbers
+    are next to nothing then, or every second one of 64-bit floats is 0."""
+    if isinstance(row, str):
+        return False
+    sizes = np.abs(row)
+    filled = sizes > 0
+    halves = len(row) % 2 == 0 and not filled[::2].any() and filled[1::2].all()
+    return bool(filled.any() and ((sizes > LARGEST).any() or (sizes < SMALLEST).all() or halves))
 
 
 def _unpack(embedding: object) -> Vectors | str:

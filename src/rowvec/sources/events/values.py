@@ -151,8 +151,15 @@ def _moment(unit: int) -> Decode:
 
 
 def _far(value: int, unit: str) -> str:
-    """A time that Python has not, as its text: the number would be taken for one of another unit."""
-    return str(np.datetime64(value, unit)).replace("T", " ")  # type: ignore[call-overload]
+    """A time that Python has not, as its text: the number would be taken for one of another unit.
+
+    Raises:
+        OverflowError: NumPy has it not either.
+    """
+    moment = np.datetime64(value, unit)  # type: ignore[call-overload]
+    if np.isnat(moment):
+        raise OverflowError
+    return str(moment).replace("T", " ")
 
 
 def _time_of_day(unit: int) -> Decode:

@@ -23,7 +23,8 @@ _KINDS = (
     (b"\x1f\x8b", "packed by gzip", "Let its name end in .gz, or unpack it."),
     (b"\x28\xb5\x2f\xfd", "packed by zstd", "Unpack it, or pack it with gzip."),
     (b"\xfd7zXZ", "packed by xz", "Unpack it, or pack it with gzip."),
-    (b"PAR1", "a Parquet file", 'Set source.format = "parquet".'),
+    # The first field of a page or of the footer is an integer. A CSV file may have columns PAR1, PAR2.
+    (b"PAR1\x15", "a Parquet file", 'Set source.format = "parquet".'),
     (b"SQLite format 3\0", "an SQLite database", 'Set source.kind = "sql" and url = "sqlite:///…".'),
     (b"<!doctype html", "a web page", "Download it again: a page that asks to sign in is sent in place of a file."),
     (b"<html", "a web page", "Download it again: a page that asks to sign in is sent in place of a file."),
