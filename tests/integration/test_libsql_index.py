@@ -41,7 +41,7 @@ def filled(path: Path, vectors: Vectors, metric: str = "cosine") -> LibsqlStore:
 
 
 def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
-    documents = [Document(first + n, f"item {first + n}", (), digest(str(first + n)), b"") for n in range(len(vectors))]
+    documents = [Document(first + n, f"item {first + n}", (), digest(str(first + n)), digest("")) for n in range(len(vectors))]
     rows(store).write(
         WriteBatch([Entry(document, vector, None) for document, vector in zip(documents, vectors, strict=True)])
     )
@@ -83,7 +83,7 @@ def test_the_index_follows_every_write(tmp_path: Path) -> None:
     rows(store).index.build()
     add(store, 50, vectors[50:])
     assert rows(store).nearest(vectors[55], 1).keys == [55]
-    changed = Document(7, "changed", (), digest("changed"), b"")
+    changed = Document(7, "changed", (), digest("changed"), digest(""))
     rows(store).write(WriteBatch([Entry(changed, -vectors[7], digest("7"))], deletes=[55]))
     assert rows(store).nearest(-vectors[7], 1).keys == [7]
     assert 55 not in rows(store).nearest(vectors[55], 10).keys
@@ -182,7 +182,7 @@ def write(store: LibsqlStore, spec: TableSpec, vectors: Vectors, before: str | N
     """Thirty rows of ten texts, so that vectors are shared."""
     batch = [
         Entry(
-            Document(n, f"{now} {n % 10}", (), digest(f"{now} {n % 10}"), b""),
+            Document(n, f"{now} {n % 10}", (), digest(f"{now} {n % 10}"), digest("")),
             vectors[n % 10],
             None if before is None else digest(f"{before} {n % 10}"),
         )
