@@ -41,7 +41,9 @@ def filled(path: Path, vectors: Vectors, metric: str = "cosine") -> LibsqlStore:
 
 
 def add(store: LibsqlStore, first: int, vectors: Vectors) -> None:
-    documents = [Document(first + n, f"item {first + n}", (), digest(str(first + n)), digest("")) for n in range(len(vectors))]
+    documents = [
+        Document(first + n, f"item {first + n}", (), digest(str(first + n)), digest("")) for n in range(len(vectors))
+    ]
     rows(store).write(
         WriteBatch([Entry(document, vector, None) for document, vector in zip(documents, vectors, strict=True)])
     )
