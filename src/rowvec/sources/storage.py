@@ -131,7 +131,7 @@ def _matching(pattern: str) -> list[str]:
 
     Raises:
         OSError: a folder on the way cannot be read. `glob` passes over it, and its rows would count as deleted. One
-            that was deleted meanwhile is no error.
+            that was deleted meanwhile is not an error.
     """
     parts = Path(pattern).parts
     first = next((place for place, part in enumerate(parts) if "*" in part), len(parts))

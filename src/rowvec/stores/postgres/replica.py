@@ -57,13 +57,13 @@ class Servers:
     def several(self) -> bool:
         return len(self._hosts) > 1
 
-    def connect(self, purpose: str, moved: Callable[[], None], *, anew: bool = False) -> Session:
+    def connect(self, purpose: str, moved: Callable[[], None], *, from_first: bool = False) -> Session:
         """
         Args:
             moved: called when it is another server than the one before.
-            anew: at the first server that answers, and not at the current one.
+            from_first: at the first server that answers, and not at the current one.
         """
-        session = self._connect(purpose, anew=anew)
+        session = self._connect(purpose, from_first=from_first)
         session.server = server_of(session)
         with self._changing:
             if session.server != self.current:
@@ -75,13 +75,13 @@ class Servers:
                 self._left = None
         return session
 
-    def _connect(self, purpose: str, *, anew: bool) -> Session:
-        if self._address and not anew:
+    def _connect(self, purpose: str, *, from_first: bool) -> Session:
+        if self._address and not from_first:
             try:
                 return connect(make_conninfo(self._url, **self._address), purpose, self._seconds)
             except StoreUnavailable:
                 pass
-        session = connect(self._url if anew else self._in_order(), purpose, self._seconds)
+        session = connect(self._url if from_first else self._in_order(), purpose, self._seconds)
         stays = not self.several or session.info.host == self._hosts[0]
         self._until = math.inf if stays else time.monotonic() + STAYS_SECONDS
         return session

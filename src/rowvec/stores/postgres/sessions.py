@@ -112,9 +112,9 @@ class Sessions:
             with translated(self._location):
                 if self._servers is None or not self._servers.several:
                     self._pulse.admit()
-            session, anew = self._idle_reader()
+            session, from_first = self._idle_reader()
             if session is None:
-                return self._read_on(self._open_reader(anew=anew), work, settings)
+                return self._read_on(self._open_reader(from_first=from_first), work, settings)
             try:
                 return self._read_on(session, work, settings)
             except StoreError as error:
@@ -364,11 +364,11 @@ class Sessions:
             self._writer.close()
         self.refresh()
 
-    def _open(self, use: str, seconds: float | None = None, *, anew: bool = False) -> Session:
+    def _open(self, use: str, seconds: float | None = None, *, from_first: bool = False) -> Session:
         """
         Args:
             seconds: after which a server that says nothing is given up.
-            anew: at the first server that answers, and not where others are.
+            from_first: at the first server that answers, and not where others are.
 
         Raises:
             StoreError: a newer rowvec has changed the store.
@@ -378,7 +378,7 @@ class Sessions:
             session = connect(self._url, purpose, seconds, like=self._types)
             self._types = session.adapters if knows_vectors(session) else None
         else:
-            session = self._servers.connect(purpose, self.refresh, anew=anew)
+            session = self._servers.connect(purpose, self.refresh, from_first=from_first)
         try:
             with translated(self._location):
                 migrations.refuse_newer(session, self._location)
@@ -392,9 +392,9 @@ class Sessions:
             raise
         return session
 
-    def _open_reader(self, *, anew: bool = False) -> Session:
+    def _open_reader(self, *, from_first: bool = False) -> Session:
         with self._pulse.opening():
-            session = self._open("read", self._pulse.seconds, anew=anew)
+            session = self._open("read", self._pulse.seconds, from_first=from_first)
         if not self._prepares:
             session.prepare_threshold = None
         session.statement_seconds = self._statement_seconds

@@ -2,7 +2,7 @@
 
 Half of the score is in one list, ordered by the vectors of rows, and half in another, ordered by those of passages.
 The beginnings of both are read, and every row that either shows is compared. What the end of the other list allows (the
-bounds of Fagin, Lotem and Naor, "Optimal aggregation algorithms for middleware", 2003) is no reason to leave a row out:
+bounds of Fagin, Lotem and Naor, "Optimal aggregation algorithms for middleware", 2003) leaves no row out:
 an index misses some of what is near, so a row that its list does not show may be nearer than its end. A row that
 neither shows is not looked for: tuning measures how much effort finds enough of the nearest rows, and to read more of
 both lists found fewer of them than more effort does. A row without passages counts in the first list alone.
