@@ -78,6 +78,7 @@ class SqlSource:
             raise ConfigError("source has both a table and a query, or neither.", hint="Give one of them.")
         self._database: Database = open_database(url, base or Path.cwd())
         self._database.asked_table = table
+        self._database.named = frozenset({key, *([cursor] if cursor else []), *(columns or [])})
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
         self._asked = (table, query, where)
