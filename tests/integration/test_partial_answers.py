@@ -201,7 +201,7 @@ def test_a_part_that_goes_away_between_a_search_and_its_texts_is_left_out(
     assert {each.key for each in found} == set(rows_without(1))
     assert all(each.text and list(each.missing_parts) == [2] for each in found)
     servers[1].start()
-    with pytest.raises(StoreUnavailable, match="[Pp]art 2 of 3"):
+    with pytest.raises(StoreUnavailable, match=r"[Pp]art 2 of 3"):
         Rows(pipeline).find("brake pads", Settings(limit=2 * COUNT, text="row", partial=False))
 
 
