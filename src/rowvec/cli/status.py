@@ -244,9 +244,10 @@ def _building(found: Status) -> str:
 def _waiting(found: Status) -> str:
     if found.waiting is None:
         return "not known: without a cursor only `rowvec plan` tells which rows have changed"
+    aside = f"; {found.waiting.aside}" if found.waiting.aside else ""
     if not found.waiting.rows:
-        return f"none, as far as {found.waiting.by} tells"
-    return f"{behind(found)} ({found.waiting.by})"
+        return f"none, as far as {found.waiting.by} tells{aside}"
+    return f"{behind(found)} ({found.waiting.by}){aside}"
 
 
 def _failures(found: Status) -> Any:
