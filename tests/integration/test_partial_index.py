@@ -20,6 +20,7 @@ from rowvec.stores.postgres.vector_index import centre
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
 from rowvec.types import Column, ColumnType, Document, Entry
+from tests.support import count_statistics
 
 TENANTS = {"large": 400, "it's \\x41 {large} %s": 300, "small": 20}
 """The second one would be read wrongly by anything that pastes it into SQL, or takes it for a format or a hash."""
@@ -93,7 +94,7 @@ def reads(store: PostgresStore, index: IndexStatus) -> int:
         counted = "select idx_scan from pg_stat_user_indexes where indexrelname = %s"
         return int(connection.execute(counted, [index.name]).fetchone()[0])
 
-    store._read(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
+    store._read(count_statistics)
     return store._read(scans)
 
 
@@ -197,7 +198,7 @@ def test_a_value_that_lost_its_rows_loses_its_index(opened: Open) -> None:
     store = opened()
     generation = filled(store)
     generation.write(WriteBatch(deletes=list(range(30, 400))))
-    store._write(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
+    store._write(count_statistics)
     store.activate(spec_of())
     assert parts(generation).keys() == {ODD}
 

@@ -299,7 +299,11 @@ def test_a_lock_that_the_server_still_keeps_for_a_connection_that_broke_here_is_
 
 def held(url: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
-        return connection.execute("select pid from pg_locks where locktype = 'advisory' and granted").fetchall()
+        # Other tests may be at work in other databases of the same server.
+        return connection.execute(
+            "select pid from pg_locks where locktype = 'advisory' and granted"
+            " and database = (select oid from pg_database where datname = current_database())"
+        ).fetchall()
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Embedded
 from tests.models import Models
-from tests.support import rows_of, simple_pipeline
+from tests.support import count_statistics, rows_of, simple_pipeline
 
 ROWS = 2_000
 BIT = KINDS["hnsw-bit"]
@@ -92,7 +92,7 @@ def scans(pipeline: Pipeline) -> int:
         return int(connection.execute(asked, [name]).fetchone()[0])
 
     name, store = index_of(pipeline).name, store_of(pipeline)
-    store._read(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
+    store._read(count_statistics)
     return store._read(counted)
 
 

@@ -31,7 +31,7 @@ from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Key
 from tests.models import Models
-from tests.support import rows_of, simple_pipeline
+from tests.support import count_statistics, rows_of, simple_pipeline
 
 ROWS = {n: f"row {n}" for n in range(60)}
 
@@ -220,7 +220,7 @@ def is_read(pipeline: Pipeline, models: Models) -> bool:
         return int(connection.execute(counted, [name]).fetchone()[0])
 
     name = index_of(pipeline).name
-    store._read(lambda connection: connection.execute("select pg_stat_force_next_flush()"))
+    store._read(count_statistics)
     return store._read(scans) > 0
 
 

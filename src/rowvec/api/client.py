@@ -17,6 +17,7 @@ from rowvec.filters import Filter, from_json, to_json
 from rowvec.rerankers.base import Scored
 from rowvec.searcher import MAX_TEXTS, Mode, SearchResult
 from rowvec.searcher.paging import Refine
+from rowvec.support.forks import begins_again
 from rowvec.support.keys import key_of
 from rowvec.support.suggestions import suggestion
 from rowvec.types import Key
@@ -49,6 +50,11 @@ class Client:
         self.pipeline = pipeline
         """As it was given; see `name`."""
         self._described: Described | None = None
+        self._describing = threading.Lock()
+        begins_again(self)
+
+    def begin_again(self) -> None:
+        """In a forked process. What it sends requests by does the same."""
         self._describing = threading.Lock()
 
     @property

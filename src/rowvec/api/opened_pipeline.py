@@ -16,6 +16,7 @@ from rowvec.generations.lifecycle import as_live, live_rows
 from rowvec.pipeline import Pipeline
 from rowvec.searcher import Searcher
 from rowvec.stores.index import VectorIndex
+from rowvec.support.forks import begins_again, leave_to_parent
 from rowvec.types import Vectors
 
 if TYPE_CHECKING:
@@ -29,10 +30,19 @@ class OpenedPipeline:
         self.name = name
         self._project = project
         self._max_cost = max_cost
+        self._begin()
+        begins_again(self)
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._assembled: Pipeline | None = None
         self._searchable: Pipeline | None = None
         self._searcher: Searcher | None = None
+
+    def begin_again(self) -> None:
+        """In a forked process: it connects and loads the model itself."""
+        leave_to_parent(self._assembled, self._searchable, self._searcher)
+        self._begin()
 
     def __repr__(self) -> str:
         return f"<rowvec pipeline {self.name!r}>"

@@ -15,6 +15,7 @@ from rowvec.api.tokens import token
 from rowvec.config import Config, load
 from rowvec.errors import ConfigError, SearchError
 from rowvec.filters import bind, from_json, parse
+from rowvec.support.forks import begins_again
 
 
 class Project:
@@ -36,6 +37,11 @@ class Project:
         self.readers = readers
         self.statement_seconds = statement_seconds
         self._opened: dict[tuple[str, float | None], ProjectPipeline] = {}
+        self._lock = threading.Lock()
+        begins_again(self)
+
+    def begin_again(self) -> None:
+        """In a forked process. Each pipeline does the same."""
         self._lock = threading.Lock()
 
     @property

@@ -13,6 +13,7 @@ import tenacity
 
 from rowvec.api.tokens import KEY_VARIABLE
 from rowvec.errors import ConfigError, SearchError, ServerError, ServerSlow, ServerUnavailable, TokenRefused
+from rowvec.support.forks import begins_again, leave_to_parent
 from rowvec.support.services import Answer, EndlessAnswer, checked_key, exchanged, http_client, quoted, retry_after
 
 LONGEST_TIMEOUT = 86_400
@@ -62,16 +63,26 @@ class Remote:
             )
         self.url = url.rstrip("/")
         self._key = checked_key(key, KEY_VARIABLE)
-        self._http = http_client(self.url, self._key, timeout, CONNECTIONS)
-        # Retrievers of frameworks are rarely closed.
-        self.close = weakref.finalize(self, self._http.close)
         self._timeout = timeout
+        self._connect()
+        begins_again(self)
         self._retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: isinstance(error, ServerUnavailable)),
             wait=_wait,
             stop=tenacity.stop_after_attempt(tries),
             reraise=True,
         )
+
+    def _connect(self) -> None:
+        self._http = http_client(self.url, self._key, self._timeout, CONNECTIONS)
+        # Retrievers of frameworks are rarely closed.
+        self.close = weakref.finalize(self, self._http.close)
+
+    def begin_again(self) -> None:
+        """In a forked process."""
+        self.close.detach()
+        leave_to_parent(self._http)
+        self._connect()
 
     def get(self, path: str, params: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Raises as `post` does."""

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,7 +23,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
 from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
-from rowvec.stores.postgres.session import Cursor, Session, scope_of
+from rowvec.stores.postgres.session import Cursor, Session, Settings, scope_of, set_local
 from rowvec.stores.pulse import Address, Silent
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
@@ -32,6 +32,8 @@ from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
+PIPELINES = psycopg.Pipeline.is_supported()
+"""The driver can send several statements in one message: its own library is of PostgreSQL 14 or later."""
 HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
 """The versions of pgvector that brought HNSW; halfvec, bits and sub-vectors."""
 
@@ -231,30 +233,31 @@ def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Iterator[None]:
+def one_snapshot(connection: psycopg.Connection[Any], settings: Settings | None = None) -> Iterator[None]:
     """See one state of the tables in several statements that only read.
 
     Inside a caller's transaction its isolation level stands.
 
     Args:
-        settings: statements that set something for the transaction; they cost no round trip of their own.
+        settings: for the transaction; they cost no round trip of their own.
     """
+    said = set_local(settings or {})
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        if settings:
-            connection.execute(settings.encode())
+        if said:
+            connection.execute(said)
         yield
         return
     if isinstance(connection, Session) and connection.single_statements:
         # Each statement sees a state of its own. Whoever searches asks afterwards whether a generation was swapped.
-        before, connection.more = connection.more, f"{settings}; " if settings else connection.more
+        before, connection.more = connection.more, f"{said.decode()}; " if said else connection.more
         try:
             yield
         finally:
             connection.more = before
         return
     if isinstance(connection, Session) and connection.guard is not None:
-        settings = f"{connection.settings(local=True).decode()}; {settings}"
-    outside(connection, f"begin isolation level repeatable read, read only; {settings}".encode())
+        said = connection.settings(local=True) + b"; " + said
+    outside(connection, b"begin isolation level repeatable read, read only; " + said)
     try:
         yield
     except BaseException:
@@ -262,6 +265,28 @@ def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Ite
             connection.rollback()
         raise
     connection.commit()
+
+
+def rows_under(
+    connection: psycopg.Connection[Any], settings: Settings, statement: bytes, values: Sequence[Any], *, prepare: bool
+) -> list[Any]:
+    """What one statement that only reads gives under settings of its own.
+
+    On a free session both go in one message: a transaction around them would take two round trips more.
+
+    Args:
+        prepare: the server may keep its plan.
+    """
+    kept = None if prepare else False
+    if not isinstance(connection, Session) or not connection.is_free or not PIPELINES:
+        with one_snapshot(connection, settings):
+            return connection.execute(statement, values, binary=True, prepare=kept).fetchall()
+    named = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+    # What is sent together is one transaction.
+    with connection.pipeline():
+        connection.execute(f"select {named}".encode())
+        found = connection.execute(statement, values, binary=True, prepare=kept)
+    return found.fetchall()
 
 
 def outside(connection: psycopg.Connection[Any], statement: bytes | sql.Composed) -> None:

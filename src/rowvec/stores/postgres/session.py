@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -25,6 +25,10 @@ LIMITS = {
     "transaction_timeout": 170_000,
 }
 """Settings that would end what takes long, and the version of PostgreSQL that brought them."""
+
+
+Settings: TypeAlias = Mapping[str, str]
+"""Values of the server's settings by name, for one transaction."""
 
 
 class Cursor(psycopg.Cursor[Any]):
@@ -138,6 +142,12 @@ class Session(psycopg.Connection[Any]):
             self.pgconn.finish()
             raise
 
+    @property
+    def is_free(self) -> bool:
+        """Our own, and in no transaction."""
+        own = not (self.behind_pooler or self.single_statements or self.guard)
+        return own and self.info.transaction_status is TransactionStatus.IDLE
+
     @contextmanager
     def transaction(
         self, savepoint_name: str | None = None, force_rollback: bool = False
@@ -190,3 +200,8 @@ class Session(psycopg.Connection[Any]):
 
 def scope_of(local: bool) -> str:
     return "local" if local else "session"
+
+
+def set_local(settings: Settings) -> bytes:
+    """Statements that set something for the transaction."""
+    return "; ".join(f"set local {name} = {value}" for name, value in settings.items()).encode()
