@@ -150,10 +150,14 @@ class PostgresDatabase(Database):
         column: ColumnElement[Any] = sa.column(key)
         if kind is not ColumnType.TEXT:
             return column
-        known = sa.text("select typcollation <> 0, typtype = 'b' and typcategory <> 'A' from pg_type where oid = :oid")
-        collatable, self._is_plain = connection.execute(known, {"oid": self._oids[key]}).one()
-        self._as_text = not collatable
-        return column if collatable else _output(column).label("rowvec_key")
+        # An array of texts has a collation too. The operators of an extension's type are found on the search path alone.
+        known = sa.text(
+            "select typcollation <> 0 and typcategory <> 'A',"
+            " typtype = 'b' and typcategory <> 'A' and pg_type_is_visible(oid) from pg_type where oid = :oid"
+        )
+        is_text, self._is_plain = connection.execute(known, {"oid": self._oids[key]}).one()
+        self._as_text = not is_text
+        return column if is_text else _output(column).label("rowvec_key")
 
     def read_value(self, column: str) -> ColumnElement[Any]:
         """An amount of `money` as a number: its text has a currency's sign and the commas of a locale. An array of the
