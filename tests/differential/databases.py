@@ -1,3 +1,4 @@
+# ruff: noqa: E501  A table reads best with its cells side by side.
 """Tables of PostgreSQL, MariaDB and SQLite that are drawn."""
 
 from __future__ import annotations
@@ -203,10 +204,6 @@ class Mariadb(Sql):
     def ending(self, table: Table) -> str:
         ends = f" partition by key ({self.quoted_name(table.key)}) partitions 3" if table.shape == "partitioned" else ""
         return f" character set utf8mb4{ends}"
-
-    def definition(self, table: Table, name: str) -> list[str]:
-        # A list of partitions is refused beside a column of geometry in some versions.
-        return super().definition(table, name)
 
     def is_open(self, table: Table, kind: str) -> bool:
         return table.shape in ("query", "composite") and kind in ("bit(1)", "boolean")

@@ -20,7 +20,9 @@ class Source(str):
 
 
 CSV: Mapping[str, Sequence[Told]] = {
-    "text": [(text, text.replace("\0", "").strip()) for text in (*STRINGS, "a\0b", 'a"b', '"', '""', ",", "\r", "\n\n", "'")],
+    "text": [
+        (text, text.replace("\0", "").strip()) for text in (*STRINGS, "a\0b", 'a"b', '"', '""', ",", "\r", "\n\n", "'")
+    ],
     "integer": [("12", "12"), ("-5", "-5"), ("", ""), ("9223372036854775807", "9223372036854775807")],
     "float": [("1.5", "1.5"), ("1.50", "1.50"), ("1e3", "1e3"), ("", "")],
     "boolean": [("true", "yes"), ("False", "no"), ("", "")],

@@ -1,3 +1,4 @@
+# ruff: noqa: E501  A table reads best with its cells side by side.
 """Files of CSV, JSON Lines and Parquet that are drawn; each is written again for each change."""
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ import pyarrow.parquet as pq
 from tests.differential import file_values as values
 from tests.differential.values import Told
 from tests.differential.worlds import NAMES, Key, Table, World
-
-Damage = tuple[str, str]
 
 
 class Files(World):
