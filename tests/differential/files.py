@@ -79,6 +79,8 @@ class Csv(Files):
     kind, suffix, kinds = "csv", ".csv", values.CSV
     literal = frozenset({"text", "uuid", "odd number", "code"})
     delimiter = ","
+    # White space at the ends of a name in a header is not part of it.
+    names = tuple(name for name in NAMES if name == name.strip())
     shapes = (
         "",
         "",
@@ -113,7 +115,7 @@ class Csv(Files):
 
     def content(self, table: Table, keys: Sequence[Key]) -> bytes:
         ends = "\r\n" if "crlf" in table.shape else "\r" if "cr" in table.shape else "\n"
-        cells = [[table.key, *(name for name, _ in table.columns)]]
+        cells: list[list[object]] = [[table.key, *(name for name, _ in table.columns)]]
         cells += [[key, *(written for written, _ in table.rows[key])] for key in keys]
         lines = ends.join(self._line(table, each) for each in cells)
         text = lines if "open end" in table.shape else lines + ends
@@ -122,7 +124,7 @@ class Csv(Files):
     def _line(self, table: Table, cells: Sequence[object]) -> str:
         # Only with both characters as its line's end, the writer puts quotes around either of them.
         stream = io.StringIO(newline="")
-        quoting = csv.QUOTE_ALL if "quoted" in table.shape else csv.QUOTE_MINIMAL
+        quoting: Any = csv.QUOTE_ALL if "quoted" in table.shape else csv.QUOTE_MINIMAL
         csv.writer(stream, delimiter=self.between(table), lineterminator="\r\n", quoting=quoting).writerow(cells)
         return stream.getvalue().removesuffix("\r\n")
 

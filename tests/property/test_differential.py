@@ -273,7 +273,7 @@ class Case:
         table.columns[place] = (name, kind)
         for told in table.rows.values():
             told[place] = world.value(self.chance, table, kind)
-            if world.remembers(before):
+            if world.remembers(before) or world.remembers(kind):
                 # What a column was told to be once, it stays: only that it is read alike is known.
                 told[place] = (told[place][0], None)
         if isinstance(world, files.Csv):
