@@ -30,6 +30,7 @@ from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.support.stored import json_object
 from rowvec.types import Check, Fingerprint, Generation, State
 
 Connection = psycopg.Connection[Any]
@@ -160,10 +161,18 @@ class Generations:
             words.language_of(connection) != spec.language
             or (spec.keeps_words and not words.kept_words.exists(connection))
         )
-        if (rereads or added) and "row_hash" not in added:
+        if (rereads or added or self._has_other_metadata(connection, spec)) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
         return added | widened
+
+    def _has_other_metadata(self, connection: Connection, spec: TableSpec) -> bool:
+        """A column that rows were not written with the last time. It may be there since an earlier time, with what was
+        true then; and the hash of a row knows its values, not whose they are."""
+        known = self._books.known(connection)
+        state = standing(known, spec.fingerprint)
+        before = json_object(known[state].settings).get("metadata") if state in known else None
+        return before is not None and not json_object(spec.settings).get("metadata", {}).keys() <= before.keys()
 
     def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
         return lacking(connection, names, spec, self._storage, self._location)
