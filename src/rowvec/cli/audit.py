@@ -7,9 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from rowvec.api.project import opened
-from rowvec.auditing.audit import SAMPLE
 from rowvec.auditing.audit import audit as look
-from rowvec.auditing.findings import EXAMPLES, REPAIRS, Audit, Finding
+from rowvec.auditing.findings import EXAMPLES, REPAIRS, SAMPLE, Audit, Finding
 from rowvec.auditing.repair import Repair
 from rowvec.auditing.repair import repair as fix
 from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST

@@ -24,9 +24,9 @@ from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import UNREADABLE, has_table
+from rowvec.stores.guarding import HINT
 from rowvec.stores.runs import Report
 from rowvec.support.figures import percent
-from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
@@ -220,7 +220,7 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         )
     output.line()
     if result.refusal is not None:
-        output.line(f"Refused: {standing_words(result.refusal)}")
+        output.line(f"Refused: {result.refusal.words}")
         output.line(f"  {HINT}")
         output.line()
     if not any(result.kinds.values()):

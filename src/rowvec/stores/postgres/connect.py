@@ -9,7 +9,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -175,9 +175,12 @@ def _options(url: str, seconds: float | None) -> dict[str, Any]:
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
-    with connection.transaction():
-        if isinstance(connection, Session) and not connection.single_statements:
-            connection.execute(connection.named(local=True))
+    own = connection if isinstance(connection, Session) else None
+    lasts = own is not None and not own.behind_pooler
+    # What is set on a session of our own stays; on one that others use too it is for one transaction.
+    with nullcontext() if lasts else connection.transaction():
+        if own is not None and own.behind_pooler and not own.single_statements:
+            own.execute(own.named(local=True))
         found = connection.execute(
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
             " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
@@ -197,28 +200,30 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         # An update of the extension brings further types.
         known = (connection.adapters.types.get(name) for name in ("halfvec", "vector"))
         current = [each.oid for each in known if each is not None] == kinds
-        own = connection if isinstance(connection, Session) else None
         if current and (own is None or own.ready):
             return str(version)
         if path is not None:
             if own is not None:
                 own.path = path
-            lasts = own is not None and not own.behind_pooler
             connection.execute(f"set {scope_of(not lasts)} search_path to {path}".encode())
         if not current:
             register_vector(connection)
             register_intervals(connection)
         if own is not None:
-            # A setting is known once something has loaded the library, whatever the extension's own version says.
-            asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
-            own.iterates = single(own.execute(asked, ["hnsw.iterative_scan"])) != (None,)
-            own.ready = True
+            own.iterates, own.ready = None, True
     return str(version)
 
 
 def iterates(connection: psycopg.Connection[Any]) -> bool:
     """Whether pgvector reads an index on where a filter leaves too few rows of it."""
-    return not isinstance(connection, Session) or connection.iterates
+    if not isinstance(connection, Session):
+        return True
+    if connection.iterates is None:
+        # A setting is known once something has loaded the library, whatever the extension's own version says. Only a
+        # search asks: to load it takes the server longer than to look a row up.
+        asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
+        connection.iterates = single(connection.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+    return connection.iterates
 
 
 def knows_vectors(connection: psycopg.Connection[Any]) -> bool:

@@ -84,8 +84,8 @@ class Session(psycopg.Connection[Any]):
         pid: of the server's process that answered first.
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
-        iterates: see the function of that name.
-        ready: it was asked what its extension can do.
+        iterates: see the function of that name; None where it was not asked yet.
+        ready: the path to its extension is set.
         guard: how every transaction begins; None where the session keeps its settings and its locks itself.
         leases: its locks, where it cannot keep them.
         single_statements: the pooler takes no transactions.
@@ -102,7 +102,7 @@ class Session(psycopg.Connection[Any]):
     pid = 0
     behind_pooler = False
     path: str | None = None
-    iterates: bool = False
+    iterates: bool | None = None
     ready: bool = False
     guard: Callable[[Session], None] | None = None
     leases: Leases | None = None
