@@ -204,4 +204,4 @@ def scope_of(local: bool) -> str:
 
 def set_local(settings: Settings) -> bytes:
     """Statements that set something for the transaction."""
-    return "; ".join(f"set local {name} = {value}" for name, value in settings.items()).encode()
+    return set_statements(settings, local=True).encode()
