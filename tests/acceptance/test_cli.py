@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from rowvec.evaluation.query_log import QueryLog
 from tests.acceptance.shop import PARTS, ROWVEC, Shop, wait_until
 from tests.servers.openai import EmbeddingServer
 from tests.support import as_role
@@ -246,6 +248,20 @@ def test_tuning_takes_the_queries_of_a_file(shop: Shop) -> None:
     answer = shop.run("index", "tune", "--queries-from", "missing.csv")
     assert answer.code == 2
     assert "missing.csv cannot be read" in answer.err
+
+
+def test_tuning_takes_the_queries_of_the_log_where_there_are_enough(shop: Shop) -> None:
+    assert shop.run("sync").code == 0
+    assert shop.run("index", "build").code == 0
+    for known, count in ((99, None), (140, 140)):
+        log = QueryLog(shop.folder / ".rowvec" / "queries.db", dt.timedelta(days=30))
+        for number in range(known):
+            log.record("products", "hybrid", f"lamp {number}", None, [], 1.0)
+        log.close()
+        answer = shop.run("index", "tune", "--target", "0.9", "--json")
+        assert json.loads(answer.out)[-1]["recall"] == 1.0
+        assert (f"Tuning by {count} queries of the log" in answer.err) == (count is not None)
+    assert "of the log" not in shop.run("index", "tune", "--queries", "50").err
 
 
 def test_nouns_agree_with_their_numbers(shop: Shop) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from rowvec.errors import PartUnavailable, RowvecError, StoreUnavailable
 from rowvec.pipeline import Pipeline
@@ -185,15 +186,50 @@ def test_a_network_that_swallows_what_is_sent(servers: list[Server]) -> None:
         until(lambda: not isinstance(answer_of(lambda: searcher.search("brake pads")), RowvecError))
 
 
-def test_a_server_that_is_frozen_behind_a_pooler(servers: list[Server]) -> None:
-    table = f"products_{next(_tables)}"
-    with pgbouncer(servers[0].url, "transaction") as url, closing(store_at(url, table)) as store:
-        with closing(store_at(servers[0].url, table)) as filling:
+@pytest.fixture(scope="module")
+def shop(cluster: list[Server]) -> str:
+    """URL of a database beside the one that every server has."""
+    cluster[0].run("create database shop")
+    url = make_conninfo(cluster[0].url, dbname="shop")
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("create extension vector")
+    return url
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_server_that_is_frozen_behind_a_pooler(servers: list[Server], shop: str, own: bool) -> None:
+    table, direct = f"products_{next(_tables)}", shop if own else servers[0].url
+    with pgbouncer(direct, "transaction") as url, closing(store_at(url, table)) as store:
+        with closing(store_at(direct, table)) as filling:
             searcher = Searcher.of(replace(product_pipeline(filling), store=store))
         assert searcher.search("brake pads").hits
         with servers[0].frozen(), pytest.raises(StoreUnavailable, match="not even to a new connection"):
             searcher.search("brake pads")
         until(lambda: not isinstance(answer_of(lambda: searcher.search("brake pads")), RowvecError))
+
+
+def test_a_slow_statement_is_waited_for_where_all_sessions_of_the_pool_are_busy(shop: str) -> None:
+    with (
+        pgbouncer(shop, "transaction", pool_size=1) as url,
+        closing(store_at(url, silent_seconds=SILENT, statement_seconds=None)) as store,
+    ):
+        found = store._read(lambda connection: connection.execute("select pg_sleep(6), 7").fetchall())
+        assert found[0][1] == 7
+
+
+def test_an_answer_to_another_is_a_sign_of_life() -> None:
+    beat = pulse.Pulse(lambda address, seconds: False, 600.0)
+    long_ago = time.monotonic() - 6_000
+    beat.heard()
+    beat.watch({}, long_ago, None)
+    assert not beat.in_doubt, "nobody was asked"
+    beat._heard = long_ago
+    beat.watch({}, long_ago, None)
+    until(lambda: not beat.in_doubt)
+    with pytest.raises(pulse.Silent):
+        beat.check()
+    beat.heard()
+    beat.check()
 
 
 def test_a_server_with_one_store_answers_503_while_that_is_frozen(

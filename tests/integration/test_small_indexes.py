@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import psycopg
 import pytest
+from psycopg import sql
 
 from rowvec.auditing.audit import audit
 from rowvec.auditing.repair import repair
@@ -18,9 +20,12 @@ from rowvec.errors import StoreError
 from rowvec.filters import bind, parse
 from rowvec.pipeline import Pipeline
 from rowvec.stores.index import KINDS, IndexSpec, IndexStatus
+from rowvec.stores.postgres.connect import one_snapshot
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index import centre as centres
+from rowvec.stores.postgres.vector_index import nearest
 from rowvec.stores.postgres.vector_index.index import spec_of
+from rowvec.stores.postgres.vector_index.ordering import settings
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource
 from rowvec.types import Embedded
@@ -179,6 +184,44 @@ def test_a_tuning_outlasts_another_centre(opened: Open) -> None:
     after = index.build(BIT)
     assert centres.text_of(after.definition) != centres.text_of(before)
     assert after.effort == tuned
+
+
+@pytest.mark.parametrize("after", [BIT, IndexSpec()])
+def test_whoever_knows_the_former_index_reads_an_index_all_the_while(opened: Open, after: IndexSpec) -> None:
+    """A statement around a former centre, which no index has any more, would read the whole table."""
+    pipeline, other = opened(kind=Leaning), opened(kind=Leaning)
+    sync(pipeline)
+    index = rows_of(pipeline).index
+    assert index is not None
+    before = index.build(BIT)
+    changed = MemorySource({n: {"name": f"row {n}", "price": n % 10} for n in range(500, 2 * ROWS)})
+    sync(replace(pipeline, source=changed))
+    # With what it remembers, as another process has it.
+    rows, plans = rows_of(other), list[str]()
+    plans.append(plan_of(other, rows))
+    with ThreadPoolExecutor(1) as pool:
+        building = pool.submit(index.build, after)
+        while not building.done() or len(plans) < 3:
+            plans.append(plan_of(other, rows))
+        built = building.result()
+    plans.append(plan_of(other, rows))
+    assert built.name != before.name
+    assert f"using {before.name}" in plans[0] and f"using {built.name}" in plans[-1]
+    assert all("Index Scan using" in plan for plan in plans)
+
+
+def plan_of(pipeline: Pipeline, rows: Any) -> str:
+    """How the server would answer a search now, by the index that these rows know."""
+
+    def explained(connection: Any) -> str:
+        serving = rows.index.usable(connection)
+        vector = pipeline.embedder.embed_query("row 7")
+        statement = sql.SQL("explain ") + nearest._by_index(rows.index.table, serving, nearest.EVERYTHING, (40, 10))
+        with one_snapshot(connection, settings(serving.status, 40, filtered=False, iterates=False)):
+            found = connection.execute(statement, [vector, centres.around(vector, serving.centre)]).fetchall()
+        return "\n".join(line for (line,) in found)
+
+    return store_of(pipeline)._read(explained)
 
 
 def test_an_old_server_gets_no_centre_that_its_catalogue_cannot_hold(

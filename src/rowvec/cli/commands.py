@@ -320,7 +320,10 @@ def index(
     ] = None,
     lists: Annotated[int | None, typer.Option("--lists", min=1, help="Number of clusters of an IVFFlat index.")] = None,
     target: Annotated[float, typer.Option("--target", min=0, max=1, help="Recall that tuning aims at.")] = GOOD_RECALL,
-    queries: Annotated[int, typer.Option("--queries", min=1, help="Number of searches that tuning compares.")] = 200,
+    queries: Annotated[
+        int | None,
+        typer.Option("--queries", min=1, help="Tune by that many rows. By default by logged queries, or 200 rows."),
+    ] = None,
     queries_from: Annotated[
         Path | None,
         typer.Option("--queries-from", metavar="FILE", help="Tune by the queries of this file instead of by rows."),

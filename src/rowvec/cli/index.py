@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rowvec.api.project import opened
+from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.cli import output, progress
 from rowvec.errors import ConfigError
 from rowvec.evaluation.files import read_queries
+from rowvec.evaluation.recall import queries_needed
 from rowvec.stores.index import KINDS, IndexSpec, IndexStatus, VectorIndex
 from rowvec.support.figures import size
 from rowvec.types import Vectors
@@ -18,6 +21,8 @@ from rowvec.types import Vectors
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
 PRECISIONS = ("halfvec", "vector", "bit")
+ROWS, LEAST_LOGGED, MOST_LOGGED = 200, 100, 400
+"""Queries that tuning takes where no number is given."""
 COLUMNS = ("index", "rows", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
 
 
@@ -33,7 +38,7 @@ def index(
     ef_construction: int | None,
     lists: int | None,
     target: float,
-    queries: int,
+    queries: int | None,
     queries_from: Path | None,
     as_json: bool,
 ) -> None:
@@ -52,8 +57,7 @@ def index(
         elif action == "drop":
             output.note(f"{output.count(found.drop(), 'index', 'indexes')} dropped.")
         elif action == "tune":
-            texts = [] if queries_from is None else list(read_queries(queries_from).values())
-            _tune(found, target, pipeline.query_vectors(texts) if texts else queries, as_json=as_json)
+            _tune(found, target, _asked(pipeline, target, queries, queries_from), as_json=as_json)
             return
         _print(found.status(), as_json=as_json)
 
@@ -110,6 +114,21 @@ def _row(index: IndexStatus) -> tuple[Any, ...]:
     )
 
 
+def _asked(pipeline: ProjectPipeline, target: float, rows: int | None, file: Path | None) -> int | Vectors:
+    """The queries of a file, or those that people asked where enough were logged, or a number of rows."""
+    if file is not None:
+        return pipeline.query_vectors(list(read_queries(file).values()))
+    texts: list[str] = []
+    if rows is None:
+        # There may be no log.
+        with suppress(ConfigError):
+            texts = [each.query for each in pipeline.queries("top", limit=MOST_LOGGED)]
+    if len(texts) < max(LEAST_LOGGED, queries_needed(target)):
+        return rows or ROWS
+    output.note(f"Tuning by {len(texts)} queries of the log; `--queries {ROWS}` does it by rows.")
+    return pipeline.query_vectors(texts)
+
+
 def _tune(index: VectorIndex, target: float, queries: int | Vectors, *, as_json: bool) -> None:
     with progress.phases("The index is as it was, and so is its effort.") as tell:
         efforts = index.tune(target, queries, progress=tell)
@@ -124,6 +143,7 @@ def _tune(index: VectorIndex, target: float, queries: int | Vectors, *, as_json:
                     "effort": e.effort,
                     **({"passages": e.passages} if both else {}),
                     "recall": e.recall,
+                    "at_least": e.least,
                     "ms": e.milliseconds,
                 }
                 for e in efforts
@@ -133,9 +153,14 @@ def _tune(index: VectorIndex, target: float, queries: int | Vectors, *, as_json:
     effort = "oversampling" if any(each.is_coarse for each in index.status()) else "effort"
     titles = [f"{effort}, rows", f"{effort}, passages"] if both else [effort]
     output.table(
-        [*titles, "recall@10", "ms"],
-        [(e.effort, *([e.passages] if both else []), e.recall, f"{e.milliseconds:.2f}") for e in efforts],
-        right=range(len(titles) + 2),
+        [*titles, "recall@10", "at least", "ms"],
+        [(e.effort, *([e.passages] if both else []), e.recall, e.least, f"{e.milliseconds:.2f}") for e in efforts],
+        right=range(len(titles) + 3),
     )
-    if efforts and efforts[-1].recall < target:
+    kept, needed = efforts[-1], queries_needed(target)
+    if kept.recall < target:
         output.note(f"No effort reaches {target}; the best one is kept. A larger m or ef_construction may.")
+    elif kept.least < target and not isinstance(queries, int) and len(queries) < needed:
+        output.note(f"{len(queries)} queries are too few to be sure of {target}: give {needed} or more.")
+    elif kept.least < target:
+        output.note(f"Other queries may find less than {target}; the best effort is kept.")

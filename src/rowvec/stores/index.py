@@ -114,6 +114,8 @@ class Effort:
     """Median of one search."""
     passages: int | None = None
     """The same for the index of passages, where rows are searched by both."""
+    least: float = 0.0
+    """The recall that other queries of the same kind have too, by all that so many queries can show."""
 
 
 class VectorIndex(Protocol):
@@ -149,10 +151,11 @@ class VectorIndex(Protocol):
     def tune(
         self, target: float, queries: int | Vectors = 200, k: int = 10, progress: Progress | None = None
     ) -> list[Effort]:
-        """Measure recall@k of rising efforts and keep the smallest that reaches `target`, or else the best one.
+        """Measure recall@k of rising efforts and keep the smallest for which other queries reach `target` too, or else
+        the best one.
 
         Args:
-            queries: the vectors of this many rows, or vectors of queries, shape (queries, dimension).
+            queries: the vectors of at least this many rows, or vectors of queries, shape (queries, dimension).
 
         Returns:
             Those that were tried, and at the end the one that is kept.

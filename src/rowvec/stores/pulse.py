@@ -2,8 +2,9 @@
 
 A server that is frozen, or whose network swallows packets, does not end its connections: whoever waits for an answer
 waits for ever, and no limit that the server keeps would help. A server that works on a long statement still lets others
-in. So while a statement gets no answer, the server is asked over a connection of its own. Where that gets none either,
-all who wait give up, and whoever comes later is told at once, until it answers again.
+in. So while a statement gets no answer, and nobody else in this process gets one, the server is asked over a connection
+of its own. Where that gets none either, all who wait give up, and whoever comes later is told at once, until it answers
+again.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class Pulse:
                     return
                 if self._asked is None:
                     self._start(address)
-                if now - (self._asked or now) < (1 - ASKED_AFTER) * self.seconds:
+                if now - max(self._asked or now, self._heard) < (1 - ASKED_AFTER) * self.seconds:
                     return
                 self._fall_silent()
         self.check()
@@ -125,6 +126,13 @@ class Pulse:
             with self._changing:
                 self._opening -= 1
 
+    def heard(self) -> None:
+        """It has answered somebody."""
+        if self._silent_since is None:
+            self._heard = time.monotonic()
+        else:
+            self.forget()
+
     def forget(self) -> None:
         """It answers, or it is another server from now on."""
         with self._changing:
@@ -149,9 +157,9 @@ class Pulse:
 
     def _hear(self, *, answered: bool) -> None:
         with self._changing:
-            self._asked = None
+            asked, self._asked = self._asked, None
             if answered:
                 self.forget()
-            else:
+            elif asked is None or self._heard < asked:
                 self._fall_silent()
             self._changing.notify_all()

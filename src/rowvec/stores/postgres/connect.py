@@ -34,6 +34,8 @@ from rowvec.support.retry import KEEPALIVES
 CONNECT_TIMEOUT = 10
 PIPELINES = psycopg.Pipeline.is_supported()
 """The driver can send several statements in one message: its own library is of PostgreSQL 14 or later."""
+EVERYWHERE = "postgres"
+"""A database that nearly every server has."""
 HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
 """The versions of pgvector that brought HNSW; halfvec, bits and sub-vectors."""
 
@@ -127,22 +129,32 @@ def _limited(seconds: float) -> Callable[[Session, float], None]:
 def answers(url: str, address: Address, seconds: float) -> bool:
     """Whether the server at an address answers over a new connection.
 
-    A pooler lets in whoever comes: only a statement tells of the server behind it.
+    A pooler lets in whoever comes: only a statement tells of the server behind it. And that waits where all sessions of
+    the pool are busy, however well the server is. Sessions of another database are another pool.
 
     Args:
         address: in the place of that of the URL; empty for that one.
-        seconds: for which each step is waited for.
+        seconds: for which all is waited for, and each step of a login.
     """
-    at = make_conninfo(url, **{**address, "connect_timeout": max(2, math.ceil(seconds))})
+    at, other = make_conninfo(url, **{**address, "connect_timeout": max(2, math.ceil(seconds))}), False
     try:
-        with _opened(at, seconds) as session:
+        with _opened(at, seconds / 2) as session:
+            other = session.info.dbname != EVERYWHERE
             session.execute("select 1")
     except Silent:
-        return False
+        return other and _answers_at_all(make_conninfo(at, dbname=EVERYWHERE), seconds / 2)
     except psycopg.Error as error:
         # It lets no more in, or is about to end.
         return "FATAL" in str(error)
     return True
+
+
+def _answers_at_all(url: str, seconds: float) -> bool:
+    # What a pooler says by itself, such as that it leads to no such database, tells nothing of the server.
+    with suppress(Silent, psycopg.Error), _opened(url, seconds) as session:
+        session.execute("select 1")
+        return True
+    return False
 
 
 def _process(pid: int) -> str:

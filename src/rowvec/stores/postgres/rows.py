@@ -29,7 +29,8 @@ from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index.blended import Blend
 from rowvec.stores.postgres.vector_index.exhaustive import exact as exact_in_one_reading
-from rowvec.stores.postgres.vector_index.indexes import INDEX_SECONDS, Indexes
+from rowvec.stores.postgres.vector_index.index import INDEX_SECONDS
+from rowvec.stores.postgres.vector_index.indexes import Indexes
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,

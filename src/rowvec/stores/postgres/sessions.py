@@ -158,10 +158,12 @@ class Sessions:
         try:
             with translated(self._location):
                 if not settings or not session.behind_pooler or session.single_statements:
-                    return work(session)
-                session.execute(session.opening(self._statement_seconds))
-                answer = work(session)
-                session.commit()
+                    answer = work(session)
+                else:
+                    session.execute(session.opening(self._statement_seconds))
+                    answer = work(session)
+                    session.commit()
+                self._pulse.heard()
                 return answer
         except StoreError as error:
             if isinstance(error.__cause__, Silent):

@@ -24,12 +24,17 @@ from rowvec.stores.postgres.vector_index import centre, partial, repeated
 from rowvec.stores.postgres.vector_index.ordering import held_of
 from rowvec.support import figures
 from rowvec.support.identifiers import clipped
+from rowvec.support.interrupts import asked_to_stop
 from rowvec.support.memory import memory_bytes
 from rowvec.types import Progress
 
 Connection = psycopg.Connection[Any]
 logger = logging.getLogger("rowvec.waits")
 
+INDEX_SECONDS = 5.0
+"""A new or dropped index is noticed within so long."""
+SPARE_SECONDS = 1.0
+"""From looking the index up to sending the statement."""
 AUTO_ROWS = 10_000
 """Below this an exact scan answers within milliseconds and an index is not worth its upkeep."""
 INDEX_MARK = "_vectors_"
@@ -160,16 +165,19 @@ def build(
     part: Part | None = None,
     left_out: Sequence[bytes] | None = None,
     centred: bool = True,
+    later: list[IndexStatus] | None = None,
 ) -> IndexStatus:
     """Build an index beside whatever exists, then drop the others of the same rows; searches and writes go on.
 
     `connection` must be in autocommit mode. A build that was cut off leaves an invalid index, which the next one
-    drops.
+    drops. Where a search asks the new one in other words than the former, both stay until every process has noticed
+    the new one: a statement that no index fits reads the whole table.
 
     Args:
         part: the rows that it holds; None for all.
         left_out: hashes of texts that it leaves out; None for those that very many rows share.
         centred: bits are relative to the mean of its rows.
+        later: gets those that `retire` should drop, for a caller that builds several.
 
     Raises:
         StoreError: pgvector cannot index vectors of that size like that.
@@ -209,8 +217,32 @@ def build(
             outside(connection, statement)
         if part is not None:
             partial.mark(connection, names, name, part)
-        drop_these(connection, names, [index for index in former if index.valid])
-        return next(index for index in find(connection, names) if index.name == name)
+        made = next(index for index in find(connection, names) if index.name == name)
+        served = [index for index in former if index.valid]
+        asked_otherwise = [index for index in served if _asked_as(index) != _asked_as(made)]
+        drop_these(connection, names, [index for index in served if index not in asked_otherwise])
+        if later is None:
+            retire(connection, names, asked_otherwise, tell)
+        else:
+            later += asked_otherwise
+        return made
+
+
+def retire(connection: Connection, names: Names, former: Sequence[IndexStatus], tell: Progress) -> None:
+    """Drop those that other ones have taken the place of, when every process has noticed it. A wish to stop ends the
+    wait, not what it is for."""
+    try:
+        if former:
+            tell("having other processes notice it", 0, None)
+            asked_to_stop(wait=INDEX_SECONDS + SPARE_SECONDS)
+    finally:
+        drop_these(connection, names, former)
+
+
+def _asked_as(index: IndexStatus) -> str:
+    """What a statement must say to be answered from it: what the index holds, and of which rows."""
+    asked = index.definition.partition(" USING ")[2].partition(" ")[2]
+    return re.sub(r" WITH \([^)]*\)( WHERE |$)", r"\1", asked, count=1)
 
 
 def _checked(connection: Connection, names: Names, spec: IndexSpec, storage: str, dimension: int) -> IndexSpec:

@@ -19,13 +19,11 @@ from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.vector_index import centre, index, partial, repeated, tuning
-from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
+from rowvec.stores.postgres.vector_index.index import AUTO_ROWS, INDEX_SECONDS
 from rowvec.stores.postgres.vector_index.nearest import Condition, Serving, VectorTable
 from rowvec.types import Progress, Vectors
 
 Connection = psycopg.Connection[Any]
-INDEX_SECONDS = 5.0
-"""A new or dropped index is noticed within so long."""
 
 
 class Indexes:
@@ -154,9 +152,13 @@ class Indexes:
             if whole is None:
                 return
             good = {each.part for each in there if each.valid and _is_like(each, whole)}
-            for part in due:
-                if part not in good:
-                    self._build(connection, table, replace(index.spec_of(whole), lists=None), progress, part, whole)
+            spec, former = replace(index.spec_of(whole), lists=None), list[IndexStatus]()
+            try:
+                for part in due:
+                    if part not in good:
+                        self._build(connection, table, spec, progress, part, whole, former)
+            finally:
+                index.retire(connection, table.names, former, progress or (lambda phase, done, total: None))
 
     def _parts_in(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
         return [each for each in there if partial.is_named(each.name) and index.is_ours(self.table.names, each)]
@@ -231,16 +233,18 @@ class Indexes:
         progress: Progress | None,
         part: Part | None = None,
         whole: IndexStatus | None = None,
+        later: list[IndexStatus] | None = None,
     ) -> IndexStatus:
         """
         Args:
             whole: the index of all rows, which that of a part is like.
+            later: see `index.build`.
         """
         return index.build(
             connection, table.names, spec, metric=table.metric, storage=table.storage, dimension=table.dimension,
             progress=progress, watcher=self._sessions.another, part=part,
             left_out=repeated.hashes_of(whole.definition) if whole else None,
-            centred=whole is None or bool(centre.text_of(whole.definition)),
+            centred=whole is None or bool(centre.text_of(whole.definition)), later=later,
         )  # fmt: skip
 
 

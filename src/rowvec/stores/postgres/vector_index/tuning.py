@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
-from statistics import fmean, median, pstdev
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 import psycopg
 from psycopg import sql
 
-from rowvec.evaluation.recall import GOOD_RECALL, recall
+from rowvec.evaluation.recall import GOOD_RECALL, at_least, queries_needed, recall
 from rowvec.stores.index import Effort, IndexStatus
 from rowvec.stores.postgres.vector_index.blended import LEAST, Blend
 from rowvec.stores.postgres.vector_index.exhaustive import exact
@@ -44,10 +43,10 @@ def measure(
     progress: Progress | None = None,
     passages: tuple[VectorTable, Serving | None] | None = None,
 ) -> list[Effort]:
-    """Recall@k of rising efforts against exact search, until `target` is passed by more than chance explains.
+    """Recall@k of rising efforts against exact search, until other queries reach `target` too (see `at_least`).
 
-    A number of queries are vectors of random texts, each looked for without its own row. Another sample would give
-    another recall: the one that is enough is above the target by the standard error of a mean over the queries.
+    A number of queries are vectors of random texts, each looked for without its own row; more, where so few could not
+    show that recall.
 
     Args:
         passages: their table and its index, where rows are searched by both.
@@ -57,7 +56,8 @@ def measure(
     """
     tell: Progress = progress or (lambda phase, done, total: None)
     tables = [table] if passages is None else [table, passages[0]]
-    sample = _asked(connection, tables, queries)
+    asked = max(queries, queries_needed(target)) if isinstance(queries, int) else queries
+    sample = _asked(connection, tables, asked)
     if not sample:
         return []
     count = k + 1 if isinstance(queries, int) else k
@@ -80,9 +80,9 @@ def measure(
     while trying is not None:
         tell(f"effort {_said(trying)}", 0, len(sample))
         shares, milliseconds = _try(searching(trying), sample, best, k)
-        found.append(Effort(trying[0], fmean(shares), milliseconds, trying[1] or None))
-        # Queries differ more than chance alone explains: of some, the index finds nothing.
-        passed = found[-1].recall - pstdev(shares) / math.sqrt(len(shares)) >= target
+        found.append(Effort(trying[0], fmean(shares), milliseconds, trying[1] or None, at_least(shares)))
+        # Where all is found, more effort shows no more.
+        passed = found[-1].least >= target or min(shares) == 1.0
         enough += [found[-1]] if passed else []
         try:
             trying = pairs.send(passed)
