@@ -164,3 +164,9 @@ export function missing(reply) {
   const named = parts.length > 1 ? `Parts ${parts.slice(0, -1).join(", ")} and ${parts.at(-1)} of the store do` : `Part ${parts[0]} of the store does`;
   return [make("strong", { className: "missing" }, `${named} not answer: the rows there are missing. `)];
 }
+
+// What was found before stays below an error, and is not taken for an answer to what was asked now.
+export function keepFormer(summary, ...lists) {
+  for (const list of lists) list.classList.toggle("former", list.children.length > 0);
+  summary.textContent = lists.some((list) => list.children.length) ? "Below is what the search before found." : "";
+}
