@@ -74,7 +74,13 @@ def _print_failed(failed: Sequence[Failure], most: int, *, each_row: bool) -> No
         output.table(
             ["key", "tries", "failed", "next try", "error"],
             [
-                (f.key, f.attempts, _moment(f.failed_at, ago), _moment(f.next_try, due), " ".join(f.error.split()))
+                (
+                    output.key(f.key),
+                    f.attempts,
+                    _moment(f.failed_at, ago),
+                    _moment(f.next_try, due),
+                    " ".join(f.error.split()),
+                )
                 for f in failed[:most]
             ],
             right=[1],
@@ -107,7 +113,9 @@ def _again(declared: PipelineConfig) -> str:
 
 def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, each_row: bool) -> None:
     if each_row:
-        output.table(["key", "column", "reason"], [(each.key, each.column, each.reason) for each in unfit[:most]])
+        output.table(
+            ["key", "column", "reason"], [(output.key(each.key), each.column, each.reason) for each in unfit[:most]]
+        )
         _say_more(len(unfit) - most)
         return
     groups = grouped((f"{each.column}: {each.reason}", each.key, each) for each in unfit)
@@ -126,7 +134,7 @@ def _keys(group: Sequence[UnfitValue]) -> str:
 
 
 def _shown(keys: Sequence[Key], of: int) -> str:
-    return ", ".join(output.clip(str(key), 40) for key in keys) + (", …" if of > len(keys) else "")
+    return ", ".join(output.key(key) for key in keys) + (", …" if of > len(keys) else "")
 
 
 def _say_more(left: int) -> None:

@@ -148,7 +148,7 @@ export function cards(hits, pipeline, links, { mode = "semantic", best = Math.ma
       ...(hit.passages ?? []).map(passage),
       hit.explain ? why(hit, best, mode, pipeline.ranking) : null,
       make("div", { className: "hit-foot" },
-        make("span", { className: "key" }, `#${hit.id}`),
+        make("span", { className: "key", title: `${hit.id}` }, `#${hit.id}`),
         source ? make("a", { href: source, rel: "noreferrer noopener" }, "Open the source") : null,
         similar ? make("a", { className: "similar", href: similar, "aria-label": `Similar rows: ${heading}` }, "Similar rows") : null,
         ...more));
