@@ -106,7 +106,7 @@ def _print_findings(findings: Iterable[Finding]) -> None:
 
 
 def _example(finding: Finding) -> str:
-    keys = ", ".join(map(str, islice(finding.keys, EXAMPLES)))
+    keys = ", ".join(map(output.key, islice(finding.keys, EXAMPLES)))
     more = ", …" if finding.count > EXAMPLES and keys else ""
     return f"{finding.detail}: {keys}{more}" if finding.detail and keys else f"{finding.detail}{keys}{more}"
 

@@ -285,7 +285,9 @@ def _texts(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[list[Document], Che
     if failed:
         many = f"{len(failed):,} of the first {output.count(len(rows), 'row')}"
         fix = f"{many} would be listed by `rowvec failures`. {failed[0].message}"
-    return documents, Check("text", True, f"row {first.key}: {output.clip(first.text, 100) or '(empty)'}", fix)
+    return documents, Check(
+        "text", True, f"row {output.key(first.key)}: {output.clip(first.text, 100) or '(empty)'}", fix
+    )
 
 
 def _language(pipeline: Pipeline, documents: Sequence[Document]) -> Iterator[Check]:
