@@ -131,7 +131,7 @@ def test_a_parameter_that_there_is_not_is_refused_and_not_dropped(
 @pytest.mark.parametrize("name", ["where", "query", "limit", "distinct"])
 def test_a_parameter_that_is_there_twice_is_refused_and_not_dropped(client: httpx.Client, name: str) -> None:
     """Of two filters the last one counted, and rows that the first one excludes were hits."""
-    several = [("query", "lamp"), (name, "price < 10"), (name, "price > 5")]
+    several = httpx.QueryParams([("query", "lamp"), (name, "price < 10"), (name, "price > 5")])
     said = error(client.get("/search", params=several), 422)
     assert said.startswith(f"The parameter {name!r} is there {3 if name == 'query' else 2} times")
 
@@ -150,9 +150,9 @@ def test_a_field_that_is_there_twice_in_a_body_is_refused_and_not_dropped(client
 
 
 def test_facets_may_be_there_several_times(client: httpx.Client) -> None:
-    answer = client.get("/search", params=[("query", "lamp"), ("facets", "price"), ("facets", "stock")])
-    assert answer.status_code == 200 or "facet" in answer.text.lower()
-    assert "times" not in answer.text
+    answer = client.get("/search", params={"query": "lamp", "facets": ["price", "stock"]})
+    assert answer.status_code == 200
+    assert answer.json()["facets"]["columns"].keys() == {"price", "stock"}
 
 
 @pytest.mark.parametrize("path", ["/status", "/health", "/pipelines", "/metrics"])
