@@ -428,6 +428,26 @@ def test_a_sync_with_nothing_to_do_loads_no_model(shop: Shop) -> None:
     assert answer.stdout.endswith("code 0\nmodel: []\n")
 
 
+UNUSED = {
+    "status": ("auditing.audit", "auditing.quality", "searcher", "syncing", "evaluation.asked", "workers", "serve"),
+    "plan": ("auditing.audit", "auditing.quality", "searcher", "syncing.run", "syncing.watch", "workers", "serve"),
+}
+
+
+@pytest.mark.parametrize("command", UNUSED)
+def test_a_command_imports_nothing_of_other_commands(shop: Shop, command: str) -> None:
+    assert shop.run("sync").code == 0
+    script = (
+        "import sys\nfrom rowvec.cli.commands import app\n"
+        f"try:\n    app([{command!r}])\nexcept SystemExit as end:\n    print('code', end.code)\n"
+        f"print('unused:', [name for name in {UNUSED[command]!r} if f'rowvec.{{name}}' in sys.modules])"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", script], cwd=shop.folder, env=shop.environment, capture_output=True, text=True
+    )
+    assert answer.stdout.endswith("code 0\nunused: []\n"), answer.stdout + answer.stderr
+
+
 @pytest.mark.slow
 def test_the_demo_syncs_answers_and_notices_one_changed_row(state_folder: Path) -> None:
     shop = Shop(state_folder)

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, normalizers
 
+from rowvec.embedders import tokenizer_settings
 from rowvec.embedders.local.embedder import LocalEmbedder
 from rowvec.embedders.model_files import find
 from rowvec.errors import EmbedderError
@@ -91,3 +92,36 @@ def test_a_value_that_cannot_be_is_named_with_its_file(tmp_path: Path, said: dic
     folder = word_pieces(tmp_path / "model", said)
     with pytest.raises(EmbedderError, match=rf"tokenizer_config\.json cannot be read: {next(iter(said))} is"):
         find(str(folder), tmp_path)
+
+
+def test_a_vocabulary_is_read_once_for_each_content_of_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    whole = tokenizer_settings.read_tokenizer_settings
+
+    def counted(folder: Path, tokenizer: Path, config: Any) -> Any:
+        read.append(tokenizer)
+        return whole(folder, tokenizer, config)
+
+    monkeypatch.setattr(tokenizer_settings, "read_tokenizer_settings", counted)
+    for number, case in enumerate(CASES):
+        folder, cache = CASES[case](tmp_path / f"model {number}"), tmp_path / f"cache {number}"
+        read.clear()
+        first = find(str(folder), cache).tokenizer_settings
+        assert find(str(folder), cache).tokenizer_settings == first
+        assert find(str(folder), cache).tokenizer_settings.digest == first.digest
+        assert len(read) == 1
+    said = folder / "tokenizer_config.json"
+    said.write_text(json.dumps({**json.loads(said.read_text()), "truncation_side": "left"}))
+    assert find(str(folder), cache).tokenizer_settings.side == "left"
+    assert len(read) == 2
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", "7", '{"colour": 1}', '{"special": 7}'])
+def test_what_the_cache_has_lost_is_read_again(tmp_path: Path, kept: str) -> None:
+    folder, cache = CASES["capitals are kept"](tmp_path / "model"), tmp_path / "cache"
+    first = find(str(folder), cache).tokenizer_settings
+    (note,) = (cache / "tokenizers").iterdir()
+    note.write_text(kept)
+    assert find(str(folder), cache).tokenizer_settings == first

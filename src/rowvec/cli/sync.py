@@ -27,9 +27,8 @@ from rowvec.sources.events.stream import UNREADABLE, has_table
 from rowvec.stores.guarding import HINT
 from rowvec.stores.runs import Report
 from rowvec.support.figures import percent
-from rowvec.syncing.events import events_of
+from rowvec.syncing.pages import events_of
 from rowvec.syncing.preview import Preview, preview
-from rowvec.syncing.run import sync as carry_out
 from rowvec.types import ColumnType, Kind
 
 SHOWN_KEYS = 10
@@ -113,6 +112,8 @@ def sync(
                 chosen, limit, force=force, retry_failed=retry_failed, allow_delete=allow_delete,
                 full=full,
             )  # fmt: skip
+            from rowvec.syncing.run import sync as carry_out
+
             follows_events = events_of(pipeline, options) is not None
             report = carry_out(
                 pipeline, options, from_start=from_start, accept=accept, progress=callback, tell=output.note, stop=stop

@@ -18,7 +18,7 @@ from dataclasses import replace
 from rowvec.documents.text import settings_and_rendering
 from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import SourceError, SourceUnavailable, StoreError
-from rowvec.pipeline import Options, Pipeline
+from rowvec.pipeline import Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.compaction import compacted
 from rowvec.sources.events.envelope import Effect, Event
@@ -41,13 +41,6 @@ from rowvec.types import Failure, Key, Kind, Reason, Row, Stored
 BATCH_EVENTS = 1000
 GUARD_SECONDS = 3600.0
 """Whoever follows for long counts the rows so often, so that the guard protects what came in meanwhile."""
-
-
-def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
-    """The change events that a sync with these options carries out; None where it compares rows."""
-    source = pipeline.source
-    compares = options.force or options.full or not options.whole
-    return source if isinstance(source, EventStream) and not compares else None
 
 
 def check_same_recipe(pipeline: Pipeline, ledger: Ledger) -> None:

@@ -13,7 +13,7 @@ from rowvec.documents.values import clean
 from rowvec.errors import SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import ReadsAhead, Selection, Source
-from rowvec.sources.events.stream import table_of
+from rowvec.sources.events.stream import EventStream, table_of
 from rowvec.sources.lazy import opened
 from rowvec.sources.page_size import PageSize, sample
 from rowvec.stores.base import GenerationHandle
@@ -24,6 +24,13 @@ from rowvec.support.retry import patiently
 from rowvec.support.tracing import span
 from rowvec.syncing.plan import LONGEST_WAIT, Circumstances, is_current, plan
 from rowvec.types import Change, Document, Failure, Key, PastFailure, Row, Stored
+
+
+def events_of(pipeline: Pipeline, options: Options) -> EventStream | None:
+    """The change events that a sync with these options carries out; None where it compares rows."""
+    source = pipeline.source
+    compares = options.force or options.full or not options.whole
+    return source if isinstance(source, EventStream) and not compares else None
 
 
 @dataclass(slots=True)

@@ -25,8 +25,8 @@ from rowvec.support.figures import count
 from rowvec.support.interrupts import stopped_by
 from rowvec.support.retry import PATIENCE, patiently
 from rowvec.support.tracing import span
-from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe, events_of
-from rowvec.syncing.pages import circumstances
+from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe
+from rowvec.syncing.pages import circumstances, events_of
 from rowvec.syncing.report import OnReport, Running, recorded
 from rowvec.syncing.rows import Pass
 
