@@ -43,10 +43,13 @@ COLUMNS = (
     Column("embed + SQL p50, ms", lambda run: run["queries"]["embed + sql, p50 ms"], ".1f"),
     Column("hybrid p95, ms", lambda run: run["queries"]["hybrid, p95 ms"], ".1f"),
 )
-PANELS = {"seconds": (1, 8, 10, 11), "milliseconds": (12, 13, 14)}
+PANELS = {
+    "seconds": [COLUMNS[place] for place in (1, 8, 10, 11)],
+    "milliseconds": [COLUMNS[place] for place in (12, 13, 14)],
+}
 """The columns that are drawn into each."""
 
-Panels = Mapping[str, Sequence[int]]
+Panels = Mapping[str, Sequence[Column]]
 
 
 def write(results: Path) -> None:
@@ -58,7 +61,7 @@ def write(results: Path) -> None:
     if not by_compute:
         sys.exit(f"There is no products-*.json in {results}: run `python -m benchmarks.products --rows 30000` first.")
     most = max(by_compute, key=lambda compute: len(by_compute[compute]))
-    PICTURE.write_text(picture(by_compute[most], COLUMNS, PANELS), encoding="utf-8")
+    PICTURE.write_text(picture(by_compute[most], PANELS), encoding="utf-8")
     tables = [f"{compute}:\n\n{table(runs, COLUMNS)}\n" for compute, runs in by_compute.items()]
     text = "\n".join([*tables, f"![Time by the number of rows, {most}, both axes logarithmic]({PICTURE.name})\n"])
     print(text)
@@ -90,11 +93,11 @@ def _value(column: Column, run: Run) -> float | None:
         return None
 
 
-def picture(runs: Sequence[Run], columns: Sequence[Column], panels: Panels) -> str:
+def picture(runs: Sequence[Run], panels: Panels) -> str:
     high = TOP + HEIGHT + 58 + 18 * max(map(len, panels.values()))
     drawn = [
-        panel(runs, unit, [columns[place] for place in chosen], number % IN_A_LINE, high * (number // IN_A_LINE))
-        for number, (unit, chosen) in enumerate(panels.items())
+        panel(runs, unit, columns, number % IN_A_LINE, high * (number // IN_A_LINE))
+        for number, (unit, columns) in enumerate(panels.items())
     ]
     width = LEFT + min(IN_A_LINE, len(panels)) * (WIDTH + GAP)
     height = high * -(-len(panels) // IN_A_LINE)

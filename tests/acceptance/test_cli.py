@@ -450,6 +450,6 @@ def test_failures_of_one_reason_are_one_line_unless_all_are_asked_for(shop: Shop
     assert "maximum context length" in row
     assert "--all" in answer.err
     assert "`rowvec failures --retry`" in answer.err
-    each = shop.run("failures", "--all").out.splitlines()
+    each = shop.run("failures", "--each-row").out.splitlines()
     assert len(each) == 1 + len(listed)
-    assert len(shop.run("failures", "--all", "--limit", "2").out.splitlines()) == 3
+    assert len(shop.run("failures", "--each-row", "--limit", "2").out.splitlines()) == 3

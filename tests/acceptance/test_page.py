@@ -268,6 +268,44 @@ def test_a_server_that_went_away_is_said(browser: Browser) -> None:
         expect(page.locator("#notice")).to_contain_text("The server does not answer.")
 
 
+def test_a_search_that_fails_leaves_the_hits_before_it_below_the_error(browser: Browser) -> None:
+    with browser.new_context() as context:
+        page = context.new_page()
+        pipeline = product_pipeline()
+        with serving(application(pipeline)) as address:
+            page.goto(f"{address}/?query=brake+pads")
+            expect(page.locator(".hit").first).to_be_visible()
+            found = titles(page)
+            page.route("**/search/hybrid", lambda route: route.abort())
+            page.locator("#query").fill("disc rotor")
+            page.keyboard.press("Enter")
+            expect(page.locator("#notice")).to_be_visible()
+            expect(page.locator("#summary")).to_have_text("Below is what the search before found.")
+            assert titles(page) == found
+            assert page.locator(".hits.former").count() == 1
+            page.unroute("**/search/hybrid")
+            page.keyboard.press("Enter")
+            expect(page.locator("#summary")).to_contain_text("20 hits")
+            assert page.locator(".hits.former").count() == 0
+            expect(page.locator("#notice")).to_be_hidden()
+
+
+def test_a_filter_on_the_text_null_says_how_missing_values_are_asked_for(page: Page) -> None:
+    page.goto('/?query=brake+pads&filters={"name":"null"}')
+    expect(page.locator("#summary")).to_contain_text("For rows without a value, write name is null")
+
+
+def test_a_long_key_takes_two_lines_of_a_hit(browser: Browser) -> None:
+    long = "k" * 2000
+    data = {long: rows(1)[next(iter(rows(1)))]}
+    with serving(application(product_pipeline(data=data))) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(f"{address}/?query=brake+pads")
+        shown = page.locator(".hit .key")
+        expect(shown).to_have_attribute("title", long)
+        assert shown.evaluate("each => each.clientHeight < 3 * parseFloat(getComputedStyle(each).lineHeight || 20)")
+
+
 def test_the_key_is_asked_for_and_kept_for_the_tab(browser: Browser) -> None:
     with serving(application(product_pipeline(), api_keys=(KEY,))) as address, browser.new_context() as context:
         page = context.new_page()

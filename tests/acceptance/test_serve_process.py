@@ -136,7 +136,7 @@ def test_it_starts_without_its_database_and_searches_as_soon_as_it_is_there(shop
             assert process.has_said("products: ") and not process.has_said("products: ready")
             answer = search(client)
             assert answer.status_code == 503
-            assert "GET /health says why" in answer.json()["error"]["hint"]
+            assert "`rowvec check`" in answer.json()["error"]["hint"]
             assert client.get("/health").status_code == 503
             connection.execute("alter table elsewhere rename to products_vectors")
             wait_until(lambda: search(client).status_code == 200, "searches are answered")

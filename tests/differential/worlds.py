@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import random
-import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from tests.differential import values
-from tests.differential.values import Told, quoted
+from tests.differential.values import Told
 from tests.integration.sql_rig import TRICKY
 
 Key = int | str
-Run = Callable[[str], object]
 
 POSTGRES_SETTINGS = (
     "datestyle = 'German'", "datestyle = 'SQL, DMY'", "datestyle = 'Postgres'", "intervalstyle = 'sql_standard'",
@@ -32,27 +23,18 @@ POSTGRES_SETTINGS = (
     "transform_null_equals = on", "xmloption = 'document'", "search_path = 'pg_catalog'", "lock_timeout = 2000",
     "default_transaction_isolation = 'serializable'", "default_transaction_deferrable = on", "enable_seqscan = off",
     "row_security = off", "lc_messages = 'C'", "idle_in_transaction_session_timeout = 60000", "jit = off",
+    "plan_cache_mode = 'force_generic_plan'", "default_transaction_read_only = off", "xmlbinary = 'hex'",
+    "enable_indexscan = off", "cursor_tuple_fraction = 1", "escape_string_warning = on", "timezone = 'Asia/Kathmandu'",
 )  # fmt: skip
 """What a database or a role of other people may set."""
 
 NAMES = (
-    "name",
-    "Select",
-    "a b",
-    'q"x',
-    "żółć",
-    "UPPER",
-    "100%",
-    "a.b",
-    "created_at",
-    "updated_at",
-    "text",
-    "%s",
-    "x'y",
-    "{z}",
-    "2024",
-    "$x",
-)
+    "name", "Select", "a b", 'q"x', "żółć", "UPPER", "100%", "a.b", "created_at", "updated_at", "text", "%s", "x'y",
+    "{z}", "2024", "$x", "order", "group", "user", "null", "table", "end", "from", "key", "ß", "Ä", " lead", "a\tb",
+    'two""quotes', "`tick`", "[b]", "back\\slash", "emoji😀", "a-b", "c:d", "e?f", "-- g", "embedding", "row_hash",
+    "truncated", "source_updated_at", "l" * 60, "ż" * 31, "rowid", "oid", "%(x)s", "h;", "@i", "#j", "k,l", "'", "é",
+)  # fmt: skip
+KEY_NAMES = ("id", "Key", "order", "a b", "żółć", 'q"x', "%s", "x'y", "100%", "a.b", "[b]", "{z}", ":x")
 
 
 @dataclass
@@ -61,11 +43,17 @@ class Table:
 
     Attributes:
         columns: name and type of each column besides the key.
+        shape: how it is kept, such as a view; of files, how they are written.
+        form: of the text, "lines" or "template".
         rows: for each key, as what each column was written and its text.
     """
 
     key_type: str
-    columns: Sequence[tuple[str, str]]
+    columns: list[tuple[str, str]]
+    name: str = "thing"
+    key: str = "id"
+    shape: str = ""
+    form: str = "lines"
     rows: dict[Key, list[Told]] = field(default_factory=dict)
 
     def texts(self) -> dict[str, str | None]:
@@ -73,18 +61,29 @@ class Table:
         return {str(key): self._text(told) for key, told in self.rows.items()}
 
     def _text(self, told: Sequence[Told]) -> str | None:
-        shown = [text for _, text in told]
-        if None in shown:
+        shown = [text for _, text in told if text is not None]
+        if len(shown) < len(told):
             return None
+        if self.form == "template":
+            return " ".join(shown).strip()
         return "\n".join(f"{name}: {text}" for (name, _), text in zip(self.columns, shown, strict=True) if text)
 
 
-class World:
-    """A source of one kind: what can be drawn for it, and how it is written."""
+class World(ABC):
+    """A source of one kind: what can be drawn for it, and how it is written.
+
+    Attributes:
+        literal: types of columns whose metadata is the text of the value, and never null for one.
+    """
 
     kind: str
     kinds: Mapping[str, Sequence[Told]]
-    key_types: Sequence[str] = ("integer",)
+    literal: frozenset[str] = frozenset()
+    keys: Mapping[str, Sequence[Key]] = {}
+    names: Sequence[str] = NAMES
+    key_names: Sequence[str] = KEY_NAMES
+    table_names: Sequence[str] = ("thing",)
+    shapes: Sequence[str] = ("",)
 
     def draw(self, chance: random.Random, plain: bool) -> Table:
         """
@@ -92,190 +91,53 @@ class World:
             plain: columns of plain names, whose texts are compared.
         """
         count = chance.randint(1, 4)
-        names = [f"c{number}" for number in range(count)] if plain else chance.sample(NAMES, count)
-        table = Table(chance.choice(self.key_types), [(name, chance.choice(list(self.kinds))) for name in names])
-        for key in self.keys(chance, table.key_type, chance.randint(3, 9)):
+        names = [f"c{number}" for number in range(count)] if plain else chance.sample(self.names, count)
+        key_type = chance.choice(["integer", "text", *self.keys])
+        table = Table(key_type, [], form=chance.choice(("lines", "lines", "template")))
+        table.name, table.shape = chance.choice(self.table_names), chance.choice(self.shapes)
+        table.key = chance.choice([each for each in self.key_names if each.lower() not in map(str.lower, names)])
+        kinds = list(self.kinds_of(table))
+        table.columns = [(name, chance.choice(kinds)) for name in names]
+        for key in self.draw_keys(chance, table, chance.randint(3, 9)):
             table.rows[key] = self.row(chance, table)
         return table
 
-    def keys(self, chance: random.Random, kind: str, count: int) -> list[Key]:
-        if kind == "integer":
+    def kinds_of(self, table: Table) -> Mapping[str, Sequence[Told]]:
+        return self.kinds
+
+    def draw_keys(self, chance: random.Random, table: Table, count: int) -> list[Key]:
+        if table.key_type == "integer":
             return chance.sample([*range(1, 20), -5, 0, 2**40, 2**63 - 1, -(2**63)], count)
-        if kind == "uuid":
-            return [str(UUID(int=chance.getrandbits(128))) for _ in range(count)]
-        return list(chance.sample([text for text in TRICKY if text], count))
+        if table.key_type == "uuid":
+            return [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(count)]
+        known = self.keys.get(table.key_type, [text for text in TRICKY if text])
+        return chance.sample(list(known), min(count, len(known)))
 
     def row(self, chance: random.Random, table: Table) -> list[Told]:
-        return [
-            ("null", "") if chance.random() < 0.15 else chance.choice(self.kinds[kind]) for _, kind in table.columns
-        ]
+        return [self.value(chance, table, kind) for _, kind in table.columns]
 
+    def value(self, chance: random.Random, table: Table, kind: str) -> Told:
+        return chance.choice(self.kinds_of(table)[kind])
+
+    def remembers(self, kind: str) -> bool:
+        """A column that was of this kind once changes what its later values say."""
+        return False
+
+    @abstractmethod
     def write(self, table: Table) -> None:
         """All of it, in the place of what was there."""
-        raise NotImplementedError
 
-    def source(self) -> dict[str, Any]:
+    @abstractmethod
+    def insert(self, table: Table, keys: Iterable[Key]) -> None:
+        """Rows that the table has by now."""
+
+    @abstractmethod
+    def delete(self, table: Table, key: Key) -> None: ...
+
+    @abstractmethod
+    def damage(self, table: Table, chance: random.Random) -> None:
+        """Make of it what cannot be read; `write` makes it whole again."""
+
+    @abstractmethod
+    def source(self, table: Table) -> dict[str, Any]:
         """The source's part of rowvec.toml."""
-        raise NotImplementedError
-
-
-class Sql(World):
-    quote = '"'
-    escape: Callable[[str], str] = staticmethod(quoted)
-
-    def __init__(self, url: str, run: Run) -> None:
-        self.url, self.run = url, run
-
-    def name(self, name: str) -> str:
-        return self.quote + name.replace(self.quote, self.quote * 2) + self.quote
-
-    def key(self, key: Key) -> str:
-        return str(key) if isinstance(key, int) else self.escape(key)
-
-    def write(self, table: Table) -> None:
-        self.run("drop table if exists thing")
-        columns = "".join(f", {self.name(name)} {kind}" for name, kind in table.columns)
-        self.run(f"create table thing (id {self.key_column(table.key_type)} primary key{columns})")
-        for key, told in table.rows.items():
-            self.insert(key, told)
-
-    def key_column(self, kind: str) -> str:
-        return {"integer": "bigint"}.get(kind, kind)
-
-    def insert(self, key: Key, told: Sequence[Told]) -> None:
-        self.run(f"insert into thing values ({self.key(key)}{''.join(f', {written}' for written, _ in told)})")
-
-    def change(self, table: Table, key: Key, told: Sequence[Told]) -> None:
-        self.run(f"delete from thing where id = {self.key(key)}")
-        self.insert(key, told)
-
-    def delete(self, table: Table, key: Key) -> None:
-        self.run(f"delete from thing where id = {self.key(key)}")
-
-    def source(self) -> dict[str, Any]:
-        return {"kind": "sql", "url": self.url, "table": "thing", "key": "id"}
-
-
-class Postgres(Sql):
-    kind = "postgres"
-
-    def source(self) -> dict[str, Any]:
-        # A search path that the database sets is what a name without a schema means.
-        return {**super().source(), "table": "public.thing"}
-
-    kinds = values.POSTGRES
-    key_types = ("integer", "text", "uuid")
-
-
-class Mariadb(Sql):
-    kind = "mariadb"
-    kinds = values.MARIADB
-    key_types = ("integer", "text")
-    quote = "`"
-    escape = staticmethod(lambda text: quoted(text.replace("\\", "\\\\")))
-
-    def key_column(self, kind: str) -> str:
-        return {"integer": "bigint", "text": "varchar(60) character set utf8mb4 collate utf8mb4_nopad_bin"}[kind]
-
-
-class Sqlite(Sql):
-    kind = "sqlite"
-    kinds = values.SQLITE
-    key_types = ("integer", "text")
-
-    def key_column(self, kind: str) -> str:
-        return {"integer": "integer"}.get(kind, kind)
-
-
-def sqlite_world(folder: Path) -> Sqlite:
-    path = folder / "rows.db"
-
-    def run(statement: str) -> object:
-        with closing(sqlite3.connect(path, isolation_level=None)) as database:
-            database.execute(statement)
-        return None
-
-    return Sqlite(f"sqlite:///{path}", run)
-
-
-class Files(World):
-    """One file, written again for each change."""
-
-    key_types = ("integer", "text")
-    suffix: str
-
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / f"rows{self.suffix}"
-
-    def change(self, table: Table, key: Key, told: Sequence[Told]) -> None:
-        self.write(table)
-
-    def delete(self, table: Table, key: Key) -> None:
-        self.write(table)
-
-    def source(self) -> dict[str, Any]:
-        return {"kind": "files", "paths": [str(self.path)], "key": "id"}
-
-
-class Csv(Files):
-    kind, suffix, kinds = "csv", ".csv", values.CSV
-    delimiter = ","
-
-    def row(self, chance: random.Random, table: Table) -> list[Told]:
-        return [chance.choice(self.kinds[kind]) for _, kind in table.columns]
-
-    def draw(self, chance: random.Random, plain: bool) -> Table:
-        table = super().draw(chance, plain)
-        # A column in which every value looks like a number is one: the first row says that these are texts.
-        first = next(iter(table.rows))
-        told = table.rows[first]
-        table.rows[first] = [
-            ("some words", "some words") if kind == "text" else cell
-            for cell, (_, kind) in zip(told, table.columns, strict=True)
-        ]
-        return table
-
-    def keys(self, chance: random.Random, kind: str, count: int) -> list[Key]:
-        found = super().keys(chance, kind, count)
-        return found if kind == "integer" else ["k0", *found[1:]]
-
-    def write(self, table: Table) -> None:
-        with self.path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, delimiter=self.delimiter)
-            writer.writerow(["id", *(name for name, _ in table.columns)])
-            for key, told in table.rows.items():
-                writer.writerow([key, *(written for written, _ in told)])
-
-
-class Tsv(Csv):
-    kind, suffix, delimiter = "tsv", ".tsv", "\t"
-
-
-class Jsonl(Files):
-    kind, suffix, kinds = "jsonl", ".jsonl", values.JSONL
-
-    def row(self, chance: random.Random, table: Table) -> list[Told]:
-        return [chance.choice(self.kinds[kind]) for _, kind in table.columns]
-
-    def write(self, table: Table) -> None:
-        names = [name for name, _ in table.columns]
-        with self.path.open("w", encoding="utf-8") as file:
-            for key, told in table.rows.items():
-                cells = zip(names, (written for written, _ in told), strict=True)
-                file.write(json.dumps({"id": key, **dict(cells)}) + "\n")
-
-
-class Parquet(Files):
-    kind, suffix = "parquet", ".parquet"
-    kinds: Mapping[str, Sequence[Told]] = {name: told for name, (_, told) in values.PARQUET.items()}
-
-    def write(self, table: Table) -> None:
-        key = pa.int64() if table.key_type == "integer" else pa.string()
-        fields = [("id", key), *((name, values.PARQUET[kind][0]) for name, kind in table.columns)]
-        arrays = [pa.array(list(table.rows), key)]
-        for number, (_, kind) in enumerate(table.columns):
-            arrays.append(pa.array([told[number][0] for told in table.rows.values()], values.PARQUET[kind][0]))
-        pq.write_table(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), self.path)
-
-    def row(self, chance: random.Random, table: Table) -> list[Told]:
-        return [chance.choice(self.kinds[kind]) for _, kind in table.columns]

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 
@@ -24,7 +25,7 @@ from rowvec.syncing import refusals
 from rowvec.syncing.run import sync
 from rowvec.testing import HashEmbedder, MemorySource, MemoryStore
 from rowvec.testing.generation import MemoryGeneration
-from rowvec.types import Embedded
+from rowvec.types import Embedded, Vectors
 from tests.integration.debezium_rig import lines, put
 from tests.integration.stores_rig import Open
 from tests.support import rows_of, simple_pipeline, vectors_match_rows
@@ -127,6 +128,23 @@ def test_corrected_and_deleted_metadata_leaves_the_list(opened: Open) -> None:
     assert [each.key for each in rows_of(pipeline).unfit()] == [4]
     assert [each.key for each in rows_of(pipeline).unfit([4, 5])] == [4]
     assert rows_of(pipeline).metadata([2]) == {2: {"price": 5}}
+
+
+@pytest.mark.parametrize("factor", [1e5, 1e-9])
+def test_a_vector_that_half_precision_cannot_hold_costs_its_row_alone(postgres_url: str, factor: float) -> None:
+    def spoil(vectors: Vectors) -> Vectors:
+        vectors[1] *= np.float32(factor) / np.abs(vectors[1]).max()
+        return vectors
+
+    store = PostgresStore(postgres_url, "vectors", pipeline="things", storage="halfvec")
+    embedder = HashEmbedder(chunk_texts=20)
+    embedder.spoil = spoil
+    pipeline = simple_pipeline(store=store, rows=rows(20), embedder=embedder)
+    report = sync(pipeline)
+    assert (report.inserted, report.failed) == (19, 1)
+    [failure] = rows_of(pipeline).failures()
+    assert f"vector is {factor:.6g}" in failure.error and "65,504" in failure.error and "store.storage" in failure.error
+    store.close()
 
 
 @pytest.mark.parametrize(("count", "bad_rows"), [(1000, 1), (1000, 20), (250, 50)])

@@ -7,7 +7,7 @@ import itertools
 import json
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -510,6 +510,27 @@ class TestRotation:
         rows_of(pipeline).write(WriteBatch(offsets={name: place.rpartition(":")[0]}))
         self.write(path, *self.OLD, put(3, "three", 3))
         assert carry_out(pipeline).read == 1
+
+
+@pytest.mark.parametrize("skip_bad", [False, True])
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        (lambda text: text.encode("utf-16"), "UTF-16 text"),
+        (lambda text: text.encode("utf-16-le"), "UTF-16"),
+        (lambda text: text.encode("utf-32"), "UTF-16"),
+        (lambda text: gzip.compress(text.encode()), "packed by gzip"),
+        (lambda text: b"<!DOCTYPE html><title>Sign in</title>", "a web page"),
+    ],
+)
+def test_a_file_of_another_kind_is_told_by_its_first_bytes(
+    tmp_path: Path, written: Callable[[str], bytes], said: str, skip_bad: bool
+) -> None:
+    """It is no bad event, which could be left out."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(written(lines([put(1, "one", 1, "c")])))
+    with pytest.raises(SourceError, match=f"is not text in UTF-8, but {said}"):
+        carry_out(follow(path, skip_bad=skip_bad))
 
 
 def test_a_storage_that_fails_once_after_a_quiet_hour_is_asked_again(

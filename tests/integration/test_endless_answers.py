@@ -12,7 +12,9 @@ import pytest
 
 from rowvec.api.remote import Remote
 from rowvec.embedders.openai.client import OpenAIEmbedder
-from rowvec.errors import EmbedderUnavailable, ServerError
+from rowvec.errors import EmbedderUnavailable, ServerError, StoreUnavailable
+from rowvec.stores.libsql.database import Statement
+from rowvec.stores.libsql.remote import RemoteDatabase
 from tests.servers.loopback import Handler, LoopbackServer
 
 Write = Callable[[bytes], object]
@@ -75,3 +77,17 @@ def test_an_answer_to_the_client_ends(
     with bounded_memory(), pytest.raises(ServerError, match=said):
         remote.get("/status")
     remote.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("drip", "did not end its answer"), ("flood", "more than"), ("bomb", "more than")]
+)
+@pytest.mark.parametrize("writes", [True, False])
+def test_an_answer_of_a_libsql_server_ends(
+    kind: str, said: str, writes: bool, server: LoopbackServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rowvec.stores.libsql.remote.MOST_BYTES", 2**24)
+    database = RemoteDatabase(f"http://{server.address}/{kind}", timeout=0.1, tries=1)
+    with bounded_memory(), pytest.raises(StoreUnavailable, match=said):
+        database.transact([Statement("select 1")]) if writes else database.query("select 1")
+    database.close()

@@ -19,9 +19,11 @@ import pytest
 from psycopg import sql
 
 from rowvec.errors import StoreError
+from rowvec.stores.postgres.connect import connect
 from rowvec.stores.postgres.keyword_index.index import KeywordIndex
 from rowvec.stores.postgres.keyword_index.postings import ENTRY, TERMS, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected
+from rowvec.stores.postgres.session import Cursor
 from rowvec.words import Analyzer
 
 Connection = psycopg.Connection[Any]
@@ -135,6 +137,35 @@ def test_a_filter_finds_the_same_whatever_the_planner_expects(
             assert len(found) == min(limit, sum(key < most for key, _ in best))
             passing = set(range(most))
             assert found == [hit for hit in index.search(conn, "bazq mazq", 1_500) if hit[0] in passing][:limit]
+
+
+def test_a_search_is_two_statements_unless_a_row_is_written_between_them(
+    postgres_url: str, conn: Connection, index: KeywordIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(conn, index, {1: "brake pads", 2: "brake disc"})
+    asked, written = list[bytes](), list[dict[Any, str]]()
+    execute, read = Cursor.execute, KeywordIndex._scores
+
+    def noted(self: Cursor, query: Any, *given: Any, **options: Any) -> Cursor:
+        asked.append(query)
+        return execute(self, query, *given, **options)
+
+    def scores(self: KeywordIndex, *given: Any) -> Any:
+        found = read(self, *given)
+        while written:
+            fill(conn, index, written.pop())
+        return found
+
+    monkeypatch.setattr(Cursor, "execute", noted)
+    monkeypatch.setattr(KeywordIndex, "_scores", scores)
+    with connect(postgres_url, "test") as session:
+        asked.clear()
+        assert found(session, index, "brake") == [1, 2]
+        assert len(asked) == 2
+        # The version that was read is dead by the time its row is looked up.
+        written.append({1: "brake pads, ceramic"})
+        assert found(session, index, "brake") == [2, 1]
+        assert found(session, index, "nothing of this") == []
 
 
 def test_an_updated_text_is_found_by_its_new_words_only(conn: Connection, index: KeywordIndex) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from rowvec.adapters.rows import Rows, Settings
 from rowvec.api.client import Client
 from rowvec.api.project import Project
 from rowvec.cli import search as command
@@ -182,6 +183,26 @@ def test_retrievers_of_frameworks_say_it_in_each_document_and_in_the_log(
             assert "products is without part 2 of its store" in warning.getMessage()
             with pytest.raises(RowvecError, match="does not answer"):
                 retrieved(place, limit=limit, partial=False)
+
+
+def test_a_part_that_goes_away_between_a_search_and_its_texts_is_left_out(
+    servers: list[Server], products: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = project_pipeline(products)
+    read = pipeline.texts
+
+    def late(keys: Sequence[Key]) -> Any:
+        if servers[1].running:
+            servers[1].stop()
+        return read(keys)
+
+    monkeypatch.setattr(type(pipeline), "texts", staticmethod(late))
+    found = Rows(pipeline).find("brake pads", Settings(limit=2 * COUNT, text="row"))
+    assert {each.key for each in found} == set(rows_without(1))
+    assert all(each.text and list(each.missing_parts) == [2] for each in found)
+    servers[1].start()
+    with pytest.raises(StoreUnavailable, match=r"[Pp]art 2 of 3"):
+        Rows(pipeline).find("brake pads", Settings(limit=2 * COUNT, text="row", partial=False))
 
 
 def test_two_parts_are_left_out_and_with_the_last_one_it_is_an_error(servers: list[Server], products: Pipeline) -> None:

@@ -41,6 +41,7 @@ KINDS: dict[str, tuple[str, list[str]]] = {
     "range": ("int4range", ["[1,5)", "[1,10)", "empty"]),
     "composite": ("pair", ['(1,"a b")', "(1,a)", "(0,z)"]),
     "array": ("int[]", ["{1,2}", "{10}", "{}"]),
+    "array-of-texts": ("text[]", ["{}", '{"a b",NULL}', "{a,b}", "{A}"]),
 }
 
 
@@ -71,6 +72,24 @@ def test_keys_of_every_type_are_read_once_named_and_swept(database: tuple[str, R
             assert keys(some, selection=Selection(keys=(written[0],))) == [written[0]]
             assert keys(some, selection=Selection(ranges=((everything[0], everything[1]),))) == everything[:2]
             assert list(some.boundaries(1)) == everything
+
+
+def test_keys_of_an_extension_are_read_where_it_is_not_on_the_search_path(
+    database: tuple[str, Run], source: Open
+) -> None:
+    url, run = database
+    name = url.rpartition("/")[2]
+    for kind in ("ltree", "citext"):
+        declared, written = KINDS[kind]
+        run("drop table if exists public.t")
+        run(f"create table t (id {declared} primary key, name text)")
+        for key in written:
+            run(f"insert into t values ('{key}', 'x')")
+        run(f"alter database {name} set search_path = 'pg_catalog'")
+        try:
+            reads_every_key_once(source(url, table="public.t"), written)
+        finally:
+            run(f"alter database {name} reset search_path")
 
 
 @pytest.mark.parametrize("kind", ["enum", "inet", "composite", "numeric", "bytea"])

@@ -206,3 +206,26 @@ def test_the_cases_of_the_data_keep_their_keys(shop: Shop, data: Path) -> None:
         assert odd <= set(keys)
         assert len(keys) == len(set(keys))
         assert source.key_type is ColumnType.TEXT
+
+
+def test_a_metadata_column_that_takes_the_place_of_another_is_filled(shop: Shop) -> None:
+    """The values of a row are the same, and so is their hash; whose values they are is not."""
+    (shop.folder / "things.csv").write_text("id,colour,paint\n1,red,red\n2,blue,green\n")
+    shop.files("things.csv", "colour")
+    shop.sync()
+    shop.files("things.csv", "paint")
+    assert shop.sync() == {"updated": 2}
+    assert shop.stored() == {1: {"paint": "red"}, 2: {"paint": "green"}}
+    assert shop.sync() == {"unchanged": 2}
+
+
+def test_a_metadata_column_that_comes_back_has_the_values_of_today(shop: Shop) -> None:
+    """The table has it still, with what was true then."""
+    shop.configure('{ kind = "files", paths = ["things.csv"], key = "id" }', "colour", text='columns = ["name"]')
+    (shop.folder / "things.csv").write_text("id,name,colour,paint\n1,a,red,red\n2,b,red,blue\n")
+    shop.sync()
+    (shop.folder / "things.csv").write_text("id,name,colour,paint\n1,a,green,green\n2,b,blue,blue\n")
+    for column in ("paint", "colour"):
+        shop.configure('{ kind = "files", paths = ["things.csv"], key = "id" }', column, text='columns = ["name"]')
+        assert shop.sync() == {"updated": 2}
+        assert shop.stored() == {1: {column: "green"}, 2: {column: "blue"}}

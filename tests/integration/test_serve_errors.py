@@ -128,6 +128,33 @@ def test_a_parameter_that_there_is_not_is_refused_and_not_dropped(
     assert said == f"There is no parameter {name!r} here. Did you mean {meant!r}?"
 
 
+@pytest.mark.parametrize("name", ["where", "query", "limit", "distinct"])
+def test_a_parameter_that_is_there_twice_is_refused_and_not_dropped(client: httpx.Client, name: str) -> None:
+    """Of two filters the last one counted, and rows that the first one excludes were hits."""
+    several = [("query", "lamp"), (name, "price < 10"), (name, "price > 5")]
+    said = error(client.get("/search", params=several), 422)
+    assert said.startswith(f"The parameter {name!r} is there {3 if name == 'query' else 2} times")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"query": "lamp", "filters": "price < 10", "filters": "price > 5"}',
+        '{"query": "lamp", "filters": {"price": {"<": 10}, "price": {">": 5}}}',
+        '{"query": "lamp", "filters": {"price": {"<": 10, "<": 20}}}',
+    ],
+)
+def test_a_field_that_is_there_twice_in_a_body_is_refused_and_not_dropped(client: httpx.Client, body: str) -> None:
+    answer = client.post("/search/semantic", content=body, headers={"Content-Type": "application/json"})
+    assert "2 times in one object" in error(answer, 422)
+
+
+def test_facets_may_be_there_several_times(client: httpx.Client) -> None:
+    answer = client.get("/search", params=[("query", "lamp"), ("facets", "price"), ("facets", "stock")])
+    assert answer.status_code == 200 or "facet" in answer.text.lower()
+    assert "times" not in answer.text
+
+
 @pytest.mark.parametrize("path", ["/status", "/health", "/pipelines", "/metrics"])
 def test_no_route_drops_a_parameter(client: httpx.Client, path: str) -> None:
     assert "no parameter 'where'" in error(client.get(path, params={"where": "price < 10"}), 422)

@@ -71,6 +71,17 @@ def test_runs_stand_on_an_axis_of_time_and_lead_to_their_line() -> None:
     assert "cost so far" not in str(pictures.timeline(runs[:1]))
 
 
+@pytest.mark.parametrize("seconds", [0, 3, 40_000])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_few_runs_close_together_do_not_fill_the_axis_of_time(count: int, seconds: int) -> None:
+    took = dt.timedelta(seconds=seconds)
+    runs = [Run(each, "p", START + each * took, START + (each + 1) * took, "done", {"inserted": 9}) for each in (2, 1)]
+    drawn = str(pictures.timeline(runs[:count]))
+    widths = [float(width) for width in re.findall(r'<rect class="new"[^>]* width="([\d.]+)"', drawn)]
+    assert len(widths) == count
+    assert max(widths) <= pictures.CHART_WIDTH / 12 + 1
+
+
 def test_a_run_that_wrote_nothing_and_no_run_at_all_are_drawn_too() -> None:
     idle = Run(1, "p", START, None, "lost", {})
     assert "run 1: lost, nothing to do" in str(pictures.runs([idle]))

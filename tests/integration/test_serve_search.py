@@ -8,7 +8,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from rowvec.filters import bind, from_json, matches
+from rowvec.filters import bind, from_json, matches, parse
 from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.searcher import Searcher
@@ -87,6 +87,17 @@ def test_everything_can_be_said_in_the_address(client: httpx.Client) -> None:
     assert ids(reply)[0] == 8
     assert reply.json()["results"][0]["explain"]["keyword"] > 0
     assert all(hit["metadata"]["price"] < 13 for hit in reply.json()["results"])
+
+
+@pytest.mark.parametrize("filters", [{"name": "null"}, "name = 'null'"])
+def test_a_filter_on_the_text_null_that_finds_nothing_says_how_to_ask_for_missing_values(
+    client: httpx.Client, products: Pipeline, filters: Any
+) -> None:
+    reply = client.post("/search/semantic", json={"query": "brake pads", "filters": filters}).json()
+    assert (reply["results"], "write `name is null`" in reply["advice"]) == ([], True)
+    found = Searcher.of(products).search("brake pads", where=bind(parse("name = 'null'"), products.spec.metadata))
+    assert found.advice == reply["advice"] == found.as_dict()["advice"]
+    assert "advice" not in client.post("/search/semantic", json={"query": "brake pads"}).json()
 
 
 def test_explain_gives_the_parts_of_each_score(client: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -52,6 +53,51 @@ def test_a_float_has_every_digit_it_was_stored_with_and_no_more(
     documents = Documents(build_recipe(some.columns, "id", columns=["the price"]), some.columns)
     page = next(some.pages(2))
     assert [documents(row).text for row in page] == ["the price: 19.99", "the price: 123456.7"]
+
+
+def test_a_column_that_select_star_does_not_show_is_not_read_unless_it_is_named(mariadb: Any, source: Open) -> None:
+    url, run = mariadb
+    run(
+        "create table t (id int invisible auto_increment primary key, name varchar(20), secret varchar(20) invisible,"
+        " changed timestamp(6) invisible default now(6), doubled int as (id * 2) invisible)"
+    )
+    run("insert into t (name, secret) values ('lamp', 'hidden')")
+    some = source(url, table="t")
+    assert [column.name for column in some.columns] == ["id", "name"]
+    assert [row.values for row in next(some.pages(5))] == [{"id": 1, "name": "lamp"}]
+    named = source(url, table="t", cursor="changed", columns=["name", "secret"])
+    assert next(named.pages(5))[0].values == {"id": 1, "name": "lamp", "secret": "hidden"}
+    assert named.newest() is not None
+
+
+def test_tables_are_listed_while_another_schema_is_dropped(mariadb: Any, source: Open) -> None:
+    """One after the other, a schema that was there when they were listed is unknown."""
+    url, run = mariadb
+    run("create table t (id int primary key)")
+    run("create view v as select * from t")
+    run("create sequence s")
+    database = source(url, table="t")._database
+    other = f"rowvec_{uuid4().hex[:12]}"
+    stop = threading.Event()
+
+    def make_and_drop() -> None:
+        with pymysql.connect(host="127.0.0.1", user="root", autocommit=True) as connection:
+            cursor = connection.cursor()
+            while not stop.is_set():
+                cursor.execute(f"create database {other}")
+                cursor.execute(f"drop database {other}")
+
+    thread = threading.Thread(target=make_and_drop)
+    thread.start()
+    try:
+        for _ in range(8):
+            with database.connect() as connection:
+                found = database.tables(connection)
+                assert [name for schema, name in found if schema is None] == ["t", "v"]
+                assert (None, "v") in database.views(connection)
+    finally:
+        stop.set()
+        thread.join()
 
 
 def test_every_type_of_mariadb_has_a_word_and_a_text(mariadb: Any, source: Open) -> None:

@@ -33,14 +33,19 @@ def test_each_vector_of_an_answer_that_cannot_be_used_costs_its_own_text() -> No
         def embed(self, texts: Sequence[str]) -> Embedded:
             vectors = super().embed(texts).vectors
             vectors[1, 3], vectors[2, 0], vectors[3] = np.nan, np.inf, 0
+            vectors[5] *= np.float32(1e25)
+            vectors[6] *= np.float32(1e-25)
             return Embedded(
                 vectors, 0, truncated=[0, 3], problems={4: ValueError("no vector"), 1: ValueError("no text")}
             )
 
-    good, nan, infinite, zeros, problem = embed_batch(Spoilt(), list("abcde")).vectors
+    good, nan, infinite, zeros, problem, long, short = embed_batch(Spoilt(), list("abcdefg")).vectors
     assert isinstance(good, TextVector)
     assert good.truncated
     assert np.array_equal(good.vector, HashEmbedder().embed_query("a"))
     assert [str(each) for each in (nan, problem)] == ["no text", "no vector"]
     assert "NaN or infinite" in str(infinite)
     assert "zeros" in str(zeros)
+    # A database that squares their numbers finds infinity, or zero: their distance to every query would be NaN.
+    assert "too long or too short" in str(long)
+    assert "too long or too short" in str(short)

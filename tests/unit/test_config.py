@@ -292,6 +292,11 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     assert load(tmp_path).names == ["a"]
 
 
+def test_a_number_of_more_digits_than_python_reads_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"rowvec\.toml holds a number of thousands of digits"):
+        load(written(tmp_path, f"a = {'1' * 5000}"))
+
+
 def test_brackets_that_are_nested_too_deep_are_an_error_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "rowvec.toml").write_text("a = " + "[" * 5000 + "]" * 5000)
     with pytest.raises(ConfigError, match=r"rowvec\.toml is nested too deep"):

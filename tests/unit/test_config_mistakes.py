@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from rowvec.config import TextConfig, kinds, load
 from rowvec.config import models as known_models
 from rowvec.config.load import PARTS
-from rowvec.config.problems import LIMITS, WRONG_TYPES, dotted, quoted
+from rowvec.config.problems import LIMITS, WRONG_NUMBERS, WRONG_TYPES, dotted, explain, quoted
+from rowvec.config.rerank import RerankConfig
 from rowvec.errors import ConfigError
 from tests.unit.configs import SOURCE, complaint, written
 
@@ -131,7 +133,44 @@ def test_every_mistake_that_the_models_can_find_has_words() -> None:
                     model.model_validate({name: value})
                 except ValidationError as error:
                     seen |= {details["type"] for details in error.errors()}
-    assert seen - {"extra_forbidden", "missing", "value_error", "literal_error"} == {*WRONG_TYPES, *LIMITS}
+    assert seen - {"extra_forbidden", "missing", "value_error", "literal_error"} == {
+        *WRONG_TYPES,
+        *WRONG_NUMBERS,
+        *LIMITS,
+    }
+
+
+def test_every_setting_that_takes_a_number_says_which_with_an_example_that_it_takes() -> None:
+    """For every setting there is, also those that are added later."""
+    tried = 0
+    for model in (
+        TextConfig,
+        known_models.EvalConfig,
+        known_models.PassagesConfig,
+        known_models.SearchConfig,
+        RerankConfig,
+        *(model for models in KINDS.values() for model in models.values()),
+    ):
+        for name in model.model_fields:
+            try:
+                model.model_validate({name: float("inf")})
+            except ValidationError as error:
+                found = [problem for problem in explain(error, model, (), {}) if problem.at == (name,)]
+                kinds_of = {details["type"] for details in error.errors() if details["loc"] == (name,)}
+                if kinds_of & {*WRONG_NUMBERS, *LIMITS}:
+                    example = re.search(rf"such as {name} = ([\d.]+)\.$", found[0].fix)
+                    assert example, found[0].fix
+                    assert _fits(model, name, float(example[1])), found[0].fix
+                    tried += 1
+    assert tried > 20
+
+
+def _fits(model: type[BaseModel], name: str, value: float) -> bool:
+    try:
+        model.model_validate({name: value})
+    except ValidationError as error:
+        return all(details["loc"] != (name,) for details in error.errors())
+    return True
 
 
 @pytest.mark.parametrize(
@@ -152,7 +191,9 @@ def as_toml(value: Any) -> str:
 
 VALUES = st.recursive(
     st.text(max_size=5)
-    | st.sampled_from(["sqlite:///x", "${X}", "~nobody/x", "../x", "\0", "x" * 5000, "http://[", True, 0, 1.5])
+    | st.sampled_from(
+        ["sqlite:///x", "${X}", "~nobody/x", "../x", "\0", "x" * 5000, "1" * 5000, "http://[", True, 0, 1.5]
+    )
     | st.dates(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=4,

@@ -13,7 +13,8 @@ from rowvec.generations.lifecycle import roll_back
 from rowvec.generations.watermark import STREAM, Watermark
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorSettings, Selection
-from rowvec.sources.cursor_values import TIME_LAG, lowered, not_after
+from rowvec.sources.cursor_marks import settled
+from rowvec.sources.cursor_values import TIME_LAG, in_the_past, lowered, not_after
 from rowvec.stores.base import Store
 from rowvec.stores.runs import Report
 from rowvec.stores.write_batch import WriteBatch
@@ -558,7 +559,6 @@ def test_nothing_lies_below_the_first_moment_there_is(first: Any) -> None:
 @pytest.mark.parametrize(
     ("mark", "expected"),
     [
-        (10**15, 10**15),
         (dt.datetime(2099, 1, 1), dt.datetime(2026, 8, 1, 12)),
         (dt.datetime(2099, 1, 1, tzinfo=UTC), dt.datetime(2026, 8, 1, 12, tzinfo=UTC)),
         (dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1)),
@@ -573,11 +573,102 @@ def test_a_value_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("mark", "expected"), [(4e9, 1785585600), (4 * 10**12, 1785585600000), (17e8, 17e8), (253402300799, 1785585600)]
+    ("mark", "expected"),
+    [
+        (4e9, 1785585600),
+        (4 * 10**12, 1785585600000),
+        (4 * 10**15, 1785585600000000),
+        (4 * 10**18, 1785585600000000000),
+        (17e8, 17e8),
+        (253402300799, 1785585600),
+    ],
 )
 def test_a_unix_time_in_the_future_hides_nothing(mark: Any, expected: Any) -> None:
     """A length of time as the lag says that the number is one."""
-    assert not_after(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC), dt.timedelta(minutes=5)) == expected
+    assert in_the_past(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC), dt.timedelta(minutes=5)) == expected
+    assert in_the_past(mark, dt.datetime(2026, 8, 1, 12, tzinfo=UTC), 300) == mark
+
+
+COUNTER = list(range(1, 3001))
+NOW = 1785585600
+"""2026-08-01 12:00 UTC."""
+SECONDS = [NOW - minutes * 60 for minutes in range(1, 500)]
+MILLISECONDS = [second * 1000 for second in SECONDS]
+
+
+@pytest.mark.parametrize(
+    ("values", "odd", "lag"),
+    [
+        (COUNTER, [2**63 - 1], None),
+        (COUNTER, [2**63 - 1, 2**63 - 2], LAG),
+        (COUNTER, [2**31 - 1], None),
+        (COUNTER, [999999999], None),
+        (COUNTER, [10**12, 10**9], None),
+        ([20260700 + day for day in range(1, 31)], [99991231], 1),
+        (SECONDS, [2**31 - 1], None),
+        (SECONDS, [NOW + 86400 * 365, NOW + 86400, NOW + 3600], None),
+        (SECONDS, [253402300799], TIME_LAG),
+        (SECONDS, [2**63 - 1], TIME_LAG),
+        (SECONDS, MILLISECONDS[:1], None),
+        (MILLISECONDS, [253402300799000], None),
+        (MILLISECONDS, [2**63 - 1], TIME_LAG),
+        ([second * 10**6 for second in SECONDS], [2**63 - 1], TIME_LAG),
+        ([second * 10**9 for second in SECONDS], [2**63 - 1], None),
+        ([1.5, 2.5, 3.5], [float("inf")], 1),
+    ],
+)
+def test_a_number_that_nothing_counts_up_to_is_no_mark(values: list[Any], odd: list[Any], lag: Any) -> None:
+    """Every later change would lie below it."""
+    source = MemorySource({n: {"at": at} for n, at in enumerate(values + odd)}, cursor="at")
+    found = settled(source, dt.datetime.fromtimestamp(NOW, UTC), lag)
+    assert found.mark == max(values)
+    assert found.aside.startswith(f"the highest at, {max(odd)}, is far beyond the others")
+
+
+@pytest.mark.parametrize("lag", [None, LAG])
+@pytest.mark.parametrize(
+    "values",
+    [
+        [7],
+        COUNTER,
+        [3 * step for step in COUNTER],
+        [10**6 * step for step in COUNTER],
+        list(range(NOW - 5000, NOW + 5000)),
+        SECONDS,
+        MILLISECONDS,
+        [NOW - 400 * 86400],
+        [-5, -3],
+        [0],
+    ],
+)
+def test_a_number_that_is_counted_up_to_is_the_mark(values: list[int], lag: int | None) -> None:
+    source = MemorySource({n: {"at": at} for n, at in enumerate(values)}, cursor="at")
+    found = settled(source, dt.datetime.fromtimestamp(NOW, UTC), lag)
+    assert (found.mark, found.aside) == (max(values), "")
+
+
+def test_where_no_value_can_be_counted_up_to_all_rows_are_compared() -> None:
+    pipeline = opened({n: (f"row {n}", 2**63 - 1) for n in range(10)})
+    sync(pipeline)
+    put(pipeline, 3, "changed", 5)
+    report = sync(pipeline)
+    assert (report.embedded, report.incremental) == (1, False)
+
+
+def test_a_mark_of_before_that_hides_changes_is_left() -> None:
+    pipeline = hundred()
+    put(pipeline, 1, "row 1", 2**63 - 1)
+    sync(pipeline)
+    [generation] = [pipeline.store.generation(pipeline.spec)]
+    assert generation is not None
+    mark = Watermark.decoded(generation.offsets()[STREAM])
+    assert mark is not None
+    generation.write(WriteBatch(offsets={STREAM: replace(mark, highest=2**63 - 1).encoded()}))
+    put(pipeline, 50, "changed", 10_001)
+    report = sync(pipeline)
+    assert (report.embedded, report.incremental) == (1, False)
+    assert f"at went back from {2**63 - 1} to 10001" in report.comparison
+    vectors_match_rows(pipeline, names(pipeline))
 
 
 @pytest.mark.parametrize(

@@ -352,3 +352,10 @@ def test_what_a_filter_finds(expression: str, values: dict[str, Any], found: boo
 def test_a_filter_that_is_not_bound_has_no_meaning() -> None:
     with pytest.raises(TypeError, match="bind"):
         matches(CHEAP, {"price": 5})
+
+
+@pytest.mark.parametrize("text", ['{"price": {"<": 10}, "price": {">": 5}}', '{"and": [{"price": {"<": 10, "<": 9}}]}'])
+def test_a_filter_in_json_that_has_a_name_twice_is_refused(text: str) -> None:
+    """The last one would count, and rows that the first one excludes would be hits."""
+    with pytest.raises(SearchError, match="twice in one object"):
+        parse(text)

@@ -13,7 +13,8 @@ import huggingface_hub.constants
 import pytest
 
 from rowvec.embedders.local.convert import convert
-from rowvec.embedders.model_files import MINILM, PACKAGES, ModelFiles, default_cache, find
+from rowvec.embedders.model_cache import default_cache
+from rowvec.embedders.model_files import MINILM, PACKAGES, ModelFiles, find
 from rowvec.errors import ConfigError, EmbedderError
 from tests.support_architectures import CASES, write
 from tests.support_tiny_models import module, tiny_model

@@ -53,4 +53,4 @@ def test_half_precision_is_refused_before_a_table_is_made() -> None:
 @pytest.mark.parametrize("kind", ["hnsw", "ivfflat"])
 def test_an_iterative_scan_is_asked_for_where_there_is_one(kind: str) -> None:
     assert f"{kind}.iterative_scan" in scan(kind, 80, iterates=True)
-    assert "iterative_scan" not in scan(kind, 80, iterates=False)
+    assert f"{kind}.iterative_scan" not in scan(kind, 80, iterates=False)

@@ -53,6 +53,34 @@ def test_texts_of_odd_marks_take_no_time() -> None:
         Analyzer("english").terms(text)
 
 
+@pytest.mark.parametrize(
+    ("term", "forms"),
+    [
+        ("1234.56", "1234.56 1234,56 1,234.56 1.234,56 1'234.56 1’234.56 1_234,56 $1,234.56 €1.234,56 1_234,56€"),
+        ("1234567", "1234567 1,234,567 1.234.567 1'234'567 1_234_567 12,34,567"),
+        ("1234567.89", "1234567.89 1.234.567,89 1_234_567,89 1'234'567.89 12,34,567.89"),
+        ("123456", "123456 123,456 123_456 1,23,456"),
+        ("10000mah", "10000mAh 10,000_mAh 10_000_mAh 10_000mAh 10'000mAh"),
+        ("1234.5kg", "1234.5_kg 1,234.5_kg 1.234,5kg 1_234,5_kg 1_234,5kg"),
+        ("1234.5eur", "1234.5_EUR 1.234,5EUR 1_234,5_EUR 1_234,5EUR"),
+    ],
+)
+@pytest.mark.parametrize("blank", [" ", "\u00a0", "\u202f", "\u2009"])
+def test_a_number_is_found_however_its_thousands_are_grouped(term: str, forms: str, blank: str) -> None:
+    words = Analyzer("english")
+    for form in forms.split():
+        written = form.replace("_", blank)
+        assert term in words.terms(f"It costs {written}, more or less."), written
+        assert term in words.query(written), written
+        assert term in {token.term for token in words.tokens(written)}, written
+
+
+def test_a_list_of_numbers_is_still_one() -> None:
+    terms = Analyzer("english").terms("pages 12,34,567 and 1,2,345 and 1,23,45")
+    assert {"12", "34", "567", "1", "2", "345", "23", "45"} <= set(terms)
+    assert "12345" not in terms
+
+
 def test_several_threads_use_one_analyzer() -> None:
     words, wrong = Analyzer("english"), []
 

@@ -16,9 +16,9 @@ from rowvec.api.calls import method
 from rowvec.api.client import Client
 from rowvec.api.project import Project
 from rowvec.api.project_pipeline import ProjectPipeline
-from rowvec.errors import ConfigError
+from rowvec.errors import ConfigError, RowvecError
 from rowvec.filters import And, Filter, from_json, parse
-from rowvec.searcher import Mode
+from rowvec.searcher import Mode, SearchResult
 from rowvec.support import decimals
 from rowvec.types import FoundPassage, Hit, Key
 
@@ -155,10 +155,7 @@ class Rows:
             RowvecError: see `ProjectPipeline.search` and `Client.search`.
         """
         pipeline = self.pipeline
-        found = pipeline.search(
-            query, mode=asked.mode, limit=asked.limit, where=condition(asked.filters), passages=asked.passages,
-            rerank=asked.rerank, partial=asked.partial,
-        )  # fmt: skip
+        found, texts = self._found(pipeline, query, asked)
         if found.partial:
             # An answer without rows has no document to say it.
             parts = ", ".join(map(str, found.missing_parts))
@@ -166,11 +163,28 @@ class Rows:
                 "An answer of %s is without part %s of its store, which did not answer.", pipeline.name, parts
             )
         missing = tuple(found.missing_parts)
-        texts = pipeline.texts([hit.key for hit in found.hits]) if asked.text == "row" else {}
         return [
             FoundRow(hit.key, texts.get(hit.key) or _text_of(hit), hit.score, hit.metadata, hit.passages, missing)
             for hit in found.hits
         ]
+
+    def _found(
+        self, pipeline: Place, query: str, asked: Settings, tries: int = 2
+    ) -> tuple[SearchResult, Mapping[Key, str]]:
+        """What a search finds, and the texts of those rows where they are asked for."""
+        found = pipeline.search(
+            query, mode=asked.mode, limit=asked.limit, where=condition(asked.filters), passages=asked.passages,
+            rerank=asked.rerank, partial=asked.partial,
+        )  # fmt: skip
+        if asked.text != "row":
+            return found, {}
+        try:
+            return found, pipeline.texts([hit.key for hit in found.hits])
+        except RowvecError as error:
+            if not error.transient or asked.partial is False or tries == 1:
+                raise
+        # A part went away after the search. Another one has the rows that are left, if that is allowed, or says so.
+        return self._found(pipeline, query, asked, tries - 1)
 
     def close(self) -> None:
         """Close what was opened here; a pipeline that was given stays open."""

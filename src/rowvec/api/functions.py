@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rowvec.api.calls import Call
 from rowvec.api.project import Project
 from rowvec.api.results import AuditResult, Plan, SyncResult
-from rowvec.auditing.audit import SAMPLE
+from rowvec.auditing.findings import SAMPLE
 from rowvec.filters import Filter
 from rowvec.pipeline_status import Status
 from rowvec.searcher import Mode, SearchResult

@@ -5,19 +5,19 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rowvec.api.calls import method
 from rowvec.api.opened_pipeline import OpenedPipeline
 from rowvec.api.spans import time_span
-from rowvec.config.edit import set_search
-from rowvec.evaluation.asked import LoggedQuery, Order, asked, export
-from rowvec.evaluation.files import read_judgements, read_queries
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
-from rowvec.searcher import Mode
-from rowvec.searcher.fitting import Fit, fit
-from rowvec.searcher.kept import keep_evaluation
 from rowvec.support.tables import Rows
 from rowvec.types import Key, Progress
+
+if TYPE_CHECKING:
+    from rowvec.evaluation.asked import LoggedQuery, Order
+    from rowvec.searcher import Mode
+    from rowvec.searcher.fitting import Fit
 
 
 class Measuring(OpenedPipeline):
@@ -51,6 +51,9 @@ class Measuring(OpenedPipeline):
             ConfigError: a file that cannot be read, no such measure, no query has a judgement.
             MissingExtraError: ir_measures is not installed.
         """
+        from rowvec.evaluation.files import read_judgements, read_queries
+        from rowvec.searcher.kept import keep_evaluation
+
         asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
         judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
         searcher = self._ready(False).whole
@@ -79,6 +82,8 @@ class Measuring(OpenedPipeline):
         Raises:
             ConfigError: there is no log.
         """
+        from rowvec.evaluation.asked import asked
+
         path = self._project.config.query_log
         return Rows(tuple(asked(path, self.name, order, time_span(since), limit)))
 
@@ -103,6 +108,8 @@ class Measuring(OpenedPipeline):
         Raises:
             ConfigError: there is no log, it has no clicks, or a file cannot be written.
         """
+        from rowvec.evaluation.asked import export
+
         path = self._project.config.query_log
         return export(path, self.name, time_span(since), Path(queries), Path(judgements), force=force)
 
@@ -133,6 +140,10 @@ class Measuring(OpenedPipeline):
             ConfigError: as for `eval`; one query only; nothing has a weight; rowvec.toml cannot be changed.
             MissingExtraError: ir_measures is not installed.
         """
+        from rowvec.config.edit import set_search
+        from rowvec.evaluation.files import read_judgements, read_queries
+        from rowvec.searcher.fitting import fit
+
         asked = read_queries(Path(queries)) if isinstance(queries, Path | str) else queries
         judged = read_judgements(Path(judgements)) if isinstance(judgements, Path | str) else judgements
         found = fit(

@@ -14,13 +14,13 @@ from rowvec.errors import ConfigError, StoreError
 from rowvec.filters import Filter, bind, parse
 from rowvec.generations.lifecycle import as_live, live_rows
 from rowvec.pipeline import Pipeline
-from rowvec.searcher import Searcher
 from rowvec.stores.index import VectorIndex
 from rowvec.support.forks import begins_again, leave_to_parent
 from rowvec.types import Vectors
 
 if TYPE_CHECKING:
     from rowvec.api.project import Project
+    from rowvec.searcher import Searcher
 
 
 class OpenedPipeline:
@@ -116,6 +116,8 @@ class OpenedPipeline:
         pipeline = self.searchable
         with self._lock:
             if self._searcher is None:
+                from rowvec.searcher import Searcher
+
                 self._searcher = Searcher.of(pipeline, partial)
             return self._searcher
 

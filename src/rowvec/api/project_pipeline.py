@@ -5,29 +5,26 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rowvec.api.calls import method
 from rowvec.api.measuring import Measuring
 from rowvec.api.results import AuditResult, Plan, SyncResult
 from rowvec.api.searching import Searching
-from rowvec.auditing.audit import SAMPLE, audit
+from rowvec.auditing.findings import SAMPLE
 from rowvec.auditing.neighbours import BOUND, ROWS, SECONDS
-from rowvec.auditing.quality import Quality, quality
-from rowvec.auditing.repair import repair
 from rowvec.errors import ConfigError
 from rowvec.generations.lifecycle import drop, roll_back
 from rowvec.pipeline import Options
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.sources.base import Selection
-from rowvec.sources.events.stream import EventStream
 from rowvec.stores.index import IndexSpec, IndexStatus
 from rowvec.support.tables import Rows
-from rowvec.syncing.preview import documents_to_embed, preview
-from rowvec.syncing.report import OnReport
-from rowvec.syncing.run import sync
-from rowvec.syncing.watch import installed_notifier, watch
 from rowvec.types import Document, Failure, Generation, Key, Progress, State, UnfitValue
+
+if TYPE_CHECKING:
+    from rowvec.auditing.quality import Quality
+    from rowvec.syncing.report import OnReport
 
 IndexAction = Literal["build", "drop", "status", "tune"]
 
@@ -36,7 +33,7 @@ class ProjectPipeline(Searching, Measuring):
     """One pipeline of a project. Every method has a twin for coroutines: `await pipeline.search.aio("…")`.
 
     Connections and the model stay from one call to the next. Searches may run in several threads at once, also while
-    a sync runs.
+    a sync runs. A call imports what it needs when it is made: `status` does not wait for what syncs.
     """
 
     @method
@@ -62,6 +59,8 @@ class ProjectPipeline(Searching, Measuring):
         Raises:
             SourceError, StoreError: the rows or the ledger cannot be read.
         """
+        from rowvec.syncing.preview import preview
+
         options = Options(_selection(keys), limit, force=force, full=full, retry_failed=retry_failed)
         return Plan.of(self.name, preview(self.assembled, options, stop=stop))
 
@@ -97,6 +96,8 @@ class ProjectPipeline(Searching, Measuring):
         Raises:
             RowvecError: see `rowvec.errors`; what was embedded before is stored.
         """
+        from rowvec.syncing.run import sync
+
         options = Options(
             _selection(keys), limit, force=force, full=full, retry_failed=retry_failed, allow_delete=allow_delete
         )
@@ -111,6 +112,8 @@ class ProjectPipeline(Searching, Measuring):
     @method
     def rows_to_embed(self, limit: int) -> Sequence[Document]:
         """Up to `limit` documents that a sync would embed now, in key order."""
+        from rowvec.syncing.preview import documents_to_embed
+
         return list(itertools.islice(documents_to_embed(self.assembled), limit))
 
     @method
@@ -210,6 +213,10 @@ class ProjectPipeline(Searching, Measuring):
             DeletionGuard: more than half of the vectors would be deleted.
             RowvecError: what does not pass by waiting; see `rowvec.errors`.
         """
+        from rowvec.sources.events.stream import EventStream
+        from rowvec.syncing.run import sync
+        from rowvec.syncing.watch import installed_notifier, watch
+
         pipeline = self.assembled
         notes: list[str] = []
         note = tell or notes.append
@@ -250,6 +257,9 @@ class ProjectPipeline(Searching, Measuring):
         Raises:
             StoreError: there are no vectors yet. SourceError, EmbedderError: one of them does not answer.
         """
+        from rowvec.auditing.audit import audit
+        from rowvec.auditing.repair import repair
+
         pipeline = self.assembled
         found = audit(pipeline, sample=sample, stop=stop)
         wanted = fix and found.findings and not (stop is not None and stop.is_set())
@@ -271,6 +281,8 @@ class ProjectPipeline(Searching, Measuring):
         Raises:
             StoreError: there are no vectors yet. ConfigError: a bound that cannot be.
         """
+        from rowvec.auditing.quality import quality
+
         return quality(self.assembled, rows=rows, bound=bound, seconds=seconds, progress=progress)
 
 

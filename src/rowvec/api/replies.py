@@ -95,7 +95,7 @@ class Described:
 
 _SAME = (
     "exact", "complete", "embed_ms", "search_ms", "reranked", "rerank_ms", "rerank_problem", "corrected", "total",
-    "next", "missing_parts",
+    "next", "missing_parts", "advice",
 )  # fmt: skip
 """Called alike in a reply and in a result."""
 

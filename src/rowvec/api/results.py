@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rowvec.auditing.findings import Audit, Finding
-from rowvec.auditing.repair import Repair
-from rowvec.embedders.known_languages import Misfit
-from rowvec.embedders.pricing import Estimate
 from rowvec.stores.runs import Report
 from rowvec.support.tables import Tabular
-from rowvec.syncing.preview import Preview
-from rowvec.types import Document, Key
+
+if TYPE_CHECKING:
+    from rowvec.auditing.findings import Audit, Finding
+    from rowvec.auditing.repair import Repair
+    from rowvec.embedders.known_languages import Misfit
+    from rowvec.embedders.pricing import Estimate
+    from rowvec.syncing.preview import Preview
+    from rowvec.types import Document, Key
 
 
 @dataclass(slots=True)

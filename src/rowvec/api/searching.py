@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rowvec.api.calls import method
 from rowvec.api.opened_pipeline import OpenedPipeline
 from rowvec.errors import SearchError
-from rowvec.filters import Filter
 from rowvec.rerankers.base import Scored
-from rowvec.searcher import Mode, Refine, SearchResult
 from rowvec.types import Key, State
+
+if TYPE_CHECKING:
+    from rowvec.filters import Filter
+    from rowvec.searcher import Mode, SearchResult
 
 
 class Searching(OpenedPipeline):
@@ -72,6 +74,8 @@ class Searching(OpenedPipeline):
                 `prefix`.
             StoreError: there are no vectors yet.
         """
+        from rowvec.searcher.paging import Refine
+
         known = self.searchable.spec.metadata
         return self._ready(partial).search(
             query, mode=mode, limit=limit, where=self._condition(where), explain=explain, exact=exact,

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
-from rowvec.auditing.findings import KEPT_KEYS, Audit, Finding, RowHashes
+from rowvec.auditing.findings import KEPT_KEYS, SAMPLE, Audit, Finding, RowHashes
 from rowvec.auditing.sampling import IndexCheck, Sample
 from rowvec.errors import ConfigError, SourceError, StoreError
 from rowvec.generations.lifecycle import as_live, live_rows
@@ -27,7 +27,6 @@ from rowvec.support.retry import patiently
 from rowvec.syncing.pages import as_held, row_pages
 from rowvec.types import Document, Key, Progress, Row
 
-SAMPLE = 100
 SETTLE_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 KEYS_AT_ONCE = 1000

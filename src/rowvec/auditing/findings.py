@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rowvec.auditing.sampling import IndexCheck, Sample
 from rowvec.stores.auditor import Drift
 from rowvec.types import Key
 
+if TYPE_CHECKING:
+    from rowvec.auditing.sampling import IndexCheck, Sample
+
 EXAMPLES = 5
+SAMPLE = 100
+"""Rows that an audit embeds again, unless another number is asked for."""
 KEPT_KEYS = 100_000
 """Keys kept of each kind; further ones are counted, and left to another repair."""
 

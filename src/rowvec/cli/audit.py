@@ -7,9 +7,8 @@ from itertools import islice
 from pathlib import Path
 
 from rowvec.api.project import opened
-from rowvec.auditing.audit import SAMPLE
 from rowvec.auditing.audit import audit as look
-from rowvec.auditing.findings import EXAMPLES, REPAIRS, Audit, Finding
+from rowvec.auditing.findings import EXAMPLES, REPAIRS, SAMPLE, Audit, Finding
 from rowvec.auditing.repair import Repair
 from rowvec.auditing.repair import repair as fix
 from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST
@@ -107,7 +106,7 @@ def _print_findings(findings: Iterable[Finding]) -> None:
 
 
 def _example(finding: Finding) -> str:
-    keys = ", ".join(map(str, islice(finding.keys, EXAMPLES)))
+    keys = ", ".join(map(output.key, islice(finding.keys, EXAMPLES)))
     more = ", …" if finding.count > EXAMPLES and keys else ""
     return f"{finding.detail}: {keys}{more}" if finding.detail and keys else f"{finding.detail}{keys}{more}"
 

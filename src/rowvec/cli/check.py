@@ -30,8 +30,8 @@ from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Checked
 from rowvec.sources.events.stream import first_rows, has_table
 from rowvec.stores.abilities import AltersTable
+from rowvec.stores.guarding import HINT
 from rowvec.support import clocks
-from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.types import Check, Document, Row
 
 LEAST_PARITY = 0.99
@@ -244,7 +244,7 @@ def _standing_refusal(pipeline: Pipeline) -> Iterator[Check]:
     except RowvecError:
         return  # The lines of the store say what is wrong with it.
     if refusal is not None:
-        yield Check("deletions", False, standing_words(refusal), HINT, {"since": refusal.since})
+        yield Check("deletions", False, refusal.words, HINT, {"since": refusal.since})
 
 
 def _missing_key(declared: PipelineConfig) -> Check | None:
@@ -285,7 +285,9 @@ def _texts(pipeline: Pipeline, rows: Sequence[Row]) -> tuple[list[Document], Che
     if failed:
         many = f"{len(failed):,} of the first {output.count(len(rows), 'row')}"
         fix = f"{many} would be listed by `rowvec failures`. {failed[0].message}"
-    return documents, Check("text", True, f"row {first.key}: {output.clip(first.text, 100) or '(empty)'}", fix)
+    return documents, Check(
+        "text", True, f"row {output.key(first.key)}: {output.clip(first.text, 100) or '(empty)'}", fix
+    )
 
 
 def _language(pipeline: Pipeline, documents: Sequence[Document]) -> Iterator[Check]:

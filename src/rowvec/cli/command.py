@@ -10,6 +10,7 @@ from rowvec.support.redaction import redact
 
 if TYPE_CHECKING:
     from typer._click import Context  # The one that the base class names.
+    from typer._click.shell_completion import CompletionItem
 
 WHOLE_SENTENCE = 1000
 """Characters of a command's first sentence that `rowvec --help` shows: all of them, on as many lines as it takes."""
@@ -20,6 +21,14 @@ class Command(TyperCommand):
 
     def get_short_help_str(self, limit: int = WHOLE_SENTENCE) -> str:
         return super().get_short_help_str(WHOLE_SENTENCE)
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[CompletionItem]:
+        found = super().shell_complete(ctx, incomplete)
+        takes_words = any(param.param_type_name == "argument" for param in self.params)
+        pipeline = next((param for param in self.params if param.name == "pipeline"), None)
+        if found or takes_words or pipeline is None or incomplete.startswith("-"):
+            return found
+        return pipeline.shell_complete(ctx, incomplete)
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
         ctx.allow_extra_args = True

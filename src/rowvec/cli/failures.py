@@ -23,33 +23,35 @@ BY_EVENT = "A row is tried again when another event of it comes, or by `rowvec s
 
 
 def failures(
-    config: Path | None, name: str | None, limit: int | None, *, every: bool = False, as_json: bool = False
+    config: Path | None, name: str | None, limit: int | None, *, each_row: bool = False, as_json: bool = False
 ) -> None:
     """
     Args:
         limit: of lines; of rows where each is shown.
-        every: show each row, and not each reason.
+        each_row: show each row, and not each reason.
     """
     with opened(config, name) as pipeline:
         of_rows = limit if as_json else None
         failed, unfit = list(pipeline.failures(of_rows)), list(pipeline.unfit(of_rows))
-        again = _again(load(config).pipeline(name)) if failed and not as_json else ""
+        known = load(config)
+        again = _again(known.pipeline(name)) if failed and not as_json else ""
+        of = f"{pipeline.name}: " if len(known.names) > 1 else ""
     if as_json:
         output.print_json([*map(_failure, failed), *map(_unfit, unfit)])
         return
-    most = limit or (len(failed) + len(unfit) if every else LINES)
+    most = limit or (len(failed) + len(unfit) if each_row else LINES)
     if failed:
         why = output.count(len(reasons(failed)), "reason")
-        output.note(f"{output.count(len(failed), 'row')} failed, for {why}.", "red")
-        _print_failed(failed, most, every=every)
+        output.note(f"{of}{output.count(len(failed), 'row')} failed, for {why}.", "red")
+        _print_failed(failed, most, each_row=each_row)
         output.note(again)
     else:
-        output.say(Text("No failures.", "green"))
+        output.say(Text(f"{of}{'no' if of else 'No'} failures.", "green"))
     if unfit:
         output.line()
         values = output.count(len(unfit), "metadata value")
         output.line(f"{values} did not fit: null is stored, the vector is there.")
-        _print_unfit(unfit, most, every=every)
+        _print_unfit(unfit, most, each_row=each_row)
 
 
 def _failure(failure: Failure) -> dict[str, Any]:
@@ -66,13 +68,19 @@ def _unfit(value: UnfitValue) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
+def _print_failed(failed: Sequence[Failure], most: int, *, each_row: bool) -> None:
     groups = reasons(failed)
-    if every or len(groups) == len(failed):
+    if each_row or len(groups) == len(failed):
         output.table(
             ["key", "tries", "failed", "next try", "error"],
             [
-                (f.key, f.attempts, _moment(f.failed_at, ago), _moment(f.next_try, due), " ".join(f.error.split()))
+                (
+                    output.key(f.key),
+                    f.attempts,
+                    _moment(f.failed_at, ago),
+                    _moment(f.next_try, due),
+                    " ".join(f.error.split()),
+                )
                 for f in failed[:most]
             ],
             right=[1],
@@ -88,7 +96,7 @@ def _print_failed(failed: Sequence[Failure], most: int, *, every: bool) -> None:
             right=[0],
         )
         _say_more(len(groups) - most)
-        output.note("`rowvec failures --all` shows each row.")
+        output.note("`rowvec failures --each-row` shows each row.")
 
 
 def _moment(moment: dt.datetime, words: Callable[[dt.datetime], str]) -> str | dt.datetime:
@@ -103,9 +111,11 @@ def _again(declared: PipelineConfig) -> str:
     return DUE
 
 
-def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, every: bool) -> None:
-    if every:
-        output.table(["key", "column", "reason"], [(each.key, each.column, each.reason) for each in unfit[:most]])
+def _print_unfit(unfit: Sequence[UnfitValue], most: int, *, each_row: bool) -> None:
+    if each_row:
+        output.table(
+            ["key", "column", "reason"], [(output.key(each.key), each.column, each.reason) for each in unfit[:most]]
+        )
         _say_more(len(unfit) - most)
         return
     groups = grouped((f"{each.column}: {each.reason}", each.key, each) for each in unfit)
@@ -124,7 +134,7 @@ def _keys(group: Sequence[UnfitValue]) -> str:
 
 
 def _shown(keys: Sequence[Key], of: int) -> str:
-    return ", ".join(output.clip(str(key), 40) for key in keys) + (", …" if of > len(keys) else "")
+    return ", ".join(output.key(key) for key in keys) + (", …" if of > len(keys) else "")
 
 
 def _say_more(left: int) -> None:

@@ -67,7 +67,7 @@ def _block(hit: Hit, title: str | None, names: Sequence[str], *, explain: bool) 
     head = Text(" " * INDENT if hit.score is None else f"{hit.score:<{INDENT}.4f}", "cyan", end="")
     named = output.value(hit.metadata.get(title)) if title else ""
     head.append(f"{named}  " if named not in ("", "-") else "", "bold default")
-    head.append(output.without_controls(str(hit.key)), "dim")
+    head.append(output.key(hit.key), "dim")
     _indented(head, hanging=True)
     if explain and hit.parts:
         _indented(Text(_sum(hit.parts), "cyan"))

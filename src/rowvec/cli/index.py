@@ -11,6 +11,7 @@ from typing import Any
 from rowvec.api.project import opened
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.cli import output, progress
+from rowvec.cli.complete import INDEX_ACTIONS
 from rowvec.errors import ConfigError
 from rowvec.evaluation.files import read_queries
 from rowvec.evaluation.recall import queries_needed
@@ -47,7 +48,7 @@ def index(
         ConfigError: no such action or kind, or the file of queries cannot be read.
         StoreError: there are no vectors, or the store refuses.
     """
-    if action not in ("build", "drop", "status", "tune"):
+    if action not in INDEX_ACTIONS:
         raise ConfigError(f"There is no `rowvec index {action}`.", hint="build, drop, status or tune")
     spec = _spec(kind, precision=precision, dimensions=dimensions, m=m, ef_construction=ef_construction, lists=lists)
     with opened(config, name) as pipeline:

@@ -7,8 +7,13 @@ from typing import Annotated
 
 import typer
 
+from rowvec.cli.complete import columns, pipelines
+
 PipelineOption = Annotated[
-    str | None, typer.Option("--pipeline", "-p", help="Pipeline name. Optional if rowvec.toml defines only one.")
+    str | None,
+    typer.Option(
+        "--pipeline", "-p", autocompletion=pipelines, help="Pipeline name. Optional if rowvec.toml defines only one."
+    ),
 ]
 Where = Annotated[
     str | None,
@@ -18,18 +23,32 @@ Hits = Annotated[int, typer.Option("--limit", min=1, max=1000, help="Maximum num
 Passages = Annotated[
     int, typer.Option("--passages", min=0, max=20, help="Maximum number of passages shown of each hit.")
 ]
-Columns = Annotated[str | None, typer.Option("--columns", help="Show only these metadata columns, e.g. title,price.")]
+Columns = Annotated[
+    str | None,
+    typer.Option("--columns", autocompletion=columns, help="Show only these metadata columns, e.g. title,price."),
+]
 Rerank = Annotated[
     bool | None,
     typer.Option("--rerank/--no-rerank", help="Ask the reranker of search.rerank. Default: if there is one."),
 ]
 FacetColumns = Annotated[
     list[str] | None,
-    typer.Option("--facet", metavar="COLUMN", help="Count the values of a column over all rows that pass the filter."),
+    typer.Option(
+        "--facet",
+        metavar="COLUMN",
+        autocompletion=columns,
+        help="Count the values of a column over all rows that pass the filter.",
+    ),
 ]
 FacetLimit = Annotated[int, typer.Option("--facet-limit", min=1, max=1000, help="Maximum number of values of a facet.")]
 Distinct = Annotated[
-    str | None, typer.Option("--distinct", metavar="COLUMN", help="Show one hit for each value of a column, the best.")
+    str | None,
+    typer.Option(
+        "--distinct",
+        metavar="COLUMN",
+        autocompletion=columns,
+        help="Show one hit for each value of a column, the best.",
+    ),
 ]
 Offset = Annotated[int, typer.Option("--offset", min=0, help="Leave out this many hits first.")]
 After = Annotated[

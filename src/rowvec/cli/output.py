@@ -29,6 +29,10 @@ err = Console(stderr=True, highlight=False)
 
 LEAST = 20
 """Columns below which no line is broken between words."""
+KEY = 60
+"""Characters of a key that are shown."""
+WIDEST = 80
+"""Characters that a column of a table in a pipe is filled up to: what is longer stands out of its own line alone."""
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], " ")
 _collecting: ContextVar[list[Any] | None] = ContextVar("_collecting", default=None)
 
@@ -141,7 +145,7 @@ def grid(headers: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[
 
 def _piped_table(headers: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int]) -> None:
     lines = [headers, *rows] if any(headers) else rows
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [min(WIDEST, max(map(len, column))) for column in zip(*lines, strict=True)]
     for columns in lines:
         cells = [
             text.rjust(width) if index in right else text.ljust(width)
@@ -185,6 +189,11 @@ def value(found: Any) -> str:
         return f"{found:.6g}" if isinstance(found, float) else str(found)
     digits = f"{found:,f}" if out.is_terminal and large >= 10_000 else f"{found:f}"
     return digits.rstrip("0").rstrip(".") if "." in digits else digits
+
+
+def key(found: object) -> str:
+    """A key among other words. `--json` has all of it."""
+    return clip(str(found), KEY)
 
 
 def clip(text: str, width: int) -> str:

@@ -34,7 +34,7 @@ def quality(config: Path | None, name: str | None, *, rows: int, bound: float, s
 def _titles(card: Card, metadata: Mapping[Key, Mapping[str, Any]]) -> dict[Key, str]:
     """Key and title, as far as a column says it."""
     titles = {key: output.clip(output.cell(card.title_of(values)), TITLE) for key, values in metadata.items()}
-    return {key: f"{key}  {title}" for key, title in titles.items() if title}
+    return {key: f"{output.key(key)}  {title}" for key, title in titles.items() if title}
 
 
 def _print(found: Quality, titles: Mapping[Key, str]) -> None:
@@ -50,12 +50,15 @@ def _print(found: Quality, titles: Mapping[Key, str]) -> None:
         output.line(f"  {output.count(group.rows, 'row')}: {_keys(group.keys, group.rows)}")
     output.line(f"Nearly the same, by a cosine of {near.bound:g} or more: {output.count(near.near_found, 'pair')}")
     pairs = [
-        (f"{each.similarity:.4f}", titles.get(each.a, str(each.a)), titles.get(each.b, str(each.b)))
+        (f"{each.similarity:.4f}", titles.get(each.a, output.key(each.a)), titles.get(each.b, output.key(each.b)))
         for each in near.near
     ]
     _table(["  cosine", "row", "and"], pairs)
     output.line(f"Far from all others: {output.count(near.odd_found, 'row')}{_usual(found)}")
-    far = [(f"{each.similarity:.4f}", titles.get(each.key, str(each.key)), str(each.nearest)) for each in near.odd]
+    far = [
+        (f"{each.similarity:.4f}", titles.get(each.key, output.key(each.key)), output.key(each.nearest))
+        for each in near.odd
+    ]
     _table(["  cosine", "row", "nearest"], far)
     output.note(looked(found))
 
@@ -78,7 +81,7 @@ def looked(found: Quality) -> str:
 
 def _keys(keys: Sequence[Key], total: int) -> str:
     rest = total - min(len(keys), KEYS)
-    return ", ".join(map(str, keys[:KEYS])) + (f" and {rest:,} more" if rest else "")
+    return ", ".join(map(output.key, keys[:KEYS])) + (f" and {rest:,} more" if rest else "")
 
 
 def _table(headers: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

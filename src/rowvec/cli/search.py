@@ -135,7 +135,7 @@ def _print(pipeline: Pipeline, result: SearchResult, *, columns: Sequence[str], 
     if result.hits:
         hits.show(result, pipeline.spec.key, pipeline.card, columns, explain=explain)
     else:
-        output.note("No hits.")
+        output.note(f"No hits. {result.advice}" if result.advice else "No hits.")
         hits.note_missing(result)
     if result.facets:
         counts.show(result.facets, filtered=result.filtered)

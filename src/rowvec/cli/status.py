@@ -23,10 +23,10 @@ from rowvec.pipeline_status import Status, Work
 from rowvec.pipeline_status import status as gather
 from rowvec.pipeline_status.verdict import as_of, behind
 from rowvec.sources.base import Checked
+from rowvec.stores.guarding import HINT
 from rowvec.stores.index import IndexStatus
 from rowvec.stores.runs import Run
 from rowvec.support.figures import ago, percent, size
-from rowvec.syncing.deletion import HINT, standing_words
 
 COUNTS = {
     "new": "inserted", "changed": "embedded", "metadata": "updated", "deleted": "deleted", "unchanged": "unchanged",
@@ -95,7 +95,7 @@ def _print_status(found: Status) -> None:
     output.table(["", ""], _facts(found))
     if found.refusal is not None:
         output.line()
-        output.line(f"Refused: {standing_words(found.refusal)}")
+        output.line(f"Refused: {found.refusal.words}")
         output.line(f"  {HINT}")
     if found.runs:
         output.line()
@@ -163,7 +163,7 @@ class _Frame:
         facts = _facts(found)
         if max(self.paces, default=0.0) > 0:
             facts.append(("pace", f"{sparkline(self.paces)}  {self.paces[-1]:,.0f} rows/s"))
-        refused = [Text(f"Refused: {standing_words(found.refusal)}\n")] if found.refusal else []
+        refused = [Text(f"Refused: {found.refusal.words}\n")] if found.refusal else []
         headers, rows, right = _runs(found.runs, found.now)
         return (
             title,
@@ -244,9 +244,10 @@ def _building(found: Status) -> str:
 def _waiting(found: Status) -> str:
     if found.waiting is None:
         return "not known: without a cursor only `rowvec plan` tells which rows have changed"
+    aside = f"; {found.waiting.aside}" if found.waiting.aside else ""
     if not found.waiting.rows:
-        return f"none, as far as {found.waiting.by} tells"
-    return f"{behind(found)} ({found.waiting.by})"
+        return f"none, as far as {found.waiting.by} tells{aside}"
+    return f"{behind(found)} ({found.waiting.by}){aside}"
 
 
 def _failures(found: Status) -> Any:

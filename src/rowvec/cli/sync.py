@@ -24,9 +24,9 @@ from rowvec.errors import ConfigError, SourceError
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.sources.events.stream import UNREADABLE, has_table
+from rowvec.stores.guarding import HINT
 from rowvec.stores.runs import Report
 from rowvec.support.figures import percent
-from rowvec.syncing.deletion import HINT, standing_words
 from rowvec.syncing.events import events_of
 from rowvec.syncing.preview import Preview, preview
 from rowvec.syncing.run import sync as carry_out
@@ -167,7 +167,7 @@ def tell_unknown_keys(pipeline: Pipeline, selection: Selection | None) -> None:
         there = pipeline.source.existing(selection.keys)
     except SourceError:
         return  # What was asked for is done: this is a remark.
-    unknown = [str(key) for key in selection.keys if key not in there]
+    unknown = [output.key(key) for key in selection.keys if key not in there]
     if unknown:
         more = f" and {len(unknown) - SHOWN_KEYS:,} more" if len(unknown) > SHOWN_KEYS else ""
         output.note(f"Not in the source: {', '.join(unknown[:SHOWN_KEYS])}{more}.")
@@ -220,7 +220,7 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         )
     output.line()
     if result.refusal is not None:
-        output.line(f"Refused: {standing_words(result.refusal)}")
+        output.line(f"Refused: {result.refusal.words}")
         output.line(f"  {HINT}")
         output.line()
     if not any(result.kinds.values()):
@@ -230,7 +230,7 @@ def _print_plan(pipeline: Pipeline, result: Preview) -> None:
         ["what", "rows"], [(label, result.kinds[kind]) for kind, label in _KINDS if result.kinds[kind]], right=[1]
     )
     reasons = [
-        (reason, number, ", ".join(map(str, result.examples.get(reason, []))))
+        (reason, number, ", ".join(map(output.key, result.examples.get(reason, []))))
         for reason, number in result.reasons.most_common()
         if reason in result.examples
     ]
@@ -259,7 +259,7 @@ def _print_texts(pipeline: Pipeline, result: Preview) -> None:
         output.line(result.misfit.problem)
         output.line(f"  {result.misfit.fix}")
     if result.truncated:
-        keys = ", ".join(map(str, result.cut)) + (", …" if result.truncated > len(result.cut) else "")
+        keys = ", ".join(map(output.key, result.cut)) + (", …" if result.truncated > len(result.cut) else "")
         output.line(f"{_too_long(pipeline, result.truncated)} For example: {keys}.")
     output.line()
     rows = max(result.rows, 1)
@@ -267,7 +267,7 @@ def _print_texts(pipeline: Pipeline, result: Preview) -> None:
     output.table(["text column", "filled", ""], filled, right=[1, 2])
     output.line()
     for document in result.samples[:3]:
-        output.line(f"  {document.key}: {output.clip(document.text, 200)}")
+        output.line(f"  {output.key(document.key)}: {output.clip(document.text, 200)}")
 
 
 def _too_long(pipeline: Pipeline, number: int) -> str:

@@ -338,6 +338,9 @@ def _parse(file: Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _syntax_error(shown, text, str(error)) from None
+    except ValueError:
+        # Of Python, which reads no integer of more than 4,300 digits.
+        raise ConfigError(f"{shown} holds a number of thousands of digits.", hint="Write a shorter one.") from None
     except RecursionError:
         raise ConfigError(f"{shown} is nested too deep.", hint="Take brackets out: lists hold values here.") from None
 

@@ -142,7 +142,7 @@ class LocalEmbedderConfig(EmbedderConfig):
     """Prefix of a query; by default what the model's files say."""
     passage_prompt: str | None = None
     """Prefix of the text of a row; by default what the model's files say."""
-    query_centre: Annotated[float, BeforeValidator(number), Field(ge=0, le=1)] = 0.0
+    query_centre: Annotated[float, BeforeValidator(number), Field(ge=0, le=1, examples=[0.5])] = 0.0
     """Share of what all queries have in common that is taken off each, 0 to 1. With `0.5`,
     `multilingual-e5-small` finds more rows in other languages."""
     workers: OptionalCount = None
@@ -197,7 +197,9 @@ class SearchConfig(Section):
     """Factor by which that share, 0 to 1, is multiplied."""
     decay: OptionalText = None
     """A date or timestamp column: older rows count less."""
-    half_life_days: Annotated[float | None, Field(gt=0, allow_inf_nan=False), BeforeValidator(number)] = None
+    half_life_days: Annotated[
+        float | None, Field(gt=0, allow_inf_nan=False, examples=[30]), BeforeValidator(number)
+    ] = None
     """Age at which a row's score is halved."""
     typos: bool = False
     """Correct words of a query that no row holds, by the words of the rows, which are kept for that."""

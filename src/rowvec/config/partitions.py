@@ -14,6 +14,8 @@ from rowvec.support.parts import table_of
 
 MOST = 64
 """Parts. Each search asks all of them."""
+LONGEST = 20
+"""Digits of a number that an environment variable holds."""
 
 
 def _partitions(value: Any) -> Any:
@@ -27,7 +29,7 @@ def _partitions(value: Any) -> Any:
                 "names one place twice", "Name each once; for several tables of one database write partitions = 4."
             )
         return tuple(value)
-    if isinstance(value, str) and value.isdecimal():
+    if isinstance(value, str) and value.isdecimal() and len(value) <= LONGEST:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):
         raise wrong("is neither a number nor a list of URLs", 'Write partitions = 4, or partitions = ["…", "…"].')
@@ -37,7 +39,7 @@ def _partitions(value: Any) -> Any:
 
 def _check(parts: int) -> None:
     if not 1 <= parts <= MOST:
-        raise wrong(f"is {parts:,} parts", f"Write 1 to {MOST}.")
+        raise wrong("is not a number of parts", f"Write partitions = 4, or another number from 1 to {MOST}.")
 
 
 Partitions: TypeAlias = Annotated[int | tuple[SecretStr, ...] | None, BeforeValidator(_partitions)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,18 +12,12 @@ from typing import Any, Literal, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from rowvec.config import numbers
 from rowvec.config.environment import At, Environment, Expanded, Unset
 from rowvec.errors import ConfigError
 from rowvec.support.suggestions import suggestion
 
 WRONG_TYPES = {
-    "int_type": ("is not a whole number", "Write a number without quotes, such as {name} = 100."),
-    "int_parsing": ("is not a whole number", "Write a number without quotes, such as {name} = 100."),
-    "int_parsing_size": ("is too large", "Write a smaller number."),
-    "int_from_float": ("is not a whole number", "Write it without a fraction."),
-    "float_type": ("is not a number", "Write a number without quotes, such as {name} = 1.5."),
-    "float_parsing": ("is not a number", "Write a number without quotes, such as {name} = 1.5."),
-    "finite_number": ("is not a finite number", "Write a number such as {name} = 1.5."),
     "bool_type": ("is neither true nor false", "Write {name} = true or {name} = false."),
     "bool_parsing": ("is neither true nor false", "Write {name} = true or {name} = false."),
     "string_type": ("is not text", 'Write it in quotes: {name} = "…".'),
@@ -33,12 +28,22 @@ WRONG_TYPES = {
     "dict_type": ("is not a table", "Write {name} = {{ … }}."),
     "model_type": ("is not a table", "Write {name} = {{ … }}."),
 }
+WRONG_NUMBERS = {
+    "int_type": "is not a whole number",
+    "int_parsing": "is not a whole number",
+    "int_parsing_size": "is too large",
+    "int_from_float": "is not a whole number",
+    "float_type": "is not a number",
+    "float_parsing": "is not a number",
+    "finite_number": "is not a finite number",
+}
 LIMITS = {
     "greater_than_equal": ("at least", "ge"),
     "greater_than": ("more than", "gt"),
     "less_than_equal": ("at most", "le"),
 }
 LONGEST_SHOWN = 40
+UNKNOWN = ("has a value that does not fit", "See `rowvec init` for an example.")
 
 
 class Problem(NamedTuple):
@@ -82,18 +87,29 @@ def _explain(details: ErrorDetails, model: type[BaseModel], at: At, elsewhere: M
         example = (model.model_fields[name].examples or ["…"])[0]
         return Problem(place, "is missing", f"Add {name} = {quoted(example)}.")
     if kind == "value_error":
-        what, fix = details["ctx"]["error"].args
-        return Problem(place, what, fix)
+        said = details["ctx"]["error"].args
+        return Problem(place, *(said if len(said) == len(UNKNOWN) else UNKNOWN))
     if kind == "literal_error":
         choices = _choices(model.model_fields[name].annotation)
         near = suggestion(value, choices) if isinstance(value, str) else ""
         what = f"{_is(value)}, which is not one of {', '.join(choices)}"
         return Problem(place, what, near if near.startswith("Did") else f"Write {name} = {quoted(choices[0])}.")
-    if kind in LIMITS:
-        words, limit = LIMITS[kind]
-        return Problem(place, f"{_is(value)}; it must be {words} {details['ctx'][limit]}", "Change the number.")
-    what, fix = WRONG_TYPES.get(kind, ("has a value that does not fit", "See `rowvec init` for an example."))
-    return Problem(place, what, fix.format(name=place[-1] if isinstance(place[-1], str) else name))
+    written = place[-1] if isinstance(place[-1], str) else name
+    if kind in WRONG_NUMBERS or kind in LIMITS:
+        what = WRONG_NUMBERS.get(kind) or _beyond(kind, details)
+        return Problem(place, what, numbers.wanted(model.model_fields[name], written))
+    what, fix = WRONG_TYPES.get(kind, UNKNOWN)
+    if kind == "string_type" and isinstance(place[-1], int):
+        fix = 'Write each in quotes: {name} = ["…"].'
+    return Problem(place, what, fix.format(name=written))
+
+
+def _beyond(kind: str, details: ErrorDetails) -> str:
+    value = details["input"]
+    if isinstance(value, float) and not math.isfinite(value):
+        return WRONG_NUMBERS["finite_number"]
+    words, limit = LIMITS[kind]
+    return f"{_is(value)}; it must be {words} {details['ctx'][limit]:g}"
 
 
 def _table_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
@@ -155,6 +171,8 @@ def _is(value: Any) -> str:
         return "has a value" if secret else f"is {value!r}"
     if isinstance(value, bool):
         return f"is {str(value).lower()}"
+    if isinstance(value, int) and abs(value) >= 10**LONGEST_SHOWN:
+        return "is too large"
     return f"is {value}" if isinstance(value, int | float) else "has a value"
 
 

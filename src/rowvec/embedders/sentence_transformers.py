@@ -17,7 +17,7 @@ import numpy as np
 from rowvec.embedders.base import shortened
 from rowvec.embedders.known_prompts import choose, known_as
 from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
-from rowvec.embedders.model_files import default_cache, file_digest
+from rowvec.embedders.model_cache import default_cache, file_digest
 from rowvec.embedders.model_json import Settings
 from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.embedders.windows import readable

@@ -7,14 +7,16 @@ of any other class is taken as tokenizer.json has it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rowvec.embedders.model_cache import file_digest, write
 from rowvec.embedders.model_json import Settings, damaged
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ USUAL_SPECIAL = dict.fromkeys(WORD_PIECES, ("[UNK]", "[SEP]", "[PAD]", "[CLS]", 
 )
 USUAL_SPECIAL["MPNetTokenizer"] = ("[UNK]", "</s>", "<pad>", "<s>", "<mask>", "<s>", "</s>")
 """What each class calls them where tokenizer_config.json does not say."""
+RULES = 1
+"""The number of the rules below. Whoever changes what they find raises it: what was kept by others is read again."""
 MOST_NORMALIZERS = 64
 MOST_GROWTH = 1_000
 """Times as many characters as a text had: what replaces texts by longer ones, over and over, ends in no memory."""
@@ -81,6 +85,26 @@ class TokenizerSettings:
             tokenizer.add_special_tokens(list(self.special))
         if self.split_special is not None:
             tokenizer.encode_special_tokens = self.split_special
+
+
+def kept_tokenizer_settings(folder: Path, tokenizer: Path, config: Mapping[str, Any], cache: Path) -> TokenizerSettings:
+    """What `read_tokenizer_settings` finds, kept for each content of the files: a vocabulary delays every start.
+
+    Raises:
+        EmbedderError: as that; or the cache cannot be written.
+    """
+    beside = (folder / FILE).read_bytes() if (folder / FILE).is_file() else b""
+    try:
+        chosen = [RULES, file_digest(tokenizer, cache), str(config.get("tokenizer_class")), str(config["model_type"])]
+    except OSError:
+        return read_tokenizer_settings(folder, tokenizer, config)
+    note = cache / "tokenizers" / hashlib.sha256(json.dumps(chosen).encode() + beside).hexdigest()[:32]
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        known = TokenizerSettings(**json.loads(note.read_text("utf-8")))
+        return replace(known, special=tuple(known.special))
+    found = read_tokenizer_settings(folder, tokenizer, config)
+    write(note, json.dumps(asdict(found)))
+    return found
 
 
 def read_tokenizer_settings(folder: Path, tokenizer: Path, config: Mapping[str, Any]) -> TokenizerSettings:

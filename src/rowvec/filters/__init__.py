@@ -20,6 +20,7 @@ Times without an offset are UTC, and a date is the moment its day begins there. 
 
 from __future__ import annotations
 
+from rowvec.filters.advice import advice
 from rowvec.filters.binding import bind, unknown_column
 from rowvec.filters.facets import Facets, facet_columns, facets_of
 from rowvec.filters.json_form import from_json, to_json
@@ -39,6 +40,7 @@ __all__ = [
     "Order",
     "Place",
     "Wild",
+    "advice",
     "bind",
     "browsed",
     "check",

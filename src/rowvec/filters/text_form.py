@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
@@ -31,7 +32,7 @@ from rowvec.errors import SearchError
 from rowvec.filters.json_form import from_json
 from rowvec.filters.paths import QUOTED, quoted, reference
 from rowvec.filters.tree import And, Compare, Filter, Not, Op, Or, check, check_depth, comparison
-from rowvec.filters.values import printable
+from rowvec.filters.values import NAMES_OF_NULL, printable
 
 Scalar = str | int | float | bool | None
 
@@ -96,8 +97,19 @@ def parse(expression: str) -> Filter:
 
 
 def _json(text: str) -> Any:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        twice = next((name for name, times in Counter(name for name, _ in pairs).items() if times > 1), None)
+        if twice is not None:
+            # Of two conditions on one column the last one would count.
+            raise SearchError(
+                f"The filter has {printable(twice, _WINDOW)!r} twice in one object.",
+                hint='Write {"and": [{…}, {…}]}, or both in one: {"price": {">": 5, "<": 10}}',
+            )
+        return found
+
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=once)
     except (ValueError, RecursionError):
         raise SearchError(
             "The filter begins with a brace, but is not JSON.", hint='Write {"price": {"<": 100}}, or: price < 100'
@@ -208,7 +220,10 @@ class _Parser:
             return comparison(column, sign, self.value())
         if self.take("is"):
             negated = self.take("not")
-            self.require("null")
+            if not self.take("null"):
+                self.fail(
+                    "`null`", "Rows without a value: `is null`, and those with one: `is not null`. Else use = or !=."
+                )
             where: Filter = Compare(column, Op.IS_NULL)
         elif self.token.kind == "end" or self.token.word in ("and", "or", ")"):
             return Compare(column, Op.EQ, True)
@@ -264,6 +279,8 @@ class _Parser:
         else:
             inner = token.unquoted if token.kind == "name" else token.text
             text = f"Text is written {_quoted(printable(inner))}." if token.kind in ("name", "word") else None
+            if inner.lower() in NAMES_OF_NULL and text:
+                text = f"For rows without a value, write `… is null`. {text}"
             self.fail("a value", text or _OTHER_LANGUAGES.get(token.text))
         self.next += 1
         return value

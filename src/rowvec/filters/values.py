@@ -13,6 +13,8 @@ from rowvec.support.intervals import interval_of
 from rowvec.types import ColumnType, is_bigint
 
 _DIGITS = 300
+NAMES_OF_NULL = frozenset({"null", "none", "nil", "undefined"})
+"""What other languages call a missing value."""
 
 
 def clipped(text: str) -> str:

@@ -16,7 +16,8 @@ from rowvec.errors import ConfigError, SourceError
 from rowvec.generations.watermark import STREAM, Watermark
 from rowvec.pipeline import Pipeline
 from rowvec.sources.base import CountsChanged, Incremental, Source
-from rowvec.sources.cursor_values import is_below, not_after
+from rowvec.sources.cursor_marks import settled
+from rowvec.sources.cursor_values import is_below
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.runs import Run
 from rowvec.support.clocks import now_of
@@ -35,6 +36,8 @@ class Waiting:
     """What tells: the cursor column, or `NUMBER`."""
     at_least: bool = False
     """There may be more of them."""
+    aside: str = ""
+    """Which value of the cursor is not relied on, in words; empty where all are."""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
@@ -73,20 +76,19 @@ def _is_day(mark: Watermark | None) -> bool:
 
 def _by_cursor(pipeline: Pipeline, source: Incremental, mark: Watermark, rows: int) -> Waiting:
     assert source.cursor is not None
-    newest, changed, more = source.newest(), 0, False
-    if newest is not None and is_below(mark.highest, newest):
-        # A row stamped in the future would wait for ever.
-        until = not_after(newest, now_of(source), pipeline.cursor.lag)
+    # A row stamped in the future would wait for ever.
+    until, changed, more = settled(source, now_of(source), pipeline.cursor.lag), 0, False
+    if until.mark is not None and is_below(mark.highest, until.mark):
         if isinstance(source, CountsChanged):
-            changed = source.beyond(mark.highest, until, MOST)
+            changed = source.beyond(mark.highest, until.mark, MOST)
             more = changed >= MOST
-        elif is_below(mark.highest, until):
+        else:
             changed, more = 1, True
     added = rows - mark.rows if mark.rows is not None else 0
     if added < 0 and not pipeline.keep_missing:
-        return Waiting(changed - added, source.cursor, at_least=more)
+        return Waiting(changed - added, source.cursor, at_least=more, aside=until.aside)
     # A row may come without a value in the cursor.
-    return Waiting(max(changed, added), source.cursor, at_least=more or added > changed)
+    return Waiting(max(changed, added), source.cursor, at_least=more or added > changed, aside=until.aside)
 
 
 def _rows_then(runs: Sequence[Run]) -> int | None:

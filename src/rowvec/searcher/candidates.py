@@ -102,22 +102,23 @@ class Candidates:
 
 def fused(
     rows: Rows, vector: Vector, semantic: Ranked, keyword: Ranked, blocks: Sequence[Block], ranking: Ranking,
-    near: Mapping[Key, float] | None = None,
+    near: Mapping[Key, float] | None = None, typical: float | None = None,
 ) -> Candidates:  # fmt: skip
     """
     Args:
         blocks: the last one says how many rows both halves were asked for.
         near: the similarities of those that words found, where they are known already.
+        typical: likewise, how near rows are on average.
     """
     s, k = _scores(semantic), _scores(keyword)
     by_words = frozenset(k.keys() - s.keys())
-    known, typical = s, None
+    known = s
     if ranking.fusion == "convex":
         # A row that only its words found has a similarity too: without it, it would count as unrelated.
         alone = [key for key in k if key not in s]
         near = rows.similarities(vector, alone) if near is None else {key: near[key] for key in alone if key in near}
         known = {**s, **near}
-        typical = rows.typical(vector)
+        typical = rows.typical(vector) if typical is None else typical
     scores, first, second = dict[Key, float](), dict[Key, float](), dict[Key, float]()
     found_by = []
     for block in blocks:

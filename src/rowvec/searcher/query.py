@@ -174,7 +174,9 @@ class Query:
             embedding.set_result(vector)
             embedded = time.perf_counter()
             semantic = self._by_meaning(live, vector, [block.semantic for block in blocks])
-            if blocks[0].semantic < DEPTH and not _stands_out(semantic, live.rows.typical(vector)):
+            # Asked for while the other half may still search.
+            typical = live.rows.typical(vector) if self.ranking.fusion == "convex" else None
+            if blocks[0].semantic < DEPTH and not _stands_out(semantic, typical):
                 blocks = blocks_of(ends(many)[-1])
                 semantic = self._by_meaning(live, vector, [block.semantic for block in blocks])
         finally:
@@ -184,7 +186,7 @@ class Query:
                 wait([other])
         keyword, near = by_words() if other.cancelled() else other.result()
         with span("rowvec.fuse"):
-            return vector, embedded, fused(live.rows, vector, semantic, keyword, blocks, self.ranking, near)
+            return vector, embedded, fused(live.rows, vector, semantic, keyword, blocks, self.ranking, near, typical)
 
     def _blocks_of_both(self, live: Live, many: int) -> list[Block]:
         """Of a first page, few rows by meaning are needed beside those that words found.

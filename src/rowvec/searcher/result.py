@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from rowvec.errors import SearchError
-from rowvec.filters import Facets
+from rowvec.filters import Facets, Filter
+from rowvec.filters import advice as advice_on
 from rowvec.support.tables import Tabular
 from rowvec.types import Hit
 
@@ -54,6 +55,9 @@ class SearchResult(Tabular):
     """Numbers, from 1 on, of the parts of the store that did not answer: the hits, counts and facets are those of the
     other parts."""
 
+    advice: str | None = None
+    """What the filter may have been meant to be, where nothing was found with it."""
+
     @property
     def partial(self) -> bool:
         """Some parts of the store did not answer."""
@@ -89,6 +93,8 @@ class SearchResult(Tabular):
                 "scope": "filtered rows" if self.filtered else "all rows", "rows": self.facets.rows,
                 "columns": {name: facet.as_dict() for name, facet in self.facets.columns.items()},
             }  # fmt: skip
+        if self.advice is not None:
+            found["advice"] = self.advice
         found["next"] = self.next
         return found
 
@@ -99,6 +105,10 @@ def without_parts(result: SearchResult, missing: Sequence[int]) -> SearchResult:
         missing: numbers, from 1 on, of the parts of the store that the result is without.
     """
     return replace(result, exact=False, complete=False, missing_parts=tuple(missing)) if missing else result
+
+
+def advised(result: SearchResult, where: Filter | None) -> SearchResult:
+    return result if result.hits else replace(result, advice=advice_on(where))
 
 
 def _row(hit: Hit) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.live import Known, Live
 from rowvec.searcher.paging import PLAIN, Origin, Refine
 from rowvec.searcher.query import Query, counted
-from rowvec.searcher.result import Mode, SearchResult, check_limit, check_passages, check_query, without_parts
+from rowvec.searcher.result import Mode, SearchResult, advised, check_limit, check_passages, check_query, without_parts
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Speller
 from rowvec.searcher.within import EVERY_ROW, Within, both
@@ -283,7 +283,7 @@ class Searcher:
             traced.note({"rowvec.mode": mode, "rowvec.limit": limit})
             # The reranker is paid: it is asked once the generation of the answer is settled.
             found, missing = self._of_parts(partial, found_by)
-            result = without_parts(finished(found, limit, passages, reranker, chosen), missing)
+            result = advised(without_parts(finished(found, limit, passages, reranker, chosen), missing), where)
             traced.note({"rowvec.hits": len(result.hits), "rowvec.complete": result.complete})
         return result
 
@@ -326,7 +326,7 @@ class Searcher:
         with span("rowvec.search", {"rowvec.pipeline": self.spec.pipeline}) as traced:
             traced.note({"rowvec.mode": "browse", "rowvec.limit": limit})
             found, missing = self._of_parts(partial, lambda one: one._on_one_generation(lambda live: answer(one, live)))
-            return without_parts(found, missing)
+            return advised(without_parts(found, missing), where)
 
     def _origin(self, live: Live, about: tuple[Any, ...], where: Filter | None) -> Origin:
         return Origin(self.spec.pipeline, sorted(self.missing), live.version, about, self._limited(where))
@@ -388,4 +388,4 @@ class Searcher:
             return Found(hits, found, texts, live.rows.spec.language, 0.0, 1000 * (time.perf_counter() - began))
 
         found, missing = self._of_parts(partial, lambda one: one._on_one_generation(answer))
-        return without_parts(finished(found, limit, passages, None, self.ranking), missing)
+        return advised(without_parts(finished(found, limit, passages, None, self.ranking), missing), where)

@@ -296,6 +296,9 @@ class SearchReply(BaseModel):
         None, description="True where parts of the store did not answer, and all is said of the others. Else left out."
     )
     missing_parts: list[int] | None = Field(None, description="The numbers of those parts, from 1 on.")
+    advice: str | None = Field(
+        None, description="What the filter may have been meant to be, where nothing was found with it. Else left out."
+    )
 
 
 class ErrorBody(BaseModel):

@@ -181,13 +181,15 @@ class Service:
         if whole.problem is not None:
             whole.check(CHECK_SECONDS)
         if not whole.filled:
-            hint = "`rowvec sync` embeds the rows of its source; GET /health says why there are none."
+            hint = (
+                "Run `rowvec sync`, which embeds the rows of its source. `rowvec check` says what keeps it from that."
+            )
             raise Problem(503, f"The pipeline {self.name!r} has no vectors yet.", hint, retry_after=CHECK_SECONDS)
         if whole.problem is not None and not (partial and whole._lacks_part):
             raise Problem(
                 503,
                 f"The pipeline {self.name!r} cannot be searched now.",
-                "GET /health says why; `rowvec check` and `rowvec sync` fix most causes.",
+                "Run `rowvec check`, which says why; then `rowvec sync`.",
                 retry_after=CHECK_SECONDS,
             )
 

@@ -127,6 +127,7 @@ class WaitingInfo(BaseModel):
     rows: int
     by: str = Field(description="What tells: the cursor column, or the number of rows.")
     at_least: bool = Field(description="There may be more of them.")
+    aside: str = Field(description="Which value of the cursor is not relied on; empty where all are.")
 
 
 class VerdictInfo(BaseModel):

@@ -19,9 +19,11 @@ TIME_LAG = dt.timedelta(minutes=5)
 NUMBER_LAG = 1000
 LOWEST = -(2**63)
 """No database has an integer below it."""
+UNITS = (1, 10**3, 10**6, 10**9)
+"""What Unix times count: these parts of a second."""
 _MILLISECONDS_FROM = 253_402_387_200
-"""A Unix time from here on counts milliseconds. In seconds it is a day after the year 9999, whose last second many
-systems write for "never"."""
+"""A Unix time from here on counts milliseconds, and from a thousand times as much on microseconds. In seconds it is a
+day after the year 9999, whose last second many systems write for "never"."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:([T ])(\d\d:\d\d)(:\d\d)?(?:[.,]\d+)?\s?(?:Z|[-+]\d\d(?::?\d\d)?)?)?")
 
 
@@ -88,16 +90,13 @@ def _earlier(moment: dt.datetime, span: dt.timedelta) -> dt.datetime:
         return dt.datetime.min.replace(tzinfo=moment.tzinfo)
 
 
-def not_after(mark: CursorValue, now: dt.datetime, lag: dt.timedelta | int | None = None) -> CursorValue:
-    """A row stamped in the future must not hide those that are stamped with the time it really is.
+def in_the_past(mark: int | float, now: dt.datetime, lag: dt.timedelta | int | None) -> int | float:
+    """`not_after` of a number, which is Unix time where the lag is a length of time."""
+    return min(mark, int(now.timestamp() * _unit(mark))) if isinstance(lag, dt.timedelta) else mark
 
-    Args:
-        lag: a length of time says that a number is Unix time.
-    """
-    if isinstance(mark, int | float):
-        seconds = now.timestamp()
-        unix = seconds * 1000 if abs(mark) >= _MILLISECONDS_FROM else seconds
-        return min(mark, int(unix)) if isinstance(lag, dt.timedelta) else mark
+
+def not_after(mark: dt.date | str, now: dt.datetime) -> CursorValue:
+    """A row stamped in the future must not hide those that are stamped with the time it really is."""
     if isinstance(mark, dt.datetime):
         return min(mark, now if mark.tzinfo else now.replace(tzinfo=None))
     if isinstance(mark, dt.date):
@@ -110,8 +109,12 @@ def not_after(mark: CursorValue, now: dt.datetime, lag: dt.timedelta | int | Non
 def _in_units(mark: int | float, lag: dt.timedelta | int | None) -> int:
     if not isinstance(lag, dt.timedelta):
         return NUMBER_LAG if lag is None else lag
-    seconds = int(lag.total_seconds())
-    return seconds * 1000 if abs(mark) >= _MILLISECONDS_FROM else seconds
+    return int(lag.total_seconds()) * _unit(mark)
+
+
+def _unit(mark: int | float) -> int:
+    """How many a second has of what a Unix time counts."""
+    return next((unit for unit in UNITS if abs(mark) < _MILLISECONDS_FROM * unit), UNITS[-1])
 
 
 def _moment(text: str) -> dt.datetime:

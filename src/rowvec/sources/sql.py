@@ -78,6 +78,7 @@ class SqlSource:
             raise ConfigError("source has both a table and a query, or neither.", hint="Give one of them.")
         self._database: Database = open_database(url, base or Path.cwd())
         self._database.asked_table = table
+        self._database.named = frozenset({key, *([cursor] if cursor else []), *(columns or [])})
         self.location = self._database.location
         self.identity = repr((self.location, table, query, where))
         self._asked = (table, query, where)
@@ -272,7 +273,7 @@ class SqlSource:
         # A collation finds 'A' for 'a': what was asked for is what counts.
         return found.intersection(keys)
 
-    def newest(self) -> CursorValue | None:
+    def newest(self, below: int | float | None = None) -> CursorValue | None:
         """See `Incremental.newest`. A time that Python has not, such as PostgreSQL's `infinity`, is in the future,
         which no mark is: the highest one up to now counts then.
 
@@ -280,7 +281,8 @@ class SqlSource:
             SourceError: it is none that a lag can be taken from, such as `-infinity`.
         """
         cursor = self._cursor_column
-        highest = self._database.fetch(self._from(sa.select(sa.func.max(cursor)), []))[0][0]
+        bound = [] if below is None else [cursor < sa.bindparam(None, below, type_=sa.types.NullType())]
+        highest = self._database.fetch(self._from(sa.select(sa.func.max(cursor)), bound))[0][0]
         texts = ColumnType.TEXT in self._database.cursor_types
         if isinstance(highest, str) and not texts:
             past = self._from(sa.select(sa.func.max(cursor)), [cursor <= sa.func.current_timestamp()])

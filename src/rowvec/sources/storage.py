@@ -110,11 +110,8 @@ def _find_local(pattern: str, base: Path) -> list[File]:
             if path.is_file():
                 stat = path.stat()
                 files.append(File(name, stat.st_size, f"{stat.st_mtime_ns}-{stat.st_ino}", None, name))
-            elif path.is_symlink() and not path.exists():
-                raise SourceError(
-                    f"{name} is a link to what is not there.",
-                    hint="Make it lead to a file, or take it away: the rows of that file would count as deleted.",
-                )
+            else:
+                _refuse_lost_link(name)
     if files:
         return files
     if whole.is_dir():
@@ -136,11 +133,12 @@ def _matching(pattern: str) -> list[str]:
     parts = Path(pattern).parts
     first = next((place for place, part in enumerate(parts) if "*" in part), len(parts))
     for place in range(first, len(parts)):
-        for folder in filter(os.path.isdir, glob.glob(_for_glob(str(Path(*parts[:place]))))):
+        for folder in glob.glob(_for_glob(str(Path(*parts[:place])))):
+            if not os.path.isdir(folder):
+                _refuse_lost_link(folder)
+                continue
             if "**" in parts[place]:
-                for _, inner, _ in os.walk(folder, onerror=_raise_unless_gone):
-                    # `**` does not reach hidden folders, such as .Trash-0 of another user.
-                    inner[:] = [name for name in inner if not name.startswith(".")]
+                _walk(folder)
                 continue
             with suppress(FileNotFoundError):
                 if "*" in parts[place]:
@@ -150,6 +148,24 @@ def _matching(pattern: str) -> list[str]:
         if "**" in parts[place]:
             break
     return glob.glob(_for_glob(pattern), recursive=True)
+
+
+def _walk(folder: str) -> None:
+    for above, inner, others in os.walk(folder, onerror=_raise_unless_gone):
+        # `**` does not reach hidden folders, such as .Trash-0 of another user.
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        for name in others:
+            # By its name it may have led to a folder.
+            if "." not in name:
+                _refuse_lost_link(os.path.join(above, name))
+
+
+def _refuse_lost_link(name: str) -> None:
+    if os.path.islink(name) and not os.path.exists(name):
+        raise SourceError(
+            f"{name} is a link to what is not there.",
+            hint="Make it lead to a file or folder, or take it away: the rows behind it would count as deleted.",
+        )
 
 
 def _raise_unless_gone(error: OSError) -> None:

@@ -9,12 +9,21 @@ from typing import Any, NamedTuple
 
 from rowvec.errors import DeletionGuard
 
+HINT = (
+    "If that is right, run it again with --allow-delete; if not, look at the source, its `where` and the text settings."
+)
+
 
 class Refusal(NamedTuple):
     """What the deletion guard would not delete, until it is allowed or no longer asked for."""
 
     since: dt.datetime
     said: str
+
+    @property
+    def words(self) -> str:
+        """For whoever looks while it stands."""
+        return f"{self.said} Refused since {self.since:%Y-%m-%d %H:%M} UTC."
 
     def as_dict(self) -> dict[str, Any]:
         return self._asdict()

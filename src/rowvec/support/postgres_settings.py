@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 ENCODING = "UTF8"
 SETTINGS = {
     "client_encoding": ENCODING,
@@ -23,7 +25,7 @@ FORMS = ("timezone", "datestyle", "intervalstyle", "bytea_output", "extra_float_
 """Those that decide what a value looks like as text."""
 
 
-def set_statements(settings: dict[str, str], *, local: bool) -> str:
+def set_statements(settings: Mapping[str, str], *, local: bool) -> str:
     """Statements that set them, for the transaction (`local`) or for the session."""
     scope = "local" if local else "session"
     return "; ".join(f"set {scope} {name} to '{value}'" for name, value in settings.items())

@@ -6,7 +6,8 @@ import datetime as dt
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_type_hints
+from functools import cache
+from typing import Any, TypeVar, cast, get_type_hints
 
 T = TypeVar("T")
 _EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0, bool: False, dict: {}}
@@ -24,14 +25,23 @@ def from_json(kind: type[T], said: Any) -> T:
     values = json.loads(said) if isinstance(said, str | bytes) else said
     if not isinstance(values, Mapping):
         raise ValueError(f"a JSON object was expected, not {type(values).__name__}")
-    hints = get_type_hints(kind)
     chosen = {}
-    for field in fields(kind):  # type: ignore[arg-type]
-        if field.name in values and _fits(values[field.name], hints[field.name]):
-            chosen[field.name] = values[field.name]
-        elif field.default is MISSING and field.default_factory is MISSING:
-            chosen[field.name] = _EMPTY.get(hints[field.name])
+    for name, hint, needed in _shape(cast(Any, kind)):
+        if name in values and _fits(values[name], hint):
+            chosen[name] = values[name]
+        elif needed:
+            chosen[name] = _EMPTY.get(hint)
     return kind(**chosen)
+
+
+@cache
+def _shape(kind: Any) -> list[tuple[str, Any, bool]]:
+    """Name and type of each field, and whether it has no default. To read types out of annotations takes long."""
+    hints = get_type_hints(kind)
+    return [
+        (field.name, hints[field.name], field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(kind)
+    ]
 
 
 def _fits(value: Any, hint: Any) -> bool:

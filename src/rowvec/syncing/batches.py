@@ -195,6 +195,13 @@ def _checked(result: Embedded) -> list[TextVector | EmbedderError]:
     checked: list[TextVector | EmbedderError] = [
         TextVector(vector, place in truncated) for place, vector in enumerate(vectors)
     ]
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        # As databases compute them.
+        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float32)
+    for place in np.flatnonzero(~((squares >= np.finfo(np.float32).tiny) & (squares < np.inf))).tolist():
+        checked[place] = EmbedderError(
+            "The embedder gave a vector for this text that is too long or too short to be compared."
+        )
     for place in np.flatnonzero(~vectors.any(axis=1)).tolist():
         checked[place] = EmbedderError("The embedder gave a vector of zeros for this text.")
     for place in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():

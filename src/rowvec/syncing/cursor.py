@@ -25,7 +25,8 @@ from rowvec.embedders.base import AbsentEmbedder
 from rowvec.generations.watermark import STREAM, Watermark
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import CursorValue, Incremental
-from rowvec.sources.cursor_values import is_below, lowered, not_after
+from rowvec.sources.cursor_marks import Settled, settled
+from rowvec.sources.cursor_values import is_below, lowered
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.clocks import now_of
@@ -92,9 +93,9 @@ def choose(
         return Reading(options, before=before, next=before)
     # Before anything is read: where the mark is this moment, rows that are stamped later lie above it.
     now = patiently(stop, now_of, source)
-    highest = patiently(stop, source.newest)
+    highest = patiently(stop, settled, source, now, pipeline.cursor.lag)
     rows = patiently(stop, source.count)
-    reason = _reason_for_all(pipeline, options, at, before, highest, entries)
+    reason = _reason_for_all(pipeline, options, at, before, highest.mark, entries)
     if reason is None and refused:
         reason = "the last sync refused to delete"
     if reason is None:
@@ -110,15 +111,21 @@ def choose(
                 replace(options, changed=keys),
                 f"{len(keys):,} of {rows:,} rows: {source.cursor} since {since}, rows without it, and rows that failed"
                 " before."
-                f" All are compared next after {before.compared_at + pipeline.cursor.full_every:%Y-%m-%d %H:%M} UTC.",
+                f" All are compared next after {before.compared_at + pipeline.cursor.full_every:%Y-%m-%d %H:%M} UTC."
+                f"{_told(highest)}",
                 len(keys),
                 rows,
                 before,
-                _next(pipeline, now, highest, before.compared_at),
+                _next(pipeline, highest, before.compared_at),
             )
         else:
             reason = f"more than {MOST_KEYS:,} rows have changed"
-    return Reading(options, f"all rows: {reason}.", rows, rows, before, _next(pipeline, now, highest, at.now))
+    words = f"all rows: {reason}.{_told(highest)}"
+    return Reading(options, words, rows, rows, before, _next(pipeline, highest, at.now))
+
+
+def _told(highest: Settled) -> str:
+    return f" {highest.aside[0].upper()}{highest.aside[1:]}." if highest.aside else ""
 
 
 def _reason_for_all(
@@ -185,12 +192,8 @@ def _without_entry(generation: GenerationHandle, keys: Sequence[Key], stop: thre
         yield from (key for key in some if key not in there or there[key].text_hash is None)
 
 
-def _next(
-    pipeline: Pipeline, now: dt.datetime, highest: CursorValue | None, compared_at: dt.datetime
-) -> Watermark | None:
-    if highest is None:
-        return None
-    return Watermark(not_after(highest, now, pipeline.cursor.lag), compared_at, _settings(pipeline))
+def _next(pipeline: Pipeline, highest: Settled, compared_at: dt.datetime) -> Watermark | None:
+    return None if highest.mark is None else Watermark(highest.mark, compared_at, _settings(pipeline))
 
 
 def vanished(pipeline: Pipeline, reading: Reading, entries: int, stop: threading.Event) -> int:

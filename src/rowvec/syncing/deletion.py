@@ -21,7 +21,7 @@ from rowvec.errors import DeletionGuard
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.base import GenerationHandle
-from rowvec.stores.guarding import Guarding, Refusal, Standing
+from rowvec.stores.guarding import HINT, Guarding, Refusal, Standing
 from rowvec.stores.runs import Report
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.keys import key_bytes
@@ -38,9 +38,6 @@ BYTES_AT_ONCE = 2**20
 """Of keys in one batch of deletions."""
 MOST_KEYS = 200_000
 """Number of keys of rows that are gone which are held in memory until it is known that they are not too many."""
-HINT = (
-    "If that is right, run it again with --allow-delete; if not, look at the source, its `where` and the text settings."
-)
 
 
 def too_many(gone: int, present: int) -> bool:
@@ -66,11 +63,6 @@ def _share(pipeline: Pipeline, missing: int, present: int, emptied: int) -> str:
     said = [f"{missing:,}{of_all} are gone from the source"] if missing else []
     said += [f"{emptied:,}{'' if missing else of_all} have no text any more"] if emptied else []
     return f"{' and '.join(said)}: more than half."
-
-
-def standing_words(refusal: Refusal) -> str:
-    """A refusal that stands, for whoever looks."""
-    return f"{refusal.said} Refused since {refusal.since:%Y-%m-%d %H:%M} UTC."
 
 
 def knows_share(options: Options) -> bool:
@@ -195,7 +187,7 @@ class Guard:
         if before is None:
             note = Guarding(self.rows, refused=words)
             patiently(self._stop, self._generation.write, WriteBatch(guard=note))
-        raise DeletionGuard(words if before is None else standing_words(before), hint=hint)
+        raise DeletionGuard(words if before is None else before.words, hint=hint)
 
     def gone(self, selection: Selection | None, emptied: int, progress: OnReport | None = None) -> list[Key]:
         """Ask the source for every key of the ledger, or of a selection; returns those that are gone, to be deleted.

@@ -392,7 +392,8 @@ class Engine:
             self.writer.commit()
         except StoreError as error:
             # The first error is the one to tell of.
-            problem.add_note(f"What was in hand could not be stored either: {error.message}")
+            same = isinstance(problem, StoreError) and problem.message == error.message
+            problem.add_note("What was in hand could not be stored either" + ("." if same else f": {error.message}"))
 
 
 def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:

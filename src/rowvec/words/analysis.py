@@ -26,7 +26,7 @@ from rowvec.words.tokens import (
     split,
 )
 
-FORMAT = 5
+FORMAT = 6
 """The number of what a text gives a keyword index. Whoever changes that raises it: the next sync makes every index
 again from the rows, and `rowvec check` says so before."""
 LONGEST_TEXT = 100_000
@@ -45,6 +45,8 @@ _SIMPLE = re.compile(
 """Numbers, and codes that are not quantities."""
 _QUANTITY = re.compile(r"(0\.\d++|\d++(?:\.(?:\d\d?|\d{4,}+))?)([a-z]++[23]?)")
 """A number and what it is of: 128gb, 2.5in."""
+_LAST_THOUSANDS = re.compile(r"\d{3}(?:\.\d++)?+(?:[^\W\d_]++[23]?)?+")
+"""What a number may end with behind the blank between its thousands: 234.56, 000mah."""
 _TWO = re.compile(r"([a-z\d]++)([-/])([a-z\d]++)")
 """dvd-rom, snk-p0036, 10/100."""
 _BEFORE, _AFTER = ".,:'-+#@/~_&", ".,:'-/_&"
@@ -214,7 +216,7 @@ class _Words:
                 if two:
                     return self._two_parts(piece, *two.groups())
                 if _QUANTITY.fullmatch(word):
-                    return *self._terms_of_atom(word), "", ""
+                    return *self._terms_of_atom(word), "", word if _goes_on(word, piece) else ""
         parts = parts_of(piece)
         found = [self._terms_of(part) for part in parts]
         terms = tuple(chain.from_iterable(found))
@@ -226,7 +228,8 @@ class _Words:
             asked = tuple(chain.from_iterable(kept))
         head = tail = ""
         first = parts[0]
-        if (first.text.isdecimal() and piece.startswith(first.text)) or (first.start == 0 and first.text in UNITS):
+        plain = first.text.isdecimal() and piece.startswith(first.text)
+        if plain or (first.start == 0 and (first.text in UNITS or _goes_on(first.text, piece))):
             head = first.text
         place = max(range(len(parts)), key=lambda place: parts[place].end)
         last = parts[place]
@@ -296,7 +299,7 @@ def _simple_piece(piece: str, word: str, found: re.Match[str]) -> _Piece:
     terms = (word.replace(".", ""), word) if found.lastgroup == "thousands" else (word,)
     number = found.lastgroup is not None
     whole = number and piece[0] == word[0]
-    head = word if found.lastgroup == "whole" and whole else ""
+    head = word if whole and (found.lastgroup == "whole" or _goes_on(word, piece)) else ""
     return terms, terms, terms[0] if number and piece[-1].isdecimal() else "", head
 
 
@@ -310,18 +313,28 @@ def _joined(tail: str, head: str) -> str:
         return ""
     if tail.isalpha():
         return folded(tail) + head if head.isdecimal() else ""
-    if head.isdecimal():
-        if tail.replace("'", "").isdecimal():
-            first = tail.partition("'")[0]
-            grouped = len(head) == 3 and len(first) <= 3 and not first.startswith("0")
-            return tail.replace("'", "") + head if grouped else ""
+    if tail.replace("'", "").isdecimal() and head[:3].isdecimal() and len(head) >= 3:
+        first = tail.partition("'")[0]
+        grouped = _LAST_THOUSANDS.fullmatch(head) and len(first) <= 3 and not first.startswith("0")
+        return tail.replace("'", "") + head if grouped else ""
+    if head[0].isdecimal():
         return "" if _is_number(tail) else folded(tail) + head
     return tail.replace("'", "") + head if _is_number(tail) else ""
 
 
+def _goes_on(word: str, piece: str) -> bool:
+    """A number of which the thousands before may stand apart: 234.56, 000mah."""
+    found = _LAST_THOUSANDS.fullmatch(word)
+    unit = word.lstrip("0123456789.") if found else ""
+    return found is not None and piece[:3] == word[:3] and (not unit or unit in UNITS)
+
+
 def _grouped(before: str, joined: str, tail: str) -> str:
     """What the next piece may be joined to; thousands so far have an apostrophe between them."""
-    return f"{before}'{tail}" if tail and joined.isdecimal() else tail
+    if tail and joined.isdecimal():
+        return f"{before}'{tail}"
+    # With its decimals a number ends, and only a unit may follow.
+    return joined if tail and _is_number(joined) else tail
 
 
 @lru_cache(maxsize=16)

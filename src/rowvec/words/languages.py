@@ -51,7 +51,7 @@ def problem(language: str) -> str | None:
     near = difflib.get_close_matches(unknown[0].lower().rpartition(".")[2], (*names(), AUTO), 1, 0.6)
     meant = f' Did you mean "{near[0]}"?' if near else ""
     return (
-        f"rowvec knows no language {redact(unknown[0])!r}.{meant} There are: {', '.join(names())}."
+        f"rowvec knows no language {redact(unknown[0][:60])!r}.{meant} There are: {', '.join(names())}."
         f' "{PLAIN}" works for any language, without stems and stop words; "{AUTO}" looks at each text.'
     )
 

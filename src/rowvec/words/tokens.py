@@ -30,6 +30,7 @@ a ah b bar bit btu c cc cd cl cm cm2 cm3 db dba dl dm dpi f fps ft g gb gbit gbp
 kbit kbps kcal kg khz km kmh kn kv kva kw kwh l lb lbs lm lux m m2 m3 ma mah mb mbit mbps mg mhz mib min mj ml mm
 mm2 mn mp mpa ms mv mw mwh n nf nm ns ohm oz pa pb pf ppm psi pt px rpm s tb tib u uf ug uh um us v va w wh г гб гц
 дм кб квт кг кгц км л м мб мг мгц мин мл мм м2 м3 ом с см т тб
+aud brl chf cny czk dkk eur gbp huf inr jpy krw nok pln rub sek usd zł kč руб
 """
 UNITS = frozenset(_UNITS.split())
 """What may follow a number with or without a blank."""
@@ -225,19 +226,30 @@ def _is_number(word: str) -> bool:
 
 
 def _values(number: str) -> list[str]:
-    """How a number may be written: 10,000 as 10000 and as 10.000; 3,5 as 3.5; 2.0.1 as that."""
+    """How a number may be written: 10,000 as 10000 and as 10.000; 3,5 as 3.5; 1,23,456 as 123456; 2.0.1 as that."""
     plain = number.replace(",", ".").replace("'", ".")
     first, *rest = plain.split(".")
     if not rest:
         return [number]
-    in_thousands = len(first) <= 3 and first[0] != "0" and all(len(group) == 3 for group in rest)
+    sizes = [len(group) for group in rest]
+    in_thousands = len(first) <= 3 and first[0] != "0" and sizes == [3] * len(sizes)
     if len(rest) == 1:
         return [first + rest[0], plain] if in_thousands else [plain]
     signs = "".join(char for char in number if not char.isdecimal())
     if in_thousands and len(set(signs)) == 1:
         return [first + "".join(rest), *([plain] if signs[0] == "." else [])]
-    if len(set(signs[:-1])) == 1 and signs[-1] != signs[0] and all(len(group) == 3 for group in rest[:-1]):
+    in_lakhs = len(first) <= 2 and first[0] != "0" and signs[0] == ","
+    whole = sizes[:-1]
+    ends_with_decimals = set(signs[:-1]) == {signs[0]} != {signs[-1]}
+    if ends_with_decimals and (whole == [3] * len(whole) or (in_lakhs and _are_lakhs(whole))):
         return [first + "".join(rest[:-1]) + "." + rest[-1]]
     if "." not in signs:
-        return [first, *rest]
+        # It may be a list of numbers all the same.
+        joined = in_lakhs and set(signs) == {","} and _are_lakhs(sizes)
+        return [*([first + "".join(rest)] if joined else []), first, *rest]
     return [plain, *(each for each in (first, *rest) if len(each) > SHORT)]
+
+
+def _are_lakhs(sizes: list[int]) -> bool:
+    """As digits are grouped in India."""
+    return sizes == [2] * (len(sizes) - 1) + [3]

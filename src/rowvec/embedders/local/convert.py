@@ -17,7 +17,8 @@ import numpy as np
 
 from rowvec.embedders.architectures import activation_of, epsilon_of
 from rowvec.embedders.encoder_weights import FURTHEST, Encoder, Linear, Norm, Weights
-from rowvec.embedders.model_files import ModelFiles, cache_error
+from rowvec.embedders.model_cache import cache_error
+from rowvec.embedders.model_files import ModelFiles
 
 if TYPE_CHECKING:
     from ctranslate2.specs.transformer_spec import TransformerEncoderModelSpec

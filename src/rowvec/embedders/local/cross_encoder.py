@@ -12,7 +12,7 @@ from rowvec.embedders.cross_encoder_files import CrossEncoderFiles, find_cross_e
 from rowvec.embedders.dense import ACTIVATIONS
 from rowvec.embedders.local.engine import cores
 from rowvec.embedders.local.engines import load_engine
-from rowvec.embedders.model_files import default_cache
+from rowvec.embedders.model_cache import default_cache
 from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, cut, cut_start, loaded_tokenizer, readable
 from rowvec.types import Vectors
 

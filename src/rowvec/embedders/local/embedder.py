@@ -18,7 +18,8 @@ from rowvec.embedders.local.ctranslate2_engine import device_of
 from rowvec.embedders.local.engine import Engine, cores, normalized
 from rowvec.embedders.local.engines import ENGINES, chosen, for_queries, load_engine
 from rowvec.embedders.matryoshka import checked_dimensions, trained_to_shorten
-from rowvec.embedders.model_files import default_cache, find
+from rowvec.embedders.model_cache import default_cache
+from rowvec.embedders.model_files import find
 from rowvec.embedders.model_recipe import ModelRecipe
 from rowvec.embedders.query_centre import centre_of
 from rowvec.embedders.windows import CHARACTERS_PER_TOKEN, MARGIN, Tokenized, WindowTokenizer

@@ -26,6 +26,9 @@ AXIS = 46
 FOOT = 20
 LEAST_WIDTH = 3.0
 WIDEST_BAR = 14.0
+LEAST_SPAN = dt.timedelta(minutes=1)
+WIDEST_SHARE = 12
+"""A run takes at most a twelfth of the axis of time."""
 
 
 def ring(fraction: float, text: str, label: str, *, good: float = 0.999) -> Markup:
@@ -99,7 +102,10 @@ def timeline(latest_first: Sequence[Run]) -> Markup:
         return Markup("")
     now = dt.datetime.now(dt.UTC)
     began, ended = shown[0].started_at, max((run.ended_at or now) for run in shown)
-    span = max((ended - began).total_seconds(), 1.0)
+    longest = max(((run.ended_at or now) - run.started_at for run in shown), default=dt.timedelta(0))
+    # A few runs close together do not fill the picture: there is time before them.
+    began = min(began, ended - max(LEAST_SPAN, WIDEST_SHARE * longest))
+    span = (ended - began).total_seconds()
     top = _decades(max(sum(int(run.report.get(name, 0) or 0) for name, _ in PARTS) for run in shown))
 
     def place(moment: dt.datetime) -> float:

@@ -79,6 +79,8 @@ class Database(ABC):
     """Columns of these types are ordered as their values are."""
     asked_table: str | None = None
     """As the user named it; None for a query."""
+    named: frozenset[str] = frozenset()
+    """Columns that are read although `select *` does not show them: the user has named them."""
     met_bad_text = False
     """An answer held what the driver cannot read; of text that is not UTF-8, what can be read came as `NotUtf8`."""
     refuses_bad_text = False

@@ -76,6 +76,8 @@ class MySqlDatabase(Database):
                 sa.table(relation.table, schema=relation.schema)
             )
             rows = connection.exec_driver_sql(f"show columns from {quoted}").all()
+            # `select *` does not show those either.
+            rows = [row for row in rows if row[0] in self.named or "INVISIBLE" not in _text(row[5]).upper()]
             self._singles = frozenset(row[0] for row in rows if _text(row[1]).lower().startswith("float"))
             return [Column(row[0], named(_text(row[1])) or ColumnType.TEXT) for row in rows]
         described, rows_seen = self.sample(connection, relation)
@@ -129,6 +131,28 @@ class MySqlDatabase(Database):
 
     def bind(self, key: Key) -> Any:
         return str(key) if isinstance(key, UUID) else key
+
+    def tables(self, connection: Connection) -> list[tuple[str | None, str]]:
+        found = [(None if own else schema, name) for schema, name, _, own in self._listed(connection)]
+        return sorted(found, key=lambda table: (table[0] or "", table[1]))
+
+    def views(self, connection: Connection) -> set[tuple[str | None, str]]:
+        return {
+            (None if own else schema, name) for schema, name, kind, own in self._listed(connection) if "VIEW" in kind
+        }
+
+    def _listed(self, connection: Connection) -> list[tuple[str, str, str, bool]]:
+        """In one statement: a schema that is dropped between two of them would be an error."""
+        statement = (
+            "select table_schema, table_name, table_type, table_schema = database() from information_schema.tables"
+            " where table_type in ('BASE TABLE', 'SYSTEM VERSIONED', 'VIEW')"
+        )
+        rows = connection.exec_driver_sql(statement).all()
+        return [
+            (_text(schema), _text(name), _text(kind), bool(own))
+            for schema, name, kind, own in rows
+            if _text(schema) not in self.hidden_schemas
+        ]
 
     def approximate_rows(self, connection: Connection, schema: str | None, name: str) -> int | None:
         statement = sa.text(

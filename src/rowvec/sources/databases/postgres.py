@@ -69,6 +69,9 @@ class PostgresDatabase(Database):
     _as_text = False
     _is_plain = True
     """A text is taken for a value of the key's type wherever one is compared."""
+    _is_on_path = True
+    """The operators of the key's type are found. In the place of those of `citext` the ones of `text` would be: pages
+    would be sorted by the one, and cut by the other."""
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
@@ -130,6 +133,8 @@ class PostgresDatabase(Database):
         column: ColumnElement[Any] = sa.column(key)
         if self._as_text:
             return as_it_is if self._is_plain and self.unique_alone(connection, relation, key) else _by_output
+        if not self._is_on_path:
+            return _by_bytes
         value = sa.select(column).select_from(relation.clause).limit(1).scalar_subquery()
         kind, collation = connection.execute(
             sa.select(sa.cast(sa.func.pg_typeof(value), sa.Text), sa.func.pg_collation_for(value))
@@ -143,17 +148,22 @@ class PostgresDatabase(Database):
         )
         if not folds or self.unique_alone(connection, relation, key):
             return as_it_is
-        return lambda key: sa.cast(key, sa.Text).collate("C")
+        return _by_bytes
 
     def read_key(self, connection: Connection, key: str, kind: ColumnType) -> ColumnElement[Any]:
         """An integer, a text and a uuid as they are, a value of any other type as the server writes it."""
         column: ColumnElement[Any] = sa.column(key)
         if kind is not ColumnType.TEXT:
             return column
-        known = sa.text("select typcollation <> 0, typtype = 'b' and typcategory <> 'A' from pg_type where oid = :oid")
-        collatable, self._is_plain = connection.execute(known, {"oid": self._oids[key]}).one()
-        self._as_text = not collatable
-        return column if collatable else _output(column).label("rowvec_key")
+        # An array of texts has a collation too.
+        known = sa.text(
+            "select typcollation <> 0 and typcategory <> 'A', typtype = 'b' and typcategory <> 'A',"
+            " pg_type_is_visible(oid) from pg_type where oid = :oid"
+        )
+        is_text, is_plain, self._is_on_path = connection.execute(known, {"oid": self._oids[key]}).one()
+        self._is_plain = is_plain and self._is_on_path
+        self._as_text = not is_text
+        return column if is_text else _output(column).label("rowvec_key")
 
     def read_value(self, column: str) -> ColumnElement[Any]:
         """An amount of `money` as a number: its text has a currency's sign and the commas of a locale. An array of the
@@ -297,6 +307,10 @@ def _output(key: ColumnElement[Any]) -> ColumnElement[Any]:
 def _by_output(key: ColumnElement[Any]) -> ColumnElement[Any]:
     text: ColumnElement[Any] = sa.cast(key, sa.Text) if isinstance(key, sa.BindParameter) else _output(key)
     return text.collate("C")
+
+
+def _by_bytes(key: ColumnElement[Any]) -> ColumnElement[Any]:
+    return sa.cast(key, sa.Text).collate("C")
 
 
 def queue_usage(connection: psycopg.Connection[Any]) -> float:

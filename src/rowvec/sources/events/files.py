@@ -14,6 +14,7 @@ from typing import Any, BinaryIO, NamedTuple
 from rowvec.errors import SourceError
 from rowvec.sources.base import Source
 from rowvec.sources.events.stream import EventSettings, EventStream, Record, key_of
+from rowvec.sources.first_bytes import refuse_other_kinds
 from rowvec.sources.json_values import parse_json
 from rowvec.sources.storage import File, find
 from rowvec.types import Column
@@ -68,6 +69,7 @@ class EventFiles(EventStream):
         self, file: File, places: dict[str, str], former: list[Place], follow: bool
     ) -> Iterator[Record | SourceError]:
         with file.open_text() as stream:
+            refuse_other_kinds(file, stream)
             place = self._left_at(file, stream, places, former)
             stream.seek(0)
             head = stream.read(min(place.start, MARK_BYTES))

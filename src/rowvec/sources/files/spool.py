@@ -97,10 +97,11 @@ class Spool:
             found.update(self._key(key) for (key,) in rows)
         return found
 
-    def newest(self) -> int | str | None:
-        """The highest cursor there is."""
+    def newest(self, below: int | float | None) -> int | str | None:
+        """The highest cursor there is, or the highest below a number."""
+        sql = "select max(cursor) from rows where ?1 is null or cursor < ?1"
         with self._guard:
-            found: int | str | None = self._database.execute("select max(cursor) from rows").fetchone()[0]
+            found: int | str | None = self._database.execute(sql, (below,)).fetchone()[0]
         return found
 
     def changed(self, since: int | str, limit: int) -> list[Key]:

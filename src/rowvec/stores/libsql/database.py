@@ -96,8 +96,9 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
     ("disk i/o error", "The disk refused to read or write.", "Check the disk and its free space, then sync again."),
     (
         "no such column",
-        "A column that this version of rowvec needs is not there.",
-        "Run `rowvec check --apply`, or `rowvec sync` once.",
+        "A column that is needed is not there.",
+        "Run `rowvec check --apply`, or `rowvec sync` once. If source.key was changed: a table keeps the key that it"
+        " was made for, so give the store another table name.",
     ),
     (
         "no such table",

@@ -150,10 +150,13 @@ class Generations:
             if columns and self._is_retyped(old, spec):
                 if stands.name == tables.name:
                     wanted = replace(wanted, language=old.language)
-                    return tables, [*self._retyped(tables, spec, old, set(columns)), self._save(wanted)]
+                    missing = schema.unwritten(tables, old.column_types, spec)
+                    return tables, [*self._retyped(tables, spec, old, set(columns)), *missing, self._save(wanted)]
                 # First it gets its name: the next look finds it there.
                 wanted = replace(wanted, key_type=old.key_type, metadata=old.metadata, language=old.language)
                 return tables, [*removed, self._save(wanted)]
+        if columns and (old is not None or missing):
+            missing += schema.unwritten(tables, old.column_types if old else (), spec)
         if columns and wanted.vector_index is None:
             missing += index.removal(tables)
         if columns and (old is None or _words(old.language) != _words(wanted.language)):

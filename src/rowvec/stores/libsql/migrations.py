@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 from rowvec import __version__
 from rowvec.errors import GenerationChanged, Locked, StoreError
@@ -33,6 +33,7 @@ _CREATE = (
 IDENTITY = "create table if not exists rowvec_identity (id text primary key)"
 """One row: which store this is, wherever it is reached from."""
 COVERED = "hashes_cover_model"
+_MARK_COVERED = f"alter table rowvec_generations add column {COVERED} integer not null default 1"
 IDENTIFIED = 3
 """From this version on there is one."""
 _VERSION = f"select version, program from {META} order by version desc limit 1"
@@ -47,7 +48,8 @@ class State(NamedTuple):
     """Of each of rowvec's own tables that are there."""
 
 
-def declared(statements: Sequence[str] = BOOKKEEPING) -> dict[tuple[str, str], str]:
+@cache
+def declared(statements: tuple[str, ...] = BOOKKEEPING) -> dict[tuple[str, str], str]:
     """By table and column, how the statements that make the tables declare it."""
     found = {}
     for statement in statements:
@@ -61,7 +63,7 @@ def declared(statements: Sequence[str] = BOOKKEEPING) -> dict[tuple[str, str], s
 
 def look(database: Database) -> State:
     later = [statement for _, statements, _ in LATER_TABLES for statement in statements]
-    tables = [*dict.fromkeys(table for table, _ in declared([*BOOKKEEPING, *later])), META]
+    tables = [*dict.fromkeys(table for table, _ in declared((*BOOKKEEPING, *later))), META]
     sql = f"""select m.name, c.name from sqlite_master m, pragma_table_info(m.name) c
               where m.type = 'table' and m.name in ({marks(len(tables))})"""
     columns: dict[str, list[str]] = {}
@@ -72,7 +74,7 @@ def look(database: Database) -> State:
     found = database.query(_VERSION) if META in columns else []
     standing = Standing(*found[0]) if found else Standing(0)
     of_later = [made for number, mades, _ in LATER_TABLES if standing.version >= number for made in mades]
-    wanted = declared([*BOOKKEEPING, *of_later])
+    wanted = declared((*BOOKKEEPING, *of_later))
     lacking = [f"{table}.{name}" for table, name in wanted if name not in columns.get(table, ())]
     return State(standing, lacking, columns)
 
@@ -157,7 +159,12 @@ def upgrade(database: Database) -> list[str]:
     state = look(database)
     refuse_newer(state, database.location)
     done = []
-    if state.standing is not None and state.lacking:
+    if not state.columns:
+        _settle(database, _whole(database), lambda found: found.standing is not None)
+        done = [_said(step) for step in MIGRATIONS]
+        # Where an older rowvec was faster, the steps that it does not know are left.
+        state = look(database)
+    elif state.standing is not None and state.lacking:
         missing = [
             statement
             for number, _, work in LATER_TABLES
@@ -168,8 +175,12 @@ def upgrade(database: Database) -> list[str]:
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
     for step in shared.pending(state.standing, MIGRATIONS):
         _settle(database, [*step.work(database), _record(step.number)], partial(_reached, step.number))
-        done.append(f"version {step.number}: {step.what}")
-    return done
+        done.append(_said(step))
+    return list(dict.fromkeys(done))
+
+
+def _said(step: Migration[Any]) -> str:
+    return f"version {step.number}: {step.what}"
 
 
 def _settle(database: Database, statements: list[Statement], settled: Callable[[State], bool]) -> None:
@@ -193,6 +204,13 @@ def line(database: Database) -> Check:
 
 def _record(version: int) -> Statement:
     return Statement(f"insert into {META} (version, program, applied_at) values (?, ?, {NOW})", (version, __version__))
+
+
+def _whole(database: Database) -> list[Statement]:
+    """What all steps together make where there is nothing yet, in one transaction: each of them waits for the disk."""
+    made = [Statement(sql) for sql in (*BOOKKEEPING, _CREATE)]
+    later = [statement for _, _, work in LATER_TABLES for statement in work(database)]
+    return [*made, Statement(_MARK_COVERED), *later, *(_record(step.number) for step in MIGRATIONS)]
 
 
 # The steps
@@ -227,7 +245,7 @@ def _cover_the_model(database: Database) -> list[Statement]:
     if COVERED in look(database).columns.get("rowvec_generations", ()):
         return []
     there = {quoted(name) for (name,) in database.query("select name from sqlite_master where type = 'table'")}
-    done = [Statement(f"alter table rowvec_generations add column {COVERED} integer not null default 1")]
+    done = [Statement(_MARK_COVERED)]
     if quoted("rowvec_generations") not in there:
         return []
     for target, state, number, said in database.query(

@@ -22,11 +22,15 @@ import tenacity
 from rowvec.errors import DataRefused, StoreError, StoreUnavailable
 from rowvec.stores.libsql.database import Answer, Query, Statement, Values, translated
 from rowvec.stores.pulse import Address, Pulse, Silent
+from rowvec.support.services import Answer as Reply
+from rowvec.support.services import EndlessAnswer, exchanged
 
 _SCHEMES = {"libsql": "https", "wss": "https", "ws": "http", "https": "https", "http": "http"}
 _REQUEST_BYTES = 4 << 20
 _TRIES = 3
 _LOOK_SECONDS = 0.1
+MOST_BYTES = 2**30
+"""An answer with more has no end: as many rows as are asked for at once take a hundredth of it."""
 
 
 def is_remote(url: str) -> bool:
@@ -38,7 +42,7 @@ class RemoteDatabase:
     Args:
         url: `libsql://host`, `https://host` or `http://host:port`, optionally with `?authToken=…` and `?tls=0`.
         token: sent as a bearer token, nowhere else.
-        timeout: seconds for one request.
+        timeout: seconds for one request, from one byte to the next; ten times as many for a whole answer.
         silent_seconds: a server that says nothing for this long, not even over a new connection, is given up by whoever
             reads.
     """
@@ -60,6 +64,7 @@ class RemoteDatabase:
         token = token or options.get("authToken", [None])[0] or parts.password
         host = parts.netloc.rpartition("@")[2]
         self.address = f"{scheme}://{host}{parts.path.rstrip('/')}"
+        self._timeout = timeout
         self._client = httpx2.Client(timeout=timeout, headers={"Authorization": f"Bearer {token}"} if token else {})
         self._unreachable = httpx2.RequestError
         self._pulse = Pulse(self._answers, silent_seconds)
@@ -147,11 +152,19 @@ class RemoteDatabase:
         """
         address = f"{base or self.address}/v2/pipeline"
 
-        def send() -> Any:
-            return self._client.post(address, content=body, headers={"Content-Type": "application/json"})
+        def send() -> Reply:
+            headers = {"Content-Type": "application/json"}
+            return exchanged(
+                self._client, "POST", address, most_bytes=MOST_BYTES, seconds=10 * self._timeout,
+                content=body, headers=headers,
+            )  # fmt: skip
 
         try:
             response = self._watched(send) if reads else send()
+        except EndlessAnswer as error:
+            raise StoreUnavailable(
+                f"{self.location} {error}.", hint="Check that store.url is a libSQL server."
+            ) from None
         except Silent as error:
             raise StoreUnavailable(f"{self.location} does not answer: {error}.") from error
         except self._unreachable as error:
@@ -159,7 +172,7 @@ class RemoteDatabase:
                 f"{self.location} does not answer: {str(error) or type(error).__name__}.",
                 hint="Check the URL and the network; the sync goes on where it stopped.",
             ) from None
-        status = response.status_code
+        status = response.status
         if status in (401, 403):
             raise StoreError(
                 f"{self.location} refused the token (HTTP {status}).", hint="Make a new token for this database."
@@ -167,7 +180,7 @@ class RemoteDatabase:
         if status in (408, 425, 429) or status >= 500:
             raise StoreUnavailable(f"{self.location} is not available now (HTTP {status}).")
         try:
-            answer = response.json()
+            answer = json.loads(response.content)
             if status == 200 and "results" in answer:
                 return answer
             problem = str(answer["message"])
@@ -181,7 +194,7 @@ class RemoteDatabase:
             hint="Give the store the URL that `turso db show` prints, or that of an sqld server.",
         )
 
-    def _watched(self, send: Callable[[], Any]) -> Any:
+    def _watched(self, send: Callable[[], Reply]) -> Reply:
         """
         Raises:
             Silent: the server says nothing; what comes after all is thrown away.
@@ -190,7 +203,8 @@ class RemoteDatabase:
         began, sent = time.monotonic(), _in_background(send)
         while not wait([sent], _LOOK_SECONDS).done:
             self._pulse.watch({}, began, None)
-        return sent.result()
+        reply: Reply = sent.result()
+        return reply
 
     def _answers(self, _: Address, seconds: float) -> bool:
         """Whether the server says anything at all over a new connection."""

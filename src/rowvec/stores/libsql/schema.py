@@ -341,6 +341,19 @@ def repairs(tables: Tables, columns: dict[str, str], spec: TableSpec, location: 
     ]
 
 
+def unwritten(tables: Tables, before: Collection[str], spec: TableSpec) -> list[Statement]:
+    """What has every row written again where a metadata column is new or in another place: the hash of a row knows its
+    values, and not whose they are.
+
+    Args:
+        before: names of the columns that rows were written with, in order.
+    """
+    names = [column.name for column in spec.metadata]
+    if names == [name for name in before if name in names]:
+        return []
+    return [Statement(f"update {tables.vectors} set row_hash = zeroblob(16)")]
+
+
 def _check_ours(columns: dict[str, str], spec: TableSpec, location: str) -> None:
     missing = [name for name in OWN if name not in columns]
     if missing:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 from psycopg.types.json import Jsonb
 
 from rowvec.errors import GenerationChanged, StoreError
@@ -28,6 +29,12 @@ _VERSION = "to_char(changed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US+00:
 FEW = 100
 """Rows for which to ask whether one of them has failed before takes longer than to forget that they have."""
 
+_KNOWN = f"""
+select to_jsonb(g), {_VERSION}, m.version, m.program
+from (select) one left join (select version, program from rowvec.meta order by version desc limit 1) m on true
+left join rowvec.generations g on g.scope = %s
+"""
+"""As objects: an older rowvec made fewer columns."""
 _HOLD = f"""with aimed as (
     select {_VERSION} as version from rowvec.generations where scope = %s and state = %s for share
 ), meta as (select version, program from rowvec.meta order by version desc limit 1)
@@ -78,14 +85,16 @@ class Bookkeeping:
         self.scope = scope
         self.filling = filling or scope
         self.pipeline = pipeline
+        self._there = False
+        """The tables have been seen: one question less each time that they are read."""
 
     def live(self, connection: Connection) -> Known | None:
         """The generation that searches see; None before the first sync."""
         return self.known(connection).get(State.LIVE)
 
-    def fence(self, connection: Connection, state: State) -> Fence:
-        known = self.known(connection).get(state)
-        return Fence(self.scope, state, known.version if known else None)
+    def fence(self, known: Mapping[State, Known], state: State) -> Fence:
+        """What a write into the generation in that state has to prove, by what the books said."""
+        return Fence(self.scope, state, known[state].version if state in known else None)
 
     def says(self, connection: Connection, spec: TableSpec, fence: Fence | None) -> bool:
         """Whether the live generation is that of `fence` and has all of the spec on record."""
@@ -108,16 +117,28 @@ class Bookkeeping:
         Raises:
             StoreError: a newer rowvec has changed the books, or nobody can read them.
         """
-        there = "select to_regclass('rowvec.generations')::text, to_regclass('rowvec.meta')::text"
-        books, meta = single(connection.execute(there))
-        if books is None:
-            return {}
-        if meta is not None:
-            migrations.guard(connection, self.scope)
-        # As objects: an older rowvec made fewer columns.
-        rows = connection.execute(
-            f"select to_jsonb(g), {_VERSION} from rowvec.generations g where scope = %s", [self.scope]
-        )
+        if not self._there:
+            there = "select to_regclass('rowvec.generations')::text, to_regclass('rowvec.meta')::text"
+            books, meta = single(connection.execute(there))
+            if books is None:
+                return {}
+            if meta is None:
+                rows = connection.execute(
+                    f"select to_jsonb(g), {_VERSION} from rowvec.generations g where scope = %s", [self.scope]
+                )
+                return self._by_state(rows.fetchall())
+            self._there = True
+        try:
+            found = connection.execute(_KNOWN, [self.scope]).fetchall()
+        except psycopg.errors.UndefinedTable:
+            self._there = False
+            if connection.info.transaction_status is not TransactionStatus.IDLE:
+                raise
+            return self.known(connection)
+        migrations.refuse_newer_than_known(found[0][2], found[0][3], self.scope)
+        return self._by_state([(row, changed) for row, changed, *_ in found if row is not None])
+
+    def _by_state(self, rows: Sequence[tuple[Mapping[str, Any], str]]) -> dict[State, Known]:
         return {
             State(row["state"]): self._known(row, changed) for row, changed in rows if row.get("state") in set(State)
         }
@@ -143,12 +164,24 @@ class Bookkeeping:
         return "" if found is None else str(found[0])
 
     def set_generation(
-        self, connection: Connection, state: State, fingerprint: Fingerprint, recipe: str, settings: str
-    ) -> None:
-        """Make this the live generation or the one being built, or bring its settings up to date."""
-        known = self.known(connection).get(state)
+        self,
+        connection: Connection,
+        known: Known | None,
+        state: State,
+        fingerprint: Fingerprint,
+        recipe: str,
+        settings: str,
+    ) -> bool:
+        """Make this the live generation or the one being built, or bring its settings up to date.
+
+        Args:
+            known: what the books say of that state.
+
+        Returns:
+            Whether they said otherwise.
+        """
         if known is not None and known[:3] == (fingerprint, recipe, settings):
-            return  # A commit that writes waits for the disk.
+            return False  # A commit that writes waits for the disk.
         same = known is not None and known.fingerprint == fingerprint
         connection.execute(
             "insert into rowvec.generations as g (scope, pipeline, fingerprint, recipe, settings, state)"
@@ -158,6 +191,7 @@ class Bookkeeping:
             " case when %s then g.changed_at else clock_timestamp() end",
             [self.scope, self.pipeline, Jsonb(fingerprint.as_dict()), recipe, settings, state, same],
         )
+        return True
 
     def move(self, connection: Connection, old: State, new: State, *, undone: bool = False) -> None:
         """The generation in one state is in another from now on; whatever was in that is forgotten."""

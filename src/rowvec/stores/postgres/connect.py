@@ -8,8 +8,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.postgres.driver_errors import connect_error, translated
 from rowvec.stores.postgres.embedded import revive
 from rowvec.stores.postgres.intervals import register_intervals
-from rowvec.stores.postgres.session import Cursor, Session, scope_of
+from rowvec.stores.postgres.session import Cursor, Session, Settings, scope_of, set_local
 from rowvec.stores.pulse import Address, Silent
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
@@ -32,6 +32,8 @@ from rowvec.support.processes import is_gone, place
 from rowvec.support.retry import KEEPALIVES
 
 CONNECT_TIMEOUT = 10
+PIPELINES = psycopg.Pipeline.is_supported()
+"""The driver can send several statements in one message: its own library is of PostgreSQL 14 or later."""
 EVERYWHERE = "postgres"
 """A database that nearly every server has."""
 HNSW, SHORT_VECTORS = (0, 5, 0), (0, 7, 0)
@@ -185,9 +187,12 @@ def _options(url: str, seconds: float | None) -> dict[str, Any]:
 
 def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
     """Teach a connection the vector types, wherever the extension lives; return its version, None without it."""
-    with connection.transaction():
-        if isinstance(connection, Session) and not connection.single_statements:
-            connection.execute(connection.named(local=True))
+    own = connection if isinstance(connection, Session) else None
+    lasts = own is not None and not own.behind_pooler
+    # What is set on a session of our own stays; on one that others use too it is for one transaction.
+    with nullcontext() if lasts else connection.transaction():
+        if own is not None and own.behind_pooler and not own.single_statements:
+            own.execute(own.named(local=True))
         found = connection.execute(
             "select e.extversion, case when n.nspname <> all(current_schemas(true)) then"
             " concat_ws(', ', nullif(current_setting('search_path'), ''), quote_ident(n.nspname)) end,"
@@ -207,28 +212,30 @@ def use_vectors(connection: psycopg.Connection[Any]) -> str | None:
         # An update of the extension brings further types.
         known = (connection.adapters.types.get(name) for name in ("halfvec", "vector"))
         current = [each.oid for each in known if each is not None] == kinds
-        own = connection if isinstance(connection, Session) else None
         if current and (own is None or own.ready):
             return str(version)
         if path is not None:
             if own is not None:
                 own.path = path
-            lasts = own is not None and not own.behind_pooler
             connection.execute(f"set {scope_of(not lasts)} search_path to {path}".encode())
         if not current:
             register_vector(connection)
             register_intervals(connection)
         if own is not None:
-            # A setting is known once something has loaded the library, whatever the extension's own version says.
-            asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
-            own.iterates = single(own.execute(asked, ["hnsw.iterative_scan"])) != (None,)
-            own.ready = True
+            own.iterates, own.ready = None, True
     return str(version)
 
 
 def iterates(connection: psycopg.Connection[Any]) -> bool:
     """Whether pgvector reads an index on where a filter leaves too few rows of it."""
-    return not isinstance(connection, Session) or connection.iterates
+    if not isinstance(connection, Session):
+        return True
+    if connection.iterates is None:
+        # A setting is known once something has loaded the library, whatever the extension's own version says. Only a
+        # search asks: to load it takes the server longer than to look a row up.
+        asked = "select current_setting(case when '[1]'::vector is not null then %s end, true)"
+        connection.iterates = single(connection.execute(asked, ["hnsw.iterative_scan"])) != (None,)
+    return connection.iterates
 
 
 def knows_vectors(connection: psycopg.Connection[Any]) -> bool:
@@ -243,30 +250,31 @@ def single(cursor: psycopg.Cursor[Any]) -> tuple[Any, ...]:
 
 
 @contextmanager
-def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Iterator[None]:
+def one_snapshot(connection: psycopg.Connection[Any], settings: Settings | None = None) -> Iterator[None]:
     """See one state of the tables in several statements that only read.
 
     Inside a caller's transaction its isolation level stands.
 
     Args:
-        settings: statements that set something for the transaction; they cost no round trip of their own.
+        settings: for the transaction; they cost no round trip of their own.
     """
+    said = set_local(settings or {})
     if connection.info.transaction_status is not TransactionStatus.IDLE:
-        if settings:
-            connection.execute(settings.encode())
+        if said:
+            connection.execute(said)
         yield
         return
     if isinstance(connection, Session) and connection.single_statements:
         # Each statement sees a state of its own. Whoever searches asks afterwards whether a generation was swapped.
-        before, connection.more = connection.more, f"{settings}; " if settings else connection.more
+        before, connection.more = connection.more, f"{said.decode()}; " if said else connection.more
         try:
             yield
         finally:
             connection.more = before
         return
     if isinstance(connection, Session) and connection.guard is not None:
-        settings = f"{connection.settings(local=True).decode()}; {settings}"
-    outside(connection, f"begin isolation level repeatable read, read only; {settings}".encode())
+        said = connection.settings(local=True) + b"; " + said
+    outside(connection, b"begin isolation level repeatable read, read only; " + said)
     try:
         yield
     except BaseException:
@@ -274,6 +282,28 @@ def one_snapshot(connection: psycopg.Connection[Any], settings: str = "") -> Ite
             connection.rollback()
         raise
     connection.commit()
+
+
+def rows_under(
+    connection: psycopg.Connection[Any], settings: Settings, statement: bytes, values: Sequence[Any], *, prepare: bool
+) -> list[Any]:
+    """What one statement that only reads gives under settings of its own.
+
+    On a free session both go in one message: a transaction around them would take two round trips more.
+
+    Args:
+        prepare: the server may keep its plan.
+    """
+    kept = None if prepare else False
+    if not isinstance(connection, Session) or not connection.is_free or not PIPELINES:
+        with one_snapshot(connection, settings):
+            return connection.execute(statement, values, binary=True, prepare=kept).fetchall()
+    named = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+    # What is sent together is one transaction.
+    with connection.pipeline():
+        connection.execute(f"select {named}".encode())
+        found = connection.execute(statement, values, binary=True, prepare=kept)
+    return found.fetchall()
 
 
 def outside(connection: psycopg.Connection[Any], statement: bytes | sql.Composed) -> None:

@@ -29,12 +29,7 @@ _FEW = (
 
 
 def ensure(connection: Connection, names: Names) -> None:
-    """Make the index where the table is large and has none, and let it know which pages are settled.
-
-    A table of the user's own gets none.
-    """
-    if names.column is not None or not is_large(connection, names):
-        return
+    """Make the index of a large table where it has none, and let it know which pages are settled."""
     with alone(connection, names.scope):
         there = _there(connection, names)
         for name in (name for name, valid in there.items() if not valid):

@@ -21,7 +21,7 @@ _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str
     (
         (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
         "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
-        " yours to make.",
+        " yours to make. If source.key was changed: a table keeps the key that it was made for.",
     ),
     (
         (psycopg.errors.ReadOnlySqlTransaction,), StoreError, "{} takes no writes",

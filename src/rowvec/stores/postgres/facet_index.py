@@ -18,7 +18,6 @@ from psycopg import sql
 from rowvec.stores.base import TableSpec
 from rowvec.stores.facet_sql import COVERED
 from rowvec.stores.postgres.connect import outside, single
-from rowvec.stores.postgres.counting import is_large
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.types import Column, ColumnType
@@ -50,15 +49,10 @@ class FacetIndex:
 
 
 def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
-    """Make it where the table is large and has none.
-
-    A table of the user's own gets none.
-    """
-    if names.column is not None or not any(column.type in COVERED for column in spec.metadata):
+    """Make that of a large table where it has none."""
+    if not any(column.type in COVERED for column in spec.metadata):
         return
     mark = MARK + hashlib.blake2b(repr((spec.key, spec.metadata)).encode(), digest_size=4).hexdigest()
-    if not is_large(connection, names):
-        return
     with alone(connection, names.scope):
         there = _there(connection, names)
         # An index of the rest alone is what a build that was cut off has left.

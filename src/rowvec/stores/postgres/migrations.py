@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, NamedTuple
 
 import psycopg
@@ -61,6 +62,7 @@ class State(NamedTuple):
     """Columns that every version has and this store has not, as `table.column`."""
 
 
+@cache
 def declared(tables: str) -> dict[tuple[str, str], str]:
     """By table and column, how the statements that make the tables declare it."""
     found = {}
@@ -114,8 +116,9 @@ def guard(connection: Connection, location: str) -> None:
     shared.refuse_newer(_standing(connection), MIGRATIONS, location)
 
 
-def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]:
-    """Carry out every step that is pending, each in a transaction of its own; returns what was done, in words.
+def upgrade(connection: Connection, location: str, *, create: bool) -> list[str] | None:
+    """Carry out every step that is pending, each in a transaction of its own, or all in one where there are no books
+    yet; returns what was done, in words, or None where there are no books and none were wanted.
 
     Args:
         create: make the books where there are none.
@@ -126,7 +129,7 @@ def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]
     state = look(connection)
     shared.refuse_newer(state.standing, MIGRATIONS, location)
     if state.standing is None and not create:
-        return []
+        return None
     done = []
     if state.standing is not None and state.lacking:
         with _alone(connection):
@@ -135,10 +138,12 @@ def upgrade(connection: Connection, location: str, *, create: bool) -> list[str]
                 if state.standing.version >= number:
                     work(connection)
         done.append(f"added what version {state.standing.version} lacked: {', '.join(state.lacking)}")
-    for step in shared.pending(state.standing, MIGRATIONS):
+    steps = shared.pending(state.standing, MIGRATIONS)
+    # A new store has nothing that a step could lose, and each commit waits for the disk.
+    for part in [steps] if state.standing is None else [[step] for step in steps]:
         with _alone(connection):
             before = look(connection).standing
-            if before is None or before.version < step.number:
+            for step in shared.pending(before, part):
                 step.work(connection)
                 connection.execute(
                     "insert into rowvec.meta (version, program) values (%s, %s)", [step.number, __version__]

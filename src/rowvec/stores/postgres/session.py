@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
 from psycopg import sql
@@ -25,6 +25,10 @@ LIMITS = {
     "transaction_timeout": 170_000,
 }
 """Settings that would end what takes long, and the version of PostgreSQL that brought them."""
+
+
+Settings: TypeAlias = Mapping[str, str]
+"""Values of the server's settings by name, for one transaction."""
 
 
 class Cursor(psycopg.Cursor[Any]):
@@ -80,8 +84,8 @@ class Session(psycopg.Connection[Any]):
         pid: of the server's process that answered first.
         behind_pooler: whoever accepted the connection is not who answers it.
         path: the search path on which the extension's types are found; None where that is the one there is.
-        iterates: see the function of that name.
-        ready: it was asked what its extension can do.
+        iterates: see the function of that name; None where it was not asked yet.
+        ready: the path to its extension is set.
         guard: how every transaction begins; None where the session keeps its settings and its locks itself.
         leases: its locks, where it cannot keep them.
         single_statements: the pooler takes no transactions.
@@ -98,7 +102,7 @@ class Session(psycopg.Connection[Any]):
     pid = 0
     behind_pooler = False
     path: str | None = None
-    iterates: bool = False
+    iterates: bool | None = None
     ready: bool = False
     guard: Callable[[Session], None] | None = None
     leases: Leases | None = None
@@ -137,6 +141,12 @@ class Session(psycopg.Connection[Any]):
             # Nothing is sent to a server that says nothing, not even a goodbye that waits for an answer.
             self.pgconn.finish()
             raise
+
+    @property
+    def is_free(self) -> bool:
+        """Our own, and in no transaction."""
+        own = not (self.behind_pooler or self.single_statements or self.guard)
+        return own and self.info.transaction_status is TransactionStatus.IDLE
 
     @contextmanager
     def transaction(
@@ -190,3 +200,8 @@ class Session(psycopg.Connection[Any]):
 
 def scope_of(local: bool) -> str:
     return "local" if local else "session"
+
+
+def set_local(settings: Settings) -> bytes:
+    """Statements that set something for the transaction."""
+    return set_statements(settings, local=True).encode()

@@ -85,6 +85,8 @@ class Sessions:
         self._pulse = Pulse(functools.partial(answers, url), silent_seconds)
         self.table_lock = TableLock(self._scope, self._leases)
         self._locked = False
+        self.upgraded = False
+        """The lock is held, and the books were brought up to date under it. Every write proves their version again."""
         self._types: AdaptContext | None = None
         """Those of the connection before; all are to one database."""
 
@@ -264,10 +266,9 @@ class Sessions:
                 self._take_again(self._writer)
             return self._writer
         try:
-            self._writer.execute(self._writer.settings(local=False))
-            for name, value in SERVER_KEEPALIVES.items():
-                with suppress(psycopg.Error):
-                    self._writer.execute(f"set {name} to {value}".encode())
+            if self._writer.behind_pooler:
+                self._writer.execute(self._writer.settings(local=False))
+            _keep_alive(self._writer)
             if self._locked:
                 # The lock went with the broken connection; whoever took it meanwhile has it now.
                 self._end(former)
@@ -316,10 +317,11 @@ class Sessions:
         self.write(self.table_lock.acquire)
         self._locked = True
         try:
-            self.write(lambda c: migrations.upgrade(c, self._location, create=False))
+            done = self.write(lambda c: migrations.upgrade(c, self._location, create=False))
+            self.upgraded = done is not None
             yield
         finally:
-            self._locked = False
+            self._locked = self.upgraded = False
             if self._writer is None or self._writer.closed:
                 self._leases.close()
             else:
@@ -401,9 +403,11 @@ class Sessions:
             session.prepare_threshold = None
         session.statement_seconds = self._statement_seconds
         if not session.behind_pooler:
+            limited = b""
+            if self._statement_seconds is not None:
+                limited = session.settings(local=False, statement_seconds=self._statement_seconds) + b"; "
             with translated(self._location):
-                session.execute(session.settings(local=False, statement_seconds=self._statement_seconds))
-                session.execute("set default_transaction_read_only = on")
+                session.execute(limited + b"set default_transaction_read_only = on")
         session.watch = self._watch
         return session
 
@@ -418,3 +422,14 @@ class Sessions:
             return False
         self._pulse.forget()
         return True
+
+
+def _keep_alive(session: Session) -> None:
+    """Have the server notice that we are gone. Each of these settings is one that some servers lack, or refuse."""
+    statements = [f"set {name} to {value}".encode() for name, value in SERVER_KEEPALIVES.items()]
+    try:
+        session.execute(b"; ".join(statements))
+    except psycopg.Error:
+        for statement in statements:
+            with suppress(psycopg.Error):
+                session.execute(statement)

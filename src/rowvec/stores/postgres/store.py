@@ -150,11 +150,11 @@ class PostgresStore:
             new = not knows_vectors(connection)
             version = schema.ensure_extension(connection, self.location, create=self._create_extension)
             schema.check_storage(version, self._storage, self.location)
-            migrations.upgrade(connection, self.location, create=True)
+            if not self._sessions.upgraded:
+                migrations.upgrade(connection, self.location, create=True)
             added = self._generations.make_way(connection, spec)
             with connection.transaction():
-                target = self._generations.open(connection, spec)
-                fence = self._generations.fence(connection, target)
+                target, fence = self._generations.open(connection, spec)
             schema.index_adopted(connection, target, spec, added)
             return target, fence, new
 
@@ -179,8 +179,10 @@ class PostgresStore:
         # First: by the statistics it is known which texts an index should leave out.
         done.index.analyse()
         done.index.ensure(like=self._live, like_passages=Beside(self._live, spec).passages)
-        self._write(lambda c: facet_index.ensure(c, names, spec))
-        self._write(lambda c: counting.ensure(c, names))
+        # A table of the user's own gets no further indexes.
+        if names.column is None and self._write(lambda c: counting.is_large(c, names)):
+            self._write(lambda c: facet_index.ensure(c, names, spec))
+            self._write(lambda c: counting.ensure(c, names))
         self._changeover.finish(names, spec, fence)
         self._prepared.clear()
 
@@ -235,7 +237,7 @@ class PostgresStore:
 
         def alter(connection: Connection) -> list[str]:
             schema.ensure_extension(connection, self.location, create=self._create_extension)
-            done = migrations.upgrade(connection, self.location, create=False)
+            done = migrations.upgrade(connection, self.location, create=False) or []
             return done + self._generations.apply(connection, self._stored(spec))
 
         return self._write(alter)

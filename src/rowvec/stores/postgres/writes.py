@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -155,8 +156,27 @@ def packer(storage: str) -> Callable[[Vector], bytes]:
 
     pgvector's own way to write an array takes several times as long.
     """
-    numbers = ">f2" if storage == "halfvec" else ">f4"
-    return lambda vector: _HEAD.pack(len(vector), 0) + vector.astype(numbers).tobytes()
+    if storage == "halfvec":
+        return lambda vector: _HEAD.pack(len(vector), 0) + _halved(vector).tobytes()
+    return lambda vector: _HEAD.pack(len(vector), 0) + vector.astype(">f4").tobytes()
+
+
+def _halved(vector: Vector) -> np.ndarray[Any, Any]:
+    """
+    Raises:
+        DataRefused: half precision cannot hold it.
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        half = vector.astype(">f2")
+    # The one is infinite where a number is too large, the other zero where all are too small.
+    largest = np.abs(half).max(initial=0)
+    if not 0 < largest < np.inf:
+        found = np.abs(vector).max(initial=0)
+        raise DataRefused(
+            f"The largest number of its vector is {found:.6g}, and halfvec holds numbers from 6e-8 to 65,504.",
+            hint='Set store.storage = "vector", or take a model or service that gives vectors of length 1.',
+        )
+    return half
 
 
 _HEAD = struct.Struct(">HH")

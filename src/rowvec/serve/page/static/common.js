@@ -12,6 +12,8 @@ export class Failure extends Error {
 
 export class NoSuchPipeline extends Failure {}
 
+export class Locked extends Failure {}
+
 // The key lives as long as the tab. A reply of 401 asks for it, then the request is made again.
 export async function ask(path, options = {}) {
   for (;;) {
@@ -25,7 +27,7 @@ export async function ask(path, options = {}) {
       throw new Failure("The server does not answer.", "Is `rowvec serve` still running?");
     }
     if (response.status === 401) {
-      if (!(await askForKey(key !== null))) throw new Failure("Nothing is shown without the API key.", "Reload the page to enter it.");
+      if (!(await askForKey(key !== null))) throw new Locked("Nothing is shown without the API key.", "Reload the page to enter it.");
       continue;
     }
     if (!response.ok) {

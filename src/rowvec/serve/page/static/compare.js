@@ -1,7 +1,7 @@
 // The page that compares: one query in two settings, what moved, and what the judged queries say of both.
 
-import { askJson, choosePipeline, Failure, isSlash, make, noRows, notify, parse, postJson, rowsIn, spoken, unknownParts } from "./common.js";
-import { cards, headingOf, missing } from "./hits.js";
+import { askJson, choosePipeline, Failure, isSlash, Locked, make, noRows, notify, parse, postJson, rowsIn, spoken, unknownParts } from "./common.js";
+import { cards, headingOf, keepFormer, missing } from "./hits.js";
 import { moves, Side } from "./settings.js";
 
 const byId = (id) => document.getElementById(id);
@@ -83,6 +83,7 @@ async function show(warning = null) {
     const found = text ? await Promise.all([...NAMES.map((name) => search(sides[name].read(), mine.signal)), judged(text, mine.signal)]) : null;
     const empty = found && !found[0].results.length && !found[1].results.length && (await rowsIn(pipeline, mine.signal)) === 0;
     if (mine.signal.aborted) return;
+    for (const list of lists) list.classList.remove("former");
     if (found) {
       asked = text;
       reserve(found[2].queries);
@@ -96,8 +97,8 @@ async function show(warning = null) {
     await measure();
   } catch (error) {
     if (error.name === "AbortError") return;
-    for (const list of lists) list.replaceChildren();
-    summary.textContent = "";
+    if (error instanceof Locked) for (const list of lists) list.replaceChildren();
+    keepFormer(summary, ...lists);
     notify(error);
   } finally {
     if (mine === running) {

@@ -148,7 +148,7 @@ export function cards(hits, pipeline, links, { mode = "semantic", best = Math.ma
       ...(hit.passages ?? []).map(passage),
       hit.explain ? why(hit, best, mode, pipeline.ranking) : null,
       make("div", { className: "hit-foot" },
-        make("span", { className: "key" }, `#${hit.id}`),
+        make("span", { className: "key", title: `${hit.id}` }, `#${hit.id}`),
         source ? make("a", { href: source, rel: "noreferrer noopener" }, "Open the source") : null,
         similar ? make("a", { className: "similar", href: similar, "aria-label": `Similar rows: ${heading}` }, "Similar rows") : null,
         ...more));
@@ -163,4 +163,10 @@ export function missing(reply) {
   if (!parts.length) return [];
   const named = parts.length > 1 ? `Parts ${parts.slice(0, -1).join(", ")} and ${parts.at(-1)} of the store do` : `Part ${parts[0]} of the store does`;
   return [make("strong", { className: "missing" }, `${named} not answer: the rows there are missing. `)];
+}
+
+// What was found before stays below an error, and is not taken for an answer to what was asked now.
+export function keepFormer(summary, ...lists) {
+  for (const list of lists) list.classList.toggle("former", list.children.length > 0);
+  summary.textContent = lists.some((list) => list.children.length) ? "Below is what the search before found." : "";
 }

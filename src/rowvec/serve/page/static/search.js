@@ -1,9 +1,9 @@
 // The search page. Its state is the address, so that a search can be shared and the back button works.
 
-import { askJson, choosePipeline, Failure, isSlash, make, modeOf, noRows, notify, offerModes, parse, postJson, rowsIn, unknownParts, whole } from "./common.js";
+import { askJson, choosePipeline, Failure, isSlash, Locked, make, modeOf, noRows, notify, offerModes, parse, postJson, rowsIn, spoken, unknownParts, whole } from "./common.js";
 import { Filters } from "./filters.js";
 import { Facets } from "./facets.js";
-import { cards, headingOf, missing, took } from "./hits.js";
+import { cards, headingOf, keepFormer, missing, took } from "./hits.js";
 
 const byId = (id) => document.getElementById(id);
 const [form, query, hits, summary, limit, chips] = ["search", "query", "hits", "summary", "limit", "chips"].map(byId);
@@ -183,13 +183,15 @@ async function run(work, warning) {
     document.title = `${title} · rowvec`;
     best = reply.results[0]?.score ?? 0;
     hits.replaceChildren(...drawn(reply.results));
+    hits.classList.remove("former");
     clearTimeout(slow);
     describe(reply, heading, empty);
     offerMore(reply, again, heading);
   } catch (error) {
     if (error.name === "AbortError") return;
     clearTimeout(slow);
-    clear();
+    if (error instanceof Locked) clear();
+    else (byId("more").hidden = true), keepFormer(summary, hits);
     notify(error);
   } finally {
     clearTimeout(slow);
@@ -262,8 +264,8 @@ function describe(reply, heading, empty) {
     return;
   }
   if (!count) {
-    const advice = filters.read() !== undefined ? "Loosen a filter, or say it in other words." : "Say it in other words.";
-    summary.replaceChildren(...missing(reply), ...correction(reply), make("strong", {}, "Nothing found. "), heading ? `${heading}: no other row matches.` : advice);
+    const advice = reply.advice ?? (filters.read() !== undefined ? "Loosen a filter, or say it in other words." : "Say it in other words.");
+    summary.replaceChildren(...missing(reply), ...correction(reply), make("strong", {}, "Nothing found. "), ...spoken(heading ? `${heading}: no other row matches. ${reply.advice ?? ""}` : advice));
     return;
   }
   const scored = reply.results[0].score !== null;

@@ -113,7 +113,7 @@ class InPlaceGenerations(Generations):
     def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
         return Lacking(set(), set())
 
-    def open(self, connection: Connection, spec: TableSpec) -> Names:
+    def open(self, connection: Connection, spec: TableSpec) -> tuple[Names, Fence]:
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
         target = self._target(connection, spec)
         missing = self._missing(connection, target, spec)
@@ -123,11 +123,11 @@ class InPlaceGenerations(Generations):
                 hint=f"Run `{APPLY}`, or as the table's owner: {' '.join(missing)}",
             )
         self._check_rights(connection, target, spec)
-        target = self._begin(connection, self._chosen(connection, spec), spec)
+        target, fence = self._begin(connection, spec)
         self._fill_words(connection, target, spec)
         self._keep_words(connection, target, spec)
         self._make_beside(connection, target, spec)
-        return target
+        return target, fence
 
     def finish(self, connection: Connection, names: Names, spec: TableSpec, fence: Fence | None = None) -> None:
         super().finish(connection, names, spec, fence)
@@ -141,7 +141,7 @@ class InPlaceGenerations(Generations):
 
     def _target(self, connection: Connection, spec: TableSpec) -> Names:
         """The column that vectors of this fingerprint belong into."""
-        action = self._chosen(connection, spec)
+        action = self._chosen(connection, spec, self._books.known(connection))
         # Columns that are there already need not be made: `open` renames them.
         return self.live.previous if action is Action.RESUME_PREVIOUS else self.names(action.fills)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.schema import KEY_TYPES
+from rowvec.support.stored import json_object
 from rowvec.types import Check, Fingerprint, Generation, State
 
 Connection = psycopg.Connection[Any]
@@ -57,7 +58,8 @@ class Generations:
         if not schema.table_exists(connection, self.live):
             schema.check_may_create(connection, self.live, self._location)
             return Check("table", True, f"{self.live.scope} will be created")
-        action, live = self._chosen(connection, spec), self._books.live(connection)
+        known = self._books.known(connection)
+        action, live = self._chosen(connection, spec, known), known.get(State.LIVE)
         if live is not None and action is not Action.FILL_LIVE:
             if action is not Action.REPLACE_LIVE:
                 followers.check_followers(connection, self.live)
@@ -86,21 +88,15 @@ class Generations:
         state = standing(known, fingerprint)
         if state is None or not self.usable(connection, self.names(state)):
             return None
-        version = known[state].version if state in known else None
-        return self.names(state), Fence(self.live.scope, state, version)
-
-    def fence(self, connection: Connection, names: Names) -> Fence:
-        """What a write into the generation of that name has to prove, as the books are now."""
-        return self._books.fence(connection, next(state for state in State if self.names(state) == names))
+        return self.names(state), self._books.fence(known, state)
 
     def filled(self, connection: Connection, fingerprint: Fingerprint | None) -> tuple[Names, Fence]:
         """The table that a sync of this fingerprint has filled. Raises StoreError where there is none."""
         known = self._books.known(connection)
         state = filled(known, fingerprint, self._location)
-        return self.names(state), Fence(self.live.scope, state, known[state].version if state in known else None)
+        return self.names(state), self._books.fence(known, state)
 
-    def _chosen(self, connection: Connection, spec: TableSpec) -> Action:
-        known = self._books.known(connection)
+    def _chosen(self, connection: Connection, spec: TableSpec, known: Mapping[State, Known]) -> Action:
         empty = changes_model(known, spec.fingerprint) and not spec.filled_elsewhere and self._is_empty(connection)
         return choose(known, spec.fingerprint, empty=empty)
 
@@ -160,22 +156,31 @@ class Generations:
             words.language_of(connection) != spec.language
             or (spec.keeps_words and not words.kept_words.exists(connection))
         )
-        if (rereads or added) and "row_hash" not in added:
+        if (rereads or added or self._has_other_metadata(connection, spec)) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
         return added | widened
 
+    def _has_other_metadata(self, connection: Connection, spec: TableSpec) -> bool:
+        """A column that rows were not written with the last time. It may be there since an earlier time, with what was
+        true then; and the hash of a row knows its values, not whose they are."""
+        known = self._books.known(connection)
+        state = standing(known, spec.fingerprint)
+        before = json_object(known[state].settings).get("metadata") if state in known else None
+        return before is not None and not json_object(spec.settings).get("metadata", {}).keys() <= before.keys()
+
     def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
         return lacking(connection, names, spec, self._storage, self._location)
 
-    def open(self, connection: Connection, spec: TableSpec) -> Names:
-        """The table that vectors of this fingerprint belong into, made or adopted first. Needs a transaction.
+    def open(self, connection: Connection, spec: TableSpec) -> tuple[Names, Fence]:
+        """The table that vectors of this fingerprint belong into, made or adopted first, and what a write into it has
+        to prove. Needs a transaction.
 
         Raises:
             StoreError: an existing table has another shape.
         """
         connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 1))", [self.live.scope])
-        names = self._begin(connection, self._chosen(connection, spec), spec)
+        names, fence = self._begin(connection, spec)
         if schema.table_exists(connection, names):
             if adopt_table(connection, names, spec, self._storage, self._location):
                 keywords(names, spec).drop(connection)
@@ -185,7 +190,7 @@ class Generations:
         self._fill_words(connection, names, spec)
         self._keep_words(connection, names, spec)
         self._make_beside(connection, names, spec)
-        return names
+        return names, fence
 
     def _make_beside(self, connection: Connection, names: Names, spec: TableSpec) -> None:
         """Make the tables of texts and passages, and the view of the live ones."""
@@ -194,8 +199,10 @@ class Generations:
         if names == self.live:
             beside.show(connection)
 
-    def _begin(self, connection: Connection, action: Action, spec: TableSpec) -> Names:
+    def _begin(self, connection: Connection, spec: TableSpec) -> tuple[Names, Fence]:
         """Make room for the generation that is to be filled, and put it into the books."""
+        known = self._books.known(connection)
+        action = self._chosen(connection, spec, known)
         if action in (Action.REPLACE_LIVE, Action.BEGIN_BUILDING, Action.RESUME_PREVIOUS):
             self._books.keep_others_out(connection)
         if action is Action.REPLACE_LIVE:
@@ -212,11 +219,14 @@ class Generations:
             self._rename(connection, self.live.previous, self.live.building, spec)
             self._books.move(connection, State.PREVIOUS, State.BUILDING)
             self._books.move_progress(connection, self.live.previous.scope, self.live.building.scope)
+        if action in (Action.BEGIN_BUILDING, Action.RESUME_PREVIOUS):
+            known = self._books.known(connection)
         if spec.fingerprint is not None:
-            live = self._books.live(connection) if action.fills is State.LIVE else None
-            recipe = live.recipe if live else spec.recipe
-            self._books.set_generation(connection, action.fills, spec.fingerprint, recipe, spec.settings)
-        return self.names(action.fills)
+            there = known.get(action.fills)
+            recipe = there.recipe if there and action.fills is State.LIVE else spec.recipe
+            if self._books.set_generation(connection, there, action.fills, spec.fingerprint, recipe, spec.settings):
+                known = self._books.known(connection)
+        return self.names(action.fills), self._books.fence(known, action.fills)
 
     def _clear(self, connection: Connection, action: Action, spec: TableSpec) -> None:
         """Drop what is left of a generation whose building was given up."""
@@ -274,7 +284,8 @@ class Generations:
             self._books.move_progress(connection, live, previous)
             self._books.move_progress(connection, names.scope, live)
         if spec.fingerprint is not None:
-            self._books.set_generation(connection, State.LIVE, spec.fingerprint, spec.recipe, spec.settings)
+            now = self._books.live(connection)
+            self._books.set_generation(connection, now, State.LIVE, spec.fingerprint, spec.recipe, spec.settings)
 
     def rollback(self, connection: Connection, spec: TableSpec) -> None:
         """Swap the live generation and the previous one. Needs a transaction; raises as `finish` does."""

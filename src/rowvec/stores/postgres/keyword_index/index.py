@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -38,6 +39,7 @@ from rowvec.stores.postgres.keyword_index.postings import ENTRY, Batch, batches
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Scores, entries_in, highest, scored
 from rowvec.stores.postgres.locks import brief_lock
+from rowvec.stores.postgres.session import Session
 from rowvec.stores.postgres.statements import Statements
 from rowvec.support.identifiers import shortened
 from rowvec.support.stored import format_of, with_format
@@ -73,6 +75,10 @@ class Allowed(NamedTuple):
     rows: sql.Composable
     values: Params = ()
     said: tuple[str, ...] = ()
+
+
+class _Written(Exception):
+    """A version was written between two statements."""
 
 
 class KeywordIndex:
@@ -216,10 +222,19 @@ class KeywordIndex:
         """
         if limit < 1 or not (query.strip() or last):
             return []
-        with one_snapshot(conn):
+        allowed = self.allowed(where, params, expected)
+
+        def found(*, in_one: bool) -> list[tuple[Key, float]]:
             documents, scores, counts = self._scores(conn, query, last)
             reach = Reach.of(counts, filtered=where is not None, expected=expected)
-            return self.best(conn, documents, scores, reach, limit, self.allowed(where, params, expected))
+            return self.best(conn, documents, scores, reach, limit, allowed, None if in_one else counts.written)
+
+        if last is None and isinstance(conn, Session) and conn.is_free:
+            # A snapshot would take two round trips.
+            with suppress(_Written):
+                return found(in_one=False)
+        with one_snapshot(conn):
+            return found(in_one=True)
 
     def allowed(self, where: sql.Composable | None, params: Params, expected: Expected | None) -> Allowed:
         """The rows that may be hits; see `search`."""
@@ -239,14 +254,22 @@ class KeywordIndex:
         reach: Reach,
         limit: int,
         allowed: Allowed,
+        written: int | None = None,
     ) -> list[tuple[Key, float]]:
-        """The best of those versions that are alive and wanted, in the caller's snapshot; see `search`."""
-        if limit < 1:
+        """The best of those versions that are alive and wanted; see `search`.
+
+        Args:
+            written: how many versions there were when these were read; None in the snapshot that they were read in.
+
+        Raises:
+            _Written: there are others by now, so that one of these may be dead whose row is wanted all the same.
+        """
+        if limit < 1 or not len(documents):
             return []
         many: int | None = reach.first(limit)
         while many is not None:
             best = highest(scores, many)
-            hits = self.hits(conn, documents[best], scores[best], limit, allowed)
+            hits = self._hits(conn, documents[best], scores[best], limit, allowed, written)
             if len(hits) == limit or len(best) == len(documents):
                 return hits
             many = reach.next(limit, len(documents), len(best), len(hits))
@@ -254,7 +277,7 @@ class KeywordIndex:
         fitting = np.isin(documents, self._numbers(conn, "allowed", allowed.values, rows=allowed.rows))
         documents, scores = documents[fitting], scores[fitting]
         best = highest(scores, limit)
-        return self.hits(conn, documents[best], scores[best], limit, allowed)
+        return self._hits(conn, documents[best], scores[best], limit, allowed, written)
 
     def holding(self, conn: Connection, words: Sequence[str]) -> dict[str, int]:
         """How many texts hold each word, in any of its forms; those that none holds are left out. Replaced versions
@@ -327,24 +350,37 @@ class KeywordIndex:
         behind = last.beginning + chr(sys.maxunicode)
         return {"first": last.beginning, "last": behind, "most": COMPLETIONS, "others": list(others)}
 
+    def _hits(
+        self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed, written: int | None
+    ) -> list[tuple[Key, float]]:
+        if written is not None:
+            hits, now = self.hits(conn, documents, scores, limit, allowed)
+            if now != written:
+                raise _Written
+            return hits
+        values = [number_array(documents.tolist()), *allowed.values]
+        return best_first(conn.execute(self._hits_sql(allowed), values).fetchall(), documents, scores, limit)
+
     def hits(
         self, conn: Connection, documents: Documents, scores: Scores, limit: int, allowed: Allowed
-    ) -> list[tuple[Key, float]]:
-        """The best of these versions that are alive and wanted, in one statement."""
-        found = conn.execute(self.hits_sql(allowed), [number_array(documents.tolist()), *allowed.values]).fetchall()
-        return best_first(found, documents, scores, limit)
+    ) -> tuple[list[tuple[Key, float]], int]:
+        """The best of these versions that are alive and wanted, and how many are written by now, in one statement."""
+        values = [number_array(documents.tolist()), *allowed.values]
+        rows = conn.execute(self._hits_sql(allowed, counted=True), values).fetchall()
+        found = [(key, document) for _, key, document in rows if key is not None]
+        return best_first(found, documents, scores, limit), rows[0][0]
 
-    def hits_sql(self, allowed: Allowed, *, of_part: bool = False) -> bytes:
+    def _hits_sql(self, allowed: Allowed, *, counted: bool = False) -> bytes:
         """
         Args:
-            of_part: with the number of versions before each hit.
+            counted: with the number of versions before each hit.
         """
 
         def made() -> sql.Composed:
             hits = self.sql("hits", rows=allowed.rows)
-            return self.sql("hits_of_part", hits=hits) if of_part else hits
+            return self.sql("hits_and_written", hits=hits) if counted else hits
 
-        return self._known.text(("hits", of_part, allowed.said), made)
+        return self._known.text(("hits", counted, allowed.said), made)
 
     def _merge_in_passing(self, conn: Connection) -> None:
         size = {"fan_in": FAN_IN, "most": MERGED_IN_PASSING}

@@ -185,10 +185,10 @@ select string_agg(int4send(d.document), '') from {documents} d join {rows} t on 
 
 -- name: hits
 -- The keys of those versions that are alive and wanted, in their order. All numbers are looked up in one pass of the index.
-with found as materialized (select key, document from {documents} where document = any(%s::integer[]))
-select t.{key}, found.document from found join {rows} t on t.{key} = found.key order by 1
+select t.{key}, found.document from (select key, document from {documents} where document = any(%s::integer[])) as found
+join {rows} t on t.{key} = found.key order by 1
 
--- name: hits_of_part
+-- name: hits_and_written
 -- The same, and how many versions are written by now; a row without a key where there are no hits.
 select state.written, found.* from (select coalesce(sum(written), 0)::bigint as written from {segments}) as state
 left join lateral ({hits}) as found on true

@@ -13,9 +13,8 @@ from psycopg import sql
 
 from rowvec.stores.base import LastWord
 from rowvec.stores.part import WordCounts
-from rowvec.stores.postgres.arrays import number_array
 from rowvec.stores.postgres.connect import one_snapshot
-from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex, Params, best_first
+from rowvec.stores.postgres.keyword_index.index import COMPLETIONS, KeywordIndex, Params
 from rowvec.stores.postgres.keyword_index.reach import Expected, Reach
 from rowvec.stores.postgres.keyword_index.scoring import Documents, Entries, Scores, entries_in, scored
 from rowvec.types import Key
@@ -66,11 +65,7 @@ def hits_of(
     expected: Expected | None,
 ) -> tuple[list[tuple[Key, float]], int]:
     """The best of these versions that are alive and wanted, and how many are written by now."""
-    allowed = index.allowed(where, params, expected)
-    values = [number_array(documents.tolist()), *allowed.values]
-    rows = connection.execute(index.hits_sql(allowed, of_part=True), values).fetchall()
-    found = [(key, document) for _, key, document in rows if key is not None]
-    return best_first(found, documents, scores, limit), rows[0][0]
+    return index.hits(connection, documents, scores, limit, index.allowed(where, params, expected))
 
 
 def up_to_date(

@@ -21,6 +21,7 @@ import psycopg
 from psycopg import sql
 
 from rowvec.stores.postgres.connect import iterates, one_snapshot
+from rowvec.stores.postgres.session import Settings, set_local
 from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.centre import around
@@ -89,7 +90,7 @@ class Blend:
         with one_snapshot(connection):
             if is_narrow(connection, self._rows, where):
                 return self._all(connection, vector, limit, where, few=True)
-            connection.execute(settings.encode())
+            connection.execute(set_local(settings))
             return self._united(connection, indexes, vector, limit, where)
 
     def scores(
@@ -241,7 +242,7 @@ def _effort(index: Serving, where: Condition | None, many: int) -> int:
     return min(MAX_EF, max(effort, candidates(index.status, many))) if index.status.kind == "hnsw" else effort
 
 
-def _settings(indexes: Indexes, where: Condition | None, many: int, iterates: bool) -> str:
+def _settings(indexes: Indexes, where: Condition | None, many: int, iterates: bool) -> Settings:
     """For both lists; the effort of each is set by the list itself, see `_list`."""
     least: dict[str, int] = {}
     for index in indexes:
@@ -249,7 +250,7 @@ def _settings(indexes: Indexes, where: Condition | None, many: int, iterates: bo
             # The planner counts on it, and might compare all rows for the larger one.
             kind, effort = index.status.kind, _effort(index, where, many)
             least[kind] = min(effort, least.get(kind, effort))
-    return "; ".join(scan(kind, effort, iterates) for kind, effort in least.items())
+    return {name: value for kind, effort in least.items() for name, value in scan(kind, effort, iterates).items()}
 
 
 def _list(table: VectorTable, index: Serving | None, where: Condition, many: int) -> sql.Composed:

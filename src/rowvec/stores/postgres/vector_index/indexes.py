@@ -107,24 +107,28 @@ class Indexes:
 
         table = self.table
 
-        def work(connection: Connection) -> None:
-            if self._serves(connection, table):
-                return
-            others = (found for found in index.find(connection, like) if found.valid and found.part is None)
-            pattern = next(map(index.spec_of, others), None)
+        def work(connection: Connection) -> list[IndexStatus]:
+            there = index.find(connection, table.names)
+            if self._serves(connection, there):
+                return there
+            others = there if like == table.names else index.find(connection, like)
+            pattern = next((index.spec_of(found) for found in others if found.valid and found.part is None), None)
             asked = pattern or self.wanted
-            version = version_tuple(use_vectors(connection) or "0")
-            chosen = asked and index.fitting(asked, table.storage, table.dimension, version)
-            if chosen is None:
-                return
             succeeds = pattern is not None and like != table.names
-            if succeeds or (self.wanted is not None and has_vectors(connection, table, AUTO_ROWS)):
-                with alone(connection, table.names.scope):
-                    if not self._serves(connection, table):
-                        self._build(connection, table, chosen, None)
+            if asked is None or not (succeeds or (self.wanted and has_vectors(connection, table, AUTO_ROWS))):
+                return there
+            version = version_tuple(use_vectors(connection) or "0")
+            chosen = index.fitting(asked, table.storage, table.dimension, version)
+            if chosen is None:
+                return there
+            with alone(connection, table.names.scope):
+                if not self._serves(connection, index.find(connection, table.names)):
+                    self._build(connection, table, chosen, None)
+            return index.find(connection, table.names)
 
-        self._sessions.write(work)
-        self._sessions.write(self._ensure_parts)
+        there = self._sessions.write(work)
+        if self._partial is not None or self._parts_in(there):
+            self._sessions.write(self._ensure_parts)
         if self.passages is not None and like_passages is not None:
             self.passages.ensure(like=like_passages)
 
@@ -134,8 +138,7 @@ class Indexes:
 
         def look() -> tuple[IndexStatus | None, list[IndexStatus]]:
             found = index.find(connection, table.names)
-            parts = [each for each in found if partial.is_named(each.name) and index.is_ours(table.names, each)]
-            return index.usable(found, table.names, table.metric), parts
+            return index.usable(found, table.names, table.metric), self._parts_in(found)
 
         if column is None and not look()[1]:
             return
@@ -157,10 +160,12 @@ class Indexes:
             finally:
                 index.retire(connection, table.names, former, progress or (lambda phase, done, total: None))
 
-    @staticmethod
-    def _serves(connection: Connection, table: VectorTable) -> bool:
-        found = index.usable(index.find(connection, table.names), table.names, table.metric)
-        return found is not None and not index.leaves_out_too_little(connection, table.names, found)
+    def _parts_in(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
+        return [each for each in there if partial.is_named(each.name) and index.is_ours(self.table.names, each)]
+
+    def _serves(self, connection: Connection, there: Sequence[IndexStatus]) -> bool:
+        found = index.usable(there, self.table.names, self.table.metric)
+        return found is not None and not index.leaves_out_too_little(connection, self.table.names, found)
 
     def analyse(self) -> None:
         """Have the planner know a table that changed by a tenth: filtered searches go by its estimates."""

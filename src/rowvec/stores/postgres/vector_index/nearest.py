@@ -9,10 +9,11 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import TransactionStatus
 
 from rowvec.stores.index import IndexStatus, Part
 from rowvec.stores.postgres.arrays import key_array
-from rowvec.stores.postgres.connect import iterates, one_snapshot, single
+from rowvec.stores.postgres.connect import iterates, rows_under, single
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
@@ -213,14 +214,14 @@ def _approximate(
     )  # fmt: skip
     asked = around(vector, serving.centre)
     values = [vector, *where.values, asked, given, limit] if filtered else [vector, asked]
-    with one_snapshot(connection, settings(index, given, filtered=filtered, iterates=iterates(connection))):
-        # A plan for any values of a filter would suit none. After five searches it would take the place of the others,
-        # and give other rows: what one page has shown would come again on the next.
-        rows = connection.execute(statement, values, binary=True, prepare=False if filtered else None).fetchall()
-        if len(rows) < limit:
-            # What is asked next in this transaction is for the planner to decide.
-            connection.execute("set local enable_seqscan to default")
-        return rows
+    chosen = settings(index, given, filtered=filtered, iterates=iterates(connection))
+    # A plan for any values of a filter would suit none. After five searches it would take the place of the others, and
+    # give other rows: what one page has shown would come again on the next.
+    rows = rows_under(connection, chosen, statement, values, prepare=not filtered)
+    if len(rows) < limit and connection.info.transaction_status is not TransactionStatus.IDLE:
+        # What is asked next in this transaction is for the planner to decide.
+        connection.execute("set local enable_seqscan to default")
+    return rows
 
 
 def _by_index(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from rowvec.stores.index import IndexStatus
+from rowvec.stores.postgres.session import Settings
 from rowvec.stores.postgres.vector_index.centre import sql_of
 
 SETTING = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes"}
@@ -59,8 +60,8 @@ def effort_of(index: IndexStatus) -> int:
     return tuned or EFFORT[index.kind]
 
 
-def settings(index: IndexStatus, given: int, *, filtered: bool, iterates: bool) -> str:
-    """Statements that set the effort of one search for the transaction.
+def settings(index: IndexStatus, given: int, *, filtered: bool, iterates: bool) -> Settings:
+    """The effort of one search.
 
     Args:
         given: candidates.
@@ -70,15 +71,14 @@ def settings(index: IndexStatus, given: int, *, filtered: bool, iterates: bool) 
     return scan(index.kind, effort if index.kind == "ivfflat" else min(MAX_EF, max(effort, given)), iterates)
 
 
-def scan(kind: str, effort: int, iterates: bool) -> str:
-    """Statements that set how an index of that kind is read, for the transaction.
+def scan(kind: str, effort: int, iterates: bool) -> Settings:
+    """How an index of that kind is read.
 
     Args:
         iterates: the server's pgvector goes on reading where a filter leaves too few rows, as it does from 0.8 on.
             Before that, a search that comes back short compares every row.
     """
-    said = [f"set local {SETTING[kind]} = {effort}"]
+    found = {SETTING[kind]: str(effort)}
     # Out of order loses nothing, since what comes is sorted afterwards, and in strict order later finds are dropped.
-    said += [f"set local {kind}.iterative_scan = relaxed_order"] if iterates else []
-    said += ["set local enable_seqscan = off"] if kind == "hnsw" else []
-    return "; ".join(said)
+    found |= {f"{kind}.iterative_scan": "relaxed_order"} if iterates else {}
+    return found | ({"enable_seqscan": "off"} if kind == "hnsw" else {})
