@@ -11,7 +11,6 @@ from rowvec.support.memory import may_reserve, memory_bytes
 
 SHARE = 8
 """Part of the memory: a model and other programs need some too, and other projects have servers of their own."""
-MOST_MEGABYTES = 1024
 DEFAULT = "128MB"
 """What initdb writes into the file of settings where the machine has it."""
 
@@ -20,9 +19,10 @@ _SHARED_BUFFERS = re.compile(r"^\s*shared_buffers\s*=?\s*'?([^'#\n]*?)'?\s*(?:#.
 
 def settings(data: Path) -> dict[str, str]:
     """A vector index is read page by page, all over: what is not in the server's own buffers costs a call of the system
-    for each. So they are as large as the data when the server starts, as far as the machine has the memory.
+    for each. So they are as large as the data when the server starts, up to a share of the machine's memory. No further
+    limit: a gigabyte that is never read costs 35 MB.
     """
-    megabytes = min(MOST_MEGABYTES, memory_bytes() // SHARE // 2**20, _held(data) // 2**20)
+    megabytes = min(memory_bytes() // SHARE // 2**20, _held(data) // 2**20)
     if megabytes <= int(DEFAULT.removesuffix("MB")) or not may_reserve() or _chosen(data) != [DEFAULT]:
         return {}
     return {"shared_buffers": f"{megabytes}MB"}
