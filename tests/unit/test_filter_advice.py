@@ -37,7 +37,7 @@ def test_other_filters_get_no_advice(where: str) -> None:
 
 
 def test_every_advice_is_a_filter_that_can_be_read() -> None:
-    for where in ("name = 'null'", "\"a b\" is null"):
+    for where in ("name = 'null'", '"a b" is null'):
         said = str(advice(bind(parse(where), COLUMNS)))
         bind(parse(said.rsplit("write `", 1)[1].partition("`")[0]), COLUMNS)
 
