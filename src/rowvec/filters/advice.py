@@ -16,5 +16,5 @@ def advice(where: Filter | None) -> str | None:
             return f"`{render(each)}` looks for that text. For rows without a value, write `{render(missing)}`."
         if each.op is Op.IS_NULL and each.type is ColumnType.TEXT:
             empty = Compare(each.column, Op.EQ, "", path=each.path)
-            return f"Every row that matches has one. An empty text is a value: write `{render(empty)}` for it."
+            return f"No row without this value was found. An empty text is a value: write `{render(empty)}` for it."
     return None
