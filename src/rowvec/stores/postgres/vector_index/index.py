@@ -213,7 +213,7 @@ def build(
         memory = rows * graph_bytes(kind, chosen.dimensions or dimension, chosen.m)
         with _resources(connection, memory), _watched(connection, progress, watcher):
             if chosen.kind == "hnsw":
-                _warn_of_memory(connection, names, memory)
+                _warn_of_memory(connection, names, memory, of_bits=kind == "bit")
             outside(connection, statement)
         if part is not None:
             partial.mark(connection, names, name, part)
@@ -348,14 +348,13 @@ def _resources(connection: Connection, graph: float) -> Iterator[None]:
                 connection.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
 
 
-def _warn_of_memory(connection: Connection, names: Names, graph: float) -> None:
+def _warn_of_memory(connection: Connection, names: Names, graph: float, *, of_bits: bool) -> None:
     given = int(single(connection.execute("select pg_size_bytes(current_setting('maintenance_work_mem'))"))[0])
     if graph > given:
         logger.warning(
             "The index of %s takes about %s of memory to build and has %s: beyond that, a build takes many times as"
-            " long. A lower --m or --kind hnsw-bit takes less, --kind ivfflat next to nothing; or raise"
-            " maintenance_work_mem there.",
-            names.scope, figures.size(graph), figures.size(given),
+            " long. A lower --m%s takes less, --kind ivfflat next to nothing; or raise maintenance_work_mem there.",
+            names.scope, figures.size(graph), figures.size(given), "" if of_bits else " or --kind hnsw-bit",
         )  # fmt: skip
 
 
