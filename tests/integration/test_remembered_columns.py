@@ -229,3 +229,16 @@ def test_a_metadata_column_that_comes_back_has_the_values_of_today(shop: Shop) -
         shop.configure('{ kind = "files", paths = ["things.csv"], key = "id" }', column, text='columns = ["name"]')
         assert shop.sync() == {"updated": 2}
         assert shop.stored() == {1: {column: "green"}, 2: {column: "blue"}}
+
+
+def test_metadata_columns_in_another_order_keep_their_own_values(shop: Shop) -> None:
+    """The values changed places too, so that the row looks as it did."""
+    (shop.folder / "things.csv").write_text("id,name,seen,sold\n1,a,3,7\n2,b,4,5\n")
+    source = '{ kind = "files", paths = ["things.csv"], key = "id" }'
+    shop.configure(source, "seen", "sold", text='columns = ["name"]')
+    shop.sync()
+    (shop.folder / "things.csv").write_text("id,name,seen,sold\n1,a,7,3\n2,b,5,4\n")
+    shop.configure(source, "sold", "seen", text='columns = ["name"]')
+    assert shop.sync() == {"updated": 2}
+    assert shop.stored() == {1: {"sold": 3, "seen": 7}, 2: {"sold": 4, "seen": 5}}
+    assert shop.sync() == {"unchanged": 2}

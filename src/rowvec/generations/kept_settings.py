@@ -41,6 +41,7 @@ def kept(declared: PipelineConfig, source: Source, metadata: Sequence[Column]) -
         "text": text,
         "key": [source.key, source.key_type.value],
         "metadata": {column.name: column.type.value for column in metadata},
+        "order": [column.name for column in metadata],
         "columns": [[each.name, each.type.value if each.told else None, each.yes_no] for each in source.columns],
         "ignores_case": [each.name for each in source.columns if each.ignores_case],
     }
@@ -95,7 +96,7 @@ def with_columns(kept: str, now: str) -> str:
     values, today = json_object(kept), json_object(now)
     if not values or not today:
         return kept
-    values |= {name: today[name] for name in ("key", "metadata", "columns", "ignores_case") if name in today}
+    values |= {name: today[name] for name in ("key", "metadata", "order", "columns", "ignores_case") if name in today}
     return json.dumps(values, sort_keys=True)
 
 

@@ -6,11 +6,12 @@ A generation is live (searches see it), building (a sync fills it beside the liv
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from rowvec.errors import StoreError
-from rowvec.types import Fingerprint, State
+from rowvec.support.stored import json_object
+from rowvec.types import Column, Fingerprint, State
 
 
 class Known(Protocol):
@@ -74,6 +75,19 @@ def standing(known: Mapping[State, Known], wanted: Fingerprint | None) -> State 
     if not changes_model(known, wanted):
         return State.LIVE
     return next((state for state in State if state in known and known[state].fingerprint == wanted), None)
+
+
+def has_other_metadata(settings: str, metadata: Sequence[Column]) -> bool:
+    """Whether a metadata column is new, or in another place, since rows were written under these kept settings.
+
+    A table may have it since an earlier time, with what was true then; and the hash of a row knows the values in their
+    order, not whose they are.
+    """
+    kept, names = json_object(settings), [column.name for column in metadata]
+    if "order" in kept:
+        return names != [name for name in kept["order"] if name in names]
+    # A version before told the columns only.
+    return "metadata" in kept and not kept["metadata"].keys() >= set(names)
 
 
 def filled(known: Mapping[State, Known], wanted: Fingerprint | None, location: str) -> State:

@@ -116,14 +116,18 @@ def by_script(language: str) -> dict[str, tuple[str, ...]]:
 
 @cache
 def stemmer(language: str) -> Callable[[str], str]:
-    """A word in lower case to its stem. One stemmer is not for two threads at once, hence the lock."""
+    """A word in lower case to its stem.
+
+    One stemmer is not for two threads at once. A lock would stay locked in a process that is forked meanwhile.
+    """
     import Stemmer
 
-    lock, made = threading.Lock(), Stemmer.Stemmer(language, 0)
+    own = threading.local()
 
     def stem(word: str) -> str:
-        with lock:
-            found: str = made.stemWord(word)
-            return found
+        if not hasattr(own, "made"):
+            own.made = Stemmer.Stemmer(language, 0)
+        found: str = own.made.stemWord(word)
+        return found
 
     return stem

@@ -162,9 +162,8 @@ class RemoteDatabase:
         try:
             response = self._watched(send) if reads else send()
         except EndlessAnswer as error:
-            raise StoreUnavailable(
-                f"{self.location} {error}.", hint="Check that store.url is a libSQL server."
-            ) from None
+            # Not a fault that passes: it would be read to the same length again.
+            raise StoreError(f"{self.location} {error}.", hint="Check that store.url is a libSQL server.") from None
         except Silent as error:
             raise StoreUnavailable(f"{self.location} does not answer: {error}.") from error
         except self._unreachable as error:

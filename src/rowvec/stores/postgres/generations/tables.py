@@ -18,6 +18,7 @@ from rowvec.stores.generation_policy import (
     check_rollback,
     choose,
     filled,
+    has_other_metadata,
     standing,
 )
 from rowvec.stores.postgres import books, schema
@@ -30,7 +31,6 @@ from rowvec.stores.postgres.locks import brief_lock
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.schema import KEY_TYPES
-from rowvec.support.stored import json_object
 from rowvec.types import Check, Fingerprint, Generation, State
 
 Connection = psycopg.Connection[Any]
@@ -162,12 +162,9 @@ class Generations:
         return added | widened
 
     def _has_other_metadata(self, connection: Connection, spec: TableSpec) -> bool:
-        """A column that rows were not written with the last time. It may be there since an earlier time, with what was
-        true then; and the hash of a row knows its values, not whose they are."""
         known = self._books.known(connection)
         state = standing(known, spec.fingerprint)
-        before = json_object(known[state].settings).get("metadata") if state in known else None
-        return before is not None and not json_object(spec.settings).get("metadata", {}).keys() <= before.keys()
+        return state in known and has_other_metadata(known[state].settings, spec.metadata)
 
     def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
         return lacking(connection, names, spec, self._storage, self._location)
