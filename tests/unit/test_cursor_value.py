@@ -164,7 +164,7 @@ class TestReading:
         assert reads(pipeline)[1].comparison == "all rows: nothing was compared yet."
         for key in (1, 2, 3):
             put(pipeline, key, "text", None)
-        assert reads(pipeline)[1].comparison == "all rows: no row has a value in at."
+        assert reads(pipeline)[1].comparison == "all rows: no row has a value in at that tells what has changed."
 
     def test_rows_that_failed_are_read_again_when_their_cursor_stands_still(self) -> None:
         embedder = HashEmbedder()
@@ -594,6 +594,7 @@ NOW = 1785585600
 """2026-08-01 12:00 UTC."""
 SECONDS = [NOW - minutes * 60 for minutes in range(1, 500)]
 MILLISECONDS = [second * 1000 for second in SECONDS]
+DATES = [20260701 + day for day in range(30)]
 
 
 @pytest.mark.parametrize(
@@ -615,6 +616,10 @@ MILLISECONDS = [second * 1000 for second in SECONDS]
         ([second * 10**6 for second in SECONDS], [2**63 - 1], TIME_LAG),
         ([second * 10**9 for second in SECONDS], [2**63 - 1], None),
         ([1.5, 2.5, 3.5], [float("inf")], 1),
+        (COUNTER[:50], [999_999], None),
+        (DATES, [20991231], 1),
+        ([10**6 * date for date in DATES], [20991231000000], None),
+        ([second - 500 * 86400 for second in SECONDS], [4102444800], None),
     ],
 )
 def test_a_number_that_nothing_counts_up_to_is_no_mark(values: list[Any], odd: list[Any], lag: Any) -> None:
@@ -639,6 +644,11 @@ def test_a_number_that_nothing_counts_up_to_is_no_mark(values: list[Any], odd: l
         [NOW - 400 * 86400],
         [-5, -3],
         [0],
+        [*range(99_900, 100_000)],
+        [99_999.5, 99_998.5],
+        DATES,
+        [10**6 * date for date in DATES],
+        [20_250_000 + step for step in range(20_000)],
     ],
 )
 def test_a_number_that_is_counted_up_to_is_the_mark(values: list[int], lag: int | None) -> None:

@@ -8,18 +8,21 @@ too high hides changes.
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import suppress
 from dataclasses import dataclass
 
 from rowvec.sources.base import CountsChanged, CursorValue, Incremental
 from rowvec.sources.cursor_values import NUMBER_LAG, UNITS, in_the_past, not_after
 
 LOOKED_AT = 4
-"""Up to this many different values at the top may be unlike the others."""
+"""So many different values at the top are looked at: all but the lowest of them may be unlike the others."""
 APART = 100
 """A number that is so many times the one below it is not counted up to from there."""
 FEW = 1000
 """More rows than that beyond the present are no rows of the future: the number is not a time."""
 _YEAR, _DAY = 366 * 86_400, 86_400
+YEARS = 25
+"""The last time that is not in the future may be so old, where few rows lie beyond it."""
 _NEVER = frozenset(
     {2**31 - 1, 2**32 - 1, 2**53 - 1, 2**53, 2**63 - 1, 2**64 - 1, 99991231, 99991231000000, 99991231235959}
 )
@@ -81,7 +84,7 @@ def _top(source: Incremental, highest: int | float, lag: int) -> list[int | floa
     """The highest values, from the top."""
     found = [highest]
     # A counter that has not come far is not worth another question.
-    while len(found) < LOOKED_AT and found[-1] > APART * lag:
+    while len(found) < LOOKED_AT and (found[-1] > APART * lag or _is_never(found[-1])):
         below = source.newest(found[-1])
         if not isinstance(below, int | float):
             break
@@ -90,31 +93,50 @@ def _top(source: Incremental, highest: int | float, lag: int) -> list[int | floa
 
 
 def _up_to_now(source: Incremental, mark: int | float, now: dt.datetime, *, declared: bool) -> int | float:
-    """The highest value that is not in the future, where the numbers are Unix times.
+    """The highest value that is not in the future, where the numbers are times.
 
     Args:
-        declared: they are. Otherwise they are where some are of the last year, and only few lie beyond the present.
+        declared: they are Unix times. Otherwise they are times where some are of the last years, and only few lie
+            beyond the present.
     """
-    seconds = now.timestamp()
-    if mark <= seconds or any(0 <= seconds * unit - mark < _YEAR * unit for unit in UNITS):
-        return mark
-    nearest: tuple[float, int | float] | None = None
-    for unit in UNITS:
-        below = source.newest(int(seconds * unit) + 1)
+    found = []
+    for present, years in _presents(mark, now):
+        below = source.newest(int(present) + 1)
         if isinstance(below, int | float):
-            nearest = max(nearest or (0.0, below), (below / (seconds * unit), below))
-    if nearest is None:
+            found.append((below / present, below, present - below < years))
+    if not found:
         return mark
-    share, past = nearest
+    _, past, recent = max(found)
     if declared:
         return past
-    recent = 1 - share < _YEAR / seconds
     few = isinstance(source, CountsChanged) and source.beyond(past, mark, FEW + 1) <= FEW
     return past if recent and few else mark
 
 
+def _presents(mark: int | float, now: dt.datetime) -> list[tuple[float, float]]:
+    """What the present is among times of which one is in the future, and how far the last `YEARS` reach back: by each
+    unit of Unix time, or as a date written in digits, 20261128 or 20261128235959. None where the mark is no such time.
+    """
+    for form, year in (("%Y%m%d", 10**4), ("%Y%m%d%H%M%S", 10**10)):
+        present = int(now.strftime(form))
+        if mark > present and _is_written(mark, form):
+            return [(present, YEARS * year)]
+    seconds = now.timestamp()
+    if mark <= seconds or any(0 <= seconds * unit - mark < _YEAR * unit for unit in UNITS):
+        return []
+    return [(seconds * unit, YEARS * _YEAR * unit) for unit in UNITS]
+
+
+def _is_written(value: int | float, form: str) -> bool:
+    with suppress(ValueError, OverflowError):
+        return dt.datetime.strptime(str(int(value)), form).strftime(form) == str(int(value))
+    return False
+
+
 def _is_never(value: int | float) -> bool:
-    return value in _NEVER or value == float("inf") or (value >= 99_999 and set(str(int(value))) == {"9"})
+    if value in _NEVER or value == float("inf"):
+        return True
+    return value >= 99_999 and value == int(value) and set(str(int(value))) == {"9"}
 
 
 def _in_numbers(lag: dt.timedelta | int | None) -> int:

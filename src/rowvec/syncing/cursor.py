@@ -149,7 +149,7 @@ def _reason_for_all(
         return f"the store holds {entries:,} rows, and the last sync left {before.entries:,}"
     cursor = pipeline.source.cursor if isinstance(pipeline.source, Incremental) else None
     if highest is None:
-        return f"no row has a value in {cursor}"
+        return f"no row has a value in {cursor} that tells what has changed"
     if is_below(highest, lowered(before.highest, pipeline.cursor.lag)):
         return f"{cursor} went back from {before.highest} to {highest}"
     return None
