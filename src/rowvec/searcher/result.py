@@ -108,7 +108,8 @@ def without_parts(result: SearchResult, missing: Sequence[int]) -> SearchResult:
 
 
 def advised(result: SearchResult, where: Filter | None) -> SearchResult:
-    return result if result.hits else replace(result, advice=advice_on(where))
+    """With advice, unless rows pass the filter, or may do so in parts of the store that did not answer."""
+    return result if result.hits or result.total or result.partial else replace(result, advice=advice_on(where))
 
 
 def _row(hit: Hit) -> dict[str, Any]:
