@@ -7,6 +7,7 @@ import inspect
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import Iterator
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -178,6 +179,23 @@ def test_every_public_name_is_there_and_is_what_it_says() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "", "a module with the name of a function would shadow it"
+
+
+def test_the_type_hints_of_every_public_name_can_be_read() -> None:
+    public = [getattr(rowvec, name) for name in rowvec.__all__ if name != "__version__"]
+    members = [
+        getattr(member, "fget", member)
+        for each in public
+        if inspect.isclass(each)
+        for name, member in inspect.getmembers(each)
+        # pandas and polars need not be installed.
+        if not name.startswith("_") and name not in ("to_pandas", "to_polars")
+    ]
+    # A field with a default of its own, or a slot, is no function; the class itself tells its type.
+    hinted = [each for each in public + members if hasattr(each, "__annotations__")]
+    assert rowvec.ProjectPipeline.search in hinted
+    for each in hinted:
+        typing.get_type_hints(each)
 
 
 def test_importing_rowvec_imports_nothing_else() -> None:

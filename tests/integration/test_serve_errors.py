@@ -137,16 +137,22 @@ def test_a_parameter_that_is_there_twice_is_refused_and_not_dropped(client: http
 
 
 @pytest.mark.parametrize(
-    "body",
+    ("body", "hint"),
     [
-        '{"query": "lamp", "filters": "price < 10", "filters": "price > 5"}',
-        '{"query": "lamp", "filters": {"price": {"<": 10}, "price": {">": 5}}}',
-        '{"query": "lamp", "filters": {"price": {"<": 10, "<": 20}}}',
+        ('{"query": "lamp", "filters": "price < 10", "filters": "price > 5"}', "Join conditions by `and`."),
+        ('{"query": "lamp", "filters": {"price": {"<": 10}, "price": {">": 5}}}', "Join conditions by `and`."),
+        ('{"query": "lamp", "filters": {"or": [{"price": {"<": 10, "<": 20}}]}}', "Join conditions by `and`."),
+        ('{"query": "lamp", "limit": 1, "limit": 2}', "Leave one of them out."),
+        ('{"query": "lamp", "ranking": {"fusion": "rrf", "fusion": "rrf"}}', "Leave one of them out."),
     ],
 )
-def test_a_field_that_is_there_twice_in_a_body_is_refused_and_not_dropped(client: httpx.Client, body: str) -> None:
+def test_a_field_that_is_there_twice_in_a_body_is_refused_and_not_dropped(
+    client: httpx.Client, body: str, hint: str
+) -> None:
     answer = client.post("/search/semantic", content=body, headers={"Content-Type": "application/json"})
-    assert "2 times in one object" in error(answer, 422)
+    said = error(answer, 422)
+    assert "2 times in one object" in said
+    assert hint in said
 
 
 def test_facets_may_be_there_several_times(client: httpx.Client) -> None:
@@ -262,7 +268,7 @@ def test_a_server_starts_without_its_database_and_says_so() -> None:
 def test_a_pipeline_without_vectors_is_served_as_soon_as_it_has_them() -> None:
     store = MemoryStore()
     with client_of(application(product_pipeline(store, synced=False))) as client:
-        assert "has no vectors yet. `rowvec sync`" in error(client.get("/search?query=x"), 503)
+        assert "has no vectors yet. Run `rowvec sync`" in error(client.get("/search?query=x"), 503)
         assert "There are no vectors yet. `rowvec sync`" in error(client.get("/quality"), 503)
         assert "rowvec sync" in client.get("/health").json()["details"]["products"]["problem"]
         product_pipeline(store)

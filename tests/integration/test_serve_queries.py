@@ -14,7 +14,8 @@ import anyio
 import httpx
 import pytest
 
-from rowvec.evaluation.asked import LoggedQuery, asked
+from rowvec.evaluation.asked import asked
+from rowvec.evaluation.logged import LoggedQuery
 from rowvec.evaluation.query_log import QueryLog
 from rowvec.serve import ServeSettings, Service, create_app
 from tests.integration.serve_rig import KEY, client_of, product_pipeline, serving

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rowvec.answers import Setting
 from rowvec.config.edit import set_search
 from rowvec.errors import ConfigError, SearchError
 from rowvec.evaluation.bootstrap import Gain, Interval, gain, interval
@@ -17,7 +18,7 @@ from rowvec.pipeline import Pipeline
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Scored
 from rowvec.searcher import Mode, Searcher
-from rowvec.searcher.fitting import Setting, _Found, fit
+from rowvec.searcher.fitting import _Found, fit
 from rowvec.searcher.judged import judged_rows
 from tests.integration.serve_rig import product_pipeline
 

@@ -51,7 +51,8 @@ class method(Generic[S, P, R]):
     """Makes a method a `Call`: `pipeline.search(…)` and `await pipeline.search.aio(…)`."""
 
     def __init__(self, function: Callable[Concatenate[S, P], R]) -> None:
-        self.__doc__ = function.__doc__
+        own: Any = self
+        functools.update_wrapper(own, function)
         self._function = function
 
     @overload

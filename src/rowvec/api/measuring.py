@@ -5,19 +5,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from rowvec.answers import Fit, Mode
 from rowvec.api.calls import method
 from rowvec.api.opened_pipeline import OpenedPipeline
 from rowvec.api.spans import time_span
+from rowvec.evaluation.logged import LoggedQuery, Order
 from rowvec.evaluation.measures import MEASURES, Evaluation, evaluate
 from rowvec.support.tables import Rows
 from rowvec.types import Key, Progress
-
-if TYPE_CHECKING:
-    from rowvec.evaluation.asked import LoggedQuery, Order
-    from rowvec.searcher import Mode
-    from rowvec.searcher.fitting import Fit
 
 
 class Measuring(OpenedPipeline):

@@ -5,26 +5,23 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rowvec.api.calls import method
 from rowvec.api.measuring import Measuring
-from rowvec.api.results import AuditResult, Plan, SyncResult
+from rowvec.api.results import AuditResult, Plan, SyncResult, plan_of
 from rowvec.api.searching import Searching
 from rowvec.auditing.findings import SAMPLE
-from rowvec.auditing.neighbours import BOUND, ROWS, SECONDS
+from rowvec.auditing.neighbours import BOUND, ROWS, SECONDS, Quality
 from rowvec.errors import ConfigError
 from rowvec.generations.lifecycle import drop, roll_back
 from rowvec.pipeline import Options
 from rowvec.pipeline_status import Status, failures, status, unfit
 from rowvec.sources.base import Selection
 from rowvec.stores.index import IndexSpec, IndexStatus
+from rowvec.stores.runs import OnReport
 from rowvec.support.tables import Rows
 from rowvec.types import Document, Failure, Generation, Key, Progress, State, UnfitValue
-
-if TYPE_CHECKING:
-    from rowvec.auditing.quality import Quality
-    from rowvec.syncing.report import OnReport
 
 IndexAction = Literal["build", "drop", "status", "tune"]
 
@@ -62,7 +59,7 @@ class ProjectPipeline(Searching, Measuring):
         from rowvec.syncing.preview import preview
 
         options = Options(_selection(keys), limit, force=force, full=full, retry_failed=retry_failed)
-        return Plan.of(self.name, preview(self.assembled, options, stop=stop))
+        return plan_of(self.name, preview(self.assembled, options, stop=stop))
 
     @method
     def sync(

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import FrozenInstanceError, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from rowvec.auditing.findings import Audit, Finding, Repair
+from rowvec.embedders.known_languages import Misfit
+from rowvec.embedders.pricing import Estimate
 from rowvec.stores.runs import Report
 from rowvec.support.tables import Tabular
+from rowvec.types import Document, Key
 
 if TYPE_CHECKING:
-    from rowvec.auditing.findings import Audit, Finding
-    from rowvec.auditing.repair import Repair
-    from rowvec.embedders.known_languages import Misfit
-    from rowvec.embedders.pricing import Estimate
     from rowvec.syncing.preview import Preview
-    from rowvec.types import Document, Key
 
 
 @dataclass(slots=True)
@@ -79,23 +78,23 @@ class Plan(Tabular):
     misfit: Misfit | None
     """What is wrong with the model, or the keyword language, for the texts to embed; None where they fit."""
 
-    @classmethod
-    def of(cls, pipeline: str, found: Preview) -> Plan:
-        return cls(
-            pipeline=pipeline, rows=found.rows, changes=dict(found.kinds), reasons=dict(found.reasons),
-            examples={reason: tuple(keys) for reason, keys in found.examples.items()}, texts=found.texts,
-            tokens=found.tokens, tokens_counted=found.tokens_counted, estimate=found.estimate, seconds=found.seconds,
-            truncated=found.truncated, divided=found.divided, passages=found.passages,
-            new_passages=found.new_passages, deletion_guard=found.deletion_guard, comparison=found.comparison,
-            generation=found.generation, samples=tuple(found.samples),
-            misfit=found.misfit,
-        )  # fmt: skip
-
     def to_dicts(self) -> list[dict[str, Any]]:
         return [
             {"reason": reason, "rows": rows, "examples": list(self.examples.get(reason, ()))}
             for reason, rows in self.reasons.items()
         ]
+
+
+def plan_of(pipeline: str, found: Preview) -> Plan:
+    return Plan(
+        pipeline=pipeline, rows=found.rows, changes=dict(found.kinds), reasons=dict(found.reasons),
+        examples={reason: tuple(keys) for reason, keys in found.examples.items()}, texts=found.texts,
+        tokens=found.tokens, tokens_counted=found.tokens_counted, estimate=found.estimate, seconds=found.seconds,
+        truncated=found.truncated, divided=found.divided, passages=found.passages,
+        new_passages=found.new_passages, deletion_guard=found.deletion_guard, comparison=found.comparison,
+        generation=found.generation, samples=tuple(found.samples),
+        misfit=found.misfit,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

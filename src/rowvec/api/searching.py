@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from rowvec.answers import Mode, SearchResult
 from rowvec.api.calls import method
 from rowvec.api.opened_pipeline import OpenedPipeline
 from rowvec.errors import SearchError
+from rowvec.filters import Filter
 from rowvec.rerankers.base import Scored
 from rowvec.types import Key, State
-
-if TYPE_CHECKING:
-    from rowvec.filters import Filter
-    from rowvec.searcher import Mode, SearchResult
 
 
 class Searching(OpenedPipeline):

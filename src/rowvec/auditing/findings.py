@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rowvec.stores.auditor import Drift
+from rowvec.stores.runs import Report
 from rowvec.types import Key
 
 if TYPE_CHECKING:
@@ -122,3 +123,29 @@ class Audit:
             "index": self.index.as_dict() if self.index else None,
             "unfit": self.unfit, "notes": self.notes,
         }  # fmt: skip
+
+
+@dataclass(slots=True)
+class Repair:
+    left: list[Finding] = field(default_factory=list)
+    """What is still wrong; of a repair that was stopped, what was found."""
+    total: Report = field(default_factory=Report)
+    """Of the syncs that repaired it."""
+    compared: int = 0
+    """Rows that were embedded again, all of them, because one of the sample was wrong; 0 where that was not needed."""
+    wrong: int = 0
+    """Those of them that had another vector than that of their text."""
+
+    @property
+    def failed(self) -> int:
+        """Rows that could not be embedded; they are on record as failures."""
+        return self.total.failed
+
+    def as_dict(self) -> dict[str, object]:
+        totals = {name: getattr(self.total, name) for name in ("failed", "texts", "tokens", "cost")}
+        return {
+            **totals,
+            "compared": self.compared,
+            "wrong": self.wrong,
+            "left": [finding.as_dict() for finding in self.left],
+        }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -18,7 +18,8 @@ import numpy as np
 
 from rowvec.errors import ConfigError
 from rowvec.stores.base import GenerationHandle
-from rowvec.types import Key, Progress, Vector
+from rowvec.support.tables import Tabular
+from rowvec.types import Key, Progress, Repeated, Vector
 
 ROWS = 1_000
 SECONDS = 30.0
@@ -77,6 +78,47 @@ class Neighbours:
     def as_dict(self) -> dict[str, Any]:
         lists = {"near": [each._asdict() for each in self.near], "odd": [each._asdict() for each in self.odd]}
         return {**asdict(self), **lists}
+
+
+@dataclass(frozen=True, slots=True)
+class Quality(Tabular):
+    """Lists of rows of the live generation, each with up to LISTED entries. As rows: one for each row of a list.
+
+    Attributes:
+        truncated: how many texts are longer than the model's window. cut: keys of some of these rows.
+        repeated: texts that several rows have.
+        neighbours: near-duplicates and odd rows.
+    """
+
+    pipeline: str
+    truncated: int
+    cut: Sequence[Key]
+    repeated: Sequence[Repeated]
+    neighbours: Neighbours
+
+    @property
+    def keys(self) -> list[Key]:
+        """Of every row that a list of pairs or odd rows names."""
+        found = [key for pair in self.neighbours.near for key in (pair.a, pair.b)]
+        return list(dict.fromkeys(found + [each.key for each in self.neighbours.odd]))
+
+    def as_dict(self) -> dict[str, Any]:
+        repeated = [each._asdict() for each in self.repeated]
+        own = {"pipeline": self.pipeline, "truncated": self.truncated, "cut": list(self.cut), "repeated": repeated}
+        return {**own, **self.neighbours.as_dict()}
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        lists: Mapping[str, Sequence[tuple[Key, Key | None, float | None]]] = {
+            "cut": [(key, None, None) for key in self.cut],
+            "repeated": [(key, group.keys[0], 1.0) for group in self.repeated for key in group.keys[1:]],
+            "near": [(pair.a, pair.b, pair.similarity) for pair in self.neighbours.near],
+            "odd": [(each.key, each.nearest, each.similarity) for each in self.neighbours.odd],
+        }
+        return [
+            {"list": name, "key": key, "other": other, "similarity": similarity}
+            for name, found in lists.items()
+            for key, other, similarity in found
+        ]
 
 
 def neighbours(

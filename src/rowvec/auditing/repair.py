@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from rowvec.auditing.audit import Auditing, confirmed
-from rowvec.auditing.findings import Audit, Finding, RowHashes
+from rowvec.auditing.findings import Audit, Finding, Repair, RowHashes
 from rowvec.auditing.sampling import NEAREST, QUERIES, IndexCheck, Sample
 from rowvec.errors import StoreError
 from rowvec.evaluation.recall import GOOD_RECALL
@@ -16,11 +15,10 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.auditor import Audited, Auditor, Drift, Fault
 from rowvec.stores.base import GenerationHandle
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.syncing.deletion import check_share
 from rowvec.syncing.pages import row_pages
-from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Key
 
@@ -39,32 +37,6 @@ OF_THE_STORE = (
     Drift.MEAN, Drift.LOST_PASSAGES,
 )  # fmt: skip
 """What the store alone can show."""
-
-
-@dataclass(slots=True)
-class Repair:
-    left: list[Finding] = field(default_factory=list)
-    """What is still wrong; of a repair that was stopped, what was found."""
-    total: Report = field(default_factory=Report)
-    """Of the syncs that repaired it."""
-    compared: int = 0
-    """Rows that were embedded again, all of them, because one of the sample was wrong; 0 where that was not needed."""
-    wrong: int = 0
-    """Those of them that had another vector than that of their text."""
-
-    @property
-    def failed(self) -> int:
-        """Rows that could not be embedded; they are on record as failures."""
-        return self.total.failed
-
-    def as_dict(self) -> dict[str, object]:
-        totals = {name: getattr(self.total, name) for name in ("failed", "texts", "tokens", "cost")}
-        return {
-            **totals,
-            "compared": self.compared,
-            "wrong": self.wrong,
-            "left": [finding.as_dict() for finding in self.left],
-        }
 
 
 def repair(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from rowvec.api.project import opened
 from rowvec.auditing.audit import audit as look
-from rowvec.auditing.findings import EXAMPLES, REPAIRS, SAMPLE, Audit, Finding
-from rowvec.auditing.repair import Repair
+from rowvec.auditing.findings import EXAMPLES, REPAIRS, SAMPLE, Audit, Finding, Repair
 from rowvec.auditing.repair import repair as fix
 from rowvec.auditing.sampling import LOWEST_COSINE, NEAREST
 from rowvec.cli import output, progress

@@ -14,7 +14,7 @@ from rowvec.errors import ConfigError
 from rowvec.searcher import Searcher
 
 if TYPE_CHECKING:
-    from rowvec.searcher.fitting import Fit
+    from rowvec.answers import Fit
 
 
 def fit(

@@ -12,8 +12,7 @@ from rich.table import Column
 
 from rowvec.cli import output
 from rowvec.embedders.pricing import dollars
-from rowvec.stores.runs import Report
-from rowvec.syncing.report import OnReport
+from rowvec.stores.runs import OnReport, Report
 from rowvec.types import Progress
 
 LINE_SECONDS = 5.0

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rowvec.api.project import opened
-from rowvec.auditing.neighbours import LISTED
-from rowvec.auditing.quality import Quality
+from rowvec.auditing.neighbours import LISTED, Quality
 from rowvec.cli import output, progress
 from rowvec.generations.lifecycle import live_rows
 from rowvec.pipeline import Card

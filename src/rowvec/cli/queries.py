@@ -7,7 +7,7 @@ from pathlib import Path
 from rowvec.api.project import opened
 from rowvec.cli import output
 from rowvec.errors import ConfigError
-from rowvec.evaluation.asked import Order
+from rowvec.evaluation.logged import Order
 
 COLUMNS = ("asked", "query", "mode", "filter", "times", "hits", "ms", "clicks", "conversions")
 NUMBERS = (4, 5, 6, 7, 8)

@@ -7,38 +7,15 @@ import datetime as dt
 import hashlib
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rowvec.errors import ConfigError
+from rowvec.evaluation.logged import LoggedQuery, Order
 from rowvec.evaluation.query_log import opened, version_of
 
-Order = Literal["latest", "slow", "no-hits", "top"]
 GRADES = {"click": 1, "conversion": 2}
 """What an event says of a row, as a judgement of `rowvec eval`. The highest counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedQuery:
-    """One query, or all of the same words."""
-
-    pipeline: str
-    query: str
-    """The words; of a search for similar rows, the key."""
-    mode: str
-    """Of the latest one."""
-    filter: str | None
-    """Of the latest one, as its caller sent it."""
-    at: dt.datetime
-    """Of the latest one."""
-    times: int
-    hits: int
-    """Of the latest one."""
-    milliseconds: float
-    """Of the slowest one."""
-    clicks: int
-    conversions: int
 
 
 _STATEMENT = """

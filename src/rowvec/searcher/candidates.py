@@ -11,8 +11,8 @@ from itertools import islice, pairwise
 from operator import itemgetter
 from typing import Any, Protocol
 
+from rowvec.answers import Mode
 from rowvec.ranking import Fused, Own, Ranking, fuse_convex, fuse_rrf
-from rowvec.searcher.result import Mode
 from rowvec.searcher.snippets import Asked
 from rowvec.types import Hit, Key, Ranked, Vector
 

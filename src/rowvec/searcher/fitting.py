@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rowvec.answers import Fit, Mode, Setting
 from rowvec.embedders.base import Embedder
 from rowvec.errors import ConfigError, SearchError
-from rowvec.evaluation.bootstrap import Gain, gain
+from rowvec.evaluation.bootstrap import gain
 from rowvec.evaluation.measures import Evaluation, Judgements, Queries, evaluate
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker, Scored
 from rowvec.searcher.candidates import Candidates, blocks_of, ends, fused, hits_of
 from rowvec.searcher.reranked import reranked
-from rowvec.searcher.result import Mode
 from rowvec.searcher.search import Searcher
 from rowvec.searcher.snippets import Asked
 from rowvec.stores.base import RowsHandle
@@ -43,73 +43,8 @@ HALF_LIVES = (None, 7.0, 30.0, 90.0, 180.0, 365.0, 730.0, 1825.0, 3650.0)
 RERANK_WEIGHTS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What is fitted.
-
-    Attributes:
-        rerank: weight of the reranker; None where it is not asked.
-    """
-
-    ranking: Ranking
-    rerank: float | None = None
-
-    def changed(self, **values: Any) -> Setting:
-        """With other weights of the ranking."""
-        return replace(self, ranking=replace(self.ranking, **values))
-
-    def as_dict(self) -> dict[str, Any]:
-        """By the keys of `[pipelines.NAME.search]`."""
-        found = {name: getattr(self.ranking, name) for name in FITTED}
-        return found if self.rerank is None else found | {"rerank.weight": self.rerank}
-
-
-FITTED = ("fusion", "semantic_weight", "static_weight", "title_weight", "half_life_days")
 Axis = Callable[[Setting], Iterator[Setting]]
 """A setting -> the same with each value that one of its parts may have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Weights that suit the judgements, and what they are worth."""
-
-    mode: Mode
-    measure: str
-    queries: int
-    folds: int
-    current: Setting
-    proposed: Setting
-    before: float
-    """Mean of the measure with the current weights."""
-    gain: Gain
-    """On queries by which no weight was chosen."""
-    not_fitted: Mapping[str, str]
-    """Parts that have no weight to find, and why."""
-
-    @property
-    def changes(self) -> dict[str, Any]:
-        """Keys of `[pipelines.NAME.search]` whose values would change; None for a key that would go."""
-        old = self.current.as_dict()
-        return {name: value for name, value in self.proposed.as_dict().items() if value != old[name]}
-
-    @property
-    def now(self) -> dict[str, Any]:
-        """What those keys say now."""
-        return {name: value for name, value in self.current.as_dict().items() if name in self.changes}
-
-    @property
-    def better(self) -> bool:
-        """There are other weights, and their gain shows."""
-        return bool(self.changes) and self.gain.shown
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "mode": self.mode, "measure": self.measure, "queries": self.queries, "folds": self.folds,
-            "before": self.before, "held_out": self.before + self.gain.mean, "gain": self.gain.mean,
-            "interval": list(self.gain.interval), "better": self.better,
-            "current": self.now, "proposed": self.changes,
-            "not_fitted": dict(self.not_fitted),
-        }  # fmt: skip
 
 
 def fit(

@@ -6,13 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rowvec.answers import SearchResult
 from rowvec.filters import Facets
 from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.searcher.candidates import Candidates
 from rowvec.searcher.paging import Bound, Origin
 from rowvec.searcher.reranked import reranked
-from rowvec.searcher.result import SearchResult
 from rowvec.searcher.snippets import Asked, passages_of
 from rowvec.searcher.spelling import NONE, Reading
 from rowvec.support.tracing import span

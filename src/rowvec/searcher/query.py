@@ -9,13 +9,14 @@ from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from rowvec.answers import Mode
 from rowvec.filters import Facets, Filter
 from rowvec.ranking import Ranking
 from rowvec.searcher.candidates import DEPTH, Block, Candidates, blocks_of, ends, fused, hits_of
 from rowvec.searcher.found import Found
 from rowvec.searcher.live import Live
 from rowvec.searcher.paging import Bound, Origin
-from rowvec.searcher.result import MAX_LIMIT, Mode
+from rowvec.searcher.result import MAX_LIMIT
 from rowvec.searcher.snippets import Asked
 from rowvec.searcher.spelling import Reading
 from rowvec.searcher.within import Within

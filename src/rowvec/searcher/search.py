@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from rowvec.answers import Mode, SearchResult
 from rowvec.embedders.base import Embedder
 from rowvec.errors import SearchError, StoreError, StoreUnavailable
 from rowvec.filters import Filter
@@ -21,7 +22,7 @@ from rowvec.searcher.found import Found, finished, with_passages
 from rowvec.searcher.live import Known, Live
 from rowvec.searcher.paging import PLAIN, Origin, Refine
 from rowvec.searcher.query import Query, counted
-from rowvec.searcher.result import Mode, SearchResult, advised, check_limit, check_passages, check_query, without_parts
+from rowvec.searcher.result import advised, check_limit, check_passages, check_query, without_parts
 from rowvec.searcher.snippets import Asked as Words
 from rowvec.searcher.spelling import Speller
 from rowvec.searcher.within import EVERY_ROW, Within, both

@@ -6,7 +6,8 @@ import datetime as dt
 import threading
 from dataclasses import dataclass
 
-from rowvec.auditing.quality import Quality, quality
+from rowvec.auditing.neighbours import Quality
+from rowvec.auditing.quality import quality
 from rowvec.pipeline import Pipeline
 
 KEPT_SECONDS = 600.0

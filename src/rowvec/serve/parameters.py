@@ -17,6 +17,8 @@ from rowvec.serve.problems import Problem, did_you_mean
 if TYPE_CHECKING:
     from fastapi.dependencies.models import Dependant
 
+FILTERS = ("where", "filters")
+"""What a filter is called in an address and in a body."""
 MOST_BYTES = 100_000
 """A longer body holds texts, and its filter is not worth reading them twice."""
 
@@ -37,8 +39,8 @@ async def only_known(request: Request) -> None:
     given = Counter(name for name, _ in request.query_params.multi_items())
     twice = next((name for name, times in given.items() if times > 1 and not known[name]), None)
     if twice is not None:
-        hint = "Join conditions by `and`." if twice == "where" else "Leave one of them out."
-        raise Problem(422, f"The parameter {twice!r} is there {given[twice]} times, and one would be taken.", hint)
+        text = f"The parameter {twice!r} is there {given[twice]} times, and one would be taken."
+        raise Problem(422, text, _hint(twice in FILTERS))
 
 
 async def only_once(request: Request) -> None:
@@ -53,17 +55,32 @@ async def only_once(request: Request) -> None:
     if len(body) > MOST_BYTES:
         return
 
-    def once(pairs: list[tuple[str, Any]]) -> None:
-        given = Counter(name for name, _ in pairs)
-        twice = next((name for name, times in given.items() if times > 1), None)
-        if twice is not None:
-            raise Problem(
-                422, f"The body has {twice[:60]!r} {given[twice]} times in one object.", "Join conditions by `and`."
-            )
-
     # What is not JSON is told where the body is read.
     with suppress(ValueError, RecursionError):
-        json.loads(body, object_pairs_hook=once)
+        _check(json.loads(body, object_pairs_hook=_Pairs))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON, with the fields that it has twice."""
+
+
+def _check(body: Any) -> None:
+    pending = [(body, False)]
+    while pending:
+        value, in_filter = pending.pop()
+        if isinstance(value, _Pairs):
+            given = Counter(name for name, _ in value)
+            twice = next((name for name, times in given.items() if times > 1), None)
+            if twice is not None:
+                text = f"The body has {twice[:60]!r} {given[twice]} times in one object."
+                raise Problem(422, text, _hint(in_filter or twice in FILTERS))
+            pending += [(inner, in_filter or name in FILTERS) for name, inner in value]
+        elif isinstance(value, list):
+            pending += [(inner, in_filter) for inner in value]
+
+
+def _hint(in_filter: bool) -> str:
+    return "Join conditions by `and`." if in_filter else "Leave one of them out."
 
 
 def _names(dependant: Dependant) -> Iterator[tuple[str, bool]]:

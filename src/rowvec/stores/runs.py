@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from rowvec.types import Key
 
@@ -93,6 +93,8 @@ class Report:
         return values
 
 
+OnReport: TypeAlias = Callable[[Report], None]
+"""Called in the thread of the sync with the counts so far."""
 COUNTS = tuple(each.name for each in fields(Report) if type(each.default) in (int, float) and each.name != "per_second")
 """The fields of a report that add up."""
 

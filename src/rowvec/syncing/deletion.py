@@ -22,7 +22,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.guarding import HINT, Guarding, Refusal, Standing
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.keys import key_bytes
 from rowvec.support.retry import patiently
@@ -30,7 +30,6 @@ from rowvec.support.stretches import stretches
 from rowvec.syncing import cursor
 from rowvec.syncing.pages import missing_keys
 from rowvec.syncing.refusals import RowWriter, Tries
-from rowvec.syncing.report import OnReport
 from rowvec.types import Key, Reason
 
 KEYS_AT_ONCE = 5000

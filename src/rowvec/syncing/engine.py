@@ -47,7 +47,7 @@ from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
@@ -58,7 +58,7 @@ from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
 from rowvec.syncing.recorder import Recorder
 from rowvec.syncing.refusals import Tries
-from rowvec.syncing.report import Bill, OnReport, Running
+from rowvec.syncing.report import Bill, Running
 from rowvec.syncing.reuse import Reuse
 from rowvec.syncing.writer import Writer
 from rowvec.types import Change, Key, Kind, TextVector

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,12 +13,10 @@ from rowvec.embedders.base import Embedder, PaidEmbedder
 from rowvec.errors import Interrupted, RowvecError
 from rowvec.generations.lifecycle import Tell, say_nothing
 from rowvec.stores.base import Store
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.support.retry import PATIENCE
 from rowvec.syncing.batches import Answer
 
-OnReport = Callable[[Report], None]
-"""Called in the thread of the sync with the counts so far."""
 Outcome = Literal["done", "failed", "interrupted"]
 
 

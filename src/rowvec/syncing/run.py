@@ -19,7 +19,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.events.stream import EventStream
 from rowvec.stores.abilities import AltersTable, MovesRows
 from rowvec.stores.base import GenerationHandle
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.support import logs
 from rowvec.support.figures import count
 from rowvec.support.interrupts import stopped_by
@@ -27,7 +27,7 @@ from rowvec.support.retry import PATIENCE, patiently
 from rowvec.support.tracing import span
 from rowvec.syncing.events import BATCH_EVENTS, Following, check_same_recipe
 from rowvec.syncing.pages import circumstances, events_of
-from rowvec.syncing.report import OnReport, Running, recorded
+from rowvec.syncing.report import Running, recorded
 from rowvec.syncing.rows import Pass
 
 CHANGED = ("inserted", "embedded", "updated", "deleted")

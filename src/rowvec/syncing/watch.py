@@ -17,11 +17,10 @@ from rowvec.errors import ConfigError, GenerationChanged, Locked, RowvecError
 from rowvec.generations.lifecycle import Course, Tell, say_nothing
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Notifier, Selection, Watchable
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.support.keys import key_of
 from rowvec.support.retry import is_transient
 from rowvec.syncing.outage import AGAIN
-from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync
 from rowvec.types import Fingerprint
 

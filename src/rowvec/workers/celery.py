@@ -26,10 +26,9 @@ from rowvec.api.project import Project
 from rowvec.errors import ConfigError, EmbedderUnavailable, Locked, RowvecError, SourceUnavailable, StoreUnavailable
 from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.ledger import Ledger
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.support import clocks, logs
 from rowvec.support.stored import from_json
-from rowvec.syncing.report import OnReport
 from rowvec.types import Fingerprint
 from rowvec.workers import asked, jobs, sql_queue
 from rowvec.workers.again import PAUSE

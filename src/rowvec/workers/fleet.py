@@ -22,11 +22,11 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Divisible
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.ledger import Ledger
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.retry import patiently
 from rowvec.syncing.deletion import Guard
-from rowvec.syncing.report import OnReport, Running, recorded
+from rowvec.syncing.report import Running, recorded
 from rowvec.syncing.run import begun
 from rowvec.workers import members, ranges
 from rowvec.workers.celery import PROGRESS, QUEUED, app, send, state_of, sync_range

@@ -7,10 +7,9 @@ from typing import Any
 
 from rowvec.pipeline import Options, Pipeline
 from rowvec.sources.base import Selection
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.syncing.pages import events_of
 from rowvec.syncing.preview import documents_to_embed
-from rowvec.syncing.report import OnReport
 from rowvec.syncing.run import sync as carry_out
 
 LATEST_RUNS = 100

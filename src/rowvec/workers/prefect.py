@@ -20,9 +20,8 @@ from rowvec.api.project import opened
 from rowvec.config import load
 from rowvec.errors import ConfigError, Locked, MissingExtraError
 from rowvec.pipeline import Options
-from rowvec.stores.runs import Report
+from rowvec.stores.runs import OnReport, Report
 from rowvec.support.retry import is_transient
-from rowvec.syncing.report import OnReport
 from rowvec.workers import jobs
 
 try:

@@ -17,8 +17,7 @@ from rowvec.pipeline import Options, Pipeline
 from rowvec.stores.abilities import DividesWork
 from rowvec.stores.base import Store
 from rowvec.stores.ledger import Ledger
-from rowvec.stores.runs import COUNTS, Report, Run
-from rowvec.syncing.report import OnReport
+from rowvec.stores.runs import COUNTS, OnReport, Report, Run
 from rowvec.syncing.run import sync
 from rowvec.types import Key
 from rowvec.workers.members import Place, check_divisible, check_members, check_source

@@ -191,7 +191,10 @@ async function run(work, warning) {
     if (error.name === "AbortError") return;
     clearTimeout(slow);
     if (error instanceof Locked) clear();
-    else (byId("more").hidden = true), keepFormer(summary, hits);
+    else {
+      byId("more").hidden = true;
+      keepFormer(summary, hits);
+    }
     notify(error);
   } finally {
     clearTimeout(slow);
@@ -388,7 +391,10 @@ try {
   if (typed) {
     query.value = typed;
     if (!waiting) onTyping();
-    else (like = null), submit();
+    else {
+      like = null;
+      submit();
+    }
   }
 } catch (error) {
   notify(error);
