@@ -468,7 +468,7 @@ def test_failures_of_one_reason_are_one_line_unless_all_are_asked_for(shop: Shop
     assert header.split() == ["rows", "next", "try", "for", "example", "error"]
     assert row.split()[0] == str(len(listed))
     assert "maximum context length" in row
-    assert "--all" in answer.err
+    assert "--each-row" in answer.err
     assert "`rowvec failures --retry`" in answer.err
     each = shop.run("failures", "--each-row").out.splitlines()
     assert len(each) == 1 + len(listed)

@@ -147,24 +147,22 @@ class Generations:
         Raises:
             StoreError: an existing table has another shape.
         """
-        names = self.existing(connection, spec.fingerprint)
-        if names is None:
+        known = self._books.known(connection)
+        state = standing(known, spec.fingerprint)
+        if state is None or not self.usable(connection, self.names(state)):
             return ()
+        names = self.names(state)
         added, widened = self._lacking(connection, names, spec)
         words = keywords(names, spec)
         rereads = spec.language is not None and (
             words.language_of(connection) != spec.language
             or (spec.keeps_words and not words.kept_words.exists(connection))
         )
-        if (rereads or added or self._has_other_metadata(connection, spec)) and "row_hash" not in added:
+        others = state in known and has_other_metadata(known[state].settings, spec.metadata)
+        if (rereads or added or others) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
         return added | widened
-
-    def _has_other_metadata(self, connection: Connection, spec: TableSpec) -> bool:
-        known = self._books.known(connection)
-        state = standing(known, spec.fingerprint)
-        return state in known and has_other_metadata(known[state].settings, spec.metadata)
 
     def _lacking(self, connection: Connection, names: Names, spec: TableSpec) -> Lacking:
         return lacking(connection, names, spec, self._storage, self._location)
