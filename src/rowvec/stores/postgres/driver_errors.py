@@ -19,7 +19,11 @@ _REFUSED: list[tuple[tuple[type[psycopg.Error], ...], type[StoreError], str, str
     ),
     ((psycopg.errors.DiskFull,), StoreError, "The disk of {} is full", "Free space, then run it again."),
     (
-        (psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedTable), StoreError, "{} refused a statement",
+        (psycopg.errors.UndefinedTable,), StoreError, "{} refused a statement",
+        "`rowvec sync` makes the tables of a pipeline; a table of your own is yours to make.",
+    ),
+    (
+        (psycopg.errors.UndefinedColumn,), StoreError, "{} refused a statement",
         "`rowvec sync` makes what store.metadata and store.language ask for; the columns of a table of your own are"
         " yours to make. If source.key was changed: a table keeps the key that it was made for.",
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -127,10 +128,25 @@ class Indexes:
             return index.find(connection, table.names)
 
         there = self._sessions.write(work)
+        if self._spare(there):
+            there = self._sessions.write(self._drop_spare)
         if self._partial is not None or self._parts_in(there):
             self._sessions.write(self._ensure_parts)
         if self.passages is not None and like_passages is not None:
             self.passages.ensure(like=like_passages)
+
+    def _spare(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
+        """Former indexes of all rows, left by a process that died before it dropped them."""
+        ours = [each for each in there if each.valid and each.part is None and index.INDEX_MARK in each.name]
+        kept = index.usable(ours, self.table.names, self.table.metric)
+        return [each for each in ours if each is not kept] if kept else []
+
+    def _drop_spare(self, connection: Connection) -> list[IndexStatus]:
+        names = self.table.names
+        with alone(connection, names.scope):
+            # Asked again under the lock: whoever built the new one may only have waited.
+            index.retire(connection, names, self._spare(index.find(connection, names)), _unheard)
+            return index.find(connection, names)
 
     def _ensure_parts(self, connection: Connection, progress: Progress | None = None) -> None:
         """Partial indexes are as the one of all rows is, which has to be there."""
@@ -151,14 +167,22 @@ class Indexes:
             index.drop_these(connection, table.names, [each for each in there if each.part not in due])
             if whole is None:
                 return
-            good = {each.part for each in there if each.valid and _is_like(each, whole)}
-            spec, former = replace(index.spec_of(whole), lists=None), list[IndexStatus]()
+            good: dict[Part | None, IndexStatus] = {}
+            for each in there:
+                if each.part in due and each.valid and _is_like(each, whole):
+                    good.setdefault(each.part, each)
+            spec = replace(index.spec_of(whole), lists=None)
+            former = [each for each in there if each.part in good and each is not good[each.part]]
             try:
                 for part in due:
                     if part not in good:
                         self._build(connection, table, spec, progress, part, whole, former)
-            finally:
-                index.retire(connection, table.names, former, progress or (lambda phase, done, total: None))
+            except BaseException:
+                # The connection may be gone; the next sync drops what stays.
+                with suppress(StoreError, psycopg.Error):
+                    index.drop_these(connection, table.names, former)
+                raise
+            index.retire(connection, table.names, former, progress or _unheard)
 
     def _parts_in(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
         return [each for each in there if partial.is_named(each.name) and index.is_ours(self.table.names, each)]
@@ -246,6 +270,10 @@ class Indexes:
             left_out=repeated.hashes_of(whole.definition) if whole else None,
             centred=whole is None or bool(centre.text_of(whole.definition)), later=later,
         )  # fmt: skip
+
+
+def _unheard(phase: str, done: int, total: int | None) -> None:
+    """Progress that nobody asked for."""
 
 
 def _is_like(part: IndexStatus, whole: IndexStatus) -> bool:
