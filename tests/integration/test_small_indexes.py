@@ -358,6 +358,19 @@ def test_a_build_that_was_cut_off_is_dropped_by_the_next_one(opened: Open, postg
     assert (index_of(pipeline).valid, index_of(pipeline).precision) == (True, "bit")
 
 
+def test_a_former_index_that_a_dead_process_left_is_dropped(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = opened()
+    sync(pipeline)
+    built = rows_of(pipeline).index
+    built.build(IndexSpec(precision="halfvec"))
+    with monkeypatch.context() as patched:
+        patched.setattr("rowvec.stores.postgres.vector_index.index.retire", lambda *given: None)
+        newer = built.build(IndexSpec(precision="bit"))
+    assert len(built.status()) == 2
+    sync(pipeline)
+    assert [each.name for each in built.status()] == [newer.name]
+
+
 def test_a_new_generation_gets_the_kind_of_index_that_the_live_one_has(opened: Open) -> None:
     before = opened(rows=300)
     sync(before)

@@ -137,7 +137,8 @@ class Indexes:
 
     def _spare(self, there: Sequence[IndexStatus]) -> list[IndexStatus]:
         """Former indexes of all rows, left by a process that died before it dropped them."""
-        ours = [each for each in there if each.valid and each.part is None and index.INDEX_MARK in each.name]
+        numbered = [each for each in there if each.name.rpartition(index.INDEX_MARK)[2].isdecimal()]
+        ours = [each for each in numbered if each.valid and each.part is None]
         kept = index.usable(ours, self.table.names, self.table.metric)
         return [each for each in ours if each is not kept] if kept else []
 
