@@ -23,7 +23,7 @@ from rowvec.searcher.within import Within
 from rowvec.support.tracing import span
 from rowvec.types import Hit, Key, Ranked, StoredText, Vector
 
-AHEAD, LEAST, LEAST_TO_FILTER = 2, 80, 27
+AHEAD, LEAST, LEAST_TO_FILTER = 2, 40, 27
 """Of a first page of both halves, this many times as many rows are found by meaning: a few may be gone by then. And no
 fewer than that, so that an approximate index looks as far as it does by default: of 200 queries for products it missed
 13 in 1,000 hits by 20 rows, and one by 80, as by 200. With a filter a store asks its index for three times as many."""
