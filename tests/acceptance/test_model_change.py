@@ -78,13 +78,13 @@ def rig(tmp_path: Path, postgres_url: str) -> Rig:
 def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Processes that are forked from now on embed slowly, commit often and write down what they embed.
 
-    They wait as long as there is a file `hold`.
+    They wait as long as there is a file `hold`, and are slower still as long as there is a file `slower`.
     """
-    bill, hold = tmp_path / "bill", tmp_path / "hold"
+    bill, hold, slower = tmp_path / "bill", tmp_path / "hold", tmp_path / "slower"
     embed = LocalEmbedder.embed
 
     def slowly(self: LocalEmbedder, texts: Sequence[str]) -> Embedded:
-        threading.Event().wait(0.15)
+        threading.Event().wait(1.5 if slower.exists() else 0.15)
         while hold.exists():
             threading.Event().wait(0.02)
         answer = embed(self, texts)
@@ -215,10 +215,13 @@ def test_a_model_change_under_four_search_clients(rig: Rig, slow: Path) -> None:
         rig.sql("delete from products where id = 2000")
         rig.sql(f"update products set name = '{name(7777)}' where id = 2001")
         rig.sql(f"insert into products values (3000, '{name(3000)}', null, 3000)")
+        slower = slow.with_name("slower")
+        slower.touch()
         resumed = rig.start("sync")
         wait_until(lambda: _dear(url, name(7777)) == 2001, "the live generation is kept in step")
         assert _dear(url, name(3000)) == 3000
         assert rig.model("live") == "old", "still, while the new one is filled"
+        slower.unlink()
         finished = resumed.finish()
         assert finished.code == 0, finished.err
         mark("swapped")

@@ -51,6 +51,8 @@ function address(changes = {}) {
 const rowAddress = (id) => `ui/row?${new URLSearchParams({ pipeline: pipeline.name, id })}`;
 
 function usePipeline(chosen) {
+  // A search that fails keeps the former hits, but not those of other rows.
+  clear();
   pipeline = chosen;
   offerModes(form.querySelector(".modes"), pipeline.modes);
   filters = new Filters(byId("filter-fields"), pipeline.columns);
