@@ -12,7 +12,7 @@ import pytest
 
 from rowvec.api.remote import Remote
 from rowvec.embedders.openai.client import OpenAIEmbedder
-from rowvec.errors import EmbedderUnavailable, ServerError, StoreUnavailable
+from rowvec.errors import EmbedderUnavailable, ServerError, StoreError
 from rowvec.stores.libsql.database import Statement
 from rowvec.stores.libsql.remote import RemoteDatabase
 from tests.servers.loopback import Handler, LoopbackServer
@@ -88,6 +88,6 @@ def test_an_answer_of_a_libsql_server_ends(
 ) -> None:
     monkeypatch.setattr("rowvec.stores.libsql.remote.MOST_BYTES", 2**24)
     database = RemoteDatabase(f"http://{server.address}/{kind}", timeout=0.1, tries=1)
-    with bounded_memory(), pytest.raises(StoreUnavailable, match=said):
+    with bounded_memory(), pytest.raises(StoreError, match=said):
         database.transact([Statement("select 1")]) if writes else database.query("select 1")
     database.close()

@@ -12,8 +12,8 @@ from rowvec.documents.passages import PassageSettings
 from rowvec.documents.text import Documents, build_recipe
 from rowvec.pipeline import Options, Pipeline
 from rowvec.searcher import Searcher
-from rowvec.searcher.result import Hit
 from rowvec.syncing.run import sync
+from rowvec.types import Hit
 from tests.integration.stores_rig import Open
 from tests.support import rows_of, simple_pipeline
 from tests.unit.test_passages import ODD, Bytes
