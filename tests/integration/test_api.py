@@ -191,7 +191,7 @@ def test_the_type_hints_of_every_public_name_can_be_read() -> None:
         # pandas and polars need not be installed.
         if not name.startswith("_") and name not in ("to_pandas", "to_polars")
     ]
-    # A field with a default of its own, or a slot, is no function; the class itself tells its type.
+    # A field with a default of its own, or a slot, is not a function; the class itself tells its type.
     hinted = [each for each in public + members if hasattr(each, "__annotations__")]
     assert rowvec.ProjectPipeline.search in hinted
     for each in hinted:

@@ -526,7 +526,7 @@ class TestRotation:
 def test_a_file_of_another_kind_is_told_by_its_first_bytes(
     tmp_path: Path, written: Callable[[str], bytes], said: str, skip_bad: bool
 ) -> None:
-    """It is no bad event, which could be left out."""
+    """It is not a bad event, which could be left out."""
     path = tmp_path / "events.jsonl"
     path.write_bytes(written(lines([put(1, "one", 1, "c")])))
     with pytest.raises(SourceError, match=f"is not text in UTF-8, but {said}"):

@@ -232,7 +232,7 @@ def test_a_metadata_column_that_comes_back_has_the_values_of_today(shop: Shop) -
 
 
 def test_metadata_columns_in_another_order_keep_their_own_values(shop: Shop) -> None:
-    """The values changed places too, so that the row looks as it did."""
+    """The values are swapped too, so that the row looks as it did."""
     (shop.folder / "things.csv").write_text("id,name,seen,sold\n1,a,3,7\n2,b,4,5\n")
     source = '{ kind = "files", paths = ["things.csv"], key = "id" }'
     shop.configure(source, "seen", "sold", text='columns = ["name"]')

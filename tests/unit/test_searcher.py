@@ -16,6 +16,7 @@ from rowvec.ranking import Ranking, fuse_convex, normalised
 from rowvec.searcher import DEPTH, Refine, Searcher
 from rowvec.searcher import live as module
 from rowvec.searcher.candidates import Block, blocks_of, fused, hits_of, score_of
+from rowvec.searcher.query import LEAST
 from rowvec.stores.base import GenerationHandle
 from rowvec.types import Key, Ranked, Vector
 from tests.integration.serve_rig import product_pipeline
@@ -164,9 +165,9 @@ def test_few_rows_by_meaning_decide_a_first_page(limit: int) -> None:
 @pytest.mark.parametrize(
     ("ranking", "asked", "looked_at"),
     [
-        (Ranking(), {}, [80]),
-        (Ranking(), {"refine": Refine(offset=10)}, [DEPTH, 80]),
-        (Ranking(), {"explain": True}, [DEPTH, 80]),
+        (Ranking(), {}, [LEAST]),
+        (Ranking(), {"refine": Refine(offset=10)}, [DEPTH, LEAST]),
+        (Ranking(), {"explain": True}, [DEPTH, LEAST]),
         (Ranking(), {"limit": 60}, [120]),
         (Ranking(), {"where": parse("stock < 9")}, [27]),
         (Ranking(), {"limit": 100}, [DEPTH]),
@@ -189,7 +190,7 @@ def test_a_first_page_asks_for_more_by_meaning_where_others_may_come_before(
     rows_of("nearest", nearest)
     assert len(searcher_of(ranking=ranking).search(QUERY, mode="hybrid", **asked).hits) == asked.get("limit", 10)
     assert limits[: len(looked_at)] == looked_at
-    assert (80 in limits) is (80 in looked_at)
+    assert (LEAST in limits) is (LEAST in looked_at)
 
 
 def test_where_no_row_is_nearer_than_rows_are_on_average_all_candidates_count(rows_of: Any) -> None:
@@ -203,7 +204,7 @@ def test_where_no_row_is_nearer_than_rows_are_on_average_all_candidates_count(ro
     rows_of("nearest", nearest)
     rows_of("typical", lambda original, self, vector: 1.0)
     searcher_of().search(QUERY, mode="hybrid")
-    assert limits == [80, DEPTH]
+    assert limits == [LEAST, DEPTH]
 
 
 def test_only_values_that_are_shown_are_read(rows_of: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is told of a query in the log."""
+"""What the log says about a query."""
 
 from __future__ import annotations
 

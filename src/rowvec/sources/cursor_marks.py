@@ -15,9 +15,9 @@ from rowvec.sources.base import CountsChanged, CursorValue, Incremental
 from rowvec.sources.cursor_values import NUMBER_LAG, UNITS, in_the_past, not_after
 
 LOOKED_AT = 4
-"""So many different values at the top are looked at: all but the lowest of them may be unlike the others."""
+"""The number of different values at the top that are looked at. All but the lowest of them may be unlike the others."""
 APART = 100
-"""A number that is so many times the one below it is not counted up to from there."""
+"""No counter goes from one number to another that is this many times as high."""
 FEW = 1000
 """More rows than that beyond the present are no rows of the future: the number is not a time."""
 _YEAR, _DAY = 366 * 86_400, 86_400
@@ -115,7 +115,7 @@ def _up_to_now(source: Incremental, mark: int | float, now: dt.datetime, *, decl
 
 def _presents(mark: int | float, now: dt.datetime) -> list[tuple[float, float]]:
     """What the present is among times of which one is in the future, and how far the last `YEARS` reach back: by each
-    unit of Unix time, or as a date written in digits, 20261128 or 20261128235959. None where the mark is no such time.
+    unit of Unix time, or as a date written in digits, 20261128 or 20261128235959. Empty where the mark is not such a time.
     """
     for form, year in (("%Y%m%d", 10**4), ("%Y%m%d%H%M%S", 10**10)):
         present = int(now.strftime(form))

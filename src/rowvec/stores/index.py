@@ -115,7 +115,7 @@ class Effort:
     passages: int | None = None
     """The same for the index of passages, where rows are searched by both."""
     least: float = 0.0
-    """The recall that other queries of the same kind have too, by all that so many queries can show."""
+    """The recall that other queries of the same kind have too, as far as this number of queries can show."""
 
 
 class VectorIndex(Protocol):
