@@ -116,8 +116,8 @@ def _up_to_now(source: Incremental, mark: int | float, now: dt.datetime, *, decl
 def _presents(mark: int | float, now: dt.datetime) -> list[tuple[float, float]]:
     """What the present is among times of which one is in the future, and how far the last `YEARS` reach back.
 
-    That is by each unit of Unix time, or as a date written in digits, 20261128 or 20261128235959. Empty where the mark is
-    not such a time.
+    That is by each unit of Unix time, or as a date written in digits, 20261128 or 20261128235959. Empty where the mark
+    is not such a time.
     """
     for form, year in (("%Y%m%d", 10**4), ("%Y%m%d%H%M%S", 10**10)):
         present = int(now.strftime(form))
