@@ -203,6 +203,7 @@ class RemoteDatabase:
         while not wait([sent], _LOOK_SECONDS).done:
             self._pulse.watch({}, began, None)
         reply: Reply = sent.result()
+        self._pulse.heard()
         return reply
 
     def _answers(self, _: Address, seconds: float) -> bool:

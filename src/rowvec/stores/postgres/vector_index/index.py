@@ -218,14 +218,21 @@ def build(
         if part is not None:
             partial.mark(connection, names, name, part)
         made = next(index for index in find(connection, names) if index.name == name)
-        served = [index for index in former if index.valid]
-        asked_otherwise = [index for index in served if _asked_as(index) != _asked_as(made)]
-        drop_these(connection, names, [index for index in served if index not in asked_otherwise])
+        waiting = _drop_alike(connection, names, [index for index in former if index.valid], made)
         if later is None:
-            retire(connection, names, asked_otherwise, tell)
+            retire(connection, names, waiting, tell)
         else:
-            later += asked_otherwise
+            later += waiting
         return made
+
+
+def _drop_alike(
+    connection: Connection, names: Names, former: Sequence[IndexStatus], made: IndexStatus
+) -> list[IndexStatus]:
+    """Drop those that searches ask in the same words as the new one, and return the others."""
+    others = [index for index in former if _asked_as(index) != _asked_as(made)]
+    drop_these(connection, names, [index for index in former if index not in others])
+    return others
 
 
 def retire(connection: Connection, names: Names, former: Sequence[IndexStatus], tell: Progress) -> None:
