@@ -11,7 +11,7 @@ from typing import Any
 from rowvec.api.project import opened
 from rowvec.api.project_pipeline import ProjectPipeline
 from rowvec.cli import output, progress
-from rowvec.cli.complete import INDEX_ACTIONS
+from rowvec.cli.complete import INDEX_ACTIONS, PRECISIONS
 from rowvec.errors import ConfigError
 from rowvec.evaluation.files import read_queries
 from rowvec.evaluation.recall import queries_needed
@@ -21,7 +21,6 @@ from rowvec.types import Vectors
 
 BUILD_STOPPED = "Searches go on as before; `rowvec index build` drops what is half built and begins again."
 FILL_STOPPED = "Searches go on as before; `rowvec index build` goes on where it stopped."
-PRECISIONS = ("halfvec", "vector", "bit")
 ROWS, LEAST_LOGGED, MOST_LOGGED = 200, 100, 400
 """Queries that tuning takes where no number is given."""
 COLUMNS = ("index", "rows", "kind", "precision", "valid", "size", "effort", "recall@10", "measured")
