@@ -6,12 +6,12 @@ A generation is live (searches see it), building (a sync fills it beside the liv
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import NamedTuple, Protocol
 
 from rowvec.errors import StoreError
 from rowvec.support.stored import json_object
-from rowvec.types import Column, Fingerprint, State
+from rowvec.types import Fingerprint, State
 
 
 class Known(Protocol):
@@ -77,17 +77,19 @@ def standing(known: Mapping[State, Known], wanted: Fingerprint | None) -> State 
     return next((state for state in State if state in known and known[state].fingerprint == wanted), None)
 
 
-def has_other_metadata(settings: str, metadata: Sequence[Column]) -> bool:
-    """Whether a metadata column is new, or in another place, since rows were written under these kept settings.
+def has_other_metadata(before: str, now: str) -> bool:
+    """Whether a metadata column is new, or in another place, since rows were written: by the settings that were kept
+    then, and those of today.
 
     A table may have it since an earlier time, with what was true then; and the hash of a row knows the values in their
     order, not whose they are.
     """
-    kept, names = json_object(settings), [column.name for column in metadata]
+    kept, wanted = json_object(before), json_object(now)
     if "order" in kept:
+        names: list[str] = wanted.get("order", [])
         return names != [name for name in kept["order"] if name in names]
     # A version before told the columns only.
-    return "metadata" in kept and not kept["metadata"].keys() >= set(names)
+    return "metadata" in kept and not set(wanted.get("metadata", ())) <= set(kept["metadata"])
 
 
 def filled(known: Mapping[State, Known], wanted: Fingerprint | None, location: str) -> State:

@@ -158,7 +158,7 @@ class Generations:
             words.language_of(connection) != spec.language
             or (spec.keeps_words and not words.kept_words.exists(connection))
         )
-        others = state in known and has_other_metadata(known[state].settings, spec.metadata)
+        others = state in known and has_other_metadata(known[state].settings, spec.settings)
         if (rereads or added or others) and "row_hash" not in added:
             # New columns are empty, and so are new words: no row's metadata is current any more.
             schema.forget_row_hashes(connection, names)
