@@ -25,6 +25,8 @@ from rowvec.stores.postgres.vector_index.nearest import Condition, Serving, Vect
 from rowvec.types import Progress, Vectors
 
 Connection = psycopg.Connection[Any]
+COUNTS_ARE_SENT = 150_000
+"""The version of PostgreSQL from which on a session can be told to report its changes at once."""
 
 
 class Indexes:
@@ -197,6 +199,9 @@ class Indexes:
         names = self.table.names
 
         def work(connection: Connection) -> None:
+            if connection.info.server_version >= COUNTS_ARE_SENT:
+                # What this session has changed would otherwise be counted up to a second later.
+                connection.execute("select pg_stat_force_next_flush()")
             if schema.statistics_are_old(connection, names):
                 # A build waits for the end of every statement that waits for it, as this one would.
                 with alone(connection, names.scope):
