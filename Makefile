@@ -1,6 +1,8 @@
 # Everything below works from a fresh clone with Python 3.11+ and a package index, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start hundreds of processes: where each compiles rowvec again, that takes longer than the rest.
+unexport PYTHONDONTWRITEBYTECODE
 
 # `make` alone lists what there is: the words behind each ##.
 .DEFAULT_GOAL := help
