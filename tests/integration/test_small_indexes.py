@@ -152,11 +152,14 @@ def test_bits_are_relative_to_the_mean_of_the_rows(
     sync(pipeline)
     built = rows_of(pipeline).index.build(IndexSpec(precision="bit", dimensions=dimensions))
     stored = np.stack([vector for _, vector in rows_of(pipeline).vectors(None, ROWS)])
-    zero = np.zeros(120, np.float32)
-    centre = zero - centres.around(zero, centres.text_of(built.definition))
-    expected = stored.mean(axis=0)
-    expected[dimensions or 120 :] = 0
-    assert np.abs(centre - expected).max() < 1e-3
+    length = dimensions or 120
+    below, centre, above = -centres.around(
+        np.zeros(120, np.float32), centres.text_of(built.definition), length
+    ).reshape(3, length)
+    assert np.abs(centre - stored.mean(axis=0)[:length]).max() < 1e-3
+    spread = stored[:, :length].std(axis=0)
+    assert np.allclose(above - centre, centre - below, atol=2e-3)
+    assert 0.5 * spread.mean() < (above - centre).mean() < spread.mean()
     before = scans(pipeline)
     around = recall(pipeline)
     assert scans(pipeline) > before
@@ -218,22 +221,38 @@ def plan_of(pipeline: Pipeline, rows: Any) -> str:
         vector = pipeline.embedder.embed_query("row 7")
         statement = sql.SQL("explain ") + nearest._by_index(rows.index.table, serving, nearest.EVERYTHING, (40, 10))
         with one_snapshot(connection, settings(serving.status, 40, filtered=False, iterates=False)):
-            found = connection.execute(statement, [vector, centres.around(vector, serving.centre)]).fetchall()
+            found = connection.execute(statement, [vector, serving.asked(vector)]).fetchall()
         return "\n".join(line for (line,) in found)
 
     return store_of(pipeline)._read(explained)
 
 
-def test_an_old_server_gets_no_centre_that_its_catalogue_cannot_hold(
+def test_an_old_server_gets_the_bits_whose_centre_its_catalogue_can_hold(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(centres, "MOVES_OUT", 1_000_000)
     pipeline = opened(kind=Leaning)
     sync(pipeline)
-    for longest, centred in ((centres.LONGEST, True), (100, False)):
+    for longest, numbers in ((centres.LONGEST, 3 * 120), (2_000, 2 * 120), (1_000, 120), (100, 0)):
         monkeypatch.setattr(centres, "LONGEST", longest)
         built = rows_of(pipeline).index.build(BIT)
-        assert bool(centres.text_of(built.definition)) is centred
+        text = centres.text_of(built.definition)
+        assert len(text.split(",")) * bool(text) == numbers
+        assert f"bit({numbers or 120})" in built.definition
+        assert rows_of(pipeline).nearest(rows_of(pipeline).vector(7), 1).keys == [7]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("length", "bits"), [(512, 3), (513, 2), (768, 2), (769, 1), (2_000, 1)])
+def test_the_longer_a_vector_the_fewer_bits_a_number_has(postgres_url: str, length: int, bits: int) -> None:
+    vectors = np.random.default_rng(1).normal(0.02, 0.04, (50, length)).astype(np.float32)
+    square = float((vectors**2).sum(axis=1).mean())
+    with psycopg.connect(postgres_url) as connection:
+        text = centres._fitting(connection, vectors.mean(axis=0), square, 0)
+    assert centres.bits_for_each(text, length) == bits
+    asked = centres.around(vectors[0], text, length).reshape(bits, length) > 0
+    # What exceeds an amount exceeds each smaller one.
+    assert (asked[:-1] >= asked[1:]).all()
+    assert asked.any() and not asked.all()
 
 
 def test_tuning_finds_the_oversampling_that_reaches_the_target(opened: Open) -> None:

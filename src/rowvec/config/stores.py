@@ -106,7 +106,7 @@ class PostgresStoreConfig(StoreConfig):
     create_extension: bool = True
     """Create the extension `vector` if it is missing."""
     index: Literal["auto", "hnsw", "hnsw-bit", "ivfflat", "none"] = "auto"
-    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one bit for each number."""
+    """Kind of vector index; `auto` builds HNSW from 10,000 rows on. `hnsw-bit` holds one to three bits of a number."""
     partial_index: OptionalText = None
     """A metadata column such as `tenant_id`: each value that 10,000 rows have gets a vector index of its own too."""
     timeout: Seconds = 10.0

@@ -15,7 +15,7 @@ class IndexSpec:
 
     Attributes:
         kind: "hnsw" (better recall at a given speed, slower to build) or "ivfflat".
-        precision: "halfvec" halves the index's size; "bit" keeps the sign of each number alone, in HNSW. Hits are
+        precision: "halfvec" halves the index's size; "bit" keeps one to three bits of each number, in HNSW. Hits are
             ordered by the full vectors afterwards.
         dimensions: HNSW holds this many numbers from the beginning of each vector, for models that put what matters
             most there (Matryoshka); None for all.

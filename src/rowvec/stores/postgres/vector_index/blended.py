@@ -24,7 +24,6 @@ from rowvec.stores.postgres.connect import iterates, one_snapshot
 from rowvec.stores.postgres.session import Settings, set_local
 from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
-from rowvec.stores.postgres.vector_index.centre import around
 from rowvec.stores.postgres.vector_index.nearest import (
     DISTANCE,
     EVERYTHING,
@@ -145,7 +144,7 @@ class Blend:
         values: list[Any] = []
         many = _many(limit)
         for index, condition in zip(indexes, conditions, strict=True):
-            values += [vector, *condition.values, *([around(vector, index.centre)] if index else [])]
+            values += [vector, *condition.values, *([index.asked(vector)] if index else [])]
         values += [vector, vector]
         # A plan for any values of a filter would be one for none.
         rows = connection.execute(

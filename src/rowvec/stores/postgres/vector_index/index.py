@@ -198,9 +198,9 @@ def build(
         if left_out is None:
             tell("looking for repeated texts", 0, rows)
             left_out = repeated.find(connection, names, chosen.m) if chosen.kind == "hnsw" else []
-        middle = ""
+        middle, length = "", chosen.dimensions or dimension
         if kind == "bit" and centred:
-            middle = centre.measured(connection, names, held, chosen.dimensions, len(left_out))
+            middle = centre.measured(connection, names, held, length, len(left_out))
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         column = held_of(column, kind, chosen.dimensions, storage, dimension, middle)
         conditions = [*([held] if part else []), *repeated.condition(names, left_out)]
@@ -210,7 +210,7 @@ def build(
             but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
             how=sql.SQL(f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"),
         )
-        memory = rows * graph_bytes(kind, chosen.dimensions or dimension, chosen.m)
+        memory = rows * graph_bytes(kind, length * centre.bits_for_each(middle, length), chosen.m)
         with _resources(connection, memory), _watched(connection, progress, watcher):
             if chosen.kind == "hnsw":
                 _warn_of_memory(connection, names, memory, of_bits=kind == "bit")

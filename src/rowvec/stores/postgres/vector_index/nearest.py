@@ -19,7 +19,7 @@ from rowvec.stores.postgres.statements import Statements
 from rowvec.stores.postgres.vector_index import repeated
 from rowvec.stores.postgres.vector_index.centre import around, text_of
 from rowvec.stores.postgres.vector_index.estimates import Estimates
-from rowvec.stores.postgres.vector_index.ordering import candidates, held_of, settings
+from rowvec.stores.postgres.vector_index.ordering import asked_of, candidates, held_of, settings
 from rowvec.stores.postgres.vector_index.repeated import Repeated
 from rowvec.types import Key, Ranked, Vector
 
@@ -71,6 +71,10 @@ class Serving:
     def centre(self) -> str:
         """What its bits are relative to."""
         return text_of(self.status.definition)
+
+    def asked(self, vector: Vector) -> Vector:
+        """What it compares in place of the vector; `order_by` has the place for it."""
+        return around(vector, self.centre, self.status.dimensions or vector.size)
 
     def is_all_of(self, where: Condition) -> bool:
         """The index holds the rows that pass, and no others."""
@@ -212,7 +216,7 @@ def _approximate(
         ),
         lambda: _by_index(table, serving, where, numbers),
     )  # fmt: skip
-    asked = around(vector, serving.centre)
+    asked = serving.asked(vector)
     values = [vector, *where.values, asked, given, limit] if filtered else [vector, asked]
     chosen = settings(index, given, filtered=filtered, iterates=iterates(connection))
     # A plan for any values of a filter would suit none. After five searches it would take the place of the others, and
@@ -246,13 +250,11 @@ def _by_index(
 def order_by(table: VectorTable, serving: Serving) -> sql.Composed:
     """What makes the planner read rows `t` from the index, nearest first.
 
-    One more value is the vector, relative to the centre of the index (see `around`).
+    One more value is what the index compares in place of the vector (`Serving.asked`).
     """
     index = serving.status
-    column, given = (
-        held_of(each, index.precision, index.dimensions, table.storage, table.dimension, centre)
-        for each, centre in (("t.{embedding}", serving.centre), ("%b", ""))
-    )
+    how = (index.precision, index.dimensions, table.storage, table.dimension, serving.centre)
+    column, given = held_of("t.{embedding}", *how), asked_of(*how)
     operator = HAMMING_DISTANCE if index.precision == "bit" else DISTANCE[table.metric]
     return sql.SQL(f"{column} {operator} {given}").format(**table.names.parts)
 

@@ -6,7 +6,7 @@ import math
 
 from rowvec.stores.index import IndexStatus
 from rowvec.stores.postgres.session import Settings
-from rowvec.stores.postgres.vector_index.centre import sql_of
+from rowvec.stores.postgres.vector_index.centre import bits_for_each, sql_of
 
 SETTING = {"hnsw": "hnsw.ef_search", "ivfflat": "ivfflat.probes"}
 EFFORT = {"hnsw": 80, "ivfflat": 10}
@@ -30,15 +30,26 @@ def held_of(vector: str, precision: str, dimensions: int | None, storage: str, d
     Args:
         dimensions: its first numbers alone; None for all.
         storage, dimension: of the column.
-        centre: what bits are relative to; "" for zero.
+        centre: what bits are relative to (`rowvec.stores.postgres.vector_index.centre`); "" for zero.
     """
+    length = dimensions or dimension
     if dimensions is not None:
         vector = f"subvector({vector}, 1, {dimensions})"
     if precision == "bit":
-        return f"(binary_quantize({vector}{sql_of(centre, storage)})::bit({dimensions or dimension}))"
+        times = bits_for_each(centre, length)
+        copies = vector if times == 1 else f"({' || '.join([vector] * times)})"
+        return f"(binary_quantize({copies}{sql_of(centre, storage)})::bit({times * length}))"
     if precision == storage and dimensions is None:
         return vector
-    return f"({vector}::{precision}({dimensions or dimension}))"
+    return f"({vector}::{precision}({length}))"
+
+
+def asked_of(precision: str, dimensions: int | None, storage: str, dimension: int, centre: str = "") -> str:
+    """The expression of a query that goes with `held_of`; its placeholder takes what `around` returns."""
+    if centre:
+        length = dimensions or dimension
+        return held_of("%b", precision, None, storage, bits_for_each(centre, length) * length)
+    return held_of("%b", precision, dimensions, storage, dimension)
 
 
 def candidates(index: IndexStatus, limit: int, *, share: float | None = None) -> int:
