@@ -20,6 +20,7 @@ from rowvec.stores.index import IndexSpec, IndexStatus, Part
 from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, outside, single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.own_indexes import drop
 from rowvec.stores.postgres.vector_index import centre, partial, repeated
 from rowvec.stores.postgres.vector_index.ordering import held_of
 from rowvec.support import figures
@@ -203,18 +204,13 @@ def build(
             middle = centre.measured(connection, names, held, chosen.dimensions, len(left_out))
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         column = held_of(column, kind, chosen.dimensions, storage, dimension, middle)
+        how = f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"
         conditions = [*([held] if part else []), *repeated.condition(names, left_out)]
-        statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
-            name=sql.Identifier(name),
-            table=names.sql,
-            but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
-            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"),
-        )
         memory = rows * graph_bytes(kind, chosen.dimensions or dimension, chosen.m)
         with _resources(connection, memory), _watched(connection, progress, watcher):
             if chosen.kind == "hnsw":
                 _warn_of_memory(connection, names, memory, of_bits=kind == "bit")
-            outside(connection, statement)
+            outside(connection, _creation(names, name, how, conditions))
         if part is not None:
             partial.mark(connection, names, name, part)
         made = next(index for index in find(connection, names) if index.name == name)
@@ -224,6 +220,15 @@ def build(
         else:
             later += waiting
         return made
+
+
+def _creation(names: Names, name: str, how: str, conditions: Sequence[sql.Composable]) -> sql.Composed:
+    return sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
+        name=sql.Identifier(name),
+        table=names.sql,
+        how=sql.SQL(how),
+        but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
+    )
 
 
 def _drop_alike(
@@ -310,9 +315,7 @@ def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort
 
 def drop_these(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
     for index in indexes:
-        outside(
-            connection, sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
-        )
+        drop(connection, names, index.name)
 
 
 def is_ours(names: Names, index: IndexStatus) -> bool:
