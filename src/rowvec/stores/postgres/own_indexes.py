@@ -1,7 +1,8 @@
-"""Indexes that rowvec makes beside those of vectors: found by how their names begin, dropped while others work."""
+"""Indexes that rowvec makes on a table: made and dropped while others work, found by how their names begin."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import psycopg
@@ -26,3 +27,18 @@ def marked(connection: Connection, names: Names, mark: str) -> dict[str, bool]:
 def drop(connection: Connection, names: Names, name: str) -> None:
     statement = sql.SQL("drop index concurrently if exists {}")
     outside(connection, statement.format(sql.Identifier(names.schema, name)))
+
+
+def make(connection: Connection, names: Names, name: str, how: str, conditions: Sequence[sql.Composable] = ()) -> None:
+    """
+    Args:
+        how: the method, with its columns and settings.
+        conditions: on the rows that it holds; all of them must be met.
+    """
+    statement = sql.SQL("create index concurrently {name} on {table} using {how}{where}").format(
+        name=sql.Identifier(name),
+        table=names.sql,
+        how=sql.SQL(how),
+        where=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
+    )
+    outside(connection, statement)

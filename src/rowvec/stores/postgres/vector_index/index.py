@@ -17,10 +17,10 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.index import IndexSpec, IndexStatus, Part
-from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, outside, single, use_vectors, version_tuple
+from rowvec.stores.postgres import own_indexes
+from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
-from rowvec.stores.postgres.own_indexes import drop
 from rowvec.stores.postgres.vector_index import centre, partial, repeated
 from rowvec.stores.postgres.vector_index.ordering import held_of
 from rowvec.support import figures
@@ -210,7 +210,7 @@ def build(
         with _resources(connection, memory), _watched(connection, progress, watcher):
             if chosen.kind == "hnsw":
                 _warn_of_memory(connection, names, memory, of_bits=kind == "bit")
-            outside(connection, _creation(names, name, how, conditions))
+            own_indexes.make(connection, names, name, how, conditions)
         if part is not None:
             partial.mark(connection, names, name, part)
         made = next(index for index in find(connection, names) if index.name == name)
@@ -220,15 +220,6 @@ def build(
         else:
             later += waiting
         return made
-
-
-def _creation(names: Names, name: str, how: str, conditions: Sequence[sql.Composable]) -> sql.Composed:
-    return sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
-        name=sql.Identifier(name),
-        table=names.sql,
-        how=sql.SQL(how),
-        but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
-    )
 
 
 def _drop_alike(
@@ -315,7 +306,7 @@ def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort
 
 def drop_these(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
     for index in indexes:
-        drop(connection, names, index.name)
+        own_indexes.drop(connection, names, index.name)
 
 
 def is_ours(names: Names, index: IndexStatus) -> bool:
