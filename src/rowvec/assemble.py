@@ -1,4 +1,4 @@
-"""From a config to objects: the one place that knows every backend."""
+"""From a config to objects: a pipeline and its parts, of whatever kinds the config names."""
 
 from __future__ import annotations
 
