@@ -1,8 +1,7 @@
-"""From a config to objects: the one place that knows every backend."""
+"""From a config to objects: a pipeline and its parts, of whatever kinds the config names."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -11,12 +10,13 @@ from pathlib import Path
 from typing import cast
 
 from rowvec import backends
-from rowvec.config import Config, LibsqlStoreConfig, PipelineConfig, kinds, load
+from rowvec.assemble_checks import check_files, check_metric, check_partial_index
+from rowvec.config import Config, PipelineConfig, kinds, load
 from rowvec.config.card import PLACEHOLDER
 from rowvec.config.kinds import Building
 from rowvec.documents.passages import Cutter, PassageSettings
-from rowvec.documents.text import build_context, build_recipe
-from rowvec.embedders.base import Embedder, similarity_of
+from rowvec.documents.text import Recipe, build_context, build_recipe
+from rowvec.embedders.base import Embedder
 from rowvec.embedders.pricing import Budget
 from rowvec.embedders.separate_queries import SeparateQueries
 from rowvec.errors import ConfigError, SearchError, StoreError
@@ -34,7 +34,6 @@ from rowvec.ranking import Ranking
 from rowvec.rerankers.base import Reranker
 from rowvec.sources.base import Source
 from rowvec.stores.base import Store, TableSpec
-from rowvec.stores.index import PART_TYPES
 from rowvec.support import keys
 from rowvec.support.suggestions import check_column
 from rowvec.types import Column, ColumnType, Fingerprint, Key
@@ -85,23 +84,11 @@ def _assembled(
     readers: int,
     statement_seconds: float | None,
 ) -> Pipeline:
-    store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
-    unfinished.callback(store.close)
-    replica = build_replica(loaded, declared, readers=readers, statement_seconds=statement_seconds)
-    if replica is not None:
-        unfinished.callback(replica.close)
+    store, replica = _stores(loaded, declared, unfinished, readers, statement_seconds)
     source = build_source(declared, _remembered(store))
     unfinished.callback(source.close)
-    text = declared.text
-    recipe = build_recipe(
-        source.columns, source.key, columns=text.columns, exclude=excluded(source, declared), repeat=text.repeat,
-        template=text.template, lines=text.lines,
-    )  # fmt: skip
+    recipe, passages = _text_settings(declared, source)
     metadata = tuple(_metadata_column(source, name) for name in declared.store.metadata)
-    passages = passage_settings(text)
-    if passages is not None and passages.context:
-        # A column that is not there is named before a model is looked for.
-        build_context(source.columns, passages.context)
     check_partial_index(declared, metadata)
     ranking = build_ranking(declared, metadata)
     budget = None if max_cost is None else Budget(max_cost)
@@ -117,7 +104,7 @@ def _assembled(
         declared, source.key, source.key_type, metadata, fingerprint, recipe.fingerprint,
         kept(declared, source, metadata),
     )  # fmt: skip
-    return Pipeline(
+    pipeline = Pipeline(
         name=declared.name,
         source=source,
         to_document=to_document,
@@ -133,15 +120,48 @@ def _assembled(
             declared, source, columns, copied, partial(excluded, source), partial(build_embedder, budget=budget)
         ),
         passages=passages,
+        replica=replica,
+    )
+    return as_searched(loaded, declared, pipeline)
+
+
+def as_searched(loaded: Config, declared: PipelineConfig, pipeline: Pipeline) -> Pipeline:
+    """With what only searches, and the comparison of a new generation by them, need."""
+    return replace(
+        pipeline,
         gate=build_gate(declared),
-        reranker=build_reranker(declared, store),
-        query_embedder=build_query_embedder(loaded, declared, embedder),
+        reranker=build_reranker(declared, pipeline.store),
+        query_embedder=build_query_embedder(loaded, declared, pipeline.embedder),
         card=build_card(declared),
         typos=declared.search.typos,
         prefix=declared.search.prefix,
         partial=declared.search.partial,
-        replica=replica,
     )
+
+
+def _stores(
+    loaded: Config, declared: PipelineConfig, unfinished: ExitStack, readers: int, statement_seconds: float | None
+) -> tuple[Store, Store | None]:
+    """The store, and its replica where searches ask one."""
+    store = build_store(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    unfinished.callback(store.close)
+    replica = build_replica(loaded, declared, readers=readers, statement_seconds=statement_seconds)
+    if replica is not None:
+        unfinished.callback(replica.close)
+    return store, replica
+
+
+def _text_settings(declared: PipelineConfig, source: Source) -> tuple[Recipe, PassageSettings | None]:
+    """How a row of the source becomes a text, and how a long one is cut; no model is needed to find a wrong column."""
+    text = declared.text
+    recipe = build_recipe(
+        source.columns, source.key, columns=text.columns, exclude=excluded(source, declared), repeat=text.repeat,
+        template=text.template, lines=text.lines,
+    )  # fmt: skip
+    passages = passage_settings(text)
+    if passages is not None and passages.context:
+        build_context(source.columns, passages.context)
+    return recipe, passages
 
 
 def _fingerprint(declared: PipelineConfig, embedder: Embedder, passages: PassageSettings | None) -> Fingerprint:
@@ -309,72 +329,6 @@ def build_replica(
     kind = kinds.get("store", chosen.kind)
     to = Building(declared.name, loaded.state, readers=readers, statement_seconds=statement_seconds, replica=True)
     return cast(Store, kind.build(chosen, to))
-
-
-METRICS = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
-"""Of a store, by what a model was trained to be compared by."""
-
-
-def check_metric(declared: PipelineConfig, embedder: Embedder) -> None:
-    """
-    Raises:
-        ConfigError: the lengths of the model's vectors count, and the store would leave them out unasked.
-    """
-    store, wanted = declared.store, similarity_of(embedder)
-    if wanted == "cosine" or "metric" in store.model_fields_set or not hasattr(store, "metric"):
-        return
-    fitting = METRICS.get(wanted)
-    hint = f'Write metric = "{fitting}" in the store' if fitting else "No store compares by that: write another metric"
-    raise ConfigError(
-        f"Pipeline {declared.name!r}, store.metric: the model {embedder.fingerprint.model} was trained for the"
-        f" similarity {wanted!r}, and does not normalise its vectors. The default metric, cosine, ranks otherwise.",
-        hint=f'{hint}, or metric = "cosine" to compare directions only.',
-    )
-
-
-def check_partial_index(declared: PipelineConfig, metadata: Sequence[Column]) -> None:
-    """
-    Raises:
-        ConfigError: store.partial_index names no metadata column, or one whose values do not divide a table.
-    """
-    name: str | None = getattr(declared.store, "partial_index", None)
-    if name is None:
-        return
-    check_column(name, declared.store.metadata, "store.partial_index")
-    column = next(each for each in metadata if each.name == name)
-    setting = f"Pipeline {declared.name!r}, store.partial_index"
-    if column.type not in PART_TYPES or column.ignores_case:
-        raise ConfigError(
-            f"{setting}: {name!r} holds {column.type} values{' of any case' if column.ignores_case else ''}.",
-            hint="Name a column of whole numbers, texts or UUIDs, such as the id of a tenant.",
-        )
-    if declared.text.passages is not None:
-        raise ConfigError(
-            f"{setting}: searches that count on passages do not use such an index.",
-            hint="Leave partial_index out, or text.passages.",
-        )
-
-
-def check_files(declared: PipelineConfig) -> None:
-    """Python's sqlite3 and libSQL must not have one file open in one process: POSIX takes off all locks of a process
-    when any of its handles is closed, so each would lose its locks to the other, and then the file.
-
-    Raises:
-        ConfigError: source and store are the same file, under whatever name.
-    """
-    if not isinstance(declared.store, LibsqlStoreConfig):
-        return
-    rows = re.fullmatch(r"sqlite(?:\+\w+)?:///([^?]+).*", declared.source.rows_url or "", re.DOTALL)
-    vectors = declared.store.url.get_secret_value()
-    if rows is None or ("://" in vectors and not vectors.startswith("file:")):
-        return
-    one, other = Path(rows[1]), Path(vectors.removeprefix("file:").partition("?")[0])
-    if one.resolve() == other.resolve() or (one.exists() and other.exists() and one.samefile(other)):
-        raise ConfigError(
-            f"Pipeline {declared.name!r}: {other} holds the rows and cannot hold the vectors too:"
-            " two SQLite libraries in one process would damage it.",
-            hint='Give the store a file of its own, such as url = "embeddings.db".',
-        )
 
 
 def parse_key(text: str, kind: ColumnType) -> Key:

@@ -6,21 +6,18 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
-from rowvec.assemble import assemble as assemble_whole
 from rowvec.assemble import (
-    build_card,
+    as_searched,
     build_embedder,
-    build_gate,
-    build_query_embedder,
     build_ranking,
     build_replica,
-    build_reranker,
     build_source,
     build_store,
-    check_files,
     excluded,
     table_spec,
 )
+from rowvec.assemble import assemble as assemble_whole
+from rowvec.assemble_checks import check_files
 from rowvec.config import Config, PipelineConfig
 from rowvec.embedders.base import AbsentEmbedder, Embedder
 from rowvec.errors import EmbedderError, MissingExtraError, RowvecError, StoreError
@@ -93,7 +90,7 @@ def _searching(
     passages = passage_settings(declared.text)
     fingerprint = with_passages(embedder.fingerprint, passages)
     spec = table_spec(declared, source.key, key_type, metadata, fingerprint, ledger.recipe, ledger.settings)
-    return Pipeline(
+    pipeline = Pipeline(
         name=declared.name,
         source=source,
         to_document=_makes_no_text,
@@ -104,14 +101,8 @@ def _searching(
         ranking=ranking,
         former=former,
         passages=passages,
-        gate=build_gate(declared),
-        reranker=build_reranker(declared, store),
-        query_embedder=build_query_embedder(loaded, declared, embedder),
-        card=build_card(declared),
-        typos=declared.search.typos,
-        prefix=declared.search.prefix,
-        partial=declared.search.partial,
     )
+    return as_searched(loaded, declared, pipeline)
 
 
 def _embedder_for_search(declared: PipelineConfig, former: KeptSettings, ledger: Ledger) -> Embedder:

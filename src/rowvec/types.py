@@ -330,23 +330,6 @@ class Entry(NamedTuple):
     """Passages without a vector are left out: the text hash says that the row is not current."""
 
 
-class Repeated(NamedTuple):
-    """Rows of one text."""
-
-    rows: int
-    keys: tuple[Key, ...]
-    """Some of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """The result of one `rowvec eval`, as a store keeps it."""
-
-    made_at: dt.datetime
-    record: Mapping[str, Any]
-    """See `rowvec.evaluation.record`."""
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of `rowvec check`: what was looked at, whether it is right, and how to fix it."""
@@ -386,14 +369,6 @@ class FoundPassage(NamedTuple):
     """Its similarity to the query; None in a search by words."""
     marks: tuple[tuple[int, int], ...] = ()
     """Where in `text` words of the query stand, in order, as pairs of characters."""
-
-
-class Written(NamedTuple):
-    """When a store wrote a row last, and whether its text was longer than the model's window."""
-
-    at: dt.datetime | None
-    """With a time zone; None in a table of the user's own, which has no column for it."""
-    truncated: bool
 
 
 class Hit(NamedTuple):

@@ -51,6 +51,14 @@ def with_database(url: str, name: str) -> str:
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
+def with_a_staging_copy(made: Project, other: Project, model: EmbeddingServer, count: int) -> None:
+    """Both projects are set up alike, but rows of the same keys say something else in the other."""
+    made.configure(model.url)
+    made.write_rows(many(count))
+    other.configure(model.url)
+    other.write_rows(many(count, "staged"))
+
+
 def refusal(made: Project, other: Project) -> str:
     """What the fleet says, in one line."""
     said = " ".join(made.run("sync", "--workers", "celery", expect=2).split())
@@ -102,10 +110,7 @@ def test_a_worker_with_an_embedded_store_of_its_own_refuses_its_ranges(
 def test_a_worker_that_reads_a_staging_copy_refuses_its_ranges(
     redis: Project, other: Project, model: EmbeddingServer
 ) -> None:
-    redis.configure(model.url)
-    redis.write_rows(many(ROWS))
-    other.configure(model.url)
-    other.write_rows(many(ROWS, "staged"))
+    with_a_staging_copy(redis, other, model, ROWS)
     other.start_worker()
     said = refusal(redis, other)
     assert "What differs is its source" in said
@@ -116,10 +121,7 @@ def test_a_worker_that_reads_a_staging_copy_refuses_its_ranges(
 def test_one_wrong_worker_among_right_ones_ends_the_fleet_with_an_error(
     redis: Project, other: Project, model: EmbeddingServer
 ) -> None:
-    redis.configure(model.url)
-    redis.write_rows(many(3000))
-    other.configure(model.url)
-    other.write_rows(many(3000, "staged"))
+    with_a_staging_copy(redis, other, model, 3000)
     model.latency = 0.1
     redis.start_worker()
     other.start_worker()
@@ -182,10 +184,7 @@ def test_a_task_of_one_folder_is_refused_by_a_worker_of_another(
 def test_a_task_for_a_copied_source_is_refused_and_one_of_the_same_folder_is_not(
     redis: Project, other: Project, model: EmbeddingServer
 ) -> None:
-    redis.configure(model.url)
-    redis.write_rows(many(20))
-    other.configure(model.url)
-    other.write_rows(many(20, "staged"))
+    with_a_staging_copy(redis, other, model, 20)
     worker = other.start_worker()
     redis.celery("call", "rowvec.sync", "--args", '["things"]')
     log = other.folder / "worker-0.log"

@@ -35,7 +35,7 @@ from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
 from tests.servers.pgbouncer import pgbouncer
 from tests.servers.proxy import Proxy
-from tests.servers.standby import Server, alone, standing_still
+from tests.servers.standby import Server, alone_with_vectors, standing_still
 
 SILENT = 2.0
 READERS = 2
@@ -45,9 +45,7 @@ _tables = itertools.count()
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[Server]]:
-    with alone(3) as servers:
-        for server in servers:
-            server.run("create extension vector")
+    with alone_with_vectors(3) as servers:
         yield servers
 
 

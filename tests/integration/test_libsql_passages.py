@@ -25,8 +25,8 @@ from rowvec.stores.libsql.generation import LibsqlGeneration
 from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step
+from rowvec.testing.contract.divided_samples import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Y, Z, divided, kept, plain
 from rowvec.testing.contract.samples import document
-from rowvec.testing.contract.store_passages import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Y, Z, divided, kept, plain
 from rowvec.types import Column, ColumnType, Entry, Passage, StoredText, Vectors
 from tests.support import digest
 

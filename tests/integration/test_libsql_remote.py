@@ -22,7 +22,7 @@ from rowvec.stores.libsql.remote import RemoteDatabase
 from rowvec.stores.libsql.write import KEYS
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing import HashEmbedder
-from rowvec.testing.contract.store_passages import DIVIDING, W, X, divided
+from rowvec.testing.contract.divided_samples import DIVIDING, W, X, divided
 from rowvec.types import ColumnType, Document, Entry
 from tests.servers.hrana import HranaServer, serving
 from tests.servers.loopback import Handler, LoopbackServer

@@ -35,7 +35,7 @@ from tests.integration.serve_rig import COLUMNS, application, client_of, opening
 from tests.integration.serve_rig import serving as listening
 from tests.servers.hrana import serving
 from tests.servers.openai import EmbeddingServer
-from tests.servers.standby import Server, alone
+from tests.servers.standby import Server, alone_with_vectors
 
 COUNT = 90
 MODES: tuple[Mode, ...] = ("semantic", "keyword", "hybrid")
@@ -44,9 +44,7 @@ _tables = itertools.count()
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[list[Server]]:
-    with alone(3) as servers:
-        for server in servers:
-            server.run("create extension vector")
+    with alone_with_vectors(3) as servers:
         yield servers
 
 

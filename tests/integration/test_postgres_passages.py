@@ -20,7 +20,7 @@ from rowvec.stores.postgres.generation import PostgresGeneration
 from rowvec.stores.postgres.store import PostgresStore
 from rowvec.stores.postgres.vector_index import exhaustive
 from rowvec.stores.write_batch import WriteBatch
-from rowvec.testing.contract.store_passages import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Z, divided, kept, plain
+from rowvec.testing.contract.divided_samples import DIVIDING, ONE, OTHER, TWO, WHOLE, W, X, Z, divided, kept, plain
 from rowvec.types import Column, ColumnType, Document, Entry, Fingerprint, Passage, State, Vectors
 from tests.support import digest
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,6 @@ from rowvec.types import Column, ColumnType, State, UnfitValue
 from tests.integration.sql_rig import Open as OpenSource
 from tests.integration.sql_rig import mariadb_database
 from tests.support import rows_of
-
-OpenStore = Callable[[], Store]
 
 
 @pytest.fixture(params=["postgres", "libsql", "memory"])

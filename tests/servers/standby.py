@@ -164,6 +164,15 @@ def alone(count: int) -> Iterator[list[Server]]:
 
 
 @contextmanager
+def alone_with_vectors(count: int) -> Iterator[list[Server]]:
+    """The same, with pgvector."""
+    with alone(count) as servers:
+        for server in servers:
+            server.run("create extension vector")
+        yield servers
+
+
+@contextmanager
 def replicated() -> Iterator[Servers]:
     binaries, account = find(), _account()
     with TemporaryDirectory(prefix="rowvec-test-", ignore_cleanup_errors=True) as temporary:

@@ -11,16 +11,8 @@ import numpy as np
 import pytest
 
 from rowvec.embedders.openai.limits import Pace, pause, stated_wait
-from rowvec.embedders.openai.wire import (
-    BrokenAnswer,
-    Endpoint,
-    OtherBytes,
-    Usage,
-    error_of,
-    parse,
-    usage_of,
-    vectors_of,
-)
+from rowvec.embedders.openai.refusals import error_of
+from rowvec.embedders.openai.wire import BrokenAnswer, Endpoint, OtherBytes, Usage, parse, usage_of, vectors_of
 from rowvec.errors import EmbedderError, EmbedderUnavailable, RateLimited, TextRefused
 
 ENDPOINT = Endpoint("some-model", "https://api.example.com/v1", "SOME_KEY", "sk-secret")

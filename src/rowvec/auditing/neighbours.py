@@ -18,8 +18,9 @@ import numpy as np
 
 from rowvec.errors import ConfigError
 from rowvec.stores.base import GenerationHandle
+from rowvec.stores.ledger import Repeated
 from rowvec.support.tables import Tabular
-from rowvec.types import Key, Progress, Repeated, Vector
+from rowvec.types import Key, Progress, Vector
 
 ROWS = 1_000
 SECONDS = 30.0

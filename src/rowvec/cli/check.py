@@ -13,6 +13,7 @@ import numpy as np
 from rich.text import Text
 
 from rowvec import assemble
+from rowvec.assemble_checks import METRICS
 from rowvec.cli import embedded, output
 from rowvec.cli.codes import code_of
 from rowvec.config import EMBEDDED, OpenAIEmbedderConfig, PipelineConfig, PostgresStoreConfig, load
@@ -232,7 +233,7 @@ def _metric(declared: PipelineConfig, pipeline: Pipeline) -> Iterator[Check]:
     """Where the store compares in another way than the model was trained for; it was chosen, or it is refused."""
     wanted, chosen = similarity_of(pipeline.embedder), getattr(declared.store, "metric", None)
     if wanted != "cosine" and chosen is not None:
-        fits = assemble.METRICS.get(wanted) == chosen
+        fits = METRICS.get(wanted) == chosen
         yield Check("metric", True, f"{chosen}; the model was trained for {wanted}{'' if fits else ', which differs'}")
 
 

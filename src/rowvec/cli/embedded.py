@@ -1,4 +1,4 @@
-"""`rowvec embedded`: the PostgreSQL that comes with rowvec. As in commands.py, imports wait until they are needed."""
+"""`rowvec embedded`: the PostgreSQL that comes with rowvec. As in commands, imports wait until they are needed."""
 
 from __future__ import annotations
 

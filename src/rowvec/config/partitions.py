@@ -1,5 +1,8 @@
-"""`store.partitions`: how many parts the rows are split into, or where each of them is. `store.drain`: the servers that
-held the last parts, and that give their rows to the others."""
+"""Rows that are split over several tables or servers, as rowvec.toml says it.
+
+`store.partitions` is how many parts there are, or where each of them is. `store.drain` names the servers that held the
+last parts, and that give their rows to the others.
+"""
 
 from __future__ import annotations
 

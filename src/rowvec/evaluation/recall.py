@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import fmean, pstdev
 
 GOOD_RECALL = 0.98
 """What `rowvec index tune` aims at by default, and below which an audit and the status page warn."""
@@ -33,6 +32,8 @@ def at_least(recalls: Sequence[float]) -> float:
     An index finds nothing for a few queries, and next to everything for the others. A sample without such a query says
     nothing of how rare they are. So one more, for which nothing is found, counts with every sample.
     """
+    from statistics import fmean, pstdev  # Not needed for `rowvec --help`, and slow to import.
+
     counted = [*recalls, 0.0]
     return max(0.0, fmean(counted) - STANDARD_ERRORS * pstdev(counted) / math.sqrt(len(counted)))
 

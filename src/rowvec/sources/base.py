@@ -65,10 +65,6 @@ class CountsChanged(Protocol):
         ...
 
 
-def has_cursor(source: Source) -> bool:
-    return isinstance(source, Incremental) and source.cursor is not None
-
-
 @runtime_checkable
 class Divisible(Protocol):
     """A source whose rows can be cut into ranges of keys."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -199,14 +199,9 @@ class SqlSource:
     def _rows(
         self, selected: Sequence[ColumnElement[bool]], after: Key | None, until: Key | None, limit: int | None
     ) -> sa.Select[Any]:
-        bounds, key = list(selected), self._order(self._key)
-        if until is not None:
-            bounds.append(key <= self._order(self._bound(until)))
-        if after is not None:
-            bounds.append(key > self._order(self._bound(after)))
-        names = self._names
-        columns = [self._read_key if name == self.key else self._database.read_value(name) for name in names]
-        return self._from(sa.select(*columns), bounds).order_by(key).limit(limit)
+        columns = [self._read_key if name == self.key else self._database.read_value(name) for name in self._names]
+        some = self._from(sa.select(*columns), [*selected, *self._between(after, until)])
+        return some.order_by(self._order(self._key)).limit(limit)
 
     def _keys(self, values: Sequence[tuple[Any, ...]]) -> list[Any]:
         if self._database.met_bad_text and self._database.refuses_bad_text:
@@ -216,11 +211,9 @@ class SqlSource:
     def boundaries(self, size: int) -> Iterator[Key]:
         """See `Divisible.boundaries`. Keys alone are read, along their index where the database has one."""
         after: Key | None = None
-        key = self._order(self._key)
 
         def rest() -> sa.Select[Any]:
-            bounds = [] if after is None else [key > self._order(self._bound(after))]
-            return self._from(sa.select(self._read_key), bounds).order_by(key)
+            return self._from(sa.select(self._read_key), self._between(after, None)).order_by(self._order(self._key))
 
         if not self._has_index:
             # All of these few keys first, so that no connection is held while their ranges are worked on.
@@ -255,13 +248,8 @@ class SqlSource:
         return None if server is None else hashlib.sha256(repr((server, self._asked)).encode()).hexdigest()
 
     def rows_between(self, after: Key | None, until: Key | None) -> int:
-        key = self._order(self._key)
-        bounds: list[ColumnElement[bool]] = []
-        if after is not None:
-            bounds.append(key > self._order(self._bound(after)))
-        if until is not None:
-            bounds.append(key <= self._order(self._bound(until)))
-        return int(self._database.fetch(self._from(sa.select(sa.func.count()), bounds))[0][0])
+        statement = self._from(sa.select(sa.func.count()), self._between(after, until))
+        return int(self._database.fetch(statement)[0][0])
 
     def existing(self, keys: Sequence[Key]) -> set[Key]:
         found: set[Key] = set()
@@ -316,25 +304,18 @@ class SqlSource:
             ConfigError: it is a query, or a table of another database than PostgreSQL.
             SourceError: it is a view.
         """
-        from rowvec.sources.databases.postgres import PostgresDatabase
+        return self._database.notifier(self._relation, self.key)
 
-        if not isinstance(self._database, PostgresDatabase) or self._relation.table is None:
-            what = "a query" if self._relation.table is None else f"a table in {self._database.location}"
-            raise ConfigError(
-                f"{what} cannot be watched: that takes a table in PostgreSQL, and a trigger on it.",
-                hint="Run `rowvec sync` again and again, let `rowvec beat` do so, or follow the change events of the"
-                ' table: source.kind = "debezium".',
-            )
-        from rowvec.sources.databases.notify import Notifier
-
-        return Notifier(self._database, self._relation, self.key, as_text=not self._database.key_is_text)
+    def checks(self) -> list[Check]:
+        """What may go wrong with the database, for `rowvec check`."""
+        return self._database.checks(self._relation)
 
     def close(self) -> None:
         self._database.engine.dispose()
 
     # --- statements ----------------------------------------------------------------------------------------
 
-    def _from(self, select: sa.Select[Any], conditions: Sequence[ColumnElement[bool]]) -> sa.Select[Any]:
+    def _from(self, select: sa.Select[Any], conditions: Iterable[ColumnElement[bool]]) -> sa.Select[Any]:
         select = select.select_from(self._relation.clause).where(*conditions)
         return select if self._where is None else select.where(self._where)
 
@@ -349,13 +330,17 @@ class SqlSource:
             chosen.append(sa.and_(key >= self._order(self._bound(low)), key <= self._order(self._bound(high))))
         return [sa.or_(*chosen)]
 
+    def _between(self, after: Key | None, until: Key | None) -> Iterator[ColumnElement[bool]]:
+        """Keys beyond `after`, up to `until`."""
+        key = self._order(self._key)
+        if until is not None:
+            yield key <= self._order(self._bound(until))
+        if after is not None:
+            yield key > self._order(self._bound(after))
+
     def _bound(self, key: Key) -> ColumnElement[Any]:
         # Without a type, so that it is compared as one of the column's and an index on it serves.
         return sa.bindparam(None, self._database.bind(key), type_=sa.types.NullType())
-
-    def checks(self) -> list[Check]:
-        """What may go wrong with the database, for `rowvec check`."""
-        return self._database.checks(self._relation)
 
     # --- checks --------------------------------------------------------------------------------------------
 

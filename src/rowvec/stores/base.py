@@ -11,31 +11,25 @@ from rowvec.errors import NoVectors
 from rowvec.filters import Facets, Filter, Order, Place
 from rowvec.stores.guarding import Refusal, Standing
 from rowvec.stores.index import VectorIndex
-from rowvec.stores.ledger import GenerationStatus, Ledger
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.ledger import GenerationStatus, Ledger, Repeated, Written
+from rowvec.stores.runs import RunRecords
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.types import (
     Check,
     Column,
     ColumnType,
-    Evaluated,
     Failure,
     Fingerprint,
     Generation,
     Key,
     Ranked,
-    Repeated,
     State,
     Stored,
     StoredText,
     TextVector,
     UnfitValue,
     Vector,
-    Written,
 )
-
-EVALUATIONS_KEPT = 100
-"""Results of `rowvec eval` per table; older ones are forgotten."""
 
 REPEATED_KEYS = 5
 """Keys that are named of rows with one text."""
@@ -313,7 +307,7 @@ class SearchedStore(Protocol):
         ...
 
 
-class Store(SearchedStore, Protocol):
+class Store(SearchedStore, RunRecords, Protocol):
     """Vectors beside the hashes of what they were made from: the lock, the books, and the generations.
 
     The rows of a generation are read and written by its handle. Every method raises StoreUnavailable when the database
@@ -378,48 +372,6 @@ class Store(SearchedStore, Protocol):
 
     def holder(self) -> str | None:
         """Who holds that lock now, and since when, in words; None where nobody does."""
-        ...
-
-    def begin_run(self, pipeline: str) -> int:
-        """Open the record of a run, after `prepare`; returns its number."""
-        ...
-
-    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
-        """Bring the record of a run up to date; `outcome` "running" while it works. Its `taken_at` is the time by the
-        clock of the store.
-
-        Returns True where somebody has asked a running one to stop.
-        """
-        ...
-
-    def ask_to_stop(self, run: int) -> None:
-        """Let the next `save_run` of a running run say that it was asked to stop."""
-        ...
-
-    def runs(self, limit: int = 10) -> list[Run]:
-        """Latest first. A run whose process died is shown as "lost"."""
-        ...
-
-    def spend(self, cost: float) -> None:
-        """Add US dollars to what searches spent on a reranker.
-
-        Raises:
-            StoreError: this user may not write, or the store is of an older rowvec.
-        """
-        ...
-
-    def totals(self) -> Totals: ...
-
-    def save_evaluation(self, record: Mapping[str, Any]) -> None:
-        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
-
-        Args:
-            record: of values that JSON knows.
-        """
-        ...
-
-    def evaluations(self, limit: int = 20) -> list[Evaluated]:
-        """Latest first."""
         ...
 
     def close(self) -> None: ...

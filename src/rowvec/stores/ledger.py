@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from rowvec.stores.index import IndexStatus
-from rowvec.types import Fingerprint
+from rowvec.types import Fingerprint, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,19 @@ class GenerationStatus:
     """That searches use; None where they compare every row."""
     engine: str = ""
     """What compares vectors, with its version."""
+
+
+class Written(NamedTuple):
+    """When a store wrote a row last, and whether its text was longer than the model's window."""
+
+    at: dt.datetime | None
+    """With a time zone; None in a table of the user's own, which has no column for it."""
+    truncated: bool
+
+
+class Repeated(NamedTuple):
+    """Rows of one text."""
+
+    rows: int
+    keys: tuple[Key, ...]
+    """Some of them."""

@@ -1,11 +1,11 @@
-"""The records of runs: what one counts, and the sums over the life of a table."""
+"""The records of runs and evaluations: what one counts, the sums over the life of a table, and what keeps them."""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from rowvec.types import Key
 
@@ -134,3 +134,62 @@ class Totals:
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+
+EVALUATIONS_KEPT = 100
+"""Results of `rowvec eval` per table; older ones are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The result of one `rowvec eval`, as a store keeps it."""
+
+    made_at: dt.datetime
+    record: Mapping[str, Any]
+    """See `rowvec.evaluation.record`."""
+
+
+class RunRecords(Protocol):
+    """The part of a store that keeps what runs, searches and evaluations leave on record."""
+
+    def begin_run(self, pipeline: str) -> int:
+        """Open the record of a run, after `prepare`; returns its number."""
+        ...
+
+    def save_run(self, run: int, report: Report, outcome: str, error: str | None = None) -> bool:
+        """Bring the record of a run up to date; `outcome` "running" while it works. Its `taken_at` is the time by the
+        clock of the store.
+
+        Returns True where somebody has asked a running one to stop.
+        """
+        ...
+
+    def ask_to_stop(self, run: int) -> None:
+        """Let the next `save_run` of a running run say that it was asked to stop."""
+        ...
+
+    def runs(self, limit: int = 10) -> list[Run]:
+        """Latest first. A run whose process died is shown as "lost"."""
+        ...
+
+    def spend(self, cost: float) -> None:
+        """Add US dollars to what searches spent on a reranker.
+
+        Raises:
+            StoreError: this user may not write, or the store is of an older rowvec.
+        """
+        ...
+
+    def totals(self) -> Totals: ...
+
+    def save_evaluation(self, record: Mapping[str, Any]) -> None:
+        """Keep the result of an evaluation; the latest EVALUATIONS_KEPT stay.
+
+        Args:
+            record: of values that JSON knows.
+        """
+        ...
+
+    def evaluations(self, limit: int = 20) -> list[Evaluated]:
+        """Latest first."""
+        ...

@@ -12,7 +12,9 @@ import numpy as np
 
 from rowvec.embedders.base import PROBE, Embedder, TriesAgain
 from rowvec.errors import EmbedderError, EmbedderUnavailable, TextRefused
+from rowvec.support.killpoints import Step, reached
 from rowvec.support.stretches import stretches
+from rowvec.support.tracing import span
 from rowvec.types import Embedded, TextVector
 
 T = TypeVar("T")
@@ -118,6 +120,21 @@ def embed_batch(
     answer = answer or Answer()
     embed = embedder.embed_once if once and isinstance(embedder, TriesAgain) else embedder.embed
     _Halving(embed, embedder.fingerprint.dimension, answer, limits or Limits()).embed(texts[len(answer.vectors) :])
+    return answer
+
+
+def answer_to(embedder: Embedder, texts: Sequence[str], limits: Limits, *, once: bool) -> Answer:
+    """The same in a thread of a sync: an error that ends the batch is a part of its answer."""
+    reached(Step.BEFORE_EMBED)
+    answer = Answer()
+    try:
+        with span("rowvec.embed", {"rowvec.texts": len(texts)}):
+            embed_batch(embedder, texts, answer, limits=limits, once=once)
+    except EmbedderError as error:
+        # What was answered before it is kept.
+        answer.problem = error
+    if answer.vectors:
+        reached(Step.AFTER_EMBED)
     return answer
 
 

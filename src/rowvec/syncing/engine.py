@@ -43,16 +43,14 @@ from random import Random
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from rowvec.embedders.base import AbsentEmbedder, Embedder
+from rowvec.embedders.base import AbsentEmbedder
 from rowvec.errors import EmbedderError, EmbedderUnavailable, StoreError
 from rowvec.pipeline import Pipeline
 from rowvec.stores.base import GenerationHandle
 from rowvec.stores.runs import OnReport, Report
 from rowvec.stores.write_batch import WriteBatch
-from rowvec.support.killpoints import Step, reached
 from rowvec.support.retry import patiently
-from rowvec.support.tracing import span
-from rowvec.syncing.batches import Answer, Limits, embed_batch, of_like_length
+from rowvec.syncing.batches import Answer, Limits, answer_to, of_like_length
 from rowvec.syncing.divided import Divided, Part, as_whole, divided
 from rowvec.syncing.outage import Chunk, Outage
 from rowvec.syncing.pages import Page
@@ -310,7 +308,7 @@ class Engine:
         self._in_flight += 1
         self._report.phase = "embedding"
         # What is logged there is about the same run.
-        work = partial(_embed, self._embedder, chunk.texts, self._limits, once=chunk.suspect or self._outage.down)
+        work = partial(answer_to, self._embedder, chunk.texts, self._limits, once=chunk.suspect or self._outage.down)
         future = self._pool.submit(copy_context().run, work)
         future.add_done_callback(lambda done: self.signals.put(Answered(chunk, done)))
 
@@ -394,17 +392,3 @@ class Engine:
             # The first error is the one to tell of.
             same = isinstance(problem, StoreError) and problem.message == error.message
             problem.add_note("What was in hand could not be stored either" + ("." if same else f": {error.message}"))
-
-
-def _embed(embedder: Embedder, texts: list[str], limits: Limits, *, once: bool) -> Answer:
-    reached(Step.BEFORE_EMBED)
-    answer = Answer()
-    try:
-        with span("rowvec.embed", {"rowvec.texts": len(texts)}):
-            embed_batch(embedder, texts, answer, limits=limits, once=once)
-    except EmbedderError as error:
-        # What was answered before it is kept.
-        answer.problem = error
-    if answer.vectors:
-        reached(Step.AFTER_EMBED)
-    return answer

@@ -1,7 +1,7 @@
-"""Vectors that are stored already: in the generation that is filled, and in the live one where a text has the same
-vector there.
+"""Vectors that are stored already, in the generation that is filled or in the live one, so that they cost nothing.
 
-It has where the two differ in nothing but what becomes of a text that does not fit the window, and this one does.
+A text has the same vector in the live one where the two differ in nothing but what becomes of a text that does not fit
+the window, and this one does.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from rowvec.errors import GenerationChanged, StoreError, StoreUnavailable
 from rowvec.filters import Facets, Filter, Order, Place, bind, browsed, facets_of, matches
 from rowvec.stores.base import REPEATED_KEYS, LastWord, TableSpec
 from rowvec.stores.guarding import GUARDED_FOR, OUTGROWN, Guarding, Refusal, Standing, over_half
-from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.ledger import GenerationStatus, Repeated, Written
 from rowvec.stores.part import Spans
 from rowvec.stores.typical import Typical
 from rowvec.stores.write_batch import WriteBatch
@@ -27,14 +27,12 @@ from rowvec.types import (
     Key,
     PastFailure,
     Ranked,
-    Repeated,
     ScoredPassage,
     Stored,
     StoredText,
     TextVector,
     UnfitValue,
     Vector,
-    Written,
 )
 from rowvec.words import analyzer
 from rowvec.words.written import NewWords

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import Any
 
 from rowvec.errors import GenerationChanged, Locked, StoreError
-from rowvec.stores.base import EVALUATIONS_KEPT, TableSpec
+from rowvec.stores.base import TableSpec
 from rowvec.stores.columns import is_lossless
 from rowvec.stores.generation_policy import Action, check_drop, check_rollback, choose, filled, standing
 from rowvec.stores.ledger import Ledger
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import EVALUATIONS_KEPT, Evaluated, Report, Run, Totals
 from rowvec.testing.generation import MemoryGeneration
 from rowvec.testing.tables import Made, Record, Tables
-from rowvec.types import Check, Evaluated, Fingerprint, Generation, State
+from rowvec.types import Check, Fingerprint, Generation, State
 from rowvec.words import problem
 
 

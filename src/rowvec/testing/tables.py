@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.guarding import Refusal
-from rowvec.stores.runs import Run
-from rowvec.types import Document, Evaluated, Failure, Fingerprint, Generation, Key, Passage, State, Unfit, Vector
+from rowvec.stores.runs import Evaluated, Run
+from rowvec.types import Document, Failure, Fingerprint, Generation, Key, Passage, State, Unfit, Vector
 
 
 @dataclass(slots=True)

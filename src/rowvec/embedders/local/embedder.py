@@ -121,7 +121,10 @@ class LocalEmbedder:
         # One call at work and one being tokenized keep a few cores busy; many cores empty a call sooner.
         self.similarity = recipe.similarity
         self.concurrency = 1 + -(-self._workers // 8)
-        self.fingerprint = Fingerprint(
+        self.fingerprint = self._fingerprint_of(recipe, overflow, precision)
+
+    def _fingerprint_of(self, recipe: ModelRecipe, overflow: str, precision: str) -> Fingerprint:
+        return Fingerprint(
             kind="local",
             model=self._files.name,
             revision=self._files.revision,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from rowvec.embedders.base import PROBE
-from rowvec.embedders.openai import wire
+from rowvec.embedders.openai import refusals, wire
 from rowvec.embedders.openai.apis import Request
 from rowvec.embedders.openai.limits import pause
 from rowvec.embedders.pricing import Hold
@@ -164,7 +164,7 @@ class Call:
         import httpx2
 
         if self._endpoint.lacks_key:
-            raise wire.missing_key(self._endpoint)
+            raise refusals.missing_key(self._endpoint)
         owner = self._owner
         api = owner._api
         body = api.body(Request(owner.model, self._texts, self._endpoint.dimensions, with_base64, self._params))
@@ -194,14 +194,14 @@ class Call:
     def _read(self, given: Answer) -> Vectors:
         status, headers, content = given
         if not 200 <= status < 300:
-            raise wire.error_of(self._endpoint, status, headers, content)
+            raise refusals.error_of(self._endpoint, status, headers, content)
         try:
             body = wire.parse(self._endpoint, content)
         except wire.BrokenAnswer:
             self._hold.lose(self._most)
             raise
         if "error" in body and "data" not in body:
-            raise wire.error_of(self._endpoint, status, headers, content)
+            raise refusals.error_of(self._endpoint, status, headers, content)
         answer = self._owner._api.answer(body)
         self._settle(wire.usage_of(answer))
         owner = self._owner

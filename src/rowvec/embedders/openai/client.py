@@ -99,11 +99,7 @@ class OpenAIEmbedder:
         self.budget = budget or Budget()
         self._known = wire.MODELS.get(bare_model(model))
         asked = wire.checked_dimensions(model, dimensions)
-        if self.budget.limit is not None and price is None:
-            raise ConfigError(
-                f"--max-cost needs a price, but the price of {model!r} is not known.",
-                hint="Set embedder.price_per_million, in US dollars.",
-            )
+        self._check_price()
         self._endpoint = wire.Endpoint(model, wire.checked_url(base_url), key_env, checked_key(api_key, key_env), asked)
         self._dimension = dimensions or (self._known.dimension if self._known else None)
         self._tokens = counter_for(bare_model(model), tokenizer)
@@ -125,6 +121,13 @@ class OpenAIEmbedder:
         self._lock = threading.Lock()
         # Held by the one thread that finds out what kind of service this is; its calls come back to it.
         self._first = threading.RLock()
+
+    def _check_price(self) -> None:
+        if self.budget.limit is not None and self.price is None:
+            raise ConfigError(
+                f"--max-cost needs a price, but the price of {self.model!r} is not known.",
+                hint="Set embedder.price_per_million, in US dollars.",
+            )
 
     def __repr__(self) -> str:
         return f"OpenAIEmbedder({self.model!r}, base_url={self._endpoint.base_url!r})"

@@ -21,9 +21,8 @@ from rowvec.pipeline_status import Status, Verdict, Work
 from rowvec.pipeline_status.verdict import as_of
 from rowvec.serve.page import pictures
 from rowvec.serve.service import Service
-from rowvec.stores.runs import Run
+from rowvec.stores.runs import Evaluated, Run
 from rowvec.support.figures import ago, count, due, percent, seconds, size
-from rowvec.types import Evaluated
 
 HERE = Path(__file__).parent
 RUNS = 24

@@ -6,7 +6,7 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,14 +140,25 @@ class MapFile:
         return body
 
 
+Picked = Callable[[Request, str | None], tuple[Service, MapFile]]
+"""The pipeline that a request names, or the first, with its map."""
+
+
 def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
     """Args: files: by pipeline."""
     router = APIRouter(prefix="/ui/map", include_in_schema=False)
 
     def picked(request: Request, pipeline: str | None) -> tuple[Service, MapFile]:
-        services = context_of(request).services
-        service = choose_or_first(services, pipeline)
+        service = choose_or_first(context_of(request).services, pipeline)
         return service, files[service.name]
+
+    _add_picture(router, picked)
+    _add_rows(router, picked)
+    return router
+
+
+def _add_picture(router: APIRouter, picked: Picked) -> None:
+    """What is drawn: the points with their colours, and the names of their clusters."""
 
     @router.get("/points")
     async def points(
@@ -166,6 +177,10 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
         _, file = picked(request, pipeline)
         found = await context_of(request).side_threads.run(file.names, version)
         return json_reply([{**asdict(each), "words": list(each.words)} for each in found])
+
+
+def _add_rows(router: APIRouter, picked: Picked) -> None:
+    """Which rows the points are, and where the hits of a search lie."""
 
     @router.get("/rows")
     async def rows(
@@ -209,8 +224,6 @@ def map_routes(files: Mapping[str, MapFile]) -> APIRouter:
             for hit in result.hits
         ]
         return json_reply({"hits": hits})
-
-    return router
 
 
 def _row(service: Service, file: MapFile, version: int, point: int | None, id: str | None) -> dict[str, Any]:

@@ -9,16 +9,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.sql.expression import ColumnElement
 
-from rowvec.errors import RowvecError, SourceError, SourceUnavailable
+from rowvec.errors import ConfigError, RowvecError, SourceError, SourceUnavailable
 from rowvec.support.clocks import here
 from rowvec.support.redaction import scrub
 from rowvec.types import Check, Column, ColumnType, Key
+
+if TYPE_CHECKING:
+    from rowvec.sources.databases.notify import Notifier
 
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
@@ -262,6 +265,15 @@ class Database(ABC):
     def checks(self, relation: Relation) -> list[Check]:
         """Lines for `rowvec check`, of what may go wrong where this is read."""
         return []
+
+    def notifier(self, relation: Relation, key: str) -> Notifier:
+        """See `SqlSource.notifier`."""
+        what = "a query" if relation.table is None else f"a table in {self.location}"
+        raise ConfigError(
+            f"{what} cannot be watched: that takes a table in PostgreSQL, and a trigger on it.",
+            hint="Run `rowvec sync` again and again, let `rowvec beat` do so, or follow the change events of the"
+            ' table: source.kind = "debezium".',
+        )
 
     def now(self, connection: Connection) -> dt.datetime:
         """The time by the clock of the database; by that of this host where the database is a file."""

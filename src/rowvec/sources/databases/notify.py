@@ -12,14 +12,12 @@ all rows from time to time until it is emptier.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import random
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
 import psycopg
@@ -27,6 +25,7 @@ from psycopg import sql
 
 from rowvec.errors import SourceError, SourceUnavailable
 from rowvec.sources.databases.base import CONNECT_SECONDS, Relation
+from rowvec.sources.databases.heard import MANY, Heard
 from rowvec.sources.databases.postgres import PostgresDatabase, queue_usage
 from rowvec.support.identifiers import LONGEST, clipped
 from rowvec.support.poolers import is_lent
@@ -35,14 +34,11 @@ from rowvec.support.retry import KEEPALIVES
 
 logger = logging.getLogger("rowvec.waits")
 
-MANY = '{"many": true}'
 KEYS_IN_ONE = 100
 """Rows of one statement that are named; where there are more, only that there are many is told."""
 KEYS_IN_TRANSACTION = 1000
 PAYLOAD_BYTES = 7900
 """PostgreSQL takes less than 8000."""
-KEYS_WAITING = 10_000
-"""Up to this many keys that nobody asked for yet are kept; more of them count as many."""
 LOCK_SECONDS = 60
 LOCK_MILLISECONDS = 300
 """Whoever waits for the table makes its writers wait behind: given up after so long, tried again."""
@@ -106,61 +102,6 @@ _FORMS = sql.SQL(" ").join(
     sql.SQL("set {} = {}").format(sql.Identifier(name), sql.Literal(SETTINGS[name])) for name in FORMS
 )
 """A key is written as it is read, whatever the session that changes the row is set to."""
-
-
-@dataclass(slots=True)
-class Changed:
-    """What was heard: rows by key, or that there are too many to name."""
-
-    keys: set[Any] = field(default_factory=set)
-    many: bool = False
-
-    def add(self, payload: str) -> None:
-        try:
-            said = json.loads(payload)
-            self.keys.update(said.get("keys", ()))
-            self.many |= bool(said.get("many"))
-        except (ValueError, AttributeError, TypeError):
-            # Somebody else speaks on this channel: what is meant has to be found out by looking.
-            self.many = True
-        if len(self.keys) > KEYS_WAITING:
-            self.keys.clear()
-            self.many = True
-
-    def __bool__(self) -> bool:
-        return self.many or bool(self.keys)
-
-
-class Heard:
-    """What one connection has heard, gathered by a thread so that the server never waits for us to listen."""
-
-    def __init__(self) -> None:
-        self._news = threading.Condition()
-        self._changed = Changed()
-        self._lost: SourceUnavailable | None = None
-
-    def add(self, payload: str) -> None:
-        with self._news:
-            self._changed.add(payload)
-            self._news.notify()
-
-    def lose(self, error: SourceUnavailable) -> None:
-        with self._news:
-            self._lost = error
-            self._news.notify()
-
-    def take(self, seconds: float) -> Changed:
-        """What was heard since the last time; waits for it so long, and may then be empty.
-
-        Raises:
-            SourceUnavailable: the connection is lost, and with it what was said since.
-        """
-        with self._news:
-            self._news.wait_for(lambda: self._changed or self._lost, seconds)
-            if self._lost is not None:
-                raise self._lost
-            changed, self._changed = self._changed, Changed()
-            return changed
 
 
 class Notifier:

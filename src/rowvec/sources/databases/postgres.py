@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import sqlalchemy as sa
@@ -40,6 +40,9 @@ from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
 from rowvec.support.retry import KEEPALIVES
 from rowvec.types import Check, Column, ColumnType
+
+if TYPE_CHECKING:
+    from rowvec.sources.databases.notify import Notifier
 
 # Classes and codes of https://www.postgresql.org/docs/current/errcodes-appendix.html that may pass:
 # connection lost, conflict with another transaction, too many of something, shutting down, statement timeout, and a
@@ -226,6 +229,13 @@ class PostgresDatabase(Database):
             "cast(cast(to_regclass(cast(:name as text)) as oid) as text), cast(current_schemas(true) as text))"
         )
         return repr(tuple(connection.execute(statement, {"name": name}).one()))
+
+    def notifier(self, relation: Relation, key: str) -> Notifier:
+        if relation.table is None:
+            return super().notifier(relation, key)
+        from rowvec.sources.databases.notify import Notifier
+
+        return Notifier(self, relation, key, as_text=not self.key_is_text)
 
     def checks(self, relation: Relation) -> list[Check]:
         with self.connect() as connection:

@@ -133,7 +133,7 @@ class EnvelopeReader:
             value = from_cloud_event(value, location)
         schema, payload = _unwrapped(value)
         if payload is None:
-            return self._tombstone(key, key_schema, location)
+            return self._tombstone(key, key_schema)
         if not isinstance(payload, dict):
             raise SourceError(f"{location}: {_kind(payload)} is not a change event.", hint="Is this Debezium's JSON?")
         reason = _reason_to_skip(payload, schema)
@@ -152,7 +152,7 @@ class EnvelopeReader:
             )
         return self._bare_row(payload, schema, key, key_schema, location)
 
-    def _tombstone(self, key: Any, schema: Schema, location: str) -> Parsed:
+    def _tombstone(self, key: Any, schema: Schema) -> Parsed:
         found = self._from_event_key(key, schema)
         if found is None:
             return Parsed(skipped="tombstone without a key")

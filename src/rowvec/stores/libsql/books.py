@@ -13,17 +13,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rowvec.stores import runs
-from rowvec.stores.base import EVALUATIONS_KEPT
 from rowvec.stores.libsql import migrations
 from rowvec.stores.libsql.clock import NOW
 from rowvec.stores.libsql.database import Database, Statement
 from rowvec.stores.libsql.lease import Lease
 from rowvec.stores.libsql.schema import Tables
 from rowvec.stores.libsql.write import KEYS, chunks, marks
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import EVALUATIONS_KEPT, Evaluated, Report, Run, Totals
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.stored import json_object
-from rowvec.types import Evaluated, Key
+from rowvec.types import Key
 
 _KEYS = 1000
 """Keys in one query."""

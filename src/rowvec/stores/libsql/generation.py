@@ -17,7 +17,7 @@ from rowvec.stores.columns import stored_columns, stored_filter, stored_order
 from rowvec.stores.facet_sql import Passing, asks_twice, count_facets, page
 from rowvec.stores.filter_sql import SQLITE
 from rowvec.stores.guarding import Refusal, Standing
-from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.ledger import GenerationStatus, Repeated, Written
 from rowvec.stores.libsql import books, guarding, migrations, passages, search, words, write
 from rowvec.stores.libsql.audit import LibsqlAuditor
 from rowvec.stores.libsql.database import Database, Query, Statement, Values
@@ -39,13 +39,11 @@ from rowvec.types import (
     Key,
     PastFailure,
     Ranked,
-    Repeated,
     Stored,
     StoredText,
     TextVector,
     UnfitValue,
     Vector,
-    Written,
 )
 
 _KEYS = 1000

@@ -22,10 +22,10 @@ from rowvec.stores.libsql.local import LocalDatabase
 from rowvec.stores.libsql.remote import RemoteDatabase, is_remote
 from rowvec.stores.migrations import NO_KEPT_WORDS, OLDER_WORDS
 from rowvec.stores.placement import refuse_alone
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import Evaluated, Report, Run, Totals
 from rowvec.support.clocks import here
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Evaluated, Fingerprint, Generation, State
+from rowvec.types import Check, Fingerprint, Generation, State
 
 
 class LibsqlStore:

@@ -15,7 +15,7 @@ from rowvec.errors import StoreError
 from rowvec.stores.abilities import TakesMany
 from rowvec.stores.guarding import Elsewhere, Refusal, Standing
 from rowvec.stores.index import VectorIndex
-from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.ledger import GenerationStatus, Repeated, Written
 from rowvec.stores.part import Created, PartHandle
 from rowvec.stores.partitioned import merging
 from rowvec.stores.partitioned.audit import PartitionedAuditor
@@ -25,7 +25,7 @@ from rowvec.stores.partitioned.rows import PartitionedRows
 from rowvec.stores.placement import by_part, part_of
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.clocks import between
-from rowvec.types import Failure, Key, Repeated, Stored, TextVector, UnfitValue, Written
+from rowvec.types import Failure, Key, Stored, TextVector, UnfitValue
 
 
 class PartitionedGeneration(PartitionedRows):

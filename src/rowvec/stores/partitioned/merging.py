@@ -12,9 +12,9 @@ from typing import Any
 from rowvec.filters.facets import Facet, Facets, RangeFacet, ValueFacet, edges, range_facet, value_facet
 from rowvec.stores.base import REPEATED_KEYS
 from rowvec.stores.index import IndexStatus
-from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.ledger import GenerationStatus, Repeated
 from rowvec.stores.part import PartHandle, Spans
-from rowvec.types import Column, Key, Ranked, Repeated
+from rowvec.types import Column, Key, Ranked
 
 TEXTS_AT_ONCE = 10_000
 

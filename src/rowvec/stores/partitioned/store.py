@@ -30,9 +30,9 @@ from rowvec.stores.partitioned.living import LivingParts
 from rowvec.stores.partitioned.moving import Move, misplaced
 from rowvec.stores.partitioned.reach import Reach, named, one_by_one
 from rowvec.stores.placement import Placement, check_place
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import Evaluated, Report, Run, Totals
 from rowvec.support.clocks import now_of
-from rowvec.types import Check, Evaluated, Generation, Progress, State
+from rowvec.types import Check, Generation, Progress, State
 
 WORKERS = 32
 """Parts that are asked at once beside those that the searching threads ask themselves."""

@@ -15,6 +15,7 @@ from psycopg import sql
 from rowvec.stores.postgres.connect import outside, single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.own_indexes import drop, marked
 from rowvec.stores.postgres.vector_index.index import AUTO_ROWS
 
 Connection = psycopg.Connection[Any]
@@ -31,13 +32,10 @@ _FEW = (
 def ensure(connection: Connection, names: Names) -> None:
     """Make the index of a large table where it has none, and let it know which pages are settled."""
     with alone(connection, names.scope):
-        there = _there(connection, names)
+        there = marked(connection, names, MARK)
         for name in (name for name, valid in there.items() if not valid):
             # What a build that was cut off has left.
-            outside(
-                connection,
-                sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, name)),
-            )
+            drop(connection, names, name)
         if not any(there.values()):
             statement = sql.SQL(f"create index concurrently {{name}} on {{table}} ({{truncated}}) where {_APART}")
             made = sql.Identifier(f"{MARK}{uuid.uuid4().hex[:8]}")
@@ -57,7 +55,7 @@ def is_large(connection: Connection, names: Names) -> bool:
 
 def vectors(connection: Connection, names: Names) -> tuple[int, int]:
     """How many rows have a vector, and how many have a text that was cut."""
-    statement = _FEW if any(_there(connection, names).values()) else _ALL
+    statement = _FEW if any(marked(connection, names, MARK).values()) else _ALL
     rows, truncated = single(connection.execute(sql.SQL(statement).format(**names.parts)))
     return int(rows), int(truncated)
 
@@ -74,13 +72,3 @@ def _unsettled(connection: Connection, names: Names) -> bool:
         [names.sql.as_string(connection)],
     ).fetchone()
     return row == (True,)
-
-
-def _there(connection: Connection, names: Names) -> dict[str, bool]:
-    """The indexes of this kind, and whether each can be used."""
-    rows = connection.execute(
-        "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
-        " where i.indrelid = to_regclass(%s) and starts_with(c.relname, %s)",
-        [names.sql.as_string(connection), MARK],
-    )
-    return dict(rows.fetchall())

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
 from rowvec.stores.base import TableSpec
 from rowvec.stores.facet_sql import COVERED
 from rowvec.stores.postgres.connect import outside, single
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
+from rowvec.stores.postgres.own_indexes import drop, marked
 from rowvec.types import Column, ColumnType
 
 Connection = psycopg.Connection[Any]
@@ -54,15 +54,14 @@ def ensure(connection: Connection, names: Names, spec: TableSpec) -> None:
         return
     mark = MARK + hashlib.blake2b(repr((spec.key, spec.metadata)).encode(), digest_size=4).hexdigest()
     with alone(connection, names.scope):
-        there = _there(connection, names)
+        there = marked(connection, names, MARK)
         # An index of the rest alone is what a build that was cut off has left.
         good = {name for name, valid in there.items() if valid and name.startswith(mark) and not name.endswith(REST)}
         chosen = [] if good else _chosen(connection, names, spec)
         if chosen:
             _build(connection, names, spec, chosen, f"{mark}_{uuid.uuid4().hex[:8]}")
         for name in there.keys() - good - {f"{name}{REST}" for name in good}:
-            statement = sql.SQL("drop index concurrently if exists {}")
-            outside(connection, statement.format(sql.Identifier(names.schema, name)))
+            drop(connection, names, name)
 
 
 def _build(connection: Connection, names: Names, spec: TableSpec, columns: Sequence[Column], name: str) -> None:
@@ -100,16 +99,6 @@ def _fits(columns: Sequence[Column]) -> str:
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-def _there(connection: Connection, names: Names) -> dict[str, bool]:
-    """The indexes of this kind, and whether each can be used."""
-    rows = connection.execute(
-        "select c.relname, i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
-        " where i.indrelid = to_regclass(%s) and starts_with(c.relname, %s)",
-        [names.sql.as_string(connection), MARK],
-    )
-    return dict(rows.fetchall())
 
 
 def find(connection: Connection, names: Names, spec: TableSpec) -> FacetIndex | None:

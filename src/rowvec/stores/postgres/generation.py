@@ -12,7 +12,7 @@ from psycopg import sql
 from rowvec.stores.base import REPEATED_KEYS, TableSpec
 from rowvec.stores.guarding import Refusal, Standing
 from rowvec.stores.index import IndexSpec
-from rowvec.stores.ledger import GenerationStatus
+from rowvec.stores.ledger import GenerationStatus, Repeated, Written
 from rowvec.stores.postgres import books, guarding, schema
 from rowvec.stores.postgres.arrays import key_array
 from rowvec.stores.postgres.audit import PostgresAuditor
@@ -26,7 +26,7 @@ from rowvec.stores.postgres.sessions import Sessions
 from rowvec.stores.postgres.writes import Writer
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Document, Entry, Failure, Key, Repeated, Stored, TextVector, UnfitValue, Written
+from rowvec.types import Document, Entry, Failure, Key, Stored, TextVector, UnfitValue
 
 Connection = psycopg.Connection[Any]
 

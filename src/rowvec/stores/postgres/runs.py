@@ -13,12 +13,10 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from rowvec.stores import runs
-from rowvec.stores.base import EVALUATIONS_KEPT
 from rowvec.stores.postgres.books import has_table
 from rowvec.stores.postgres.connect import single
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import EVALUATIONS_KEPT, Evaluated, Report, Run, Totals
 from rowvec.support.stored import json_object
-from rowvec.types import Evaluated
 
 Connection = psycopg.Connection[Any]
 

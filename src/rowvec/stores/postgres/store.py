@@ -30,9 +30,9 @@ from rowvec.stores.postgres.generations.tables import Generations, keywords
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.passages import Beside
 from rowvec.stores.postgres.sessions import Sessions
-from rowvec.stores.runs import Report, Run, Totals
+from rowvec.stores.runs import Evaluated, Report, Run, Totals
 from rowvec.support.killpoints import Step, reached
-from rowvec.types import Check, Evaluated, Fingerprint, Generation, State
+from rowvec.types import Check, Fingerprint, Generation, State
 
 Connection = psycopg.Connection[Any]
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 from uuid import UUID
 
 from rowvec.stores.base import Store, TableSpec
+from rowvec.stores.ledger import Repeated
 from rowvec.stores.write_batch import WriteBatch
 from rowvec.testing.contract.samples import SPEC, WHEN, Opener, document, entry, failure, hashed, rows, vector_of, write
-from rowvec.types import ColumnType, Entry, Key, PastFailure, Repeated, Stored, Unfit, UnfitValue
+from rowvec.types import ColumnType, Entry, Key, PastFailure, Stored, Unfit, UnfitValue
 
 # Keys
 

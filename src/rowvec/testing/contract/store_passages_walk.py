@@ -11,8 +11,8 @@ import pytest
 
 from rowvec.stores.base import Store
 from rowvec.stores.write_batch import WriteBatch
+from rowvec.testing.contract.divided_samples import DIVIDING, SIZE, divided, kept, plain, score
 from rowvec.testing.contract.samples import Opener, document, hashed, rows, write
-from rowvec.testing.contract.store_passages import DIVIDING, SIZE, divided, kept, plain, score
 from rowvec.types import Document, Entry, Key, Vector
 
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from rowvec.errors import Locked
-from rowvec.stores import base, runs
+from rowvec.stores import runs
 from rowvec.stores.base import Store
 from rowvec.stores.partitioned import PartitionedStore
 from rowvec.stores.runs import Report
@@ -78,11 +78,11 @@ def test_a_record_is_stamped_by_the_clock_of_the_store(store: Store, monkeypatch
 def test_evaluations_are_kept_latest_first_and_not_for_ever(opened: Opener) -> None:
     store = opened(SPEC)
     assert store.evaluations() == []
-    for number in range(base.EVALUATIONS_KEPT + 3):
+    for number in range(runs.EVALUATIONS_KEPT + 3):
         store.save_evaluation({"queries": number, "name": "Größe", "modes": {"hybrid": {"nDCG@10": 0.5}}})
     found = opened(SPEC).evaluations(2)
     assert [each.record["queries"] for each in found] == [102, 101]
-    assert len(store.evaluations(1000)) == base.EVALUATIONS_KEPT
+    assert len(store.evaluations(1000)) == runs.EVALUATIONS_KEPT
     assert found[0].record["modes"] == {"hybrid": {"nDCG@10": 0.5}}
     assert found[0].record["name"] == "Größe"
     assert found[0].made_at >= found[1].made_at

@@ -94,6 +94,13 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+// What narrows the rows that are shown, to be taken away by a click; an item of a list.
+export function chip(label, remove) {
+  const button = make("button", { type: "button", className: "chip", "aria-label": `Remove: ${label}` }, make("span", {}, label), make("span", { "aria-hidden": "true" }, "×"));
+  button.addEventListener("click", remove);
+  return make("li", {}, button);
+}
+
 export function notify(error) {
   const notice = document.getElementById("notice");
   notice.hidden = !error;

@@ -1,6 +1,6 @@
 // The page of the map: which colours, which hits, what a point is, which rows are chosen. Its state is the address.
 
-import { ask, askJson, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, unknownParts } from "./common.js";
+import { ask, askJson, chip, choosePipeline, Failure, isSlash, make, modeOf, notify, offerModes, unknownParts } from "./common.js";
 import { read, written } from "./area.js";
 import { headingOf } from "./hits.js";
 import { Area } from "./map_area.js";
@@ -156,13 +156,11 @@ function describe() {
 function showChips() {
   byId("chips").hidden = !filters;
   if (!filters) return;
-  const button = make("button", { type: "button", className: "chip", "aria-label": `Remove: ${filters}` }, make("span", {}, filters), make("span", { "aria-hidden": "true" }, "×"));
-  button.addEventListener("click", async () => {
+  byId("chips").replaceChildren(chip(filters, async () => {
     filters = null;
     if (await open(map.chosen)) write(true);
     query.focus();
-  });
-  byId("chips").replaceChildren(make("li", {}, button));
+  }));
 }
 
 function showNames(shown) {

@@ -1,6 +1,6 @@
 // The search page. Its state is the address, so that a search can be shared and the back button works.
 
-import { askJson, choosePipeline, Failure, isSlash, Locked, make, modeOf, noRows, notify, offerModes, parse, postJson, rowsIn, spoken, unknownParts, whole } from "./common.js";
+import { askJson, chip, choosePipeline, Failure, isSlash, Locked, make, modeOf, noRows, notify, offerModes, parse, postJson, rowsIn, spoken, unknownParts, whole } from "./common.js";
 import { Filters } from "./filters.js";
 import { Facets } from "./facets.js";
 import { cards, headingOf, keepFormer, missing, took } from "./hits.js";
@@ -76,11 +76,8 @@ function showChips() {
   byId("filter-count").hidden = !chosen.length;
   byId("filter-count").textContent = chosen.length;
   const others = like === null ? [] : [{ label: `like #${like}`, remove: () => { like = null; } }];
-  chips.replaceChildren(...[...others, ...chosen].map(({ label, remove }) => {
-    const button = make("button", { type: "button", className: "chip", "aria-label": `Remove: ${label}` }, make("span", {}, label), make("span", { "aria-hidden": "true" }, "×"));
-    button.addEventListener("click", () => (remove(), submit(), (chips.querySelector("button") ?? query).focus()));
-    return make("li", {}, button);
-  }));
+  chips.replaceChildren(...[...others, ...chosen].map(({ label, remove }) =>
+    chip(label, () => (remove(), submit(), (chips.querySelector("button") ?? query).focus()))));
   chips.hidden = !chips.children.length;
   form.querySelector(".modes").disabled = like !== null;
 }

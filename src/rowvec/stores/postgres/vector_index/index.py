@@ -17,7 +17,8 @@ from psycopg import sql
 
 from rowvec.errors import StoreError
 from rowvec.stores.index import IndexSpec, IndexStatus, Part
-from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, outside, single, use_vectors, version_tuple
+from rowvec.stores.postgres import own_indexes
+from rowvec.stores.postgres.connect import HNSW, SHORT_VECTORS, is_lent, single, use_vectors, version_tuple
 from rowvec.stores.postgres.locks import alone
 from rowvec.stores.postgres.names import Names
 from rowvec.stores.postgres.vector_index import centre, partial, repeated
@@ -203,18 +204,13 @@ def build(
             middle = centre.measured(connection, names, held, length, len(left_out))
         column = sql.Identifier(names.own("embedding")).as_string(connection)
         column = held_of(column, kind, chosen.dimensions, storage, dimension, middle)
+        how = f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"
         conditions = [*([held] if part else []), *repeated.condition(names, left_out)]
-        statement = sql.SQL("create index concurrently {name} on {table} using {how}{but}").format(
-            name=sql.Identifier(name),
-            table=names.sql,
-            but=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
-            how=sql.SQL(f"{chosen.kind} ({column} {kind}_{operators}) with ({_options(chosen, rows)})"),
-        )
         memory = rows * graph_bytes(kind, length * centre.bits_for_each(middle, length), chosen.m)
         with _resources(connection, memory), _watched(connection, progress, watcher):
             if chosen.kind == "hnsw":
                 _warn_of_memory(connection, names, memory, of_bits=kind == "bit")
-            outside(connection, statement)
+            own_indexes.make(connection, names, name, how, conditions)
         if part is not None:
             partial.mark(connection, names, name, part)
         made = next(index for index in find(connection, names) if index.name == name)
@@ -310,9 +306,7 @@ def save_tuning(connection: Connection, names: Names, index: IndexStatus, effort
 
 def drop_these(connection: Connection, names: Names, indexes: Sequence[IndexStatus]) -> None:
     for index in indexes:
-        outside(
-            connection, sql.SQL("drop index concurrently if exists {}").format(sql.Identifier(names.schema, index.name))
-        )
+        own_indexes.drop(connection, names, index.name)
 
 
 def is_ours(names: Names, index: IndexStatus) -> bool:

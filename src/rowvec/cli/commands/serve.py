@@ -1,4 +1,4 @@
-"""More commands: those that measure, serve, show and help. As in `commands`, each imports what it uses when it runs."""
+"""What serves searches and syncs to others, and shows what is there: servers, tokens, queries, map, demo, workers."""
 
 from __future__ import annotations
 
@@ -11,67 +11,6 @@ from rowvec.cli import complete
 from rowvec.cli.app import command
 from rowvec.cli.options import All, ConfigPath, Json, PipelineOption
 from rowvec.errors import ConfigError
-
-
-@command("eval")
-def evaluate(
-    queries: Annotated[
-        Path | None, typer.Argument(help="Queries: CSV, JSONL or TREC. Default: what was judged on the page.")
-    ] = None,
-    judgements: Annotated[
-        Path | None, typer.Argument(help="Judgements: CSV, JSONL or TREC qrels. Default: the first file has them.")
-    ] = None,
-    pipeline: PipelineOption = None,
-    config: ConfigPath = None,
-    mode: Annotated[
-        list[str] | None,
-        typer.Option("--mode", "-m", help="Mode to measure (repeatable). Default: all; hybrid with --fit."),
-    ] = None,
-    measure: Annotated[
-        list[str] | None, typer.Option("--measure", help="Measure such as nDCG@10 (repeatable).")
-    ] = None,
-    condensed: Annotated[bool, typer.Option("--condensed", help="Leave unjudged rows out of the rankings.")] = False,
-    rerank: Annotated[
-        bool | None,
-        typer.Option(
-            "--rerank/--no-rerank", help="With the reranker too. Default: as searches do; with --fit, without."
-        ),
-    ] = None,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="Maximum number of worst queries that are listed.")] = 5,
-    run_file: Annotated[
-        Path | None, typer.Option("--run", help="Write the rankings of one mode to this file, as a TREC run.")
-    ] = None,
-    fit: Annotated[
-        bool, typer.Option("--fit", help="Propose weights for the search, and say what they gain on queries left out.")
-    ] = False,
-    folds: Annotated[
-        int | None, typer.Option("--folds", min=2, help="Parts of the queries for --fit. Default: 5.")
-    ] = None,
-    write: Annotated[
-        bool, typer.Option("--write", help="With --fit: write the weights to rowvec.toml if the gain shows.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Measure how good the hits are: nDCG, recall, MRR and precision from human judgements."""
-    if not fit and (folds or write):
-        raise ConfigError(f"{'--folds' if folds else '--write'} belongs to --fit.", hint="Add --fit, or leave it out.")
-    if fit:
-        from rowvec.cli.fit import fit as propose
-
-        if run_file:
-            raise ConfigError("--fit goes without --run.", hint="Leave one of them out.")
-        propose(
-            config, pipeline, queries, judgements, modes=mode or [], measures=measure or [], condensed=condensed,
-            folds=folds or 5, rerank=bool(rerank), write=write, as_json=as_json,
-        )  # fmt: skip
-        return
-    from rowvec.cli.evaluate import evaluate as run
-
-    run(
-        config, pipeline, queries, judgements, modes=mode or ["semantic", "keyword", "hybrid"],
-        measures=measure or ["nDCG@10", "recall@10", "MRR@10", "precision@10"], condensed=condensed, rerank=rerank,
-        worst=worst, run_file=run_file, as_json=as_json,
-    )  # fmt: skip
 
 
 @command()
