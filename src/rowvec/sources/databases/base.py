@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.sql.expression import ColumnElement
 
 from rowvec.errors import RowvecError, SourceError, SourceUnavailable
@@ -336,5 +336,6 @@ def as_it_is(key: ColumnElement[Any]) -> ColumnElement[Any]:
     return key
 
 
-def server_name(kind: str, url: URL, port: int) -> str:
-    return f"{kind} {url.username or 'default user'}@{url.host or 'localhost'}:{url.port or port}/{url.database or ''}"
+def told_driver(engine: Engine) -> dict[str, Any]:
+    """The parameters that the driver gets: the URL may have a host, a port or a socket after its question mark."""
+    return dict(engine.dialect.create_connect_args(engine.url)[1])

@@ -31,10 +31,11 @@ from rowvec.sources.databases.base import (
     as_it_is,
     quote_every_name,
     readable,
-    server_name,
+    told_driver,
 )
 from rowvec.sources.databases.postgres_checks import table_checks
 from rowvec.sources.json_values import value_or_text
+from rowvec.support.addresses import is_unusable, postgres_address
 from rowvec.support.intervals import interval_of
 from rowvec.support.poolers import STATEMENT_MODE, server_pid
 from rowvec.support.postgres_settings import ENCODING, SETTINGS, set_statements
@@ -75,7 +76,6 @@ class PostgresDatabase(Database):
 
     def __init__(self, url: str, parsed: URL) -> None:
         super().__init__(url)
-        self.location = server_name("PostgreSQL", parsed, 5432)
         self.engine = sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_pre_ping=True,
@@ -92,6 +92,7 @@ class PostgresDatabase(Database):
             },
             execution_options={"postgresql_readonly": True},
         )
+        self.location = f"PostgreSQL {postgres_address(told_driver(self.engine))}"
         quote_every_name(self.engine)
         sa.event.listen(self.engine, "connect", _begin_session)
         sa.event.listen(self.engine, "connect", _leave_ranges)
@@ -264,6 +265,8 @@ class PostgresDatabase(Database):
     def translate(self, error: BaseException) -> RowvecError:
         line = _first_line(error)
         code = getattr(error, "sqlstate", None)
+        if code is None and is_unusable(line):
+            return self.refused(line, "Correct what source.url (or --from) says after its question mark.")
         if code is None and isinstance(error, psycopg.OperationalError):
             if "authentication failed" in line or "no password supplied" in line:
                 return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
