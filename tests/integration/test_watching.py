@@ -16,7 +16,8 @@ import pytest
 from rowvec.errors import ConfigError, DeletionGuard, GenerationChanged, Locked, SourceError, SourceUnavailable
 from rowvec.generations.lifecycle import roll_back
 from rowvec.pipeline import Pipeline
-from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, KEYS_WAITING, Changed, Notifier
+from rowvec.sources.databases.heard import KEYS_WAITING, Changed
+from rowvec.sources.databases.notify import KEYS_IN_ONE, KEYS_IN_TRANSACTION, Notifier
 from rowvec.sources.sql import SqlSource
 from rowvec.stores.runs import Report
 from rowvec.stores.write_batch import WriteBatch

@@ -15,7 +15,7 @@ import pytest
 
 from rowvec.errors import EmbedderUnavailable
 from rowvec.pipeline import Options, Pipeline
-from rowvec.sources.databases.notify import Changed
+from rowvec.sources.databases.heard import Changed
 from rowvec.sources.events.files import EventFiles
 from rowvec.sources.events.stream import EventSettings
 from rowvec.stores.runs import Report, Run

@@ -23,6 +23,10 @@ from rowvec.types import Check, Column, ColumnType, Key
 CONNECT_SECONDS = 10
 SAMPLE_ROWS = 100
 SETTINGS_HINT = "Check source.table, source.query and source.where."
+COLUMN_HINT = (
+    "Is the column misspelled, or was it renamed or dropped? Correct source.key, source.cursor, source.where, the text"
+    " or store.metadata."
+)
 ACCESS_HINT = "Check the user and password in source.url (or --from), or in the variable it names."
 ENCODING_HINT = (
     "Correct it, or leave it out with source.where. SQLite, and PostgreSQL in SQL_ASCII, take any bytes for text."

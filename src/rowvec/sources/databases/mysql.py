@@ -19,6 +19,7 @@ from rowvec.sources.column_types import inferred, named
 from rowvec.sources.databases import mysql_url
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
+    COLUMN_HINT,
     CONNECT_SECONDS,
     Database,
     Order,
@@ -32,7 +33,7 @@ from rowvec.types import Column, ColumnType, Key
 
 # https://mariadb.com/docs/server/reference/error-codes
 _WRONG_LOGIN = {1045, 1698}
-_NO_DATABASE = 1049
+_NO_DATABASE, _NO_COLUMN = 1049, 1054
 _NO_PERMISSION = {1044, 1142, 1143, 1370}
 _SETTINGS = (
     "set names utf8mb4 collate utf8mb4_general_ci, sql_mode = 'NO_ENGINE_SUBSTITUTION', time_zone = '+00:00',"
@@ -186,6 +187,8 @@ class MySqlDatabase(Database):
             return SourceError(f"{self.location} refused the user or the password.", hint=ACCESS_HINT)
         if code in _NO_PERMISSION:
             return self.refused(line, "Grant the user SELECT on it.")
+        if code == _NO_COLUMN:
+            return self.refused(line, COLUMN_HINT)
         if code == _NO_DATABASE:
             return self.refused(line, "Correct source.url.")
         if "CERTIFICATE_VERIFY_FAILED" in line:

@@ -23,6 +23,7 @@ from rowvec.errors import RowvecError, SourceError
 from rowvec.sources.column_types import named
 from rowvec.sources.databases.base import (
     ACCESS_HINT,
+    COLUMN_HINT,
     CONNECT_SECONDS,
     ENCODING_HINT,
     Database,
@@ -279,6 +280,8 @@ class PostgresDatabase(Database):
             return self.refused(line, _POLICIES_HINT)
         if code == "42501":
             return self.refused(line, _grant_hint(line, self.asked_table, self.engine.url.username or "the user"))
+        if code == "42703":
+            return self.refused(line, COLUMN_HINT)
         if STATEMENT_MODE in line:
             return self.refused(line, "Set source.url to the database, or to a pooler in transaction mode.")
         if code is not None and code.startswith(_TRANSIENT):
